@@ -1,0 +1,186 @@
+"""The nouns of the house as frozen values, and the few protocols between its rooms.
+
+A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  Unknown is
+``None``; no number stands here that was not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+Direction: TypeAlias = Literal["min", "max"]
+Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted"]
+Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
+KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
+"""``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
+
+FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An edit with a title, a rationale and an axis; ``files`` maps paths to their whole new text."""
+
+    title: str
+    files: Mapping[str, str]
+    axis: str | None = None
+    rationale: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Wall-clock seconds of one run by phase, taken by the parent process; ``None``: not reached."""
+
+    start: float | None = None
+    compile: float | None = None
+    train: float | None = None
+    evaluate: float | None = None
+
+    def total(self) -> float:
+        return sum(s for s in (self.start, self.compile, self.train, self.evaluate) if s is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One run of one commit.  Either ``value`` is a finite number or ``failure`` says what happened."""
+
+    value: float | None
+    seed: int
+    failure: Failure | None = None
+    reason: str = ""
+    seconds: Seconds = Seconds()
+    steps: int | None = None
+    tokens: int | None = None
+    tokens_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    log: str | None = None
+    """Path of the kept log, relative to the session's folder."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further figures of the target: train_loss, num_params, depth, secondary metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One finished experiment as the ledger tells it; number 0 is the baseline."""
+
+    number: int
+    status: Status
+    value: float | None
+    gain: float | None
+    """Improvement over the incumbent of its time, in the metric's unit; positive is better."""
+    commit: str | None
+    base: str | None
+    ref: str | None
+    title: str
+    axis: str | None
+    knobs: KnobChanges
+    agent: str
+    reason: str
+    started: str
+    finished: str
+    measurements: tuple[Measurement, ...] = ()
+    rationale: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.status in FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All finished experiments of a session, oldest first."""
+
+    experiments: tuple[Experiment, ...]
+    metric: str
+    direction: Direction
+
+    @property
+    def baseline(self) -> Experiment | None:
+        return next((e for e in self.experiments if e.number == 0 and e.status == "keep"), None)
+
+    @property
+    def incumbent(self) -> Experiment | None:
+        """The last kept experiment: the best by the judge's reckoning, never a running minimum."""
+        return next((e for e in reversed(self.experiments) if e.status == "keep"), None)
+
+    def gain(self, value: float, over: float) -> float:
+        return over - value if self.direction == "min" else value - over
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an agent knows when it proposes."""
+
+    number: int
+    program: str
+    """Text of ``program.md``; empty when the lab has none."""
+    files: Mapping[str, str]
+    """The editable files at the incumbent commit."""
+    history: History
+    hardware: str
+    """One line about the machine and the budget, in words."""
+    seed: int
+    feedback: Sequence[str] = ()
+    """Why earlier proposals for this same experiment were refused, newest last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a running measurement says of itself, for the display."""
+
+    phase: Literal["start", "compile", "train", "evaluate", "guard"]
+    step: int | None = None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+Watch: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One measurement to take: which tree, with which seed, where its files go."""
+
+    tree: Path
+    """The lab's directory in the worktree, at the commit to measure."""
+    folder: Path
+    """A fresh directory for this run's log, weights and notes."""
+    seed: int
+    watch: Watch
+
+
+class Agent(Protocol):
+    """Proposes edits.  ``name`` goes into the ledger; raises AgentError when it cannot go on."""
+
+    name: str
+
+    def propose(self, context: Context) -> Proposal: ...
+
+
+class Target(Protocol):
+    """What is optimised: which files may change, how one measurement is taken, which way is better."""
+
+    name: str
+    metric: str
+    direction: Direction
+
+    def refuse(self, files: Mapping[str, str]) -> str | None:
+        """Why these files cannot be measured (syntax, missing contract), in words for their author."""
+        ...
+
+    def measure(self, assignment: Assignment) -> Measurement:
+        """Take one measurement.  Failures of the edited code are data; raises only KeyboardInterrupt
+        and AutoresearchError (the lab itself is broken)."""
+        ...

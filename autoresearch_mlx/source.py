@@ -1,0 +1,153 @@
+"""The text of an editable file: its knobs, and the hash that tells a real edit from a no-op.
+
+A knob is a top-level ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` behind it may give its
+range: ``log LOW HIGH``, ``lin LOW HIGH``, ``int LOW HIGH``, ``pow2 LOW HIGH``, ``choice A B C``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.experiment import KnobChanges
+
+_NAME = re.compile(r"^[A-Z][A-Z0-9_]*$")
+_RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One constant: its value, where its literal stands, and the words of its range comment."""
+
+    name: str
+    value: Any
+    line: int
+    span: tuple[int, int]
+    """Byte columns of the literal within its (only) line, in UTF-8."""
+    kind: str | None = None
+    words: tuple[str, ...] = ()
+
+
+def read_knobs(text: str) -> dict[str, Knob]:
+    """Every knob of a Python source text, in order; empty when the text does not parse.
+
+    Literals that run over several lines are no knobs: they cannot be replaced in place.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return {}
+    lines = text.splitlines()
+    found: dict[str, Knob] = {}
+    for node in tree.body:
+        target, value = _assignment(node)
+        if target is None or value is None or value.lineno != value.end_lineno:
+            continue
+        try:
+            constant = _constant(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+        match = _RANGE.search(lines[value.lineno - 1])
+        found[target] = Knob(
+            name=target,
+            value=constant,
+            line=value.lineno,
+            span=(value.col_offset, value.end_col_offset or value.col_offset),
+            kind=match.group(1) if match else None,
+            words=tuple(match.group(2).split()) if match else (),
+        )
+    return found
+
+
+def _assignment(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
+    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+        target: ast.expr = node.targets[0]
+        value: ast.expr | None = node.value
+    elif isinstance(node, ast.AnnAssign):
+        target, value = node.target, node.value
+    else:
+        return None, None
+    if isinstance(target, ast.Name) and _NAME.match(target.id):
+        return target.id, value
+    return None, None
+
+
+def _constant(node: ast.expr) -> Any:
+    """The value of a literal, and of ``2**16``, which the field writes for batch sizes."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        base, power = ast.literal_eval(node.left), ast.literal_eval(node.right)
+        if isinstance(base, int) and isinstance(power, int) and 0 <= power <= 64 and abs(base) <= 64:
+            return base**power
+        raise ValueError("not a small power")
+    return ast.literal_eval(node)
+
+
+def set_knobs(text: str, values: Mapping[str, Any]) -> str:
+    """The text with these knobs set, everything else untouched.
+
+    Raises KeyError for a name that is no knob of the text.
+    """
+    knobs = read_knobs(text)
+    lines = text.splitlines(keepends=True)
+    # From right to left, so that a replacement never moves the span of the next one.
+    for knob in sorted((knobs[name] for name in values), key=lambda k: (k.line, k.span), reverse=True):
+        raw = lines[knob.line - 1].encode()
+        start, end = knob.span
+        lines[knob.line - 1] = (raw[:start] + literal(values[knob.name]).encode() + raw[end:]).decode()
+    return "".join(lines)
+
+
+def literal(value: Any) -> str:
+    """A value as a person would write it: ``2**16`` for large powers of two, six significant digits."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, int):
+        power = value.bit_length() - 1
+        return f"2**{power}" if value >= 1024 and value == 1 << power else repr(value)
+    return repr(float(f"{value:.6g}"))
+
+
+def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
+    """``{name: (from, to)}`` between two texts; ``None`` where the knob is missing on a side."""
+    old, new = read_knobs(before), read_knobs(after)
+    changes: dict[str, tuple[Any, Any]] = {}
+    for name in [*old, *(n for n in new if n not in old)]:
+        was = old[name].value if name in old else None
+        now = new[name].value if name in new else None
+        if was != now or type(was) is not type(now):
+            changes[name] = (was, now)
+    return changes
+
+
+def describe(changes: KnobChanges) -> str:
+    """``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
+    return ", ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())
+
+
+def fingerprint(files: Mapping[str, str]) -> str:
+    """A hash of what the files *do*: comments, blank lines and docstrings of Python do not count."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.encode() + b"\0" + _normal(path, files[path]).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _normal(path: str, text: str) -> str:
+    if not path.endswith(".py"):
+        return text
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return text
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+    return ast.dump(tree)
