@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted"]
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
+Phase: TypeAlias = Literal["start", "compile", "train", "evaluate", "guard"]
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
 
@@ -91,6 +92,10 @@ class Experiment:
     finished: str
     measurements: tuple[Measurement, ...] = ()
     rationale: str = ""
+    fingerprint: str | None = None
+    """Hash of what its editable files do; the same hash is the same experiment."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert)."""
 
     @property
     def failed(self) -> bool:
@@ -139,7 +144,7 @@ class Context:
 class Progress:
     """What a running measurement says of itself, for the display."""
 
-    phase: Literal["start", "compile", "train", "evaluate", "guard"]
+    phase: Phase
     step: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
@@ -164,7 +169,8 @@ class Assignment:
 class Agent(Protocol):
     """Proposes edits.  ``name`` goes into the ledger; raises AgentError when it cannot go on."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def propose(self, context: Context) -> Proposal: ...
 
@@ -172,9 +178,14 @@ class Agent(Protocol):
 class Target(Protocol):
     """What is optimised: which files may change, how one measurement is taken, which way is better."""
 
-    name: str
-    metric: str
-    direction: Direction
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def direction(self) -> Direction: ...
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Why these files cannot be measured (syntax, missing contract), in words for their author."""
@@ -184,3 +195,23 @@ class Target(Protocol):
         """Take one measurement.  Failures of the edited code are data; raises only KeyboardInterrupt
         and AutoresearchError (the lab itself is broken)."""
         ...
+
+
+class Screen(Protocol):
+    """Shows a person what the loop does.  None of its methods raises: a lost terminal stops no experiment."""
+
+    def say(self, text: str) -> None:
+        """One line of talk."""
+        ...
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        """The proposal is known and its measurement begins."""
+        ...
+
+    def progress(self, progress: Progress) -> None:
+        """Called up to ten times a second while a measurement runs."""
+        ...
+
+    def finished(self, experiment: Experiment) -> None: ...
+
+    def close(self) -> None: ...

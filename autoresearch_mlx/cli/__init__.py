@@ -1,7 +1,84 @@
-"""The command line."""
+"""The command line: parse, one call, print.  The only place where errors become text.
+
+Commands are imported when they are asked for, so that ``--help`` and ``status`` start at once.
+stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+
+import click
+
+from autoresearch_mlx import __version__
+from autoresearch_mlx.errors import AutoresearchError
+
+_COMMANDS = {
+    "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
+    "prepare": ("data", "Turn text into tokens: once, before the first run."),
+    "run": ("run", "Research until told to stop: edit, train, measure, keep or revert."),
+    "try": ("run", "Measure your own edit of the file as one experiment."),
+    "status": ("read", "Where the session stands."),
+    "log": ("read", "Every experiment, one line each."),
+    "show": ("read", "One experiment: reason, numbers, diff, log."),
+    "diff": ("read", "What an experiment changed, or how two differ."),
+    "compare": ("compare", "This machine's experiments beside the H100's."),
+    "doctor": ("doctor", "Check the machine, the lab and the settings."),
+}
+"""Name -> (module of this package, one line for --help); the module has a function ``NAME_command``."""
+
+
+class Commands(click.Group):
+    """Knows every command's line of help without importing it."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"autoresearch_mlx.cli.{_COMMANDS[name][0]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="autoresearch-mlx")
+def group() -> None:
+    """Research loops on Apple Silicon: edit one file, train for a fixed time on MLX, measure, keep or revert.
+
+    \b
+    autoresearch-mlx run                      research all night on this machine
+    autoresearch-mlx run --experiments 6      stop after six
+    autoresearch-mlx log                      what was tried, and what came of it
+    """
+
 
 def main() -> None:
-    """Placeholder entry, replaced by the command group."""
+    """Run a command; turn what stops it into text and an exit code."""
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except AutoresearchError as error:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); what is left to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,1 +1,9 @@
-"""…"""
+"""Text in, rows of tokens out.
+
+``prepare`` runs once and needs the heavy libraries; ``rows`` is all that a training process imports.
+
+    documents   files -> texts                   tokenizer   texts -> byte-level BPE, saved as JSON
+    download    hub file -> verified local file  packing     token lists -> full rows, by best fit
+    sources     request -> streams of texts      build       streams -> row files and their manifest
+    prepare     request -> corpus, found or built            rows   an opened corpus, memory-mapped
+"""

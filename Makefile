@@ -1,0 +1,38 @@
+# Python 3.11 or newer, git and make are all that is needed: scripts/setup installs the rest, once.
+BIN = .venv/bin
+ARGS =
+
+.PHONY: help run test lint format bench constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for six
+	@sh scripts/setup run
+	@$(BIN)/autoresearch-mlx run $(ARGS)
+
+test: lint ## the checks, then the tests; ARGS go to pytest
+	$(BIN)/pytest -n 2 --cov --cov-fail-under=85 $(ARGS)
+
+lint: ## style and types
+	@sh scripts/setup dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: ## rewrite the code in the house style
+	@sh scripts/setup dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: ## every benchmark in bench/, one after the other
+	@sh scripts/setup dev
+	@for file in $$(grep -l __main__ bench/*.py); do \
+		echo "$$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)" $(ARGS) || exit 1; \
+	done
+
+constraints: ## newest versions into constraints.txt (needs uv)
+	@sh scripts/constraints
+
+clean: ## remove what make made; sessions in .autoresearch stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov dist build

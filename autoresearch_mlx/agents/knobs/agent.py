@@ -1,0 +1,123 @@
+"""The agent without a model: small steps from the incumbent, chosen by what all past runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.coordinates import Array
+from autoresearch_mlx.agents.knobs.memory import Memory, remember
+from autoresearch_mlx.agents.knobs.moves import Move, joint_moves, last_resort, point_of, single_moves
+from autoresearch_mlx.agents.knobs.outlook import Outlook, look
+from autoresearch_mlx.agents.knobs.space import Space, read_space
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Proposal
+from autoresearch_mlx.source import describe, literal
+
+LEADERS = 40
+"""The single moves of highest rank, from which joint moves are put together."""
+JOINT = 300
+STRETCHES = (1.0, 2.0, 4.0)
+"""How the widths are stretched when everything nearer was tried."""
+
+
+class Knobs:
+    """Proposes one to three knob changes; a pure function of the context and the seed.
+
+    Nothing is kept from one proposal to the next: trust region, models and the points already tried
+    are replayed from ``context.history``, so a killed session goes on as if nothing had happened.
+    """
+
+    name = "knobs"
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+
+    def propose(self, context: Context) -> Proposal:
+        """The most promising move not tried yet; each refusal in ``feedback`` passes on to the next.
+
+        Raises AgentError when no file has a movable knob, or all of them are exhausted.
+        """
+        space = read_space(context.files)
+        if not len(space):
+            raise AgentError(
+                "no knob to move in the editable files",
+                "write constants as ALL_CAPS = literal at the top level, or choose another agent",
+            )
+        outlook = look(space, remember(space, context.history))
+        fresh = _fresh(outlook, remember(space, context.history), self._rng(context))
+        move = next(islice(fresh, len(context.feedback), None), None)
+        if move is None:
+            raise AgentError(
+                f"every combination of {len(space)} knobs within their ranges was tried",
+                "widen the ranges in the '# knob:' comments, or choose another agent",
+            )
+        return _proposal(outlook, move, context)
+
+    def _rng(self, context: Context) -> np.random.Generator:
+        return np.random.default_rng([abs(self._seed), abs(context.seed), context.number])
+
+
+def _fresh(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
+    """Moves not tried yet, best first; further away when the neighbourhood is exhausted."""
+    seen = set(memory.tried)
+    for moves in _pools(outlook, rng):
+        for move in moves:
+            point = point_of(outlook.space, move)
+            if point not in seen:
+                seen.add(point)
+                yield move
+
+
+def _pools(outlook: Outlook, rng: np.random.Generator) -> Iterator[Iterator[Move] | list[Move]]:
+    for stretch in STRETCHES:
+        yield _ranked(outlook, outlook.widths * stretch, rng)
+    yield last_resort(outlook.space)
+
+
+def _ranked(outlook: Outlook, widths: Array, rng: np.random.Generator) -> list[Move]:
+    moves = single_moves(outlook.space, widths, rng)
+    if not moves:
+        return []
+    ranks = outlook.rank(moves)
+    joint = _joint(outlook, moves, ranks, rng)
+    if joint:
+        moves, ranks = moves + joint, np.concatenate([ranks, outlook.rank(joint)])
+    return [moves[i] for i in np.argsort(-ranks, kind="stable")]
+
+
+def _joint(outlook: Outlook, singles: list[Move], ranks: Array, rng: np.random.Generator) -> list[Move]:
+    """Joint moves of those single ones that are expected to gain: near misses and known gains.
+
+    Moves of which nothing is known stay alone: together they are a leap in the dark, and crash more.
+    """
+    leaders = np.argsort(-ranks, kind="stable")[:LEADERS]
+    chosen = leaders[outlook.means(singles)[leaders] > 0]
+    favour = np.exp(ranks[chosen] - ranks.max()) + 0.02
+    return joint_moves([singles[i] for i in chosen], favour, JOINT, rng)
+
+
+def _proposal(outlook: Outlook, move: Move, context: Context) -> Proposal:
+    space = outlook.space
+    point = point_of(space, move)
+    changes = space.changes(point)
+    return Proposal(
+        title=describe(changes),
+        files=space.write(point, context.files),
+        axis=axis_of(space.dimensions[move[0].index].name),
+        rationale=_rationale(outlook, move, space),
+        agent=Knobs.name,
+    )
+
+
+def _rationale(outlook: Outlook, move: Move, space: Space) -> str:
+    gain, deviation, failing = outlook.expect(move)
+    knobs = ", ".join(
+        f"{space.dimensions[step.index].name} may move {outlook.widths[step.index]:.0%} of its range"
+        f" and has gained {literal(float(f'{outlook.gains[step.index]:.2g}'))} so far"
+        for step in move
+    )
+    return f"{knobs}. Expected gain {gain:+.2g} ± {deviation:.2g}, chance of failing {failing:.0%}."

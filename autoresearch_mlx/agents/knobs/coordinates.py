@@ -1,0 +1,45 @@
+"""Points as numbers for the models: one column for each knob, incumbent and steps on one scale.
+
+A knob that can only move in large ticks (a power of two, a small integer) is shrunk, so that one
+tick is no longer than a first step of the others: else every model would take a tick for a leap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoresearch_mlx.agents.knobs.region import FIRST
+from autoresearch_mlx.agents.knobs.space import Point, Space
+
+Array = NDArray[np.float64]
+
+OPTION = 0.3
+"""The distance between any two options of a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Turns points into rows and measures their squared distance, knob by knob."""
+
+    space: Space
+    scale: Array
+    unordered: NDArray[np.bool_]
+
+    def rows(self, points: Sequence[Point]) -> Array:
+        return np.array([self.space.units(p) for p in points]).reshape(len(points), len(self.space)) * self.scale
+
+    def squares(self, a: Array, b: Array) -> Array:
+        """Squared distances, shape (rows of a, rows of b, knobs)."""
+        d = (a[:, None, :] - b[None, :, :]) ** 2
+        d[:, :, self.unordered] = np.where(d[:, :, self.unordered] > 0, OPTION**2, 0.0)
+        return np.asarray(d)
+
+
+def coordinates(space: Space) -> Coordinates:
+    unordered = np.array([d.range.kind == "choice" for d in space], dtype=bool)
+    ticks = np.array([1.0 if d.range.kind == "choice" or not d.tick else min(1.0, FIRST / d.tick) for d in space])
+    return Coordinates(space, ticks, unordered)

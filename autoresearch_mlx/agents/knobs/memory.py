@@ -1,0 +1,124 @@
+"""What the ledger tells about the knobs: every past experiment as a point with its outcome.
+
+Nothing is kept between proposals: a resumed session replays the same history and knows the same.
+Values are turned into *scores*: the gain over the baseline that the knobs made, positive is better.
+A kept change of code without knobs moves the level of the metric but no knob, so it adds nothing to
+the scores, and points from before and after it stay comparable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.agents.knobs.space import Point, Space
+from autoresearch_mlx.experiment import Experiment, History, KnobChanges
+
+_VOID = frozenset({"interrupted", "duplicate"})
+_EVIDENCE = frozenset({"crash", "timeout", "invalid"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One past experiment in the coordinates of the space."""
+
+    point: Point
+    origin: Point
+    """The incumbent it departed from."""
+    score: float | None
+    """Gain over the baseline's knobs, in the metric's unit; ``None``: failed."""
+    gain: float | None
+    kept: bool
+
+    @property
+    def failed(self) -> bool:
+        return self.score is None
+
+    @property
+    def moved(self) -> tuple[int, ...]:
+        """The dimensions in which it left its origin."""
+        pairs = zip(self.point, self.origin, strict=True)
+        return tuple(i for i, (here, there) in enumerate(pairs) if here != there)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is known: trials with an outcome (oldest first), points not to propose, the level now."""
+
+    trials: tuple[Trial, ...]
+    tried: frozenset[Point]
+    score: float
+    """The incumbent's own score."""
+
+
+def remember(space: Space, history: History) -> Memory:
+    """Replay the history in the coordinates of this space."""
+    origins = _origins(space, history)
+    score, trials, tried = 0.0, [], {space.start}
+    value = None
+    for experiment in history.experiments:
+        origin = origins[experiment.number]
+        point = _moved(space, origin, experiment.knobs)
+        if point != origin and experiment.status != "interrupted":
+            tried.add(point)
+        trial = _trial(experiment, point, origin, score, _gain(experiment, history, value))
+        if trial is not None:
+            trials.append(trial)
+        if experiment.status == "keep":
+            value = experiment.value
+            score = trial.score if trial is not None and trial.score is not None else score
+    return Memory(tuple(trials), frozenset(tried), score)
+
+
+def _origins(space: Space, history: History) -> dict[int, Point]:
+    """The incumbent from which each experiment departed, by its number.
+
+    The files tell the last incumbent; each kept experiment, newest first, tells the one before it.
+    """
+    at: dict[str, Point] = {}
+    now = space.start
+    chain: dict[int, Point] = {}
+    for experiment in reversed(history.experiments):
+        if experiment.status == "keep":
+            if experiment.commit is not None:
+                at[experiment.commit] = now
+            now = _moved(space, now, experiment.knobs, back=True)
+        chain[experiment.number] = now
+    # An experiment that names a known commit as its base departed from there, wherever it stands.
+    return {e.number: at.get(e.base or "", chain[e.number]) for e in history.experiments}
+
+
+def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
+    """The point after these changes, or before them; changes of other knobs do not count."""
+    values = list(point)
+    for i, dimension in enumerate(space):
+        change = knobs.get(dimension.name) or knobs.get(dimension.knob)
+        value: Any = change[0 if back else 1] if change else None
+        if value is not None:
+            values[i] = _hashable(value)
+    return tuple(values)
+
+
+def _hashable(value: Any) -> Any:
+    """A tuple that went through JSON comes back as a list."""
+    return tuple(_hashable(v) for v in value) if isinstance(value, list) else value
+
+
+def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
+    if experiment.gain is not None or experiment.value is None or incumbent is None:
+        return experiment.gain
+    return history.gain(experiment.value, over=incumbent)
+
+
+def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
+    """The experiment as evidence; ``None`` when it tells nothing about knobs."""
+    if experiment.status in _VOID or (point == origin and experiment.number != 0):
+        return None
+    if experiment.failed:
+        measured = any(m.failure in _EVIDENCE for m in experiment.measurements)
+        return Trial(point, origin, None, None, kept=False) if measured else None
+    if point == origin:
+        return Trial(point, origin, 0.0, None, kept=False)
+    if gain is None:
+        return None
+    return Trial(point, origin, score + gain, gain, kept=experiment.status == "keep")

@@ -1,0 +1,89 @@
+"""What could be tried next: steps of one knob within the trust region, and small sets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.coordinates import Array
+from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
+
+MOST = 3
+"""A proposal changes no more knobs than a person can reason about."""
+SHARES = (0.3, 0.6, 1.0)
+"""Steps of one knob, as shares of its width."""
+JITTER = (0.7, 1.3)
+GRID = 9
+"""Places of a real knob in the last resort, when the neighbourhood is exhausted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One knob to one new value."""
+
+    index: int
+    value: Any
+
+
+Move: TypeAlias = tuple[Step, ...]
+
+
+def point_of(space: Space, move: Move) -> Point:
+    values = list(space.start)
+    for step in move:
+        values[step.index] = step.value
+    return tuple(values)
+
+
+def single_moves(space: Space, widths: Array, rng: np.random.Generator) -> list[Move]:
+    """Every knob, both ways, three lengths; every other option of a choice."""
+    found: list[Move] = []
+    for index, dimension in enumerate(space):
+        shares = [(sign * share * rng.uniform(*JITTER)) for sign in (-1, 1) for share in SHARES]
+        values = dict.fromkeys(_neighbours(dimension, float(widths[index]), shares))
+        found += [(Step(index, value),) for value in values if value != dimension.value]
+    return found
+
+
+def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> list[Any]:
+    if dimension.range.kind == "choice":
+        return list(dimension.range.choices)
+    here = dimension.unit(dimension.value)
+    # A knob of large ticks moves at least one tick, however narrow its width has become.
+    lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
+    return [dimension.at(here + float(length)) for length in lengths]
+
+
+def joint_moves(singles: Sequence[Move], favour: Array, count: int, rng: np.random.Generator) -> list[Move]:
+    """Sets of two or three of these single moves on different knobs, drawn by their favour."""
+    if len(singles) < 2:
+        return []
+    chance = favour / favour.sum()
+    found: dict[Move, None] = {}
+    for _ in range(count):
+        size = min(int(rng.integers(2, MOST + 1)), len(singles))
+        picked = rng.choice(len(singles), size=size, replace=False, p=chance)
+        steps = {singles[i][0].index: singles[i][0] for i in picked}
+        if len(steps) > 1:
+            found[tuple(steps[i] for i in sorted(steps))] = None
+    return list(found)
+
+
+def last_resort(space: Space) -> Iterator[Move]:
+    """Every move of at most three knobs over whole ranges, few knobs first; real knobs on a grid."""
+    options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
+    for size in range(1, MOST + 1):
+        for chosen in combinations(options, size):
+            yield from product(*chosen)
+
+
+def _all_values(dimension: Dimension) -> list[Any]:
+    r = dimension.range
+    if r.kind == "choice":
+        return list(r.choices)
+    places = max(GRID, round(1 / dimension.tick) + 1) if dimension.tick else GRID
+    return list(dict.fromkeys(dimension.at(float(u)) for u in np.linspace(0, 1, min(places, 1000))))

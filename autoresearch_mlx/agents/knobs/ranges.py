@@ -1,0 +1,124 @@
+"""The range of one knob: from its ``# knob:`` comment, or a sensible one by its name and value.
+
+A comment that cannot be read counts as no comment.  A value outside its own range widens the range.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.source import Knob
+
+Kind: TypeAlias = Literal["log", "lin", "int", "pow2", "choice"]
+
+_SHARES = ("_RATIO", "_FRAC")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a knob may be: numbers from ``low`` to ``high``, or one of ``choices``."""
+
+    kind: Kind
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[Any, ...] = ()
+
+
+def range_of(knob: Knob) -> Range | None:
+    """The range in which this knob may move; ``None`` when it must stay as it is."""
+    if knob.kind == "fixed" or "SEED" in knob.name.split("_"):
+        return None
+    found = _from_comment(knob) or _by_kind(knob.name, knob.value)
+    if found is None or found.kind == "choice":
+        return found
+    widened = replace(found, low=min(found.low, knob.value), high=max(found.high, knob.value))
+    return widened if widened.low < widened.high else None
+
+
+def _from_comment(knob: Knob) -> Range | None:
+    if knob.kind == "choice":
+        return _choice(knob)
+    if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:
+        return None
+    low, high = (_number(word) for word in knob.words)
+    if low is None or high is None or low >= high:
+        return None
+    if knob.kind in ("log", "pow2") and min(low, knob.value) <= 0:
+        return None
+    if knob.kind in ("int", "pow2") and not isinstance(knob.value, int):
+        return None
+    if knob.kind == "pow2" and (low < 1 or math.floor(math.log2(high)) < math.log2(low)):
+        return None
+    return Range(knob.kind, low, high)  # type: ignore[arg-type]  # one of the four words above
+
+
+def _choice(knob: Knob) -> Range | None:
+    options = [_option(word, knob.value) for word in knob.words]
+    if len(options) < 2 or any(_family(option) is not _family(knob.value) for option in options):
+        return None
+    distinct = tuple(dict.fromkeys([*options, knob.value]))
+    return Range("choice", choices=distinct) if len(distinct) > 1 else None
+
+
+def _option(word: str, value: Any) -> Any:
+    """A word of a choice comment; quotes are optional, and a bare number stays text for a text knob."""
+    try:
+        option = ast.literal_eval(word)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return word
+    return word if isinstance(value, str) and not isinstance(option, str) else option
+
+
+def _family(value: Any) -> type:
+    return float if _is_number(value) else type(value)
+
+
+def _by_kind(name: str, value: Any) -> Range | None:
+    if isinstance(value, bool):
+        return Range("choice", choices=(False, True))
+    if not _is_number(value) or not math.isfinite(value):
+        return None
+    return _for_int(value) if isinstance(value, int) else _for_float(name, value)
+
+
+def _for_int(value: int) -> Range | None:
+    """Powers of two from 16 on are sizes: three doublings each way.  Others: half to double.
+
+    A negative integer is left alone: it is a sentinel more often than a quantity.
+    """
+    if value < 0:
+        return None
+    if value >= 16 and value & (value - 1) == 0:
+        return Range("pow2", max(1, value // 8), value * 8)
+    return Range("int", value // 2 if value != 1 else 1, max(2 * value, value + 2))
+
+
+def _for_float(name: str, value: float) -> Range | None:
+    is_rate = name == "LR" or name.endswith("_LR")
+    if is_rate and value > 0:
+        return Range("log", value / 10, value * 10)
+    if 0 <= value <= 1 and name.endswith(_SHARES):
+        return Range("lin", 0.0, 1.0)
+    if value == 0:
+        return Range("lin", 0.0, 0.1)
+    if 0.01 <= value <= 1:
+        return Range("lin", 0.0, 1.0)
+    # Tiny shares (weight decay 0.001) are searched by ratio: in [0, 1] every step would drown them.
+    return Range("log", value / 8, value * 8) if value > 0 else Range("lin", 2 * value, 0.0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(word: str) -> float | None:
+    """``0.003``, ``65536`` or ``2**16``; ``None`` for anything else."""
+    base, _, power = word.partition("**")
+    try:
+        number = float(base) ** float(power) if power else float(base)
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return None
+    return number if isinstance(number, float) and math.isfinite(number) else None

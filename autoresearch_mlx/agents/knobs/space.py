@@ -1,0 +1,122 @@
+"""The search space of a lab: every movable knob of its files as one coordinate from 0 to 1.
+
+Ratios matter for rates and sizes, differences for shares: ``log`` and ``pow2`` knobs are laid out by
+their logarithm, the others evenly.  The options of a choice have no order; their places only number
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from autoresearch_mlx.agents.knobs.ranges import Range, range_of
+from autoresearch_mlx.source import read_knobs, set_knobs
+
+Point: TypeAlias = tuple[Any, ...]
+"""One value for each dimension of a space, as they stand in the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One movable knob: its file, its range, its value now.
+
+    ``name`` carries the path (``model.py:DEPTH``) when several files have a knob of this name.
+    """
+
+    name: str
+    path: str
+    knob: str
+    range: Range
+    value: Any
+
+    def unit(self, value: Any) -> float:
+        """The place of a value in the range, held to [0, 1]; the lowest for an option unknown here."""
+        r = self.range
+        if r.kind == "choice":
+            return r.choices.index(value) / (len(r.choices) - 1) if value in r.choices else 0.0
+        if r.kind in ("log", "pow2"):
+            place = math.log(max(value, r.low) / r.low) / math.log(r.high / r.low)
+        else:
+            place = (value - r.low) / (r.high - r.low)
+        return min(1.0, max(0.0, place))
+
+    def at(self, unit: float) -> Any:
+        """The value at a place, as a person would write it: whole, a power of two, or three digits."""
+        r, unit = self.range, min(1.0, max(0.0, unit))
+        if r.kind == "choice":
+            return r.choices[round(unit * (len(r.choices) - 1))]
+        if r.kind == "pow2":
+            return self._power(unit)
+        raw = r.low * (r.high / r.low) ** unit if r.kind == "log" else r.low + (r.high - r.low) * unit
+        short = float(f"{raw:.3g}")
+        if r.kind == "int" or isinstance(self.value, int):
+            return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
+        # Three digits may round over an end with more digits than that: the end itself is then meant.
+        return min(r.high, max(r.low, short))
+
+    def _power(self, unit: float) -> int:
+        low, high = math.log2(self.range.low), math.log2(self.range.high)
+        power = round(low + (high - low) * unit)
+        return 1 << int(min(math.floor(high + 1e-9), max(math.ceil(low - 1e-9), power)))
+
+    @property
+    def tick(self) -> float:
+        """The smallest step that changes the value, as a share of the range; 0 for real numbers."""
+        r = self.range
+        if r.kind == "choice":
+            return 1.0
+        if r.kind == "pow2":
+            return min(1.0, 1 / math.log2(r.high / r.low))
+        return min(1.0, 1 / (r.high - r.low)) if r.kind == "int" else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The movable knobs of a lab, in the order of its files."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __iter__(self) -> Iterator[Dimension]:
+        return iter(self.dimensions)
+
+    def __len__(self) -> int:
+        return len(self.dimensions)
+
+    @property
+    def start(self) -> Point:
+        """The values in the files now: the incumbent."""
+        return tuple(d.value for d in self)
+
+    def units(self, point: Point) -> tuple[float, ...]:
+        return tuple(d.unit(value) for d, value in zip(self, point, strict=True))
+
+    def changes(self, point: Point) -> dict[str, tuple[Any, Any]]:
+        """``{name: (from, to)}`` from the files as they are to this point."""
+        pairs = zip(self, point, strict=True)
+        return {d.name: (d.value, value) for d, value in pairs if value != d.value}
+
+    def write(self, point: Point, files: Mapping[str, str]) -> dict[str, str]:
+        """The whole new text of each file that this point changes."""
+        moved: dict[str, dict[str, Any]] = {}
+        for d, value in zip(self, point, strict=True):
+            if value != d.value:
+                moved.setdefault(d.path, {})[d.knob] = value
+        return {path: set_knobs(files[path], values) for path, values in moved.items()}
+
+
+def read_space(files: Mapping[str, str]) -> Space:
+    """The movable knobs of all Python files; empty when there is none."""
+    found = [
+        (path, knob) for path in sorted(files) if path.endswith(".py") for knob in read_knobs(files[path]).values()
+    ]
+    names = [knob.name for _, knob in found]
+    dimensions = []
+    for path, knob in found:
+        span = range_of(knob)
+        if span is not None:
+            name = f"{path}:{knob.name}" if names.count(knob.name) > 1 else knob.name
+            dimensions.append(Dimension(name, path, knob.name, span, knob.value))
+    return Space(tuple(dimensions))

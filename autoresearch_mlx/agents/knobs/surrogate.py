@@ -1,0 +1,116 @@
+"""What a configuration is expected to gain: a small Gaussian process over the measured ones.
+
+Its kernel is a sum of one smooth function for each knob (additive, arXiv:1112.4394), weighted by what
+the knob has gained, and of one smooth function of all knobs together for what they do to each other.
+The length scales, the shares of the two and the noise are those of the highest marginal likelihood on
+a small grid.  Own code, because the field's libraries for this need torch; Optuna's own does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
+
+SINGLE_SCALES = (0.1, 0.2, 0.4)
+JOINT_SCALES = (0.5, 1.0)
+JOINT_SHARES = (0.3, 0.7)
+NOISES = (0.01, 0.1, 0.5)
+"""Variance of one measurement as a share of the signal's: the noise of the machine is learned."""
+PRIOR_MEAN = -1.0
+"""Far from everything measured, expect to lose a typical step: most changes of a decent file do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The settings of the kernel; lengths in shares of a knob's range."""
+
+    single: float
+    joint: float
+    share: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """A fitted process; scores in units of ``unit``, relative to the incumbent's measured score."""
+
+    where: Coordinates
+    rows: Array
+    weights: Array
+    shape: Shape
+    unit: float
+    variance: float
+    factor: Array
+    pull: Array
+
+    def predict(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the gain over the incumbent, in units of ``unit``."""
+        k = _kernel(self.where.squares(rows, self.rows), self.weights, self.shape)
+        reach = np.linalg.solve(self.factor, k.T)
+        deviation = np.sqrt(np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance)
+        return PRIOR_MEAN + k @ self.pull, deviation
+
+
+def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrogate:
+    """Fit to measured gains over the incumbent, in the metric's unit; ``rows`` must not be empty."""
+    unit = typical(gains)
+    residual = _soften(gains / unit) - PRIOR_MEAN
+    squares = where.squares(rows, rows)
+    fits = (_fit(squares, residual, weights, Shape(*shape)) for shape in _grid())
+    _, shape, factor, variance = max(fits, key=lambda found: found[0])
+    pull = np.linalg.solve(factor.T, np.linalg.solve(factor, residual))
+    return Surrogate(where, rows, weights, shape, unit, variance, factor, pull)
+
+
+def log_expected_improvement(mean: Array, deviation: Array) -> Array:
+    """The logarithm of E[max(0, gain)], stable far below zero (compare arXiv:2310.20708)."""
+    z = mean / deviation
+    near = np.array([v * _cumulative(v) + _density(v) for v in np.maximum(z, -6.0)])
+    # Mills' ratio: z * Phi(z) + phi(z) -> phi(z) / z^2 for z far below zero.
+    tail = -0.5 * z**2 - 0.5 * math.log(2 * math.pi) - 2 * np.log(np.maximum(-z, 6.0))
+    return np.asarray(np.log(deviation) + np.where(z > -6.0, np.log(near), tail))
+
+
+def typical(gains: Array) -> float:
+    """The median size of what is not zero: the unit in which gains are thought of."""
+    sizes = np.abs(gains[gains != 0])
+    return float(np.median(sizes)) if len(sizes) else 1.0
+
+
+def _soften(gains: Array) -> Array:
+    """Large losses count by their logarithm: how bad a bad point is must not bend the model."""
+    return np.asarray(np.where(gains < 0, -2 * np.log1p(-np.minimum(gains, 0) / 2), gains))
+
+
+def _grid() -> product[tuple[float, ...]]:
+    return product(SINGLE_SCALES, JOINT_SCALES, JOINT_SHARES, NOISES)
+
+
+def _kernel(squares: Array, weights: Array, shape: Shape) -> Array:
+    single = np.exp(-0.5 * squares / shape.single**2) @ (weights / weights.sum())
+    joint = np.exp(-0.5 * squares.sum(axis=-1) / shape.joint**2)
+    return np.asarray((1 - shape.share) * single + shape.share * joint)
+
+
+def _fit(squares: Array, residual: Array, weights: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
+    """Log marginal likelihood (with the best signal variance), shape, Cholesky factor, that variance."""
+    n = len(residual)
+    factor = np.asarray(np.linalg.cholesky(_kernel(squares, weights, shape) + shape.noise * np.eye(n)), dtype=float)
+    white = np.linalg.solve(factor, residual)
+    # One pseudo-observation of variance 1 keeps the variance sane while there are few.
+    variance = float((white @ white + 1) / (n + 1))
+    likelihood = -0.5 * (n + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
+    return likelihood, shape, factor, variance
+
+
+def _density(z: float) -> float:
+    return math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _cumulative(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2))

@@ -1,0 +1,171 @@
+"""``scripted:PATH``: replays edits from a file, for demos, tests and logs to be run again.
+
+The file is JSONL, one step a line, or JSON: a list of steps or ``{"steps": [...]}``.  A step is one of
+
+    {"title": "halve the batch", "axis": "batch", "knobs": {"TOTAL_BATCH_SIZE": 32768}}
+    {"title": "new file", "files": {"train_mlx.py": "..."}}
+    {"title": "SiLU", "search": "nn.relu(x)", "replace": "nn.silu(x)", "path": "train_mlx.py"}
+
+``path`` may be left out when one file alone has the text or the knob.  Step k belongs to experiment k,
+so a resumed session goes on with the right one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Proposal
+from autoresearch_mlx.source import read_knobs, set_knobs
+
+_TEXTS = ("title", "axis", "rationale", "search", "replace", "path")
+_FIELDS = (*_TEXTS, "knobs", "files")
+_HINT = 'a step is {"title": ..., "knobs": {...}}, or has "files", or "search" and "replace"'
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it stands in the file; ``where`` names its place for messages."""
+
+    where: str
+    fields: Mapping[str, Any]
+
+
+class Scripted:
+    """An agent that reads its proposals from a file; the file is read and checked once, at the start."""
+
+    name = "scripted"
+
+    def __init__(self, path: Path) -> None:
+        """Raises AgentError when the file cannot be read, naming the line and the field that is wrong."""
+        self._steps = read_script(path)
+
+    def propose(self, context: Context) -> Proposal:
+        """The step of this experiment's number, the same again when it was refused: a script has one idea.
+
+        Raises AgentError past the end, and for a step that does not fit the files.
+        """
+        if not 1 <= context.number <= len(self._steps):
+            raise AgentError(
+                f"the script ended after {len(self._steps)} steps", "add steps to the script, or end the session here"
+            )
+        step = self._steps[context.number - 1]
+        if context.feedback:
+            raise AgentError(
+                f"{step.where} was refused: {context.feedback[-1]}", "a script has no second idea: edit it"
+            )
+        fields = step.fields
+        return Proposal(
+            title=fields["title"],
+            files=_edited(step, context.files),
+            axis=fields.get("axis") or _axis(fields),
+            rationale=fields.get("rationale", ""),
+            agent=self.name,
+        )
+
+
+def _axis(fields: Mapping[str, Any]) -> str | None:
+    first = next(iter(fields.get("knobs", ())), None)
+    return axis_of(first) if first is not None else None
+
+
+def _edited(step: Step, files: Mapping[str, str]) -> dict[str, str]:
+    if "files" in step.fields:
+        return dict(step.fields["files"])
+    if "knobs" in step.fields:
+        return _with_knobs(step, files)
+    search = step.fields["search"]
+    path = _path(step, [p for p, text in files.items() if search in text], f"text {search!r}", files)
+    if files[path].count(search) != 1:
+        raise AgentError(f"{step.where}: 'search' occurs {files[path].count(search)} times in {path}", _HINT)
+    return {path: files[path].replace(search, step.fields["replace"])}
+
+
+def _with_knobs(step: Step, files: Mapping[str, str]) -> dict[str, str]:
+    edited = dict(files)
+    for name, value in step.fields["knobs"].items():
+        path = _path(step, [p for p in files if name in read_knobs(files[p])], f"knob {name}", files)
+        if name not in read_knobs(edited[path]):
+            raise AgentError(f"{step.where}: {path} has no knob {name}", _HINT)
+        edited[path] = set_knobs(edited[path], {name: tuple(value) if isinstance(value, list) else value})
+    return {path: text for path, text in edited.items() if text != files[path]}
+
+
+def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) -> str:
+    """The file meant: the one named, or the only one that has it."""
+    named = step.fields.get("path")
+    if named is not None and named in files:
+        return str(named)
+    if named is not None:
+        raise AgentError(f"{step.where}: 'path' {named!r} is no editable file", f"editable: {', '.join(files)}")
+    if len(having) != 1:
+        found = f"{len(having)} files have" if having else "no editable file has"
+        raise AgentError(f"{step.where}: {found} the {what}", f"editable: {', '.join(files)}")
+    return having[0]
+
+
+def read_script(path: Path) -> tuple[Step, ...]:
+    """All steps of a file.  Raises AgentError for a file that cannot be read or a step that cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AgentError(f"cannot read the script {path}: {error}", "give it as scripted:PATH") from error
+    return tuple(_checked(Step(where, fields)) for where, fields in _raw_steps(path, text))
+
+
+def _raw_steps(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    whole = _whole(text)
+    if whole is not None:
+        for k, fields in enumerate(whole, start=1):
+            yield f"{path.name}, step {k}", fields
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                yield f"{path.name}, line {number}", json.loads(line)
+            except ValueError as error:
+                raise AgentError(f"{path.name}, line {number}: no JSON: {error}", _HINT) from error
+
+
+def _whole(text: str) -> list[Any] | None:
+    """The steps of a JSON file; ``None`` when the text is to be read line by line."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(data, dict) and isinstance(data.get("steps"), list):
+        data = data["steps"]
+    return data if isinstance(data, list) else None
+
+
+def _checked(step: Step) -> Step:
+    """The same step; raises AgentError naming the first field that is wrong."""
+    fields = step.fields
+    if not isinstance(fields, dict):
+        raise AgentError(f"{step.where}: not an object but {type(fields).__name__}", _HINT)
+    wrong = next((f"unknown field {key!r}" for key in fields if key not in _FIELDS), None) or _wrong(fields)
+    if wrong:
+        raise AgentError(f"{step.where}: {wrong}", _HINT)
+    return step
+
+
+def _wrong(fields: Mapping[str, Any]) -> str | None:
+    if not fields.get("title"):
+        return "field 'title' is missing"
+    for name in _TEXTS:
+        if not isinstance(fields.get(name, ""), str):
+            return f"field {name!r} must be text"
+    for name in ("knobs", "files"):
+        if name in fields and (not isinstance(fields[name], dict) or not fields[name]):
+            return f"field {name!r} must be an object with at least one entry"
+    if not all(isinstance(text, str) for text in fields.get("files", {}).values()):
+        return "field 'files' must map paths to texts"
+    kinds = [name for name in ("knobs", "files", "search") if name in fields]
+    if len(kinds) != 1:
+        return f"one of 'knobs', 'files', 'search' is needed, found {', '.join(kinds) or 'none'}"
+    return "field 'replace' is missing" if kinds == ["search"] and "replace" not in fields else None

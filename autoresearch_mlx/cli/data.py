@@ -1,0 +1,49 @@
+"""``prepare``: text to tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say
+
+
+@click.command("prepare")
+@click.argument("source", default="stdlib", type=click.Choice(["stdlib", "climbmix", "tinystories", "folder"]))
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--shards", type=click.IntRange(min=1), help="climbmix: training shards to fetch; default 10.")
+@click.option("--vocab-size", type=click.IntRange(min=1), help="Tokens of the tokenizer; default: by the machine.")
+@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens of a row; default: by the machine.")
+@json_option
+def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any) -> None:
+    """Turn text into rows of tokens, once; later runs of this lab train on what was prepared last.
+
+    \b
+    SOURCE  stdlib       the source of Python's standard library: real text on every machine, no network
+            climbmix     the text that the H100 runs train on, from the Hugging Face hub
+            tinystories  short stories, for very small models
+            folder PATH  your own .txt, .md, .py, .jsonl or .parquet files
+
+    \b
+    Example:
+      autoresearch-mlx prepare folder ~/texts --vocab-size 4096
+    """
+    import json
+    from dataclasses import asdict
+
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.corpus.prepare import default_cache, prepare
+    from autoresearch_mlx.hardware.machine import read_machine
+    from autoresearch_mlx.hardware.profile import choose_profile
+    from autoresearch_mlx.report.text import render_corpus
+    from autoresearch_mlx.targets.choose import corpus_request, remember_corpus
+
+    lab = lab_here()
+    options = {"data.source": source, "data.path": str(path.resolve()) if path else None}
+    options |= {f"data.{name}": value for name, value in sizes.items()}
+    settings = load_settings(lab.root, options).settings
+    corpus = prepare(corpus_request(settings, choose_profile(read_machine())), default_cache(), say)
+    remember_corpus(lab, corpus)
+    click.echo(json.dumps(asdict(corpus.manifest)) if as_json else render_corpus(corpus))

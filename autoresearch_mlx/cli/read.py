@@ -1,0 +1,106 @@
+"""``status``, ``log``, ``show``, ``diff``: read a session without touching it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, tag_option, width
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab import find_session
+
+
+@click.command("status")
+@tag_option
+@json_option
+def status_command(tag: str | None, as_json: bool) -> None:
+    """Where the session stands: baseline, incumbent, counts, and what runs now.
+
+    \b
+    Example:
+      autoresearch-mlx status
+    """
+    from autoresearch_mlx.report.summary import status_of, to_json
+    from autoresearch_mlx.report.text import render_status
+
+    status = status_of(find_session(lab_here(), tag))
+    click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
+
+
+@click.command("log")
+@tag_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the ledger has it.")
+def log_command(tag: str | None, as_json: bool) -> None:
+    """Every experiment of the session, oldest first; `*` marks the incumbent.
+
+    \b
+    Example:
+      autoresearch-mlx log --json | jq 'select(.status == "keep") | [.number, .value, .title]'
+    """
+    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.report.text import render_log
+
+    journal = read(find_session(lab_here(), tag) / FILE)
+    if not as_json:
+        history = journal.history
+        click.echo(render_log(history.experiments, history.metric, history.direction, width()))
+        return
+    for record in journal.records:
+        click.echo(json.dumps({k: v for k, v in record.items() if k not in ("schema", "event")}))
+
+
+@click.command("show")
+@click.argument("number", type=click.IntRange(min=0))
+@tag_option
+@json_option
+def show_command(number: int, tag: str | None, as_json: bool) -> None:
+    """Experiment NUMBER: its verdict and reason, the numbers, the diff against its base, the log's end.
+
+    \b
+    Example:
+      autoresearch-mlx show 3
+    """
+    from autoresearch_mlx.ledger import FILE, experiment_to, read
+    from autoresearch_mlx.report.text import log_tail, render_show
+    from autoresearch_mlx.workspace import diff
+
+    lab = lab_here()
+    folder = find_session(lab, tag)
+    history = read(folder / FILE).history
+    experiment = next((e for e in history.experiments if e.number == number), None)
+    if experiment is None:
+        raise LabError(f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists them")
+    if as_json:
+        click.echo(json.dumps(experiment_to(experiment)))
+        return
+    changes = diff(lab.root, experiment.base, experiment.commit) if experiment.base and experiment.commit else ""
+    click.echo(render_show(experiment, changes, log_tail(folder, experiment), history.metric, width()))
+
+
+@click.command("diff")
+@click.argument("number", type=click.IntRange(min=0))
+@click.argument("other", required=False, type=click.IntRange(min=0))
+@tag_option
+def diff_command(number: int, other: int | None, tag: str | None) -> None:
+    """What experiment NUMBER changed in its base; with OTHER, the way from NUMBER to OTHER.
+
+    \b
+    Example:
+      autoresearch-mlx diff 0 7
+    """
+    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.workspace import diff
+
+    lab = lab_here()
+    folder = find_session(lab, tag)
+    commits = {e.number: (e.base, e.commit) for e in read(folder / FILE).history.experiments}
+    for wanted in (number, other):
+        if wanted is not None and commits.get(wanted, (None, None))[1] is None:
+            raise LabError(
+                f"session {folder.name} has no commit of an experiment {wanted}", "`autoresearch-mlx log` lists them"
+            )
+    base, commit = commits[number]
+    before, after = (base, commit) if other is None else (commit, commits[other][1])
+    assert before is not None and after is not None
+    click.echo(diff(lab.root, before, after), nl=False)

@@ -1,0 +1,100 @@
+"""``run`` and ``try``: the commands that measure."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from autoresearch_mlx.cli.options import Seconds, lab_here, tag_option
+
+
+@click.command("run")
+@click.option("--agent", metavar="NAME", help="Who proposes: knobs (default), scripted:FILE, or module:Class.")
+@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Start none after H hours.")
+@tag_option
+@click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
+def run_command(agent: str | None, experiments: int | None, hours: float | None, tag: str | None, **rest: Any) -> None:
+    """Research until told to stop: propose an edit, train, measure, keep or revert.
+
+    The first call measures a baseline.  Every attempt becomes a commit on a branch and under a ref of
+    its own; your checkout is not touched.  Ctrl-C stops cleanly, the next call goes on.
+
+    \b
+    Example:
+      autoresearch-mlx run --experiments 6
+    """
+    from autoresearch_mlx.agents import load_agent
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.loop import research
+    from autoresearch_mlx.policy import Policy
+    from autoresearch_mlx.report.live import open_screen
+    from autoresearch_mlx.report.text import closing_line
+    from autoresearch_mlx.session import open_session
+
+    lab = lab_here()
+    options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
+    resolved = load_settings(lab.root, options)
+    with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
+        researcher = load_agent(resolved.settings.agent.name, resolved.settings.agent.model_dump(), session.seed)
+        with open_screen(sys.stderr, session.folder, session.target.metric) as screen:
+            screen.say(session.opening())
+            reason = research(session, researcher, Policy(experiments, hours), screen)
+        click.echo(closing_line(session.journal().history, reason))
+
+
+@click.command("try")
+@click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
+@tag_option
+@click.option("--budget", type=Seconds(), help="Training time; only when this starts the session.")
+@click.option("--json", "as_json", is_flag=True, help="The experiment as one JSON object.")
+def try_command(message: str, tag: str | None, budget: Any, as_json: bool) -> None:
+    """Measure your own edit of the file as one experiment, and print the verdict.
+
+    The file is taken from your checkout as it lies there, saved or committed, and compared with the
+    incumbent.  A keep moves the session's branch; your checkout stays as you left it.
+
+    \b
+    Example:
+      autoresearch-mlx try -m "halve the batch: twice the steps in the same time"
+    """
+    import json
+
+    from autoresearch_mlx.checkout import edit_from_checkout
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.ledger import experiment_to
+    from autoresearch_mlx.loop import measure_edit
+    from autoresearch_mlx.report.live import open_screen
+    from autoresearch_mlx.report.text import render_verdict
+    from autoresearch_mlx.session import open_session
+
+    lab = lab_here()
+    resolved = load_settings(lab.root, {"budget.seconds": budget, "agent.repairs": 0})
+    with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
+        with open_screen(sys.stderr, session.folder, session.target.metric) as screen:
+            done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
+        metric = session.target.metric
+        click.echo(
+            json.dumps(experiment_to(done)) if as_json else render_verdict(done, metric, session.workspace.branch)
+        )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A polite `kill` and a closed terminal end a run as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

@@ -1,0 +1,118 @@
+"""What each run of a session changed, measured against the incumbent of its own time.
+
+Effects, unlike values, can be laid beside those of another machine: each is taken within one log,
+on one data set, evaluation and piece of hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.compare.reference import ReferenceRun
+from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
+
+# These say nothing of the strategy: one was refused unrun, the other cut off from outside.
+_UNTRIED = frozenset({"duplicate", "interrupted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of any log; order 0 is the baseline.  ``value`` is ``None`` where nothing was measured."""
+
+    order: int
+    commit: str | None
+    value: float | None
+    status: str
+    axis: str
+    changes: KnobChanges
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One run against the last kept run before it; positive is better.
+
+    ``gain`` in the metric's unit, ``percent`` of the incumbent; ``None`` where the run or the
+    incumbent has no value.
+    """
+
+    run: Run
+    incumbent: float | None
+    gain: float | None
+    percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AxisEffect:
+    """All runs of one axis; ``best`` is the one with the largest gain, ``None`` if none has a value."""
+
+    axis: str
+    tried: int
+    kept: int
+    best: Effect | None
+
+
+def from_reference(run: ReferenceRun) -> Run:
+    return Run(run.order, run.commit, run.val_bpb, run.status, run.axis, run.changes, run.note)
+
+
+def from_experiment(experiment: Experiment) -> Run:
+    return Run(
+        order=experiment.number,
+        commit=experiment.commit,
+        value=experiment.value,
+        status=experiment.status,
+        axis=axis_of_experiment(experiment),
+        changes=experiment.knobs,
+        note=experiment.title,
+    )
+
+
+def axis_of_experiment(experiment: Experiment) -> str:
+    """A single well-known knob decides; otherwise what the agent said, then the first knob, then ``code``."""
+    axes = [axis_of(name) for name in experiment.knobs]
+    if len(axes) == 1 and not axes[0].startswith("knob."):
+        return axes[0]
+    return experiment.axis or (axes[0] if axes else "code")
+
+
+def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
+    """One effect for each run but the baseline, and those never really tried; ``runs`` oldest first."""
+    found: list[Effect] = []
+    incumbent: float | None = None
+    for run in runs:
+        if run.order != 0 and run.status not in _UNTRIED:
+            gain = difference(run.value, incumbent, direction)
+            found.append(Effect(run, incumbent, gain, percent(gain, incumbent)))
+        if run.status == "keep":
+            incumbent = run.value
+    return tuple(found)
+
+
+def by_axis(found: Sequence[Effect]) -> dict[str, AxisEffect]:
+    """The effects gathered by axis, axes in the order they were first tried."""
+    axes = dict.fromkeys(effect.run.axis for effect in found)
+    return {axis: _gather(axis, [effect for effect in found if effect.run.axis == axis]) for axis in axes}
+
+
+def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
+    measured = [(effect.gain, effect) for effect in found if effect.gain is not None]
+    return AxisEffect(
+        axis=axis,
+        tried=len(found),
+        kept=sum(effect.run.status == "keep" for effect in found),
+        best=max(measured, key=lambda pair: pair[0])[1] if measured else None,
+    )
+
+
+def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
+    """How much better ``value`` is than ``over``, in the metric's unit."""
+    if value is None or over is None:
+        return None
+    return over - value if direction == "min" else value - over
+
+
+def percent(gain: float | None, of: float | None) -> float | None:
+    return None if gain is None or not of else 100 * gain / abs(of)

@@ -1,0 +1,172 @@
+"""lab.toml and command options become frozen settings; every value remembers where it came from.
+
+Everything has a default; a lab without lab.toml works.  "auto" is settled by the hardware's profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autoresearch_mlx.errors import ConfigError
+
+FILE = "lab.toml"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Auto = Literal["auto"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetSettings(_Frozen):
+    """What is optimised."""
+
+    kind: Literal["pretrain", "command"] = "pretrain"
+    editable: tuple[str, ...] = ("train_mlx.py",)
+    """Paths or globs, relative to the lab; nothing else may change."""
+    metric: str = "val_bpb"
+    direction: Literal["min", "max"] = "min"
+    run: str | None = None
+    """command: the shell line that prints the metric."""
+    guard: str | None = None
+    """command: a shell line that must end with 0 before the metric counts."""
+    pattern: str | None = None
+    """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
+    timeout_seconds: Positive = 600.0
+
+    @model_validator(mode="after")
+    def _complete(self) -> TargetSettings:
+        if self.kind == "command" and not self.run:
+            raise ValueError('kind = "command" needs run = "the shell line that prints METRIC name=value"')
+        if not self.editable:
+            raise ValueError("editable names no file")
+        return self
+
+
+class BudgetSettings(_Frozen):
+    """Time of one measurement."""
+
+    seconds: Positive | Auto = "auto"
+    compile_seconds: Positive | Auto = "auto"
+    evaluate_seconds: Positive = 1200.0
+    """Hard limit of the sealed evaluation."""
+
+
+class DataSettings(_Frozen):
+    """The text that the model learns."""
+
+    source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
+    """auto: what `prepare` made last for this lab, else stdlib."""
+    path: str | None = None
+    shards: Count = 10
+    vocab_size: Count | Auto = "auto"
+    seq_len: Count | Auto = "auto"
+    eval_rows: Count | Auto = "auto"
+
+
+class JudgeSettings(_Frozen):
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    """What a change must gain over the incumbent to be kept, in the metric's unit."""
+
+
+class AgentSettings(_Frozen):
+    name: str = "knobs"
+    repairs: Annotated[int, Field(ge=0)] = 2
+    """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
+
+
+class Settings(_Frozen):
+    seed: Annotated[int, Field(ge=0)] = 42
+    target: TargetSettings = TargetSettings()
+    budget: BudgetSettings = BudgetSettings()
+    data: DataSettings = DataSettings()
+    judge: JudgeSettings = JudgeSettings()
+    agent: AgentSettings = AgentSettings()
+
+
+class Resolved(_Frozen):
+    """Settings with the source of each value: ``default``, ``lab.toml`` or ``option``."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """(dotted name, value, source), in the order of the sections."""
+        for name, value in _flatten(self.settings.model_dump()):
+            yield name, value, self.sources.get(name, "default")
+
+
+def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resolved:
+    """Read ``root/lab.toml``, overlay the options (dotted names; None means not given).
+
+    Raises ConfigError that names the file, the key, and the nearest valid one.
+    """
+    written = _read(root / FILE)
+    _check_names(written, root / FILE)
+    sources = {name: FILE for name, _ in _flatten(written)}
+    for name, value in (options or {}).items():
+        if value is not None:
+            _put(written, name, value)
+            sources[name] = "option"
+    try:
+        return Resolved(settings=Settings.model_validate(written), sources=sources)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, sources), f"edit {root / FILE}, or see `autoresearch-mlx doctor`") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}", "mend that line; strings need quotes") from None
+
+
+def _check_names(written: Mapping[str, Any], path: Path) -> None:
+    known = dict(_flatten(Settings().model_dump()))
+    sections = {name.split(".")[0] for name in known if "." in name}
+    for name, value in _flatten(written):
+        if name in sections:
+            said = f"{path}: {name} = {value!r} should be a section [{name}]"
+            raise ConfigError(said, f"write [{name}] on a line of its own")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            last = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
+            guess = (last or near or [None])[0]
+            hint = f"did you mean {guess}?" if guess else f"valid names: {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown setting {name}", hint)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[key] = value
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    # A union reports each of its arms; the arm's own name is no part of the setting's.
+    arms = ("constrained", "literal", "function")
+    name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
+    name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
+    said = first["msg"].removeprefix("Value error, ")
+    given = f" (got {first['input']!r})" if not isinstance(first["input"], Mapping | BaseModel) else ""
+    return f"{sources.get(name, FILE)}: {name}: {said}{given}"

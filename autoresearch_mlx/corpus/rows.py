@@ -1,0 +1,177 @@
+"""A prepared corpus: memory-mapped rows, byte weights and the manifest that vouches for them.
+
+Light on purpose: the training process imports this, so only numpy and the standard library are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_mlx.errors import CorpusError
+
+Split: TypeAlias = Literal["train", "val", "hidden"]
+Rows: TypeAlias = npt.NDArray[np.uint16]
+
+SCHEMA = 1
+SPLITS: tuple[Split, ...] = ("train", "val", "hidden")
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+TOKEN_BYTES = "token_bytes.npy"
+HEADER_BYTES = 128
+"""Every row file starts with a .npy header of this length, so its size can be checked without opening it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a corpus holds and where it came from; ``manifest.json`` is this, field by field."""
+
+    schema: int
+    name: str
+    source: str
+    source_detail: dict[str, Any]
+    """Repository, commit and shards, or folder, file count and the SHA-256 of the text, and what was skipped."""
+    sha256: dict[str, str]
+    """File name -> SHA-256, for every file but the manifest."""
+    tokenizer_sha256: str
+    vocab_size: int
+    """Tokens the tokenizer really has; less than asked for when the text yields no more merges."""
+    seq_len: int
+    bos: int
+    rows: dict[str, int]
+    tokens: dict[str, int]
+    """All tokens of a split, BOS included: rows * (seq_len + 1)."""
+    bytes: dict[str, int]
+    """Raw bytes of text that those tokens stand for."""
+    documents: dict[str, int]
+    """Documents, or pieces of long ones, that begin in the rows: the number of BOS."""
+    bytes_per_token: float
+    """Of the training rows, BOS counted as a token."""
+    packing: str
+    created: str
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """An opened corpus.  Nothing is read before it is asked for."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path(self, split: Split) -> Path:
+        return self.folder / f"{split}.npy"
+
+    def rows(self, split: Split) -> Rows:
+        """Read-only memory map, uint16 ``[rows, seq_len + 1]``.  Raises CorpusError."""
+        rows = _load(self.path(split), self.manifest.source, memory_map=True)
+        expected = (self.manifest.rows[split], self.manifest.seq_len + 1)
+        if rows.dtype != np.uint16 or rows.shape != expected:
+            raise _damaged(
+                self.path(split), f"holds {rows.dtype}{list(rows.shape)}, not uint16{list(expected)}", self.manifest
+            )
+        return rows
+
+    def token_bytes(self) -> npt.NDArray[np.int32]:
+        """Raw bytes per token, int32 ``[vocab_size]``; special tokens weigh 0.  Raises CorpusError."""
+        weights = _load(self.folder / TOKEN_BYTES, self.manifest.source, memory_map=False)
+        if weights.dtype != np.int32 or weights.shape != (self.manifest.vocab_size,):
+            raise _damaged(self.folder / TOKEN_BYTES, f"holds {weights.dtype}{list(weights.shape)}", self.manifest)
+        return weights
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Open a prepared corpus after cheap checks: the manifest reads, files exist and have their sizes.
+
+    Raises CorpusError with the file and the remedy.  :func:`verify` checks the content.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    corpus = Corpus(folder, manifest)
+    for split in SPLITS:
+        _check_size(corpus.path(split), HEADER_BYTES + manifest.rows[split] * (manifest.seq_len + 1) * 2, manifest)
+    for name in (TOKENIZER, TOKEN_BYTES):
+        _check_size(folder / name, None, manifest)
+    return corpus
+
+
+def verify(corpus: Corpus) -> None:
+    """Compare the SHA-256 of every file with the manifest.  Raises CorpusError for the first that differs."""
+    for name, expected in corpus.manifest.sha256.items():
+        path = corpus.folder / name
+        _check_size(path, None, corpus.manifest)
+        found = sha256_of(path)
+        if found != expected:
+            raise _damaged(path, f"has SHA-256 {found[:12]}..., not {expected[:12]}...", corpus.manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises CorpusError when the file is missing, is no manifest, or is of a later schema."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CorpusError(f"no corpus in {path.parent}: {error.strerror} ({path.name})", _again("")) from error
+    except ValueError as error:
+        raise CorpusError(f"{path} is not JSON: {error}", _again("")) from error
+    return _manifest(path, values)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    path.write_text(json.dumps(asdict(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(path: Path, values: Any) -> Manifest:
+    schema = values.get("schema") if isinstance(values, Mapping) else None
+    if not isinstance(schema, int):
+        raise CorpusError(f"{path} is not a corpus manifest: it has no schema number", _again(""))
+    if schema > SCHEMA:
+        raise CorpusError(
+            f"{path} has schema {schema}; this version reads up to {SCHEMA}",
+            "Update autoresearch-mlx, or prepare anew.",
+        )
+    names = [field.name for field in fields(Manifest)]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise CorpusError(f"{path} lacks {', '.join(missing)}", _again(str(values.get("source", ""))))
+    return Manifest(**{name: values[name] for name in names})
+
+
+def _check_size(path: Path, expected: int | None, manifest: Manifest) -> None:
+    try:
+        size = path.stat().st_size
+    except PermissionError:
+        return  # a sandbox may hide held-out rows from the training process, which never asks for them
+    except OSError as error:
+        raise _damaged(path, f"cannot be read: {error.strerror}", manifest) from error
+    if size == 0 or (expected is not None and size != expected):
+        raise _damaged(path, f"has {size:,} bytes" + (f", not {expected:,}" if expected else ""), manifest)
+
+
+def _load(path: Path, source: str, memory_map: bool) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    except PermissionError as error:
+        raise CorpusError(f"cannot read {path}: {error.strerror}", "This process is not allowed to read it.") from error
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"cannot read {path}: {error}", _again(source)) from error
+    return array
+
+
+def _damaged(path: Path, what: str, manifest: Manifest) -> CorpusError:
+    return CorpusError(f"{path} {what}", _again(manifest.source))
+
+
+def _again(source: str) -> str:
+    command = f"autoresearch-mlx prepare {source}".strip() + (" PATH" if source == "folder" else "")
+    return f"Delete the folder and run `{command}`."

@@ -1,0 +1,189 @@
+"""A fast BLAS for MLX on a Linux CPU.
+
+MLX's Linux wheel carries the reference BLAS: some 5 GFLOP/s of float32 on two cores where OpenBLAS gives
+hundreds.  All that MLX takes from it are three symbols, ``cblas_{s,d,c}gemm``, so any library that exports them
+and is preloaded into the process takes its place.
+
+    blas = find_blas(cache, read_machine())
+    subprocess.run(command, env={**os.environ, **child_environment(blas)})
+
+The dependency ``scipy-openblas32`` holds OpenBLAS with every symbol prefixed ``scipy_``; ``patchelf`` writes a
+copy with those three renamed, once per version, into the cache.  Nothing here raises but for a wrong
+``AUTORESEARCH_BLAS``; a source that fails is passed over, and the reason stays in ``Blas.note``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Literal, TypeAlias
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.hardware.machine import Machine, package_version
+
+Source: TypeAlias = Literal["scipy-openblas32", "system", "env", "reference", "off", "accelerate"]
+
+VARIABLE = "AUTORESEARCH_BLAS"
+SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
+# OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
+# where the kernels named here gave 286.
+CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
+SYSTEM_LIBRARIES = (
+    "usr/lib/*/openblas-pthread/libopenblas.so.0",  # Debian, Ubuntu
+    "usr/lib/*/libopenblas.so.0",
+    "usr/lib64/libopenblasp.so.0",  # Fedora: the p is for threads
+    "usr/lib64/libopenblas.so.0",
+    "usr/lib/libopenblas.so.0",
+    "usr/local/lib/libopenblas.so.0",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blas:
+    library: Path | None
+    """What to preload; ``None``: MLX's own."""
+    source: Source
+    coretype: str | None = None
+    threads: int | None = None
+    note: str = ""
+    """Why better sources were passed over."""
+
+
+class _Unusable(Exception):
+    """Why a source does not serve here, in words."""
+
+
+def find_blas(
+    cache: Path,
+    machine: Machine,
+    environ: Mapping[str, str] = os.environ,
+    root: Path = Path("/"),
+    wheel: str = "scipy_openblas32",
+) -> Blas:
+    """The best BLAS to be had: ``AUTORESEARCH_BLAS`` (a path, or ``off``), the wheel, the system's, MLX's own.
+
+    The first call writes the relabelled copy (25 MB under ``cache/blas``, some 0.2 s); later ones take milliseconds.
+    Raises ConfigError when ``AUTORESEARCH_BLAS`` names a file that cannot be preloaded.
+    """
+    coretype = CORETYPES.get(machine.simd or "")
+    if machine.system != "Linux":
+        return Blas(None, "accelerate")
+    if choice := environ.get(VARIABLE, "").strip():
+        library = _chosen(choice)
+        return Blas(library, "env" if library else "off", coretype, machine.cpu_cores)
+    try:
+        return Blas(relabelled(cache / "blas", wheel), "scipy-openblas32", coretype, machine.cpu_cores)
+    except _Unusable as reason:
+        library = system_library(root)
+        return Blas(library, "system" if library else "reference", coretype, machine.cpu_cores, str(reason))
+
+
+def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to add to a child's environment; what the user has set himself is left alone."""
+    if blas.library is None:
+        return {}
+    preloaded = environ.get("LD_PRELOAD", "").replace(" ", ":").split(":")
+    added = {"LD_PRELOAD": ":".join([p for p in preloaded if p and p != str(blas.library)] + [str(blas.library)])}
+    if blas.coretype:
+        added["OPENBLAS_CORETYPE"] = environ.get("OPENBLAS_CORETYPE", blas.coretype)
+    if blas.threads:
+        added["OPENBLAS_NUM_THREADS"] = environ.get("OPENBLAS_NUM_THREADS", str(blas.threads))
+    return added
+
+
+def advice(blas: Blas) -> str | None:
+    """For doctor: which BLAS serves CPU runs and, where it is slow, what to do.  ``None`` on macOS."""
+    match blas.source:
+        case "accelerate":
+            return None
+        case "off":
+            return f"MLX's own reference BLAS, because {VARIABLE}=off: slow. Unset it for OpenBLAS."
+        case "reference":
+            why = f" ({blas.note})" if blas.note else ""
+            return (
+                f"MLX's own reference BLAS{why}: float32 products are some 50 times slower than with OpenBLAS. "
+                f"Reinstall the dependencies, or install libopenblas0-pthread (Debian, Ubuntu) or openblas-threads "
+                f"(Fedora), or set {VARIABLE} to a libopenblas.so."
+            )
+        case _:
+            core = f", kernels for {blas.coretype}" if blas.coretype else ""
+            why = f" ({blas.note})" if blas.note else ""
+            return f"{blas.library} from {blas.source}{core}{why}."
+
+
+def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
+    """The wheel's OpenBLAS with MLX's symbol names, made on the first call.  Raises _Unusable."""
+    package = find_spec(wheel)
+    if package is None or not package.submodule_search_locations:
+        raise _Unusable(f"{wheel} is not installed")
+    original = Path(package.submodule_search_locations[0]) / "lib" / "libscipy_openblas.so"
+    try:
+        key = hashlib.sha256(f"{original.stat().st_size} {SYMBOLS}".encode()).hexdigest()[:12]
+        library = folder.absolute() / f"{package_version('scipy-openblas32') or 'unknown'}-{key}" / "libopenblas.so"
+        if not _preloadable(library):
+            raise _Unusable(f"LD_PRELOAD cannot carry a path with spaces or colons: {library.parent}")
+        if not library.is_file():
+            _relabel(original, library)
+    except OSError as error:
+        raise _Unusable(f"cannot relabel OpenBLAS: {error}") from error
+    return library
+
+
+def _relabel(original: Path, library: Path) -> None:
+    """Write the copy under a name of its own, try it, then rename: other processes see all of it or nothing."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        names, copy = Path(scratch) / "names", Path(scratch) / library.name
+        names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS), encoding="ascii")
+        _call(_patchelf(), "--rename-dynamic-symbols", str(names), "--output", str(copy), str(original))
+        # A damaged library would be preloaded into every later run.
+        trial = "import ctypes, sys; blas = ctypes.CDLL(sys.argv[1]); [blas[name] for name in sys.argv[2:]]"
+        _call(sys.executable, "-I", "-c", trial, str(copy), *SYMBOLS)
+        copy.replace(library)
+
+
+def _patchelf() -> str:
+    beside = Path(sys.executable).with_name("patchelf")
+    program = str(beside) if beside.is_file() else which("patchelf")
+    if program is None:
+        raise _Unusable("patchelf is not installed")
+    return program
+
+
+def _call(*command: str) -> None:
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()
+        raise _Unusable(f"{Path(command[0]).name} failed: {said[-1] if said else error.returncode}") from error
+    except subprocess.TimeoutExpired as error:
+        raise _Unusable(f"{Path(command[0]).name} did not end within {error.timeout:.0f} s") from error
+
+
+def system_library(root: Path = Path("/")) -> Path | None:
+    """An OpenBLAS of the system, looked for where distributions put it."""
+    return next((path for pattern in SYSTEM_LIBRARIES for path in sorted(root.glob(pattern))), None)
+
+
+def _chosen(choice: str) -> Path | None:
+    if choice.lower() == "off":
+        return None
+    path = Path(choice).expanduser().absolute()
+    hint = f"Give the path of a libopenblas.so, or {VARIABLE}=off."
+    if not path.is_file():
+        raise ConfigError(f"{VARIABLE} names {choice}, which is no file.", hint)
+    if not _preloadable(path):
+        raise ConfigError(f"{VARIABLE} names {choice}: LD_PRELOAD cannot carry a path with spaces or colons.", hint)
+    return path
+
+
+def _preloadable(path: Path) -> bool:
+    return not any(character in str(path) for character in ": \t\n")

@@ -1,0 +1,228 @@
+"""What computer this is, read without importing MLX.
+
+Every reading is soft: what the system does not tell is ``None``.  macOS answers through three of its
+own programs, all called by :func:`run_command`; Linux through files under ``/proc``, ``/sys`` and ``/etc``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Run: TypeAlias = Callable[[Sequence[str]], str | None]
+Installed: TypeAlias = Callable[[str], str | None]
+Simd: TypeAlias = Literal["avx512", "avx2"]
+
+CUDA_BACKENDS = ("mlx-cuda-13", "mlx-cuda-12", "mlx-cuda")
+COMMAND_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that the installed MLX can use."""
+
+    kind: Literal["metal", "cuda"]
+    name: str | None
+    cores: int | None = None
+    """Apple's count of GPU cores; ``None`` on CUDA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    system: str
+    """``Darwin`` or ``Linux``, as :func:`platform.system` says it."""
+    arch: str
+    chip: str | None
+    cpu_cores: int | None
+    """Physical cores this process may use: affinity and container quota count."""
+    memory_bytes: int | None
+    """Main memory, or the container's share of it."""
+    os_version: str | None
+    gpu: Gpu | None
+    python: str
+    mlx: str | None
+    simd: Simd | None = None
+    """The widest x86 vector instructions, as far as a BLAS cares; ``None`` elsewhere."""
+
+
+def run_command(command: Sequence[str]) -> str | None:
+    """Standard output of a command; ``None`` when it is missing, fails, or takes over five seconds."""
+    try:
+        done = subprocess.run(
+            list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution, read from its metadata."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def read_machine(
+    run: Run = run_command,
+    installed: Installed = package_version,
+    system: str = "",
+    arch: str = "",
+    root: Path = Path("/"),
+) -> Machine:
+    """Read this computer; ``system``, ``arch`` and ``root`` let a recording speak for another one."""
+    system, arch = system or platform.system(), arch or platform.machine()
+    return _read_mac(run, installed, arch) if system == "Darwin" else _read_linux(run, installed, system, arch, root)
+
+
+def describe(machine: Machine) -> str:
+    """One line for people and models: ``Apple M4 Pro, 16 GPU cores, 24 GB, macOS 15.6``."""
+    gpu = machine.gpu
+    parts = [
+        machine.chip or f"{machine.system} {machine.arch}",
+        f"{gpu.cores} GPU cores" if gpu and gpu.cores else None,
+        gpu.name if gpu and gpu.kind == "cuda" else None,
+        f"{machine.cpu_cores} CPU cores" if machine.cpu_cores else None,
+        f"{machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else None,
+        machine.os_version,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+# --- macOS ---------------------------------------------------------------------------------------
+
+
+def _read_mac(run: Run, installed: Installed, arch: str) -> Machine:
+    facts = parse_sysctl(run(["sysctl", "machdep.cpu.brand_string", "hw.physicalcpu", "hw.memsize"]) or "")
+    chip = facts.get("machdep.cpu.brand_string")
+    # Every Apple Silicon Mac has Metal, so a silent system_profiler does not take the GPU away.  An
+    # Intel Python, native or under Rosetta, has no MLX at all.
+    gpu = parse_displays(run(["system_profiler", "SPDisplaysDataType", "-json"]) or "") or Gpu("metal", chip)
+    return Machine(
+        system="Darwin",
+        arch=arch,
+        chip=chip,
+        cpu_cores=_whole(facts.get("hw.physicalcpu")),
+        memory_bytes=_whole(facts.get("hw.memsize")),
+        os_version=parse_sw_vers(run(["sw_vers"]) or ""),
+        gpu=gpu if arch == "arm64" else None,
+        python=platform.python_version(),
+        mlx=installed("mlx"),
+    )
+
+
+def parse_sysctl(text: str) -> dict[str, str]:
+    """``name: value`` lines of ``sysctl``."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
+
+
+def parse_sw_vers(text: str) -> str | None:
+    """``macOS 15.6.1`` from the output of ``sw_vers``."""
+    facts = parse_sysctl(text)
+    version = facts.get("ProductVersion")
+    return f"{facts.get('ProductName', 'macOS')} {version}" if version else None
+
+
+def parse_displays(text: str) -> Gpu | None:
+    """The built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``."""
+    try:
+        cards = json.loads(text)["SPDisplaysDataType"]
+        card = next(c for c in cards if c.get("sppci_bus") == "spdisplays_builtin")
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
+    return Gpu("metal", card.get("sppci_model"), _whole(card.get("sppci_cores")))
+
+
+# --- Linux ---------------------------------------------------------------------------------------
+
+
+def _read_linux(run: Run, installed: Installed, system: str, arch: str, root: Path) -> Machine:
+    cpu = _text(root / "proc/cpuinfo")
+    release = re.search(r'^PRETTY_NAME="?([^"\n]*)', _text(root / "etc/os-release"), re.MULTILINE)
+    return Machine(
+        system=system,
+        arch=arch,
+        chip=parse_cpu_model(cpu),
+        cpu_cores=_usable_cores(parse_cpu_cores(cpu), root),
+        memory_bytes=_usable_memory(root),
+        os_version=release.group(1) if release else None,
+        gpu=_cuda(run, installed, root),
+        python=platform.python_version(),
+        mlx=installed("mlx"),
+        simd=parse_simd(cpu),
+    )
+
+
+def parse_cpu_model(text: str) -> str | None:
+    """The model in ``/proc/cpuinfo``; ARM kernels seldom write one."""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1).strip() if match else None
+
+
+def parse_cpu_cores(text: str) -> int | None:
+    """Physical cores in ``/proc/cpuinfo``; hyper-threads share one, and do not speed up a matrix product."""
+    blocks = [parse_sysctl(block) for block in re.split(r"\n\s*\n", text) if "processor" in block]
+    cores = {(b.get("physical id"), b["core id"]) for b in blocks if "core id" in b}
+    return len(cores) or len(blocks) or None
+
+
+def parse_simd(text: str) -> Simd | None:
+    """What OpenBLAS would call SkylakeX (all four AVX-512 parts) or Haswell (AVX2 with FMA)."""
+    match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    flags = set(match.group(1).split()) if match else set()
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return "avx512"
+    return "avx2" if {"avx2", "fma"} <= flags else None
+
+
+def _usable_cores(physical: int | None, root: Path) -> int | None:
+    quota, _, period = _text(root / "sys/fs/cgroup/cpu.max").partition(" ")
+    limits = [physical]
+    if sys.platform == "linux" and root == Path("/"):
+        limits.append(len(os.sched_getaffinity(0)))
+    if (share := _whole(quota)) and (span := _whole(period)):
+        limits.append(max(1, share // span))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _usable_memory(root: Path) -> int | None:
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    total = int(match.group(1)) * 1024 if match else None
+    share = _whole(_text(root / "sys/fs/cgroup/memory.max"))
+    return min((limit for limit in (total, share) if limit), default=None)
+
+
+def _cuda(run: Run, installed: Installed, root: Path) -> Gpu | None:
+    """An NVIDIA GPU, asked for only when MLX's CUDA half is installed: without it MLX cannot use one."""
+    if not any(installed(name) for name in CUDA_BACKENDS):
+        return None
+    for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
+        return Gpu("cuda", parse_sysctl(_text(card)).get("Model"))
+    # Inside WSL the driver has no folder under /proc.
+    match = re.search(r"^GPU \d+: (.+?) \(UUID", run(["nvidia-smi", "-L"]) or "", re.MULTILINE)
+    return Gpu("cuda", match.group(1)) if match else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,59 @@
+"""How fast MLX multiplies matrices here.  A program of its own, so that nobody else has to load MLX:
+
+    python -P -m autoresearch_mlx.hardware.probe --size 1024
+
+prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import mlx.core as mx
+
+from autoresearch_mlx.hardware.machine import package_version
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float:
+    """Best rate of n x n products seen within ``seconds``, in 1e9 operations a second (2n^3 a product).
+
+    The best, not the mean: other work on the machine can only slow a product down.
+    """
+    kind = getattr(mx, dtype)
+    left, right = (mx.random.normal((n, n)).astype(kind) for _ in range(2))
+    mx.eval(left @ right)  # the first product pays for start-up
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        mx.eval(left @ right)
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best / 1e9
+
+
+def measure(size: int, dtype: str) -> dict[str, Any]:
+    gflops = matmul_gflops(size, dtype)
+    return {
+        "device": mx.default_device().type.name,
+        "dtype": dtype,
+        "size": size,
+        "gflops": round(gflops, 2),
+        "mlx": package_version("mlx"),
+        "peak_memory_mb": round(mx.get_peak_memory() / 1e6, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="probe", description="Speed of a square matrix product in MLX.")
+    parser.add_argument("--size", type=int, default=1024, help="rows and columns (default: 1024)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    options = parser.parse_args()
+    print(json.dumps(measure(options.size, options.dtype)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Pure statistics: measurements in, a verdict or "measure again" out.
+
+The rule here is a margin: a candidate is kept when it beats the incumbent's mean by more than
+``margin``.  One run of one file differs from the next, so the margin must cover that difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeAlias
+
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The evidence does not decide yet: take one more measurement of the candidate."""
+
+    reason: str
+
+
+Decision: TypeAlias = Verdict | Again
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Keep what gains more than ``margin``, in the metric's unit, over the incumbent's mean."""
+
+    margin: float
+
+    def decide(self, history: History, measurements: Sequence[Measurement]) -> Decision:
+        if not measurements:
+            return Again("not measured yet")
+        failed = next((m for m in measurements if m.failure is not None), None)
+        if failed is not None and failed.failure is not None:
+            return Verdict(failed.failure, failed.reason)
+        value = mean_value(measurements)
+        if value is None:
+            return Verdict("invalid", "no value was measured")
+        if history.incumbent is None:
+            return Verdict("keep", f"baseline: {history.metric} {value:.6f}")
+        before = incumbent_value(history.incumbent)
+        gain = history.gain(value, over=before)
+        kept = gain > self.margin
+        word = "gain" if gain > 0 else "loss" if gain < 0 else "change"
+        size = f"{word} {abs(gain):.6f} against the incumbent's {before:.6f} (margin {self.margin:g})"
+        return Verdict("keep" if kept else "discard", f"{size}: {'keep' if kept else 'discard'}")
+
+
+def mean_value(measurements: Sequence[Measurement]) -> float | None:
+    values = [m.value for m in measurements if m.value is not None]
+    return fmean(values) if values else None
+
+
+def incumbent_value(incumbent: Experiment) -> float:
+    """The incumbent's mean over its measurements.  Raises ValueError when it has none: no keep without a value."""
+    value = mean_value(incumbent.measurements)
+    if value is None:
+        value = incumbent.value
+    if value is None:
+        raise ValueError(f"kept experiment {incumbent.number} has no value")
+    return value

@@ -1,0 +1,254 @@
+"""The journal of a session: append-only JSON lines, replayed into values.
+
+    session     once, first: tag, target, metric, direction, conditions
+    started     before any work on an experiment: its number and its base commit
+    finished    the experiment, whole
+    abandoned   the agent had nothing to propose; the number is free again
+
+Every line is flushed and synced before the work goes on.  A process that dies leaves ``started``
+without ``finished``; a torn last line was never written and is ignored.  Lines and keys that this
+version does not know are left alone.  ``results.tsv`` is a view, rewritten from the journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LedgerError, LockedError
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Seconds
+from autoresearch_mlx.source import describe
+
+SCHEMA = 1
+FILE = "ledger.jsonl"
+RESULTS = "results.tsv"
+
+
+def now() -> str:
+    """Local time with its offset, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An experiment that was started and not finished."""
+
+    number: int
+    base: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a ledger says, replayed."""
+
+    session: Mapping[str, Any]
+    history: History
+    open: Open | None
+    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """The finished experiments as they were written, unknown keys included; same order as the history."""
+
+    @property
+    def next_number(self) -> int:
+        """0 until a baseline is kept: a baseline that failed or was interrupted is measured again."""
+        if self.history.baseline is None:
+            return 0
+        return max(e.number for e in self.history.experiments) + 1
+
+
+def read(path: Path) -> Journal:
+    """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
+    session: Mapping[str, Any] = {}
+    finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
+    started: Open | None = None
+    for number, line in _lines(path):
+        try:
+            event = json.loads(line)
+            kind = event.get("event")
+            if kind == "session":
+                session = event
+            elif kind == "started":
+                started = Open(event["number"], event["base"], event["time"])
+            elif kind == "finished":
+                experiment = experiment_from(event)
+                finished.pop(experiment.number, None)
+                finished[experiment.number] = (experiment, event)
+                started = None
+            elif kind == "abandoned":
+                started = None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"{path}, line {number}: {type(error).__name__}: {error}"
+            raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
+    if not session:
+        raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
+    experiments = tuple(e for e, _ in finished.values())
+    history = History(experiments, session["metric"], session["direction"])
+    return Journal(session, history, started, tuple(r for _, r in finished.values()))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines with their numbers.  What stands behind the last newline was torn off by a death."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        if line.strip():
+            yield number, line
+
+
+def experiment_from(event: Mapping[str, Any]) -> Experiment:
+    """An experiment from its JSON object; keys that are missing in old ledgers are unknown."""
+    return Experiment(
+        number=event["number"],
+        status=event["status"],
+        value=event.get("value"),
+        gain=event.get("gain"),
+        commit=event.get("commit"),
+        base=event.get("base"),
+        ref=event.get("ref"),
+        title=event.get("title", ""),
+        axis=event.get("axis"),
+        knobs={name: (change[0], change[1]) for name, change in (event.get("knobs") or {}).items()},
+        agent=event.get("agent", ""),
+        reason=event.get("reason", ""),
+        started=event.get("started", ""),
+        finished=event.get("finished", ""),
+        measurements=tuple(measurement_from(m) for m in event.get("measurements") or ()),
+        rationale=event.get("rationale", ""),
+        fingerprint=event.get("fingerprint"),
+        seconds=event.get("seconds") or {},
+    )
+
+
+def measurement_from(event: Mapping[str, Any]) -> Measurement:
+    seconds = event.get("seconds") or {}
+    return Measurement(
+        value=event.get("value"),
+        seed=event.get("seed", 0),
+        failure=event.get("failure"),
+        reason=event.get("reason", ""),
+        seconds=Seconds(*(seconds.get(k) for k in ("start", "compile", "train", "evaluate"))),
+        steps=event.get("steps"),
+        tokens=event.get("tokens"),
+        tokens_per_second=event.get("tokens_per_second"),
+        peak_memory_mb=event.get("peak_memory_mb"),
+        machine=event.get("machine") or {},
+        log=event.get("log"),
+        extra=event.get("extra") or {},
+    )
+
+
+def experiment_to(experiment: Experiment) -> dict[str, Any]:
+    """The JSON object of an experiment, keys in the order of the contract."""
+    fields = asdict(experiment)
+    fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
+    return fields
+
+
+class Ledger:
+    """The one writer of a session's journal.  Open it inside :func:`locked`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / FILE
+        self._drop_torn_line()
+
+    def read(self) -> Journal:
+        return read(self.path)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one line and wait until the disk has it.
+
+        Raises LedgerError when it cannot be written; ValueError for a NaN, which is a mistake of ours.
+        """
+        line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False)
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._drop_torn_line()
+            said = f"{self.path} cannot be written: {error.strerror}"
+            raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
+
+    def finish(self, experiment: Experiment) -> None:
+        self.append("finished", **experiment_to(experiment))
+        write_results(self.folder, self.read())
+
+    def _drop_torn_line(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(self.path, whole)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the session for this process.  The system releases it when the process dies.
+
+    Raises LockedError naming the holder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            said = f"session {folder.name} is in use by process {holder}"
+            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def holder(folder: Path) -> int | None:
+    """Process id of the live writer of a session, None when there is none."""
+    try:
+        with (folder / "lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else None
+    except OSError:
+        return None
+    return None
+
+
+def write_results(folder: Path, journal: Journal) -> None:
+    """Rewrite results.tsv: upstream's five columns first, then ours.
+
+    Failures are written as upstream writes crashes (0.000000, 0.0, crash), so that existing notebooks
+    read the file; the sixth column has our word.
+    """
+    metric = journal.history.metric
+    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
+    lines += ["\t".join(_row(e)) for e in journal.history.experiments]
+    temporary = folder / f"{RESULTS}.tmp"
+    temporary.write_text("\n".join(lines) + "\n")
+    temporary.replace(folder / RESULTS)
+
+
+def _row(e: Experiment) -> list[str]:
+    memory = max((m.peak_memory_mb for m in e.measurements if m.peak_memory_mb is not None), default=0.0)
+    if e.value is None:
+        value, gigabytes, status = "0.000000", "0.0", "crash"
+    else:
+        value, gigabytes, status = f"{e.value:.6f}", f"{memory / 1024:.1f}", e.status
+    gain = "" if e.gain is None else f"{e.gain:.6f}"
+    words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
+    return [" ".join(word.split()) for word in [*words, e.axis or "", describe(e.knobs), e.agent]]

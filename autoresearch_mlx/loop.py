@@ -1,0 +1,95 @@
+"""The whole story: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+
+from autoresearch_mlx.agents.fixed import Fixed
+from autoresearch_mlx.attempt import Attempt
+from autoresearch_mlx.errors import AgentError, LabError
+from autoresearch_mlx.experiment import Agent, Experiment, History, Proposal, Screen, Verdict
+from autoresearch_mlx.judge import Again
+from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.session import Session
+from autoresearch_mlx.source import changed_knobs, describe
+
+
+def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
+    """Experiment after experiment, until the policy says stop or the agent has nothing left; returns why."""
+    recover(session, screen)
+    baseline(session, screen)
+    done = 0
+    while (reason := policy.stop(done)) is None:
+        try:
+            experiment(session, agent, screen, policy.eta_seconds(done, pace(session.journal().history)))
+        except AgentError as error:
+            return str(error)
+        done += 1
+    return reason
+
+
+def experiment(session: Session, agent: Agent, screen: Screen, eta_seconds: float | None = None) -> Experiment:
+    """One experiment from proposal to log.
+
+    Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on.  Raises AgentError
+    when there is no proposal: the experiment then never was.
+    """
+    attempt = Attempt.start(session)
+    try:
+        decision = attempt.propose(agent)
+        attempt.commit()
+        screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
+        while isinstance(decision, Again):
+            decision = attempt.measure(screen.progress)
+        finished = attempt.conclude(decision)
+    except AgentError as error:
+        attempt.abandon(str(error))
+        raise
+    except KeyboardInterrupt:
+        screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
+        raise
+    screen.finished(finished)
+    return finished
+
+
+def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen) -> Experiment:
+    """One experiment with an edit that somebody else wrote; a baseline first when the session has none."""
+    recover(session, screen)
+    baseline(session, screen)
+    proposal = edit()
+    return experiment(session, Fixed(proposal.agent, proposal), screen)
+
+
+def baseline(session: Session, screen: Screen) -> None:
+    """Measure the file as it is, with this machine's preset, unless that was done before.
+
+    Raises LabError when it fails: there would be nothing to compare with.
+    """
+    if session.journal().history.baseline is not None:
+        return
+    before = session.start_files()
+    files = session.with_preset(before)
+    preset = describe({k: v for path in files for k, v in changed_knobs(before[path], files[path]).items()})
+    title = f"baseline; preset {preset}" if preset else "baseline"
+    done = experiment(session, Fixed("baseline", Proposal(title, files, axis="baseline")), screen)
+    if done.status != "keep":
+        hint = "`autoresearch-mlx show 0` has the log; mend the file, commit, and start anew with --tag NAME"
+        raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
+
+
+def recover(session: Session, screen: Screen) -> None:
+    """Take up after a death at any point: close what was left open, bring branch and worktree to the ledger's state."""
+    if (left := session.journal().open) is not None:
+        attempt = Attempt.left_open(session, left)
+        screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
+    history = session.journal().history
+    ours = {session.start, *(e.commit for e in history.experiments if e.commit)}
+    session.workspace.settle(session.incumbent(history), ours)
+    session.workspace.ensure_worktree()
+
+
+def pace(history: History) -> float | None:
+    """Median seconds of a measured experiment, loop included."""
+    spent = [sum(e.seconds.values()) for e in history.experiments if e.measurements and e.seconds]
+    return median(spent) if spent else None

@@ -1,0 +1,207 @@
+"""What a person sees of a running loop: one live line and one line left behind for each experiment.
+
+Without a terminal there are plain lines only.  A screen never raises: a closed pipe or a lost
+terminal must not end the night.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TextIO, cast
+
+from autoresearch_mlx.experiment import Experiment, Progress, Screen
+from autoresearch_mlx.ledger import now
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.line import Scene, live_line
+from autoresearch_mlx.report.now import Running, remove_now, write_now
+from autoresearch_mlx.report.text import verdict_line
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+__all__ = ["LiveScreen", "Noted", "PlainScreen", "Screen", "open_screen"]
+
+Clock = Callable[[], float]
+
+_STYLES = {"keep": "bold green", "discard": "dim", "crash": "red", "invalid": "red"}
+_OTHER = "yellow"
+_FRAME_SECONDS = 1 / 8
+_PLAIN_SECONDS = 30.0
+_NOTE_SECONDS = 1.0
+_PLAIN_WIDTH = 120
+
+
+def open_screen(stream: TextIO, folder: Path, metric: str) -> Screen:
+    """A live line where ``stream`` is a terminal that can move its cursor, plain lines elsewhere."""
+    able = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
+
+
+class _Lasting:
+    """A stream whose writes never fail: what cannot be shown is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def columns(self) -> int:
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        return 80
+
+
+class PlainScreen:
+    """Lines with the clock's time; of a running measurement one line in half a minute."""
+
+    def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
+        self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
+        self._scene = Scene()
+        self._told = clock()
+
+    def say(self, text: str) -> None:
+        for line in terms.printable(text).split("\n"):
+            self._stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        self._stream.flush()
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        self._scene = Scene(number, title, None, incumbent, eta_seconds)
+        self._told = self._clock()
+        self.say(live_line(self._scene, _PLAIN_WIDTH))
+
+    def progress(self, progress: Progress) -> None:
+        if self._clock() - self._told >= _PLAIN_SECONDS:
+            self._told = self._clock()
+            self.say(live_line(Scene(self._scene.number, "", progress), _PLAIN_WIDTH))
+
+    def finished(self, experiment: Experiment) -> None:
+        self.say(verdict_line(experiment, self._metric, _PLAIN_WIDTH))
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class LiveScreen:
+    """One line at the bottom of the terminal, redrawn in place; talk and verdicts stay above it."""
+
+    def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
+        from rich.console import Console
+
+        self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
+        self._console = Console(file=cast("IO[str]", self._stream), force_terminal=True, force_interactive=True)
+        self._live: Live | None = None
+        self._closed = False
+        self._scene = Scene()
+        self._drawn = self._began = clock()
+
+    def say(self, text: str) -> None:
+        from rich.text import Text
+
+        self._print(Text(terms.printable(text)))
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        self._scene = Scene(number, title, None, incumbent, eta_seconds)
+        self._began = self._clock()
+        self._draw()
+
+    def progress(self, progress: Progress) -> None:
+        before = self._scene.progress
+        self._scene = self._scene.at(progress)
+        turned = before is None or before.phase != progress.phase
+        if turned or self._clock() - self._drawn >= _FRAME_SECONDS:
+            self._draw()
+
+    def finished(self, experiment: Experiment) -> None:
+        from rich.text import Text
+
+        line = Text(verdict_line(experiment, self._metric, self._stream.columns() - 1))
+        if not self._console.no_color:
+            start = line.plain.index(experiment.status)
+            line.stylize(_STYLES.get(experiment.status, _OTHER), start, start + len(experiment.status))
+        self._print(line)
+        best = experiment.value if experiment.status == "keep" else self._scene.best
+        self._scene = Scene(best=best, eta_seconds=self._scene.eta_seconds)
+        if self._live is not None:
+            self._draw()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _print(self, line: Text) -> None:
+        self._console.width = self._stream.columns()
+        self._console.print(line)
+
+    def _draw(self) -> None:
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._closed:
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+            self._live.start()
+        self._drawn = self._clock()
+        # One column stays free: some terminals wrap as soon as the last one is filled.
+        self._console.width = self._stream.columns()
+        line = live_line(self._scene.after(self._drawn - self._began), self._console.width - 1)
+        self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
+
+
+class Noted:
+    """Another screen, and ``now.json`` in the session's folder beside it, which ``status`` reads."""
+
+    def __init__(self, screen: Screen, folder: Path, clock: Clock = time.monotonic) -> None:
+        self._screen, self._folder, self._clock = screen, folder, clock
+        self._running = Running(os.getpid())
+        self._written = clock()
+
+    def say(self, text: str) -> None:
+        self._screen.say(text)
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        self._note(Running(os.getpid(), number, title))
+        self._screen.started(number, title, incumbent, eta_seconds)
+
+    def progress(self, progress: Progress) -> None:
+        p, was = progress, self._running
+        if p.phase != was.phase or self._clock() - self._written >= _NOTE_SECONDS:
+            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left)
+            self._note(Running(was.pid, was.number, was.title, *about))
+        self._screen.progress(progress)
+
+    def finished(self, experiment: Experiment) -> None:
+        self._forget()
+        self._screen.finished(experiment)
+
+    def close(self) -> None:
+        self._forget()
+        self._screen.close()
+
+    def _note(self, running: Running) -> None:
+        self._running, self._written = running, self._clock()
+        with suppress(OSError):
+            write_now(self._folder, running, now())
+
+    def _forget(self) -> None:
+        self._running = Running(os.getpid())
+        with suppress(OSError):
+            remove_now(self._folder)

@@ -1,0 +1,87 @@
+"""``now.json``: what the live process of a session does this second, for ``status``.
+
+The display of a running loop writes it, and only the writer's own process id makes it valid: a file
+left behind by a process that died says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+FILE = "now.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A live process; everything else is ``None`` until it is known."""
+
+    pid: int
+    number: int | None = None
+    title: str | None = None
+    phase: str | None = None
+    """``propose``, or the phase of the measurement."""
+    step: int | None = None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+    """Of the training budget."""
+    time: str | None = None
+    """When this was noted, local time with its offset."""
+
+
+def read_now(folder: Path) -> Running | None:
+    """The note of a session's folder; None when there is none or it is damaged."""
+    try:
+        note = json.loads((folder / FILE).read_bytes())
+        pid = _whole(note.get("pid"))
+    except (OSError, ValueError, AttributeError):
+        return None
+    if pid is None:
+        return None
+    return Running(
+        pid=pid,
+        number=_whole(note.get("number")),
+        title=_text(note.get("title")),
+        phase=_text(note.get("phase")),
+        step=_whole(note.get("step")),
+        loss=_finite(note.get("loss")),
+        tokens_per_second=_finite(note.get("tokens_per_second")),
+        seconds_left=_finite(note.get("seconds_left")),
+        time=_text(note.get("time")),
+    )
+
+
+def write_now(folder: Path, running: Running, time: str) -> None:
+    """Replace the note in one step; ``time`` is its own.  Raises OSError when the disk refuses."""
+    fields = {name: None if _is_nan(field) else field for name, field in asdict(replace(running, time=time)).items()}
+    temporary = folder / f"{FILE}.tmp"
+    temporary.write_text(json.dumps(fields, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(folder / FILE)
+
+
+def remove_now(folder: Path) -> None:
+    """Raises OSError when the disk refuses; a note that is not there is fine."""
+    for name in (FILE, f"{FILE}.tmp"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _is_nan(field: Any) -> bool:
+    return isinstance(field, float) and not math.isfinite(field)
+
+
+def _whole(field: Any) -> int | None:
+    return field if isinstance(field, int) and not isinstance(field, bool) else None
+
+
+def _finite(field: Any) -> float | None:
+    if isinstance(field, bool) or not isinstance(field, int | float) or not math.isfinite(field):
+        return None
+    return float(field)
+
+
+def _text(field: Any) -> str | None:
+    return field if isinstance(field, str) else None

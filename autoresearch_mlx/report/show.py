@@ -1,0 +1,145 @@
+"""One experiment in full: reason, numbers, where its time went, diff, log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.source import describe
+
+_NONE = "(none)"
+_LABEL = 11
+_PHASES = ("start", "compile", "train", "evaluate")
+
+
+def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
+    """Everything about one experiment, whatever became of it.  Diff and log keep their own width."""
+    e = experiment
+    title = terms.one_line(e.title)
+    header = f"experiment {e.number}: {e.status}" + (f", {title}" if title else "")
+    log = next((m.log for m in reversed(e.measurements) if m.log), None)
+    parts = [
+        [*terms.wrap(header, width), *terms.wrap(e.reason or "no reason is known", width)],
+        [line for name, text in _facts(e, metric) for line in terms.field(name, text, width, _LABEL)],
+        _measured(e, metric, width),
+        ["rationale", *terms.wrap(e.rationale.strip() or _NONE, width)],
+        [f"diff against {(e.base or terms.UNKNOWN)[:7]}", _block(diff)],
+        [f"log tail ({terms.one_line(log or terms.UNKNOWN)})", _block(log_tail)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
+    return [
+        (metric if len(metric) < _LABEL else "value", terms.value(e.value)),
+        ("gain", terms.gain(e.gain)),
+        ("commit", e.commit or terms.UNKNOWN),
+        ("base", e.base or terms.UNKNOWN),
+        ("ref", e.ref or terms.UNKNOWN),
+        ("axis", e.axis or terms.UNKNOWN),
+        ("knobs", describe(e.knobs)),
+        ("agent", e.agent),
+        ("started", e.started),
+        ("finished", e.finished),
+        ("overhead", _overhead_words(e)),
+    ]
+
+
+def overhead(experiment: Experiment) -> dict[str, float]:
+    """Wall-clock seconds by phase that were not training, in the order they pass.
+
+    ``other`` is what the loop spent besides: from its own clock where the ledger has it, otherwise from
+    ``started`` and ``finished``, which are whole seconds.
+    """
+    e = experiment
+    measured = sum(m.seconds.total() for m in e.measurements)
+    phases = {name: e.seconds.get(name) for name in ("propose", "commit")}
+    phases |= {name: _sum(getattr(m.seconds, name) for m in e.measurements) for name in _PHASES if name != "train"}
+    phases["settle"] = e.seconds.get("settle")
+    if e.seconds:
+        known = (*phases, "measure")
+        phases |= {name: spent for name, spent in e.seconds.items() if name not in known}
+        rest = e.seconds.get("measure", measured) - measured
+    else:
+        rest = (_wall_seconds(e) or 0.0) - measured
+    phases["other"] = rest if rest > 0 else None
+    return {name: spent for name, spent in phases.items() if spent is not None}
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    known = [s for s in seconds if s is not None]
+    return sum(known) if known else None
+
+
+def _wall_seconds(e: Experiment) -> float | None:
+    try:
+        return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def _overhead_words(e: Experiment) -> str:
+    phases = overhead(e)
+    if not phases:
+        return terms.UNKNOWN
+    training = _sum(m.seconds.train for m in e.measurements)
+    spent = sum(phases.values())
+    whole = spent + (training or 0.0)
+    share = f" ({100 * spent / whole:.0f} %)" if whole > 0 else ""
+    return f"{spent:.1f} s of {whole:.1f} s{share}: " + ", ".join(f"{name} {s:.1f}" for name, s in phases.items())
+
+
+def _measured(e: Experiment, metric: str, width: int) -> list[str]:
+    """The table of measurements, turned on its side where the terminal is narrow, and what does not fit in it."""
+    if not e.measurements:
+        return ["measurements", _NONE]
+    head = ("seed", metric, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
+    rows = [head, *(_row(m) for m in e.measurements)]
+    lines = terms.table(rows)
+    if max(map(len, lines)) > width:
+        lines = terms.table(list(zip(*rows, strict=True)), left=(0,))
+    return ["measurements (times in seconds)", *lines, *_remarks(e, width)]
+
+
+def _row(m: Measurement) -> tuple[str, ...]:
+    phases = (getattr(m.seconds, name) for name in _PHASES)
+    total = m.seconds.total()
+    return (
+        str(m.seed),
+        terms.value(m.value),
+        *(terms.tenths(s) for s in phases),
+        terms.tenths(total if total > 0 else None),
+        terms.count(m.steps),
+        terms.count(m.tokens),
+        terms.count(m.tokens_per_second),
+        terms.count(m.peak_memory_mb),
+    )
+
+
+def _remarks(e: Experiment, width: int) -> list[str]:
+    """Failures that the experiment's own reason does not tell, further figures, and the machine."""
+    told = [
+        (f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure and m.reason != e.reason
+    ]
+    figures = [("figures", words) for m in e.measurements if (words := _pairs(m.extra))]
+    machines = dict.fromkeys(_pairs(m.machine) for m in e.measurements)
+    facts = [*told, *figures, *(("machine", words) for words in machines)]
+    return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
+
+
+def _pairs(facts: Mapping[str, Any]) -> str:
+    """``chip Apple M4 Pro, memory_gb 24``; what is unknown is left out."""
+    return ", ".join(f"{name} {_figure(fact)}" for name, fact in facts.items() if fact is not None)
+
+
+def _figure(fact: Any) -> str:
+    if isinstance(fact, bool) or not isinstance(fact, int | float):
+        return terms.one_line(str(fact))
+    return f"{fact:,}" if isinstance(fact, int) else f"{fact:.6g}"
+
+
+def _block(text: str | None) -> str:
+    return terms.printable(text or "").strip("\n") or _NONE

@@ -1,0 +1,136 @@
+"""A session in one value: what was tried, what stands, and what runs now."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.experiment import Direction, Experiment
+from autoresearch_mlx.ledger import FILE, Journal, holder, read
+from autoresearch_mlx.report.now import Running, read_now
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An experiment by number and commit, with the metric's value."""
+
+    number: int
+    commit: str | None
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Finished experiments by outcome; the baseline is not one of them."""
+
+    experiments: int
+    kept: int
+    discarded: int
+    failed: int
+    """Crash, timeout, invalid, interrupted or duplicate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    session: str
+    branch: str
+    target: str | None
+    metric: str
+    direction: Direction
+    counts: Counts
+    baseline: Mark | None
+    incumbent: Mark | None
+    sigma: float | None
+    """Standard deviation of one measurement, in the metric's unit."""
+    running: Running | None
+    agent: str | None
+
+
+def status_of(folder: Path) -> Status:
+    """The session kept in ``folder`` (``.autoresearch/<tag>``).  Raises LedgerError when it has no readable ledger."""
+    journal = read(folder / FILE)
+    history, session = journal.history, journal.session
+    tag = session.get("tag") or folder.name
+    return Status(
+        session=tag,
+        branch=session.get("branch") or f"autoresearch/{tag}",
+        target=session.get("target"),
+        metric=history.metric,
+        direction=history.direction,
+        counts=count_outcomes(history.experiments),
+        baseline=_mark(history.baseline),
+        incumbent=_mark(history.incumbent),
+        sigma=pooled_sigma(history.experiments),
+        running=_running(folder, journal),
+        agent=_agent(history.experiments, session),
+    )
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """The document of ``status --json``; unknown is null."""
+    return {
+        "session": status.session,
+        "branch": status.branch,
+        "target": status.target,
+        "metric": status.metric,
+        "direction": status.direction,
+        **asdict(status.counts),
+        "baseline": asdict(status.baseline) if status.baseline else None,
+        "incumbent": asdict(status.incumbent) if status.incumbent else None,
+        "sigma": status.sigma,
+        "running": asdict(status.running) if status.running else None,
+        "agent": status.agent,
+    }
+
+
+def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
+    tried = [e for e in experiments if e.number > 0]
+    return Counts(
+        experiments=len(tried),
+        kept=sum(e.status == "keep" for e in tried),
+        discarded=sum(e.status == "discard" for e in tried),
+        failed=sum(e.failed for e in tried),
+    )
+
+
+def pooled_sigma(experiments: Iterable[Experiment]) -> float | None:
+    """Standard deviation of a measurement, pooled over the commits that were measured more than once."""
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for experiment in experiments:
+        if experiment.commit is not None:
+            values[experiment.commit] += [m.value for m in experiment.measurements if m.value is not None]
+    groups = [group for group in values.values() if len(group) > 1]
+    if not groups:
+        return None
+    return math.sqrt(math.fsum(map(_squares, groups)) / sum(len(group) - 1 for group in groups))
+
+
+def _squares(group: Sequence[float]) -> float:
+    mean = math.fsum(group) / len(group)
+    return math.fsum((value - mean) ** 2 for value in group)
+
+
+def _mark(experiment: Experiment | None) -> Mark | None:
+    return None if experiment is None else Mark(experiment.number, experiment.commit, experiment.value)
+
+
+def _running(folder: Path, journal: Journal) -> Running | None:
+    """The lock tells whether somebody works here, the ledger on which experiment, the note how far it is."""
+    pid = holder(folder)
+    if pid is None:
+        return None
+    number = journal.open.number if journal.open else None
+    note = read_now(folder)
+    if note is not None and note.pid == pid and number in (None, note.number):
+        return note
+    # Started and not noted yet: no measurement runs, the agent has the floor.
+    return Running(pid, number, phase="propose" if number is not None else None)
+
+
+def _agent(experiments: Sequence[Experiment], session: Mapping[str, Any]) -> str | None:
+    newest = next((e.agent for e in reversed(experiments) if e.number > 0 and e.agent), None)
+    return newest or session.get("agent") or None

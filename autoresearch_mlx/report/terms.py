@@ -1,0 +1,123 @@
+"""How numbers, durations and foreign text look on a terminal.  Unknown is ``-``, never a number."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+
+UNKNOWN = "-"
+
+# Colour and cursor codes, window titles: what a training script or a model may have written.
+_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+
+
+def value(number: float | None) -> str:
+    """A metric: six decimals, or six significant digits from 1000 on."""
+    if number is None:
+        return UNKNOWN
+    return f"{number:.6f}" if abs(number) < 1000 else f"{number:.6g}"
+
+
+def gain(number: float | None) -> str:
+    """A difference of metrics, always with its sign; positive is better."""
+    if number is None:
+        return UNKNOWN
+    return f"{number:+.6f}" if abs(number) < 1000 else f"{number:+.6g}"
+
+
+def count(number: float | None) -> str:
+    """A whole number with thousands separators."""
+    return UNKNOWN if number is None else f"{number:,.0f}"
+
+
+def tenths(number: float | None) -> str:
+    return UNKNOWN if number is None else f"{number:,.1f}"
+
+
+def clock(seconds: float | None) -> str:
+    """``h:mm:ss``, or ``m:ss`` below one hour."""
+    if seconds is None:
+        return UNKNOWN
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+def took(seconds: float | None) -> str:
+    """``24.1 s`` below ten minutes, else as a clock shows it."""
+    if seconds is None:
+        return UNKNOWN
+    return f"{seconds:.1f} s" if seconds < 600 else clock(seconds)
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """The text without codes that a terminal would obey; line ends and tabs stay.
+
+    A carriage return, with which progress bars overwrite themselves, counts as a line end.
+    """
+    text = _CODES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() or character in "\n\t" else " "
+
+
+def one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def columns(text: str) -> int:
+    """Terminal columns that a printable line takes: two for wide characters, none for combining ones."""
+    return len(text) if text.isascii() else sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def cut(text: str, width: int) -> str:
+    """At most ``width`` columns; an ellipsis stands for what is missing."""
+    if columns(text) <= width:
+        return text
+    while text and columns(text) >= width:
+        text = text[:-1]
+    return f"{text.rstrip()}…" if width > 0 else ""
+
+
+def pad(text: str, width: int, left: bool = True) -> str:
+    space = " " * (width - columns(text))
+    return text + space if left else space + text
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most ``width`` columns where words allow it; their own line ends stay."""
+    lines = printable(text).expandtabs(4).rstrip().split("\n")
+    return [part for line in lines for part in _wrapped(line, width)]
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    if columns(line) <= width:
+        return [line.rstrip()]
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+
+
+def field(name: str, text: str, width: int, indent: int) -> list[str]:
+    """``name    text``, the text wrapped at its own left edge."""
+    lines = wrap(text.strip() or UNKNOWN, max(width - indent, 20))
+    return [f"{'' if i else name:<{indent}}{line}" for i, line in enumerate(lines)]
+
+
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> list[str]:
+    """Rows of cells as lines, columns two spaces apart; ``left`` names the left-aligned ones."""
+    widths = [max(columns(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(pad(cell, widths[i], i in left) for i, cell in enumerate(row)).rstrip() for row in rows]

@@ -1,0 +1,155 @@
+"""A session and its experiments as plain lines, without colour.
+
+Widths are terminal columns.  What an agent or a script wrote is shown without the codes in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx.experiment import Direction, Experiment
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.now import Running
+from autoresearch_mlx.report.show import overhead, render_show
+from autoresearch_mlx.report.summary import Counts, Mark, Status, count_outcomes
+
+__all__ = ["overhead", "render_log", "render_show", "render_status", "verdict_line"]
+
+_BETTER = {"min": "lower is better", "max": "higher is better"}
+_AXIS = 16
+_TITLE = 24
+"""Columns a title should have before the table gives up its axis."""
+_ROOM = 45
+"""Columns for numbers and title below which a verdict gives up its time."""
+_LINE = 120
+"""No line of a running loop spreads wider: the eye must find its end."""
+
+
+def render_status(status: Status, width: int) -> str:
+    """``name  value`` lines, wrapped where the terminal is narrow."""
+    counts = status.counts
+    facts = [
+        ("session", f"{status.session} on {status.branch}"),
+        ("target", f"{status.target or terms.UNKNOWN}: {status.metric}, {_BETTER[status.direction]}"),
+        ("agent", status.agent or terms.UNKNOWN),
+        ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}"),
+        ("baseline", _mark(status.baseline)),
+        ("incumbent", _mark(status.incumbent) + _progress(status)),
+        ("sigma", terms.value(status.sigma)),
+        ("running", _running(status.running)),
+    ]
+    return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
+
+
+def _mark(mark: Mark | None) -> str:
+    if mark is None:
+        return terms.UNKNOWN
+    return f"{terms.value(mark.value)}  #{mark.number}  {(mark.commit or terms.UNKNOWN)[:7]}"
+
+
+def _progress(status: Status) -> str:
+    """How much better than the baseline, in the metric's unit."""
+    first, best = status.baseline, status.incumbent
+    if first is None or best is None or first.value is None or best.value is None or first.number == best.number:
+        return ""
+    gained = first.value - best.value if status.direction == "min" else best.value - first.value
+    return f"  {terms.gain(gained)} over the baseline"
+
+
+def _outcomes(counts: Counts) -> str:
+    return f"{counts.kept:,} kept, {counts.discarded:,} discarded, {counts.failed:,} failed"
+
+
+def _running(running: Running | None) -> str:
+    if running is None:
+        return "no"
+    process = f"process {running.pid}"
+    if running.number is None:
+        return process
+    process = f"{process}, #{running.number}"
+    if running.phase == "propose":
+        return f"{process}, waiting for a proposal"
+    known = [
+        f"{process} {terms.one_line(running.title or '')}".rstrip(),
+        running.phase,
+        f"step {running.step:,}" if running.step is not None else None,
+        f"loss {running.loss:.4f}" if running.loss is not None else None,
+        f"{terms.count(running.tokens_per_second)} tok/s" if running.tokens_per_second is not None else None,
+        f"{terms.clock(running.seconds_left)} left" if running.seconds_left is not None else None,
+    ]
+    return ", ".join(fact for fact in known if fact)
+
+
+def render_log(experiments: Sequence[Experiment], metric: str, direction: Direction, width: int) -> str:
+    """One row for each experiment, newest last, and a closing line with the counts.
+
+    A narrow table leaves out the axis, then the gain.
+    """
+    if not experiments:
+        return "no experiments yet"
+    best = next((e.number for e in reversed(experiments) if e.status == "keep"), None)
+    head = (" ", "#", "status", metric, "gain", "axis", "title")
+    rows = [head, *(_row(e, e.number == best) for e in experiments)]
+    counts = count_outcomes(experiments)
+    note = f"{terms.plural(counts.experiments, 'experiment')}: {_outcomes(counts)}"
+    star = "; * is the incumbent" if best is not None else ""
+    return "\n".join([*_fit(rows, width), "", *terms.wrap(f"{note}{star}; {metric}: {_BETTER[direction]}", width)])
+
+
+def _row(e: Experiment, best: bool) -> tuple[str, ...]:
+    return (
+        "*" if best else " ",
+        str(e.number),
+        e.status,
+        terms.value(e.value),
+        terms.gain(e.gain),
+        terms.cut(terms.one_line(e.axis or terms.UNKNOWN), 24),
+        terms.one_line(e.title) or terms.UNKNOWN,
+    )
+
+
+def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The rows as lines, titles cut to what the other columns leave."""
+    for shown in ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (0, 1, 2, 3)):
+        lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=(0, 2, 5))
+        room = width - terms.columns(lines[0]) + 1
+        if room >= min(_TITLE, max(terms.columns(row[6]) for row in rows)):
+            break
+    return [line[:-1] + terms.cut(row[6], max(room, 8)) for line, row in zip(lines, rows, strict=True)]
+
+
+def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
+    """What is left behind of an experiment: number, status, then its numbers or what went wrong.
+
+    A narrow line leaves out the axis, then the time the measurements took.
+    """
+    width = min(width, _LINE)
+    head = f"{f'#{experiment.number}':<4} {experiment.status:<9} "
+    spent = f"  {terms.took(_seconds(experiment)):>7}"
+    room = width - len(head) - len(spent)
+    words = _failure(experiment) if experiment.failed else _numbers(experiment, metric, room)
+    if room < _ROOM:
+        return terms.cut(head + words, width)
+    return head + terms.pad(terms.cut(words, room), room) + spent
+
+
+def _failure(experiment: Experiment) -> str:
+    """The reason, and what was tried if the reason does not say it."""
+    reason = terms.one_line(experiment.reason) or "no reason is known"
+    title = terms.one_line(experiment.title)
+    return reason if not title or title in reason else f"{reason} ({title})"
+
+
+def _numbers(experiment: Experiment, metric: str, room: int) -> str:
+    """Value, gain and axis; the metric's name and the axis only where they leave room for a title."""
+    name = f"{metric} " if room >= _LINE - 30 else ""
+    axis = terms.pad(terms.cut(terms.one_line(experiment.axis or terms.UNKNOWN), _AXIS), _AXIS) + "  "
+    numbers = f"{name}{terms.value(experiment.value)}  {terms.gain(experiment.gain):>9}  "
+    shown = axis if room - len(numbers) - len(axis) >= _TITLE else ""
+    return f"{numbers}{shown}{terms.one_line(experiment.title) or terms.UNKNOWN}"
+
+
+def _seconds(experiment: Experiment) -> float | None:
+    """Wall-clock seconds of the measurements; None when no clock ran."""
+    total = sum(m.seconds.total() for m in experiment.measurements)
+    return total if total > 0 else None

@@ -1,0 +1,214 @@
+"""A session opened for work: its lock held, its ledger and worktree in step, its target ready."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx import __version__
+from autoresearch_mlx.assets import asset
+from autoresearch_mlx.config import Resolved, Settings
+from autoresearch_mlx.errors import ConfigError, LabError
+from autoresearch_mlx.experiment import Assignment, Context, History, Measurement, Target, Watch
+from autoresearch_mlx.hardware.machine import Machine, read_machine
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.judge import Margin
+from autoresearch_mlx.lab import SCRIPT, Lab, new_tag
+from autoresearch_mlx.ledger import FILE, Journal, Ledger, locked, now
+from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
+from autoresearch_mlx.workspace import Workspace, resolve
+
+_KEPT = {
+    "budget.seconds": "budget_seconds",
+    "data.vocab_size": "vocab_size",
+    "data.seq_len": "seq_len",
+    "target.run": "run",
+    "target.guard": "guard",
+    "target.pattern": "pattern",
+}
+"""Settings that a session fixes when it starts, and where its ledger keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that the loop needs, and nothing that it has to choose."""
+
+    tag: str
+    folder: Path
+    ledger: Ledger
+    workspace: Workspace
+    target: Target
+    judge: Margin
+    seed: int
+    repairs: int
+    program: str
+    hardware: str
+    start: str
+    """The user's commit that the session began at: the base of the baseline."""
+    preset: Mapping[str, Any]
+    """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
+
+    def journal(self) -> Journal:
+        return self.ledger.read()
+
+    def incumbent(self, history: History) -> str:
+        """The commit that the next experiment builds on."""
+        best = history.incumbent
+        return best.commit if best is not None and best.commit is not None else self.start
+
+    def context(self, history: History, number: int, feedback: tuple[str, ...] = ()) -> Context:
+        files = self.workspace.read(self.incumbent(history))
+        return Context(number, self.program, files, history, self.hardware, self.seed, feedback)
+
+    def opening(self) -> str:
+        """What is about to happen, in one line."""
+        return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}"
+
+    def start_files(self) -> dict[str, str]:
+        """The editable files of the start commit.  Raises LabError when there are none."""
+        files = self.workspace.read(self.start)
+        if not files:
+            said = f"commit {self.start[:7]} has no file that matches {', '.join(self.workspace.editable)}"
+            raise LabError(said, "`git add` and `git commit` it, or mend `editable` in lab.toml")
+        return files
+
+    def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
+        return {path: preset_text(text, self.preset) for path, text in files.items()}
+
+    def measure(self, commit: str, number: int, run: int, watch: Watch) -> Measurement:
+        """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
+        self.workspace.checkout(commit)
+        folder = self.folder / "runs" / f"{number:04d}-{run}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.iterdir():
+            stale.unlink()
+        measured = self.target.measure(Assignment(self.workspace.tree, folder, self.seed + run - 1, watch))
+        return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)
+
+    def drop_weights(self, number: int) -> None:
+        """Only the incumbent's weights are worth their space."""
+        for weights in (self.folder / "runs").glob(f"{number:04d}-*/weights.safetensors"):
+            weights.unlink()
+
+
+def preset_text(text: str, preset: Mapping[str, Any]) -> str:
+    """A training script with the preset written into each knob that still has its shipped value.
+
+    A value that the user has changed is the user's wish and stays.
+    """
+    shipped, knobs = read_knobs(asset(SCRIPT).read_text()), read_knobs(text)
+    fit = {
+        name: value
+        for name, value in preset.items()
+        if name in knobs and name in shipped and knobs[name].value == shipped[name].value != value
+    }
+    return set_knobs(text, fit)
+
+
+@contextmanager
+def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Iterator[Session]:
+    """Resume the session ``tag`` (default: the last one), or start it when there is none.
+
+    Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
+    """
+    chosen = tag or lab.current() or new_tag(lab)
+    lab.make_state()
+    folder = lab.folder(chosen)
+    with locked(folder):
+        workspace = Workspace(lab.root, folder, chosen, resolved.settings.target.editable)
+        machine = read_machine()
+        profile = choose_profile(machine)
+        ledger = Ledger(folder)
+        if not (folder / FILE).exists():
+            _begin(lab, resolved.settings, workspace, ledger, profile, say)
+        lab.set_current(chosen)
+        record = ledger.read().session
+        _refuse_changes(resolved, record, chosen)
+        yield _session(lab, resolved.settings, workspace, ledger, machine, profile, record)
+
+
+def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, profile: Profile, say: Say) -> None:
+    start = resolve(lab.root, "HEAD")
+    if start is None:
+        raise LabError(
+            f"the repository of {lab.root} has no commit yet", "`git add -A && git commit` there, then run again"
+        )
+    if workspace.tip() is not None:
+        said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
+        raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
+    conditions = settle_conditions(settings, lab, profile, say)
+    ledger.append(
+        "session",
+        time=now(),
+        tag=workspace.tag,
+        branch=workspace.branch,
+        target=settings.target.kind,
+        metric=settings.target.metric,
+        direction=settings.target.direction,
+        editable=list(workspace.editable),
+        start=start,
+        seed=settings.seed,
+        margin=_margin(settings, profile),
+        profile=profile.name,
+        conditions=conditions,
+        version=__version__,
+        host=platform.node(),
+    )
+
+
+def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
+    """Results of one session compare, so what they were measured under cannot change in its middle."""
+    kept = record["conditions"]
+    for name, value, source in resolved.rows():
+        key = _KEPT.get(name)
+        if key in kept and source != "default" and value != "auto" and kept[key] != value:
+            said = f"session {tag} measures with {name} = {kept[key]}, the {source} says {value}"
+            raise ConfigError(said, "results of two settings do not compare: start another session with --tag NAME")
+    if resolved.settings.target.kind != record["target"]:
+        said = f"session {tag} has the target {record['target']}, the settings say {resolved.settings.target.kind}"
+        raise ConfigError(said, "start another session with --tag NAME")
+
+
+def _session(
+    lab: Lab,
+    settings: Settings,
+    workspace: Workspace,
+    ledger: Ledger,
+    machine: Machine,
+    profile: Profile,
+    record: Mapping[str, Any],
+) -> Session:
+    conditions = record["conditions"]
+    margin = settings.judge.margin
+    return Session(
+        tag=workspace.tag,
+        folder=ledger.folder,
+        ledger=ledger,
+        workspace=workspace,
+        target=build_target(settings, conditions, machine),
+        judge=Margin(record["margin"] if margin == "auto" else margin),
+        seed=record["seed"],
+        repairs=settings.agent.repairs,
+        program=lab.program(),
+        hardware=_in_words(machine, profile, conditions),
+        start=record["start"],
+        preset=profile.knobs if record["target"] == "pretrain" else {},
+    )
+
+
+def _margin(settings: Settings, profile: Profile) -> float:
+    if settings.judge.margin != "auto":
+        return settings.judge.margin
+    return profile.margin if settings.target.kind == "pretrain" else 0.0
+
+
+def _in_words(machine: Machine, profile: Profile, conditions: Mapping[str, Any]) -> str:
+    memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
+    budget = conditions.get("budget_seconds")
+    time = f"; {budget:g} s of training per experiment on the {conditions['device']}" if budget else ""
+    return f"{machine.chip or machine.arch}{memory}{time}"

@@ -1,0 +1,144 @@
+"""From settings to a target, and to the record of its conditions that makes a session repeatable.
+
+The conditions are settled once, when a session starts, and kept in its ledger: every later run of the
+session measures under the same ones, whatever the settings or the profile have become since.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.config import Settings
+from autoresearch_mlx.corpus import prepare as corpora
+from autoresearch_mlx.corpus.rows import Corpus, open_corpus
+from autoresearch_mlx.errors import ConfigError, CorpusError
+from autoresearch_mlx.experiment import Target
+from autoresearch_mlx.hardware.blas import Blas, child_environment, find_blas
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.targets.command import Command
+from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+
+Say = Callable[[str], None]
+CORPUS = "corpus"
+"""File in the lab's state that names the corpus prepared last."""
+
+
+def settle_conditions(settings: Settings, lab: Lab, profile: Profile, say: Say) -> dict[str, Any]:
+    """Everything that a measurement depends on besides the edited files, as plain JSON values.
+
+    Prepares the embedded corpus when the lab has none.  Raises ConfigError, CorpusError.
+    """
+    target = settings.target
+    if target.kind == "command":
+        return target.model_dump(include={"run", "guard", "pattern", "timeout_seconds"})
+    script = _script(target.editable)
+    corpus = choose_corpus(settings, lab, profile, say)
+    manifest = corpus.manifest
+    wanted = _or(settings.data.eval_rows, profile.eval_rows)
+    return {
+        "script": script,
+        "corpus": str(corpus.folder),
+        "source": manifest.source,
+        "data_sha256": manifest.sha256,
+        "vocab_size": manifest.vocab_size,
+        "seq_len": manifest.seq_len,
+        "eval_rows": min(wanted, manifest.rows["val"]),
+        "device": profile.device,
+        "budget_seconds": float(_or(settings.budget.seconds, profile.budget_seconds)),
+        "compile_seconds": float(_or(settings.budget.compile_seconds, profile.compile_seconds)),
+        "evaluate_seconds": settings.budget.evaluate_seconds,
+        "memory_limit_bytes": profile.memory_limit_bytes if profile.device == "gpu" else None,
+    }
+
+
+def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Machine) -> Target:
+    """The target under recorded conditions.  Raises CorpusError when its corpus is gone or was changed."""
+    if settings.target.kind == "command":
+        kept: dict[str, Any] = {k: conditions.get(k) for k in ("run", "guard", "pattern", "timeout_seconds")}
+        return Command(metric=settings.target.metric, direction=settings.target.direction, **kept)
+    corpus = open_corpus(Path(conditions["corpus"]))
+    if corpus.manifest.sha256 != conditions["data_sha256"]:
+        said = f"the corpus in {corpus.folder} is not the one this session began with"
+        raise CorpusError(said, "start another session with --tag")
+    blas = find_blas(corpora.default_cache(), machine)
+    names = {f.name for f in dataclasses.fields(Conditions)}
+    return Pretrain(
+        Conditions(
+            train_rows=corpus.path("train"),
+            val_rows=corpus.path("val"),
+            token_bytes=corpus.folder / "token_bytes.npy",
+            environment=child_environment(blas),
+            machine=describe_machine(machine, blas, conditions["device"]),
+            **{k: v for k, v in conditions.items() if k in names},
+        )
+    )
+
+
+def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
+    """The corpus of the settings, or the lab's last one, or the embedded text prepared now."""
+    if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
+        return last
+    request = corpus_request(settings, profile)
+    found = corpora.find(request, corpora.default_cache())
+    if found is None:
+        upstream = "`autoresearch-mlx prepare climbmix` fetches the text of the H100 runs"
+        say(f"no prepared data: preparing {request.source} once ({upstream})")
+        found = corpora.prepare(request, corpora.default_cache(), say)
+    return found
+
+
+def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
+    data = settings.data
+    return corpora.Request(
+        source="stdlib" if data.source == "auto" else data.source,
+        path=Path(data.path).expanduser() if data.path else None,
+        shards=data.shards,
+        vocab_size=_or(data.vocab_size, profile.vocab_size),
+        seq_len=_or(data.seq_len, profile.seq_len),
+        val_rows=_or(data.eval_rows, profile.eval_rows),
+    )
+
+
+def last_corpus(lab: Lab) -> Corpus | None:
+    """What `prepare` made last for this lab, if it is still there."""
+    try:
+        folder = Path((lab.state / CORPUS).read_text().strip())
+    except OSError:
+        return None
+    return open_corpus(folder) if folder.exists() else None
+
+
+def remember_corpus(lab: Lab, corpus: Corpus) -> None:
+    lab.make_state()
+    (lab.state / CORPUS).write_text(f"{corpus.folder}\n")
+
+
+def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any]:
+    """What is recorded with each measurement."""
+    return {
+        "chip": machine.chip,
+        "system": machine.system,
+        "device": device,
+        "gpu": machine.gpu.name if machine.gpu else None,
+        "memory_gb": round(machine.memory_bytes / 2**30, 1) if machine.memory_bytes else None,
+        "mlx": machine.mlx,
+        "python": machine.python,
+        "blas": blas.source if device == "cpu" else None,
+    }
+
+
+def _script(editable: tuple[str, ...]) -> str:
+    if len(editable) != 1 or not editable[0].endswith(".py") or "*" in editable[0]:
+        said = f"target.editable = {list(editable)}: pretrain edits one Python file"
+        raise ConfigError(said, 'name it, or use kind = "command" for anything else')
+    return editable[0]
+
+
+def _or(value: Any, automatic: Any) -> Any:
+    return automatic if value == "auto" else value

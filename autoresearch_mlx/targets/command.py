@@ -1,0 +1,160 @@
+"""The target ``command``: any program that prints a number.
+
+The number is the last line ``METRIC name=value`` of its output, or the first group of a regular
+expression.  A guard, when there is one, must end with 0 before the number is measured.  The program
+runs in the worktree, so keep the code that measures out of ``editable``: what may be edited could
+otherwise print whatever it likes.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
+from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.runner import Ended, Log, run_child
+
+METRIC = re.compile(r"^METRIC\s+([A-Za-z_][\w.]*)\s*=\s*(\S+)\s*$")
+_LINE_LIMIT = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``run`` and ``guard`` are shell lines; AUTORESEARCH_SEED in their environment holds the seed."""
+
+    run: str
+    metric: str
+    direction: Direction
+    guard: str | None = None
+    pattern: str | None = None
+    timeout_seconds: float = 600.0
+    name: str = "command"
+
+    def refuse(self, files: Mapping[str, str]) -> str | None:
+        """Python files must parse; other languages are left to the program."""
+        for path, text in files.items():
+            if path.endswith(".py"):
+                try:
+                    ast.parse(text)
+                except (SyntaxError, ValueError) as error:
+                    return f"{path} does not parse: {error}"
+        return None
+
+    def measure(self, assignment: Assignment) -> Measurement:
+        """Guard, then run once.  What the program does wrong comes back as data."""
+        path = assignment.folder / "log.txt"
+        figures = _Figures(self.pattern, self.metric)
+        guarded = None
+        if self.guard is not None:
+            guarded = self._shell(self.guard, assignment, path, "guard", _Figures(None, self.metric))
+            if (failure := self._failure(guarded, path, "the guard failed: ")) is not None:
+                return self._measurement(assignment, None, guarded, figures, failure)
+        ran = self._shell(self.run, assignment, path, "train", figures)
+        return self._measurement(assignment, ran, guarded, figures, self._failure(ran, path) or figures.failure())
+
+    def _shell(self, line: str, assignment: Assignment, path: Path, phase: Phase, figures: _Figures) -> Ended:
+        began = time.monotonic()
+
+        def overstayed() -> str | None:
+            spent = time.monotonic() - began
+            assignment.watch(Progress(phase, seconds_left=self.timeout_seconds - spent))
+            return f"did not end within {self.timeout_seconds:g} s; killed" if spent > self.timeout_seconds else None
+
+        with Log(path) as log:
+            log.write(f"$ {line}\n".encode())
+            return run_child(
+                ["/bin/sh", "-c", line],
+                cwd=assignment.tree,
+                environment={**os.environ, "AUTORESEARCH_SEED": str(assignment.seed), "PYTHONDONTWRITEBYTECODE": "1"},
+                log=log,
+                allowed=overstayed,
+                on_output=figures.feed,
+            )
+
+    @staticmethod
+    def _failure(ended: Ended, path: Path, prefix: str = "") -> tuple[Failure, str] | None:
+        if ended.killed is not None:
+            return "timeout", prefix + ended.killed
+        if ended.returncode != 0:
+            return ("invalid" if prefix else "crash"), prefix + how_it_ended(ended.returncode, path)
+        return None
+
+    def _measurement(
+        self,
+        assignment: Assignment,
+        ran: Ended | None,
+        guarded: Ended | None,
+        figures: _Figures,
+        failure: tuple[Failure, str] | None,
+    ) -> Measurement:
+        kind, reason = failure if failure is not None else (None, "")
+        return Measurement(
+            value=figures.value if failure is None else None,
+            seed=assignment.seed,
+            failure=kind,
+            reason=reason,
+            seconds=Seconds(
+                train=round(ran.seconds, 3) if ran else None,
+                evaluate=round(guarded.seconds, 3) if guarded else None,
+            ),
+            peak_memory_mb=ran.peak_memory_mb if ran else None,
+            log="log.txt",
+            extra=dict(figures.others),
+        )
+
+
+class _Figures:
+    """Reads the metric, and further ``METRIC`` lines, from a stream of output; the last one of a name wins."""
+
+    def __init__(self, pattern: str | None, metric: str) -> None:
+        self.value: float | None = None
+        self.others: dict[str, float] = {}
+        self._text: str | None = None
+        self._pattern = re.compile(pattern) if pattern else None
+        self._metric = metric
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-_LINE_LIMIT:]
+        for line in lines:
+            self._line(line.decode(errors="replace").strip("\r"))
+
+    def failure(self) -> tuple[Failure, str] | None:
+        """Why there is no number, when there is none."""
+        if self._rest:
+            self._line(self._rest.decode(errors="replace"))
+        if self._text is None:
+            wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self._metric}=value"
+            return "invalid", f"the program ended without printing {wanted}"
+        if self.value is None:
+            return "invalid", f"{self._metric} is {self._text!r}, which is no finite number"
+        return None
+
+    def _line(self, line: str) -> None:
+        if self._pattern is not None and (found := self._pattern.search(line)) is not None:
+            self._text = found.group(1) if found.groups() else found.group(0)
+            self.value = _finite(self._text)
+        match = METRIC.match(line)
+        if match is None:
+            return
+        name, text = match.groups()
+        if self._pattern is None and name == self._metric:
+            self._text, self.value = text, _finite(text)
+        elif (value := _finite(text)) is not None:
+            self.others[name] = value
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

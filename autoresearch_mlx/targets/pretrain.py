@@ -1,0 +1,89 @@
+"""The target ``pretrain``: train the edited file for a fixed time, then score its weights elsewhere."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Seconds
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.evaluation import Evaluation
+from autoresearch_mlx.trial.runner import Ended, Log
+from autoresearch_mlx.trial.training import Training
+
+_CONTRACT = ("build_model", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrain:
+    """One editable training script; rows, budget and device are the harness's."""
+
+    conditions: Conditions
+    name: str = "pretrain"
+    metric: str = "val_bpb"
+    direction: Direction = "min"
+
+    def refuse(self, files: Mapping[str, str]) -> str | None:
+        """Syntax and contract of the script, without running it."""
+        for path, text in files.items():
+            if not path.endswith(".py"):
+                continue
+            try:
+                tree = ast.parse(text)
+            except (SyntaxError, ValueError) as error:
+                return f"{path} does not parse: {error}"
+            if path == self.conditions.script and (missing := _missing(tree)):
+                return f"{path} lacks {' and '.join(missing)} at the top level; the harness calls build_model and train"
+        return None
+
+    def measure(self, assignment: Assignment) -> Measurement:
+        """Train and evaluate once.  Failures come back as data, with the phase they happened in."""
+        path = assignment.folder / "log.txt"
+        training = Training(self.conditions, assignment)
+        with Log(path) as log:
+            ended = training.run(log)
+        failure = training.failure(ended, path)
+        if failure is not None:
+            return self._measurement(assignment, training, ended, None, failure)
+        evaluation = Evaluation(self.conditions, assignment)
+        with Log(path) as log:
+            log.write(b"--- evaluation ---\n")
+            scored = evaluation.run(log)
+        return self._measurement(assignment, training, ended, evaluation, evaluation.failure(scored, path))
+
+    def _measurement(
+        self,
+        assignment: Assignment,
+        training: Training,
+        ended: Ended,
+        evaluation: Evaluation | None,
+        failure: tuple[Failure, str] | None,
+    ) -> Measurement:
+        kind, reason = failure if failure is not None else (None, "")
+        return Measurement(
+            value=evaluation.value if evaluation is not None and failure is None else None,
+            seed=assignment.seed,
+            failure=kind,
+            reason=reason,
+            seconds=Seconds(**training.seconds(ended), evaluate=evaluation.seconds if evaluation else None),
+            steps=training.facts.get("steps"),
+            tokens=training.facts.get("tokens"),
+            tokens_per_second=training.tokens_per_second(),
+            peak_memory_mb=training.facts.get("peak_memory_mb") or ended.peak_memory_mb,
+            machine=dict(self.conditions.machine),
+            log="log.txt",
+            extra={k: training.facts[k] for k in ("loss", "num_params") if training.facts.get(k) is not None},
+        )
+
+
+def _missing(tree: ast.Module) -> list[str]:
+    defined: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign):
+            defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            defined |= {alias.asname or alias.name for alias in node.names}
+    return [f"{name}()" for name in _CONTRACT if name not in defined]

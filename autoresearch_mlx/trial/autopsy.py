@@ -1,0 +1,28 @@
+"""How a child ended, in one line for a person or a model."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b.*$|^[A-Za-z_][\w.]*: .+$")
+
+
+def how_it_ended(returncode: int, log: Path) -> str:
+    """A child's failed end in one line: the exception it died of, or the signal."""
+    if returncode == -9:
+        return "killed by the system (signal 9): most often out of memory"
+    said = last_exception(log)
+    if returncode < 0:
+        return f"died of signal {-returncode}" + (f": {said}" if said else "")
+    return said or f"exit code {returncode} without an error message"
+
+
+def last_exception(log: Path) -> str | None:
+    """The last line of a log that looks like an exception's."""
+    with contextlib.suppress(OSError):
+        for line in reversed(log.read_text(errors="replace").splitlines()[-200:]):
+            if _RAISED.match(line):
+                return line[:300]
+    return None

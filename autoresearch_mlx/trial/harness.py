@@ -1,0 +1,182 @@
+"""What ``train_mlx.py`` imports: data in a fixed order, the clock, the seed, and where the weights go.
+
+The training script defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.
+Started by a measurement this runs the training; started by hand it hands the script over to one whole
+measurement (training and sealed evaluation) and prints upstream's trailer.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten
+
+from autoresearch_mlx.trial.spec import TRAIN_ENV, Events, TrainSpec, read_train_spec
+
+BuildModel = Callable[[int, int], nn.Module]
+Train = Callable[[Any, Any], Any]
+
+_DISPLAY_SECONDS = 0.25
+_EXIT_FAILED = 3
+
+
+class TrainingFailed(Exception):
+    """Training cannot go on: a loss that is no number, or weights that are none."""
+
+
+class Trial:
+    """One training run, as the script sees it.
+
+    ``seed``, ``vocab_size``, ``seq_len`` are fixed by the harness; ``progress`` runs from 0 to 1.
+    """
+
+    def __init__(self, spec: TrainSpec, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seed = spec.seed
+        self.vocab_size = spec.vocab_size
+        self.seq_len = spec.seq_len
+        self.progress = 0.0
+        self.tokens_served = 0
+        self.steps_logged = 0
+        self.last_loss: float | None = None
+        self._spec = spec
+        self._events = events
+        self._clock = clock
+        self._rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)
+        self._first_batch: float | None = None
+        self._started: float | None = None
+        self._pending: tuple[int, mx.array | float, int] | None = None
+        self._shown = (0.0, 0)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
+        """Pairs (inputs, targets), int32 [batch_size, seq_len], until the budget is used up.
+
+        The rows come in an order fixed by the seed, each once per epoch; the batch size only cuts
+        that one sequence differently.  Raises ValueError for a batch size that is no positive integer.
+        """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
+        order = self._order()
+        while not self._over():
+            rows = self._rows[[next(order) for _ in range(batch_size)]].astype(np.int32)
+            self.tokens_served += batch_size * self.seq_len
+            yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
+
+    def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
+        """Report one optimiser step.  ``loss`` may still be under computation: it is read one step later.
+
+        Raises TrainingFailed for a loss that is not finite.
+        """
+        self.steps_logged += 1
+        previous, self._pending = self._pending, (step, loss, tokens)
+        if self._started is None:
+            self._settle()
+            self._start(self._clock())
+        elif previous is not None:
+            self._read(previous)
+
+    def finish(self) -> None:
+        """Wait for the last step and check its loss."""
+        self._settle()
+
+    def elapsed(self) -> float:
+        """Seconds of the budget that are used up."""
+        return 0.0 if self._started is None else self._clock() - self._started
+
+    def _order(self) -> Iterator[int]:
+        epoch = 0
+        while True:
+            yield from np.random.default_rng([self.seed, epoch]).permutation(len(self._rows)).tolist()
+            epoch += 1
+
+    def _over(self) -> bool:
+        """Advance the clock's reading by one batch; True when the budget is used up."""
+        now = self._clock()
+        if self._first_batch is None:
+            self._first_batch = now
+            self._events.send("compile")
+        if self._started is None and now - self._first_batch > self._spec.compile_seconds:
+            self._start(self._first_batch + self._spec.compile_seconds)
+        if self._spec.steps is not None:
+            self.progress = min(1.0, self.steps_logged / self._spec.steps)
+            return self.steps_logged >= self._spec.steps
+        self.progress = min(1.0, self.elapsed() / self._spec.budget_seconds)
+        return self.elapsed() >= self._spec.budget_seconds
+
+    def _start(self, at: float) -> None:
+        self._started = at
+        self._events.send("train")
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            self._read(self._pending)
+            self._pending = None
+
+    def _read(self, logged: tuple[int, mx.array | float, int]) -> None:
+        step, loss, tokens = logged
+        value = float(np.array(loss, dtype=np.float64))
+        if not math.isfinite(value):
+            raise TrainingFailed(f"the loss is {value} at step {step}")
+        self.last_loss = value
+        self._show(step, value, tokens)
+
+    def _show(self, step: int, loss: float, tokens: int) -> None:
+        now = self._clock()
+        since, first = self._shown
+        if now - since < _DISPLAY_SECONDS:
+            return
+        rate = (step - first) * tokens / (now - since) if since and step > first else None
+        self._shown = (now, step)
+        self._events.send("step", step=step, loss=loss, tokens_per_second=rate)
+
+
+def main(build_model: BuildModel, train: Train) -> None:
+    """Run the training that the parent asked for; by hand, measure the script as a whole."""
+    path = os.environ.get(TRAIN_ENV)
+    if path is None:
+        script = str(Path(sys.argv[0]).resolve())
+        arguments = [sys.executable, "-P", "-m", "autoresearch_mlx.targets.alone", script, *sys.argv[1:]]
+        os.execv(sys.executable, arguments)
+    _train(build_model, train, read_train_spec(path), Events())
+
+
+def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Events) -> None:
+    set_device(spec.device, spec.memory_limit_bytes)
+    mx.random.seed(spec.seed)
+    model = build_model(spec.vocab_size, spec.seq_len)
+    trial = Trial(spec, events)
+    try:
+        train(model, trial)
+        trial.finish()
+        weights = dict(tree_flatten(model.parameters()))
+        mx.eval(weights)
+        events.send("trained", steps=trial.steps_logged, tokens=trial.tokens_served, loss=trial.last_loss)
+        _check(weights)
+    except TrainingFailed as failure:
+        events.send("failed", reason=str(failure))
+        raise SystemExit(_EXIT_FAILED) from failure
+    mx.save_safetensors(spec.weights, weights)
+    parameters = sum(w.size for w in weights.values())
+    events.send("saved", num_params=parameters, peak_memory_mb=mx.get_peak_memory() / 2**20 or None)
+
+
+def _check(weights: dict[str, mx.array]) -> None:
+    bad = [name for name, w in weights.items() if not mx.all(mx.isfinite(w)).item()]
+    if bad:
+        raise TrainingFailed(f"{len(bad)} of {len(weights)} weights are not finite, first {bad[0]}")
+
+
+def set_device(device: str, memory_limit_bytes: int | None) -> None:
+    """Choose MLX's device and its limits before anything is allocated."""
+    mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
+    if memory_limit_bytes is not None:
+        mx.set_memory_limit(memory_limit_bytes)
+        mx.set_cache_limit(memory_limit_bytes // 4)

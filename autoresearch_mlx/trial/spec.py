@@ -1,0 +1,85 @@
+"""What the parent hands to its two children, and the line of events that comes back.
+
+Specs travel as a JSON file whose path stands in the environment; events come back as JSON lines on a
+pipe whose descriptor stands there too.  Standard output stays the script's own and is only logged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+TRAIN_ENV = "AUTORESEARCH_TRAIN_SPEC"
+EVENTS_ENV = "AUTORESEARCH_EVENTS_FD"
+
+Device = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """One training run.  ``steps`` set: train exactly that many optimiser steps, not a time."""
+
+    rows: str
+    """Path of the training rows: uint16 [n, seq_len + 1]."""
+    vocab_size: int
+    seq_len: int
+    seed: int
+    budget_seconds: float
+    compile_seconds: float
+    """Allowance for the first step, which compiles; beyond it the budget runs."""
+    weights: str
+    """Where the trained weights go, as safetensors."""
+    device: Device
+    steps: int | None = None
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSpec:
+    """One sealed evaluation of saved weights on held-out rows."""
+
+    script: str
+    weights: str
+    rows: str
+    """Path of the held-out rows: uint16 [n, seq_len + 1]."""
+    row_count: int
+    """The first ``row_count`` rows are scored, whatever the batch size."""
+    token_bytes: str
+    """Path of int32 [vocab_size]: raw bytes of each token, 0 for special tokens."""
+    vocab_size: int
+    seq_len: int
+    seed: int
+    device: Device
+    memory_limit_bytes: int | None = None
+
+
+def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:
+    path.write_text(json.dumps(asdict(spec), indent=1) + "\n")
+
+
+def read_train_spec(path: str) -> TrainSpec:
+    return TrainSpec(**json.loads(Path(path).read_text()))
+
+
+def read_eval_spec(path: str) -> EvalSpec:
+    return EvalSpec(**json.loads(Path(path).read_text()))
+
+
+class Events:
+    """The child's end of the pipe.  Without a pipe the lines go nowhere."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._fd = int(environment[EVENTS_ENV]) if EVENTS_ENV in environment else None
+
+    def send(self, event: str, **fields: Any) -> None:
+        """One line, atomic for lines under 4 KB.  A vanished parent ends this process at once."""
+        if self._fd is None:
+            return
+        try:
+            os.write(self._fd, (json.dumps({"event": event, **fields}) + "\n").encode())
+        except BrokenPipeError:
+            os._exit(70)

@@ -1,0 +1,148 @@
+"""The parent's side of the training child: it owns the clock, and kills what overstays.
+
+The budget runs from the end of the first step (which compiles), or from the end of the compile
+allowance when that comes first.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from autoresearch_mlx.experiment import Assignment, Failure, Progress
+from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
+from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
+
+_START_SECONDS = 120.0
+"""Import, build the model, open the rows."""
+_SAVE_SECONDS = 120.0
+_FLOOR = 0.9
+"""A run that used less of its budget than this did not run."""
+
+Phase = Literal["start", "compile", "train", "save"]
+
+
+class Training:
+    """The parent's view of one training child: when each phase began, and what the child said."""
+
+    def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
+        self.facts: dict[str, Any] = {}
+        self._conditions = conditions
+        self._assignment = assignment
+        self._weights = assignment.folder / "weights.safetensors"
+        self._began: dict[str, float] = {}
+        self._phase: Phase = "start"
+        self._failed: str | None = None
+
+    def run(self, log: Log) -> Ended:
+        conditions, folder = self._conditions, self._assignment.folder
+        spec = TrainSpec(
+            rows=str(conditions.train_rows),
+            vocab_size=conditions.vocab_size,
+            seq_len=conditions.seq_len,
+            seed=self._assignment.seed,
+            budget_seconds=conditions.budget_seconds,
+            compile_seconds=conditions.compile_seconds,
+            weights=str(self._weights),
+            device=conditions.device,
+            steps=conditions.steps,
+            memory_limit_bytes=conditions.memory_limit_bytes,
+        )
+        write_spec(spec, folder / "train.json")
+        self._enter("start")
+        return run_child(
+            python_command(conditions.script),
+            cwd=self._assignment.tree,
+            environment={**conditions.child_environment(), TRAIN_ENV: str(folder / "train.json")},
+            log=log,
+            allowed=self._overstayed,
+            on_event=self._hear,
+        )
+
+    def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
+        """What went wrong, as a status and a sentence; None when there are weights to evaluate."""
+        if ended.killed is not None:
+            return "timeout", ended.killed
+        if self._failed is not None:
+            return "crash", self._failed
+        if ended.returncode != 0:
+            return "crash", how_it_ended(ended.returncode, log)
+        if "trained" not in self._began or not self._weights.exists():
+            return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
+        spent, budget = self._spent(), self._conditions.budget_seconds
+        if self._conditions.steps is None and spent < _FLOOR * budget:
+            return "invalid", f"training stopped after {spent:.1f} s of its {budget:g} s"
+        return None
+
+    def seconds(self, ended: Ended) -> dict[str, float | None]:
+        """Wall-clock seconds by phase; None for a phase that was not reached."""
+        marks = [self._began.get(k) for k in ("start", "compile", "train", "trained")]
+        end = self._began["start"] + ended.seconds
+        spans = []
+        for at, mark in enumerate(marks[:3]):
+            after = next((m for m in marks[at + 1 :] if m is not None), end)
+            spans.append(None if mark is None else round(after - mark, 3))
+        return dict(zip(("start", "compile", "train"), spans, strict=True))
+
+    def tokens_per_second(self) -> float | None:
+        """Over the budgeted part: the first step is compilation."""
+        steps, tokens, spent = self.facts.get("steps"), self.facts.get("tokens"), self._spent()
+        if not steps or not tokens or steps < 2 or spent <= 0:
+            return None
+        return round(float(tokens * (steps - 1) / steps / spent), 1)
+
+    def _spent(self) -> float:
+        if "train" not in self._began:
+            return 0.0
+        return self._began.get("trained", time.monotonic()) - self._began["train"]
+
+    def _enter(self, phase: str) -> None:
+        self._began.setdefault(phase, time.monotonic())
+
+    def _hear(self, event: Event) -> None:
+        kind = event.get("event")
+        if kind == "compile" and self._phase == "start":
+            self._phase = "compile"
+            self._enter("compile")
+        elif kind == "train" and self._phase == "compile":
+            self._phase = "train"
+            self._enter("train")
+        elif kind == "trained":
+            self._phase = "save"
+            self._enter("train")  # a run of one step ends before the clock began
+            self._enter("trained")
+            self.facts |= {k: event.get(k) for k in ("steps", "tokens", "loss")}
+        elif kind == "saved":
+            self.facts |= {k: event.get(k) for k in ("num_params", "peak_memory_mb")}
+        elif kind == "failed":
+            self._failed = str(event.get("reason"))
+        self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if self._phase == "save":
+            return
+        left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else None
+        step, loss, rate = (event.get(k) for k in ("step", "loss", "tokens_per_second"))
+        self._assignment.watch(Progress(self._phase, step, loss, rate, left))
+
+    def _overstayed(self) -> str | None:
+        conditions, now = self._conditions, time.monotonic()
+        limit, what = {
+            "start": (_START_SECONDS, "no first batch was asked for"),
+            "compile": (2 * conditions.compile_seconds + conditions.budget_seconds, "the first step did not end"),
+            "train": (
+                self._training_limit(),
+                f"training did not end with its budget of {conditions.budget_seconds:g} s",
+            ),
+            "save": (_SAVE_SECONDS, "the weights were not saved"),
+        }[self._phase]
+        since = now - self._began["trained" if self._phase == "save" else self._phase]
+        return f"{what} within {limit:.0f} s; killed" if since > limit else None
+
+    def _training_limit(self) -> float:
+        """One slow step may run over the end; a run of fixed steps has three times the budget."""
+        budget = self._conditions.budget_seconds
+        return 3 * budget + 30 if self._conditions.steps is not None else budget + max(10.0, 0.25 * budget)

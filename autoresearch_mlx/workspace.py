@@ -1,0 +1,229 @@
+"""Every git call of the house, and only on what the house owns.
+
+A session owns one branch ``autoresearch/<tag>``, one worktree on it, and private refs
+``refs/autoresearch/<tag>/<n>``, one for each experiment.  Commits are built from the base's tree with
+the editable files replaced, so nothing else can change.  The user's own checkout and index are never
+touched, and hooks, which are for the user's commits, do not run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Container, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from git import Git, GitCommandError, GitCommandNotFound
+
+from autoresearch_mlx.errors import WorkspaceError
+
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
+}
+
+
+def branch_of(tag: str) -> str:
+    return f"autoresearch/{tag}"
+
+
+def ref_of(tag: str, number: int) -> str:
+    return f"refs/autoresearch/{tag}/{number}"
+
+
+def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Standard output of one git command, byte for byte.
+
+    Raises WorkspaceError with git's own words.
+    """
+    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off", *arguments]
+    try:
+        out = Git(str(cwd)).execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
+    except GitCommandNotFound:
+        raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
+    except GitCommandError as error:
+        said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
+        raise WorkspaceError(f"git {arguments[0]}: {said}", f"in {cwd}") from None
+    return bytes(out).decode(errors="surrogateescape")
+
+
+def top_of(path: Path) -> Path | None:
+    """The top of the checkout that ``path`` lies in; None outside of any repository with files."""
+    try:
+        return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
+    except WorkspaceError:
+        return None
+
+
+def resolve(path: Path, revision: str) -> str | None:
+    """The commit that a revision names, None when it names none."""
+    try:
+        return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except WorkspaceError:
+        return None
+
+
+def diff(path: Path, before: str, after: str) -> str:
+    """The unified diff between two commits."""
+    return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
+
+
+def init_repository(directory: Path) -> None:
+    git(directory, "init", "--quiet")
+
+
+def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
+    """Commit these files in a repository that we have just made; no identity of the user is needed."""
+    git(directory, "add", "--", *paths)
+    git(directory, "commit", "--quiet", "-m", message, env=_IDENTITY)
+
+
+def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
+    """A three-way merge in an empty ``folder``; None when the two changes overlap."""
+    for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
+        (folder / name).write_bytes(text.encode())
+    try:
+        return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
+    except WorkspaceError:
+        return None
+
+
+class Workspace:
+    """The git side of one session.  ``root`` is the lab's directory in the user's checkout."""
+
+    def __init__(self, root: Path, folder: Path, tag: str, editable: Sequence[str]) -> None:
+        top = top_of(root)
+        if top is None:
+            raise WorkspaceError(
+                f"{root} lies in no git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
+            )
+        self.tag = tag
+        self.branch = branch_of(tag)
+        self.editable = tuple(editable)
+        self._top = top
+        self._prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
+        self._worktree = folder / "worktree"
+        self._folder = folder
+
+    @property
+    def tree(self) -> Path:
+        """The lab's directory inside the owned worktree."""
+        return self._worktree / self._prefix
+
+    # --- the branch and its worktree
+
+    def start(self, commit: str) -> None:
+        """Make the branch at ``commit``.  Raises WorkspaceError when it exists."""
+        if self.tip() is not None:
+            raise WorkspaceError(f"branch {self.branch} exists already", "choose another --tag")
+        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, "")
+
+    def tip(self) -> str | None:
+        """The branch's commit, None when there is no such branch."""
+        return resolve(self._top, f"refs/heads/{self.branch}")
+
+    def ensure_worktree(self) -> None:
+        """The worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
+        if (self._worktree / ".git").exists():
+            try:
+                return self.restore()
+            except WorkspaceError:
+                pass  # moved, half made or damaged: make it anew
+        shutil.rmtree(self._worktree, ignore_errors=True)
+        git(self._top, "worktree", "prune")
+        git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
+
+    def restore(self) -> None:
+        """The worktree holds the branch's tip again, and nothing else."""
+        # The session is locked by us: whoever made a lock in our own worktree is dead.
+        for lock in Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n")).glob("*.lock"):
+            lock.unlink()
+        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
+        self._inside("reset", "--hard", "--quiet")
+        self._inside("clean", "-ffdxq")
+
+    def checkout(self, commit: str) -> None:
+        """Put the files of ``commit`` into the worktree; the branch stays where it is."""
+        self._inside("read-tree", "-u", "--reset", commit)
+        self._inside("clean", "-ffdxq")
+
+    def keep(self, commit: str, base: str) -> None:
+        """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
+        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+
+    def settle(self, incumbent: str, ours: Container[str]) -> None:
+        """Bring the branch to the ledger's incumbent after a death between two steps.
+
+        Raises WorkspaceError when the branch holds a commit that is not among ``ours``.
+        """
+        tip = self.tip()
+        if tip == incumbent:
+            return
+        if tip is not None and tip not in ours:
+            said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
+            keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
+            raise WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
+        git(self._top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+
+    # --- experiments
+
+    def read(self, commit: str) -> dict[str, str]:
+        """The editable files of a commit, by their path in the lab."""
+        return {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
+
+    def may_edit(self, path: str) -> bool:
+        """Whether a path, relative to the lab, is one that experiments may change."""
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+            return False
+        return any(pure.as_posix() == e or pure.match(e) for e in self.editable)
+
+    def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
+        """A commit on ``base`` with these files replaced, kept by the experiment's own ref."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
+            index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
+            git(self._top, "read-tree", base, env=index)
+            for path, text in files.items():
+                self._add(path, text, base, Path(temporary), index)
+            tree = git(self._top, "write-tree", env=index).strip()
+            sha = git(self._top, "commit-tree", tree, "-p", base, "-m", message, env=_IDENTITY).strip()
+        git(self._top, "update-ref", ref_of(self.tag, number), sha)
+        return sha
+
+    def _add(self, path: str, text: str, base: str, temporary: Path, index: Mapping[str, str]) -> None:
+        blob = temporary / "blob"
+        blob.write_bytes(text.encode())
+        sha = git(self._top, "hash-object", "-w", "--no-filters", str(blob)).strip()
+        listed = git(self._top, "ls-tree", base, "--", self._full(path))
+        mode = listed.split()[0] if listed else "100644"
+        git(self._top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
+
+    def made_on(self, number: int, base: str) -> str | None:
+        """The commit of an experiment, if it has one and was built on ``base``."""
+        sha = resolve(self._top, ref_of(self.tag, number))
+        return sha if sha is not None and resolve(self._top, f"{sha}^") == base else None
+
+    def title(self, commit: str) -> str:
+        return git(self._top, "log", "-1", "--format=%s", commit).strip()
+
+    def _paths(self, commit: str) -> Iterator[str]:
+        listed = git(self._top, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        for full in listed.split("\0"):
+            path = PurePosixPath(full)
+            if full and path.is_relative_to(self._prefix):
+                yield path.relative_to(self._prefix).as_posix()
+
+    def _text(self, commit: str, path: str) -> str:
+        text = git(self._top, "cat-file", "blob", f"{commit}:{self._full(path)}")
+        if any("\udc80" <= c <= "\udcff" for c in text):
+            raise WorkspaceError(f"{path} at {commit[:7]} is no UTF-8 text", "take it out of `editable`")
+        return text
+
+    def _full(self, path: str) -> str:
+        return (self._prefix / path).as_posix()
+
+    def _inside(self, *arguments: str) -> str:
+        """Git in the owned worktree.  The ceiling keeps a damaged worktree from falling through to the
+        user's checkout, which lies around it: that one is never reset or cleaned."""
+        return git(self._worktree, *arguments, env={"GIT_CEILING_DIRECTORIES": str(self._folder.resolve())})

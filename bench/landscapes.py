@@ -1,0 +1,290 @@
+"""Synthetic five-minute runs: a knob file, a true value for each configuration, crashes and noise.
+
+Every seed draws its own landscape of a family, so that no search is tuned to one optimum.  What the
+families share is taken from published logs of karpathy/autoresearch (branch exp/H100/mar8 and the
+11,000 trials of arXiv:2603.24647): the start is a decent file, most one-change steps lose a little,
+a few directions (batch, depth, one or two learning rates) gain much, too much memory crashes, and the
+learning rates want to move with the batch.  Values are bits per byte, lower is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+Values = Mapping[str, Any]
+SEQUENCE = 2048
+START = 0.998
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the knob file: its range as the comment gives it, and the value it starts from."""
+
+    name: str
+    kind: str
+    low: float
+    high: float
+    start: Any
+    choices: tuple[str, ...] = ()
+
+    def unit(self, value: Any) -> float:
+        """The place of a value in its range: 0 at the low end, 1 at the high end."""
+        if self.kind == "choice":
+            return self.choices.index(value) / (len(self.choices) - 1)
+        if self.kind in ("log", "pow2"):
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return float((value - self.low) / (self.high - self.low))
+
+    def line(self) -> str:
+        ends = self.choices if self.kind == "choice" else (f"{self.low:.9g}", f"{self.high:.9g}")
+        return f"{self.name} = {self.start!r}  # knob: {self.kind} {' '.join(ends)}"
+
+
+ROWS = (
+    Row("DEPTH", "int", 2, 16, 8),
+    Row("ASPECT_RATIO", "int", 32, 96, 64),
+    Row("HEAD_DIM", "pow2", 32, 256, 128),
+    Row("WINDOW_PATTERN", "choice", 0, 0, "SSSL", ("SSSL", "SSSSL", "SL", "L")),
+    Row("TOTAL_BATCH_SIZE", "pow2", 2**14, 2**21, 2**18),
+    Row("DEVICE_BATCH_SIZE", "pow2", 8, 256, 64),
+    Row("EMBEDDING_LR", "log", 0.06, 6, 0.6),
+    Row("UNEMBEDDING_LR", "log", 0.0004, 0.04, 0.004),
+    Row("MATRIX_LR", "log", 0.004, 0.4, 0.04),
+    Row("SCALAR_LR", "log", 0.05, 5, 0.5),
+    Row("WEIGHT_DECAY", "lin", 0, 1, 0.2),
+    Row("WARMUP_RATIO", "lin", 0, 0.3, 0.0),
+    Row("WARMDOWN_RATIO", "lin", 0, 1, 0.5),
+    Row("FINAL_LR_FRAC", "lin", 0, 0.3, 0.0),
+    Row("ROPE_BASE", "log", 1000, 1000000, 10000),
+    Row("X0_LAMBDA", "lin", 0, 1, 0.1),
+)
+START_VALUES: dict[str, Any] = {row.name: row.start for row in ROWS}
+TEXT = "".join(f"{row.line()}\n" for row in ROWS)
+
+# Which optimum moves with which other knob: narrower when deeper, hotter when the batch is larger.
+COUPLED = (
+    ("MATRIX_LR", "TOTAL_BATCH_SIZE"),
+    ("EMBEDDING_LR", "TOTAL_BATCH_SIZE"),
+    ("ASPECT_RATIO", "DEPTH"),
+    ("TOTAL_BATCH_SIZE", "DEPTH"),
+    ("UNEMBEDDING_LR", "EMBEDDING_LR"),
+    ("FINAL_LR_FRAC", "WARMDOWN_RATIO"),
+    ("WEIGHT_DECAY", "MATRIX_LR"),
+)
+COMPUTE_KNOBS = ("DEPTH", "ASPECT_RATIO", "HEAD_DIM", "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE")
+LEADERS = ("DEPTH", "TOTAL_BATCH_SIZE", "EMBEDDING_LR", "MATRIX_LR", "WARMDOWN_RATIO", "ROPE_BASE", "X0_LAMBDA")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one kind of landscape is drawn; distances are fractions of a knob's range."""
+
+    name: str
+    says: str
+    far: int = 4
+    """How many knobs start a good way from their optimum."""
+    reach: tuple[float, float] = (0.12, 0.35)
+    near: float = 0.03
+    coupling: float = 0.3
+    headroom: tuple[float, float] = (1.5, 2.5)
+    """Doublings of memory left at the start."""
+    fragile: float = 0.4
+    """How far above its optimum the matrix learning rate diverges."""
+    noise: float = 0.1
+    """Sigma of one run as a share of the typical gain of an improving step."""
+    compute: bool = False
+    """Depth, width and batch follow a law of fixed compute instead of one bowl each."""
+
+
+FAMILIES = (
+    Family("interacting", "optima that move with other knobs", coupling=0.8),
+    Family("cliff", "memory and divergence close by", headroom=(0.1, 0.6), fragile=0.12, coupling=0.4),
+    Family("noisy", "sigma is half the typical gain", noise=0.5),
+    Family("far", "a file tuned for another machine", far=7, reach=(0.25, 0.5), headroom=(0.5, 1.5), noise=0.2),
+    Family("late", "a tuned file: small gains only", far=3, reach=(0.06, 0.12), near=0.015, noise=0.3),
+    Family("compute", "fixed compute shared by size, tokens and steps", compute=True, headroom=(0.5, 1.5), noise=0.25),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeLaw:
+    """Five minutes buy a fixed number of operations: a larger model sees fewer tokens in fewer steps.
+
+    Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
+    with the tokens, and the best learning rate with batch and against width.  Nothing here is a sum
+    over single knobs.
+    """
+
+    size: float
+    """Doublings of parameters from the start to the best size."""
+    batch: float
+    """Doublings of the batch from the start to the best one, at the start's tokens."""
+    speed: float
+    """How much a small device batch costs in speed."""
+
+    def cost(self, values: Values) -> float:
+        here, start = _scale(values), _scale(START_VALUES)
+        size = here.parameters - start.parameters - self.size
+        idle = math.log2(1 + self.speed * 64 / values["DEVICE_BATCH_SIZE"])
+        idle += math.log2(1 + 0.1 * 128 / values["HEAD_DIM"])
+        loss = 0.06 * (2 ** (-0.3 * size) + 2 ** (0.3 * (size + idle)))
+        batch = here.batch - start.batch - self.batch + 0.5 * size
+        return loss + 0.02 * (2 ** (0.5 * batch) + 2 ** (-0.5 * batch) - 2)
+
+    def rate_shift(self, values: Values) -> float:
+        """How far the best matrix learning rate moves, as a share of its two decades."""
+        here, start = _scale(values), _scale(START_VALUES)
+        return 0.15 * (0.5 * (here.batch - start.batch) - 0.5 * (here.width - start.width))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Logarithms, base 2."""
+
+    parameters: float
+    width: float
+    batch: float
+
+
+def _scale(values: Values) -> _Scale:
+    width = math.log2(model_width(values))
+    return _Scale(math.log2(values["DEPTH"]) + 2 * width, width, math.log2(values["TOTAL_BATCH_SIZE"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """One drawn objective.  ``true`` is what no search sees; ``measure`` is what a run reports."""
+
+    family: Family
+    optimum: Mapping[str, float]
+    slope: Mapping[str, tuple[float, float]]
+    """Bits per byte for a whole range below and above the optimum."""
+    coupling: Mapping[tuple[str, str], float]
+    options: Mapping[str, float]
+    """Bits per byte that each window pattern costs."""
+    memory_limit: float
+    law: ComputeLaw | None = None
+    sigma: float = 0.0
+
+    def true(self, values: Values) -> float | None:
+        """The noiseless value, in bits per byte; ``None`` where the run would fail."""
+        if self.fails(values):
+            return None
+        return START + self._cost(values) - self._cost(START_VALUES)
+
+    def measure(self, values: Values, rng: np.random.Generator) -> float | None:
+        value, shock = self.true(values), rng.normal()
+        return None if value is None else value + self.sigma * shock
+
+    def fails(self, values: Values) -> bool:
+        too_hot = self._offset("MATRIX_LR", values) > self.family.fragile
+        uneven = values["TOTAL_BATCH_SIZE"] < values["DEVICE_BATCH_SIZE"] * SEQUENCE
+        return uneven or too_hot or memory(values) > self.memory_limit
+
+    def _offset(self, name: str, values: Values) -> float:
+        if self.law and name == "MATRIX_LR":
+            return _unit(name, values[name]) - self.optimum[name] - self.law.rate_shift(values)
+        moved = sum(
+            share * (_unit(other, values[other]) - _unit(other, START_VALUES[other]))
+            for (knob, other), share in self.coupling.items()
+            if knob == name
+        )
+        return _unit(name, values[name]) - self.optimum[name] - moved
+
+    def _cost(self, values: Values) -> float:
+        total = self.options[values["WINDOW_PATTERN"]] + (self.law.cost(values) if self.law else 0.0)
+        for name, (below, above) in self.slope.items():
+            if self.law and name in COMPUTE_KNOBS:
+                continue
+            offset = self._offset(name, values)
+            # Quadratic at the bottom, straight further out, steeper on one side.
+            total += (above if offset > 0 else below) * 0.1 * (math.hypot(1, offset / 0.1) - 1)
+        return total
+
+
+def memory(values: Values) -> float:
+    """Doublings of memory: activations grow with depth, width and device batch."""
+    return math.log2(values["DEPTH"] * model_width(values) * values["DEVICE_BATCH_SIZE"])
+
+
+def model_width(values: Values) -> int:
+    """Depth times aspect ratio, rounded to whole heads."""
+    heads = max(1, round(values["DEPTH"] * values["ASPECT_RATIO"] / values["HEAD_DIM"]))
+    return int(heads * values["HEAD_DIM"])
+
+
+def draw(family: Family, seed: int) -> Landscape:
+    """The landscape of this family with this seed; the start never fails."""
+    rng = np.random.default_rng([seed, *family.name.encode()])
+    numeric = [row for row in ROWS if row.kind != "choice"]
+    chosen = set(rng.choice(LEADERS, size=family.far, replace=False))
+    slope = {row.name: _slope(row.name in chosen, rng) for row in numeric}
+    landscape = Landscape(
+        family,
+        optimum={row.name: _optimum(row, row.name in chosen, family, rng) for row in numeric},
+        slope=slope,
+        coupling={pair: float(family.coupling * rng.uniform(-1, 1)) for pair in COUPLED},
+        options=dict(zip(_row("WINDOW_PATTERN").choices, 0.004 * rng.random(4), strict=True)),
+        memory_limit=memory(START_VALUES) + float(rng.uniform(*family.headroom)),
+        law=_law(rng) if family.compute else None,
+    )
+    # The start must run: where the draw put it beyond divergence, the optimum moves up to meet it.
+    if landscape.fails(START_VALUES):
+        room = _unit("MATRIX_LR", START_VALUES["MATRIX_LR"]) - family.fragile / 2
+        landscape = replace(landscape, optimum={**landscape.optimum, "MATRIX_LR": room})
+    return replace(landscape, sigma=family.noise * typical_gain(landscape))
+
+
+def _law(rng: np.random.Generator) -> ComputeLaw:
+    size, batch = rng.choice((-1, 1), size=2) * rng.uniform(1, 2.5, size=2)
+    return ComputeLaw(float(size), float(batch), float(rng.uniform(0.02, 0.2)))
+
+
+def typical_gain(landscape: Landscape) -> float:
+    """The median gain of the one-change steps from the start that gain at all, in bits per byte."""
+    gains = []
+    for row in ROWS:
+        for value in _steps(row):
+            after = landscape.true({**START_VALUES, row.name: value})
+            if after is not None and after < START:
+                gains.append(START - after)
+    return float(np.median(gains))
+
+
+def _steps(row: Row) -> list[Any]:
+    if row.kind == "choice":
+        return [c for c in row.choices if c != row.start]
+    if row.kind == "pow2":
+        return [v for v in (row.start // 2, row.start * 2) if row.low <= v <= row.high]
+    if row.kind == "log":
+        ratio = (row.high / row.low) ** 0.08
+        return [row.start / ratio, row.start * ratio]
+    step = max(1, round(0.08 * (row.high - row.low))) if row.kind == "int" else 0.08 * (row.high - row.low)
+    return [v for v in (row.start - step, row.start + step) if row.low <= v <= row.high]
+
+
+def _optimum(row: Row, far: bool, family: Family, rng: np.random.Generator) -> float:
+    here = row.unit(row.start)
+    distance = rng.uniform(*family.reach) if far else abs(rng.normal(0, family.near))
+    sign = rng.choice((-1, 1)) if distance < here < 1 - distance else (1 if here < 0.5 else -1)
+    return float(here + sign * distance)
+
+
+def _slope(far: bool, rng: np.random.Generator) -> tuple[float, float]:
+    # Few knobs matter much; too high costs more than too low about as often as the other way round.
+    level = rng.lognormal(math.log(0.05 if far else 0.02), 0.6)
+    tilt = rng.uniform(0.6, 1.6)
+    return float(level / tilt), float(level * tilt)
+
+
+def _row(name: str) -> Row:
+    return next(row for row in ROWS if row.name == name)
+
+
+def _unit(name: str, value: Any) -> float:
+    return _row(name).unit(value)

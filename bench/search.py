@@ -1,0 +1,269 @@
+"""How well do searches without a model spend a night?  ``python bench/search.py [--seeds 20] [--trials 70]``
+
+Each search gets the same landscape, the same start and the same luck.  The local ones (``walk``,
+``knobs``) propose from the incumbent and pass the loop's rule: keep what measures better than the
+incumbent did, by more than one sigma.  The global ones name the best value they measured.  Either
+way the table shows the *true* value of the chosen one, mean and standard deviation over the seeds,
+after 10, 35 and 70 trials, and the crashes.  The baseline is measured first and counts as no trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from landscapes import FAMILIES, ROWS, START_VALUES, TEXT, Landscape, Row, Values, draw
+
+from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.knobs.space import Space, read_space
+from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Status
+from autoresearch_mlx.source import changed_knobs, read_knobs
+
+FILE = "train_mlx.py"
+MARKS = (10, 35, 70)
+MARGIN = 1.0
+"""How many sigma better a run must measure than the incumbent did, to be kept."""
+
+Propose = Callable[[Context], Proposal]
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The true value of the chosen configuration after each trial, and the failures until then."""
+
+    chosen: tuple[float, ...]
+    failures: tuple[int, ...]
+    seconds: float
+    """Spent in proposing, over all trials."""
+
+
+# -- local searches: the loop's own rule -------------------------------------------------------------
+
+
+def local(make: Callable[[int], Propose]) -> Callable[[Landscape, int, int], Night]:
+    """A night of the loop with this proposer."""
+
+    def night(landscape: Landscape, trials: int, seed: int) -> Night:
+        propose, rng = make(seed), np.random.default_rng([seed, 1])
+        text, spent = TEXT, 0.0
+        done = [_baseline(landscape, rng)]
+        chosen, failures = [], []
+        for number in range(1, trials + 1):
+            context = Context(number, "", {FILE: text}, History(tuple(done), "val_bpb", "min"), "", seed)
+            began = time.perf_counter()
+            after = propose(context).files[FILE]
+            spent += time.perf_counter() - began
+            done.append(_experiment(number, text, after, landscape, context.history, rng))
+            text = after if done[-1].status == "keep" else text
+            chosen.append(_true(landscape, values_of(text)))
+            failures.append(sum(e.failed for e in done))
+        return Night(tuple(chosen), tuple(failures), spent)
+
+    return night
+
+
+def values_of(text: str) -> dict[str, Any]:
+    return {name: knob.value for name, knob in read_knobs(text).items()}
+
+
+def _true(landscape: Landscape, values: Values) -> float:
+    value = landscape.true(values)
+    if value is None:
+        raise ValueError("a configuration that fails was chosen")
+    return value
+
+
+def _baseline(landscape: Landscape, rng: np.random.Generator) -> Experiment:
+    return _finished(0, "keep", landscape.measure(START_VALUES, rng), None, "c0", None, {})
+
+
+def _experiment(
+    number: int, before: str, after: str, landscape: Landscape, history: History, rng: np.random.Generator
+) -> Experiment:
+    value = landscape.measure(values_of(after), rng)
+    incumbent = history.incumbent
+    assert incumbent is not None and incumbent.value is not None
+    gain = None if value is None else history.gain(value, over=incumbent.value)
+    status: Status = "crash" if gain is None else "keep" if gain > MARGIN * landscape.sigma else "discard"
+    return _finished(number, status, value, gain, f"c{number}", incumbent.commit, changed_knobs(before, after))
+
+
+def _finished(
+    number: int,
+    status: Status,
+    value: float | None,
+    gain: float | None,
+    commit: str,
+    base: str | None,
+    knobs: dict[str, tuple[Any, Any]],
+) -> Experiment:
+    run = Measurement(value, seed=0, failure="crash" if value is None else None)
+    return Experiment(
+        number, status, value, gain, commit, base, None, "", None, knobs, "bench", "", "", "", measurements=(run,)
+    )
+
+
+def walk(seed: int) -> Propose:
+    """The plain walk: one random knob, one random step of about a tenth of its range, never repeated."""
+    rng = np.random.default_rng([seed, 2])
+    seen: set[tuple[Any, ...]] = set()
+
+    def propose(context: Context) -> Proposal:
+        space = read_space(context.files)
+        while True:
+            point = _one_step(space, rng)
+            if point != space.start and point not in seen:
+                seen.add(point)
+                return Proposal("one step", space.write(point, context.files))
+
+    return propose
+
+
+def _one_step(space: Space, rng: np.random.Generator) -> tuple[Any, ...]:
+    index = int(rng.integers(len(space)))
+    d = space.dimensions[index]
+    if d.range.kind == "choice":
+        value = d.range.choices[int(rng.integers(len(d.range.choices)))]
+    else:
+        step = rng.normal(0, STEP)
+        step = np.sign(step) * max(abs(step), d.tick)
+        value = d.at(d.unit(d.value) + step)
+    return (*space.start[:index], value, *space.start[index + 1 :])
+
+
+STEP = float(os.environ.get("WALK_STEP", 0.12))
+
+
+def knobs(seed: int) -> Propose:
+    return load_agent("knobs", {}, seed).propose
+
+
+# -- global searches: the best value they measured ---------------------------------------------------
+
+
+def sampled(make: Callable[[int], Any]) -> Callable[[Landscape, int, int], Night]:
+    """A night of an Optuna sampler over the whole ranges, told of the baseline; failures are told as failed."""
+
+    def night(landscape: Landscape, trials: int, seed: int) -> Night:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        rng, spent = np.random.default_rng([seed, 1]), 0.0
+        study = optuna.create_study(sampler=make(seed))
+        study.enqueue_trial({row.name: _to_optuna(row, row.start) for row in ROWS})
+        best, chosen, failures, failed = np.inf, [], [], 0
+        for number in range(trials + 1):
+            began = time.perf_counter()
+            trial = study.ask()
+            values = {row.name: _suggest(trial, row) for row in ROWS}
+            spent += time.perf_counter() - began
+            measured = landscape.measure(values, rng)
+            study.tell(trial, measured, state=None if measured is not None else optuna.trial.TrialState.FAIL)
+            failed += measured is None
+            if measured is not None and measured < best:
+                best, choice = measured, values
+            if number:
+                chosen.append(_true(landscape, choice))
+                failures.append(failed)
+        return Night(tuple(chosen), tuple(failures), spent)
+
+    return night
+
+
+def _to_optuna(row: Row, value: Any) -> Any:
+    return int(np.log2(value)) if row.kind == "pow2" else value
+
+
+def _suggest(trial: Any, row: Row) -> Any:
+    if row.kind == "choice":
+        return trial.suggest_categorical(row.name, row.choices)
+    if row.kind == "pow2":
+        return 2 ** trial.suggest_int(row.name, int(np.log2(row.low)), int(np.log2(row.high)))
+    if row.kind == "int":
+        return trial.suggest_int(row.name, int(row.low), int(row.high))
+    return trial.suggest_float(row.name, row.low, row.high, log=row.kind == "log")
+
+
+def _random(seed: int) -> Any:
+    import optuna
+
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _tpe(seed: int) -> Any:
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _cma(seed: int) -> Any:
+    import optuna
+
+    start = {row.name: _to_optuna(row, row.start) for row in ROWS if row.kind != "choice"}
+    return optuna.samplers.CmaEsSampler(x0=start, seed=seed, warn_independent_sampling=False)
+
+
+SEARCHES: dict[str, Callable[[Landscape, int, int], Night]] = {
+    "random": sampled(_random),
+    "global TPE": sampled(_tpe),
+    "global CMA-ES": sampled(_cma),
+    "walk": local(walk),
+    "knobs": local(knobs),
+}
+
+
+# -- the table ---------------------------------------------------------------------------------------
+
+
+def run_one(job: tuple[str, str, int, int]) -> Night:
+    family, search, trials, seed = job
+    warnings.filterwarnings("ignore", module="optuna")
+    landscape = draw(next(f for f in FAMILIES if f.name == family), seed)
+    return SEARCHES[search](landscape, trials, seed)
+
+
+def rows(landscape: str, nights: dict[str, list[Night]], trials: int) -> Iterator[str]:
+    marks = [m for m in MARKS if m < trials] + [trials]
+    heads = "".join(f"{f'after {m}':>18}" for m in marks)
+    yield f"\n{landscape:<14}{heads}{'crashes':>14}{'ms/proposal':>13}"
+    for search, found in nights.items():
+        cells = "".join(f"{_spread([n.chosen[m - 1] for n in found], 4):>18}" for m in marks)
+        crashes = _spread([n.failures[-1] for n in found], 1)
+        cost = 1000 * sum(n.seconds for n in found) / len(found) / trials
+        yield f"{search:<14}{cells}{crashes:>14}{cost:>13.1f}"
+
+
+def _spread(values: list[float] | list[int], digits: int) -> str:
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.{digits}f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, default=70)
+    parser.add_argument("--landscape", choices=[f.name for f in FAMILIES], action="append")
+    parser.add_argument("--search", choices=list(SEARCHES), action="append")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    began = time.perf_counter()
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    with get_context("spawn").Pool(args.processes) as pool:
+        for family in args.landscape or [f.name for f in FAMILIES]:
+            nights = {
+                search: pool.map(run_one, [(family, search, args.trials, seed) for seed in seeds], chunksize=1)
+                for search in args.search or SEARCHES
+            }
+            print("\n".join(rows(family, nights, args.trials)), flush=True)
+    print(f"\n{args.seeds} seeds, {args.trials} trials, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A reference table is read strictly: whatever does not fit is named with its file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch_mlx.compare.reference import COLUMNS, ReferenceRun, read_reference
+from autoresearch_mlx.errors import TableError
+
+HEAD = ["# name: B200", "# source: https://example.org/log", "\t".join(COLUMNS)]
+BASELINE = "0\taaaaaaa\t0.9500\t40.0\tkeep\tbaseline\t\t\t\tas it was"
+
+
+def write(folder: Path, *lines: str) -> Path:
+    path = folder / "table.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_row_becomes_a_frozen_run(tmp_path: Path) -> None:
+    row = "3\tabc1234\t0.9400\t41.5\tkeep\tdepth\tDEPTH+ASPECT_RATIO\t8+64\t9+57\tdeeper"
+    reference = read_reference(write(tmp_path, *HEAD, BASELINE, row))
+    assert (reference.name, reference.source) == ("B200", "https://example.org/log")
+    assert reference.runs[1] == ReferenceRun(
+        order=3,
+        commit="abc1234",
+        val_bpb=0.94,
+        memory_gb=41.5,
+        status="keep",
+        axis="depth",
+        changes={"DEPTH": (8, 9), "ASPECT_RATIO": (64, 57)},
+        note="deeper",
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ("SSSL", "SSSSL", ("SSSL", "SSSSL")),
+        ("0.0", "0.05", (0.0, 0.05)),
+        ("(0.8, 0.95)", "(0.9, 0.95)", ((0.8, 0.95), (0.9, 0.95))),
+        ("57", "?", (57, None)),
+    ],
+)
+def test_values_are_numbers_tuples_words_or_unknown(tmp_path: Path, before: str, after: str, change: object) -> None:
+    row = f"1\tabc1234\t0.94\t\tdiscard\tdepth\tKNOB\t{before}\t{after}\t"
+    assert read_reference(write(tmp_path, *HEAD, BASELINE, row)).runs[1].changes == {"KNOB": change}
+
+
+def test_a_change_of_code_has_no_knobs(tmp_path: Path) -> None:
+    row = "1\tabc1234\t\t\tcrash\tblock.parallel\t\t\t\tside by side"
+    run = read_reference(write(tmp_path, *HEAD, BASELINE, row)).runs[1]
+    assert (run.changes, run.val_bpb, run.memory_gb) == ({}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "fact"),
+    [
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth", "6 columns where 10 belong"),
+        ("", "1 columns where 10 belong"),
+        ("one\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order 'one' is no whole number"),
+        ("-1\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order '-1' is no whole number"),
+        ("0\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order 0 stands twice"),
+        ("1\t\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "no commit"),
+        ("1\tabc\tgood\t40.0\tkeep\tdepth\t\t\t\t", "val_bpb 'good' is no positive decimal number"),
+        ("1\tabc\tnan\t40.0\tkeep\tdepth\t\t\t\t", "val_bpb 'nan' is no positive decimal number"),
+        ("1\tabc\t0.000000\t40.0\tdiscard\tdepth\t\t\t\t", "val_bpb '0.000000' is no positive decimal number"),
+        ("1\tabc\t0.9\t0.0\tkeep\tdepth\t\t\t\t", "memory_gb '0.0' is no positive decimal number"),
+        ("1\tabc\t0.9\t40.0\tkept\tdepth\t\t\t\t", "unknown status 'kept' (known: keep, discard, crash)"),
+        ("1\tabc\t0.9\t\tcrash\tdepth\t\t\t\t", "status crash with the value 0.9"),
+        ("1\tabc\t\t40.0\tdiscard\tdepth\t\t\t\t", "status discard without a value"),
+        ("1\tabc\t0.9\t40.0\tkeep\t\t\t\t\t", "'' is no axis (lower-case words joined by dots)"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH+WIDTH\t8\t9\t", "2 knobs with 1 values before and 1 after"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t\t9\t", "1 knobs with 0 values before and 1 after"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tdepth\t8\t9\t", "'depth' is no knob, or stands twice"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t9\t9\t", "DEPTH goes from 9 to 9: no change"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t8\t2*\t", "'2*' is no value"),
+    ],
+)
+def test_a_malformed_row_is_refused_with_file_and_line(tmp_path: Path, row: str, fact: str) -> None:
+    path = write(tmp_path, *HEAD, BASELINE, row)
+    with pytest.raises(TableError) as caught:
+        read_reference(path)
+    assert str(caught.value) == f"{path}, line 5: {fact}"
+
+
+def test_orders_only_rise(tmp_path: Path) -> None:
+    rows = [f"{order}\tabc\t0.9\t\tdiscard\tdepth\t\t\t\t" for order in (5, 3)]
+    with pytest.raises(TableError, match="line 6: order 3 follows 5"):
+        read_reference(write(tmp_path, *HEAD, BASELINE, *rows))
+
+
+def test_the_first_run_is_the_kept_baseline(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="line 4: the first run must be the baseline"):
+        read_reference(write(tmp_path, *HEAD, "1\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "fact"),
+    [
+        ([*HEAD[1:], BASELINE], "no comment line '# name: ...'"),
+        ([HEAD[0], HEAD[2], BASELINE], "no comment line '# source: ...'"),
+        ([*HEAD[:2], BASELINE], "line 3: expected the column names order commit"),
+        (HEAD[:2], "line 3: expected the column names order commit"),
+        (HEAD, "the table has no runs"),
+    ],
+)
+def test_a_table_without_its_head_or_runs_is_refused(tmp_path: Path, lines: list[str], fact: str) -> None:
+    with pytest.raises(TableError, match=fact):
+        read_reference(write(tmp_path, *lines))
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.tsv"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing.tsv", binary):
+        with pytest.raises(TableError, match="cannot read the table"):
+            read_reference(path)

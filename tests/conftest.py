@@ -1,0 +1,118 @@
+"""Real labs for the tests: real git, real processes, tiny sizes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch_mlx.config import load_settings
+from autoresearch_mlx.experiment import Experiment, Progress
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.session import Session, open_session
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test reads the developer's caches or git settings."""
+    os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
+    os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
+    os.environ.setdefault("AUTORESEARCH_CACHE", str(ROOT / ".pytest_cache" / "autoresearch"))
+
+
+def git(where: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=where, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def command_line(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command in a real process."""
+    return subprocess.run(
+        [sys.executable, "-m", "autoresearch_mlx", *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+SOLVER = """\
+X = 4.0  # knob: lin 0 10
+Y = 2  # knob: int 0 8
+"""
+BENCH = """\
+from solver import X, Y
+print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
+"""
+LAB = """\
+[target]
+kind = "command"
+editable = ["solver.py"]
+run = "{python} bench.py"
+metric = "score"
+"""
+
+
+def write_command_lab(root: Path) -> Lab:
+    """A lab whose measurement takes milliseconds: score = (X - 3)^2 + (Y - 5)^2 + 1, to be made small."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "solver.py").write_text(SOLVER)
+    (root / "bench.py").write_text(BENCH)
+    (root / "lab.toml").write_text(LAB.format(python=sys.executable))
+    git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "a lab")
+    return Lab(root)
+
+
+@pytest.fixture
+def command_lab(tmp_path: Path) -> Lab:
+    return write_command_lab(tmp_path / "lab")
+
+
+@dataclass
+class Recorder:
+    """A screen that remembers."""
+
+    said: list[str] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+    done: list[Experiment] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        self.titles.append(title)
+
+    def progress(self, progress: Progress) -> None:
+        self.phases.append(progress.phase)
+
+    def finished(self, experiment: Experiment) -> None:
+        self.done.append(experiment)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def screen() -> Recorder:
+    return Recorder()
+
+
+@contextmanager
+def opened(lab: Lab, tag: str | None = None, **options: Any) -> Iterator[Session]:
+    """A session of a lab, as the command line opens it; options by their dotted names, ``__`` for the dot."""
+    resolved = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()})
+    with open_session(lab, resolved, tag, say=lambda text: None) as session:
+        yield session
