@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import math
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
 from autoresearch_mlx.trial.autopsy import how_it_ended
-from autoresearch_mlx.trial.runner import Ended, Log, run_child
+from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 
 METRIC = re.compile(r"^METRIC\s+([A-Za-z_][\w.]*)\s*=\s*(\S+)\s*$")
 _LINE_LIMIT = 65536
@@ -72,7 +71,7 @@ class Command:
             return run_child(
                 ["/bin/sh", "-c", line],
                 cwd=assignment.tree,
-                environment={**os.environ, "AUTORESEARCH_SEED": str(assignment.seed), "PYTHONDONTWRITEBYTECODE": "1"},
+                environment=child_process_environment({"AUTORESEARCH_SEED": str(assignment.seed)}),
                 log=log,
                 allowed=overstayed,
                 on_output=figures.feed,

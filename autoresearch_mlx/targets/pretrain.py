@@ -13,6 +13,7 @@ from autoresearch_mlx.trial.runner import Ended, Log
 from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
+_EXTRA = ("loss", "num_params", "matrix_params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Pretrain:
             peak_memory_mb=training.facts.get("peak_memory_mb") or ended.peak_memory_mb,
             machine=dict(self.conditions.machine),
             log="log.txt",
-            extra={k: training.facts[k] for k in ("loss", "num_params") if training.facts.get(k) is not None},
+            extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None},
         )
 
 

@@ -26,3 +26,10 @@ def last_exception(log: Path) -> str | None:
             if _RAISED.match(line):
                 return line[:300]
     return None
+
+
+def tail_of(log: Path, lines: int = 30) -> str:
+    """The end of a log; empty when there is none."""
+    with contextlib.suppress(OSError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return ""

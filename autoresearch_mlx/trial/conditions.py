@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,3 @@ class Conditions:
     """Added to the children's environment: the fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     """Recorded with each measurement."""
-
-    def child_environment(self) -> dict[str, str]:
-        return {**os.environ, **self.environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}

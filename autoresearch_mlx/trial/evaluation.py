@@ -9,7 +9,7 @@ from pathlib import Path
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
+from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.spec import EvalSpec, write_spec
 
 
@@ -43,7 +43,7 @@ class Evaluation:
         ended = run_child(
             python_command("-m", "autoresearch_mlx.trial.evaluate", str(assignment.folder / "evaluate.json")),
             cwd=assignment.folder,
-            environment=conditions.child_environment(),
+            environment=child_process_environment(conditions.environment),
             log=log,
             allowed=lambda: self._overstayed(began),
             on_event=self._hear,

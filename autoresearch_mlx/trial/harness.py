@@ -164,8 +164,13 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
         events.send("failed", reason=str(failure))
         raise SystemExit(_EXIT_FAILED) from failure
     mx.save_safetensors(spec.weights, weights)
-    parameters = sum(w.size for w in weights.values())
-    events.send("saved", num_params=parameters, peak_memory_mb=mx.get_peak_memory() / 2**20 or None)
+    events.send("saved", **sizes(weights), peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None)
+
+
+def sizes(weights: dict[str, mx.array]) -> dict[str, int]:
+    """Number of weights, and of those that stand in matrix products (embeddings are looked up)."""
+    products = [w for name, w in weights.items() if w.ndim >= 2 and not ("wte" in name or "embedding" in name)]
+    return {"num_params": sum(w.size for w in weights.values()), "matrix_params": sum(w.size for w in products)}
 
 
 def _check(weights: dict[str, mx.array]) -> None:

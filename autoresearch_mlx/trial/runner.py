@@ -75,6 +75,11 @@ def python_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", *arguments]
 
 
+def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Ours, with what a measurement adds; nothing is written beside the sources."""
+    return {**os.environ, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+
 def run_child(
     command: Sequence[str],
     *,

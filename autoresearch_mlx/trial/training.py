@@ -13,7 +13,7 @@ from typing import Any, Literal
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
+from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
 
 _START_SECONDS = 120.0
@@ -56,7 +56,7 @@ class Training:
         return run_child(
             python_command(conditions.script),
             cwd=self._assignment.tree,
-            environment={**conditions.child_environment(), TRAIN_ENV: str(folder / "train.json")},
+            environment={**child_process_environment(conditions.environment), TRAIN_ENV: str(folder / "train.json")},
             log=log,
             allowed=self._overstayed,
             on_event=self._hear,
@@ -116,7 +116,7 @@ class Training:
             self._enter("trained")
             self.facts |= {k: event.get(k) for k in ("steps", "tokens", "loss")}
         elif kind == "saved":
-            self.facts |= {k: event.get(k) for k in ("num_params", "peak_memory_mb")}
+            self.facts |= {k: event.get(k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
         elif kind == "failed":
             self._failed = str(event.get("reason"))
         self._show(event)

@@ -1,0 +1,35 @@
+"""``doctor``: check everything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from autoresearch_mlx.cli.options import json_option
+
+
+@click.command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
+
+    \b
+    Example:
+      autoresearch-mlx doctor
+    """
+    from autoresearch_mlx.doctor import examine
+
+    findings = list(examine(Path.cwd()))
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in findings]))
+    else:
+        for section, group in groupby(findings, key=lambda f: f.section):
+            click.echo(section)
+            for f in group:
+                mark = {"ok": "  ", "note": "! ", "fail": "x "}[f.state]
+                click.echo(f"{mark}{f.name:<24}{f.value}" + (f"\n{'':<26}-> {f.hint}" if f.hint else ""))
+    raise SystemExit(1 if any(f.state == "fail" for f in findings) else 0)

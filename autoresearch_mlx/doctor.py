@@ -1,0 +1,151 @@
+"""What stands here and what does not: the machine, the data, the lab, and every setting with its source."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from autoresearch_mlx.config import Resolved, load_settings
+from autoresearch_mlx.corpus import prepare as corpora
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
+from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.lab import Lab, find_lab
+from autoresearch_mlx.ledger import holder
+from autoresearch_mlx.targets.choose import corpus_request, last_corpus
+from autoresearch_mlx.trial.runner import child_process_environment, python_command
+from autoresearch_mlx.workspace import git, resolve, top_of
+
+State = Literal["ok", "note", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.  ``fail``: the loop cannot run; ``note``: it can, but look."""
+
+    section: str
+    name: str
+    value: str
+    state: State = "ok"
+    hint: str = ""
+
+
+def examine(start: Path) -> Iterator[Finding]:
+    """Look at everything; whatever is broken becomes a finding, never an exception."""
+    machine = read_machine()
+    profile = choose_profile(machine)
+    yield from _machine(machine, profile)
+    yield from _matmul(machine, profile)
+    yield from _git(start)
+    try:
+        lab = find_lab(start)
+    except AutoresearchError as error:
+        yield Finding("lab", "lab", str(error), "fail", error.hint)
+        return
+    yield from _lab(lab)
+    try:
+        resolved = load_settings(lab.root)
+    except AutoresearchError as error:
+        yield Finding("settings", "lab.toml", str(error), "fail", error.hint)
+        return
+    yield from _data(lab, resolved, profile)
+    yield from _settings(resolved)
+
+
+def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
+    yield Finding("machine", "machine", describe(machine))
+    yield Finding("machine", "python", f"{machine.python} ({sys.executable})")
+    packages = {name: _version(name) for name in ("mlx", "mlx-lm", "optuna", "tokenizers", "openai")}
+    missing = [name for name, version in packages.items() if version is None]
+    known = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    hint = "install autoresearch-mlx again" if missing else ""
+    yield Finding("machine", "packages", known, "fail" if missing else "ok", hint)
+    yield Finding("machine", "profile", f"{profile.name}: {profile.why}")
+
+
+def _matmul(machine: Machine, profile: Profile) -> Iterator[Finding]:
+    """A real product in a real child, with the environment that training gets."""
+    try:
+        blas = find_blas(corpora.default_cache(), machine)
+    except AutoresearchError as error:
+        yield Finding("machine", "BLAS", str(error), "fail", error.hint)
+        return
+    slow = machine.gpu is None and blas.source in ("reference", "off")
+    if (said := advice(blas)) is not None and machine.gpu is None:
+        yield Finding("machine", "BLAS", said, "note" if slow else "ok")
+    dtype = "float32" if profile.device == "cpu" else "bfloat16"
+    command = python_command(
+        "-m", "autoresearch_mlx.hardware.probe", "--size", "512" if slow else "1024", "--dtype", dtype
+    )
+    environment = child_process_environment(child_environment(blas))
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        found = json.loads(done.stdout)
+        value = f"{found['gflops']:.0f} GFLOP/s {dtype} on the {found['device']}, measured now"
+        yield Finding("machine", "matmul", value)
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
+        yield Finding("machine", "matmul", f"MLX does not work: {' '.join(last)}", "fail", "install mlx again")
+
+
+def _git(start: Path) -> Iterator[Finding]:
+    try:
+        yield Finding("lab", "git", git(start, "--version").strip())
+    except AutoresearchError as error:
+        yield Finding("lab", "git", str(error), "fail", error.hint)
+
+
+def _lab(lab: Lab) -> Iterator[Finding]:
+    yield Finding("lab", "lab", str(lab.root))
+    top = top_of(lab.root)
+    if top is None:
+        yield Finding("lab", "repository", "none", "fail", "`git init` and commit in the lab's folder")
+    elif (head := resolve(lab.root, "HEAD")) is None:
+        yield Finding("lab", "repository", f"{top} has no commit", "fail", "`git add -A && git commit` there")
+    else:
+        yield Finding("lab", "repository", f"{top} at {head[:7]}")
+    tag = lab.current()
+    if tag is None:
+        yield Finding("lab", "session", "none yet", hint="`autoresearch-mlx run` starts one")
+    else:
+        pid = holder(lab.folder(tag))
+        yield Finding("lab", "session", f"{tag}, {f'in use by process {pid}' if pid else 'not running'}")
+
+
+def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
+    if resolved.settings.target.kind != "pretrain":
+        return
+    try:
+        automatic = resolved.settings.data.source == "auto"
+        corpus = (last_corpus(lab) if automatic else None) or corpora.find(
+            corpus_request(resolved.settings, profile), corpora.default_cache()
+        )
+    except AutoresearchError as error:
+        yield Finding("data", "corpus", str(error), "fail", error.hint)
+        return
+    if corpus is None:
+        yield Finding("data", "corpus", "not prepared yet", hint="`run` does it, or `autoresearch-mlx prepare`")
+        return
+    m = corpus.manifest
+    rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
+    yield Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
+
+
+def _settings(resolved: Resolved) -> Iterator[Finding]:
+    for name, value, source in resolved.rows():
+        shown = ", ".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
+        yield Finding("settings", name, f"{shown}  ({source})")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
