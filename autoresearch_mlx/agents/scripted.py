@@ -55,10 +55,6 @@ class Scripted:
                 f"the script ended after {len(self._steps)} steps", "add steps to the script, or end the session here"
             )
         step = self._steps[context.number - 1]
-        if context.feedback:
-            raise AgentError(
-                f"{step.where} was refused: {context.feedback[-1]}", "a script has no second idea: edit it"
-            )
         fields = step.fields
         return Proposal(
             title=fields["title"],

@@ -37,7 +37,7 @@ def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any)
     from autoresearch_mlx.corpus.prepare import default_cache, prepare
     from autoresearch_mlx.hardware.machine import read_machine
     from autoresearch_mlx.hardware.profile import choose_profile
-    from autoresearch_mlx.report.text import render_corpus
+    from autoresearch_mlx.report.talk import corpus_lines
     from autoresearch_mlx.targets.choose import corpus_request, remember_corpus
 
     lab = lab_here()
@@ -46,4 +46,4 @@ def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any)
     settings = load_settings(lab.root, options).settings
     corpus = prepare(corpus_request(settings, choose_profile(read_machine())), default_cache(), say)
     remember_corpus(lab, corpus)
-    click.echo(json.dumps(asdict(corpus.manifest)) if as_json else render_corpus(corpus))
+    click.echo(json.dumps(asdict(corpus.manifest)) if as_json else corpus_lines(corpus))

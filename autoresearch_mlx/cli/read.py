@@ -62,7 +62,8 @@ def show_command(number: int, tag: str | None, as_json: bool) -> None:
       autoresearch-mlx show 3
     """
     from autoresearch_mlx.ledger import FILE, experiment_to, read
-    from autoresearch_mlx.report.text import log_tail, render_show
+    from autoresearch_mlx.report.text import render_show
+    from autoresearch_mlx.trial.autopsy import tail_of
     from autoresearch_mlx.workspace import diff
 
     lab = lab_here()
@@ -75,7 +76,8 @@ def show_command(number: int, tag: str | None, as_json: bool) -> None:
         click.echo(json.dumps(experiment_to(experiment)))
         return
     changes = diff(lab.root, experiment.base, experiment.commit) if experiment.base and experiment.commit else ""
-    click.echo(render_show(experiment, changes, log_tail(folder, experiment), history.metric, width()))
+    log = next((folder / m.log for m in reversed(experiment.measurements) if m.log), None)
+    click.echo(render_show(experiment, changes, tail_of(log) if log else None, history.metric, width()))
 
 
 @click.command("diff")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import click
@@ -35,7 +35,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
     from autoresearch_mlx.loop import research
     from autoresearch_mlx.policy import Policy
     from autoresearch_mlx.report.live import open_screen
-    from autoresearch_mlx.report.text import closing_line
+    from autoresearch_mlx.report.talk import closing_line
     from autoresearch_mlx.session import open_session
 
     lab = lab_here()
@@ -43,7 +43,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
     resolved = load_settings(lab.root, options)
     with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
         researcher = load_agent(resolved.settings.agent.name, resolved.settings.agent.model_dump(), session.seed)
-        with open_screen(sys.stderr, session.folder, session.target.metric) as screen:
+        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             screen.say(session.opening())
             reason = research(session, researcher, Policy(experiments, hours), screen)
         click.echo(closing_line(session.journal().history, reason))
@@ -71,18 +71,19 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool) -> No
     from autoresearch_mlx.ledger import experiment_to
     from autoresearch_mlx.loop import measure_edit
     from autoresearch_mlx.report.live import open_screen
-    from autoresearch_mlx.report.text import render_verdict
+    from autoresearch_mlx.report.talk import verdict
     from autoresearch_mlx.session import open_session
 
     lab = lab_here()
     resolved = load_settings(lab.root, {"budget.seconds": budget, "agent.repairs": 0})
     with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
-        with open_screen(sys.stderr, session.folder, session.target.metric) as screen:
+        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
-        metric = session.target.metric
-        click.echo(
-            json.dumps(experiment_to(done)) if as_json else render_verdict(done, metric, session.workspace.branch)
+        workspace, metric = session.workspace, session.target.metric
+        said = (
+            json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)
         )
+        click.echo(said)
 
 
 @contextmanager

@@ -36,6 +36,9 @@ SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
 # where the kernels named here gave 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
+# Products of a small model are too short to share: on two cores that other work kept busy, two threads trained at 770
+# tokens/s where one trained at 5,300, because each product waits for a thread that does not run.
+THREADS = 1
 SYSTEM_LIBRARIES = (
     "usr/lib/*/openblas-pthread/libopenblas.so.0",  # Debian, Ubuntu
     "usr/lib/*/libopenblas.so.0",
@@ -52,7 +55,6 @@ class Blas:
     """What to preload; ``None``: MLX's own."""
     source: Source
     coretype: str | None = None
-    threads: int | None = None
     note: str = ""
     """Why better sources were passed over."""
 
@@ -78,12 +80,12 @@ def find_blas(
         return Blas(None, "accelerate")
     if choice := environ.get(VARIABLE, "").strip():
         library = _chosen(choice)
-        return Blas(library, "env" if library else "off", coretype, machine.cpu_cores)
+        return Blas(library, "env" if library else "off", coretype)
     try:
-        return Blas(relabelled(cache / "blas", wheel), "scipy-openblas32", coretype, machine.cpu_cores)
+        return Blas(relabelled(cache / "blas", wheel), "scipy-openblas32", coretype)
     except _Unusable as reason:
         library = system_library(root)
-        return Blas(library, "system" if library else "reference", coretype, machine.cpu_cores, str(reason))
+        return Blas(library, "system" if library else "reference", coretype, str(reason))
 
 
 def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -94,8 +96,7 @@ def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> di
     added = {"LD_PRELOAD": ":".join([p for p in preloaded if p and p != str(blas.library)] + [str(blas.library)])}
     if blas.coretype:
         added["OPENBLAS_CORETYPE"] = environ.get("OPENBLAS_CORETYPE", blas.coretype)
-    if blas.threads:
-        added["OPENBLAS_NUM_THREADS"] = environ.get("OPENBLAS_NUM_THREADS", str(blas.threads))
+    added["OPENBLAS_NUM_THREADS"] = environ.get("OPENBLAS_NUM_THREADS", str(THREADS))
     return added
 
 

@@ -131,8 +131,8 @@ class LiveScreen:
         from rich.text import Text
 
         line = Text(verdict_line(experiment, self._metric, self._stream.columns() - 1))
-        if not self._console.no_color:
-            start = line.plain.index(experiment.status)
+        start = line.plain.find(experiment.status)  # missing where the terminal is narrower than the word
+        if start >= 0 and not self._console.no_color:
             line.stylize(_STYLES.get(experiment.status, _OTHER), start, start + len(experiment.status))
         self._print(line)
         best = experiment.value if experiment.status == "keep" else self._scene.best
@@ -173,6 +173,7 @@ class Noted:
         self._screen, self._folder, self._clock = screen, folder, clock
         self._running = Running(os.getpid())
         self._written = clock()
+        self._closed = False
 
     def say(self, text: str) -> None:
         self._screen.say(text)
@@ -193,10 +194,13 @@ class Noted:
         self._screen.finished(experiment)
 
     def close(self) -> None:
+        self._closed = True
         self._forget()
         self._screen.close()
 
     def _note(self, running: Running) -> None:
+        if self._closed:
+            return
         self._running, self._written = running, self._clock()
         with suppress(OSError):
             write_now(self._folder, running, now())

@@ -121,11 +121,10 @@ def _row(m: Measurement) -> tuple[str, ...]:
 
 def _remarks(e: Experiment, width: int) -> list[str]:
     """Failures that the experiment's own reason does not tell, further figures, and the machine."""
-    told = [
-        (f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure and m.reason != e.reason
-    ]
-    figures = [("figures", words) for m in e.measurements if (words := _pairs(m.extra))]
-    machines = dict.fromkeys(_pairs(m.machine) for m in e.measurements)
+    failures = [(f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure]
+    told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
+    figures = [("figures", f"seed {m.seed}: {words}") for m in e.measurements if (words := _pairs(m.extra))]
+    machines = dict.fromkeys(words for m in e.measurements if (words := _pairs(m.machine)))
     facts = [*told, *figures, *(("machine", words) for words in machines)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
 

@@ -108,7 +108,7 @@ def wrap(text: str, width: int) -> list[str]:
 def _wrapped(line: str, width: int) -> list[str]:
     if columns(line) <= width:
         return [line.rstrip()]
-    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(line, max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
 def field(name: str, text: str, width: int, indent: int) -> list[str]:

@@ -32,7 +32,7 @@ def render_status(status: Status, width: int) -> str:
         ("session", f"{status.session} on {status.branch}"),
         ("target", f"{status.target or terms.UNKNOWN}: {status.metric}, {_BETTER[status.direction]}"),
         ("agent", status.agent or terms.UNKNOWN),
-        ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}"),
+        ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}" if counts.experiments else "none yet"),
         ("baseline", _mark(status.baseline)),
         ("incumbent", _mark(status.incumbent) + _progress(status)),
         ("sigma", terms.value(status.sigma)),
@@ -53,7 +53,7 @@ def _progress(status: Status) -> str:
     if first is None or best is None or first.value is None or best.value is None or first.number == best.number:
         return ""
     gained = first.value - best.value if status.direction == "min" else best.value - first.value
-    return f"  {terms.gain(gained)} over the baseline"
+    return f"  {terms.gain(gained)} in all"
 
 
 def _outcomes(counts: Counts) -> str:
@@ -110,10 +110,11 @@ def _row(e: Experiment, best: bool) -> tuple[str, ...]:
 
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The rows as lines, titles cut to what the other columns leave."""
-    for shown in ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (0, 1, 2, 3)):
+    longest = max(terms.columns(row[6]) for row in rows)
+    for shown, least in (((0, 1, 2, 3, 4, 5), _TITLE), ((0, 1, 2, 3, 4), 12), ((0, 1, 2, 3), 0)):
         lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=(0, 2, 5))
         room = width - terms.columns(lines[0]) + 1
-        if room >= min(_TITLE, max(terms.columns(row[6]) for row in rows)):
+        if room >= min(least, longest):
             break
     return [line[:-1] + terms.cut(row[6], max(room, 8)) for line, row in zip(lines, rows, strict=True)]
 

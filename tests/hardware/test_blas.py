@@ -138,7 +138,7 @@ def test_the_users_choice_wins(tmp_path: Path) -> None:
     own = tmp_path / "libmine.so"
     own.touch()
     assert find_blas(tmp_path, LINUX, environ={"AUTORESEARCH_BLAS": str(own)}).library == own
-    assert find_blas(tmp_path, LINUX, environ={"AUTORESEARCH_BLAS": "off"}) == Blas(None, "off", "SkylakeX", 4)
+    assert find_blas(tmp_path, LINUX, environ={"AUTORESEARCH_BLAS": "off"}) == Blas(None, "off", "SkylakeX")
 
 
 def test_a_choice_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -161,23 +161,23 @@ def test_a_mac_keeps_accelerate(tmp_path: Path) -> None:
     assert advice(blas) is None
 
 
-FAST = Blas(Path("/cache/libopenblas.so"), "scipy-openblas32", "SkylakeX", 4)
+FAST = Blas(Path("/cache/libopenblas.so"), "scipy-openblas32", "SkylakeX")
 
 
-def test_a_child_is_told_library_kernels_and_threads() -> None:
+def test_a_child_is_told_library_kernels_and_to_use_one_thread() -> None:
     assert child_environment(FAST, {}) == {
         "LD_PRELOAD": "/cache/libopenblas.so",
         "OPENBLAS_CORETYPE": "SkylakeX",
-        "OPENBLAS_NUM_THREADS": "4",
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
 def test_what_the_user_set_stays() -> None:
-    environ = {"LD_PRELOAD": "/a.so /b.so", "OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "1"}
+    environ = {"LD_PRELOAD": "/a.so /b.so", "OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "3"}
     assert child_environment(FAST, environ) == {
         "LD_PRELOAD": "/a.so:/b.so:/cache/libopenblas.so",
         "OPENBLAS_CORETYPE": "Zen",
-        "OPENBLAS_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "3",
     }
 
 
@@ -187,7 +187,7 @@ def test_a_childs_child_preloads_the_library_once() -> None:
 
 
 def test_an_unknown_cpu_lets_openblas_choose_its_kernels() -> None:
-    assert child_environment(Blas(Path("/l.so"), "system"), {}) == {"LD_PRELOAD": "/l.so"}
+    assert child_environment(Blas(Path("/l.so"), "system"), {}) == {"LD_PRELOAD": "/l.so", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def test_doctor_says_what_serves_and_what_would_be_faster() -> None:

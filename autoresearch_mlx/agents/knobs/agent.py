@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from autoresearch_mlx.agents.knobs.coordinates import Array
-from autoresearch_mlx.agents.knobs.memory import Memory, remember
+from autoresearch_mlx.agents.knobs.memory import Memory, first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, joint_moves, last_resort, point_of, single_moves
 from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import Space, read_space
@@ -41,14 +41,15 @@ class Knobs:
 
         Raises AgentError when no file has a movable knob, or all of them are exhausted.
         """
-        space = read_space(context.files)
+        space = read_space(context.files, first_values(context.history))
         if not len(space):
             raise AgentError(
                 "no knob to move in the editable files",
                 "write constants as ALL_CAPS = literal at the top level, or choose another agent",
             )
-        outlook = look(space, remember(space, context.history))
-        fresh = _fresh(outlook, remember(space, context.history), self._rng(context))
+        memory = remember(space, context.history)
+        outlook = look(space, memory)
+        fresh = _fresh(outlook, memory, self._rng(context))
         move = next(islice(fresh, len(context.feedback), None), None)
         if move is None:
             raise AgentError(

@@ -17,8 +17,8 @@ from autoresearch_mlx.agents.knobs.space import Point, Space
 
 Array = NDArray[np.float64]
 
-OPTION = 0.3
-"""The distance between any two options of a choice."""
+OPTION = FIRST
+"""The distance between any two options of a choice: that of a first step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,16 @@ class Memory:
     """The incumbent's own score."""
 
 
+def first_values(history: History) -> dict[str, Any]:
+    """The values at the start of the session, of every knob that a kept experiment moved."""
+    firsts: dict[str, Any] = {}
+    for experiment in history.experiments:
+        if experiment.status == "keep":
+            for name, (before, _) in experiment.knobs.items():
+                firsts.setdefault(name, _hashable(before))
+    return firsts
+
+
 def remember(space: Space, history: History) -> Memory:
     """Replay the history in the coordinates of this space."""
     origins = _origins(space, history)

@@ -27,11 +27,16 @@ class Range:
     choices: tuple[Any, ...] = ()
 
 
-def range_of(knob: Knob) -> Range | None:
-    """The range in which this knob may move; ``None`` when it must stay as it is."""
+def range_of(knob: Knob, first: Any = None) -> Range | None:
+    """The range in which this knob may move; ``None`` when it must stay as it is.
+
+    ``first`` is the value at the start of the session, if it was another: ranges by kind lie around
+    that one, so that they do not wander with every kept step.
+    """
     if knob.kind == "fixed" or "SEED" in knob.name.split("_"):
         return None
-    found = _from_comment(knob) or _by_kind(knob.name, knob.value)
+    around = first if type(first) is type(knob.value) else knob.value
+    found = _from_comment(knob) or _by_kind(knob.name, around)
     if found is None or found.kind == "choice":
         return found
     widened = replace(found, low=min(found.low, knob.value), high=max(found.high, knob.value))

@@ -107,16 +107,20 @@ class Space:
         return {path: set_knobs(files[path], values) for path, values in moved.items()}
 
 
-def read_space(files: Mapping[str, str]) -> Space:
-    """The movable knobs of all Python files; empty when there is none."""
+def read_space(files: Mapping[str, str], firsts: Mapping[str, Any] | None = None) -> Space:
+    """The movable knobs of all Python files; empty when there is none.
+
+    ``firsts``: the values at the start of the session, by name, of the knobs that have moved since.
+    """
+    firsts = firsts or {}
     found = [
         (path, knob) for path in sorted(files) if path.endswith(".py") for knob in read_knobs(files[path]).values()
     ]
     names = [knob.name for _, knob in found]
     dimensions = []
     for path, knob in found:
-        span = range_of(knob)
+        name = f"{path}:{knob.name}" if names.count(knob.name) > 1 else knob.name
+        span = range_of(knob, firsts.get(name, firsts.get(knob.name)))
         if span is not None:
-            name = f"{path}:{knob.name}" if names.count(knob.name) > 1 else knob.name
             dimensions.append(Dimension(name, path, knob.name, span, knob.value))
     return Space(tuple(dimensions))

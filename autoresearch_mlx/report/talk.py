@@ -1,0 +1,63 @@
+"""What commands say when they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx.corpus.rows import Corpus
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.report import terms
+
+
+def closing_line(history: History, reason: str) -> str:
+    """How the session stands, and why this run ended."""
+    lines = [outcome(history), f"stopped: {reason}"]
+    return "\n".join(line for line in lines if line)
+
+
+def outcome(history: History) -> str:
+    """Baseline, incumbent and counts in one sentence; empty before there is a baseline."""
+    baseline, best = history.baseline, history.incumbent
+    if baseline is None or best is None or baseline.value is None or best.value is None:
+        return ""
+    tried = [e for e in history.experiments if e.number > 0]
+    kept = sum(e.status == "keep" for e in tried)
+    failed = sum(e.failed for e in tried)
+    counts = f"{kept} kept, {len(tried) - kept - failed} discarded, {failed} failed"
+    said = f"{terms.plural(len(tried), 'experiment')}: {counts}"
+    if best.number == 0:
+        return f"{said}; nothing beat the baseline's {history.metric} {terms.value(baseline.value)}"
+    gained = history.gain(best.value, over=baseline.value)
+    percent = f", {100 * gained / abs(baseline.value):.2f} %" if baseline.value else ""
+    way = f"{history.metric} {terms.value(baseline.value)} -> {terms.value(best.value)}"
+    return f"{said}; {way} ({terms.gain(gained)}{percent}), experiment {best.number}"
+
+
+def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
+    """The answer to ``try``: status, reason, and where the incumbent's file is now."""
+    files = " ".join(editable)
+    lines = [f"experiment {e.number}: {e.status}", e.reason]
+    if e.value is not None:
+        lines.append(f"{metric} {terms.value(e.value)}" + (f" ({terms.gain(e.gain)})" if e.gain is not None else ""))
+    if e.status == "keep":
+        lines.append(f"branch {branch} is now at {(e.commit or '')[:7]}")
+    else:
+        lines.append(f"the incumbent's file again: git restore --source {branch} -- {files}")
+    if e.measurements:
+        lines.append(f"numbers, diff and log: autoresearch-mlx show {e.number}")
+    return "\n".join(lines)
+
+
+def corpus_lines(corpus: Corpus) -> str:
+    """What was prepared, and where it lies."""
+    m = corpus.manifest
+    megabytes = sum(m.bytes.values()) / 1e6
+    rows = ", ".join(f"{m.rows[split]:,} {split}" for split in ("train", "val", "hidden"))
+    text = f"{m.source}: {megabytes:,.1f} MB of text"
+    return "\n".join(
+        [
+            f"{text}, vocabulary {m.vocab_size:,}, {m.bytes_per_token:.2f} bytes per token",
+            f"rows of {m.seq_len} tokens: {rows}",
+            f"in {corpus.folder}",
+        ]
+    )

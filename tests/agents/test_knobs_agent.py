@@ -1,0 +1,173 @@
+"""``knobs`` in the loop: whatever the outcomes are, its proposals keep to the rules of the house."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from landscapes import TEXT
+
+from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.ranges import Range
+from autoresearch_mlx.agents.knobs.space import read_space
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal
+from autoresearch_mlx.source import changed_knobs, describe, read_knobs
+
+FILE = "train_mlx.py"
+SMALL = "DEPTH = 4  # knob: int 2 6\nWINDOW = 'L'  # knob: choice L SL\nMATRIX_LR = 0.04\nNAME = 'gpt'\nprint(DEPTH)\n"
+STATUSES = ("keep", "discard", "crash", "timeout", "invalid", "interrupted", "duplicate")
+outcomes = st.lists(st.tuples(st.sampled_from(STATUSES), st.floats(0.0, 0.1)), max_size=12)
+
+
+def context(number: int, text: str, done: list[Experiment], *feedback: str) -> Context:
+    return Context(number, "", {FILE: text}, History(tuple(done), "val_bpb", "min"), "", 0, feedback)
+
+
+def experiment(number: int, status: str, value: float | None, knobs: dict, base: str | None) -> Experiment:
+    failure = status if status in ("crash", "timeout", "invalid") else None
+    measured = () if status in ("interrupted", "duplicate") else (Measurement(value, 0, failure),)
+    return Experiment(
+        number, status, value, None, f"c{number}", base, None, "", None, knobs, "knobs", "", "", "", measured
+    )
+
+
+class Session:
+    """The loop's bookkeeping, with outcomes that are given instead of measured."""
+
+    def __init__(self, text: str = TEXT, seed: int = 0) -> None:
+        self.text, self.seed = text, seed
+        self.done = [experiment(0, "keep", 1.0, {}, None)]
+        self.base, self.best = "c0", 1.0
+
+    def next(self, *feedback: str) -> Context:
+        return context(len(self.done), self.text, self.done, *feedback)
+
+    def step(self, status: str, change: float) -> Proposal:
+        proposal = Knobs(self.seed).propose(self.next())
+        after = proposal.files[FILE]
+        number, kept = len(self.done), status == "keep"
+        value = {"keep": self.best - change - 1e-6, "discard": self.best + change}.get(status)
+        self.done.append(experiment(number, status, value, changed_knobs(self.text, after), self.base))
+        if kept:
+            self.text, self.base, self.best = after, f"c{number}", value
+        return proposal
+
+
+@settings(max_examples=30, deadline=None)
+@given(outcomes=outcomes, seed=st.integers(0, 10), text=st.sampled_from([TEXT, SMALL]))
+def test_every_proposal_is_a_small_fresh_change_of_knobs_within_their_ranges(outcomes, seed: int, text: str) -> None:
+    session = Session(text, seed)
+    ranges = {d.name: d.range for d in read_space({FILE: text})}
+    seen = {tuple(k.value for k in read_knobs(text).values())}
+    for status, change in outcomes:
+        before = session.text
+        proposal = session.step(status, change)
+        after = proposal.files[FILE]
+        changes = changed_knobs(before, after)
+        assert 1 <= len(changes) <= 3
+        assert proposal.title == describe(changes)
+        assert _without_values(after) == _without_values(before)
+        for name, (_, value) in changes.items():
+            assert _allowed(ranges[name], value)
+        point = tuple(k.value for k in read_knobs(after).values())
+        assert point not in seen
+        if status != "interrupted":
+            seen.add(point)
+
+
+def _allowed(allowed: Range, value) -> bool:
+    if allowed.kind == "choice":
+        return value in allowed.choices
+    return allowed.low <= value <= allowed.high
+
+
+def _without_values(text: str) -> list[str]:
+    return [line.split("=")[0] + line.partition("#")[2] for line in text.splitlines()]
+
+
+@settings(max_examples=15, deadline=None)
+@given(outcomes=outcomes, seed=st.integers(0, 10))
+def test_the_same_context_and_seed_give_the_same_proposal(outcomes, seed: int) -> None:
+    session, agent = Session(seed=seed), Knobs(seed)
+    for status, change in outcomes:
+        agent.propose(session.next())  # an agent that lived through the night
+        session.step(status, change)
+    assert agent.propose(session.next()) == Knobs(seed).propose(session.next())
+
+
+def test_another_seed_walks_another_way() -> None:
+    assert len({Knobs(seed).propose(Session().next()).title for seed in range(8)}) > 1
+
+
+def test_each_refusal_passes_on_to_another_point() -> None:
+    session = Session()
+    for status in ("discard", "keep", "crash", "discard"):
+        session.step(status, 0.01)
+    refusals = [["refused"] * k for k in range(20)]
+    assert len({Knobs().propose(session.next(*said)).files[FILE] for said in refusals}) == 20
+
+
+def test_the_reasons_are_given_in_numbers() -> None:
+    session = Session()
+    session.step("keep", 0.01)
+    proposal = session.step("discard", 0.01)
+    assert proposal.agent == "knobs"
+    assert proposal.axis
+    assert "of its range" in proposal.rationale
+    assert "chance of failing" in proposal.rationale
+
+
+def test_a_direction_that_crashed_is_left_alone() -> None:
+    """Sixteen crashes of anything deeper than the start: no more of them in the next sixteen."""
+    session = Session("DEPTH = 8  # knob: int 2 40\nMATRIX_LR = 0.04\nSCALAR_LR = 0.5\n")
+    deeper = [_run_with_ceiling(session, 8) for _ in range(32)]
+    assert sum(deeper[16:]) <= 1
+
+
+def _run_with_ceiling(session: Session, ceiling: int) -> bool:
+    (_, depth) = changed_knobs(session.text, Knobs().propose(session.next()).files[FILE]).get("DEPTH", (8, 8))
+    session.step("crash" if depth > ceiling else "discard", 0.01)
+    return depth > ceiling
+
+
+def test_several_knobs_move_together_only_on_evidence() -> None:
+    session = Session()
+    steps = [len(changed_knobs(session.text, session.step("discard", 0.05).files[FILE])) for _ in range(10)]
+    assert steps == [1] * 10
+
+
+def test_a_tiny_space_is_used_up_to_its_last_point_and_then_says_so() -> None:
+    session = Session("TIED = True\nDEPTH = 3  # knob: int 2 4\n")
+    points = {session.step("discard", 0.01).files[FILE] for _ in range(5)}
+    assert len(points) == 5
+    with pytest.raises(AgentError, match="every combination of 2 knobs") as caught:
+        session.step("discard", 0.01)
+    assert "ranges" in caught.value.hint
+
+
+def test_files_without_knobs_cannot_be_searched() -> None:
+    with pytest.raises(AgentError, match="no knob to move"):
+        Knobs().propose(context(1, "print('hello')\n", []))
+
+
+def test_a_session_without_a_finished_baseline_gets_a_proposal_all_the_same() -> None:
+    assert Knobs().propose(context(1, SMALL, [])).files
+
+
+def test_constant_values_and_extreme_ones_do_not_stop_it() -> None:
+    session = Session(SMALL)
+    for status, change in [("discard", 0.0), ("discard", 1e9), ("keep", 1e-9), ("discard", 0.0), ("crash", 0.0)]:
+        session.step(status, change)
+    assert Knobs().propose(session.next()).files
+
+
+def test_what_other_agents_did_takes_part() -> None:
+    session = Session("TIED = True\nDEPTH = 3  # knob: int 2 3\n")
+    theirs = experiment(1, "discard", 1.1, {"DEPTH": (3, 2)}, "c0")
+    session.done.append(replace(theirs, agent="chat"))
+    session.done.append(replace(experiment(2, "duplicate", None, {"TIED": (True, False)}, "c0"), agent="chat"))
+    assert changed_knobs(session.text, Knobs().propose(session.next()).files[FILE]) == {
+        "TIED": (True, False),
+        "DEPTH": (3, 2),
+    }

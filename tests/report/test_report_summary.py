@@ -1,0 +1,125 @@
+"""What `status` knows: counts, marks, sigma, and whether anybody works here."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from report.nights import experiment, measured
+
+from autoresearch_mlx.errors import LedgerError
+from autoresearch_mlx.ledger import Ledger, locked
+from autoresearch_mlx.report.now import Running, read_now, write_now
+from autoresearch_mlx.report.summary import pooled_sigma, status_of, to_json
+
+NOON = "2026-07-14T12:00:00+02:00"
+
+
+def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> None:
+    assert to_json(status_of(session)) == {
+        "session": "jul14",
+        "branch": "autoresearch/jul14",
+        "target": "pretrain",
+        "metric": "val_bpb",
+        "direction": "min",
+        "experiments": 6,
+        "kept": 1,
+        "discarded": 1,
+        "failed": 4,
+        "baseline": {"number": 0, "commit": "00c0ffee" * 5, "value": 2.512345},
+        "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.431022},
+        "sigma": pytest.approx(statistics.stdev([2.431522, 2.430522])),
+        "running": None,
+        "agent": "hybrid",
+    }
+    keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
+    assert list(to_json(status_of(session))) == [*keys.split(), "running", "agent"]
+
+
+def test_a_session_that_has_measured_nothing_knows_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:
+    status = to_json(status_of(write(tmp_path / "new", [], agent="knobs", branch="autoresearch/else")))
+    assert [status[key] for key in ("experiments", "kept", "discarded", "failed")] == [0, 0, 0, 0]
+    assert [status[key] for key in ("baseline", "incumbent", "sigma", "running")] == [None] * 4
+    assert (status["agent"], status["branch"]) == ("knobs", "autoresearch/else")
+
+
+def test_a_folder_without_a_ledger_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError):
+        status_of(tmp_path)
+
+
+def test_sigma_pools_the_commits_that_were_measured_more_than_once() -> None:
+    night = [
+        experiment(0, "keep", "baseline", commit="a", measurements=(measured(2.0), measured(2.2))),
+        experiment(1, "discard", "once", commit="b", measurements=(measured(9.0),)),
+        experiment(2, "keep", "thrice", commit="c", measurements=(measured(1.0), measured(1.1), measured(1.2))),
+    ]
+    assert pooled_sigma(night) == pytest.approx(math.sqrt((2 * 0.1**2 + 2 * 0.1**2) / 3))
+    assert pooled_sigma(night[1:2]) is None
+
+
+def test_the_same_commit_in_two_experiments_is_one_group() -> None:
+    twice = [experiment(n, "keep", "same", commit="a", measurements=(measured(2.0 + n),)) for n in (0, 1)]
+    assert pooled_sigma(twice) == pytest.approx(math.sqrt(0.5))
+
+
+class TestRunning:
+    def test_the_note_of_the_process_that_holds_the_session(self, session: Path) -> None:
+        note = Running(os.getpid(), 7, "DEPTH 4 -> 5", "train", 12, 3.25, 11520.0, 7.0)
+        with locked(session):
+            write_now(session, note, NOON)
+            running = to_json(status_of(session))["running"]
+        assert running == {
+            "pid": os.getpid(),
+            "number": 7,
+            "title": "DEPTH 4 -> 5",
+            "phase": "train",
+            "step": 12,
+            "loss": 3.25,
+            "tokens_per_second": 11520.0,
+            "seconds_left": 7.0,
+            "time": NOON,
+        }
+
+    def test_a_note_without_a_live_process_says_nothing(self, session: Path) -> None:
+        write_now(session, Running(os.getpid(), 7), NOON)
+        assert status_of(session).running is None
+
+    def test_a_note_of_a_process_before_this_one_says_nothing(self, session: Path) -> None:
+        with locked(session):
+            write_now(session, Running(1, 7, "old"), NOON)
+            assert status_of(session).running == Running(os.getpid())
+
+    @pytest.mark.parametrize("damage", ["", '{"pid": 12, "num', "[1]", '"x"', '{"pid": "12"}', "\x00\xff"])
+    def test_a_damaged_note_still_leaves_the_process(self, session: Path, damage: str) -> None:
+        with locked(session):
+            (session / "now.json").write_text(damage, encoding="latin-1")
+            assert status_of(session).running == Running(os.getpid())
+
+    def test_fields_of_a_wrong_kind_are_unknown(self, session: Path) -> None:
+        (session / "now.json").write_text('{"pid": 5, "number": true, "title": 3, "loss": NaN, "step": 1.5}')
+        assert read_now(session) == Running(5)
+
+    def test_an_experiment_that_only_the_ledger_knows_waits_for_its_proposal(self, session: Path) -> None:
+        Ledger(session).append("started", number=7, base="abc", time=NOON)
+        with locked(session):
+            write_now(session, Running(os.getpid(), 6, "the one before"), NOON)
+            assert status_of(session).running == Running(os.getpid(), 7, phase="propose")
+
+    def test_a_loss_that_is_no_number_is_noted_as_unknown(self, tmp_path: Path) -> None:
+        write_now(tmp_path, Running(5, 7, loss=math.nan), NOON)
+        assert read_now(tmp_path) == Running(5, 7, time=NOON)
+
+
+@pytest.mark.parametrize("module", ["summary", "text", "live"])
+def test_nothing_heavy_is_imported(module: str) -> None:
+    heavy = {"rich", "click", "pydantic", "numpy", "git", "mlx", "optuna", "asyncio"}
+    code = f"import sys, autoresearch_mlx.report.{module}; print(*{{m.split('.')[0] for m in sys.modules}})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not heavy & set(loaded.split())
