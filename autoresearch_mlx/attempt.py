@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.experiment import Agent, Experiment, History, Measurement, Proposal, Verdict, Watch
@@ -60,7 +60,7 @@ class Attempt:
         feedback: tuple[str, ...] = ()
         with self._timed("propose"):
             for _ in range(self.session.repairs + 1):
-                self.proposal = agent.propose(self.session.context(self.history, self.number, feedback))
+                self.proposal = _writable(agent.propose(self.session.context(self.history, self.number, feedback)))
                 refused = self._refuse()
                 if refused is None:
                     return Again("not measured yet")
@@ -170,3 +170,18 @@ class Attempt:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
+
+
+def _writable(proposal: Proposal) -> Proposal:
+    """The proposal in characters that files can hold: JSON lets a model write half a surrogate pair."""
+    return replace(
+        proposal,
+        title=_whole(proposal.title),
+        files={_whole(path): _whole(text) for path, text in proposal.files.items()},
+        axis=_whole(proposal.axis) if proposal.axis else None,
+        rationale=_whole(proposal.rationale),
+    )
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="surrogatepass").decode(errors="replace")

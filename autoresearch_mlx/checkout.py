@@ -19,37 +19,49 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
     """The editable files as they lie in the checkout, as a proposal on the incumbent.
 
     A file that was edited on an older base (the user's own commit, an earlier keep) would silently
-    undo what was kept since; then only the user's change is carried over to the incumbent.
+    undo what was kept since; then only the user's change is carried over to the incumbent.  For the same
+    reason an older version without any change counts only when no other file was edited.
 
     Raises LabError when the change and the incumbent's overlap, or when there is no change.
     """
     history = session.journal().history
     incumbent = session.workspace.read(session.incumbent(history))
     mine = read_checkout(root, incumbent, session)
-    files = {}
+    files: dict[str, str] = {}
+    older: dict[str, str] = {}
     for path, text in mine.items():
         label, base = nearest(path, text, bases(session, history))
-        if base == incumbent.get(path) or text == base:
+        if base == incumbent.get(path) or path not in incumbent:
             files[path] = text
-            continue
-        say(f"{path} was edited on {label}; your change is carried over to the incumbent")
-        files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
-    return Proposal(message, files, rationale="", agent=AGENT)
+        elif text == base:
+            older[path] = text
+        else:
+            say(f"{path} was edited on {label}; your change is carried over to the incumbent")
+            files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
+    return Proposal(message, files or older, rationale="", agent=AGENT)
 
 
 def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
     """Editable files of the checkout that differ from the incumbent's."""
     found: dict[str, str] = {}
     for pattern in session.workspace.editable:
-        for file in root.glob(pattern):
+        for file in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
             path = file.relative_to(root).as_posix()
             if file.is_file() and not path.startswith(".autoresearch/"):
-                found[path] = file.read_text()
+                found[path] = _text(file)
     changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
     if not changed:
         editable = ", ".join(session.workspace.editable)
         raise LabError("your file is the incumbent's: there is nothing to try", f"edit {editable} first")
     return changed
+
+
+def _text(file: Path) -> str:
+    """The file as it is, line ends included.  Raises LabError when it is no text."""
+    try:
+        return file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{file} cannot be read as UTF-8 text: {error}", "take it out of `editable`") from None
 
 
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:

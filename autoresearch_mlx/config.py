@@ -6,9 +6,10 @@ Everything has a default; a lab without lab.toml works.  "auto" is settled by th
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -48,6 +49,13 @@ class TargetSettings(_Frozen):
             raise ValueError('kind = "command" needs run = "the shell line that prints METRIC name=value"')
         if not self.editable:
             raise ValueError("editable names no file")
+        for path in map(PurePosixPath, self.editable):
+            if not path.parts or path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"editable: {str(path)!r} is no path inside the lab")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"pattern is no regular expression: {error}") from None
         return self
 
 
@@ -126,7 +134,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid TOML: {error}", "mend that line; strings need quotes") from None
 

@@ -63,10 +63,17 @@ def find_lab(start: Path) -> Lab:
     Raises LabError when there is none.
     """
     for directory in (start.resolve(), *start.resolve().parents):
+        if _is_worktree(directory):
+            continue  # it looks like a lab; the lab is the one around it
         if (directory / SETTINGS).is_file() or (directory / SCRIPT).is_file():
             return Lab(directory)
     hint = "`autoresearch-mlx init mylab && cd mylab` makes a lab"
     raise LabError(f"{start.resolve()} is no lab: there is no {SETTINGS} and no {SCRIPT} here or above", hint)
+
+
+def _is_worktree(directory: Path) -> bool:
+    """Whether a directory lies in the worktree of a session."""
+    return any(p.name == "worktree" and p.parent.parent.name == STATE for p in (directory, *directory.parents))
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:

@@ -73,7 +73,7 @@ def read(path: Path) -> Journal:
             event = json.loads(line)
             kind = event.get("event")
             if kind == "session":
-                session = event
+                session, metric, direction = event, event["metric"], event["direction"]
             elif kind == "started":
                 started = Open(event["number"], event["base"], event["time"])
             elif kind == "finished":
@@ -83,13 +83,13 @@ def read(path: Path) -> Journal:
                 started = None
             elif kind == "abandoned":
                 started = None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             said = f"{path}, line {number}: {type(error).__name__}: {error}"
             raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
     if not session:
         raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
     experiments = tuple(e for e, _ in finished.values())
-    history = History(experiments, session["metric"], session["direction"])
+    history = History(experiments, metric, direction)
     return Journal(session, history, started, tuple(r for _, r in finished.values()))
 
 
@@ -107,7 +107,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
     """An experiment from its JSON object; keys that are missing in old ledgers are unknown."""
     return Experiment(
-        number=event["number"],
+        number=int(event["number"]),
         status=event["status"],
         value=event.get("value"),
         gain=event.get("gain"),
@@ -239,7 +239,7 @@ def write_results(folder: Path, journal: Journal) -> None:
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
     lines += ["\t".join(_row(e)) for e in journal.history.experiments]
     temporary = folder / f"{RESULTS}.tmp"
-    temporary.write_text("\n".join(lines) + "\n")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(folder / RESULTS)
 
 

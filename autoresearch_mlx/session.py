@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,20 +19,29 @@ from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.judge import Margin
 from autoresearch_mlx.lab import SCRIPT, Lab, new_tag
-from autoresearch_mlx.ledger import FILE, Journal, Ledger, locked, now
+from autoresearch_mlx.ledger import Journal, Ledger, locked, now
 from autoresearch_mlx.source import read_knobs, set_knobs
 from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
 from autoresearch_mlx.workspace import Workspace, resolve
 
 _KEPT = {
     "budget.seconds": "budget_seconds",
+    "data.source": "source",
+    "data.eval_rows": "eval_rows",
     "data.vocab_size": "vocab_size",
     "data.seq_len": "seq_len",
     "target.run": "run",
     "target.guard": "guard",
     "target.pattern": "pattern",
+    "target.timeout_seconds": "timeout_seconds",
+    "target.metric": "metric",
+    "target.direction": "direction",
+    "budget.compile_seconds": "compile_seconds",
+    "budget.evaluate_seconds": "evaluate_seconds",
 }
 """Settings that a session fixes when it starts, and where its ledger keeps them."""
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A tag names a folder, a branch and refs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
     """
     chosen = tag or lab.current() or new_tag(lab)
+    if not _TAG.fullmatch(chosen) or ".." in chosen or chosen.endswith((".", ".lock")):
+        raise ConfigError(f"{chosen!r} cannot name a session", "letters, digits, - and _; for example --tag batch-2")
     lab.make_state()
     folder = lab.folder(chosen)
     with locked(folder):
@@ -124,7 +136,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         machine = read_machine()
         profile = choose_profile(machine)
         ledger = Ledger(folder)
-        if not (folder / FILE).exists():
+        if not ledger.path.exists() or not ledger.path.stat().st_size:
             _begin(lab, resolved.settings, workspace, ledger, profile, say)
         lab.set_current(chosen)
         record = ledger.read().session
@@ -163,11 +175,11 @@ def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, p
 
 def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
     """Results of one session compare, so what they were measured under cannot change in its middle."""
-    kept = record["conditions"]
+    kept = {**record, **record["conditions"]}
     for name, value, source in resolved.rows():
         key = _KEPT.get(name)
         if key in kept and source != "default" and value != "auto" and kept[key] != value:
-            said = f"session {tag} measures with {name} = {kept[key]}, the {source} says {value}"
+            said = f"session {tag} measures with {name} = {kept[key]}, {source} says {value}"
             raise ConfigError(said, "results of two settings do not compare: start another session with --tag NAME")
     if resolved.settings.target.kind != record["target"]:
         said = f"session {tag} has the target {record['target']}, the settings say {resolved.settings.target.kind}"
@@ -185,12 +197,14 @@ def _session(
 ) -> Session:
     conditions = record["conditions"]
     margin = settings.judge.margin
+    measured = {"metric": record["metric"], "direction": record["direction"]}
+    target = settings.target.model_copy(update=measured)
     return Session(
         tag=workspace.tag,
         folder=ledger.folder,
         ledger=ledger,
         workspace=workspace,
-        target=build_target(settings, conditions, machine),
+        target=build_target(settings.model_copy(update={"target": target}), conditions, machine),
         judge=Margin(record["margin"] if margin == "auto" else margin),
         seed=record["seed"],
         repairs=settings.agent.repairs,

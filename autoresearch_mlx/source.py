@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from autoresearch_mlx.experiment import KnobChanges
 
 _NAME = re.compile(r"^[A-Z][A-Z0-9_]*$")
 _RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
+_LARGEST_POWER = 64
+
+UNPARSABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
+"""What Python raises for a text that is no program: bad syntax, lone surrogates, nesting without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,9 @@ def read_knobs(text: str) -> dict[str, Knob]:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except UNPARSABLE:
         return {}
-    lines = text.splitlines()
+    lines = _lines(text)
     found: dict[str, Knob] = {}
     for node in tree.body:
         target, value = _assignment(node)
@@ -50,7 +56,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
             continue
         try:
             constant = _constant(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        except (TypeError, *UNPARSABLE):
             continue
         match = _RANGE.search(lines[value.lineno - 1])
         found[target] = Knob(
@@ -81,7 +87,7 @@ def _constant(node: ast.expr) -> Any:
     """The value of a literal, and of ``2**16``, which the field writes for batch sizes."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, power = ast.literal_eval(node.left), ast.literal_eval(node.right)
-        if isinstance(base, int) and isinstance(power, int) and 0 <= power <= 64 and abs(base) <= 64:
+        if isinstance(base, int) and isinstance(power, int) and 0 <= power <= _LARGEST_POWER and abs(base) <= 64:
             return base**power
         raise ValueError("not a small power")
     return ast.literal_eval(node)
@@ -93,13 +99,18 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
     Raises KeyError for a name that is no knob of the text.
     """
     knobs = read_knobs(text)
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     # From right to left, so that a replacement never moves the span of the next one.
     for knob in sorted((knobs[name] for name in values), key=lambda k: (k.line, k.span), reverse=True):
         raw = lines[knob.line - 1].encode()
         start, end = knob.span
         lines[knob.line - 1] = (raw[:start] + literal(values[knob.name]).encode() + raw[end:]).decode()
     return "".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as Python's parser counts them: ``splitlines`` also breaks at form feeds and U+2028."""
+    return list(io.StringIO(text, newline=""))
 
 
 def literal(value: Any) -> str:
@@ -110,7 +121,10 @@ def literal(value: Any) -> str:
         return repr(value)
     if isinstance(value, int):
         power = value.bit_length() - 1
-        return f"2**{power}" if value >= 1024 and value == 1 << power else repr(value)
+        short = value >= 1024 and value == 1 << power and power <= _LARGEST_POWER
+        return f"2**{power}" if short else repr(value)
+    if math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"  # Python has no literal of that name, but reads this as one
     return repr(float(f"{value:.6g}"))
 
 
@@ -142,12 +156,12 @@ def fingerprint(files: Mapping[str, str]) -> str:
 def _normal(path: str, text: str) -> str:
     if not path.endswith(".py"):
         return text
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+        for node in ast.walk(tree):
+            if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+        return ast.dump(tree)
+    except UNPARSABLE:
         return text
-    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
     for name in written:
         yield f"wrote {directory / name}"
     yield from _put_under_git(directory, written)
-    place = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+    place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     say(f"next: {place}autoresearch-mlx run")
 
 
@@ -76,7 +77,7 @@ def _put_under_git(directory: Path, written: list[str]) -> Iterator[str]:
     top = top_of(directory)
     if top is None:
         init_repository(directory)
-        commit_all(directory, written, "A new lab")
+        commit_all(directory, [SCRIPT, PROGRAM, SETTINGS], "A new lab")
         yield f"made a git repository in {directory} and committed the files"
     elif written:
         yield f"{directory} lies in the repository {top}: commit the new files there before the first run"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from git import Git, GitCommandError, GitCommandNotFound
@@ -22,6 +23,8 @@ _IDENTITY = {
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
 }
+
+_FILE_MODES = ("100644", "100755")
 
 
 def branch_of(tag: str) -> str:
@@ -76,7 +79,7 @@ def init_repository(directory: Path) -> None:
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
     """Commit these files in a repository that we have just made; no identity of the user is needed."""
     git(directory, "add", "--", *paths)
-    git(directory, "commit", "--quiet", "-m", message, env=_IDENTITY)
+    git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
 
 
 def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
@@ -87,6 +90,15 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
         return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
     except WorkspaceError:
         return None
+
+
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a whole path fits a glob, as ``Path.glob`` understands it: ``**`` is any number of folders."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return len(pattern) == 1 or matches(parts, pattern[1:]) or matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
 class Workspace:
@@ -131,7 +143,8 @@ class Workspace:
             except WorkspaceError:
                 pass  # moved, half made or damaged: make it anew
         shutil.rmtree(self._worktree, ignore_errors=True)
-        git(self._top, "worktree", "prune")
+        # --force: git may still have the old one on its list.  `prune` would also drop the user's own
+        # worktrees whose disk is away.
         git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
 
     def restore(self) -> None:
@@ -175,9 +188,9 @@ class Workspace:
     def may_edit(self, path: str) -> bool:
         """Whether a path, relative to the lab, is one that experiments may change."""
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        if pure.as_posix() != path or pure.is_absolute() or ".." in pure.parts or not path.isprintable():
             return False
-        return any(pure.as_posix() == e or pure.match(e) for e in self.editable)
+        return any(path == e or matches(pure.parts, PurePosixPath(e).parts) for e in self.editable)
 
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
         """A commit on ``base`` with these files replaced, kept by the experiment's own ref."""
@@ -187,7 +200,9 @@ class Workspace:
             for path, text in files.items():
                 self._add(path, text, base, Path(temporary), index)
             tree = git(self._top, "write-tree", env=index).strip()
-            sha = git(self._top, "commit-tree", tree, "-p", base, "-m", message, env=_IDENTITY).strip()
+            # In a file: an argument has a limit, and git takes no NUL.
+            (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
+            sha = git(self._top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
         git(self._top, "update-ref", ref_of(self.tag, number), sha)
         return sha
 
@@ -196,7 +211,7 @@ class Workspace:
         blob.write_bytes(text.encode())
         sha = git(self._top, "hash-object", "-w", "--no-filters", str(blob)).strip()
         listed = git(self._top, "ls-tree", base, "--", self._full(path))
-        mode = listed.split()[0] if listed else "100644"
+        mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
         git(self._top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
     def made_on(self, number: int, base: str) -> str | None:
@@ -208,10 +223,11 @@ class Workspace:
         return git(self._top, "log", "-1", "--format=%s", commit).strip()
 
     def _paths(self, commit: str) -> Iterator[str]:
-        listed = git(self._top, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-        for full in listed.split("\0"):
-            path = PurePosixPath(full)
-            if full and path.is_relative_to(self._prefix):
+        """Regular files of a commit in the lab: no links, whose text is a path, and no submodules."""
+        listed = git(self._top, "ls-tree", "-r", "-z", "--full-tree", commit)
+        for entry in listed.split("\0"):
+            path = PurePosixPath(entry.partition("\t")[2])
+            if entry.startswith(_FILE_MODES) and path.is_relative_to(self._prefix):
                 yield path.relative_to(self._prefix).as_posix()
 
     def _text(self, commit: str, path: str) -> str:

@@ -16,55 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.knob_file import BY_NAME, ROWS, START_VALUES, Row, unit
+
 Values = Mapping[str, Any]
 SEQUENCE = 2048
 START = 0.998
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the knob file: its range as the comment gives it, and the value it starts from."""
-
-    name: str
-    kind: str
-    low: float
-    high: float
-    start: Any
-    choices: tuple[str, ...] = ()
-
-    def unit(self, value: Any) -> float:
-        """The place of a value in its range: 0 at the low end, 1 at the high end."""
-        if self.kind == "choice":
-            return self.choices.index(value) / (len(self.choices) - 1)
-        if self.kind in ("log", "pow2"):
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return float((value - self.low) / (self.high - self.low))
-
-    def line(self) -> str:
-        ends = self.choices if self.kind == "choice" else (f"{self.low:.9g}", f"{self.high:.9g}")
-        return f"{self.name} = {self.start!r}  # knob: {self.kind} {' '.join(ends)}"
-
-
-ROWS = (
-    Row("DEPTH", "int", 2, 16, 8),
-    Row("ASPECT_RATIO", "int", 32, 96, 64),
-    Row("HEAD_DIM", "pow2", 32, 256, 128),
-    Row("WINDOW_PATTERN", "choice", 0, 0, "SSSL", ("SSSL", "SSSSL", "SL", "L")),
-    Row("TOTAL_BATCH_SIZE", "pow2", 2**14, 2**21, 2**18),
-    Row("DEVICE_BATCH_SIZE", "pow2", 8, 256, 64),
-    Row("EMBEDDING_LR", "log", 0.06, 6, 0.6),
-    Row("UNEMBEDDING_LR", "log", 0.0004, 0.04, 0.004),
-    Row("MATRIX_LR", "log", 0.004, 0.4, 0.04),
-    Row("SCALAR_LR", "log", 0.05, 5, 0.5),
-    Row("WEIGHT_DECAY", "lin", 0, 1, 0.2),
-    Row("WARMUP_RATIO", "lin", 0, 0.3, 0.0),
-    Row("WARMDOWN_RATIO", "lin", 0, 1, 0.5),
-    Row("FINAL_LR_FRAC", "lin", 0, 0.3, 0.0),
-    Row("ROPE_BASE", "log", 1000, 1000000, 10000),
-    Row("X0_LAMBDA", "lin", 0, 1, 0.1),
-)
-START_VALUES: dict[str, Any] = {row.name: row.start for row in ROWS}
-TEXT = "".join(f"{row.line()}\n" for row in ROWS)
 
 # Which optimum moves with which other knob: narrower when deeper, hotter when the batch is larger.
 COUPLED = (
@@ -188,13 +145,13 @@ class Landscape:
 
     def _offset(self, name: str, values: Values) -> float:
         if self.law and name == "MATRIX_LR":
-            return _unit(name, values[name]) - self.optimum[name] - self.law.rate_shift(values)
+            return unit(name, values[name]) - self.optimum[name] - self.law.rate_shift(values)
         moved = sum(
-            share * (_unit(other, values[other]) - _unit(other, START_VALUES[other]))
+            share * (unit(other, values[other]) - unit(other, START_VALUES[other]))
             for (knob, other), share in self.coupling.items()
             if knob == name
         )
-        return _unit(name, values[name]) - self.optimum[name] - moved
+        return unit(name, values[name]) - self.optimum[name] - moved
 
     def _cost(self, values: Values) -> float:
         total = self.options[values["WINDOW_PATTERN"]] + (self.law.cost(values) if self.law else 0.0)
@@ -229,13 +186,13 @@ def draw(family: Family, seed: int) -> Landscape:
         optimum={row.name: _optimum(row, row.name in chosen, family, rng) for row in numeric},
         slope=slope,
         coupling={pair: float(family.coupling * rng.uniform(-1, 1)) for pair in COUPLED},
-        options=dict(zip(_row("WINDOW_PATTERN").choices, 0.004 * rng.random(4), strict=True)),
+        options=dict(zip(BY_NAME["WINDOW_PATTERN"].choices, 0.004 * rng.random(4), strict=True)),
         memory_limit=memory(START_VALUES) + float(rng.uniform(*family.headroom)),
         law=_law(rng) if family.compute else None,
     )
     # The start must run: where the draw put it beyond divergence, the optimum moves up to meet it.
     if landscape.fails(START_VALUES):
-        room = _unit("MATRIX_LR", START_VALUES["MATRIX_LR"]) - family.fragile / 2
+        room = unit("MATRIX_LR", START_VALUES["MATRIX_LR"]) - family.fragile / 2
         landscape = replace(landscape, optimum={**landscape.optimum, "MATRIX_LR": room})
     return replace(landscape, sigma=family.noise * typical_gain(landscape))
 
@@ -280,11 +237,3 @@ def _slope(far: bool, rng: np.random.Generator) -> tuple[float, float]:
     level = rng.lognormal(math.log(0.05 if far else 0.02), 0.6)
     tilt = rng.uniform(0.6, 1.6)
     return float(level / tilt), float(level * tilt)
-
-
-def _row(name: str) -> Row:
-    return next(row for row in ROWS if row.name == name)
-
-
-def _unit(name: str, value: Any) -> float:
-    return _row(name).unit(value)

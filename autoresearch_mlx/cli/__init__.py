@@ -30,6 +30,10 @@ _COMMANDS = {
 """Name -> (module of this package, one line for --help); the module has a function ``NAME_command``."""
 
 
+_OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+"""What git sets for its hooks and for `rebase --exec`; handed on, it would lead from our worktree to the user's."""
+
+
 class Commands(click.Group):
     """Knows every command's line of help without importing it."""
 
@@ -47,6 +51,14 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # The reader of our output has gone (`| head`); what is left to flush goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="autoresearch-mlx")
@@ -62,6 +74,8 @@ def group() -> None:
 
 def main() -> None:
     """Run a command; turn what stops it into text and an exit code."""
+    for name in _OF_ANOTHER_GIT:
+        os.environ.pop(name, None)
     try:
         group.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -78,7 +92,3 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); what is left to flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

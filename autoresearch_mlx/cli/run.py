@@ -45,7 +45,11 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
         researcher = load_agent(resolved.settings.agent.name, resolved.settings.agent.model_dump(), session.seed)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             screen.say(session.opening())
-            reason = research(session, researcher, Policy(experiments, hours), screen)
+            try:
+                reason = research(session, researcher, Policy(experiments, hours), screen)
+            except KeyboardInterrupt:
+                screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
+                raise
         click.echo(closing_line(session.journal().history, reason))
 
 

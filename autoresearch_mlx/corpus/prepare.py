@@ -103,7 +103,8 @@ def _open(request: Request, downloads: Path, say: Say, endpoint: str | None) -> 
         return sources.climbmix(request.shards, downloads, say, endpoint)
     if request.source == "tinystories":
         return sources.tinystories(downloads, say, endpoint)
-    return sources.folder(request.path) if request.path else sources.standard_library(say)
+    seq_len = request.seq_len
+    return sources.folder(request.path, seq_len) if request.path else sources.standard_library(say, seq_len)
 
 
 def _build(source: Pooled | Fixed, request: Request, place: Path, say: Say) -> None:

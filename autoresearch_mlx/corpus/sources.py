@@ -31,8 +31,9 @@ TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
 """The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for validation, the rest to train."""
-CHAPTER_CHARS = 65_536
-"""Longer texts are cut here before they are split, so that one long file cannot fill a held-out split."""
+CHAPTER_CHARS_PER_TOKEN = 8
+"""Texts longer than so many characters for each token of a row (some two rows) are cut before they are split: else
+two or three long files fill a held-out split, and the score is about them alone."""
 CHAPTERS_PER_CORPUS = 256
 """A small corpus is cut finer: a single file of text must still give three splits."""
 SHORTEST_CHAPTER = 512
@@ -70,11 +71,11 @@ class Fixed:
     detail: dict[str, Any]
 
 
-def standard_library(say: Say) -> Pooled:
+def standard_library(say: Say, seq_len: int) -> Pooled:
     files = stdlib.source_files()
     if not stdlib.has_tests():
         say("this Python comes without its `test` package: the text is less than half of the usual 30 MB")
-    limit = _chapter_limit(files)
+    limit = _chapter_limit(files, seq_len)
 
     def text(skip: Skip) -> Batches:
         return batched(
@@ -84,10 +85,10 @@ def standard_library(say: Say) -> Pooled:
     return Pooled(text, {"python": platform.python_version(), "files": len(files)})
 
 
-def folder(path: Path) -> Pooled:
+def folder(path: Path, seq_len: int) -> Pooled:
     """Raises CorpusError when ``path`` is no folder or holds no file of a known kind."""
     files = folder_files(path)
-    limit = _chapter_limit(files)
+    limit = _chapter_limit(files, seq_len)
 
     def text(skip: Skip) -> Batches:
         return batched(piece for each in _all(files, skip) for piece in chapters(each, limit))
@@ -158,9 +159,9 @@ def _all(files: Iterable[Path], skip: Skip) -> Iterator[str]:
     return chain.from_iterable(texts(file, skip) for file in files)
 
 
-def _chapter_limit(files: Iterable[Path]) -> int:
+def _chapter_limit(files: Iterable[Path], seq_len: int) -> int:
     total = sum(file.stat().st_size for file in files)
-    return max(SHORTEST_CHAPTER, min(CHAPTER_CHARS, total // CHAPTERS_PER_CORPUS))
+    return max(SHORTEST_CHAPTER, min(CHAPTER_CHARS_PER_TOKEN * seq_len, total // CHAPTERS_PER_CORPUS))
 
 
 def _fetch(repository: str, name: str, downloads: Path, say: Say, endpoint: str | None) -> Path:

@@ -67,7 +67,7 @@ _TABLE = {
     #                 device budget compile vocab  seq   eval depth asp head win    batch  rows margin  memory
     # Measured on two cores of a Xeon: on a CPU, MLX's tanh and exp over the vocabulary cost more than the products, and
     # of 512, 1024 and 2048 tokens 1024 gave the lowest val_bpb after 15 s.
-    "cpu":       _Sizes("cpu",  20,  30,   1024,  256,   192,  2,  64,  64, "L",    2**11,   8, 0.005, 0.5,
+    "cpu":       _Sizes("cpu",  20,  30,   1024,  256,   192,  2,  64,  64, "L",    2**11,   8, 0.010, 0.5,
                         "a tiny model, so that an experiment takes under half a minute"),
     # Depth 2 and 2**13 on an 8 GB M3 Air: 1.856 to 1.676 in 12 experiments, 1.8 GB (SingggggYee/autoresearch-mlx).
     # An A18 Pro cannot allocate over 4 GiB at once (trevin-creator pull 26): half the sequence halves the logits.

@@ -27,6 +27,7 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 CORPUS = "corpus"
 """File in the lab's state that names the corpus prepared last."""
+_SCARCE_EVAL_TOKENS = 2**19
 
 
 def settle_conditions(settings: Settings, lab: Lab, profile: Profile, say: Say) -> dict[str, Any]:
@@ -95,13 +96,17 @@ def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> C
 
 def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
     data = settings.data
+    source = "stdlib" if data.source == "auto" else data.source
+    seq_len: int = _or(data.seq_len, profile.seq_len)
+    # Where text is scarce, what is held out is missed in training.
+    enough = _SCARCE_EVAL_TOKENS // seq_len if source in ("stdlib", "folder") else profile.eval_rows
     return corpora.Request(
-        source="stdlib" if data.source == "auto" else data.source,
+        source=source,
         path=Path(data.path).expanduser() if data.path else None,
         shards=data.shards,
         vocab_size=_or(data.vocab_size, profile.vocab_size),
-        seq_len=_or(data.seq_len, profile.seq_len),
-        val_rows=_or(data.eval_rows, profile.eval_rows),
+        seq_len=seq_len,
+        val_rows=_or(data.eval_rows, min(profile.eval_rows, enough)),
     )
 
 

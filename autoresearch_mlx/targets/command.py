@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
+from autoresearch_mlx.source import UNPARSABLE
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 
@@ -42,7 +43,7 @@ class Command:
             if path.endswith(".py"):
                 try:
                     ast.parse(text)
-                except (SyntaxError, ValueError) as error:
+                except UNPARSABLE as error:
                     return f"{path} does not parse: {error}"
         return None
 
@@ -139,7 +140,7 @@ class _Figures:
 
     def _line(self, line: str) -> None:
         if self._pattern is not None and (found := self._pattern.search(line)) is not None:
-            self._text = found.group(1) if found.groups() else found.group(0)
+            self._text = (found.group(1) if found.groups() else found.group(0)) or ""
             self.value = _finite(self._text)
         match = METRIC.match(line)
         if match is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Seconds
+from autoresearch_mlx.source import UNPARSABLE
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
@@ -32,7 +33,7 @@ class Pretrain:
                 continue
             try:
                 tree = ast.parse(text)
-            except (SyntaxError, ValueError) as error:
+            except UNPARSABLE as error:
                 return f"{path} does not parse: {error}"
             if path == self.conditions.script and (missing := _missing(tree)):
                 return f"{path} lacks {' and '.join(missing)} at the top level; the harness calls build_model and train"

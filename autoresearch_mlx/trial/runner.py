@@ -22,6 +22,8 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV
 LOG_LIMIT = 2**20
 """Bytes of output kept of one child: its last ones."""
 _TICK_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 2.0
+"""How long what an ended child wrote is read: a process that left its group could write for ever."""
 
 Event = Mapping[str, Any]
 
@@ -132,21 +134,23 @@ def _watch(
     on_output: Callable[[bytes], None],
 ) -> Ended:
     assert child.stdout is not None
-    began, killed, lines, memory = time.monotonic(), None, _Lines(on_event), _Memory(child.pid)
+    began, killed, ended, lines, memory = time.monotonic(), None, None, _Lines(on_event), _Memory(child.pid)
     output = child.stdout.fileno()
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         selector.register(events, selectors.EVENT_READ)
         while True:
-            exited = child.poll() is not None
-            if not exited:
+            if ended is None and child.poll() is not None:
+                ended = time.monotonic()
+                _kill_group(child)  # what it left running writes no more
+            if ended is None:
                 memory.sample()
             read = _drain(selector, output, log, lines, on_output)
-            if exited and not read:
+            if ended is not None and (not read or time.monotonic() - ended > _LAST_WORDS_SECONDS):
                 break  # all that it wrote before its end has been read
-            if not exited and killed is None and (killed := allowed()) is not None:
+            if ended is None and killed is None and (killed := allowed()) is not None:
                 _kill_group(child)
-    return Ended(child.returncode, killed, time.monotonic() - began, memory.peak_mb)
+    return Ended(child.returncode, killed, ended - began, memory.peak_mb)
 
 
 def _drain(
@@ -211,7 +215,7 @@ class _Lines:
         *whole, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-65536:]
         for line in whole:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 event = json.loads(line)
                 if isinstance(event, dict):
                     self._on_event(event)

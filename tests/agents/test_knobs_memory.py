@@ -1,6 +1,6 @@
 """The ledger read in knob coordinates: where each run stood, and what the knobs gained."""
 
-from autoresearch_mlx.agents.knobs.memory import Memory, remember
+from autoresearch_mlx.agents.knobs.memory import Memory, first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 
@@ -111,7 +111,17 @@ def test_an_experiment_from_an_older_commit_stands_where_that_commit_stood() -> 
     assert found.trials[-1].point == (4, 0.02)
 
 
-def test_a_list_from_json_is_the_tuple_it_was() -> None:
-    space = read_space({"t.py": "DEPTH = 4\n"})
-    found = remember(space, History((BASELINE, run(1, "discard", 1.6, {"DEPTH": ([4, 1], [5, 1])})), "val_bpb", "min"))
-    assert ((5, 1),) in found.tried
+def test_values_without_a_place_in_the_range_are_passed_over() -> None:
+    odd = ["auto", [1, 2], None, True, float("nan"), float("inf"), 10**400]
+    found = memory(4, 0.04, BASELINE, *(run(n, "crash", None, {"DEPTH": (4, v)}, "c0") for n, v in enumerate(odd, 1)))
+    assert [t.point for t in found.trials] == [(4, 0.04)]
+
+
+def test_the_first_values_are_those_before_the_first_kept_change() -> None:
+    done = (
+        BASELINE,
+        run(1, "discard", 1.6, {"MATRIX_LR": (0.04, 0.02)}, "c0"),
+        run(2, "keep", 1.4, {"DEPTH": (4, 5)}, "c0"),
+        run(3, "keep", 1.3, {"DEPTH": (5, 6)}, "c2"),
+    )
+    assert first_values(History(done, "val_bpb", "min")) == {"DEPTH": 4}

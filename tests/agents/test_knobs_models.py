@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from landscapes import TEXT
 
 from autoresearch_mlx.agents.knobs import region
 from autoresearch_mlx.agents.knobs.coordinates import coordinates
@@ -15,8 +14,12 @@ from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.moves import last_resort, point_of, single_moves
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.agents.knobs.surrogate import fit, log_expected_improvement
+from bench.knob_file import TEXT
 
 SPACE = read_space({"t.py": "A = 0.5\nB = 0.5\nC = 0.5\n"})
+
+
+PLANE = coordinates(read_space({"t.py": "A = 0.5\nB = 0.5\n"}))
 
 
 def trial(point: tuple, gain: float | None, kept: bool = False) -> Trial:
@@ -91,20 +94,28 @@ def test_log_expected_improvement_never_falls_with_the_mean() -> None:
 def test_a_failure_speaks_against_what_lies_beyond_it() -> None:
     here = np.array([0.5, 0.5])
     rows = np.array([[0.5, 0.5], [0.65, 0.5], [0.7, 0.5], [0.5, 0.7], [0.4, 0.5]])
-    model = learn_failures(rows, np.array([False, True, True, False, False]), here)
+    model = learn_failures(PLANE, rows, np.array([False, True, True, False, False]), here)
     beyond, beside, back = model.chance(np.array([[0.9, 0.5], [0.5, 0.7], [0.3, 0.5]]))
     assert beyond > 0.8 > 0.2 > beside > back
 
 
+def test_failures_on_both_sides_are_told_by_what_is_close_by() -> None:
+    here = np.array([0.5, 0.5])
+    rows = np.array([[0.5, 0.5], [0.3, 0.5], [0.31, 0.52], [0.7, 0.5], [0.69, 0.48], [0.5, 0.3], [0.5, 0.7]])
+    model = learn_failures(PLANE, rows, np.array([False, True, True, True, True, False, False]), here)
+    left, right, up, stay = model.chance(np.array([[0.3, 0.49], [0.7, 0.49], [0.5, 0.69], [0.5, 0.5]]))
+    assert min(left, right) > 0.6 > max(up, stay)
+
+
 def test_before_anything_is_known_a_run_is_expected_to_run() -> None:
-    model = learn_failures(np.zeros((0, 2)), np.zeros(0, bool), np.array([0.5, 0.5]))
+    model = learn_failures(PLANE, np.zeros((0, 2)), np.zeros(0, bool), np.array([0.5, 0.5]))
     assert model.chance(np.array([[0.9, 0.1]]))[0] < 0.1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()), max_size=30))
 def test_any_pattern_of_failures_gives_probabilities(seen: list[tuple[float, float, bool]]) -> None:
     rows = np.array([s[:2] for s in seen]).reshape(len(seen), 2)
-    model = learn_failures(rows, np.array([s[2] for s in seen], bool), np.array([0.5, 0.5]))
+    model = learn_failures(PLANE, rows, np.array([s[2] for s in seen], bool), np.array([0.5, 0.5]))
     chance = model.chance(np.array([[0.0, 1.0], [0.5, 0.5]]))
     assert np.all((chance >= 0) & (chance <= 1))
 

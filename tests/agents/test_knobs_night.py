@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from landscapes import FAMILIES, START, START_VALUES, draw
-from search import knobs, local, walk
+
+from bench.knob_file import START_VALUES
+from bench.landscapes import FAMILIES, START, draw
+from bench.search import knobs, local, walk
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -22,8 +24,8 @@ def test_the_same_seed_draws_the_same_landscape() -> None:
 
 
 def test_knobs_beats_the_plain_walk_in_the_mean() -> None:
-    """Eight seeds, 35 trials; the full table is made by ``python bench/search.py``."""
+    """Six seeds, 30 trials; the full table is made by ``python bench/search.py``."""
     family = BY_NAME["interacting"]
-    ours = [local(knobs)(draw(family, seed), 35, seed).chosen[-1] for seed in range(8)]
-    plain = [local(walk)(draw(family, seed), 35, seed).chosen[-1] for seed in range(8)]
+    ours = [local(knobs)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]
+    plain = [local(walk)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]
     assert np.mean(ours) < np.mean(plain)

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from landscapes import TEXT
 
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.source import changed_knobs, read_knobs
+from bench.knob_file import TEXT
 
 SPACE = read_space({"train_mlx.py": TEXT})
 

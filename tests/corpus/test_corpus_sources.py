@@ -125,10 +125,10 @@ def test_the_standard_library_is_read_without_installed_packages() -> None:
 
 
 def test_the_standard_library_comes_in_batches_of_text() -> None:
-    pool = sources.standard_library(lambda line: None)
+    pool = sources.standard_library(lambda line: None, seq_len=256)
     batch = next(pool.text(lambda skipped: None))
     assert len(batch) == 128 and all(batch)
-    assert max(map(len, batch)) <= sources.CHAPTER_CHARS
+    assert max(map(len, batch)) <= 256 * sources.CHAPTER_CHARS_PER_TOKEN
     assert pool.detail["files"] > 400
 
 

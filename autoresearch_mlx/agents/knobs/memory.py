@@ -57,7 +57,7 @@ def first_values(history: History) -> dict[str, Any]:
     for experiment in history.experiments:
         if experiment.status == "keep":
             for name, (before, _) in experiment.knobs.items():
-                firsts.setdefault(name, _hashable(before))
+                firsts.setdefault(name, before)
     return firsts
 
 
@@ -99,19 +99,17 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
 
 
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
-    """The point after these changes, or before them; changes of other knobs do not count."""
+    """The point after these changes, or before them.
+
+    Changes of other knobs do not count, nor do values that have no place here (``MATRIX_LR = "auto"``).
+    """
     values = list(point)
     for i, dimension in enumerate(space):
         change = knobs.get(dimension.name) or knobs.get(dimension.knob)
         value: Any = change[0 if back else 1] if change else None
-        if value is not None:
-            values[i] = _hashable(value)
+        if dimension.holds(value):
+            values[i] = value
     return tuple(values)
-
-
-def _hashable(value: Any) -> Any:
-    """A tuple that went through JSON comes back as a list."""
-    return tuple(_hashable(v) for v in value) if isinstance(value, list) else value
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What could be tried next: steps of one knob within the trust region, and small sets of them."""
+"""What could be tried next: steps of one knob within the trust region; in the end, all that is left."""
 
 from __future__ import annotations
 
@@ -56,21 +56,6 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
     # A knob of large ticks moves at least one tick, however narrow its width has become.
     lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
     return [dimension.at(here + float(length)) for length in lengths]
-
-
-def joint_moves(singles: Sequence[Move], favour: Array, count: int, rng: np.random.Generator) -> list[Move]:
-    """Sets of two or three of these single moves on different knobs, drawn by their favour."""
-    if len(singles) < 2:
-        return []
-    chance = favour / favour.sum()
-    found: dict[Move, None] = {}
-    for _ in range(count):
-        size = min(int(rng.integers(2, MOST + 1)), len(singles))
-        picked = rng.choice(len(singles), size=size, replace=False, p=chance)
-        steps = {singles[i][0].index: singles[i][0] for i in picked}
-        if len(steps) > 1:
-            found[tuple(steps[i] for i in sorted(steps))] = None
-    return list(found)
 
 
 def last_resort(space: Space) -> Iterator[Move]:

@@ -20,6 +20,9 @@ MOST_TRIALS = 200
 CAUTION = 8.0
 """The power of the chance to run: a crash costs a whole run and teaches little."""
 
+LIKELY, REFUSED = 0.5, 1e6
+"""What more likely fails than runs comes after everything else, whatever it promises."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -27,6 +30,7 @@ class Outlook:
     where: Coordinates
     widths: Array
     gains: Array
+    weights: Array
     surrogate: Surrogate
     failures: FailureModel
 
@@ -34,7 +38,8 @@ class Outlook:
         """The logarithm of expected improvement times P(runs)^CAUTION; higher is better."""
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows)
-        return log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
+        ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
+        return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
         """Gain over the incumbent and its deviation, in the metric's unit; chance of failing."""
@@ -42,9 +47,6 @@ class Outlook:
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
         return float(mean[0]) * unit, float(deviation[0]) * unit, float(self.failures.chance(rows)[0])
-
-    def means(self, moves: Sequence[Move]) -> Array:
-        return self.surrogate.predict(self._rows(moves))[0]
 
     def _rows(self, moves: Sequence[Move]) -> Array:
         return self.where.rows([point_of(self.space, move) for move in moves])
@@ -64,8 +66,11 @@ def look(space: Space, memory: Memory) -> Outlook:
         where,
         widths(memory.trials, len(space)),
         gains(memory.trials, len(space)),
+        share,
         fit(where, rows, scores, share),
-        learn_failures(where.rows([t.point for t in trials]), np.array([t.failed for t in trials], bool), here[0]),
+        learn_failures(
+            where, where.rows([t.point for t in trials]), np.array([t.failed for t in trials], bool), here[0]
+        ),
     )
 
 

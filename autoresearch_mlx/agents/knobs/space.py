@@ -18,6 +18,8 @@ from autoresearch_mlx.source import read_knobs, set_knobs
 Point: TypeAlias = tuple[Any, ...]
 """One value for each dimension of a space, as they stand in the files."""
 
+_HUGE = 1e300
+
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
@@ -32,11 +34,17 @@ class Dimension:
     range: Range
     value: Any
 
+    def holds(self, value: Any) -> bool:
+        """Whether a value has a place here; numbers outside the range have one at its end."""
+        if self.range.kind == "choice":
+            return value in self.range.choices
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
+
     def unit(self, value: Any) -> float:
-        """The place of a value in the range, held to [0, 1]; the lowest for an option unknown here."""
+        """The place of a value in the range, held to [0, 1]."""
         r = self.range
         if r.kind == "choice":
-            return r.choices.index(value) / (len(r.choices) - 1) if value in r.choices else 0.0
+            return r.choices.index(value) / (len(r.choices) - 1)
         if r.kind in ("log", "pow2"):
             place = math.log(max(value, r.low) / r.low) / math.log(r.high / r.low)
         else:

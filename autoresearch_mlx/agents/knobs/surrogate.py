@@ -9,6 +9,7 @@ a small grid.  Own code, because the field's libraries for this need torch; Optu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -50,7 +51,9 @@ class Surrogate:
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the gain over the incumbent, in units of ``unit``."""
-        k = _kernel(self.where.squares(rows, self.rows), self.weights, self.shape)
+        squares = self.where.squares(rows, self.rows)
+        single, joint = _single(squares, self.weights, self.shape.single), _joint(squares, self.shape.joint)
+        k = _kernel(single, joint, self.shape.share)
         reach = np.linalg.solve(self.factor, k.T)
         deviation = np.sqrt(np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance)
         return PRIOR_MEAN + k @ self.pull, deviation
@@ -61,7 +64,9 @@ def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrog
     unit = typical(gains)
     residual = _soften(gains / unit) - PRIOR_MEAN
     squares = where.squares(rows, rows)
-    fits = (_fit(squares, residual, weights, Shape(*shape)) for shape in _grid())
+    singles = {length: _single(squares, weights, length) for length in SINGLE_SCALES}
+    joints = {length: _joint(squares, length) for length in JOINT_SCALES}
+    fits = (_fit(singles[s.single], joints[s.joint], residual, s) for s in _shapes())
     _, shape, factor, variance = max(fits, key=lambda found: found[0])
     pull = np.linalg.solve(factor.T, np.linalg.solve(factor, residual))
     return Surrogate(where, rows, weights, shape, unit, variance, factor, pull)
@@ -87,20 +92,27 @@ def _soften(gains: Array) -> Array:
     return np.asarray(np.where(gains < 0, -2 * np.log1p(-np.minimum(gains, 0) / 2), gains))
 
 
-def _grid() -> product[tuple[float, ...]]:
-    return product(SINGLE_SCALES, JOINT_SCALES, JOINT_SHARES, NOISES)
+def _shapes() -> Iterator[Shape]:
+    return (Shape(*values) for values in product(SINGLE_SCALES, JOINT_SCALES, JOINT_SHARES, NOISES))
 
 
-def _kernel(squares: Array, weights: Array, shape: Shape) -> Array:
-    single = np.exp(-0.5 * squares / shape.single**2) @ (weights / weights.sum())
-    joint = np.exp(-0.5 * squares.sum(axis=-1) / shape.joint**2)
-    return np.asarray((1 - shape.share) * single + shape.share * joint)
+def _kernel(single: Array, joint: Array, share: float) -> Array:
+    return (1 - share) * single + share * joint
 
 
-def _fit(squares: Array, residual: Array, weights: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
+def _single(squares: Array, weights: Array, length: float) -> Array:
+    return np.asarray(np.exp(-0.5 * squares / length**2) @ (weights / weights.sum()))
+
+
+def _joint(squares: Array, length: float) -> Array:
+    return np.asarray(np.exp(-0.5 * squares.sum(axis=-1) / length**2))
+
+
+def _fit(single: Array, joint: Array, residual: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
     """Log marginal likelihood (with the best signal variance), shape, Cholesky factor, that variance."""
     n = len(residual)
-    factor = np.asarray(np.linalg.cholesky(_kernel(squares, weights, shape) + shape.noise * np.eye(n)), dtype=float)
+    covariance = _kernel(single, joint, shape.share) + shape.noise * np.eye(n)
+    factor = np.asarray(np.linalg.cholesky(covariance), dtype=float)
     white = np.linalg.solve(factor, residual)
     # One pseudo-observation of variance 1 keeps the variance sane while there are few.
     variance = float((white @ white + 1) / (n + 1))

@@ -44,12 +44,14 @@ def _study(space: Space, trials: Sequence[Trial], seed: int) -> Any:
     """A study in memory that holds the trials; scores are maximised."""
     import optuna
 
-    # Optuna reports every trial on stderr, and calls settings experimental that it has had for years.
+    talk = optuna.logging.get_verbosity()
+    # Optuna announces every study on stderr, and calls settings experimental that it has had for years.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=0)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+    optuna.logging.set_verbosity(talk)
     whole = {d.name: _distribution(d, 0.0, 1.0) for d in space}
     for trial in trials:
         state = optuna.trial.TrialState.FAIL if trial.failed else optuna.trial.TrialState.COMPLETE
@@ -81,10 +83,7 @@ def _distribution(dimension: Dimension, low: float, high: float) -> Any:
 
 
 def _place(dimension: Dimension, value: Any) -> Any:
-    choices = dimension.range.choices
-    if dimension.range.kind == "choice":
-        return choices.index(value) if value in choices else 0
-    return dimension.unit(value)
+    return dimension.range.choices.index(value) if dimension.range.kind == "choice" else dimension.unit(value)
 
 
 def _value(dimension: Dimension, place: Any) -> Any:

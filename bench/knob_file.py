@@ -1,0 +1,59 @@
+"""The knob file that every search of the bench starts from: upstream's constants with their ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the knob file: its range as the comment gives it, and the value it starts from."""
+
+    name: str
+    kind: str
+    low: float
+    high: float
+    start: Any
+    choices: tuple[str, ...] = ()
+
+    def unit(self, value: Any) -> float:
+        """The place of a value in its range: 0 at the low end, 1 at the high end."""
+        if self.kind == "choice":
+            return self.choices.index(value) / (len(self.choices) - 1)
+        if self.kind in ("log", "pow2"):
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return float((value - self.low) / (self.high - self.low))
+
+    def line(self) -> str:
+        ends = self.choices if self.kind == "choice" else (f"{self.low:.9g}", f"{self.high:.9g}")
+        return f"{self.name} = {self.start!r}  # knob: {self.kind} {' '.join(ends)}"
+
+
+ROWS = (
+    Row("DEPTH", "int", 2, 16, 8),
+    Row("ASPECT_RATIO", "int", 32, 96, 64),
+    Row("HEAD_DIM", "pow2", 32, 256, 128),
+    Row("WINDOW_PATTERN", "choice", 0, 0, "SSSL", ("SSSL", "SSSSL", "SL", "L")),
+    Row("TOTAL_BATCH_SIZE", "pow2", 2**14, 2**21, 2**18),
+    Row("DEVICE_BATCH_SIZE", "pow2", 8, 256, 64),
+    Row("EMBEDDING_LR", "log", 0.06, 6, 0.6),
+    Row("UNEMBEDDING_LR", "log", 0.0004, 0.04, 0.004),
+    Row("MATRIX_LR", "log", 0.004, 0.4, 0.04),
+    Row("SCALAR_LR", "log", 0.05, 5, 0.5),
+    Row("WEIGHT_DECAY", "lin", 0, 1, 0.2),
+    Row("WARMUP_RATIO", "lin", 0, 0.3, 0.0),
+    Row("WARMDOWN_RATIO", "lin", 0, 1, 0.5),
+    Row("FINAL_LR_FRAC", "lin", 0, 0.3, 0.0),
+    Row("ROPE_BASE", "log", 1000, 1000000, 10000),
+    Row("X0_LAMBDA", "lin", 0, 1, 0.1),
+)
+BY_NAME = {row.name: row for row in ROWS}
+START_VALUES: dict[str, Any] = {row.name: row.start for row in ROWS}
+TEXT = "".join(f"{row.line()}\n" for row in ROWS)
+
+
+def unit(name: str, value: Any) -> float:
+    """The place of a knob's value in its range."""
+    return BY_NAME[name].unit(value)

@@ -1,0 +1,135 @@
+"""lab.toml and options: every value has a source, every mistake a name and a remedy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch_mlx.config import FILE, Settings, load_settings
+from autoresearch_mlx.errors import ConfigError
+
+
+def settings(folder: Path, text: str, **options: Any) -> Settings:
+    (folder / FILE).write_text(text, encoding="utf-8")
+    return load_settings(folder, {name.replace("__", "."): value for name, value in options.items()}).settings
+
+
+def refused(folder: Path, text: str, **options: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        settings(folder, text, **options)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_lab_without_a_file_has_all_defaults(tmp_path: Path) -> None:
+    resolved = load_settings(tmp_path)
+    assert resolved.settings == Settings()
+    assert {source for _, _, source in resolved.rows()} == {"default"}
+    assert ("target.editable", ("train_mlx.py",), "default") in resolved.rows()
+
+
+def test_options_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    text = "seed = 7\n[budget]\nseconds = 30\n[agent]\nname = 'scripted:é.json'\n"
+    (tmp_path / FILE).write_text(text, encoding="utf-8")
+    resolved = load_settings(tmp_path, {"budget.seconds": 5.0, "seed": None, "judge.margin": 0.1})
+    rows = {name: (value, source) for name, value, source in resolved.rows()}
+    assert rows["seed"] == (7, FILE)
+    assert rows["budget.seconds"] == (5.0, "option")
+    assert rows["judge.margin"] == (0.1, "option")
+    assert rows["agent.name"] == ("scripted:é.json", FILE)
+    assert rows["agent.repairs"] == (2, "default")
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        settings(tmp_path, "").seed = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "guess"),
+    [
+        ("[budget]\nsecond = 3", "budget.second", "budget.seconds"),
+        ("[agent]\nnames = 'knobs'", "agent.names", "agent.name"),
+        ("sed = 3", "sed", "seed"),
+        ("seconds = 3", "seconds", "budget.seconds"),
+        ("[tarjet]\nmetric = 'm'", "tarjet.metric", "target.metric"),
+        ("[judge]\nmargin = {min = 1}", "judge.margin.min", "judge.margin"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest_valid_one(tmp_path: Path, text: str, name: str, guess: str) -> None:
+    error = refused(tmp_path, text)
+    assert str(error) == f"{tmp_path / FILE}: unknown setting {name}"
+    assert error.hint == f"did you mean {guess}?"
+
+
+def test_a_name_that_resembles_nothing_is_answered_with_the_list(tmp_path: Path) -> None:
+    assert "valid names: seed, target.kind" in refused(tmp_path, "[zzz]\nqqq = 1").hint
+    assert "zzz" in str(refused(tmp_path, "[zzz]"))
+
+
+@pytest.mark.parametrize("text", ["budget = 3", "budget = 'auto'", "[[budget]]\nseconds = 3"])
+def test_a_section_written_as_a_value_is_told(tmp_path: Path, text: str) -> None:
+    error = refused(tmp_path, text)
+    assert "should be a section [budget]" in str(error)
+    assert "[budget] on a line of its own" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[budget]\nseconds = 'long'", r"budget.seconds: .*number.*\(got 'long'\)"),
+        ("[budget]\nseconds = -1", r"budget.seconds: .*greater than 0 \(got -1\)"),
+        ("[budget]\nseconds = nan", r"budget.seconds: .*finite"),
+        ("[judge]\nmargin = inf", r"judge.margin: .*finite"),
+        ("seed = 4.5", r"seed: .*integer.*\(got 4.5\)"),
+        ("seed = -1", r"seed: .*greater than or equal to 0"),
+        ("[agent]\nrepairs = -1", r"agent.repairs"),
+        ("[agent]\nname = 5", r"agent.name: .*string \(got 5\)"),
+        ("[data]\nvocab_size = 0", r"data.vocab_size: .*greater than 0"),
+        ("[data]\nsource = 'wiki'", r"data.source: .*'stdlib'.*\(got 'wiki'\)"),
+        ("[target]\nkind = 'kernel'", r"target.kind: .*'pretrain' or 'command' \(got 'kernel'\)"),
+        ("[target]\ndirection = 'up'", r"target.direction"),
+        ("[target]\neditable = 'solver.py'", r"target.editable: .*\(got 'solver.py'\)"),
+        ("[target]\neditable = []", r"editable names no file"),
+        ("[target]\neditable = ['']", r"no path inside the lab"),
+        ("[target]\neditable = ['/etc/passwd']", r"'/etc/passwd' is no path inside the lab"),
+        ("[target]\neditable = ['a.py', '../b.py']", r"'../b.py' is no path inside the lab"),
+        ("[target]\nkind = 'command'", r'needs run = "the shell line that prints METRIC name=value"'),
+        ("[target]\npattern = 'loss: ('", r"pattern is no regular expression"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_file_and_what_was_given(tmp_path: Path, text: str, said: str) -> None:
+    error = refused(tmp_path, text)
+    assert str(error).startswith(f"{FILE}: ")
+    assert re.search(said, str(error)), str(error)
+    assert str(tmp_path / FILE) in error.hint
+
+
+def test_a_wrong_option_is_named_as_an_option(tmp_path: Path) -> None:
+    assert str(refused(tmp_path, "seed = 3", budget__seconds=-1.0)).startswith("option: budget.seconds: ")
+
+
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
+    error = refused(tmp_path, "seed = 1\nname = knobs\n")
+    assert f"{tmp_path / FILE} is no valid TOML" in str(error)
+    assert "line 2" in str(error)
+
+
+def test_bytes_that_are_no_text_are_no_toml(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"seed = 1 # \xff\n")
+    with pytest.raises(ConfigError, match="is no valid TOML"):
+        load_settings(tmp_path)
+
+
+def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path)
+
+
+def test_automatic_values_stay_the_word_auto(tmp_path: Path) -> None:
+    assert settings(tmp_path, "[budget]\nseconds = 'auto'").budget.seconds == "auto"
+    assert settings(tmp_path, "", budget__seconds="auto").budget.seconds == "auto"

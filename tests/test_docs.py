@@ -1,0 +1,111 @@
+"""The docs say what is so: their commands run, their code works, and nothing is left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, command_line
+
+from autoresearch_mlx.agents.scripted import Scripted
+from autoresearch_mlx.cli import _COMMANDS
+from autoresearch_mlx.experiment import Context, History
+from autoresearch_mlx.source import changed_knobs, read_knobs
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "program.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def context() -> Context:
+    files = {"train_mlx.py": (ROOT / "train_mlx.py").read_text()}
+    return Context(1, "", files, History((), "val_bpb", "min"), "", 42)
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for name in _COMMANDS:
+        assert re.search(rf"`(autoresearch-mlx )?{name}\b", README), f"{name} is missing from the README"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"autoresearch-mlx ([a-z]+)\b", page.read_text()))
+    assert named <= set(_COMMANDS), named - set(_COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_rooms_of_the_design_page_are_the_rooms() -> None:
+    named = set(re.findall(r"`(\w+)(?:/|\.py)`", (ROOT / "docs" / "design.md").read_text().split("## Decisions")[0]))
+    package = ROOT / "autoresearch_mlx"
+    built = {p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert built - {"__init__", "__main__"} <= named, built - named
+
+
+def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (script,) = blocks(ROOT / "docs" / "other-numbers.md", "console")
+    lines = "\n".join(line.removeprefix("$ ") for line in script.splitlines())
+    identity = {f"GIT_{who}_{what}": "me@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **identity, "PATH": path}
+    done = subprocess.run(
+        ["sh", "-ec", lines], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 experiments:" in done.stdout
+    experiments = command_line("log", "--json", cwd=tmp_path / "mysieve").stdout.splitlines()
+    assert [json.loads(e)["number"] for e in experiments] == list(range(9))
+    page = (ROOT / "docs" / "other-numbers.md").read_text()
+    assert (ROOT / "examples" / "sieve" / "lab.toml").read_text().splitlines()[0] in page
+
+
+def test_the_agent_of_the_agents_page_works() -> None:
+    code = next(block for block in blocks(ROOT / "docs" / "agents.md", "python") if "class Halver" in block)
+    names: dict[str, object] = {}
+    exec(code, names)
+    proposal = names["Halver"]().propose(context())  # type: ignore[operator]
+    assert changed_knobs(context().files["train_mlx.py"], proposal.files["train_mlx.py"]) == {"MATRIX_LR": (0.04, 0.02)}
+
+
+def test_the_script_of_the_agents_page_fits_the_training_script(tmp_path: Path) -> None:
+    (script,) = blocks(ROOT / "docs" / "agents.md", "json")
+    (tmp_path / "edits.jsonl").write_text(script)
+    agent = Scripted(tmp_path / "edits.jsonl")
+    for number in range(1, len(script.splitlines()) + 1):
+        first = context()
+        again = Context(number, first.program, first.files, first.history, first.hardware, first.seed)
+        assert agent.propose(again).files != first.files
+
+
+def test_the_knob_comments_of_the_agents_page_are_read() -> None:
+    code = next(block for block in blocks(ROOT / "docs" / "agents.md", "python") if "# knob:" in block)
+    knobs = read_knobs(code)
+    assert [k.kind for k in knobs.values()] == ["log", "int", "pow2", "lin", "choice", "fixed"]
+
+
+def test_every_knob_of_the_training_script_has_a_range_or_is_a_pair() -> None:
+    for knob in read_knobs((ROOT / "train_mlx.py").read_text()).values():
+        assert knob.kind is not None or isinstance(knob.value, tuple) or knob.name == "POLAR_EXPRESS", knob.name
+
+
+def test_the_training_script_stays_readable() -> None:
+    assert len((ROOT / "train_mlx.py").read_text().splitlines()) <= 600
+
+
+def test_no_file_of_the_package_outgrows_a_room() -> None:
+    for path in (ROOT / "autoresearch_mlx").rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path

@@ -1,0 +1,150 @@
+"""A night in miniature: the real commands, real MLX training, a real corpus, at tiny size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from conftest import ROOT, command_line, git
+
+TOML = """\
+[budget]
+seconds = 0.6
+
+[data]
+source = "folder"
+path = "{text}"
+vocab_size = 300
+seq_len = 32
+eval_rows = 32
+
+[judge]
+margin = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    root = tmp_path / "lab"
+    root.mkdir()
+    (root / "train_mlx.py").write_text(tiny.script())
+    (root / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
+    git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "tiny")
+    return root
+
+
+def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    done = command_line(*arguments, cwd=lab, AUTORESEARCH_CACHE=str(cache), OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_run_prepares_the_data_measures_a_baseline_and_experiments(lab: Path, cache: Path) -> None:
+    before = git(lab, "status", "--porcelain"), (lab / "train_mlx.py").read_bytes(), git(lab, "rev-parse", "HEAD")
+    done = run("run", "--experiments", "2", "--tag", "night", lab=lab, cache=cache)
+    assert done.stdout.startswith("2 experiments: ")
+    assert "stopped: 2 experiments done, as asked" in done.stdout
+    experiments = [json.loads(line) for line in run("log", "--json", lab=lab, cache=cache).stdout.splitlines()]
+    assert [e["number"] for e in experiments] == [0, 1, 2]
+    assert experiments[0]["value"] > 0 and experiments[0]["measurements"][0]["steps"] > 3
+    for e in experiments[1:]:
+        assert e["agent"] == "knobs" and 1 <= len(e["knobs"]) <= 3
+        shown = git(lab, "show", f"{e['ref']}:train_mlx.py")
+        for name, (_, value) in e["knobs"].items():
+            assert f"{name} = " in shown and value is not None
+    assert (
+        git(lab, "status", "--porcelain"),
+        (lab / "train_mlx.py").read_bytes(),
+        git(lab, "rev-parse", "HEAD"),
+    ) == before
+    weights = list((lab / ".autoresearch" / "night" / "runs").glob("*/weights.safetensors"))
+    assert len(weights) == 1, "the incumbent's weights are kept, and no others"
+
+
+def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
+    (lab / "lab.toml").write_text("[budget]\nseconds = 0.3\n")
+    git(lab, "commit", "-qam", "no data settings")
+    text = str(ROOT / "autoresearch_mlx" / "corpus")
+    prepared = run("prepare", "folder", text, "--vocab-size", "300", "--seq-len", "32", "--json", lab=lab, cache=cache)
+    run("run", "--experiments", "0", lab=lab, cache=cache)
+    conditions = json.loads((lab / ".autoresearch").glob("*/ledger.jsonl").__next__().read_text().splitlines()[0])[
+        "conditions"
+    ]
+    assert conditions["data_sha256"] == json.loads(prepared.stdout)["sha256"]
+    assert (conditions["vocab_size"], conditions["seq_len"]) == (300, 32)
+
+
+def test_an_edit_is_tried_against_the_incumbent(lab: Path, cache: Path) -> None:
+    (lab / "train_mlx.py").write_text(tiny.script(UNEMBEDDING_LR=0.0, UNEMBEDDING_INIT_STD=0.0))
+    done = run("try", "-m", "a head that never learns", "--json", lab=lab, cache=cache)
+    experiment = json.loads(done.stdout)
+    assert (experiment["number"], experiment["status"]) == (1, "discard")
+    assert set(experiment["knobs"]) == {"UNEMBEDDING_LR", "UNEMBEDDING_INIT_STD"}
+    assert experiment["title"] == "a head that never learns"
+    assert "# knob" in (lab / "train_mlx.py").read_text(), "the checkout keeps the edit"
+
+
+def test_the_presets_of_the_machine_go_into_the_baseline_and_the_users_values_stay(lab: Path, cache: Path) -> None:
+    text = (ROOT / "train_mlx.py").read_text()
+    shipped = next(line for line in text.splitlines() if line.startswith("WINDOW_PATTERN"))
+    (lab / "train_mlx.py").write_text(tiny.script())
+    run("run", "--experiments", "0", "--tag", "t", lab=lab, cache=cache)
+    baseline = git(lab, "show", "autoresearch/t:train_mlx.py")
+    assert "DEPTH = 1 " in baseline and "HEAD_DIM = 16 " in baseline
+    assert shipped in baseline
+
+
+def test_the_script_alone_prints_upstreams_trailer_with_the_sealed_score(lab: Path, cache: Path) -> None:
+    with (lab / "train_mlx.py").open("a") as file:
+        file.write("\nprint('val_bpb: 0.000001')\n")
+    done = subprocess.run(
+        [sys.executable, "train_mlx.py"],
+        cwd=lab,
+        env={**os.environ, "AUTORESEARCH_CACHE": str(cache), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    trailer = dict(line.split(":", 1) for line in done.stdout.split("---\n")[1].splitlines())
+    assert list(trailer) == [
+        "val_bpb",
+        "training_seconds",
+        "total_seconds",
+        "peak_vram_mb",
+        "mfu_percent",
+        "total_tokens_M",
+        "num_steps",
+        "num_params_M",
+        "depth",
+    ]
+    assert float(trailer["val_bpb"]) > 1
+    assert float(trailer["training_seconds"]) == pytest.approx(0.6, abs=0.4)
+    assert trailer["depth"].strip() == "1"
+    assert git(lab, "status", "--porcelain") == "M train_mlx.py"
+
+
+def test_a_script_that_crashes_alone_says_why_and_fails(lab: Path, cache: Path) -> None:
+    (lab / "train_mlx.py").write_text(tiny.script().replace("def train(", "def train(broken, ", 1))
+    done = subprocess.run(
+        [sys.executable, "train_mlx.py"],
+        cwd=lab,
+        env={**os.environ, "AUTORESEARCH_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("crash: TypeError: train()")
