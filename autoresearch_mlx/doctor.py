@@ -104,7 +104,11 @@ def _git(start: Path) -> Iterator[Finding]:
 
 def _lab(lab: Lab) -> Iterator[Finding]:
     yield Finding("lab", "lab", str(lab.root))
-    top = top_of(lab.root)
+    try:
+        top = top_of(lab.root)
+    except AutoresearchError as error:
+        yield Finding("lab", "repository", str(error), "fail", error.hint)
+        return
     if top is None:
         yield Finding("lab", "repository", "none", "fail", "`git init` and commit in the lab's folder")
     elif (head := resolve(lab.root, "HEAD")) is None:

@@ -34,7 +34,7 @@ class Lab:
     def current(self) -> str | None:
         """The session that was worked on last."""
         try:
-            tag = (self.state / "current").read_text().strip()
+            tag = (self.state / "current").read_text(encoding="utf-8").strip()
         except OSError:
             tag = ""
         tags = self.tags()
@@ -54,7 +54,7 @@ class Lab:
     def program(self) -> str:
         """The research brief, empty when there is none."""
         path = self.root / PROGRAM
-        return path.read_text(errors="replace") if path.exists() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def find_lab(start: Path) -> Lab:

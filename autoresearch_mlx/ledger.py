@@ -251,4 +251,5 @@ def _row(e: Experiment) -> list[str]:
         value, gigabytes, status = f"{e.value:.6f}", f"{memory / 1024:.1f}", e.status
     gain = "" if e.gain is None else f"{e.gain:.6f}"
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
-    return [" ".join(word.split()) for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
+    # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
+    return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]

@@ -47,7 +47,8 @@ def experiment(session: Session, agent: Agent, screen: Screen, eta_seconds: floa
         attempt.abandon(str(error))
         raise
     except KeyboardInterrupt:
-        screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
+        if session.journal().open is not None:  # else it is logged already, and the next start settles the rest
+            screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
         raise
     screen.finished(finished)
     return finished

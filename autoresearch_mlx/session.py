@@ -25,6 +25,7 @@ from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
 from autoresearch_mlx.workspace import Workspace, resolve
 
 _KEPT = {
+    "seed": "seed",
     "budget.seconds": "budget_seconds",
     "data.source": "source",
     "data.eval_rows": "eval_rows",
@@ -111,7 +112,7 @@ def preset_text(text: str, preset: Mapping[str, Any]) -> str:
 
     A value that the user has changed is the user's wish and stays.
     """
-    shipped, knobs = read_knobs(asset(SCRIPT).read_text()), read_knobs(text)
+    shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
     fit = {
         name: value
         for name, value in preset.items()

@@ -60,8 +60,8 @@ def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
 def _files() -> dict[str, str]:
     profile = choose_profile(read_machine())
     return {
-        SCRIPT: preset_text(asset(SCRIPT).read_text(), profile.knobs),
-        PROGRAM: asset(PROGRAM).read_text(),
+        SCRIPT: preset_text(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs),
+        PROGRAM: asset(PROGRAM).read_text(encoding="utf-8"),
         SETTINGS: LAB_TOML,
     }
 
@@ -69,7 +69,7 @@ def _files() -> dict[str, str]:
 def _write(path: Path, text: str) -> bool:
     if path.exists():
         return False
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return True
 
 

@@ -40,9 +40,10 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
     Raises WorkspaceError with git's own words.
     """
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off", *arguments]
+    # -C, because GitPython expands `$` and `~` in its own folder, and takes the current one where that is missing.
+    command = ["git", "-C", str(cwd), "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off", *arguments]
     try:
-        out = Git(str(cwd)).execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
+        out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
     except GitCommandNotFound:
         raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
     except GitCommandError as error:
@@ -52,10 +53,12 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def top_of(path: Path) -> Path | None:
-    """The top of the checkout that ``path`` lies in; None outside of any repository with files."""
+    """The top of the checkout that ``path`` lies in, None outside of any; raises where git distrusts the owner."""
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
-    except WorkspaceError:
+    except WorkspaceError as error:
+        if "dubious ownership" in str(error):
+            raise  # git's own words have the remedy
         return None
 
 
@@ -143,8 +146,9 @@ class Workspace:
             except WorkspaceError:
                 pass  # moved, half made or damaged: make it anew
         shutil.rmtree(self._worktree, ignore_errors=True)
-        # --force: git may still have the old one on its list.  `prune` would also drop the user's own
-        # worktrees whose disk is away.
+        if self._worktree.is_symlink() or self._worktree.is_file():
+            self._worktree.unlink()
+        # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
         git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
 
     def restore(self) -> None:

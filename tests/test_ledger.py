@@ -84,7 +84,7 @@ def begun(folder: Path) -> Ledger:
     return ledger
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(events, max_size=6))
 def test_whatever_was_appended_is_replayed(happened: list[tuple[str, Any]]) -> None:
     told: dict[int, Experiment] = {}
@@ -177,7 +177,7 @@ def test_the_golden_results_are_read_by_an_ordinary_reader() -> None:
     assert {len(r["commit"]) for r in rows} == {0, 7}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(experiments, max_size=4, unique_by=lambda e: e.number))
 def test_no_title_breaks_a_row_of_the_results(done: list[Experiment]) -> None:
     with tempfile.TemporaryDirectory() as folder:

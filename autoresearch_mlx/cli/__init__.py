@@ -7,6 +7,7 @@ stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 inter
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -76,6 +77,8 @@ def main() -> None:
     """Run a command; turn what stops it into text and an exit code."""
     for name in _OF_ANOTHER_GIT:
         os.environ.pop(name, None)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a title may hold what the terminal's encoding lacks
     try:
         group.main(standalone_mode=False)
     except click.exceptions.Abort:

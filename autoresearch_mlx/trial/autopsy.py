@@ -6,16 +6,25 @@ import contextlib
 import re
 from pathlib import Path
 
-_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b.*$|^[A-Za-z_][\w.]*: .+$")
+_RAISED = re.compile(
+    r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b.*$"
+    r"|^[A-Za-z_][\w.+]*: .+$"  # also `libc++abi: terminating due to ...`, the end of a Mac that is out of memory
+    r"|^\s+what\(\):.+$"  # the same elsewhere
+)
+_NOT_STARTED = (126, 127)
+_KILLED = (-9, 137)
+"""Our own child, and a child of the shell that we started."""
 
 
 def how_it_ended(returncode: int, log: Path) -> str:
     """A child's failed end in one line: the exception it died of, or the signal."""
-    if returncode == -9:
+    if returncode in _KILLED:
         return "killed by the system (signal 9): most often out of memory"
     said = last_exception(log)
     if returncode < 0:
         return f"died of signal {-returncode}" + (f": {said}" if said else "")
+    if returncode in _NOT_STARTED:
+        return f"exit code {returncode}: {tail_of(log, 1)[:300]}"
     return said or f"exit code {returncode} without an error message"
 
 
@@ -24,7 +33,7 @@ def last_exception(log: Path) -> str | None:
     with contextlib.suppress(OSError):
         for line in reversed(log.read_text(errors="replace").splitlines()[-200:]):
             if _RAISED.match(line):
-                return line[:300]
+                return line.strip()[:300]
     return None
 
 

@@ -114,9 +114,9 @@ class Training:
             self._phase = "save"
             self._enter("train")  # a run of one step ends before the clock began
             self._enter("trained")
-            self.facts |= {k: event.get(k) for k in ("steps", "tokens", "loss")}
+            self.facts |= {k: _number(event, k) for k in ("steps", "tokens", "loss")}
         elif kind == "saved":
-            self.facts |= {k: event.get(k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
+            self.facts |= {k: _number(event, k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
         elif kind == "failed":
             self._failed = str(event.get("reason"))
         self._show(event)
@@ -125,7 +125,7 @@ class Training:
         if self._phase == "save":
             return
         left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else None
-        step, loss, rate = (event.get(k) for k in ("step", "loss", "tokens_per_second"))
+        step, loss, rate = (_number(event, k) for k in ("step", "loss", "tokens_per_second"))
         self._assignment.watch(Progress(self._phase, step, loss, rate, left))
 
     def _overstayed(self) -> str | None:
@@ -146,3 +146,9 @@ class Training:
         """One slow step may run over the end; a run of fixed steps has three times the budget."""
         budget = self._conditions.budget_seconds
         return 3 * budget + 30 if self._conditions.steps is not None else budget + max(10.0, 0.25 * budget)
+
+
+def _number(event: Event, name: str) -> Any:
+    """A finite number of an event, else None: the edited script holds the pipe and may write anything."""
+    value = event.get(name)
+    return value if isinstance(value, int | float) and abs(value) < 2**63 else None  # neither NaN nor beyond a float

@@ -110,8 +110,9 @@ def test_each_refusal_passes_on_to_another_point() -> None:
 
 def test_the_reasons_are_given_in_numbers() -> None:
     session = Session()
-    session.step("keep", 0.01)
+    assert "No step measured yet" in session.step("keep", 0.01).rationale
     proposal = session.step("discard", 0.01)
+    assert "Expected gain" in proposal.rationale
     assert proposal.agent == "knobs"
     assert proposal.axis
     assert "of its range" in proposal.rationale

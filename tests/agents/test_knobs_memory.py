@@ -91,6 +91,10 @@ def test_all_but_interrupted_points_count_as_tried() -> None:
     assert found.tried == {(4, 0.04), (6, 0.04), (7, 0.04)}
 
 
+def test_no_way_leads_back_to_the_baseline() -> None:
+    assert (4, 0.04) in memory(5, 0.04, BASELINE, run(1, "keep", 1.45, {"DEPTH": (4, 5)}, "c0")).tried
+
+
 def test_knobs_that_the_space_does_not_have_are_passed_over() -> None:
     found = memory(
         4, 0.04,

@@ -46,7 +46,7 @@ def test_widths_stay_within_their_bounds(kept: list[bool]) -> None:
 
 
 def test_a_knob_that_gained_weighs_more() -> None:
-    weights = region.weights([trial((0.6, 0.5, 0.5), 0.1, kept=True), trial((0.5, 0.6, 0.5), 0.2)], 3)
+    weights = region.weights([trial((0.6, 0.5, 0.5), 0.1, kept=True), trial((0.5, 0.6, 0.5), 0.2)], np.ones(3))
     assert weights[0] > weights[1] == weights[2]
     assert weights.mean() == pytest.approx(1)
 

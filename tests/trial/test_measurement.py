@@ -57,6 +57,31 @@ def test_the_shipped_script_holds_over_its_knobs(knobs: dict[str, object], under
     assert done.steps == 3
 
 
+ON_GPU = "if mx.default_device() == mx.Device(mx.gpu):"
+BF16 = "mx.bfloat16 if mx.default_device() == mx.Device(mx.gpu) else mx.float32"
+
+
+def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Conditions, tmp_path: Path) -> None:
+    """On a CPU the step is not compiled, so the test forces it; the C++ compiler takes its time."""
+    fixed = replace(under, steps=4, compile_seconds=200.0)
+    assert ON_GPU in tiny.script()
+    plain = tiny.measure(tiny.script(), tmp_path / "a", fixed)
+    compiled = tiny.measure(tiny.script().replace(ON_GPU, "if True:"), tmp_path / "b", fixed)
+    assert compiled.value == pytest.approx(plain.value, abs=1e-5)
+
+
+def test_the_bf16_stream_of_a_gpu_stays_bf16_and_learns_alike(under: Conditions, tmp_path: Path) -> None:
+    fixed = replace(under, steps=6)
+    plain = tiny.measure(tiny.script(DEPTH=2), tmp_path / "a", fixed)
+    told = tiny.script(DEPTH=2).replace(BF16, "mx.bfloat16")
+    told = told.replace(
+        "        logits = self.lm_head(", "        assert x.dtype == mx.bfloat16\n        logits = self.lm_head("
+    )
+    half = tiny.measure(told, tmp_path / "b", fixed)
+    assert half.failure is None, half.reason
+    assert half.value == pytest.approx(plain.value, abs=0.1)
+
+
 def test_the_score_is_uniform_for_a_model_that_knows_nothing(corpus: Corpus, under: Conditions, tmp_path: Path) -> None:
     """bits per byte of a uniform guess = counted tokens x log2(vocabulary) / bytes; special tokens weigh 0."""
     silent = tiny.script(UNEMBEDDING_INIT_STD=0.0, UNEMBEDDING_LR=0.0)

@@ -106,4 +106,5 @@ def _rationale(outlook: Outlook, move: Move, space: Space) -> str:
         f" and has gained {literal(float(f'{outlook.gains[step.index]:.2g}'))} so far"
         for step in move
     )
-    return f"{knobs}. Expected gain {gain:+.2g} ± {deviation:.2g}, chance of failing {failing:.0%}."
+    expected = f"Expected gain {gain:+.2g} ± {deviation:.2g}" if outlook.surrogate.informed else "No step measured yet"
+    return f"{knobs}. {expected}, chance of failing {failing:.0%}."

@@ -69,7 +69,9 @@ def remember(space: Space, history: History) -> Memory:
     for experiment in history.experiments:
         origin = origins[experiment.number]
         point = _moved(space, origin, experiment.knobs)
-        if point != origin and experiment.status != "interrupted":
+        # Every origin was measured in its time, the baseline too: nobody need go back to look.
+        tried.add(origin)
+        if experiment.status != "interrupted":
             tried.add(point)
         trial = _trial(experiment, point, origin, score, _gain(experiment, history, value))
         if trial is not None:

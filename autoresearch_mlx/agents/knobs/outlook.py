@@ -9,9 +9,10 @@ import numpy as np
 
 from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates, coordinates
 from autoresearch_mlx.agents.knobs.failures import FailureModel, learn_failures
+from autoresearch_mlx.agents.knobs.interest import interest
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial
 from autoresearch_mlx.agents.knobs.moves import Move, point_of
-from autoresearch_mlx.agents.knobs.region import gains, weights, widths
+from autoresearch_mlx.agents.knobs.region import gains, tiredness, weights, widths
 from autoresearch_mlx.agents.knobs.space import Space
 from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected_improvement
 
@@ -20,6 +21,8 @@ MOST_TRIALS = 200
 CAUTION = 8.0
 """The power of the chance to run: a crash costs a whole run and teaches little."""
 
+TIRED = 0.5
+"""Off the logarithm, for each recent trial that moved the same knob for nothing."""
 LIKELY, REFUSED = 0.5, 1e6
 """What more likely fails than runs comes after everything else, whatever it promises."""
 
@@ -31,14 +34,16 @@ class Outlook:
     widths: Array
     gains: Array
     weights: Array
+    tired: Array
     surrogate: Surrogate
     failures: FailureModel
 
     def rank(self, moves: Sequence[Move]) -> Array:
-        """The logarithm of expected improvement times P(runs)^CAUTION; higher is better."""
+        """The logarithm of expected improvement times P(runs)^CAUTION, less for tired knobs; higher is better."""
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows)
         ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
+        ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
@@ -60,13 +65,14 @@ def look(space: Space, memory: Memory) -> Outlook:
     measured = [t for t in trials if t.score is not None]
     rows = where.rows([space.start, *(t.point for t in measured)])
     scores = np.array([0.0, *(t.score - memory.score for t in measured if t.score is not None)])
-    share = weights(memory.trials, len(space))
+    share = weights(memory.trials, interest(space))
     return Outlook(
         space,
         where,
         widths(memory.trials, len(space)),
         gains(memory.trials, len(space)),
         share,
+        tiredness(memory.trials, len(space)),
         fit(where, rows, scores, share),
         learn_failures(
             where, where.rows([t.point for t in trials]), np.array([t.failed for t in trials], bool), here[0]

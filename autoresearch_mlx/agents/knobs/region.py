@@ -18,6 +18,7 @@ FIRST = 0.15
 """The first width, as a share of the knob's range: a factor of two on two decades."""
 WIDEN, NARROW = 1.5, 0.8
 SMALLEST, LARGEST = 0.04, 0.5
+RECENT = 4
 
 
 def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
@@ -41,11 +42,23 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     return found
 
 
-def weights(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
+def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much of the variation each knob is expected to make; the mean is 1.
 
-    Every knob counts 1, and once more for every average kept step that it gained.
+    Every knob counts its interest, and once more for every average kept step that it gained.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
-    found = 1 + gains(trials, size) / np.mean(kept) if kept else np.ones(size)
+    found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
     return np.asarray(found / found.mean())
+
+
+def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
+    """How many of the last RECENT trials moved each knob for nothing.
+
+    One lucky run makes a knob look promising, and the next runs would all go to it.
+    """
+    found = np.zeros(size)
+    for trial in trials[-RECENT:]:
+        if not trial.kept and trial.moved:
+            found[list(trial.moved)] += 1 / len(trial.moved)
+    return found

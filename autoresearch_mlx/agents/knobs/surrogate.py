@@ -45,6 +45,8 @@ class Surrogate:
     weights: Array
     shape: Shape
     unit: float
+    informed: bool
+    """Whether any gain was measured; else ``unit`` is a mere convention and nothing may be said in it."""
     variance: float
     factor: Array
     pull: Array
@@ -69,7 +71,7 @@ def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrog
     fits = (_fit(singles[s.single], joints[s.joint], residual, s) for s in _shapes())
     _, shape, factor, variance = max(fits, key=lambda found: found[0])
     pull = np.linalg.solve(factor.T, np.linalg.solve(factor, residual))
-    return Surrogate(where, rows, weights, shape, unit, variance, factor, pull)
+    return Surrogate(where, rows, weights, shape, unit, bool(np.any(gains != 0)), variance, factor, pull)
 
 
 def log_expected_improvement(mean: Array, deviation: Array) -> Array:

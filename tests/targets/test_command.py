@@ -1,0 +1,161 @@
+"""Any program that prints a number: real shells, real exits."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress
+from autoresearch_mlx.targets.command import Command
+
+
+def measure(folder: Path, run: str, seen: list[Progress] | None = None, **changes: Any) -> Measurement:
+    tree, runs = folder / "tree", folder / "runs"
+    tree.mkdir(exist_ok=True)
+    runs.mkdir(exist_ok=True)
+    target = Command(run=run, metric="score", direction="min", **changes)
+    return target.measure(Assignment(tree, runs, 42, (seen if seen is not None else []).append))
+
+
+def printed(folder: Path, text: str, **changes: Any) -> Measurement:
+    (folder / "said").write_text(text)
+    return measure(folder, f"cat '{folder}/said'", **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("METRIC score=1.5\n", 1.5),
+        ("METRIC score = -2e-3\n", -0.002),
+        ("METRIC score=1.5", 1.5),
+        ("METRIC score=1.5\r\n", 1.5),
+        ("METRIC score=1\nnoise\nMETRIC score=2\nMETRIC other=3\n", 2.0),
+        ("METRIC score=nan\nMETRIC score=3\n", 3.0),
+        ("METRIC score=7\n" + "x" * 300_000 + "\nlast line without an end", 7.0),
+        ("x" * 300_000 + "\nMETRIC score=8\n", 8.0),
+        ("\x1b[31m\xff unreadable \x00\nMETRIC score=9\n", 9.0),
+    ],
+)
+def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: float) -> None:
+    done = printed(tmp_path, text)
+    assert (done.value, done.failure, done.seed, done.log) == (value, None, 42, "log.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the program ended without printing METRIC score=value"),
+        ("METRIC other=1\n", "without printing METRIC score=value"),
+        (" METRIC score=1\n", "without printing"),
+        ("METRIC score=\n", "without printing"),
+        ("METRIC score=1.5 s\n", "without printing"),
+        ("METRIC score=fast\n", "score is 'fast', which is no finite number"),
+        ("METRIC score=nan\n", "score is 'nan', which is no finite number"),
+        ("METRIC score=inf\n", "score is 'inf'"),
+        ("METRIC score=1\nMETRIC score=nan\n", "score is 'nan'"),
+    ],
+)
+def test_no_number_is_invalid_and_the_reason_says_what_was_printed(tmp_path: Path, text: str, reason: str) -> None:
+    done = printed(tmp_path, text)
+    assert (done.value, done.failure) == (None, "invalid")
+    assert reason in done.reason
+
+
+def test_further_metrics_are_kept_beside_it(tmp_path: Path) -> None:
+    done = printed(tmp_path, "METRIC speed=3\nMETRIC score=1\nMETRIC a.b_c=4\nMETRIC bad=nan\nMETRIC speed=5\n")
+    assert (done.value, done.extra) == (1.0, {"speed": 5.0, "a.b_c": 4.0})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value", "reason"),
+    [
+        (r"loss: ([\d.]+)", "loss: 3.5\nloss: 2.5 (done)\n", 2.5, ""),
+        (r"^\d+\.\d+$", "12.25\n", 12.25, ""),
+        (r"time=(\S+)", "METRIC score=1\n", None, "without printing /time="),
+        (r"loss: (\w+)", "loss: high\n", None, "score is 'high'"),
+        (r"loss(: \d+)?", "loss\n", None, "score is ''"),
+    ],
+)
+def test_a_pattern_finds_the_number_instead(
+    tmp_path: Path, pattern: str, text: str, value: float | None, reason: str
+) -> None:
+    done = printed(tmp_path, text, pattern=pattern)
+    assert done.value == value
+    assert (done.failure is None) == (value is not None)
+    assert reason in done.reason
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ("exit 3", "exit code 3 without an error message"),
+        ("echo METRIC score=1; exit 1", "exit code 1 without an error message"),
+        ("no-such-program", "not found"),
+        ("kill -9 $$", "signal 9"),
+        ("kill -11 $$", "died of signal 11"),
+        (f"{sys.executable} -c 'raise KeyError(3)'", "KeyError: 3"),
+    ],
+)
+def test_a_failing_program_is_a_crash_with_its_last_words(tmp_path: Path, run: str, reason: str) -> None:
+    done = measure(tmp_path, run)
+    assert (done.value, done.failure) == (None, "crash")
+    assert reason in done.reason
+
+
+def test_the_program_runs_in_the_tree_with_the_seed_and_without_input(tmp_path: Path) -> None:
+    done = measure(
+        tmp_path, 'test "$(pwd -P)" = "$(cd ../tree && pwd -P)" && cat && echo METRIC score=$AUTORESEARCH_SEED'
+    )
+    assert done.value == 42.0
+
+
+def test_the_log_has_the_line_and_all_that_was_said(tmp_path: Path) -> None:
+    measure(tmp_path, "echo out; echo err >&2; echo METRIC score=1", guard="echo guarding")
+    assert (tmp_path / "runs" / "log.txt").read_text() == (
+        "$ echo guarding\nguarding\n$ echo out; echo err >&2; echo METRIC score=1\nout\nerr\nMETRIC score=1\n"
+    )
+
+
+def test_a_program_that_overstays_is_a_timeout(tmp_path: Path) -> None:
+    began = time.monotonic()
+    seen: list[Progress] = []
+    done = measure(tmp_path, "echo METRIC score=1; sleep 60", seen, timeout_seconds=0.3)
+    assert (done.value, done.failure, done.reason) == (None, "timeout", "did not end within 0.3 s; killed")
+    assert time.monotonic() - began < 10
+    assert {p.phase for p in seen} == {"train"}
+    assert all(p.seconds_left is not None and p.seconds_left <= 0.3 for p in seen)
+
+
+def test_a_guard_that_passes_lets_the_number_count(tmp_path: Path) -> None:
+    done = measure(tmp_path, "echo METRIC score=1", guard="echo METRIC score=99; true")
+    assert done.value == 1.0
+    assert done.seconds.train is not None and done.seconds.evaluate is not None
+
+
+@pytest.mark.parametrize(
+    ("guard", "failure", "reason"),
+    [
+        ("exit 2", "invalid", "the guard failed: exit code 2"),
+        ("echo 'AssertionError: broken'; exit 1", "invalid", "the guard failed: AssertionError: broken"),
+        ("sleep 60", "timeout", "the guard failed: did not end within"),
+    ],
+)
+def test_a_guard_that_fails_ends_it_before_the_program_runs(
+    tmp_path: Path, guard: str, failure: str, reason: str
+) -> None:
+    done = measure(tmp_path, f"touch '{tmp_path}/ran'; echo METRIC score=1", guard=guard, timeout_seconds=0.5)
+    assert (done.value, done.failure) == (None, failure)
+    assert reason in done.reason
+    assert done.seconds.train is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_python_must_parse_and_other_languages_are_the_programs_own_affair() -> None:
+    target = Command("true", "score", "min")
+    assert target.refuse({"a.py": "X = 1\n", "b.rs": "fn main( {"}) is None
+    for text in ("X = (\n", "X = '\0'\n", "X = " + "-" * 9000 + "1\n", "X = " + "(" * 9000):
+        assert (target.refuse({"a.py": text}) or "").startswith("a.py does not parse: ")

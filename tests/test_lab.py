@@ -1,0 +1,111 @@
+"""Where a lab is found, and which of its sessions is meant."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab import Lab, find_lab, find_session, new_tag
+
+
+def session(lab: Lab, tag: str) -> None:
+    lab.folder(tag).mkdir(parents=True)
+    (lab.folder(tag) / "ledger.jsonl").write_text("{}\n")
+    time.sleep(0.02)  # the order is by time
+
+
+@pytest.mark.parametrize("mark", ["lab.toml", "train_mlx.py"])
+def test_a_lab_is_the_nearest_directory_upwards_with_settings_or_the_script(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "lab.toml").touch()
+    inner = tmp_path / "outer" / "inner"
+    (inner / "deep" / "er").mkdir(parents=True)
+    (inner / mark).touch()
+    assert find_lab(inner / "deep" / "er") == Lab(inner.resolve())
+    assert find_lab(inner.parent) == Lab(tmp_path.resolve())
+
+
+def test_directories_of_those_names_make_no_lab(tmp_path: Path) -> None:
+    (tmp_path / "lab" / "lab.toml").mkdir(parents=True)
+    with pytest.raises(LabError) as caught:
+        find_lab(tmp_path / "lab")
+    assert str(caught.value).startswith(f"{(tmp_path / 'lab').resolve()} is no lab: there is no lab.toml")
+    assert "autoresearch-mlx init" in caught.value.hint
+
+
+def test_inside_of_a_sessions_worktree_the_lab_around_it_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").touch()
+    worktree = tmp_path / ".autoresearch" / "t" / "worktree"
+    worktree.mkdir(parents=True)
+    (worktree / "lab.toml").touch()
+    assert find_lab(worktree) == Lab(tmp_path.resolve())
+
+
+def test_our_folder_hides_itself_from_git(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.make_state()
+    assert (tmp_path / ".autoresearch" / ".gitignore").read_text() == "*\n"
+    (tmp_path / ".autoresearch" / ".gitignore").write_text("mine\n")
+    lab.make_state()
+    assert (tmp_path / ".autoresearch" / ".gitignore").read_text() == "mine\n"
+
+
+def test_the_session_meant_is_the_one_named_or_the_last_one_worked_on(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    session(lab, "a")
+    session(lab, "b")
+    assert lab.tags() == ["a", "b"]
+    assert find_session(lab, None) == lab.folder("b")
+    lab.set_current("a")
+    assert lab.current() == "a"
+    assert find_session(lab, None) == lab.folder("a")
+    assert find_session(lab, "b") == lab.folder("b")
+
+
+@pytest.mark.parametrize("note", ["gone\n", "", "\n"])
+def test_a_note_of_a_session_that_is_gone_is_passed_over(tmp_path: Path, note: str) -> None:
+    lab = Lab(tmp_path)
+    session(lab, "a")
+    (lab.state / "current").write_text(note)
+    assert lab.current() == "a"
+
+
+def test_a_folder_without_a_ledger_is_no_session(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.folder("half").mkdir(parents=True)
+    assert lab.tags() == []
+    assert lab.current() is None
+    with pytest.raises(LabError, match="no session yet") as caught:
+        find_session(lab, None)
+    assert "autoresearch-mlx run" in caught.value.hint
+
+
+def test_an_unknown_session_is_answered_with_those_that_are_there(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    with pytest.raises(LabError, match="there is no session x") as caught:
+        find_session(lab, "x")
+    assert "starts one" in caught.value.hint
+    session(lab, "a")
+    session(lab, "b")
+    with pytest.raises(LabError) as caught:
+        find_session(lab, "x")
+    assert caught.value.hint == "sessions here: a, b"
+
+
+def test_a_new_tag_is_the_day_as_upstream_writes_it_and_never_a_taken_one(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    first = new_tag(lab)
+    assert re.fullmatch(r"[a-z]{3}\d\d", first)
+    session(lab, first)
+    assert new_tag(lab) == f"{first}-2"
+    session(lab, f"{first}-2")
+    assert new_tag(lab) == f"{first}-3"
+
+
+def test_the_brief_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
+    assert Lab(tmp_path).program() == ""
+    (tmp_path / "program.md").write_bytes("# größer\n".encode() + b"\xff\n")
+    assert Lab(tmp_path).program().startswith("# größer\n")
