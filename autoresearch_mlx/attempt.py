@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 from autoresearch_mlx.axes import axis_of
-from autoresearch_mlx.experiment import Agent, Experiment, History, Measurement, Proposal, Verdict, Watch
+from autoresearch_mlx.errors import AgentError, AutoresearchError
+from autoresearch_mlx.experiment import Agent, Context, Experiment, History, Measurement, Proposal, Verdict, Watch
 from autoresearch_mlx.judge import Again, Decision, incumbent_value, mean_value
 from autoresearch_mlx.ledger import Open, now
 from autoresearch_mlx.session import Session
@@ -60,7 +62,7 @@ class Attempt:
         feedback: tuple[str, ...] = ()
         with self._timed("propose"):
             for _ in range(self.session.repairs + 1):
-                self.proposal = _writable(agent.propose(self.session.context(self.history, self.number, feedback)))
+                self.proposal = _writable(_ask(agent, self.session.context(self.history, self.number, feedback)))
                 refused = self._refuse()
                 if refused is None:
                     return Again("not measured yet")
@@ -71,6 +73,8 @@ class Attempt:
     def commit(self) -> None:
         """Every attempt becomes a commit under its own ref, a refused one too."""
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
+        if _clash({*allowed, *self.session.workspace.read(self.base)}):
+            allowed = {}  # no tree can hold them; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
             self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
@@ -111,6 +115,8 @@ class Attempt:
         if forbidden:
             allowed = ", ".join(self.session.workspace.editable)
             return Verdict("invalid", f"{', '.join(forbidden)} may not be edited; only {allowed} may")
+        if (clash := _clash({*files, *self.session.workspace.read(self.base)})) is not None:
+            return Verdict("invalid", clash)
         if (problem := self.session.target.refuse(files)) is not None:
             return Verdict("invalid", problem)
         if self.number > 0 and (before := self._seen_before()) is not None:
@@ -170,6 +176,26 @@ class Attempt:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
+
+
+def _ask(agent: Agent, context: Context) -> Proposal:
+    """The agent's answer.  Raises AgentError for whatever else its code raises: it may be anybody's."""
+    try:
+        return agent.propose(context)
+    except AutoresearchError:
+        raise
+    except Exception as error:
+        said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
+        raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+
+
+def _clash(paths: Collection[str]) -> str | None:
+    """Why these files cannot lie in one tree: one of them would have to be a folder."""
+    for path in paths:
+        parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
+        if (folder := next((p for p in parents if p in paths), None)) is not None:
+            return f"{path} cannot be: {folder} is a file"
+    return None
 
 
 def _writable(proposal: Proposal) -> Proposal:

@@ -28,7 +28,7 @@ _KEPT = {
     "seed": "seed",
     "budget.seconds": "budget_seconds",
     "data.source": "source",
-    "data.eval_rows": "eval_rows",
+    "data.eval_rows": "eval_rows_wanted",
     "data.vocab_size": "vocab_size",
     "data.seq_len": "seq_len",
     "target.run": "run",

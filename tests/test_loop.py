@@ -136,6 +136,32 @@ def test_only_editable_files_may_change(command_lab: Lab, screen: Recorder) -> N
     assert done.reason == "bench.py may not be edited; only solver.py may"
 
 
+def test_an_agent_whose_code_fails_ends_the_run_in_words(command_lab: Lab, screen: Recorder) -> None:
+    class Broken:
+        name = "broken"
+
+        def propose(self, context: Context) -> Proposal:
+            raise KeyError("prompt")
+
+    with opened(command_lab, "t") as session:
+        reason = research(session, Broken(), Policy(experiments=1), screen)
+    assert reason == "the agent broken failed: KeyError: 'prompt'"
+    assert statuses(command_lab, "t") == ["keep"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(command_lab: Lab, screen: Recorder) -> None:
+    class Nested:
+        name = "nested"
+
+        def propose(self, context: Context) -> Proposal:
+            return Proposal("nested", {"solver.py/x.py": "X = 1\n"}, agent=self.name)
+
+    with opened(command_lab, "t", target__editable=("**/*.py",)) as session:
+        research(session, Nested(), Policy(experiments=1), screen)
+        done = session.journal().history.experiments[1]
+    assert (done.status, done.reason) == ("invalid", "solver.py/x.py cannot be: solver.py is a file")
+
+
 def test_an_agent_with_nothing_left_ends_the_run_without_an_experiment(command_lab: Lab, screen: Recorder) -> None:
     with opened(command_lab, "t") as session:
         assert research(session, Steps({"X": 3.0}), Policy(experiments=5), screen) == "no steps left"

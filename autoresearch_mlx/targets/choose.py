@@ -50,6 +50,7 @@ def settle_conditions(settings: Settings, lab: Lab, profile: Profile, say: Say) 
         "vocab_size": manifest.vocab_size,
         "seq_len": manifest.seq_len,
         "eval_rows": min(wanted, manifest.rows["val"]),
+        "eval_rows_wanted": wanted,
         "device": profile.device,
         "budget_seconds": float(_or(settings.budget.seconds, profile.budget_seconds)),
         "compile_seconds": float(_or(settings.budget.compile_seconds, profile.compile_seconds)),

@@ -177,7 +177,9 @@ def test_an_event_that_comes_in_pieces_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "error"), [("./no-such-program", FileNotFoundError), ("./not-executable", PermissionError)]
 )
-def test_a_command_that_cannot_start_raises_and_leaks_nothing(tmp_path: Path, command: str, error: type) -> None:
+def test_a_command_that_cannot_start_raises_and_leaks_nothing(
+    tmp_path: Path, command: str, error: type[OSError]
+) -> None:
     (tmp_path / "not-executable").touch()
     before = len(list(Path("/dev/fd").iterdir()))
     for _ in range(3):

@@ -1,0 +1,60 @@
+"""A workspace in a lab of its own, and what of the user's it must not touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conftest import git
+
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.workspace import Workspace
+
+NEW = "X = 1.0\n"
+
+
+def workspace(lab: Lab, *editable: str, tag: str = "t") -> Workspace:
+    folder = lab.folder(tag)
+    lab.make_state()
+    folder.mkdir(exist_ok=True)
+    return Workspace(lab.root, folder, tag, editable or ("solver.py",))
+
+
+def started(lab: Lab, *editable: str, tag: str = "t") -> Workspace:
+    """A session's branch at the user's commit, with its worktree."""
+    ws = workspace(lab, *editable, tag=tag)
+    ws.start(head(lab))
+    ws.ensure_worktree()
+    return ws
+
+
+def head(lab: Lab) -> str:
+    return git(lab.root, "rev-parse", "HEAD")
+
+
+def checkout_of(lab: Lab) -> Sequence[object]:
+    """Everything of the user's that we must not touch."""
+    files = {p for p in lab.root.rglob("*") if p.is_file() and not {".autoresearch", ".git"} & set(p.parts)}
+    refs = git(lab.root, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    own = [(lab.root / ".git" / name) for name in ("HEAD", "index", "config")]
+    return (
+        {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files},
+        [ref for ref in refs if "autoresearch/" not in ref],
+        [p.read_bytes() for p in own],
+    )
+
+
+def whole_life(ws: Workspace, lab: Lab) -> str:
+    """What a session does to git, in one go; returns the kept commit."""
+    ws.ensure_worktree()
+    base = ws.tip()
+    assert base is not None
+    discarded = ws.commit(1, base, {"solver.py": "X = 0.0\n"}, "worse\n")
+    ws.checkout(discarded)
+    ws.ensure_worktree()
+    sha = ws.commit(2, base, {"solver.py": NEW}, "better\n")
+    ws.checkout(sha)
+    ws.keep(sha, base)
+    ws.ensure_worktree()
+    assert (ws.tree / "solver.py").read_text() == NEW
+    assert ws.read(sha) == {"solver.py": NEW}
+    return sha

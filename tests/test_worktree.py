@@ -1,0 +1,250 @@
+"""The owned worktree beside repositories as people have them; theirs is never touched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import git, write_command_lab
+from houses import NEW, checkout_of, head, started, whole_life
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.workspace import Workspace, commit_all, diff, init_repository, resolve, top_of
+
+
+def test_the_worktree_is_clean_again_whatever_a_run_left_there(command_lab: Lab) -> None:
+    (command_lab.root / ".gitignore").write_text("*.tmp\n")
+    git(command_lab.root, "add", "-A")
+    git(command_lab.root, "commit", "-qm", "ignore")
+    ws = started(command_lab)
+    (ws.tree / "bench.py").unlink()
+    (ws.tree / "solver.py").write_text("broken")
+    (ws.tree / "ignored.tmp").touch()
+    (ws.tree / "made" / "deep").mkdir(parents=True)
+    (ws.tree / "made" / "deep" / "file").touch()
+    (ws.tree / "nested").mkdir()
+    init_repository(ws.tree / "nested")
+    git(ws.tree, "add", "solver.py")
+    git_dir = Path(git(ws.tree, "rev-parse", "--absolute-git-dir"))
+    (git_dir / "index.lock").touch()  # what a git that was killed leaves
+    ws.ensure_worktree()
+    assert git(ws.tree, "status", "--porcelain", "--ignored") == ""
+    assert sorted(p.name for p in ws.tree.iterdir()) == [".git", ".gitignore", "bench.py", "lab.toml", "solver.py"]
+    assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+
+
+def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    for wrong in (["checkout", "-q", "--detach"], ["checkout", "-q", "-b", "elsewhere"]):
+        git(ws.tree, *wrong)
+        ws.ensure_worktree()
+        assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+
+
+@pytest.mark.parametrize("damage", ["gone", "no link", "link to nowhere", "empty", "a file", "unregistered"])
+def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_lab: Lab, damage: str) -> None:
+    ws = started(command_lab)
+    (command_lab.root / "solver.py").write_text("# unsaved\n")
+    (command_lab.root / "notes.txt").write_text("untracked\n")
+    before = checkout_of(command_lab)
+    where = command_lab.folder("t") / "worktree"
+    if damage == "no link":
+        (where / ".git").unlink()
+    elif damage == "link to nowhere":
+        (where / ".git").write_text("gitdir: /nowhere/at/all\n")
+    elif damage == "unregistered":
+        shutil.rmtree(command_lab.root / ".git" / "worktrees")
+    else:
+        shutil.rmtree(where)
+        if damage == "empty":
+            where.mkdir()
+        elif damage == "a file":
+            where.touch()
+    ws.ensure_worktree()
+    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
+    assert checkout_of(command_lab) == before
+
+
+def test_git_inside_a_worktree_without_its_link_fails_instead_of_reaching_the_users_checkout(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    (command_lab.folder("t") / "worktree" / ".git").unlink()
+    (command_lab.root / "solver.py").write_text("# unsaved\n")
+    for act in (ws.restore, lambda: ws.checkout(head(command_lab))):
+        with pytest.raises(WorkspaceError, match="not a git repository"):
+            act()
+    assert (command_lab.root / "solver.py").read_text() == "# unsaved\n"
+
+
+CALL = """
+import sys
+from pathlib import Path
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.workspace import Workspace
+root, act, *arguments = sys.argv[1:]
+workspace = Workspace(Path(root), Path(root) / ".autoresearch" / "t", "t", ["solver.py"])
+try:
+    getattr(workspace, act)(*arguments)
+except WorkspaceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("act", ["checkout", "restore"])
+def test_a_worktree_deleted_under_a_run_never_makes_the_current_directory_the_target(
+    command_lab: Lab, act: str
+) -> None:
+    started(command_lab)
+    shutil.rmtree(command_lab.folder("t") / "worktree")
+    (command_lab.root / "solver.py").write_text("# unsaved\n")
+    (command_lab.root / "untracked.txt").touch()
+    before = checkout_of(command_lab)
+    arguments = [head(command_lab)] if act == "checkout" else []
+    done = subprocess.run(
+        [sys.executable, "-c", CALL, str(command_lab.root), act, *arguments],
+        cwd=command_lab.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "No such file or directory" in done.stdout
+    assert checkout_of(command_lab) == before
+
+
+def test_the_users_own_worktrees_stay_even_while_their_disk_is_away(command_lab: Lab, tmp_path: Path) -> None:
+    git(command_lab.root, "worktree", "add", "-q", str(tmp_path / "disk"), "-b", "theirs")
+    (tmp_path / "disk").rename(tmp_path / "away")
+    ws = started(command_lab)
+    shutil.rmtree(command_lab.folder("t") / "worktree")
+    ws.ensure_worktree()
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert git(tmp_path / "disk", "branch", "--show-current") == "theirs"
+
+
+def test_two_sessions_have_two_worktrees(command_lab: Lab) -> None:
+    one, two = started(command_lab, tag="one"), started(command_lab, tag="two")
+    one.checkout(one.commit(1, head(command_lab), {"solver.py": NEW}, "m\n"))
+    assert (two.tree / "solver.py").read_text().startswith("X = 4.0")
+
+
+# --- the repositories that people have
+
+
+def test_a_dirty_checkout_stays_as_it_is(command_lab: Lab) -> None:
+    root = command_lab.root
+    (root / "solver.py").write_text("# staged\n")
+    git(root, "add", "solver.py")
+    (root / "solver.py").write_text("# staged, then changed\n")
+    (root / "bench.py").unlink()
+    (root / "untracked.txt").touch()
+    status = git(root, "status", "--porcelain")
+    before = checkout_of(command_lab)
+    whole_life(started(command_lab), command_lab)
+    assert checkout_of(command_lab) == before
+    assert git(root, "status", "--porcelain") == status
+
+
+def test_the_users_hooks_do_not_run(command_lab: Lab) -> None:
+    hooks = command_lab.root / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in (
+        "pre-commit",
+        "post-checkout",
+        "commit-msg",
+        "reference-transaction",
+        "post-index-change",
+        "prepare-commit-msg",
+    ):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch '{command_lab.root}/hook-ran'\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    whole_life(started(command_lab), command_lab)
+    assert not (command_lab.root / "hook-ran").exists()
+
+
+def test_a_lock_on_the_users_index_does_not_stop_us(command_lab: Lab) -> None:
+    lock = command_lab.root / ".git" / "index.lock"
+    lock.touch()
+    whole_life(started(command_lab), command_lab)
+    assert lock.exists()
+
+
+def test_a_detached_head_stays_detached(command_lab: Lab) -> None:
+    git(command_lab.root, "checkout", "-q", "--detach")
+    before = checkout_of(command_lab)
+    whole_life(started(command_lab), command_lab)
+    assert checkout_of(command_lab) == before
+
+
+def test_paths_with_spaces_and_unicode(tmp_path: Path) -> None:
+    top = tmp_path / "my répo $HOME 'quoted'"
+    lab = write_command_lab(top / "a läb (2)")
+    (lab.root / ".git").rename(top / ".git")
+    git(top, "add", "-A")
+    git(top, "commit", "-qm", "moved")
+    ws = started(lab)
+    sha = whole_life(ws, lab)
+    assert ws.tree.relative_to(lab.folder("t") / "worktree").as_posix() == "a läb (2)"
+    assert git(top, "-c", "core.quotePath=off", "show", "--name-only", "--format=", sha) == "a läb (2)/solver.py"
+    assert diff(lab.root, head(lab), sha).startswith("diff --git a/solver.py b/solver.py")
+
+
+def test_a_lab_reached_through_a_link(command_lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "short").symlink_to(command_lab.root)
+    lab = Lab(tmp_path / "short")
+    whole_life(started(lab), lab)
+
+
+def test_a_file_of_the_same_name_outside_the_lab_is_not_the_labs(tmp_path: Path) -> None:
+    lab = write_command_lab(tmp_path / "top" / "lab")
+    (lab.root / ".git").rename(tmp_path / "top" / ".git")
+    (tmp_path / "top" / "solver.py").write_text("outer\n")
+    (tmp_path / "top" / "lab2").mkdir()
+    (tmp_path / "top" / "lab2" / "solver.py").write_text("neighbour\n")
+    git(tmp_path / "top", "add", "-A")
+    git(tmp_path / "top", "commit", "-qm", "all")
+    ws = started(lab, "**/*.py")
+    assert sorted(ws.read(head(lab))) == ["bench.py", "solver.py"]
+    sha = ws.commit(1, head(lab), {"solver.py": NEW}, "m\n")
+    assert git(tmp_path / "top", "show", f"{sha}:solver.py") == "outer"
+
+
+def test_a_submodule_in_the_repository_is_left_alone(command_lab: Lab, tmp_path: Path) -> None:
+    other = write_command_lab(tmp_path / "other")
+    git(command_lab.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.root), "module")
+    git(command_lab.root, "commit", "-qm", "with a module")
+    ws = started(command_lab, "**/*", "**")
+    assert sorted(ws.read(head(command_lab))) == [".gitmodules", "bench.py", "lab.toml", "solver.py"]
+    sha = whole_life(started(command_lab, tag="u"), command_lab)
+    assert git(command_lab.root, "ls-tree", sha, "module").startswith("160000")
+    assert (command_lab.root / "module" / "solver.py").exists()
+
+
+def test_a_repository_without_commits_has_a_top_and_no_head(tmp_path: Path) -> None:
+    init_repository(tmp_path)
+    assert top_of(tmp_path) == tmp_path.resolve()
+    assert resolve(tmp_path, "HEAD") is None
+
+
+def test_outside_of_any_repository(tmp_path: Path) -> None:
+    assert top_of(tmp_path) is None
+    assert resolve(tmp_path, "HEAD") is None
+    with pytest.raises(WorkspaceError, match="lies in no git checkout") as caught:
+        Workspace(tmp_path, tmp_path / "s", "t", ["solver.py"])
+    assert "git init" in caught.value.hint
+
+
+def test_a_bare_repository_has_no_checkout_to_work_beside(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", ".")
+    assert top_of(tmp_path) is None
+    with pytest.raises(WorkspaceError, match="lies in no git checkout"):
+        Workspace(tmp_path, tmp_path / "s", "t", ["solver.py"])
+
+
+def test_first_files_are_committed_without_an_identity_of_the_user(tmp_path: Path) -> None:
+    init_repository(tmp_path)
+    (tmp_path / "a b.txt").write_text("é\n", encoding="utf-8")
+    commit_all(tmp_path, ["a b.txt"], "A new lab")
+    assert git(tmp_path, "log", "--format=%an %s") == "autoresearch-mlx A new lab"
