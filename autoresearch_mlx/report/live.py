@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
@@ -50,13 +50,25 @@ class _Lasting:
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+        with self._lost():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
+        with self._lost():
             self._stream.flush()
+
+    @contextmanager
+    def _lost(self) -> Iterator[None]:
+        """Once the reader has gone, what is still buffered goes nowhere: else the interpreter's last flush
+        fails, and a good run ends with an exit code of 120."""
+        try:
+            yield
+        except ValueError:
+            pass  # the stream was closed
+        except OSError:
+            with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
 
     def isatty(self) -> bool:
         return self._stream.isatty()
