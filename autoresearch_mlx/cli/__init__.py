@@ -6,6 +6,7 @@ stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 inter
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import os
@@ -47,6 +48,13 @@ class Commands(click.Group):
         module = importlib.import_module(f"autoresearch_mlx.cli.{_COMMANDS[name][0]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and (near := difflib.get_close_matches(args[0], _COMMANDS, 1)):
+            context.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

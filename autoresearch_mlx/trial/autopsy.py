@@ -25,7 +25,15 @@ def how_it_ended(returncode: int, log: Path) -> str:
         return f"died of signal {-returncode}" + (f": {said}" if said else "")
     if returncode in _NOT_STARTED:
         return f"exit code {returncode}: {tail_of(log, 1)[:300]}"
+    if said is None and (words := _last_words(log)):
+        return f"exit code {returncode}; its last line: {words}"
     return said or f"exit code {returncode} without an error message"
+
+
+def _last_words(log: Path) -> str:
+    """The last line that is not our own note of the command."""
+    lines = [line.strip() for line in tail_of(log).splitlines()]
+    return next((line[:300] for line in reversed(lines) if line and not line.startswith("$ ")), "")
 
 
 def last_exception(log: Path) -> str | None:

@@ -93,7 +93,7 @@ def test_a_pattern_finds_the_number_instead(
     ("run", "reason"),
     [
         ("exit 3", "exit code 3 without an error message"),
-        ("echo METRIC score=1; exit 1", "exit code 1 without an error message"),
+        ("echo METRIC score=1; exit 1", "exit code 1; its last line: METRIC score=1"),
         ("no-such-program", "not found"),
         ("kill -9 $$", "signal 9"),
         ("kill -11 $$", "died of signal 11"),

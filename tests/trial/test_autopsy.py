@@ -49,7 +49,7 @@ def test_the_last_exception_of_several_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("returncode", "text", "said"),
     [
-        (3, "all fine\n", "exit code 3 without an error message"),
+        (3, "all fine\n", "exit code 3; its last line: all fine"),
         (1, "", "exit code 1 without an error message"),
         (-9, "MemoryError: no\n", "killed by the system (signal 9): most often out of memory"),
         (-11, "step 4\n", "died of signal 11"),
