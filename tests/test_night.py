@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import tiny
 from conftest import ROOT, command_line, git
@@ -148,3 +151,31 @@ def test_a_script_that_crashes_alone_says_why_and_fails(lab: Path, cache: Path) 
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("crash: TypeError: train()")
+
+
+def test_a_killed_loop_takes_its_training_with_it(lab: Path, cache: Path) -> None:
+    (lab / "lab.toml").write_text((lab / "lab.toml").read_text().replace("0.6", "60.0"))
+    folder = lab / ".autoresearch" / "slow"
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "slow"],
+        cwd=lab,
+        env={**os.environ, "AUTORESEARCH_CACHE": str(cache), "OPENBLAS_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: '"train"' in (folder / "now.json").read_text() if (folder / "now.json").exists() else False)
+        (child,) = psutil.Process(loop.pid).children()
+    finally:
+        loop.kill()
+        loop.wait()
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    status = json.loads(run("status", "--json", lab=lab, cache=cache).stdout)
+    assert (status["session"], status["running"]) == ("slow", None)
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
