@@ -36,8 +36,9 @@ SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
 # where the kernels named here gave 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
-# Products of a small model are too short to share: on two cores that other work kept busy, two threads trained at 770
-# tokens/s where one trained at 5,300, because each product waits for a thread that does not run.
+# Products of a small model are too short to share. bench/blas.py on two cores: idle, two threads trained 1.2 times as
+# fast as one; with both cores busy, at a twentieth of its speed, because each product waits for a thread that does not
+# run.
 THREADS = 1
 SYSTEM_LIBRARIES = (
     "usr/lib/*/openblas-pthread/libopenblas.so.0",  # Debian, Ubuntu
