@@ -134,7 +134,7 @@ def test_the_script_alone_prints_upstreams_trailer_with_the_sealed_score(lab: Pa
         "depth",
     ]
     assert float(trailer["val_bpb"]) > 1
-    assert float(trailer["training_seconds"]) == pytest.approx(0.6, abs=0.4)
+    assert 0.5 <= float(trailer["training_seconds"]) < 10
     assert trailer["depth"].strip() == "1"
     assert git(lab, "status", "--porcelain") == "M train_mlx.py"
 
