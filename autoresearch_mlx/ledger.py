@@ -15,12 +15,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Seconds
@@ -201,18 +202,28 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(file):
             file.seek(0)
-            holder = file.read().strip() or "unknown"
-            said = f"session {folder.name} is in use by process {holder}"
-            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag") from None
+            said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
+            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _lock(file: IO[str], seconds: float = 1.0) -> bool:
+    """Take the lock, with a little patience: :func:`holder` looks by holding it for an instant."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
 
 
 def holder(folder: Path) -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -338,3 +340,12 @@ def test_a_session_has_one_writer_and_the_second_is_told_which(tmp_path: Path) -
 def test_looking_for_the_holder_leaves_nothing_behind(tmp_path: Path) -> None:
     assert holder(tmp_path / "nowhere") is None
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_looking_who_holds_a_session_keeps_nobody_from_it(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.1, lambda: fcntl.flock(look, fcntl.LOCK_UN)).start()
+        with locked(tmp_path):
+            assert (tmp_path / "lock").read_text().strip() == str(os.getpid())
