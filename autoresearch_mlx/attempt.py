@@ -27,6 +27,8 @@ class Attempt:
     number: int
     started: str
     base: str
+    files: Mapping[str, str]
+    """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
     sha: str | None = None
     measurements: list[Measurement] = field(default_factory=list)
@@ -35,14 +37,17 @@ class Attempt:
     @classmethod
     def start(cls, session: Session) -> Attempt:
         journal = session.journal()
-        attempt = cls(session, journal.history, journal.next_number, now(), session.incumbent(journal.history))
+        base = session.incumbent(journal.history)
+        files = session.workspace.read(base)
+        attempt = cls(session, journal.history, journal.next_number, now(), base, files)
         session.ledger.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
         return attempt
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
         """What a dead process had begun; its commit, if it got that far, is still under its ref."""
-        attempt = cls(session, session.journal().history, left.number, left.time, left.base)
+        files = session.workspace.read(left.base)
+        attempt = cls(session, session.journal().history, left.number, left.time, left.base, files)
         attempt.sha = session.workspace.made_on(left.number, left.base)
         if attempt.sha is not None:
             title = session.workspace.title(attempt.sha)
@@ -62,7 +67,8 @@ class Attempt:
         feedback: tuple[str, ...] = ()
         with self._timed("propose"):
             for _ in range(self.session.repairs + 1):
-                self.proposal = _writable(_ask(agent, self.session.context(self.history, self.number, feedback)))
+                context = self.session.context(self.history, self.number, self.files, feedback)
+                self.proposal = _writable(_ask(agent, context))
                 refused = self._refuse()
                 if refused is None:
                     return Again("not measured yet")
@@ -73,7 +79,7 @@ class Attempt:
     def commit(self) -> None:
         """Every attempt becomes a commit under its own ref, a refused one too."""
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
-        if _clash({*allowed, *self.session.workspace.read(self.base)}):
+        if _clash({*allowed, *self.files}):
             allowed = {}  # no tree can hold them; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
@@ -115,7 +121,7 @@ class Attempt:
         if forbidden:
             allowed = ", ".join(self.session.workspace.editable)
             return Verdict("invalid", f"{', '.join(forbidden)} may not be edited; only {allowed} may")
-        if (clash := _clash({*files, *self.session.workspace.read(self.base)})) is not None:
+        if (clash := _clash({*files, *self.files})) is not None:
             return Verdict("invalid", clash)
         if (problem := self.session.target.refuse(files)) is not None:
             return Verdict("invalid", problem)
@@ -125,7 +131,7 @@ class Attempt:
 
     def _seen_before(self) -> str | None:
         mark = self._fingerprint()
-        if mark == fingerprint(self.session.workspace.read(self.base)):
+        if mark == fingerprint(self.files):
             return "the same as the incumbent, but for comments and layout"
         for e in self.history.experiments:
             if e.fingerprint == mark and e.measurements and e.status != "interrupted":
@@ -135,13 +141,11 @@ class Attempt:
 
     def _fingerprint(self) -> str:
         """Of all editable files as they would be: the proposal's over the base's."""
-        return fingerprint({**self.session.workspace.read(self.base), **self.proposal.files})
+        return fingerprint({**self.files, **self.proposal.files})
 
     def _changes(self) -> Mapping[str, tuple[object, object]]:
-        before = self.session.workspace.read(self.base)
-        return {
-            k: v for p, text in self.proposal.files.items() for k, v in changed_knobs(before.get(p, ""), text).items()
-        }
+        changes = (changed_knobs(self.files.get(path, ""), text) for path, text in self.proposal.files.items())
+        return {name: change for each in changes for name, change in each.items()}
 
     def _experiment(self, verdict: Verdict) -> Experiment:
         value, before = mean_value(self.measurements), self.incumbent_value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ _KEPT = {
     "data.eval_rows": "eval_rows_wanted",
     "data.vocab_size": "vocab_size",
     "data.seq_len": "seq_len",
+    "target.editable": "editable",
     "target.run": "run",
     "target.guard": "guard",
     "target.pattern": "pattern",
@@ -72,8 +74,9 @@ class Session:
         best = history.incumbent
         return best.commit if best is not None and best.commit is not None else self.start
 
-    def context(self, history: History, number: int, feedback: tuple[str, ...] = ()) -> Context:
-        files = self.workspace.read(self.incumbent(history))
+    def context(
+        self, history: History, number: int, files: Mapping[str, str], feedback: tuple[str, ...] = ()
+    ) -> Context:
         return Context(number, self.program, files, history, self.hardware, self.seed, feedback)
 
     def opening(self) -> str:
@@ -95,9 +98,8 @@ class Session:
         """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
         self.workspace.checkout(commit)
         folder = self.folder / "runs" / f"{number:04d}-{run}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.iterdir():
-            stale.unlink()
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
+        folder.mkdir(parents=True)
         measured = self.target.measure(Assignment(self.workspace.tree, folder, self.seed + run - 1, watch))
         return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)
 
@@ -178,7 +180,7 @@ def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> 
     """Results of one session compare, so what they were measured under cannot change in its middle."""
     kept = {**record, **record["conditions"]}
     for name, value, source in resolved.rows():
-        key = _KEPT.get(name)
+        key, value = _KEPT.get(name), list(value) if isinstance(value, tuple) else value
         if key in kept and source != "default" and value != "auto" and kept[key] != value:
             said = f"session {tag} measures with {name} = {kept[key]}, {source} says {value}"
             raise ConfigError(said, "results of two settings do not compare: start another session with --tag NAME")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import Seconds, lab_here, tag_option
+from autoresearch_mlx.cli.options import Seconds, lab_here, say, tag_option
 
 
 @click.command("run")
@@ -41,7 +41,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
     lab = lab_here()
     options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
     resolved = load_settings(lab.root, options)
-    with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
+    with interruptible(), open_session(lab, resolved, tag, say) as session:
         researcher = load_agent(resolved.settings.agent.name, resolved.settings.agent.model_dump(), session.seed)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             screen.say(session.opening())
@@ -80,7 +80,7 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool) -> No
 
     lab = lab_here()
     resolved = load_settings(lab.root, {"budget.seconds": budget, "agent.repairs": 0})
-    with interruptible(), open_session(lab, resolved, tag, say=lambda text: click.echo(text, err=True)) as session:
+    with interruptible(), open_session(lab, resolved, tag, say) as session:
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
         workspace, metric = session.workspace, session.target.metric

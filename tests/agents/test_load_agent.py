@@ -10,13 +10,14 @@ from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.scripted import Scripted
 from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Proposal
 
 
 class Own:
     name = "own"
 
     def propose(self, context):
-        raise NotImplementedError
+        return Proposal("nothing", {})
 
 
 class Configured(Own):
@@ -26,7 +27,7 @@ class Configured(Own):
 
 class Nameless:
     def propose(self, context):
-        raise NotImplementedError
+        return Proposal("nothing", {})
 
 
 class Broken(Own):
