@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
 
 from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.errors import AgentError, AutoresearchError
-from autoresearch_mlx.experiment import Agent, Context, Experiment, History, Measurement, Proposal, Verdict, Watch
+from autoresearch_mlx.experiment import (
+    Agent,
+    Context,
+    Experiment,
+    History,
+    Measurement,
+    Proposal,
+    Tenant,
+    Verdict,
+    Watch,
+)
 from autoresearch_mlx.judge import Again, Decision, incumbent_value, mean_value
 from autoresearch_mlx.ledger import Open, now
+from autoresearch_mlx.refusal import Candidate, clash, refuse, writable
 from autoresearch_mlx.session import Session
-from autoresearch_mlx.source import changed_knobs, fingerprint
+from autoresearch_mlx.source import changed_knobs, fingerprint, only_knobs_differ
+from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import ref_of
 
 
@@ -27,10 +38,14 @@ class Attempt:
     number: int
     started: str
     base: str
+    incumbent: str
+    """The commit that a keep replaces; the base, unless the proposal departs from another one."""
     files: Mapping[str, str]
     """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
     sha: str | None = None
+    committed: tuple[str, Proposal] | None = None
+    """What the commit was made from."""
     measurements: list[Measurement] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -39,19 +54,19 @@ class Attempt:
         journal = session.journal()
         base = session.incumbent(journal.history)
         files = session.workspace.read(base)
-        attempt = cls(session, journal.history, journal.next_number, now(), base, files)
+        attempt = cls(session, journal.history, journal.next_number, now(), base, base, files)
         session.ledger.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
         return attempt
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
         """What a dead process had begun; its commit, if it got that far, is still under its ref."""
-        files = session.workspace.read(left.base)
-        attempt = cls(session, session.journal().history, left.number, left.time, left.base, files)
-        attempt.sha = session.workspace.made_on(left.number, left.base)
-        if attempt.sha is not None:
-            title = session.workspace.title(attempt.sha)
-            attempt.proposal = Proposal(title, session.workspace.read(attempt.sha))
+        history = session.journal().history
+        base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
+        files = session.workspace.read(base)
+        attempt = cls(session, history, left.number, left.time, base, session.incumbent(history), files, sha=sha)
+        if sha is not None:
+            attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha))
         return attempt
 
     @property
@@ -62,28 +77,77 @@ class Attempt:
     def incumbent_value(self) -> float | None:
         return None if self.history.incumbent is None else incumbent_value(self.history.incumbent)
 
-    def propose(self, agent: Agent) -> Decision:
+    def propose(self, agent: Agent, watch: Watch) -> Decision:
         """Ask the agent, and again with the reason when what it wrote cannot be measured.  Raises AgentError."""
         feedback: tuple[str, ...] = ()
-        with self._timed("propose"):
-            for _ in range(self.session.repairs + 1):
-                context = self.session.context(self.history, self.number, self.files, feedback)
-                self.proposal = _writable(_ask(agent, context))
-                refused = self._refuse()
-                if refused is None:
-                    return Again("not measured yet")
-                feedback = (*feedback, refused.reason)
+        offered, refused = self.files, None
+        for _ in range(self.session.repairs + 1):
+            before = self.proposal
+            with self._timed("propose"):
+                context = self.session.context(self.history, self.number, offered, feedback)
+                self.proposal = writable(_ask(agent, context))
+            if feedback and self.proposal == before:
+                break  # the same answer again: it has no other
+            self._depart()
+            self.measurements.clear()  # of a smoke run of the try before
+            refused = refuse(self._candidate()) or self._smoke(agent, context, watch)
+            if refused is None:
+                self._make_room(agent, context)
+                return Again("not measured yet")
+            feedback = (*feedback, self._told(refused))
         assert refused is not None
         return refused
 
+    def _depart(self) -> None:
+        """Stand on the commit that the proposal departs from."""
+        base = self.proposal.base or self.incumbent
+        if base != self.base:
+            self.base, self.files = base, self.session.workspace.read(base)
+
+    def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
+        """A run of seconds for what may not work at all; None when it does, or when there is no need to look."""
+        if not self._worth_a_smoke():
+            return None
+        self.commit()
+        self._make_room(agent, context)
+        with self._timed("smoke"):
+            assert self.sha is not None
+            ran = self.session.smoke(self.sha, self.number, watch)
+        if ran is None or ran.failure is None:
+            return None
+        self.measurements.append(ran)
+        return Verdict(ran.failure, f"smoke run: {ran.reason}")
+
+    def _worth_a_smoke(self) -> bool:
+        """A knob can only break what runs at all; code may not even start."""
+        if self.session.smoking == "code" and self.number > 0:
+            changed = self.proposal.files.items()
+            return not all(only_knobs_differ(self.files.get(path, ""), text) for path, text in changed)
+        return self.session.smoking == "always"
+
+    def _told(self, refused: Verdict) -> str:
+        """The refusal in words for the author, with the end of the log where something ran."""
+        log = next((m.log for m in self.measurements if m.log), None)
+        tail = tail_of(self.session.folder / log) if log else ""
+        return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
+
+    def _make_room(self, agent: Agent, context: Context) -> None:
+        """Have the agent leave the memory that a run needs."""
+        if isinstance(agent, Tenant):
+            for name, seconds in agent.make_room(context).items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     def commit(self) -> None:
         """Every attempt becomes a commit under its own ref, a refused one too."""
+        if self.sha is not None and self.committed == (self.base, self.proposal):
+            return
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
-        if _clash({*allowed, *self.files}):
+        if clash({*allowed, *self.files}):
             allowed = {}  # no tree can hold them; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
             self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
+        self.committed = (self.base, self.proposal)
 
     def measure(self, watch: Watch) -> Decision:
         """One more run of this commit, and what the judge then says."""
@@ -94,6 +158,7 @@ class Attempt:
         return self.session.judge.decide(self.history, self.measurements)
 
     def abandon(self, reason: str) -> None:
+        self.session.workspace.forget(self.number)
         self.session.ledger.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
@@ -105,39 +170,16 @@ class Attempt:
         done = self._experiment(verdict)
         self.session.ledger.finish(done)
         if kept and self.sha is not None:
-            self.session.workspace.keep(self.sha, self.base)
+            self.session.workspace.keep(self.sha, self.incumbent)
             self.session.workspace.ensure_worktree()
         outdated = self.history.incumbent.number if kept and self.history.incumbent else self.number
         if not (kept and outdated == self.number):
             self.session.drop_weights(outdated)
         return done
 
-    def _refuse(self) -> Verdict | None:
-        """Why the proposal is not worth a run: forbidden or unparsable files, nothing new."""
-        files = self.proposal.files
-        if not files:
-            return Verdict("invalid", "the proposal changes no file")
-        forbidden = [path for path in files if not self.session.workspace.may_edit(path)]
-        if forbidden:
-            allowed = ", ".join(self.session.workspace.editable)
-            return Verdict("invalid", f"{', '.join(forbidden)} may not be edited; only {allowed} may")
-        if (clash := _clash({*files, *self.files})) is not None:
-            return Verdict("invalid", clash)
-        if (problem := self.session.target.refuse(files)) is not None:
-            return Verdict("invalid", problem)
-        if self.number > 0 and (before := self._seen_before()) is not None:
-            return Verdict("duplicate", before)
-        return None
-
-    def _seen_before(self) -> str | None:
-        mark = self._fingerprint()
-        if mark == fingerprint(self.files):
-            return "the same as the incumbent, but for comments and layout"
-        for e in self.history.experiments:
-            if e.fingerprint == mark and e.measurements and e.status != "interrupted":
-                value = f", {self.history.metric} {e.value:.6f}" if e.value is not None else ""
-                return f"the same as experiment {e.number} ({e.status}{value})"
-        return None
+    def _candidate(self) -> Candidate:
+        origin = "the incumbent" if self.base == self.incumbent else "the version it departs from"
+        return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin)
 
     def _fingerprint(self) -> str:
         """Of all editable files as they would be: the proposal's over the base's."""
@@ -171,6 +213,7 @@ class Attempt:
             rationale=self.proposal.rationale,
             fingerprint=self._fingerprint() if self.proposal.files else None,
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
+            talk=self.proposal.talk,
         )
 
     @contextmanager
@@ -191,27 +234,3 @@ def _ask(agent: Agent, context: Context) -> Proposal:
     except Exception as error:
         said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
         raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
-
-
-def _clash(paths: Collection[str]) -> str | None:
-    """Why these files cannot lie in one tree: one of them would have to be a folder."""
-    for path in paths:
-        parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
-        if (folder := next((p for p in parents if p in paths), None)) is not None:
-            return f"{path} cannot be: {folder} is a file"
-    return None
-
-
-def _writable(proposal: Proposal) -> Proposal:
-    """The proposal in characters that files can hold: JSON lets a model write half a surrogate pair."""
-    return replace(
-        proposal,
-        title=_whole(proposal.title),
-        files={_whole(path): _whole(text) for path, text in proposal.files.items()},
-        axis=_whole(proposal.axis) if proposal.axis else None,
-        rationale=_whole(proposal.rationale),
-    )
-
-
-def _whole(text: str) -> str:
-    return text.encode(errors="surrogatepass").decode(errors="replace")

@@ -66,6 +66,8 @@ class BudgetSettings(_Frozen):
     compile_seconds: Positive | Auto = "auto"
     evaluate_seconds: Positive = 1200.0
     """Hard limit of the sealed evaluation."""
+    smoke: Literal["code", "always", "never"] = "code"
+    """A run of two steps ahead of the real one; code: when more than the values of knobs changed."""
 
 
 class DataSettings(_Frozen):
@@ -86,9 +88,54 @@ class JudgeSettings(_Frozen):
 
 
 class AgentSettings(_Frozen):
-    name: str = "knobs"
+    """Who proposes, and how a model is asked."""
+
+    name: str = "auto"
+    """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, command, ..."""
     repairs: Annotated[int, Field(ge=0)] = 2
     """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
+    base_url: str | None = None
+    """chat, hybrid: where an OpenAI-compatible server answers, ``http://127.0.0.1:8080/v1``."""
+    model: str | None = None
+    """chat, hybrid: the model's name there, or with its server: ``ollama:qwen3-coder:30b``."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key; the key itself is never written anywhere."""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """hybrid: how much of the proposals come from the model."""
+    format: Literal["auto", "blocks", "whole"] = "auto"
+    """How the model writes code; auto: by its size, and whole after repeated mismatches."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    context_tokens: Count | Auto = "auto"
+    """Most tokens of prompt and reply together; auto: what the model and the memory allow."""
+    reply_tokens: Count = 8192
+    """Most tokens of one reply, thinking included."""
+    think: Literal["auto", "off", "low", "medium", "high"] = "auto"
+    timeout_seconds: Positive = 900.0
+    """Most time of one call: loading, reading the prompt, answering."""
+    patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    """How long one experiment waits for a server that is away or busy."""
+    proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
+    """Ideas asked for in one call; auto: more than one when the model loads slowly."""
+    keep_loaded: bool | Auto = "auto"
+    """Whether the model stays in memory while training; auto: when both fit."""
+    max_tokens_total: Count | None = None
+    """Tokens that a session may spend, prompts and replies together."""
+    max_cost: Positive | None = None
+    """Money that a session may spend; needs the two prices."""
+    price_in: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Price of a million prompt tokens."""
+    price_out: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Price of a million reply tokens."""
+    command: str | None = None
+    """command: the shell line of a coding agent that reads the prompt from its standard input."""
+    command_seconds: Positive = 1800.0
+    """command: most time of one call."""
+
+    @model_validator(mode="after")
+    def _priced(self) -> AgentSettings:
+        if self.max_cost is not None and (self.price_in is None or self.price_out is None):
+            raise ValueError("max_cost needs price_in and price_out, the prices of a million tokens")
+        return self
 
 
 class Settings(_Frozen):

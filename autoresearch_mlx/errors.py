@@ -8,6 +8,7 @@
         LockedError             another process works on this session
       CorpusError               the text cannot be turned into rows
       AgentError                the agent cannot be loaded or cannot go on
+        EndpointError           a model's server does not answer as it should; carries its kind
       TableError                a reference table or an imported log is malformed
 
 What an edited script or a model does wrong is no exception: it is a status with a reason
@@ -20,6 +21,8 @@ What an edited script or a model does wrong is no exception: it is a status with
 """
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 
 class AutoresearchError(Exception):
@@ -56,6 +59,32 @@ class CorpusError(AutoresearchError):
 
 class AgentError(AutoresearchError):
     """The agent cannot be loaded, or has nothing left to propose."""
+
+
+EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]
+"""How a call to a model's server failed.
+
+unreachable  nobody listens, or the server's child would not start
+busy         429, 503, a full queue, a model that is still loading
+hung         the call's own deadline passed
+dropped      the answer broke off in its middle
+garbled      an answer that is none: no JSON, an error object inside a good status
+refused      the server understood and said no: model, key, request (4xx); asking again changes nothing
+overflow     the prompt is longer than the context, or was not read to its end
+"""
+
+
+class EndpointError(AgentError):
+    """A call to a model's server failed.  ``partial``: what had come before it broke off."""
+
+    def __init__(
+        self, kind: EndpointKind, message: str, hint: str = "", retry_after: float | None = None, partial: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+        self.retry_after = retry_after
+        """Seconds that the server asks to wait, when it says so."""
+        self.partial = partial
 
 
 class TableError(AutoresearchError):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted"]
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
-Phase: TypeAlias = Literal["start", "compile", "train", "evaluate", "guard"]
+Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard"]
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
 
@@ -30,6 +30,12 @@ class Proposal:
     axis: str | None = None
     rationale: str = ""
     agent: str = ""
+    problem: str = ""
+    """Why the author's answer is no edit, in words for the author; then ``files`` is empty."""
+    base: str | None = None
+    """The commit that this edit departs from; None: the incumbent."""
+    talk: Mapping[str, Any] = field(default_factory=dict)
+    """What asking for it took, as plain JSON values: model, calls, tokens, seconds, what was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Measurement:
     machine: Mapping[str, Any] = field(default_factory=dict)
     log: str | None = None
     """Path of the kept log, relative to the session's folder."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Training loss along the run, at most some twenty points: (share of the budget used, loss)."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures of the target: train_loss, num_params, depth, secondary metrics."""
 
@@ -95,7 +103,10 @@ class Experiment:
     fingerprint: str | None = None
     """Hash of what its editable files do; the same hash is the same experiment."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert)."""
+    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and what the
+    agent needed to leave the memory."""
+    talk: Mapping[str, Any] = field(default_factory=dict)
+    """What asking the agent took: model, calls, tokens, seconds, what was cut from the prompt."""
 
     @property
     def failed(self) -> bool:
@@ -123,6 +134,14 @@ class History:
         return over - value if self.direction == "min" else value - over
 
 
+def _no_files(commit: str) -> Mapping[str, str]:
+    return {}
+
+
+def _no_log(experiment: Experiment) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What an agent knows when it proposes."""
@@ -138,6 +157,14 @@ class Context:
     seed: int
     feedback: Sequence[str] = ()
     """Why earlier proposals for this same experiment were refused, newest last."""
+    notes: Sequence[str] = ()
+    """What the person at the keyboard wants, newest last (`autoresearch-mlx steer`)."""
+    sigma: float | None = None
+    """Standard deviation of one measurement, in the metric's unit, where repeats tell it."""
+    read: Callable[[str], Mapping[str, str]] = _no_files
+    """The editable files at a commit of this session, by their path in the lab."""
+    log_tail: Callable[[Experiment], str] = _no_log
+    """The last lines that the measured program wrote; empty when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +202,22 @@ class Agent(Protocol):
     def propose(self, context: Context) -> Proposal: ...
 
 
+@runtime_checkable
+class Tenant(Protocol):
+    """An agent that takes up memory while it thinks."""
+
+    def make_room(self, context: Context) -> Mapping[str, float]:
+        """Called before a measurement: leave the memory that it needs, if need be.
+
+        Returns seconds spent, by name; nothing when nothing had to be done.  Raises nothing.
+        """
+        ...
+
+    def close(self) -> None:
+        """Called once, when the run ends in whatever way; ends what the agent started."""
+        ...
+
+
 class Target(Protocol):
     """What is optimised: which files may change, how one measurement is taken, which way is better."""
 
@@ -189,6 +232,10 @@ class Target(Protocol):
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Why these files cannot be measured (syntax, missing contract), in words for their author."""
+        ...
+
+    def smoke(self, assignment: Assignment) -> Measurement | None:
+        """A run of seconds that shows whether these files work at all; None: the target has nothing shorter."""
         ...
 
     def measure(self, assignment: Assignment) -> Measurement:

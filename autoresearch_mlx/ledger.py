@@ -126,6 +126,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
         rationale=event.get("rationale", ""),
         fingerprint=event.get("fingerprint"),
         seconds=event.get("seconds") or {},
+        talk=event.get("talk") or {},
     )
 
 
@@ -143,6 +144,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         peak_memory_mb=event.get("peak_memory_mb"),
         machine=event.get("machine") or {},
         log=event.get("log"),
+        curve=tuple((share, loss) for share, loss in event.get("curve") or ()),
         extra=event.get("extra") or {},
     )
 
@@ -160,7 +162,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE
-        self._drop_torn_line()
+        self._whole = False
+        """Whether a line that a death tore off has been looked for."""
 
     def read(self) -> Journal:
         return read(self.path)
@@ -171,6 +174,7 @@ class Ledger:
         Raises LedgerError when it cannot be written; ValueError for a NaN, which is a mistake of ours.
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False)
+        self.mend()
         try:
             with self.path.open("ab") as file:
                 file.write(line.encode() + b"\n")
@@ -180,6 +184,12 @@ class Ledger:
             self._drop_torn_line()
             said = f"{self.path} cannot be written: {error.strerror}"
             raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
+
+    def mend(self) -> None:
+        """Drop a line that a death tore off, once; only the session's owner may."""
+        if not self._whole:
+            self._drop_torn_line()
+            self._whole = True
 
     def finish(self, experiment: Experiment) -> None:
         self.append("finished", **experiment_to(experiment))

@@ -24,6 +24,8 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
         try:
             experiment(session, agent, screen, policy.eta_seconds(done, pace(session.journal().history)))
         except AgentError as error:
+            if error.hint:
+                screen.say(f"hint: {error.hint}")
             return str(error)
         done += 1
     return reason
@@ -37,7 +39,7 @@ def experiment(session: Session, agent: Agent, screen: Screen, eta_seconds: floa
     """
     attempt = Attempt.start(session)
     try:
-        decision = attempt.propose(agent)
+        decision = attempt.propose(agent, screen.progress)
         attempt.commit()
         screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
         while isinstance(decision, Again):
@@ -85,8 +87,7 @@ def recover(session: Session, screen: Screen) -> None:
         attempt = Attempt.left_open(session, left)
         screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
     history = session.journal().history
-    ours = {session.start, *(e.commit for e in history.experiments if e.commit)}
-    session.workspace.settle(session.incumbent(history), ours)
+    session.workspace.settle(session.incumbent(history), session.commits(history))
     session.workspace.ensure_worktree()
 
 

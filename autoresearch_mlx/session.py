@@ -9,20 +9,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autoresearch_mlx import __version__
 from autoresearch_mlx.assets import asset
 from autoresearch_mlx.config import Resolved, Settings
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Assignment, Context, History, Measurement, Target, Watch
+from autoresearch_mlx.experiment import Assignment, Context, Experiment, History, Measurement, Target, Watch
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.judge import Margin
-from autoresearch_mlx.lab import SCRIPT, Lab, new_tag
+from autoresearch_mlx.judge import Margin, pooled_sigma
+from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now
+from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.source import read_knobs, set_knobs
 from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
+from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import Workspace, resolve
 
 _KEPT = {
@@ -59,12 +61,16 @@ class Session:
     judge: Margin
     seed: int
     repairs: int
+    smoking: Literal["code", "always", "never"]
+    """Which proposals a run of seconds goes ahead of."""
     program: str
     hardware: str
     start: str
     """The user's commit that the session began at: the base of the baseline."""
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
+    memory_bytes: int | None
+    """Main memory of the machine, which a model may have to share with training."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -74,10 +80,30 @@ class Session:
         best = history.incumbent
         return best.commit if best is not None and best.commit is not None else self.start
 
+    def commits(self, history: History) -> set[str]:
+        """Every commit that may be the base of an experiment, or the tip of the branch."""
+        return {self.start, *(e.commit for e in history.experiments if e.commit)}
+
     def context(
         self, history: History, number: int, files: Mapping[str, str], feedback: tuple[str, ...] = ()
     ) -> Context:
-        return Context(number, self.program, files, history, self.hardware, self.seed, feedback)
+        return Context(
+            number,
+            self.program,
+            files,
+            history,
+            self.hardware,
+            self.seed,
+            feedback,
+            notes=read_notes(self.folder),
+            sigma=pooled_sigma(history.experiments),
+            read=self.workspace.read,
+            log_tail=self._log_tail,
+        )
+
+    def _log_tail(self, experiment: Experiment) -> str:
+        log = next((m.log for m in reversed(experiment.measurements) if m.log), None)
+        return tail_of(self.folder / log) if log else ""
 
     def opening(self) -> str:
         """What is about to happen, in one line."""
@@ -96,12 +122,26 @@ class Session:
 
     def measure(self, commit: str, number: int, run: int, watch: Watch) -> Measurement:
         """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
+        folder = self._run_folder(f"{number:04d}-{run}")
         self.workspace.checkout(commit)
-        folder = self.folder / "runs" / f"{number:04d}-{run}"
+        return _kept_in(
+            folder, self.target.measure(Assignment(self.workspace.tree, folder, self.seed + run - 1, watch))
+        )
+
+    def smoke(self, commit: str, number: int, watch: Watch) -> Measurement | None:
+        """The run of seconds ahead of experiment ``number``, if the target has one."""
+        folder = self._run_folder(f"{number:04d}-smoke")
+        self.workspace.checkout(commit)
+        ran = self.target.smoke(Assignment(self.workspace.tree, folder, self.seed, watch))
+        if ran is None or ran.failure is None:
+            shutil.rmtree(folder)
+        return None if ran is None else _kept_in(folder, ran)
+
+    def _run_folder(self, name: str) -> Path:
+        folder = self.folder / "runs" / name
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
         folder.mkdir(parents=True)
-        measured = self.target.measure(Assignment(self.workspace.tree, folder, self.seed + run - 1, watch))
-        return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)
+        return folder
 
     def drop_weights(self, number: int) -> None:
         """Only the incumbent's weights are worth their space."""
@@ -123,6 +163,11 @@ def preset_text(text: str, preset: Mapping[str, Any]) -> str:
     return set_knobs(text, fit)
 
 
+def _kept_in(folder: Path, measured: Measurement) -> Measurement:
+    """The log's path as the ledger has it: relative to the session's folder."""
+    return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)
+
+
 @contextmanager
 def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Iterator[Session]:
     """Resume the session ``tag`` (default: the last one), or start it when there is none.
@@ -139,12 +184,25 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         machine = read_machine()
         profile = choose_profile(machine)
         ledger = Ledger(folder)
+        ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
             _begin(lab, resolved.settings, workspace, ledger, profile, say)
         lab.set_current(chosen)
         record = ledger.read().session
         _refuse_changes(resolved, record, chosen)
         yield _session(lab, resolved.settings, workspace, ledger, machine, profile, record)
+
+
+def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
+    """A session to be looked at only, while another process may be working on it.
+
+    Raises LabError when there is none, and what :func:`open_session` raises besides LockedError.
+    """
+    folder = find_session(lab, tag)
+    workspace = Workspace(lab.root, folder, folder.name, resolved.settings.target.editable)
+    machine = read_machine()
+    ledger = Ledger(folder)
+    return _session(lab, resolved.settings, workspace, ledger, machine, choose_profile(machine), ledger.read().session)
 
 
 def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, profile: Profile, say: Say) -> None:
@@ -211,10 +269,12 @@ def _session(
         judge=Margin(record["margin"] if margin == "auto" else margin),
         seed=record["seed"],
         repairs=settings.agent.repairs,
+        smoking=settings.budget.smoke,
         program=lab.program(),
         hardware=_in_words(machine, profile, conditions),
         start=record["start"],
         preset=profile.knobs if record["target"] == "pretrain" else {},
+        memory_bytes=machine.memory_bytes,
     )
 
 

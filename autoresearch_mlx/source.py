@@ -42,7 +42,8 @@ class Knob:
 def read_knobs(text: str) -> dict[str, Knob]:
     """Every knob of a Python source text, in order; empty when the text does not parse.
 
-    Literals that run over several lines are no knobs: they cannot be replaced in place.
+    Constants that no journal can hold (infinities, sets, bytes) are no knobs.  Nor are literals that run
+    over several lines: they cannot be replaced in place.
     """
     try:
         tree = ast.parse(text)
@@ -57,6 +58,8 @@ def read_knobs(text: str) -> dict[str, Knob]:
         try:
             constant = _constant(value)
         except (TypeError, *UNPARSABLE):
+            continue
+        if not _plain(constant):
             continue
         match = _RANGE.search(lines[value.lineno - 1])
         found[target] = Knob(
@@ -91,6 +94,17 @@ def _constant(node: ast.expr) -> Any:
             return base**power
         raise ValueError("not a small power")
     return ast.literal_eval(node)
+
+
+def _plain(value: Any) -> bool:
+    """Whether the journal can hold a value: finite numbers, whole text, True, False, None, and rows of them."""
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(key) and _plain(held) for key, held in value.items())
+    if isinstance(value, str):
+        return not any("\ud800" <= c <= "\udfff" for c in value)
+    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def set_knobs(text: str, values: Mapping[str, Any]) -> str:
@@ -138,6 +152,14 @@ def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
         if was != now or type(was) is not type(now):
             changes[name] = (was, now)
     return changes
+
+
+def only_knobs_differ(before: str, after: str) -> bool:
+    """Whether two Python texts do the same but for the values of knobs that both have."""
+    shared = {name: now for name, (was, now) in changed_knobs(before, after).items() if name in read_knobs(before)}
+    if any(name not in read_knobs(after) for name in shared):
+        return False
+    return _normal("x.py", set_knobs(before, shared)) == _normal("x.py", set_knobs(after, shared))
 
 
 def describe(changes: KnobChanges) -> str:

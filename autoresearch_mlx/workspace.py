@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -140,7 +141,7 @@ class Workspace:
 
     def ensure_worktree(self) -> None:
         """The worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
-        if (self._worktree / ".git").exists():
+        if self._is_ours():
             try:
                 return self.restore()
             except WorkspaceError:
@@ -150,6 +151,18 @@ class Workspace:
             self._worktree.unlink()
         # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
         git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
+
+    def _is_ours(self) -> bool:
+        """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever
+        works in the worktree can make a repository of it, or point the link at the user's."""
+        link = self._worktree / ".git"
+        try:
+            kept = (self._worktree / link.read_text().removeprefix("gitdir:").strip()).resolve()
+            back = (kept / (kept / "gitdir").read_text().strip()).resolve()
+        except (OSError, ValueError):
+            return False
+        common = self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")
+        return kept.parent == common.resolve() / "worktrees" and back == link.resolve()
 
     def restore(self) -> None:
         """The worktree holds the branch's tip again, and nothing else."""
@@ -164,6 +177,26 @@ class Workspace:
         """Put the files of ``commit`` into the worktree; the branch stays where it is."""
         self._inside("read-tree", "-u", "--reset", commit)
         self._inside("clean", "-ffdxq")
+
+    @contextmanager
+    def lent(self, commit: str) -> Iterator[Path]:
+        """The lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
+
+        For somebody who edits there and may use git besides.  Afterwards the branch is where it was, and
+        the worktree stands clean on it.
+        """
+        tip = self.tip()
+        if tip is None:
+            raise WorkspaceError(f"branch {self.branch} is gone", "`autoresearch-mlx run` puts it back")
+        self.ensure_worktree()
+        self._inside("update-ref", "--no-deref", "HEAD", commit)
+        self.checkout(commit)
+        try:
+            yield self.tree
+        finally:
+            if self.tip() != tip:
+                git(self._top, "update-ref", f"refs/heads/{self.branch}", tip)
+            self.ensure_worktree()
 
     def keep(self, commit: str, base: str) -> None:
         """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
@@ -218,10 +251,15 @@ class Workspace:
         mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
         git(self._top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
-    def made_on(self, number: int, base: str) -> str | None:
-        """The commit of an experiment, if it has one and was built on ``base``."""
+    def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
+        """The base and the commit of an experiment, if it has one and was built on one of ``bases``."""
         sha = resolve(self._top, ref_of(self.tag, number))
-        return sha if sha is not None and resolve(self._top, f"{sha}^") == base else None
+        base = resolve(self._top, f"{sha}^") if sha is not None else None
+        return (base, sha) if sha is not None and base is not None and base in bases else None
+
+    def forget(self, number: int) -> None:
+        """Drop the ref of an experiment that never was; fine when there is none."""
+        git(self._top, "update-ref", "-d", ref_of(self.tag, number))
 
     def title(self, commit: str) -> str:
         return git(self._top, "log", "-1", "--format=%s", commit).strip()

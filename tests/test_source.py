@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.source import changed_knobs, describe, fingerprint, literal, read_knobs, set_knobs
+from autoresearch_mlx.source import (
+    changed_knobs,
+    describe,
+    fingerprint,
+    literal,
+    only_knobs_differ,
+    read_knobs,
+    set_knobs,
+)
 
 names = st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True)
 numbers = st.one_of(
@@ -270,3 +278,18 @@ def test_the_path_belongs_to_the_fingerprint_and_the_order_does_not() -> None:
     one = {"a.py": "X = 1\n", "b.py": "Y = 2\n"}
     assert fingerprint(one) == fingerprint(dict(reversed(one.items())))
     assert fingerprint(one) != fingerprint({"a.py": "Y = 2\n", "b.py": "X = 1\n"})
+
+
+@pytest.mark.parametrize("constant", ["1e999", '"\\ud800"', "{1, 2}", 'b"a"', "...", "2j", "(1, 1e999)"])
+def test_a_constant_that_no_journal_can_hold_is_no_knob(constant: str) -> None:
+    assert list(read_knobs(f"A = 1\nX = {constant}\n")) == ["A"]
+
+
+def test_two_texts_differ_in_knobs_only_when_nothing_else_is_new() -> None:
+    text = "X = 1.0  # knob: lin 0 2\nY = 2\n\ndef f():\n    return X\n"
+    assert only_knobs_differ(text, text.replace("1.0", "1.5").replace("Y = 2", "Y = 3"))
+    assert only_knobs_differ(text, f"# a remark\n{text}")
+    assert not only_knobs_differ(text, text.replace("return X", "return X + 1"))
+    assert not only_knobs_differ(text, f"{text}Z = 3\n")
+    assert not only_knobs_differ(text, text.replace("Y = 2\n", ""))
+    assert not only_knobs_differ("", text)

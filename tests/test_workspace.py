@@ -143,9 +143,17 @@ def test_a_commit_is_found_by_number_only_on_the_base_it_was_made_on(command_lab
     base = head(command_lab)
     sha = ws.commit(1, base, {"solver.py": NEW}, "m\n")
     assert git(command_lab.root, "rev-parse", "refs/autoresearch/t/1") == sha
-    assert ws.made_on(1, base) == sha
-    assert ws.made_on(1, sha) is None
-    assert ws.made_on(2, base) is None
+    assert ws.made_on(1, {base, sha}) == (base, sha)
+    assert ws.made_on(1, {sha}) is None
+    assert ws.made_on(2, {base}) is None
+
+
+def test_the_ref_of_an_experiment_that_never_was_is_dropped(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
+    ws.forget(1)
+    ws.forget(1)
+    assert ws.made_on(1, {head(command_lab)}) is None
 
 
 def test_nothing_but_the_files_given_differs_from_the_base(command_lab: Lab) -> None:

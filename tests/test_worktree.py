@@ -45,7 +45,19 @@ def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: L
         assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
 
 
-@pytest.mark.parametrize("damage", ["gone", "no link", "link to nowhere", "empty", "a file", "unregistered"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "gone",
+        "no link",
+        "link to nowhere",
+        "link to the user's",
+        "a repository of its own",
+        "empty",
+        "a file",
+        "unregistered",
+    ],
+)
 def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_lab: Lab, damage: str) -> None:
     ws = started(command_lab)
     (command_lab.root / "solver.py").write_text("# unsaved\n")
@@ -56,6 +68,11 @@ def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_la
         (where / ".git").unlink()
     elif damage == "link to nowhere":
         (where / ".git").write_text("gitdir: /nowhere/at/all\n")
+    elif damage == "link to the user's":
+        (where / ".git").write_text(f"gitdir: {command_lab.root / '.git'}\n")
+    elif damage == "a repository of its own":
+        (where / ".git").unlink()
+        init_repository(where)
     elif damage == "unregistered":
         shutil.rmtree(command_lab.root / ".git" / "worktrees")
     else:
@@ -112,6 +129,52 @@ def test_a_worktree_deleted_under_a_run_never_makes_the_current_directory_the_ta
     )
     assert "No such file or directory" in done.stdout
     assert checkout_of(command_lab) == before
+
+
+def test_a_lent_worktree_has_the_commits_files_on_no_branch_and_comes_back_clean(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    other = ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
+    before = checkout_of(command_lab)
+    with ws.lent(other) as tree:
+        assert tree == ws.tree
+        assert (tree / "solver.py").read_text() == NEW
+        assert git(tree, "rev-parse", "HEAD") == other
+        assert git(tree, "branch", "--show-current") == ""
+        assert git(tree, "status", "--porcelain") == ""
+        (tree / "solver.py").write_text("mine\n")
+        git(tree, "commit", "-qam", "mine")
+    assert ws.tip() == head(command_lab)
+    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
+    assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+    assert git(ws.tree, "status", "--porcelain") == ""
+    assert checkout_of(command_lab) == before
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        ["checkout", "-q", "autoresearch/t"],
+        ["update-ref", "refs/heads/autoresearch/t", "HEAD"],
+        ["update-ref", "-d", "refs/heads/autoresearch/t"],
+    ],
+)
+def test_a_branch_that_was_moved_while_the_worktree_was_lent_is_put_back(command_lab: Lab, act: list[str]) -> None:
+    ws = started(command_lab)
+    with pytest.raises(ZeroDivisionError), ws.lent(head(command_lab)) as tree:
+        git(tree, "commit", "-q", "--allow-empty", "-m", "on no branch")
+        git(tree, *act)
+        if act[0] == "checkout":
+            git(tree, "commit", "-q", "--allow-empty", "-m", "on the branch")
+        raise ZeroDivisionError
+    assert ws.tip() == head(command_lab)
+    assert git(ws.tree, "rev-parse", "HEAD") == head(command_lab)
+
+
+def test_a_worktree_cannot_be_lent_when_the_branch_is_gone(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    git(command_lab.root, "update-ref", "-d", "refs/heads/autoresearch/t")
+    with pytest.raises(WorkspaceError, match="branch autoresearch/t is gone"), ws.lent(head(command_lab)):
+        pass
 
 
 def test_the_users_own_worktrees_stay_even_while_their_disk_is_away(command_lab: Lab, tmp_path: Path) -> None:

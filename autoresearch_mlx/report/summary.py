@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx.experiment import Direction, Experiment
+from autoresearch_mlx.judge import pooled_sigma
 from autoresearch_mlx.ledger import FILE, Journal, holder, read
 from autoresearch_mlx.report.now import Running, read_now
+from autoresearch_mlx.talks import Spent, spent
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.config import AgentSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class Status:
     """Standard deviation of one measurement, in the metric's unit."""
     running: Running | None
     agent: str | None
+    spent: Spent = field(default_factory=Spent)
+    """What the calls to models took."""
+    cost: float | None = None
+    caps: tuple[int | None, float | None] = (None, None)
+    """Most tokens, most cost."""
 
 
 def status_of(folder: Path) -> Status:
@@ -67,7 +75,14 @@ def status_of(folder: Path) -> Status:
         sigma=pooled_sigma(history.experiments),
         running=_running(folder, journal),
         agent=_agent(history.experiments, session),
+        spent=spent(folder),
     )
+
+
+def priced(status: Status, settings: AgentSettings) -> Status:
+    """The same with what the calls cost, and what they may."""
+    cost = status.spent.cost(settings.price_in, settings.price_out)
+    return replace(status, cost=cost, caps=(settings.max_tokens_total, settings.max_cost))
 
 
 def to_json(status: Status) -> dict[str, Any]:
@@ -84,6 +99,13 @@ def to_json(status: Status) -> dict[str, Any]:
         "sigma": status.sigma,
         "running": asdict(status.running) if status.running else None,
         "agent": status.agent,
+        "spent": {
+            **asdict(status.spent),
+            "tokens": status.spent.tokens,
+            "cost": status.cost,
+            "max_tokens_total": status.caps[0],
+            "max_cost": status.caps[1],
+        },
     }
 
 
@@ -95,23 +117,6 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
         discarded=sum(e.status == "discard" for e in tried),
         failed=sum(e.failed for e in tried),
     )
-
-
-def pooled_sigma(experiments: Iterable[Experiment]) -> float | None:
-    """Standard deviation of a measurement, pooled over the commits that were measured more than once."""
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for experiment in experiments:
-        if experiment.commit is not None:
-            values[experiment.commit] += [m.value for m in experiment.measurements if m.value is not None]
-    groups = [group for group in values.values() if len(group) > 1]
-    if not groups:
-        return None
-    return math.sqrt(math.fsum(map(_squares, groups)) / sum(len(group) - 1 for group in groups))
-
-
-def _squares(group: Sequence[float]) -> float:
-    mean = math.fsum(group) / len(group)
-    return math.fsum((value - mean) ** 2 for value in group)
 
 
 def _mark(experiment: Experiment | None) -> Mark | None:

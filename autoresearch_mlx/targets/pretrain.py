@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Seconds
+from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
 from autoresearch_mlx.source import UNPARSABLE
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
@@ -14,6 +14,11 @@ from autoresearch_mlx.trial.runner import Ended, Log
 from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
+_SMOKE_STEPS = 2
+"""The first step compiles, the second one meets what the first has changed."""
+_SMOKE_SECONDS = 10.0
+"""From which the limits of a smoke run follow; its length is its steps."""
+_SMOKE_ROWS = 4
 _EXTRA = ("loss", "num_params", "matrix_params")
 
 
@@ -38,6 +43,13 @@ class Pretrain:
             if path == self.conditions.script and (missing := _missing(tree)):
                 return f"{path} lacks {' and '.join(missing)} at the top level; the harness calls build_model and train"
         return None
+
+    def smoke(self, assignment: Assignment) -> Measurement | None:
+        """Two steps at full size and the evaluation of a few rows: what cannot run ends here, in seconds."""
+        rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
+        brief = replace(self.conditions, steps=_SMOKE_STEPS, budget_seconds=_SMOKE_SECONDS, eval_rows=rows)
+        quiet = replace(assignment, watch=lambda p: assignment.watch(Progress("smoke", p.step, p.loss)))
+        return replace(self, conditions=brief).measure(quiet)
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Train and evaluate once.  Failures come back as data, with the phase they happened in."""
@@ -75,6 +87,7 @@ class Pretrain:
             peak_memory_mb=training.facts.get("peak_memory_mb") or ended.peak_memory_mb,
             machine=dict(self.conditions.machine),
             log="log.txt",
+            curve=training.curve(),
             extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None},
         )
 

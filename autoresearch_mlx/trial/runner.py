@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -91,11 +91,13 @@ def run_child(
     allowed: Callable[[], str | None],
     on_event: Callable[[Event], None] = lambda event: None,
     on_output: Callable[[bytes], None] = lambda data: None,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
 ) -> Ended:
     """Start ``command`` and wait for its end, killing its whole group as soon as ``allowed()`` gives a reason.
 
-    ``allowed`` is asked about ten times a second.  Lines on the event pipe that are no JSON objects are
-    ignored.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
+    ``allowed`` is asked about ten times a second.  ``stdin``: an open file, for a child that reads one.
+    Lines on the event pipe that are no JSON objects are ignored.  Whatever happens here, KeyboardInterrupt
+    included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
     """
     reader, writer = os.pipe()
@@ -104,7 +106,7 @@ def run_child(
             command,
             cwd=cwd,
             env={**environment, EVENTS_ENV: str(writer)},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(writer,),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.curve import Curve
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
 
@@ -36,6 +37,7 @@ class Training:
         self._began: dict[str, float] = {}
         self._phase: Phase = "start"
         self._failed: str | None = None
+        self._curve = Curve()
 
     def run(self, log: Log) -> Ended:
         conditions, folder = self._conditions, self._assignment.folder
@@ -94,6 +96,10 @@ class Training:
             return None
         return round(float(tokens * (steps - 1) / steps / spent), 1)
 
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """The loss along the run so far: (share of the budget used by our clock, loss)."""
+        return self._curve.points()
+
     def _spent(self) -> float:
         if "train" not in self._began:
             return 0.0
@@ -115,11 +121,20 @@ class Training:
             self._enter("train")  # a run of one step ends before the clock began
             self._enter("trained")
             self.facts |= {k: _number(event, k) for k in ("steps", "tokens", "loss")}
+            self._draw(event)
         elif kind == "saved":
             self.facts |= {k: _number(event, k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
         elif kind == "failed":
             self._failed = str(event.get("reason"))
+        elif kind == "step" and self._phase in ("compile", "train"):
+            self._draw(event)
         self._show(event)
+
+    def _draw(self, event: Event) -> None:
+        """The first step ends before the clock begins: its loss stands at share 0."""
+        loss = _number(event, "loss")
+        if loss is not None:
+            self._curve.add(self._spent() / self._conditions.budget_seconds, float(loss))
 
     def _show(self, event: Event) -> None:
         if self._phase == "save":
