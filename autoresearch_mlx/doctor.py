@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.config import Resolved, load_settings
 from autoresearch_mlx.corpus import prepare as corpora
 from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
@@ -56,6 +60,7 @@ def examine(start: Path) -> Iterator[Finding]:
         yield Finding("settings", "lab.toml", str(error), "fail", error.hint)
         return
     yield from _data(lab, resolved, profile)
+    yield from _agent(resolved, machine)
     yield from _settings(resolved)
 
 
@@ -140,6 +145,33 @@ def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
     m = corpus.manifest
     rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
     yield Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
+
+
+def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
+    """Who would propose; a model's server is asked what it has, nothing is generated."""
+    said: list[str] = []
+    settings = resolved.settings.agent
+    if settings.name.partition(":")[0] == "command":
+        yield _command(settings.name.partition(":")[2] or settings.command or "")
+        return
+    try:
+        agent = load_agent(settings.name, Office(settings, say=said.append, memory_bytes=machine.memory_bytes))
+    except AutoresearchError as error:
+        yield Finding("agent", "agent", str(error), "fail", error.hint)
+        return
+    yield Finding("agent", "agent", "; ".join(said).removeprefix("agent: ") or agent.name)
+    if isinstance(agent, Tenant):
+        agent.close()
+
+
+def _command(line: str) -> Finding:
+    """A coding agent's shell line; whether its program is there can be told of a plain one."""
+    program = line.split(maxsplit=1)[0] if line.strip() else ""
+    if not program:
+        return Finding("agent", "agent", "command without a line", "fail", '[agent] command = "claude -p" in lab.toml')
+    if program.isidentifier() and shutil.which(program) is None:
+        return Finding("agent", "agent", f"command: {line}", "note", f"{program} is not on PATH")
+    return Finding("agent", "agent", f"command: {line}")
 
 
 def _settings(resolved: Resolved) -> Iterator[Finding]:

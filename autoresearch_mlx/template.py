@@ -27,7 +27,8 @@ LAB_TOML = """\
 # margin = 0.003           # what a change must gain to be kept
 
 # [agent]
-# name = "knobs"           # or "scripted:edits.json", "mymodule:MyAgent"
+# name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto
+# model = "ollama:qwen3-coder:30b"   # for hybrid and chat
 
 # To improve another number than val_bpb, name a program that prints `METRIC name=value`:
 # [target]

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test reads the developer's caches or git settings."""
+    """No test reads the developer's caches or git settings, or asks the developer's models."""
+    os.environ["OLLAMA_HOST"] = "127.0.0.1:9"  # nobody listens there
+    os.environ.pop("OPENAI_API_KEY", None)
     os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
     os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
     os.environ.setdefault("AUTORESEARCH_CACHE", str(ROOT / ".pytest_cache" / "autoresearch"))

@@ -47,6 +47,7 @@ def test_the_default_agent_needs_nothing_but_the_knobs(command_lab: Lab) -> None
     e = read(command_lab.folder("t") / FILE).history.experiments
     assert [x.agent for x in e[1:]] == ["knobs", "knobs"]
     assert all(set(x.knobs) <= {"X", "Y"} for x in e)
+    assert "agent: knobs, no model: no Ollama answers at 127.0.0.1:9" in done.stderr
 
 
 def test_no_experiment_still_measures_the_baseline(command_lab: Lab) -> None:
@@ -179,7 +180,7 @@ def test_doctor_shows_each_setting_with_its_source(command_lab: Lab) -> None:
     done = call(command_lab, "doctor")
     assert done.stderr == ""
     assert re.search(r"target\.metric +score  \(lab\.toml\)", done.stdout)
-    assert re.search(r"agent\.name +knobs  \(default\)", done.stdout)
+    assert re.search(r"agent\.name +auto  \(default\)", done.stdout)
     assert re.search(r"repository +\S+ at [0-9a-f]{7}", done.stdout)
 
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, command_line
 
+from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.scripted import Scripted
 from autoresearch_mlx.cli import _COMMANDS
+from autoresearch_mlx.config import load_settings
+from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History
+from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import changed_knobs, read_knobs
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "program.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "program.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -71,6 +78,34 @@ def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:
     assert [json.loads(e)["number"] for e in experiments] == list(range(9))
     page = (ROOT / "docs" / "other-numbers.md").read_text()
     assert (ROOT / "examples" / "sieve" / "lab.toml").read_text().splitlines()[0] in page
+
+
+def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> None:
+    assert command_line("run", "--experiments", "1", "--agent", "knobs", cwd=command_lab.root).returncode == 0
+    (script,) = blocks(ROOT / "docs" / "agents.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+    assert "tie the embeddings" in command_line("ideas", "--all", cwd=command_lab.root).stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_agent_that_a_page_names_is_known(page: Path) -> None:
+    for name in re.findall(r'--agent ("[^"]+"|[\w:./-]+)', page.read_text()):
+        name = name.strip('"')
+        if name in ("NAME", "halver:Halver"):
+            continue
+        try:
+            load_agent(name, Office(lend=lambda commit: nullcontext(ROOT)))
+        except AgentError as error:
+            assert "OPENAI_API_KEY" in str(error) or "hybrid needs a model" in str(error), (name, error)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_a_page_shows_is_one(page: Path, tmp_path: Path) -> None:
+    for toml in blocks(page, "toml"):
+        (tmp_path / "lab.toml").write_text(toml)
+        load_settings(tmp_path)
 
 
 def test_the_agent_of_the_agents_page_works() -> None:

@@ -1,4 +1,4 @@
-"""Agents propose edits.  ``load_agent`` finds one by name: ``knobs``, ``scripted:PATH``, ``module:Class``."""
+"""Agents propose edits.  ``load_agent`` finds one by name: ``knobs``, ``ollama:MODEL``, ``module:Class``, ..."""
 
 from __future__ import annotations
 
@@ -8,33 +8,137 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent
 
-NAMES = ("knobs", "scripted:PATH", "module:Class")
+if TYPE_CHECKING:
+    from autoresearch_mlx.agents.endpoints.wire import Endpoint
+
+NAMES = (
+    "auto",
+    "knobs",
+    "hybrid",
+    "hybrid:MODEL",
+    "chat",
+    "ollama:MODEL",
+    "lmstudio:MODEL",
+    "openai:MODEL",
+    "mlx:MODEL_OR_PATH",
+    "playbook",
+    "command",
+    "command:LINE",
+    "scripted:PATH",
+    "module:Class",
+)
+SERVERS = ("ollama", "lmstudio", "openai", "mlx")
+"""Prefixes of a model's name that say which server has it."""
 
 
-def load_agent(name: str, settings: Mapping[str, Any], seed: int) -> Agent:
+def load_agent(name: str, office: Office) -> Agent:
     """The agent of this name.
 
-    ``module:Class`` is imported and called with ``settings=...`` if it takes that, else with nothing;
-    ``settings`` is passed on unread.  Raises AgentError for an unknown name, a module or class that
+    ``module:Class`` is imported and called with ``settings=...`` if it takes that, else with nothing.
+    Raises AgentError for an unknown name, a model's server that cannot be used, a module or class that
     cannot be imported or called, or an object without ``propose``.
     """
-    if name == "knobs":
-        from autoresearch_mlx.agents.knobs import Knobs
-
-        return Knobs(seed)
     kind, colon, rest = name.partition(":")
-    if colon and kind == "scripted":
-        from autoresearch_mlx.agents.scripted import Scripted
-
-        return Scripted(Path(rest))
-    if colon and kind and rest:
-        return _load_own(kind, rest, settings)
+    if kind in SERVERS:
+        return _chat(name, office)
+    makers = {
+        "auto": _auto,
+        "knobs": _knobs,
+        "hybrid": _hybrid,
+        "chat": _chat_from_settings,
+        "playbook": _playbook,
+        "command": _command,
+        "scripted": _scripted,
+    }
+    takes = {"hybrid", "command", "scripted"}
+    if kind in makers and (not colon or (kind in takes and rest)):
+        return makers[kind](rest, office)
+    if colon and kind and rest and kind not in makers:
+        return _load_own(kind, rest, office.settings.model_dump())
     raise AgentError(f"there is no agent named {name!r}", _hint(name))
+
+
+def _auto(rest: str, office: Office) -> Agent:
+    """``hybrid`` with a suitable model where Ollama has one, else ``knobs``; says which, and why."""
+    from autoresearch_mlx.agents.endpoints.choose import suitable_ollama
+
+    if office.settings.model is not None:
+        office.say(f"agent: hybrid with {office.settings.model}, as the settings name it")
+        return _hybrid("", office)
+    endpoint, why = suitable_ollama(office)
+    office.say(f"agent: {'knobs, no model' if endpoint is None else f'hybrid with {endpoint.name}'}: {why}")
+    return _knobs("", office) if endpoint is None else _pair(endpoint, office)
+
+
+def _knobs(rest: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.knobs import Knobs
+
+    return Knobs(office.seed)
+
+
+def _hybrid(model: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.endpoints.choose import open_endpoint, suitable_ollama
+
+    wanted = model or office.settings.model
+    if wanted is not None:
+        return _pair(open_endpoint(wanted, office), office)
+    endpoint, why = suitable_ollama(office)
+    if endpoint is None:
+        raise AgentError(f"hybrid needs a model: {why}", "--agent hybrid:ollama:MODEL, or [agent] model in lab.toml")
+    office.say(f"agent: hybrid with {endpoint.name}: {why}")
+    return _pair(endpoint, office)
+
+
+def _pair(endpoint: Endpoint, office: Office) -> Agent:
+    from autoresearch_mlx.agents.chat import Chat
+    from autoresearch_mlx.agents.hybrid import Hybrid
+
+    # The optimiser stands in at once, so nobody waits for a server that is away.
+    return Hybrid(Chat(endpoint, office, patience_seconds=0.0), _knobs("", office), office)
+
+
+def _chat(name: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.chat import Chat
+    from autoresearch_mlx.agents.endpoints.choose import open_endpoint
+
+    return Chat(open_endpoint(name, office), office)
+
+
+def _chat_from_settings(rest: str, office: Office) -> Agent:
+    if office.settings.model is None:
+        hint = '[agent] model = "..." and base_url = "http://127.0.0.1:8080/v1" in lab.toml, or --agent ollama:MODEL'
+        raise AgentError("chat needs a model", hint)
+    return _chat(office.settings.model, office)
+
+
+def _playbook(rest: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.playbook import Playbook
+
+    return Playbook(say=office.say)
+
+
+def _command(line: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.command import CodingAgent
+
+    chosen = line or office.settings.command
+    if not chosen:
+        hint = '--agent "command:claude -p", or [agent] command = "claude -p" in lab.toml'
+        raise AgentError("command needs the shell line of a coding agent", hint)
+    if office.lend is None:
+        raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
+    return CodingAgent(chosen, office, office.lend, office.may_edit)
+
+
+def _scripted(path: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.scripted import Scripted
+
+    return Scripted(Path(path))
 
 
 def _hint(name: str) -> str:

@@ -26,6 +26,9 @@ _COMMANDS = {
     "log": ("read", "Every experiment, one line each."),
     "show": ("read", "One experiment: reason, numbers, diff, log."),
     "diff": ("read", "What an experiment changed, or how two differ."),
+    "prompt": ("prompt", "What the model will be told next, with its size."),
+    "ideas": ("ideas", "What models are to try: list, add, drop."),
+    "steer": ("ideas", "Tell the models what you want, also while they work."),
     "compare": ("compare", "This machine's experiments beside the H100's."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -21,10 +22,15 @@ def status_command(tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx status
     """
-    from autoresearch_mlx.report.summary import status_of, to_json
+    from autoresearch_mlx.report.summary import priced, status_of, to_json
     from autoresearch_mlx.report.text import render_status
 
-    status = status_of(find_session(lab_here(), tag))
+    lab = lab_here()
+    status = status_of(find_session(lab, tag))
+    if status.spent.calls:
+        from autoresearch_mlx.config import load_settings  # pydantic takes longer than all the rest
+
+        status = priced(status, load_settings(lab.root).settings.agent)
     click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
 
 
@@ -53,13 +59,16 @@ def log_command(tag: str | None, as_json: bool) -> None:
 @click.command("show")
 @click.argument("number", type=click.IntRange(min=0))
 @tag_option
+@click.option("--prompt", "part", flag_value="prompt", help="What a model was told for it, call by call.")
+@click.option("--reply", "part", flag_value="reply", help="What a model answered, its thinking included.")
 @json_option
-def show_command(number: int, tag: str | None, as_json: bool) -> None:
+def show_command(number: int, tag: str | None, part: str | None, as_json: bool) -> None:
     """Experiment NUMBER: its verdict and reason, the numbers, the diff against its base, the log's end.
 
     \b
     Example:
       autoresearch-mlx show 3
+      autoresearch-mlx show 3 --reply
     """
     from autoresearch_mlx.ledger import FILE, experiment_to, read
     from autoresearch_mlx.report.text import render_show
@@ -69,6 +78,9 @@ def show_command(number: int, tag: str | None, as_json: bool) -> None:
     lab = lab_here()
     folder = find_session(lab, tag)
     history = read(folder / FILE).history
+    if part is not None:
+        _show_talk(folder, number, part, as_json)
+        return
     experiment = next((e for e in history.experiments if e.number == number), None)
     if experiment is None:
         raise LabError(f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists them")
@@ -78,6 +90,21 @@ def show_command(number: int, tag: str | None, as_json: bool) -> None:
     changes = diff(lab.root, experiment.base, experiment.commit) if experiment.base and experiment.commit else ""
     log = next((folder / m.log for m in reversed(experiment.measurements) if m.log), None)
     click.echo(render_show(experiment, changes, tail_of(log) if log else None, history.metric, width()))
+
+
+def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
+    """What was said for an experiment, also one that is being proposed now."""
+    from autoresearch_mlx.report.talks import render_prompts, render_replies
+    from autoresearch_mlx.talks import calls_of
+
+    calls = list(calls_of(folder, number))
+    if not calls:
+        said = f"no model was asked for experiment {number} of session {folder.name}"
+        raise LabError(said, "`autoresearch-mlx log --json` tells the agent of each experiment")
+    if as_json:
+        click.echo(json.dumps(calls))
+    else:
+        click.echo(render_prompts(calls) if part == "prompt" else render_replies(calls))
 
 
 @click.command("diff")

@@ -14,7 +14,9 @@ from autoresearch_mlx.cli.options import Seconds, lab_here, say, tag_option
 
 
 @click.command("run")
-@click.option("--agent", metavar="NAME", help="Who proposes: knobs (default), scripted:FILE, or module:Class.")
+@click.option(
+    "--agent", metavar="NAME", help="Who proposes: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md."
+)
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Start none after H hours.")
 @tag_option
@@ -27,23 +29,31 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
     its own; your checkout is not touched.  Ctrl-C stops cleanly, the next call goes on.
 
     \b
+    Without --agent: a model of a running Ollama together with the optimiser where one suits this machine,
+    else the optimiser alone, `knobs`.
+
+    \b
     Example:
       autoresearch-mlx run --experiments 6
+      autoresearch-mlx run --agent ollama:qwen3-coder:30b
+      autoresearch-mlx run --agent playbook
     """
-    from autoresearch_mlx.agents import load_agent
     from autoresearch_mlx.config import load_settings
     from autoresearch_mlx.loop import research
     from autoresearch_mlx.policy import Policy
     from autoresearch_mlx.report.live import open_screen
     from autoresearch_mlx.report.talk import closing_line
+    from autoresearch_mlx.researcher import hired
     from autoresearch_mlx.session import open_session
 
     lab = lab_here()
     options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
     resolved = load_settings(lab.root, options)
     with interruptible(), open_session(lab, resolved, tag, say) as session:
-        researcher = load_agent(resolved.settings.agent.name, resolved.settings.agent.model_dump(), session.seed)
-        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
+        with (
+            closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen,
+            hired(session, resolved.settings, screen.say) as researcher,
+        ):
             screen.say(session.opening())
             try:
                 reason = research(session, researcher, Policy(experiments, hours), screen)

@@ -12,6 +12,7 @@ from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.summary import Counts, Mark, Status, count_outcomes
+from autoresearch_mlx.report.talks import spent_words
 
 __all__ = ["overhead", "render_log", "render_show", "render_status", "verdict_line"]
 
@@ -38,6 +39,8 @@ def render_status(status: Status, width: int) -> str:
         ("sigma", terms.value(status.sigma)),
         ("running", _running(status.running)),
     ]
+    if status.spent.calls:
+        facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
 
 

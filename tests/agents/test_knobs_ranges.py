@@ -61,7 +61,6 @@ def test_without_a_comment_name_and_value_decide(line: str, expected: Range) -> 
         "INIT_SEED = 42",
         "NOTHING = None",
         "SENTINEL = -1",
-        "HUGE = 1e999",
     ],
 )
 def test_what_must_not_move_has_no_range(line: str) -> None:

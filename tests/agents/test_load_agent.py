@@ -8,7 +8,9 @@ import pytest
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.scripted import Scripted
+from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Proposal
 
@@ -40,28 +42,29 @@ class Mute:
 
 
 HERE = __name__
+OFFICE = Office(AgentSettings(model="m"), seed=7)
 
 
 def test_knobs_is_known_by_name() -> None:
-    assert isinstance(load_agent("knobs", {}, 7), Knobs)
+    assert isinstance(load_agent("knobs", OFFICE), Knobs)
 
 
 def test_scripted_takes_the_path_behind_the_colon(tmp_path: Path) -> None:
     script = tmp_path / "a:b.jsonl"
     script.write_text('{"title": "deeper", "knobs": {"DEPTH": 5}}\n')
-    assert isinstance(load_agent(f"scripted:{script}", {}, 7), Scripted)
+    assert isinstance(load_agent(f"scripted:{script}", OFFICE), Scripted)
 
 
 def test_a_users_own_class_is_made_without_arguments() -> None:
-    assert load_agent(f"{HERE}:Own", {"model": "m"}, 7).name == "own"
+    assert load_agent(f"{HERE}:Own", OFFICE).name == "own"
 
 
 def test_a_class_that_takes_settings_gets_them() -> None:
-    assert load_agent(f"{HERE}:Configured", {"model": "m"}, 7).settings == {"model": "m"}
+    assert load_agent(f"{HERE}:Configured", OFFICE).settings["model"] == "m"
 
 
 def test_an_agent_without_a_name_is_called_by_its_path() -> None:
-    assert load_agent(f"{HERE}:Nameless", {}, 7).name == f"{HERE}:Nameless"
+    assert load_agent(f"{HERE}:Nameless", OFFICE).name == f"{HERE}:Nameless"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,7 @@ def test_an_agent_without_a_name_is_called_by_its_path() -> None:
     [
         ("knob", "no agent named 'knob'", "did you mean 'knobs'"),
         ("scriptd", "no agent named 'scriptd'", "did you mean 'scripted'"),
-        ("zebra", "no agent named 'zebra'", "known agents: knobs"),
+        ("zebra", "no agent named 'zebra'", "known agents: auto"),
         ("no_such_module:Agent", "No module named 'no_such_module'", "module:Class"),
         (f"{HERE}:Missing", "Missing", "module:Class"),
         (f"{HERE}:Broken", "RuntimeError: no token", "propose"),
@@ -79,7 +82,7 @@ def test_an_agent_without_a_name_is_called_by_its_path() -> None:
 )
 def test_what_cannot_be_loaded_is_said_with_the_next_step(name: str, said: str, hint: str) -> None:
     with pytest.raises(AgentError) as caught:
-        load_agent(name, {}, 7)
+        load_agent(name, OFFICE)
     assert said in str(caught.value)
     assert hint in caught.value.hint
 

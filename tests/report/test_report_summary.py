@@ -37,9 +37,19 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "sigma": pytest.approx(statistics.stdev([2.431522, 2.430522])),
         "running": None,
         "agent": "hybrid",
+        "spent": {
+            "calls": 0,
+            "prompt_tokens": 0,
+            "completion_tokens": 0,
+            "estimated": 0,
+            "tokens": 0,
+            "cost": None,
+            "max_tokens_total": None,
+            "max_cost": None,
+        },
     }
     keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
-    assert list(to_json(status_of(session))) == [*keys.split(), "running", "agent"]
+    assert list(to_json(status_of(session))) == [*keys.split(), "running", "agent", "spent"]
 
 
 def test_a_session_that_has_measured_nothing_knows_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:

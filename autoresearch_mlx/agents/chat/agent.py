@@ -1,0 +1,273 @@
+"""A model behind an endpoint proposes: what it is told, what it answers, and what is done about bad answers.
+
+The fields of an idea come as JSON, by schema where the server enforces one; code comes in fences, in the
+same reply or in a second call.  What the model wrote wrong goes back to it with the reason: the loop
+asks again, a bounded number of times, and then logs the experiment as invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from autoresearch_mlx.agents.chat import forms
+from autoresearch_mlx.agents.chat.calls import Calls
+from autoresearch_mlx.agents.chat.room import fit
+from autoresearch_mlx.agents.chat.stock import Stock
+from autoresearch_mlx.agents.chat.tasks import Tasks
+from autoresearch_mlx.agents.chat.thread import Thread
+from autoresearch_mlx.agents.edits.fields import read_fields, schema
+from autoresearch_mlx.agents.edits.reply import Edit, read_reply
+from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, ModelFacts, Reply
+from autoresearch_mlx.agents.knobs.report import describe_state
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.prompt.brief import Brief, Form, write_brief
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.experiment import Context, History, Proposal
+
+USUAL_CONTEXT = 32_768
+"""Tokens of prompt and reply, where the settings leave it open: the whole file, a table, an answer."""
+SLOW_LOAD = 15.0
+"""Seconds of loading from which on several ideas are asked for at once."""
+AT_ONCE = 3
+LOST_IN_A_ROW = 3
+TAIL = 1 / 8
+"""Share of the context that is left for a bad answer and what is wrong with it."""
+"""Experiments lost to a silent server, after which there is no point in going on."""
+
+
+class Chat:
+    """Proposes what a model says.  ``patience_seconds`` 0: a silent server is an EndpointError at once."""
+
+    def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
+        self.name = endpoint.name
+        self._endpoint, self._office = endpoint, office
+        self._patient = patience_seconds is None
+        self._calls = Calls(endpoint, office, patience_seconds)
+        self._tasks = Tasks(office, self._calls, endpoint.name)
+        self._stock = Stock()
+        self._thread: Thread | None = None
+        self._silent: tuple[int, Proposal] | None = None
+        """The experiment that got no answer, and what was proposed instead: the same when asked again."""
+        self._lost = 0
+
+    # --- what the loop calls
+
+    def propose(self, context: Context) -> Proposal:
+        """An edit, or a Proposal with a problem in words for its author.
+
+        Raises AgentError when asking cannot go on: caps, a refused key or model, a prompt that does not
+        fit, a server that stays away.
+        """
+        if not context.feedback and (stocked := self._from_stock(context)) is not None:
+            return stocked
+        if self._silent is not None and context.feedback and self._silent[0] == context.number:
+            return self._silent[1]
+        try:
+            thread = self._thread_of(context)
+            edit = self._edit(thread)
+            self._lost = 0
+        except EndpointError as error:
+            return self._unanswered(context, error)
+        thread.mismatches += edit.mismatch
+        thread.proposal = self._proposal(edit, thread)
+        return thread.proposal
+
+    def insist(self, context: Context) -> Proposal:
+        """The same where nobody else can propose: it waits for the server as long as the settings say."""
+        before = self._patient, self._calls.patience
+        self._patient, self._calls.patience = True, self._office.settings.patience_seconds
+        try:
+            return self.propose(context)
+        finally:
+            self._patient, self._calls.patience = before
+
+    def make_room(self, context: Context) -> Mapping[str, float]:
+        """Unload the model when it and a run would not fit together, or when nobody can tell."""
+        keep = self._office.settings.keep_loaded
+        try:
+            facts = self._endpoint.facts()
+        except EndpointError:
+            return {}  # a server that tells nothing of the model has not loaded it for us
+        if not facts.here or keep is True or (keep == "auto" and fit(facts, context.history, self._office).fits):
+            return {}
+        try:
+            spent = self._endpoint.release()
+        except EndpointError as error:
+            self._office.say(f"{self.name} stays in memory: {error}")
+            return {}
+        return {} if spent is None else {"unload": spent}
+
+    def close(self) -> None:
+        self._endpoint.close()
+
+    def next_brief(self, context: Context) -> Brief:
+        """The prompt of the next call, exactly; nothing is sent."""
+        return self._open(context, looking=True).brief
+
+    def wished(self, context: Context) -> bool:
+        """Whether an idea of the person's waits in the backlog."""
+        return self._tasks.wished(context)
+
+    # --- one experiment's thread
+
+    def _thread_of(self, context: Context) -> Thread:
+        """A new thread, or the same one with the loop's refusal of its last answer."""
+        old = self._thread
+        if old is not None and old.number == context.number and context.feedback and old.proposal is not None:
+            old.want_repair(context.feedback[-1])
+            return old
+        self._thread = self._open(context)
+        return self._thread
+
+    def _open(self, context: Context, looking: bool = False) -> Thread:
+        facts = self._facts()
+        form = forms.form_now(self._office.settings, facts, context.history, self.name)
+        task = self._tasks.look(context) if looking else self._tasks.take(context)
+        files = context.read(task.base) if task.base else context.files
+        count = self._count(form, context.history)
+        asks_fields = facts.enforces_schema and count == 1
+        most = self._context_tokens(facts)
+        reply = self._reply_tokens(form, files, most)
+        brief = write_brief(
+            replace(context, files=files, feedback=()),
+            int(most * (1 - TAIL)) - reply,
+            form,
+            asks="fields" if asks_fields else "all",
+            proposals=count,
+            task=task.text,
+            optimiser=describe_state(context),
+        )
+        return Thread(
+            number=context.number,
+            files=files,
+            brief=brief,
+            form=form,
+            task=task,
+            agent=self.name,
+            base=task.base,
+            schema=schema() if asks_fields else None,
+            max_tokens=reply,
+            room=most - reply - brief.tokens,
+            loading=None if looking else self._tasks.load_seconds,
+            offered=count,
+        )
+
+    def _edit(self, thread: Thread) -> Edit:
+        reply = self._say(thread, "repair" if thread.repairs else "proposal")
+        edit = self._read(thread, reply)
+        if edit.wants_code:
+            settled, _ = read_fields(reply.text)
+            if settled is not None:
+                thread.want_code(settled, reply.text)
+                edit = self._read(thread, self._say(thread, "code"))
+        if edit.wants_code:
+            edit = replace(edit, wants_code=False, problem="There is an idea, but neither knobs nor code for it.")
+        return edit
+
+    def _read(self, thread: Thread, reply: Reply) -> Edit:
+        """The first edit of a reply; what more it holds is kept for the next experiments."""
+        if (problem := self._unusable(thread, reply)) is not None:
+            return Edit("no usable answer", None, "", None, {}, problem)
+        fields = None if thread.offered > 1 else read_fields(reply.text)[0] or thread.fields
+        first, *others = read_reply(reply.text, thread.files, fields if thread.fields else None)
+        if others and not thread.base:
+            self._stock.put(reply.text, len(others))
+        return first
+
+    def _unusable(self, thread: Thread, reply: Reply) -> str | None:
+        """Why a reply cannot even be read, in words for the model; the next call is made to avoid it."""
+        if reply.finish == "refused":
+            return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
+        if reply.finish == "length":
+            spent = reply.completion_tokens or thread.max_tokens
+            thread.max_tokens = min(2 * thread.max_tokens, max(self._room(thread), thread.max_tokens))
+            if not reply.text.strip():
+                thread.thinking = False
+                return "The whole reply was spent on thinking. Answer at once, without thinking."
+            return f"The reply was cut off after {spent:,} tokens. Send a shorter one."
+        return None if reply.text.strip() else "The reply was empty."
+
+    def _say(self, thread: Thread, purpose: str) -> Reply:
+        settings, messages = self._office.settings, thread.messages()
+        ask = Ask(
+            messages=messages,
+            prompt_tokens=sum(estimate(m.content) for m in messages),
+            max_tokens=min(thread.max_tokens, max(self._room(thread), 1)),
+            seconds=settings.timeout_seconds,
+            schema=thread.schema,
+            temperature=settings.temperature,
+            # A repair with the same seed could bring the same words again.
+            seed=self._office.seed + 1000 * thread.number + len(thread.replies),
+            think=settings.think if thread.thinking else "off",
+        )
+        reply, file = self._calls.make(thread.number, purpose, ask, thread.brief.cut)
+        thread.heard(reply, file)
+        return reply
+
+    def _unanswered(self, context: Context, error: EndpointError) -> Proposal:
+        """No answer in all the time an experiment may wait.  Raises AgentError where waiting cannot help."""
+        if not self._patient or error.kind in ("refused", "overflow"):
+            raise error
+        self._lost += 1
+        if self._lost >= LOST_IN_A_ROW:
+            said = f"{self._lost} experiments in a row had no answer from {self.name}: {error}"
+            raise AgentError(said, error.hint or "start the server and run again, or use --agent hybrid or knobs")
+        problem = f"{self.name} gave no answer ({error.kind}): {error}"
+        thread = self._thread if self._thread is not None and self._thread.number == context.number else None
+        talk = thread.talk() if thread is not None else {"agent": self.name, "calls": 0}
+        self._silent = context.number, Proposal("no answer", {}, agent=self.name, problem=problem, talk=talk)
+        return self._silent[1]
+
+    def _from_stock(self, context: Context) -> Proposal | None:
+        """An edit that came along with an earlier one, unless the person wants something now."""
+        if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
+            return None
+        self._thread = None
+        talk = {"agent": self.name, "model": self.name, "task": "stock", "calls": 0}
+        return Proposal(edit.title, edit.files, edit.axis, edit.hypothesis, self.name, talk=talk)
+
+    def _proposal(self, edit: Edit, thread: Thread) -> Proposal:
+        return Proposal(
+            title=edit.title,
+            files={} if edit.problem else edit.files,
+            axis=edit.axis or thread.task.axis,
+            rationale=edit.hypothesis,
+            agent=self.name,
+            problem=edit.problem,
+            base=thread.base,
+            talk=thread.talk(),
+        )
+
+    # --- sizes
+
+    def _facts(self) -> ModelFacts:
+        try:
+            return self._endpoint.facts()
+        except EndpointError as error:
+            if error.kind in ("refused", "overflow"):
+                raise
+            return ModelFacts(self.name)  # it is away; the call itself will tell, and wait
+
+    def _context_tokens(self, facts: ModelFacts) -> int:
+        wanted = self._office.settings.context_tokens
+        return min(facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted)
+
+    def _reply_tokens(self, form: Form, files: Mapping[str, str], context_tokens: int) -> int:
+        """A whole file must fit into the reply, with some room for what is added and said."""
+        # A short context is shared evenly: without a prompt there is no reply.
+        wanted = min(self._office.settings.reply_tokens, context_tokens // 2)
+        return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))
+
+    def _room(self, thread: Thread) -> int:
+        return self._context_tokens(self._facts()) - sum(estimate(m.content) for m in thread.messages())
+
+    def _count(self, form: Form, history: History) -> int:
+        """Ideas in one reply: more than one where each question costs a slow loading."""
+        wanted = self._office.settings.proposals
+        if wanted != "auto":
+            return wanted
+        talks = (e.talk for e in reversed(history.experiments) if e.talk.get("agent") == self.name)
+        loads = (talk["load_seconds"] for talk in talks if talk.get("load_seconds") is not None)
+        return AT_ONCE if next(loads, 0.0) >= SLOW_LOAD and form == "blocks" else 1

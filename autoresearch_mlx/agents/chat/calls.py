@@ -1,0 +1,157 @@
+"""Every call to one endpoint: with patience, within the session's caps, and written down.
+
+A server that is away, busy, hung, or breaks off is asked again after a pause that doubles; what it
+says no to is not.  Each try that reached a reply or an error is one file under ``talks/``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_mlx import talks
+from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, Reply
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.config import AgentSettings
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.ledger import now
+
+_PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
+"""Kinds of failure that another try may mend."""
+_AT_ONCE = ("dropped", "garbled")
+"""Of these, what a second try is worth even to the impatient: the server is there."""
+_LONGEST_PAUSE = 60.0
+_SECRET = 8
+"""Characters from which on the value of a key's variable counts as a key."""
+
+
+class Spending(AgentError):
+    """The session may spend no more tokens or money."""
+
+
+class Calls:
+    """The line to one endpoint; knows how much was spent and which files hold what was said."""
+
+    def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
+        self._endpoint = endpoint
+        self._office = office
+        self.patience = office.settings.patience_seconds if patience_seconds is None else patience_seconds
+        """Seconds that one call may wait for a server that is away or busy."""
+        self._secrets = secrets_of(office.settings)
+        self.spent = talks.spent(office.folder) if office.folder else talks.Spent()
+
+    def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
+        """One reply, and the file that holds it (None without a folder).
+
+        Raises Spending before a call that the caps forbid, EndpointError when patience is over or when
+        asking again would change nothing.
+        """
+        began, tries = None, 0
+        while True:
+            self._afford(ask)
+            tries += 1
+            try:
+                reply, file = self._once(experiment, purpose, ask, cut)
+            except EndpointError as error:
+                began = time.monotonic() if began is None else began
+                pause = error.retry_after if error.retry_after is not None else min(2.0 ** (tries - 1), _LONGEST_PAUSE)
+                if not self._worth_waiting(error, tries, time.monotonic() - began + pause):
+                    raise
+                self._wait(error, tries, 0.0 if error.kind in _AT_ONCE and tries == 1 else pause)
+                continue
+            if tries > 1:
+                self._office.say(f"{self._endpoint.name} answers again")
+            return reply, file
+
+    def _worth_waiting(self, error: EndpointError, tries: int, spent_then: float) -> bool:
+        if error.kind not in _PASSING:
+            return False
+        return spent_then <= self.patience or (tries == 1 and error.kind in _AT_ONCE)
+
+    def _wait(self, error: EndpointError, tries: int, pause: float) -> None:
+        if tries == 1:
+            self._office.say(f"{self._endpoint.name}: {error}; asking again for up to {self.patience:g} s")
+        time.sleep(pause)
+
+    def _once(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str]) -> tuple[Reply, str | None]:
+        began = time.monotonic()
+        try:
+            reply = _without(self._endpoint.ask(ask), self._secrets)
+        except EndpointError as error:
+            said = error.partial or None
+            self._keep(self._call(experiment, purpose, ask, cut, None, f"{error.kind}: {error}", said, began))
+            raise
+        return reply, self._keep(self._call(experiment, purpose, ask, cut, reply, None, reply.text, began))
+
+    def _call(
+        self,
+        experiment: int,
+        purpose: str,
+        ask: Ask,
+        cut: Sequence[str],
+        reply: Reply | None,
+        error: str | None,
+        text: str | None,
+        began: float,
+    ) -> talks.Call:
+        return talks.Call(
+            experiment=experiment,
+            model=self._endpoint.name,
+            purpose=purpose,
+            messages=[{"role": m.role, "content": m.content} for m in ask.messages],
+            time=now(),
+            reply=text,
+            reasoning=reply.reasoning if reply else "",
+            finish=reply.finish if reply else None,
+            error=error,
+            prompt_tokens=reply.prompt_tokens if reply else None,
+            completion_tokens=reply.completion_tokens if reply else None,
+            # A call that brought nothing was not read either, as far as anybody can tell.
+            estimated_prompt_tokens=ask.prompt_tokens if text else 0,
+            load_seconds=reply.load_seconds if reply else None,
+            think_seconds=round(reply.think_seconds if reply else time.monotonic() - began, 3),
+            context_tokens=reply.context_tokens if reply else None,
+            cut=tuple(cut),
+        )
+
+    def _keep(self, call: talks.Call) -> str | None:
+        folder: Path | None = self._office.folder
+        if folder is None:
+            self.spent = self.spent.plus(call)
+            return None
+        try:
+            file = talks.keep(folder, call, self._secrets)
+        except OSError as error:
+            raise AgentError(
+                f"the talk with {call.model} cannot be written: {error.strerror}", "free some space, then run again"
+            ) from None
+        self.spent = self.spent.plus(call)
+        return file
+
+    def _afford(self, ask: Ask) -> None:
+        settings, spent = self._office.settings, self.spent
+        most = settings.max_tokens_total
+        if most is not None and spent.tokens + ask.prompt_tokens > most:
+            said = f"{spent.tokens:,} of max_tokens_total = {most:,} tokens are spent, the next prompt has about"
+            raise Spending(
+                f"{said} {ask.prompt_tokens:,}", "raise [agent] max_tokens_total in lab.toml, or use --agent knobs"
+            )
+        cost = spent.cost(settings.price_in, settings.price_out)
+        if settings.max_cost is not None and cost is not None and cost >= settings.max_cost:
+            said = f"{cost:.4f} of max_cost = {settings.max_cost:g} is spent"
+            raise Spending(said, "raise [agent] max_cost in lab.toml, or use --agent knobs")
+
+
+def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:
+    """The values of the variables that may hold a key, so that they can be blotted out of what is written."""
+    names = dict.fromkeys(name for name in (settings.api_key_env, "OPENAI_API_KEY") if name)
+    # Stripped, as it is sent.
+    return tuple(value for name in names if len(value := (environment(name) or "").strip()) >= _SECRET)
+
+
+def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
+    """The reply without a key that the server echoed: its words become titles, files and commits."""
+    return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

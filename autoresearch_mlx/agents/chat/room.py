@@ -1,0 +1,40 @@
+"""Whether the model and a training run fit into one memory, which on a Mac they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_mlx.agents.endpoints.wire import ModelFacts
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.experiment import History
+
+GB = 2**30
+LOADED = 1.2
+"""A loaded model over its weights' size: the cache of keys and values, and buffers."""
+RESERVE = 0.25
+"""Share of main memory for the system and what else is open; Metal recommends no more than three quarters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """``fits`` is None where a size is unknown; ``words`` say the sum either way."""
+
+    fits: bool | None
+    words: str
+
+
+def run_bytes(history: History) -> int | None:
+    """The largest peak of the last measured runs."""
+    recent = [m.peak_memory_mb for e in history.experiments[-8:] for m in e.measurements if m.peak_memory_mb]
+    return int(max(recent) * 2**20) if recent else None
+
+
+def fit(facts: ModelFacts, history: History, office: Office) -> Fit:
+    """Model and run together against what the machine can give them."""
+    run, model, memory = run_bytes(history), facts.size_bytes, office.memory_bytes
+    if run is None or model is None or memory is None:
+        unknown = [name for name, size in (("run", run), ("model", model), ("machine", memory)) if size is None]
+        return Fit(None, f"memory of the {' and the '.join(unknown)} unknown")
+    needed, there = model * LOADED + run, memory * (1 - RESERVE)
+    sizes = f"model {model * LOADED / GB:.1f} + run {run / GB:.1f} GB against {there / GB:.1f} of {memory / GB:.0f} GB"
+    return Fit(needed <= there, sizes)

@@ -1,0 +1,77 @@
+"""What the model is asked for this time, and the backlog it is taken from, refilled when it runs dry."""
+
+from __future__ import annotations
+
+from autoresearch_mlx.agents.chat.calls import Calls
+from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.agents.ideas.axes import known_axes
+from autoresearch_mlx.agents.ideas.backlog import YOU, Idea, add_ideas, open_ideas, take
+from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
+from autoresearch_mlx.agents.ideas.task import Task, choose_task
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.experiment import Context
+
+_REPLY_TOKENS = 4096
+_SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
+
+
+class Tasks:
+    """Ideas live in the session's folder; without one, tasks come from the history alone."""
+
+    def __init__(self, office: Office, calls: Calls, source: str) -> None:
+        self._office, self._calls, self._source = office, calls, source
+        self.load_seconds: float | None = None
+        """What loading the model took, when the last task cost a refill."""
+
+    def look(self, context: Context) -> Task:
+        """The next task; nothing is taken and nobody is asked."""
+        ideas = self._open(context)
+        return choose_task(context, ideas, known_axes(context, ideas))
+
+    def take(self, context: Context) -> Task:
+        """The next task, its idea marked as taken; a dry backlog is refilled first.
+
+        Raises EndpointError and Spending, from the refill.
+        """
+        self.load_seconds = None
+        if self._office.folder is not None and refill_due(self._office.folder, context.history):
+            self._refill(context)
+        task = self.look(context)
+        if task.idea is not None and self._office.folder is not None:
+            take(self._office.folder, task.idea, context.number)
+        return task
+
+    def wished(self, context: Context) -> bool:
+        """Whether the person has put an idea of theirs into the backlog that nobody has taken up."""
+        return any(idea.source == YOU for idea in self._open(context))
+
+    def _open(self, context: Context) -> tuple[Idea, ...]:
+        return open_ideas(self._office.folder, context.history) if self._office.folder is not None else ()
+
+    def _refill(self, context: Context) -> None:
+        """Eight ideas from the model, on different axes; an unusable answer leaves the backlog as it is."""
+        assert self._office.folder is not None
+        request, schema = refill_request(context, known_axes(context, self._open(context)))
+        messages = (Message("system", _SYSTEM), Message("user", request))
+        ask = Ask(
+            messages=messages,
+            prompt_tokens=sum(estimate(m.content) for m in messages),
+            max_tokens=_REPLY_TOKENS,
+            seconds=self._office.settings.timeout_seconds,
+            schema=schema,
+            temperature=self._office.settings.temperature,
+            seed=self._office.seed + 1000 * context.number + 500,
+            think=self._office.settings.think,
+        )
+        try:
+            reply, _ = self._calls.make(context.number, "ideas", ask)
+        except EndpointError as error:
+            if error.kind != "overflow":
+                raise
+            text = ""  # too much for this model; the prompt of an experiment is made to fit
+        else:
+            self.load_seconds, text = reply.load_seconds, reply.text
+        drafts, _ = read_ideas(text)
+        add_ideas(self._office.folder, drafts, f"model:{self._source}")

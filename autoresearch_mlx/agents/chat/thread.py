@@ -1,0 +1,109 @@
+"""One experiment's conversation: what was asked, the last answer, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch_mlx.agents.edits.fields import Fields
+from autoresearch_mlx.agents.endpoints.wire import Message, Reply
+from autoresearch_mlx.agents.ideas.task import Task
+from autoresearch_mlx.agents.prompt.brief import Brief, Form, ask_for_code, repair
+from autoresearch_mlx.agents.prompt.tokens import CHARS_PER_TOKEN, estimate
+from autoresearch_mlx.experiment import Proposal
+
+_LONGEST_ECHO = 8_000
+"""Tokens of a bad reply that go back to its author; the error tells the rest."""
+
+
+@dataclass(slots=True)
+class Thread:
+    """Grows with every call; at most one earlier answer goes along, so that the prompt stays bounded."""
+
+    number: int
+    files: Mapping[str, str]
+    """The editable files that the edit departs from."""
+    brief: Brief
+    form: Form
+    task: Task
+    agent: str
+    base: str | None = None
+    schema: Mapping[str, Any] | None = None
+    max_tokens: int = 0
+    room: int = 0
+    """Tokens that the tail may take, so that prompt and reply stay within the context."""
+    loading: float | None = None
+    """Seconds of loading that a question before this conversation took."""
+    thinking: bool = True
+    """Whether the model may think; not once it has spent a whole reply on it."""
+    fields: Fields | None = None
+    """What the model has settled on, while its code is still asked for."""
+    tail: tuple[Message, ...] = ()
+    mismatches: int = 0
+    offered: int = 1
+    """Proposals asked for in one reply."""
+    proposal: Proposal | None = None
+    """The last answer given."""
+    files_kept: list[str] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    repairs: int = 0
+
+    def messages(self) -> tuple[Message, ...]:
+        return (Message("system", self.brief.system), Message("user", self.brief.user), *self.tail)
+
+    def heard(self, reply: Reply, file: str | None) -> None:
+        self.replies.append(reply)
+        if file is not None:
+            self.files_kept.append(file)
+
+    def want_code(self, fields: Fields, said: str) -> None:
+        """The idea is there; now its code."""
+        self.fields, self.schema = fields, None
+        self._end_with(said, ask_for_code(fitting(said, self.room // 2), self.form))
+
+    def want_repair(self, problem: str) -> None:
+        """The last answer was no edit, and why."""
+        said = self.replies[-1].text if self.replies else ""
+        self.repairs += 1
+        self.schema = None
+        self._end_with(said, repair(fitting(problem, self.room // 2), self.form))
+
+    def _end_with(self, said: str, question: str) -> None:
+        echo = fitting(said, min(_LONGEST_ECHO, self.room - estimate(question)))
+        # Some servers refuse a message without content.
+        nothing = "(left out: too long)" if said.strip() else "(an empty reply)"
+        self.tail = (Message("assistant", echo if echo.strip() else nothing), Message("user", question))
+
+    def talk(self) -> dict[str, Any]:
+        """What the ledger keeps of it."""
+        return {
+            "agent": self.agent,
+            "model": self.replies[-1].model if self.replies else None,
+            "task": self.task.kind,
+            "idea": self.task.idea,
+            "experiments": list(self.task.experiments),
+            "form": self.form,
+            "calls": len(self.replies),
+            "repairs": self.repairs,
+            "mismatches": self.mismatches,
+            "prompt_tokens": _sum(r.prompt_tokens for r in self.replies),
+            "completion_tokens": _sum(r.completion_tokens for r in self.replies),
+            "load_seconds": _sum([self.loading, *(r.load_seconds for r in self.replies)]),
+            "think_seconds": _sum(r.think_seconds for r in self.replies),
+            "cut": list(self.brief.cut),
+            "files": list(self.files_kept),
+        }
+
+
+def fitting(text: str, tokens: int) -> str:
+    """The beginning of a text, at most so many tokens by our estimate."""
+    text = text[: max(int(tokens * CHARS_PER_TOKEN), 0)]
+    while text and estimate(text) > tokens:
+        text = text[: len(text) * 4 // 5]
+    return text
+
+
+def _sum(counts: Any) -> Any:
+    known = [c for c in counts if c is not None]
+    return round(sum(known), 3) if known else None

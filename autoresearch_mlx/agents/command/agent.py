@@ -1,0 +1,230 @@
+"""Asks a coding agent for one edit, and takes what it left in the worktree."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx import talks
+from autoresearch_mlx.agents.command import words
+from autoresearch_mlx.agents.command.changes import Changes, changes, stamps, write_exactly
+from autoresearch_mlx.agents.command.shell import Called, call, secrets
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Proposal
+from autoresearch_mlx.ledger import now
+from autoresearch_mlx.source import changed_knobs, describe
+from autoresearch_mlx.trial.autopsy import how_it_ended
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.agents.prompt.brief import Brief
+
+NAMED = 5
+"""Ignored paths that are named; of more only their number."""
+LOST_IN_A_ROW = 3
+"""Experiments that ended in a failed call, after which there is no point in going on."""
+_NOT_STARTED = (126, 127)
+_DIFF_LINES = 200
+_OUTPUT = 40_000
+"""Characters of the output that are kept with the talk; the log has a megabyte."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """The calls for one experiment so far."""
+
+    number: int
+    seconds: float = 0.0
+    logs: list[str] = field(default_factory=list)
+    calls: int = 0
+    last: Proposal | None = None
+
+
+class CodingAgent:
+    """Proposes what a shell line's program does to the files.
+
+    ``lend(commit)`` gives the lab's directory in the owned worktree, which is put back afterwards;
+    ``may_edit`` tells which new files belong to the edit, None: none does.
+    """
+
+    name = "command"
+
+    def __init__(
+        self,
+        line: str,
+        office: Office,
+        lend: Callable[[str], AbstractContextManager[Path]],
+        may_edit: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._line, self._office, self._lend = line, office, lend
+        self._may_edit = may_edit or (lambda path: False)
+        self._asked = _Asked(-1)
+        self._lost: list[int] = []
+        """The newest experiments in a row whose calls failed."""
+
+    def propose(self, context: Context) -> Proposal:
+        """Its edit, or a Proposal with a problem in words for it.
+
+        Raises AgentError when the program cannot be started, or keeps failing; WorkspaceError from lending.
+        """
+        if self._asked.number != context.number or not context.feedback:
+            self._asked = _Asked(context.number)
+        prompt = self._prompt(context)
+        with self._log() as log, self._lend(_incumbent(context)) as tree:
+            try:
+                write_exactly(tree, context.files)
+                before = stamps(tree)
+                called = call(self._line, tree, prompt, context.number, self._office.settings.command_seconds, log)
+                found = changes(tree, context.files, before, self._may_edit)
+            except OSError as error:
+                raise AgentError(
+                    f"the coding agent's call failed: {error}", "free some space, then run again"
+                ) from error
+            self._count(called, log)
+            self._keep(called, prompt)
+            problem = self._problem(called, found, log)
+        self._asked.last = self._proposal(context, called, found, prompt, problem)
+        return self._asked.last
+
+    def _prompt(self, context: Context) -> str:
+        """The brief, which has the reasons of a refusal, and then what was refused: the files are as before."""
+        from autoresearch_mlx.agents.prompt.brief import agent_brief
+        from autoresearch_mlx.agents.prompt.foreign import block
+
+        brief, last = agent_brief(context), self._asked.last
+        if last is None or not last.files:
+            return brief
+        edit = "\n".join(line for path, text in last.files.items() for line in _diff(path, context.files, text))
+        told = "The files are as they were before your refused edit. For you to mend and make again, it was:"
+        return f"{brief}\n# Your refused edit\n\n{told}\n\n{block(edit, 'diff')}\n"
+
+    @contextmanager
+    def _log(self) -> Iterator[Path]:
+        """Where the output goes: beside the session's other talks, or nowhere for long."""
+        if self._office.folder is None:
+            with tempfile.TemporaryDirectory() as nowhere:
+                yield Path(nowhere) / "output.log"
+            return
+        folder, prefix = self._office.folder / talks.FOLDER, f"{self._asked.number:04d}-"
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder / f"{prefix}{1 + len(list(folder.glob(f'{prefix}*.log')))}.log"
+
+    def _count(self, called: Called, log: Path) -> None:
+        asked = self._asked
+        asked.calls += 1
+        asked.seconds += called.ended.seconds
+        if self._office.folder is not None:
+            asked.logs.append(log.relative_to(self._office.folder).as_posix())
+
+    def next_brief(self, context: Context) -> Brief:
+        """The prompt of the next call; nothing is started."""
+        from autoresearch_mlx.agents.prompt.brief import Brief, agent_brief
+        from autoresearch_mlx.agents.prompt.tokens import estimate
+
+        prompt = agent_brief(context)
+        return Brief("", prompt, estimate(prompt), ())
+
+    def _keep(self, called: Called, prompt: str) -> None:
+        """What was said, beside the other talks; whose tokens it took, nobody tells us."""
+        if self._office.folder is None:
+            return
+        whole = talks.Call(
+            experiment=self._asked.number,
+            model=self.name,
+            purpose=talks.COMMAND,
+            messages=[{"role": "user", "content": prompt}],
+            time=now(),
+            reply=called.output[-_OUTPUT:],
+            finish=called.ended.killed or f"exit code {called.ended.returncode}",
+            think_seconds=round(called.ended.seconds, 3),
+        )
+        talks.keep(self._office.folder, whole, secrets(os.environ))
+
+    def _problem(self, called: Called, found: Changes, log: Path) -> str:
+        """Why there is no edit; empty when there is one.  Raises AgentError when asking again cannot help."""
+        ended, changed = called.ended, bool(found.files or found.problems)
+        if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:
+            said = f"the coding agent cannot be started: {how_it_ended(ended.returncode, log)}"
+            raise AgentError(
+                said, "try the line in a shell; it is [agent] command in lab.toml, or --agent command:LINE"
+            )
+        if ended.killed is not None:
+            return self._lose(f"the agent {ended.killed}")
+        if ended.returncode != 0 and not changed:
+            return self._lose(f"the agent changed no editable file: {how_it_ended(ended.returncode, log)}")
+        self._lost.clear()
+        if found.problems:
+            return "; ".join(found.problems)
+        if not found.files:
+            said = words.last_line(called.output)
+            return f"the agent changed no editable file{_ignored(found)}" + (f"; its last line: {said}" if said else "")
+        return ""
+
+    def _lose(self, problem: str) -> str:
+        if self._asked.number not in self._lost:
+            self._lost.append(self._asked.number)
+        if len(self._lost) > LOST_IN_A_ROW:
+            said = f"{LOST_IN_A_ROW} experiments in a row had no edit, and now: {problem}"
+            raise AgentError(said, "try the line in a shell, or give it more [agent] command_seconds in lab.toml")
+        return problem
+
+    def _proposal(self, context: Context, called: Called, found: Changes, prompt: str, problem: str) -> Proposal:
+        why = words.why_of(called.output, prompt)
+        notes = [why] if why else []
+        if called.ended.returncode != 0 and not problem:
+            notes.append(f"The program ended with exit code {called.ended.returncode}.")
+        if found.ignored:
+            notes.append(f"Also touched and ignored: {_few(found.ignored)}.")
+        title = words.title_of(called.output, prompt)
+        return Proposal(
+            title="no usable edit" if problem else title or _described(context, found),
+            files={} if problem else found.files,
+            rationale="\n".join(notes),
+            agent=self.name,
+            problem=problem,
+            talk=self._talk(),
+        )
+
+    def _talk(self) -> dict[str, Any]:
+        asked = self._asked
+        return {
+            "agent": self.name,
+            "calls": asked.calls,
+            "think_seconds": round(asked.seconds, 3),
+            "files": list(asked.logs),
+        }
+
+
+def _incumbent(context: Context) -> str:
+    best = context.history.incumbent
+    if best is None or best.commit is None:
+        raise AgentError("there is no incumbent to edit", "`autoresearch-mlx run` measures a baseline first")
+    return best.commit
+
+
+def _diff(path: str, before: Mapping[str, str], text: str) -> list[str]:
+    lines = difflib.unified_diff(before.get(path, "").splitlines(), text.splitlines(), path, path, lineterm="", n=1)
+    shown = list(lines)
+    more = len(shown) - _DIFF_LINES
+    return [*shown[:_DIFF_LINES], f"... {more} more lines"] if more > 0 else shown
+
+
+def _ignored(found: Changes) -> str:
+    return f", only {_few(found.ignored)}, which is not taken" if found.ignored else ""
+
+
+def _few(paths: tuple[str, ...]) -> str:
+    more = len(paths) - NAMED
+    return ", ".join(paths[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _described(context: Context, found: Changes) -> str:
+    changed = (changed_knobs(context.files.get(path, ""), text) for path, text in found.files.items())
+    knobs = {name: change for each in changed for name, change in each.items()}
+    return describe(knobs) or f"change of {', '.join(found.files)}"

@@ -1,0 +1,117 @@
+"""What a coding agent left behind: editable files that differ, and what else it touched.
+
+Nothing is followed: a link in the place of a file would show us a file outside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+LARGEST = 2**20
+"""Bytes of an editable file: no person's source is longer."""
+_NOBODYS = frozenset({".git", "__pycache__"})
+
+Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
+"""By path: what tells that a file is another one now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """``problems``: why the edit cannot be taken, in words for its author."""
+
+    files: Mapping[str, str]
+    problems: tuple[str, ...]
+    ignored: tuple[str, ...]
+    """Further paths that it made, changed or deleted; no part of the edit."""
+
+
+class _Unusable(Exception):
+    """Why a file cannot be taken."""
+
+
+def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
+    """Make the files byte for byte those of the commit: git's filters may have changed their line ends."""
+    for path, text in files.items():
+        data = text.encode()
+        if (tree / path).read_bytes() != data:
+            (tree / path).write_bytes(data)
+
+
+def stamps(tree: Path) -> Stamps:
+    """Every file and link below ``tree``, but for git's own and Python's caches."""
+    return dict(_stamps(tree, ""))
+
+
+def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return  # gone meanwhile, or closed to us: nothing in it can be taken anyway
+    for entry in entries:
+        if entry.name in _NOBODYS:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _stamps(Path(entry.path), f"{prefix}{entry.name}/")
+        else:
+            with suppress(FileNotFoundError):
+                found = entry.stat(follow_symlinks=False)
+                yield f"{prefix}{entry.name}", (found.st_mtime_ns, found.st_size, found.st_mode, found.st_ino)
+
+
+def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callable[[str], bool]) -> Changes:
+    """The difference to ``before``, the editable files, and to ``old``, the stamps of all files."""
+    new = stamps(tree)
+    touched = [path for path in sorted({*old, *new}) if old.get(path) != new.get(path) and path not in before]
+    made = [path for path in touched if path in new and may_edit(path)]
+    files: dict[str, str] = {}
+    problems: list[str] = []
+    for path in (*before, *made):
+        try:
+            text = _read(tree, path)
+        except _Unusable as error:
+            problems.append(str(error))
+        else:
+            if text != before.get(path):
+                files[path] = text
+    return Changes(files, tuple(problems), tuple(path for path in touched if path not in made))
+
+
+def _read(tree: Path, path: str) -> str:
+    """The text of a regular file.  Raises _Unusable."""
+    folder = tree.resolve() / PurePosixPath(path).parent
+    if folder.resolve() != folder:
+        raise _Unusable(f"{path}: its folder is a symbolic link now, which is not followed")
+    try:
+        # Neither a link nor a pipe that nobody writes to may hold us up.
+        descriptor = os.open(tree / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise _Unusable(f"{path} was deleted; it has to stay, as a regular file") from None
+    except OSError as error:
+        link = "is a symbolic link now, which is not followed"
+        raise _Unusable(
+            f"{path} {link if (tree / path).is_symlink() else f'cannot be read: {error.strerror}'}"
+        ) from None
+    try:
+        data = _whole(descriptor, path)
+    finally:
+        os.close(descriptor)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _Unusable(f"{path} is no UTF-8 text any more: {error}") from None
+
+
+def _whole(descriptor: int, path: str) -> bytes:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise _Unusable(f"{path} is no regular file any more")
+    if found.st_size > LARGEST:
+        raise _Unusable(f"{path} has {found.st_size:,} bytes now; at most {LARGEST:,} are taken")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read()

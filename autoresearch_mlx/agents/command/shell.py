@@ -1,0 +1,104 @@
+"""One call of a coding agent's shell line in a directory that we own.
+
+The directory is a worktree of the user's repository, so branches, tags and stashes are shared with it.
+For the agent's git, a hook refuses to change any of them; a commit on the detached HEAD is free.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
+
+EXPERIMENT_ENV = "AUTORESEARCH_EXPERIMENT"
+_HOOK = """\
+#!/bin/sh
+# Called by git with the state of a change of refs, and the refs on standard input.
+test "$1" = prepared || exit 0
+while read -r old new ref; do
+    case "$ref" in
+        refs/bisect/* | refs/worktree/* | refs/rewritten/*) ;;
+        refs/*)
+            echo "autoresearch-mlx: $ref belongs to the person; edit the files, and leave git alone" >&2
+            exit 1 ;;
+    esac
+done
+"""
+_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+_SECRET = 8
+"""Characters from which on a value counts as a secret: shorter ones would blot out ordinary words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How a call ended, and what was printed: its last megabyte, as text."""
+
+    ended: Ended
+    output: str
+
+
+def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path) -> Called:
+    """Run the shell line in ``tree``; ``log`` gets its output.  Nothing of its process group survives.
+
+    Raises OSError when the log cannot be written.
+    """
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
+        # A file, not a pipe: a program that does not read it, or stops in its middle, blocks nobody.
+        told.write(prompt.encode(errors="replace"))
+        told.seek(0)
+        ended = run_child(
+            ["/bin/sh", "-c", line],
+            cwd=tree,
+            environment=child_process_environment({EXPERIMENT_ENV: str(number), **leash}),
+            log=kept,
+            allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
+            stdin=told,
+        )
+    return Called(ended, _blotted(log, secrets(os.environ)))
+
+
+def secrets(environment: Mapping[str, str]) -> list[str]:
+    """Values of the variables that hold keys, by their names; the longest first."""
+    values = {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= _SECRET}
+    return sorted(values, key=len, reverse=True)
+
+
+def _blotted(log: Path, values: list[str]) -> str:
+    """The log's text, without keys that the program may have printed; the log is rewritten if it had any."""
+    data = log.read_bytes()
+    clean = data
+    for value in values:
+        clean = clean.replace(value.encode(errors="surrogateescape"), b"***")
+    if clean != data:
+        log.write_bytes(clean)
+    return clean.decode(errors="replace")
+
+
+@contextmanager
+def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
+    """What keeps git inside the worktree, and off the refs: environment variables, good within the block."""
+    with tempfile.TemporaryDirectory() as hooks:
+        hook = Path(hooks) / "reference-transaction"
+        hook.write_text(_HOOK)
+        hook.chmod(0o755)
+        known = os.environ.get("GIT_CONFIG_COUNT", "")
+        count = int(known) if known.isdigit() else 0
+        yield {
+            # Without it, a worktree that lost its link would fall through to the user's checkout around it.
+            "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
+            "GIT_CONFIG_COUNT": str(count + 1),
+            f"GIT_CONFIG_KEY_{count}": "core.hooksPath",
+            f"GIT_CONFIG_VALUE_{count}": hooks,
+        }
+
+
+def _top(tree: Path) -> Path:
+    return next((folder for folder in (tree, *tree.parents) if (folder / ".git").exists()), tree)

@@ -1,0 +1,181 @@
+"""Search and replace: where a block fits in a file, and the file's text after all of them.
+
+A block fits, in this order, where its lines stand exactly; where they stand but for blanks and one
+common shift of the indentation, which the replacement then shares; or, being one line, where it is
+a part of a line.  Fitting nowhere or in several places is a problem.  Places are those of the
+original text, so the order of blocks does not matter; all apply or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from autoresearch_mlx.agents.edits.marks import Block
+from autoresearch_mlx.agents.edits.nearest import show_nearest
+from autoresearch_mlx.agents.edits.original import Original, folded
+
+MOST = 100
+_SHOWN = 3
+_TAB = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Characters of the original text (from, to) and what comes instead."""
+
+    start: int
+    end: int
+    text: str
+    line: int
+    """Counted from 1."""
+
+
+def apply_blocks(original: Original, blocks: Sequence[Block]) -> tuple[str, str]:
+    """The new text and no problem, or the old one and the problem, in words for the model."""
+    distinct = list({(b.search, b.replace): b for b in blocks}.values())
+    if len(distinct) > MOST:
+        return original.text, f"{len(distinct)} blocks are too many for one edit; send the whole file instead"
+    places: list[tuple[Block, Place]] = []
+    problems: list[str] = []
+    for block in distinct:
+        place = find(original, block)
+        if isinstance(place, Place):
+            places.append((block, place))
+        else:
+            problems.append(f"{block.where}: {place}")
+        if len(problems) == _SHOWN:
+            break
+    if problems:
+        return original.text, "\n\n".join([*problems, "No block was applied. Send all blocks of this edit again."])
+    places.sort(key=lambda found: (found[1].start, found[1].end))
+    for (first, one), (second, two) in pairwise(places):
+        if two.start < one.end or two.start == one.start:
+            said = f"{first.where} and {second.where} change the same lines of {original.path} (around line {two.line})"
+            return original.text, f"{said}; make one block of them"
+    return _joined(original, [place for _, place in places]), ""
+
+
+def _joined(original: Original, places: Sequence[Place]) -> str:
+    pieces: list[str] = []
+    at = 0
+    for place in places:
+        pieces += [original.text[at : place.start], place.text]
+        at = min(place.end, len(original.text))
+    text = "".join([*pieces, original.text[at:]])
+    return text if original.text.endswith("\n") or not original.text else text.removesuffix("\n")
+
+
+def find(original: Original, block: Block) -> Place | str:
+    """Where a block fits, or why it does not."""
+    if not any(line.strip() for line in block.search):
+        if original.text.strip():
+            return f"its SEARCH part is empty; copy into it the lines of {original.path} that should change"
+        return Place(0, len(original.text), _text(block.replace), 1)
+    for way in (_exact, _shifted, _within):
+        places = way(original, block)
+        if len(places) == 1:
+            return places[0]
+        if places:
+            lines = ", ".join(str(place.line) for place in places[:10])
+            said = f"its SEARCH text is {len(places)} times in {original.path}, at lines {lines}"
+            return f"{said}; add lines before or after it, so that it fits in one place"
+    said = f"its SEARCH text is not in {original.path}"
+    return f"{said}. {show_nearest(original.lines, original.folded, block.search)}"
+
+
+def _exact(original: Original, block: Block) -> list[Place]:
+    size, wanted = len(block.search), list(block.search)
+    return [
+        _lines_at(original, at, size, block.replace)
+        for at in _starts(original.lines, wanted[0], size)
+        if original.lines[at : at + size] == wanted
+    ]
+
+
+def _shifted(original: Original, block: Block) -> list[Place]:
+    search, replace = _without_blank_ends(block.search, block.replace)
+    size, wanted = len(search), [folded(line) for line in search]
+    places: list[Place] = []
+    for at in _starts(original.folded, wanted[0], size):
+        if original.folded[at : at + size] == wanted:
+            shift = _shift(search, original.lines[at : at + size])
+            if shift is not None:
+                tabs = any("\t" in _margin(line) for line in original.lines[at : at + size])
+                places.append(_lines_at(original, at, size, [_moved(line, shift, tabs) for line in replace]))
+    return places
+
+
+def _within(original: Original, block: Block) -> list[Place]:
+    """One line that stands as a part of a line, mostly because its comment was left out."""
+    search, replace = _without_blank_ends(block.search, block.replace)
+    needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
+    if len(search) > 1 or not instead:
+        return []
+    return [
+        Place(start + at, start + at + len(needle), instead, number)
+        for number, (start, line) in enumerate(zip(original.starts, original.lines, strict=False), start=1)
+        for at in _occurrences(line, needle)
+        if _whole_words(line, at, at + len(needle))
+    ]
+
+
+def _occurrences(line: str, needle: str) -> Iterator[int]:
+    at = line.find(needle)
+    while at >= 0:
+        yield at
+        at = line.find(needle, at + len(needle))
+
+
+def _whole_words(line: str, start: int, end: int) -> bool:
+    before, after = line[start - 1 : start], line[end : end + 1]
+    return not (_in_word(before) and _in_word(line[start])) and not (_in_word(after) and _in_word(line[end - 1]))
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character in ("_", ".")
+
+
+def _starts(lines: Sequence[str], first: str, size: int) -> list[int]:
+    return [at for at in range(len(lines) - size + 1) if lines[at] == first]
+
+
+def _lines_at(original: Original, at: int, size: int, replace: Sequence[str]) -> Place:
+    return Place(original.starts[at], original.starts[at + size], _text(replace), at + 1)
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _without_blank_ends(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Both without the blank lines at the ends of the first; the second loses no more than the first."""
+    old, new = list(search), list(replace)
+    for end in (0, -1):
+        while old and not old[end].strip():
+            old.pop(end)
+            if new and not new[end].strip():
+                new.pop(end)
+    return old, new
+
+
+def _indent(line: str) -> int:
+    return len(_margin(line).expandtabs(_TAB))
+
+
+def _margin(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
+    """By how many columns the file's lines are further in, if it is the same for all."""
+    shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
+    return shifts.pop() if len(shifts) == 1 else None
+
+
+def _moved(line: str, shift: int, tabs: bool) -> str:
+    """The line further in; with blanks for tabs where the file has none."""
+    if not line.strip() or (shift == 0 and (tabs or "\t" not in _margin(line))):
+        return line
+    return " " * max(0, _indent(line) + shift) + line.lstrip()

@@ -1,0 +1,157 @@
+"""What a proposal says of itself, as one JSON object: its schema for servers that enforce one, and its check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
+
+from autoresearch_mlx.agents.edits.objects import NAMES, objects
+from autoresearch_mlx.agents.edits.page import read_page
+from autoresearch_mlx.report.terms import one_line, printable
+
+TITLE = 120
+_HYPOTHESIS = 2000
+_AXIS = 60
+_KNOBS = 64
+_TEXT = 200
+_ENTRIES = 64
+
+EXAMPLE = (
+    '{"title": "higher matrix rate", "axis": "lr.matrix", "hypothesis": "why it should help", '
+    '"expected_gain": 0.002, "knobs": {"MATRIX_LR": 0.05}}'
+)
+
+Text: TypeAlias = Annotated[str, Field(strict=True, max_length=_TEXT)]
+Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | Text
+Value: TypeAlias = Scalar | Annotated[list[Scalar], Field(max_length=_ENTRIES)]
+
+_MUST_BE = {
+    "title": "a short text",
+    "axis": "a text such as lr.matrix, or null",
+    "hypothesis": "a text",
+    "expected_gain": "a finite number in the metric's unit, or null",
+    "knobs": f"an object of at most {_KNOBS} constants and their new values",
+}
+_KNOB_MUST_BE = f"a number, true or false, a text of at most {_TEXT} characters, or a list of those"
+
+
+def _line(most: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: _cut(one_line(value), most) if isinstance(value, str) else value)
+
+
+def _paragraphs(value: Any) -> Any:
+    if value is None:
+        return ""
+    return _cut(printable(value).strip(), _HYPOTHESIS) if isinstance(value, str) else value
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("no number")
+    if isinstance(value, str):
+        return float(value) if value.strip() else None
+    return value
+
+
+def _pairs(value: Any) -> Any:
+    """An object, or the list of names and values that the schema asks for; null means no change."""
+    if value is None:
+        return {}
+    if isinstance(value, list):
+        if not all(isinstance(pair, dict) and isinstance(pair.get("name"), str) for pair in value):
+            raise ValueError("no list of names and values")
+        value = {pair["name"]: pair.get("value") for pair in value}
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+class Fields(BaseModel):
+    """The fields, checked.  Unknown keys are ignored; null and a missing key are the same.
+
+    A number in a text counts as the number; too long a title or hypothesis is cut.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    title: Annotated[str, BeforeValidator(lambda value: "" if value is None else value), _line(TITLE)] = ""
+    axis: Annotated[str | None, _line(_AXIS)] = None
+    hypothesis: Annotated[str, BeforeValidator(_paragraphs)] = ""
+    expected_gain: Annotated[float | None, Field(allow_inf_nan=False), BeforeValidator(_number)] = None
+    """Improvement of the metric, in its unit; positive is better."""
+    knobs: Annotated[Mapping[str, Value], Field(max_length=_KNOBS), BeforeValidator(_pairs)] = Field(
+        default_factory=dict
+    )
+    """New values as the model wrote them; whether they fit the file is seen when they are set."""
+
+
+def schema() -> dict[str, Any]:
+    """A JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
+
+    Strict modes know no objects with free keys, so knobs are a list of names and values there.
+    """
+    value = {
+        "anyOf": [
+            {"type": "number"},
+            {"type": "string"},
+            {"type": "boolean"},
+            {"type": "array", "items": {"type": "number"}},
+        ]
+    }
+    return _object(
+        title={"type": "string"},
+        axis={"type": ["string", "null"]},
+        hypothesis={"type": "string"},
+        expected_gain={"type": ["number", "null"]},
+        knobs={"type": "array", "items": _object(name={"type": "string"}, value=value)},
+    )
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def read_fields(text: str) -> tuple[Fields | None, str]:
+    """The fields of the first object in a reply that has any, or what is wrong, in words for the model.
+
+    The object may be the whole text, stand in a JSON fence, or anywhere outside code.
+    """
+    found = next(iter(objects(read_page(text).prose)), None)
+    if found is None:
+        return None, f"There is no JSON object with {', '.join(NAMES)} in the reply. Send one such as {EXAMPLE}"
+    return check(found.value) if found.value is not None else (None, found.problem)
+
+
+def check(value: Mapping[str, Any]) -> tuple[Fields | None, str]:
+    """The fields of an object, or every wrong one with what it must be."""
+    try:
+        return Fields.model_validate(value), ""
+    except ValidationError as error:
+        wrong = dict.fromkeys(_words(e["loc"], value) for e in error.errors(include_url=False, include_context=False))
+        return None, "; ".join([*wrong][:5])
+
+
+def _words(place: tuple[int | str, ...], value: Mapping[str, Any]) -> str:
+    name = str(place[0])
+    got = value.get(name)
+    if name == "knobs" and len(place) > 1 and isinstance(got, dict):
+        knob = str(place[1])
+        return f'"knobs": {_cut(one_line(knob), 60)} must be {_KNOB_MUST_BE}, not {_shown(got.get(knob))}'
+    return f'"{name}" must be {_MUST_BE.get(name, "something else")}, not {_shown(got)}'
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _cut(one_line(json.dumps(value, ensure_ascii=False)), 80)
+    except RecursionError:
+        return "an object nested too deeply"

@@ -1,0 +1,109 @@
+"""The JSON objects in a text that bear a proposal's fields.
+
+Read as JSON first.  Then, outside strings, what cannot be meant otherwise is mended: trailing commas,
+comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.
+Line ends inside strings are taken as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+NAMES = ("title", "axis", "hypothesis", "expected_gain", "knobs")
+
+_OPENING = re.compile(r'\{\s*+(?:(?://|#)[^\n]*+\s*+)*+(["\']?)(\w*)["\']?\s{0,4}(:?)')
+_STRING = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_BRACES = re.compile(rf"{_STRING}|[{{}}]", re.DOTALL)
+_COMMENTS = re.compile(rf"({_STRING})|(?://|#)[^\n]*", re.DOTALL)
+_MENDED = re.compile(
+    rf"(?P<string>{_STRING})|(?P<comma>,(?=\s*[}}\]]))"
+    r"|(?P<power>\b\d{1,12}\s{0,4}\*\*\s{0,4}\d{1,12}\b)|\b(?P<word>None|True|False)\b|(?P<bracket>[()])",
+    re.DOTALL,
+)
+_WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
+_MOST_WORK = 2_000_000
+"""Characters looked at in vain before the search ends: nested half-open objects would cost the square."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object and its characters in the text, or why what looks like one cannot be read."""
+
+    start: int
+    end: int
+    value: dict[str, Any] | None
+    problem: str = ""
+
+
+def objects(text: str) -> tuple[Found, ...]:
+    """Every outermost object with one of the fields, readable or not, in the order of the text."""
+    return tuple(_objects(text))
+
+
+def _objects(text: str) -> Iterator[Found]:
+    at, work = 0, 0
+    while work < _MOST_WORK and (opening := _OPENING.search(text, at)) is not None:
+        start = opening.start()
+        value, end, looked = _read(text, start) if opening[1] == '"' else (None, len(text), 1)
+        if isinstance(value, dict) and any(name in value for name in NAMES):
+            yield Found(start, end, value)
+            at = end
+            continue
+        if value is None and opening[2] in NAMES and opening[3]:
+            yield Found(start, end, None, _wrong(text, start, end))
+            looked += end - start
+        # Another object may hold ours, as in {"proposal": {...}}; and one that never ends hides no later one.
+        at, work = start + 1, work + looked
+
+
+def _read(text: str, start: int) -> tuple[Any, int, int]:
+    """Value, end and characters looked at; value None: no JSON here, even mended."""
+    try:
+        value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
+        return value, end, end - start
+    except json.JSONDecodeError as error:
+        looked = error.pos - start + error.pos // 16  # the error itself counts lines from the text's beginning
+    except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
+        looked = _MOST_WORK // 10
+    end = _balanced(text, start)
+    try:
+        return json.loads(_mended(text[start:end]), strict=False), end, looked + end - start
+    except (ValueError, RecursionError):
+        return None, end, looked + end - start
+
+
+def _balanced(text: str, start: int) -> int:
+    """Where the braces that open at ``start`` are closed again; the text's end when they never are."""
+    depth = 0
+    for token in _BRACES.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    return len(text)
+
+
+def _mended(text: str) -> str:
+    return _MENDED.sub(_mend, _COMMENTS.sub(lambda match: match[1] or "", text))
+
+
+def _mend(match: re.Match[str]) -> str:
+    if match["power"] is not None:
+        return f'"{match["power"]}"'
+    return "" if match["comma"] is not None else _WORDS.get(match.group(), match.group())
+
+
+def _wrong(text: str, start: int, end: int) -> str:
+    try:
+        json.loads(_mended(text[start:end]), strict=False)
+    except json.JSONDecodeError as error:
+        near = error.doc[max(0, error.pos - 30) : error.pos + 30]
+        return f"the JSON object cannot be read: {error.msg} at its line {error.lineno}, near {near!r}"
+    except RecursionError:
+        return "the JSON object is nested too deeply"
+    except ValueError as error:
+        return f"the JSON object cannot be read: {error}"
+    return "the JSON object cannot be read"

@@ -1,0 +1,132 @@
+"""A reply as lines: its search/replace blocks, its fences, its prose, and the proposals in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from autoresearch_mlx.agents.edits.fences import HEADING, Fence, read_fences
+from autoresearch_mlx.agents.edits.marks import Block, read_blocks
+from autoresearch_mlx.agents.edits.objects import Found, objects
+
+MOST = 16
+"""Proposals read from one reply; what follows is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    lines: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    fences: tuple[Fence, ...]
+    prose: str
+    """The same text with code blanked out, so that offsets and lines stay; fences with JSON are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One proposal: its heading, its object, its blocks and its fences."""
+
+    heading: str
+    found: Found | None
+    blocks: tuple[Block, ...]
+    fences: tuple[Fence, ...]
+
+    @property
+    def empty(self) -> bool:
+        return self.found is None and not self.blocks and not self.fences
+
+
+def read_page(text: str) -> Page:
+    """Line ends of every kind count; the text is read once, whatever it holds."""
+    lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    blocks = read_blocks(lines)
+    fences = read_fences(lines, blocks)
+    return Page(lines, blocks, fences, _prose(lines, blocks, fences))
+
+
+def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fence, ...]) -> str:
+    code = {at for block in blocks for at in range(block.start, block.end)}
+    for fence in fences:
+        # The line of a fence itself is no prose either: an info string may hold braces.
+        code |= {fence.start} if _may_hold_json(fence) else set(range(fence.start, fence.end))
+    return "\n".join(" " * len(line) if at in code else line for at, line in enumerate(lines))
+
+
+def _may_hold_json(fence: Fence) -> bool:
+    """By its first line, whatever the info string says: no program begins so."""
+    first = next((line.strip() for line in fence.lines if line.strip()), "")
+    return first.startswith(("{", "["))
+
+
+def parts(page: Page) -> tuple[Part, ...]:
+    """The first ``MOST`` proposals of a reply: one a heading (``## Proposal 2: ...``), one an object with fields.
+
+    What stands before the first heading or the second object belongs to the first proposal.
+    """
+    found = objects(page.prose)
+    lines_of = _lines_of(page, found)
+    begun = _begun(_headings(page), list(zip(lines_of, found, strict=True)))
+    ends = [*(one.line for one in begun[1:]), len(page.lines)]
+    made = [
+        Part(
+            heading=one.heading,
+            found=one.found,
+            blocks=tuple(b for b in page.blocks if one.line <= b.start < end),
+            fences=_code(page.fences, lines_of, one.line, end),
+        )
+        for one, end in list(zip(begun, ends, strict=True))[:MOST]
+    ]
+    return tuple(made[1:] if len(made) > 1 and made[0].empty else made)
+
+
+@dataclass(slots=True)
+class _Begun:
+    line: int
+    heading: str = ""
+    found: Found | None = None
+
+
+def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> list[_Begun]:
+    """Where proposals begin.  The first object under a heading belongs to it."""
+    begun = [_Begun(0)]
+    marks: list[tuple[int, int, str | Found]] = [(at, 0, heading) for at, heading in headings.items()]
+    marks += [(at, order, f) for order, (at, f) in enumerate(found, start=1)]
+    for at, _, mark in sorted(marks, key=lambda m: m[:2]):
+        if isinstance(mark, str):
+            begun.append(_Begun(at, heading=mark))
+        elif begun[-1].found is None:
+            begun[-1].found = mark
+        else:
+            begun.append(_Begun(at, found=mark))
+    return begun
+
+
+def whole_part(page: Page) -> Part:
+    """A reply that holds the code of one proposal; objects in it do not count."""
+    return Part("", None, page.blocks, _code(page.fences, _lines_of(page, objects(page.prose)), 0, len(page.lines)))
+
+
+def _lines_of(page: Page, found: Sequence[Found]) -> list[int]:
+    """The line on which each object begins."""
+    starts = list(accumulate((len(line) + 1 for line in page.lines), initial=0))
+    return [bisect_right(starts, f.start) - 1 for f in found]
+
+
+def _headings(page: Page) -> dict[int, str]:
+    code = {at for block in page.blocks for at in range(block.start, block.end)}
+    for fence in page.fences:
+        code |= set(range(fence.start, fence.end))
+    found = ((at, HEADING.fullmatch(line)) for at, line in enumerate(page.lines) if at not in code)
+    return {at: match[1].strip(" \t:.-–—*#") for at, match in found if match is not None}
+
+
+def _code(fences: tuple[Fence, ...], objects_at: list[int], first: int, last: int) -> tuple[Fence, ...]:
+    """The fences of a proposal but those that hold an object."""
+
+    def holds_object(fence: Fence) -> bool:
+        at = bisect_left(objects_at, fence.inner.start)
+        return at < len(objects_at) and objects_at[at] < fence.inner.stop
+
+    return tuple(f for f in fences if first <= f.start < last and not holds_object(f))

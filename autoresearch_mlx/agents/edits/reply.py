@@ -1,0 +1,151 @@
+"""A model's reply and the editable files -> edits, each with new texts or with what is wrong.
+
+    prose, then one proposal or several (``## Proposal 1``, or one JSON object each), each with
+      a JSON object   title, axis, hypothesis, expected_gain, knobs
+      code            search/replace blocks, or a whole file in a fence
+
+Proposals are independent: each starts from the same files, and a bad one spoils no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from autoresearch_mlx.agents.edits.changes import HOW_TO_SEND, changed
+from autoresearch_mlx.agents.edits.fields import EXAMPLE, TITLE, Fields, check
+from autoresearch_mlx.agents.edits.original import Original
+from autoresearch_mlx.agents.edits.page import Page, Part, parts, read_page, whole_part
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.report.terms import one_line, printable
+from autoresearch_mlx.source import changed_knobs, describe
+
+MOST_CHARACTERS = 400_000
+"""Of a reply; a longer one is not read."""
+
+_MOST_SAID = 6_000
+_AXIS = re.compile(r"[a-z0-9_.]{1,60}")
+_UNTITLED = "an edit without a title"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One proposal as it was understood: new files, or a problem, or an idea whose code is still to come."""
+
+    title: str
+    axis: str | None
+    hypothesis: str
+    expected_gain: float | None
+    files: Mapping[str, str]
+    """The whole new text of each changed file; empty with a problem."""
+    problem: str = ""
+    """What is wrong and what to send instead, in words for the model."""
+    mismatch: bool = False
+    """Search/replace blocks did not fit the file, or were no whole blocks."""
+    wants_code: bool = False
+    """The fields are fine, but there are neither knobs nor code."""
+
+
+def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None) -> tuple[Edit, ...]:
+    """The proposals of a reply, at least one and at most 16; raises nothing, whatever the text.
+
+    ``files``: path -> text of every file that may change.  ``fields``: known from an earlier call; then
+    the text holds the code of that one proposal, and objects in it do not count.
+    """
+    if len(text) > MOST_CHARACTERS:
+        said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
+        return (_refused(fields or Fields(), "", said),)
+    page = read_page(text)
+    originals = {path: Original(path, raw) for path, raw in files.items()}
+    if fields is not None:
+        return (_edit(whole_part(page), page, originals, fields, asked=True),)
+    return tuple(_read(part, page, originals) for part in parts(page))
+
+
+def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
+    """One proposal with its own fields; without an object, code alone is an edit too."""
+    if part.found is None:
+        return _edit(part, page, originals, Fields(), asked=True)
+    if part.found.value is None:
+        return _refused(Fields(), part.heading, f"{part.found.problem}. Send an object such as {EXAMPLE}")
+    fields, problem = check(part.found.value)
+    if fields is None:
+        return _refused(Fields(), part.heading, f"{problem}. Send an object such as {EXAMPLE}")
+    return _edit(part, page, originals, fields, asked=False)
+
+
+def _edit(part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool) -> Edit:
+    """``asked``: the code was asked for, or there are no fields; having none is then a problem."""
+    files, outcome = changed(part, page, originals, fields.knobs)
+    if outcome.problem:
+        return _refused(fields, part.heading, outcome.problem, outcome.mismatch)
+    if not outcome.has_code and not fields.knobs:
+        return _without_code(part, fields, asked)
+    if not files:
+        return _refused(fields, part.heading, f"The edit changes nothing{_already(fields)}. Send a different one.")
+    before = {path: originals[path].raw for path in files}
+    return Edit(
+        title=fields.title or one_line(part.heading)[:TITLE] or _title(before, files),
+        axis=_axis(fields, before, files),
+        hypothesis=fields.hypothesis,
+        expected_gain=fields.expected_gain,
+        files=files,
+    )
+
+
+def _without_code(part: Part, fields: Fields, asked: bool) -> Edit:
+    if not asked:
+        title = fields.title or one_line(part.heading)[:TITLE] or _UNTITLED
+        return Edit(title, _axis(fields, {}, {}), fields.hypothesis, fields.expected_gain, {}, wants_code=True)
+    if fields == Fields():
+        said = f"There is no proposal in the reply. Send an object such as {EXAMPLE}. {HOW_TO_SEND}"
+    else:
+        said = f"There is no code in the reply. {HOW_TO_SEND}"
+    return _refused(fields, part.heading, said)
+
+
+def _refused(fields: Fields, heading: str, problem: str, mismatch: bool = False) -> Edit:
+    said = printable(problem)
+    return Edit(
+        title=fields.title or one_line(heading)[:TITLE] or _UNTITLED,
+        axis=_axis(fields, {}, {}),
+        hypothesis=fields.hypothesis,
+        expected_gain=fields.expected_gain,
+        files={},
+        problem=said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ...",
+        mismatch=mismatch,
+    )
+
+
+def _already(fields: Fields) -> str:
+    return f": {', '.join(list(fields.knobs)[:8])} as it is already" if fields.knobs else ""
+
+
+def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
+    """The one named, else that of the first knob that changed, in the order in which they were named."""
+    said = (fields.axis or "").lower()
+    if _AXIS.fullmatch(said):
+        return said
+    order = {name.rsplit(":", 1)[-1].upper(): at for at, name in enumerate(fields.knobs)}
+    moved = [k for path in after for k, (was, _) in changed_knobs(before[path], after[path]).items() if was is not None]
+    first = min(moved, key=lambda knob: order.get(knob, len(order)), default=None)
+    return axis_of(first) if first is not None else None
+
+
+def _title(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """What the knobs do, else the first line that changed."""
+    for path, text in after.items():
+        if knobs := changed_knobs(before[path], text):
+            return _short(describe(knobs))
+    path, text = next(iter(after.items()))
+    pairs = zip_longest(before[path].split("\n"), text.split("\n"), fillvalue="")
+    lines = ((number, old.strip(), new.strip()) for number, (old, new) in enumerate(pairs, start=1) if old != new)
+    number, old, new = next((found for found in lines if found[1] or found[2]), (1, "", ""))
+    return _short(f"{path}, line {number}: {new or f'without {old}'}")
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= TITLE else f"{line[: TITLE - 1]}…"

@@ -1,0 +1,144 @@
+"""Knobs as a model writes them, made into values that fit the file.
+
+The family of the present value decides: a number stays a number, whole where it was whole; a text a text.
+``"2**14"``, ``"0.05"`` and ``8.0`` for a whole number mean what they say; anything else is a problem.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_mlx.report.terms import one_line
+from autoresearch_mlx.source import Knob, literal, read_knobs
+
+_LARGEST = 2**63
+_SHOWN = 60
+
+
+class Unfit(Exception):
+    """A value that a knob cannot have; the message says what it must be.  Never leaves this room."""
+
+
+def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
+    """Path and knob that a model's name means: ``MATRIX_LR``, or ``train_mlx.py:MATRIX_LR``.
+
+    Raises Unfit, naming the nearest knobs there are.
+    """
+    path, _, bare = name.strip().rpartition(":")
+    within = {p: knobs for p, knobs in files.items() if not path or p == path}
+    for spelled in (bare, bare.upper()):
+        having = [p for p, knobs in within.items() if spelled in knobs]
+        if len(having) == 1:
+            return having[0], spelled
+        if having:
+            raise Unfit(f"the constant {spelled} is in {' and in '.join(having)}; write {having[0]}:{spelled}")
+    raise Unfit(_unknown(name, files))
+
+
+def _unknown(name: str, files: Mapping[str, Mapping[str, Knob]]) -> str:
+    there = list(dict.fromkeys(knob for knobs in files.values() for knob in knobs))
+    near = difflib.get_close_matches(name.upper()[:_SHOWN], there, n=3, cutoff=0.5)
+    said = f"there is no constant {_shown(name)} at the top level of {' or '.join(files)}"
+    if near:
+        return f"{said}; did you mean {' or '.join(near)}?"
+    return f"{said}; there are {', '.join(there[:60])}" if there else f"{said}, which has no constants; send code"
+
+
+def fit(knob: Knob, value: Any) -> Any:
+    """The value in the knob's own family.  Raises Unfit with what the knob must be."""
+    try:
+        return _fit(knob.value, value)
+    except Unfit as error:
+        raise Unfit(f"{knob.name} (now {_shown(literal(knob.value))}) {error}, not {_shown(value)}") from None
+
+
+def _fit(present: Any, value: Any) -> Any:
+    if isinstance(present, bool):
+        return _truth(value)
+    if isinstance(present, int):
+        return _whole(value)
+    if isinstance(present, float):
+        return _real(value)
+    if isinstance(present, str):
+        return _text(value)
+    if isinstance(present, tuple | list):
+        return _several(present, value)
+    if present is None:
+        return _any(value)
+    raise Unfit("can only be changed by code")
+
+
+def _truth(value: Any) -> bool:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(word, bool):
+        return word
+    if word in ("true", "false") and isinstance(word, str):
+        return word == "true"
+    raise Unfit("must be true or false")
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number is None or not math.isfinite(number) or number != int(number) or abs(number) >= _LARGEST:
+        raise Unfit("must be a whole number")
+    return int(number)
+
+
+def _real(value: Any) -> float:
+    number = _number(value)
+    if number is None or not math.isfinite(number):
+        raise Unfit("must be a finite number")
+    return float(number)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str):
+        value = _literal(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Beyond a double's range an integer is no number for any knob.
+    return value if isinstance(value, float) or abs(value) < 10**300 else math.inf
+
+
+def _literal(text: str) -> Any:
+    """The value of a Python literal or small power in one line; None for anything else."""
+    text = text.strip()
+    if len(text) > 2 * _SHOWN + 80 or any(mark in text for mark in "\n\r;#="):
+        return None
+    knob = read_knobs(f"X = {text}\n").get("X")
+    return knob.value if knob is not None else None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unfit("must be a text")
+    if not value.isprintable():
+        raise Unfit("must be a text of one line without control characters")
+    return value
+
+
+def _several(present: tuple[Any, ...] | list[Any], value: Any) -> tuple[Any, ...] | list[Any]:
+    read = _literal(value) if isinstance(value, str) else value
+    if not isinstance(read, tuple | list):
+        raise Unfit(f"must be a list of {len(present)} values")
+    if len(read) != len(present) and (isinstance(present, tuple) or not present):
+        raise Unfit(f"must have {len(present)} values")
+    family = [*present, *[present[-1]] * len(read)] if present else []
+    if any(isinstance(was, float) for was in family):  # (0, 0.95): the 0 is a number like the other
+        family = [float(was) if type(was) is int else was for was in family]
+    return type(present)(_fit(was, new) for was, new in zip(family, read, strict=False))
+
+
+def _any(value: Any) -> Any:
+    if isinstance(value, str):
+        read = _literal(value)
+        return _any(read) if isinstance(read, bool | int | float) else _text(value)
+    return value if isinstance(value, bool) else _real(value) if isinstance(value, float) else _whole(value)
+
+
+def _shown(value: Any) -> str:
+    text = one_line(value if isinstance(value, str) else repr(value))
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

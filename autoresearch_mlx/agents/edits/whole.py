@@ -1,0 +1,120 @@
+"""A whole new file in one fence: is it whole?
+
+Models leave out what they did not change and say so in a comment, or send only the part they thought
+of.  Either would quietly delete the rest.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from autoresearch_mlx.source import read_knobs
+
+_COMMENT = re.compile(r"[ \t]*(?:#+|//+|--+)[ \t]*(.{0,160})")
+_DOTS = ("...", "…")
+_LEFT_OUT = re.compile(
+    r"\b(?:rest|remain\w*|unchanged|existing|same|previous|as before|omitted|other|code|keep|kept|more|etc)\b"
+)
+_PHRASE = re.compile(
+    r"(?:the |all |your )?(?:rest|remainder) of (?:the |this |your )?(?:original |existing |training )?"
+    r"(?:code|file|script|class|functions?|methods?|module|implementation|program|definitions?|imports?)\b"
+    r"|(?:the )?(?:rest|remainder|everything else|all else)\b.*\b(?:unchanged|same|as before|as is|omitted|remains)\b"
+    r"|(?:the |all |your |keep |\()*(?:existing|previous|original|remaining|unchanged|other) "
+    r"(?:code|functions?|classes|methods?|implementation|imports?|definitions?|content|lines|knobs|constants)\W*"
+    r"(?:$|here|goes|remains?|stays?|continues?|follows?|unchanged|as before|above|below"
+    r"|(?:is|are) (?:unchanged|the same))"
+    r"|\(?(?:(?:code|functions?|class|method|body|imports?|constants|knobs|everything|remains?) )?"
+    r"(?:is |are )?unchanged\W*$"
+    r"|\(?same (?:code )?as (?:before|above|the original|in the original)\b"
+    r"|.*\b(?:omitted|truncated|shortened) for (?:brevity|clarity)\b"
+)
+_FEW_NAMES = 3
+
+
+def code_left_out(text: str, original: str) -> str | None:
+    """The first line that stands for code which was left out, in words; None when there is none.
+
+    Lines that the original has too do not count.
+    """
+    known = {line.strip() for line in original.split("\n")}
+    for number, line in enumerate(text.split("\n"), start=1):
+        bare = line.strip()
+        if bare and bare not in known and _stands_for_code(line):
+            return f"line {number} ({bare[:100]!r}) stands for code that was left out"
+    return None
+
+
+def _stands_for_code(line: str) -> bool:
+    if line.strip() == "…":
+        return True
+    comment = _COMMENT.fullmatch(line)
+    if comment is None:
+        return False
+    said = comment[1].strip().lower()
+    if said.startswith(_DOTS) and not said.strip(".… "):
+        return True
+    dotted = said.startswith(_DOTS) or said.rstrip(")]").endswith(_DOTS)
+    return bool(dotted and _LEFT_OUT.search(said)) or (_PHRASE.match(said) is not None)
+
+
+def body_left_out(tree: ast.Module, original: ast.Module | None) -> str | None:
+    """A bare ``...`` where the original has code, in words."""
+    had = {name: _is_stub(node) for name, node in _bodies(original)} if original is not None else {}
+    for name, node in _bodies(tree):
+        if _is_stub(node) and not had.get(name, True):
+            return f"line {node.body[-1].lineno}: `...` stands for the body of {name}"
+        if len(node.body) > 2 and (dots := next(filter(_is_dots, node.body), None)) is not None:
+            return f"line {dots.lineno}: `...` stands for code that was left out"
+    return None
+
+
+def _bodies(tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    """The module, its classes and functions and their methods, by dotted name."""
+    yield "the file", tree
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node
+            inner = (n for n in node.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef))
+            yield from ((f"{node.name}.{n.name}", n) for n in inner)
+
+
+def _is_dots(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
+
+
+def _is_stub(node: Any) -> bool:
+    documented = not isinstance(node, ast.Module) and ast.get_docstring(node, clean=False) is not None
+    body = node.body[1:] if documented else node.body
+    return len(body) == 1 and _is_dots(body[0])
+
+
+def only_an_excerpt(tree: ast.Module, original: ast.Module) -> str | None:
+    """Why a text is a part of the file rather than the file: it lacks most of what stands at the top level."""
+    had, has = top_names(original), top_names(tree)
+    lacking = [name for name in had if name not in has]
+    if len(had) < _FEW_NAMES or 3 * len(lacking) <= 2 * len(had):
+        return None
+    named = ", ".join(lacking[:8]) + (", ..." if len(lacking) > 8 else "")
+    return f"it is only a part of the file: of {len(had)} names at the top level it lacks {len(lacking)} ({named})"
+
+
+def top_names(tree: ast.Module) -> dict[str, int]:
+    """Functions, classes and constants at the top level, with their lines."""
+    names: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names[node.name] = node.lineno
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names.update({t.id: node.lineno for t in targets if isinstance(t, ast.Name)})
+    return names
+
+
+def only_constants(text: str, tree: ast.Module, original: str) -> dict[str, Any] | None:
+    """New values, where a text is nothing but knobs that the file has, and the file is more than that."""
+    had, has = read_knobs(original), read_knobs(text)
+    if not has or len(has) != len(tree.body) or any(name not in had for name in has) or len(has) == len(had):
+        return None
+    return {name: knob.value for name, knob in has.items()}

@@ -1,0 +1,118 @@
+"""The optimiser and a model together, over one history: the default where there is a model.
+
+In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200) a classical
+optimiser that took 30 % of its proposals from a language model did best, even with a model of 0.8B
+parameters; a share of 80 % did worse.  Here the optimiser is ``knobs``.  The model sees what the optimiser
+knows, and may change knobs or code; the optimiser reads the knobs from whatever the file has become.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from autoresearch_mlx.agents.chat.agent import Chat
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.prompt.brief import Brief
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.experiment import Agent, Context, History, Proposal
+
+STALLED = 12
+"""Experiments without a keep, after which the model is asked more often."""
+MORE = 0.2
+MOST = 0.5
+"""The study found shares from 0.1 to 0.5 good."""
+FIRST_REST, LONGEST_REST = 10.0, 1800.0
+"""Seconds for which a model that did not answer is left alone; doubled each time."""
+
+
+class Hybrid:
+    """Whose turn it is follows from the history; a model that is away is stood in for."""
+
+    name = "hybrid"
+
+    def __init__(
+        self, model: Chat, optimiser: Agent, office: Office, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._model, self._optimiser, self._office, self._clock = model, optimiser, office, clock
+        self._author: Agent | None = None
+        self._number: int | None = None
+        self._away_until = 0.0
+        self._rest = FIRST_REST
+        self._nothing = ""
+        """Why the optimiser last had no proposal: said once."""
+
+    def propose(self, context: Context) -> Proposal:
+        """Raises AgentError when neither has anything to propose."""
+        if not context.feedback or context.number != self._number:
+            self._number = context.number
+            self._author = self._model if self._models_turn(context) else self._optimiser
+        return self._ask_model(context) if self._author is self._model else self._ask_optimiser(context)
+
+    def make_room(self, context: Context) -> Mapping[str, float]:
+        return self._model.make_room(context)
+
+    def close(self) -> None:
+        self._model.close()
+
+    def next_brief(self, context: Context) -> Brief:
+        """The model's next prompt; whether it is the model's turn is another question."""
+        return self._model.next_brief(context)
+
+    def models_turn(self, context: Context) -> bool:
+        """Whether the model proposes this experiment, if it is there."""
+        wished = self._model.wished(context)
+        return wished or turn(context.number, share_now(self._office.settings.share, context.history))
+
+    def _models_turn(self, context: Context) -> bool:
+        return self._model_there() and self.models_turn(context)
+
+    def _model_there(self) -> bool:
+        return self._clock() >= self._away_until
+
+    def _ask_model(self, context: Context) -> Proposal:
+        try:
+            proposal = self._model.propose(context)
+            self._rest = FIRST_REST
+            return proposal
+        except AgentError as error:
+            self._excuse(error)
+        self._author = self._optimiser
+        # What was refused was the model's; the optimiser starts afresh.
+        return self._ask_optimiser(replace(context, feedback=()))
+
+    def _ask_optimiser(self, context: Context) -> Proposal:
+        """The model takes the turn when there is nothing to move, and is waited for: nobody can stand in."""
+        try:
+            return self._optimiser.propose(context)
+        except AgentError as error:
+            if self._away_until == math.inf:
+                raise
+            if str(error) != self._nothing:
+                self._nothing = str(error)
+                self._office.say(f"{self._optimiser.name}: {error}; asking {self._model.name}")
+        self._author = self._model
+        return self._model.insist(context)
+
+    def _excuse(self, error: AgentError) -> None:
+        """Say why the optimiser goes on alone, and for how long."""
+        passing = isinstance(error, EndpointError) and error.kind not in ("refused", "overflow")
+        self._away_until = self._clock() + self._rest if passing else math.inf
+        until = f"for the next {self._rest:.0f} s" if passing else "for the rest of this run"
+        self._rest = min(2 * self._rest, LONGEST_REST)
+        hint = f" ({error.hint})" if error.hint else ""
+        self._office.say(f"{self._model.name}: {error}{hint}; {self._optimiser.name} goes on alone {until}")
+
+
+def turn(number: int, share: float) -> bool:
+    """Whether experiment ``number`` is the model's, so that its turns are spread evenly."""
+    return math.floor(number * share) > math.floor((number - 1) * share)
+
+
+def share_now(share: float, history: History) -> float:
+    """The model's share, larger while nothing has been kept for long; 0 stays 0."""
+    newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
+    stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
+    return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share

@@ -1,0 +1,197 @@
+"""Ideas that wait: a journal in the session's folder, replayed into values.
+
+``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  That an idea is done is
+not written there: the ledger says so, in the talk of the experiment that took it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.agents.ideas.idea import H100, MODEL, YOU, Draft, Idea, State
+from autoresearch_mlx.agents.ideas.novelty import distinct_axes_first, finite, same, tidy, welcome
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.events import Event, Writer, read_events, writing
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.ledger import now
+
+__all__ = [
+    "H100",
+    "MODEL",
+    "YOU",
+    "Draft",
+    "Idea",
+    "State",
+    "add_ideas",
+    "drop",
+    "open_ideas",
+    "read_backlog",
+    "refilled",
+    "same_open",
+    "take",
+]
+
+FILE = "ideas.jsonl"
+MOST_INTERRUPTED = 3
+"""Experiments cut off, after which an idea is given up: it may be what takes the machine down."""
+_TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
+
+
+def read_backlog(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
+    """All ideas, oldest first, as they stand after this history.  Raises LedgerError."""
+    return _replay(read_events(folder / FILE).events, history)
+
+
+def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
+    """Those that wait, oldest first; an idea whose experiment never tried it waits again.  Raises LedgerError."""
+    return tuple(idea for idea in read_backlog(folder, history) if idea.state == "open")
+
+
+def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
+    """Add what is new among the drafts; returns what was added.  Raises LedgerError.
+
+    Left out: empty titles, and what an idea said before, in any state; the person may repeat what is no
+    longer open, and takes over what another source has open.  When there is not room for all, axes that
+    no open idea has come first.
+    """
+    new: list[Idea] = []
+    with writing(folder / FILE) as journal:
+        old = _replay(journal.events, None)
+        for draft in distinct_axes_first(map(tidy, drafts), old):
+            if welcome(draft, [*old, *new], source):
+                if source == YOU:
+                    _take_over(draft, old, journal)
+                new.append(_idea(max((i.id for i in (*old, *new)), default=0) + 1, draft, source))
+                journal.append("added", **_fields(new[-1]))
+        if source.startswith(MODEL):
+            journal.append("refilled", source=source, offered=len(drafts), added=len(new))
+    return tuple(new)
+
+
+def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
+    """What another source has open and the person now wants is theirs from here on."""
+    for idea in ideas:
+        if idea.state == "open" and idea.source != YOU and same(draft, idea):
+            journal.append("dropped", id=idea.id)
+
+
+def same_open(folder: Path, title: str, source: str) -> Idea | None:
+    """The open idea of this source that says the same.  Raises LedgerError."""
+    draft = tidy(Draft(title))
+    return next((i for i in open_ideas(folder) if i.source == source and same(draft, i)), None)
+
+
+def drop(folder: Path, id: int, history: History | None = None) -> Idea:
+    """Withdraw an idea.  Raises LabError when there is none of this number or it is over, LedgerError."""
+    with writing(folder / FILE) as journal:
+        idea = _found(_replay(journal.events, history), id, folder)
+        if idea.state in ("done", "dropped"):
+            how = "dropped already" if idea.state == "dropped" else f"done: experiment {idea.experiment}"
+            raise LabError(f"idea {id} is {how}", "`autoresearch-mlx ideas` lists the open ones")
+        journal.append("dropped", id=id)
+    return replace(idea, state="dropped")
+
+
+def take(folder: Path, id: int, experiment: int) -> Idea:
+    """Mark an idea as taken up by this experiment.
+
+    The experiment's talk must name the idea (``{"idea": id}``), or it counts as never tried.  Raises
+    LabError when there is none of this number, LedgerError.
+    """
+    with writing(folder / FILE) as journal:
+        idea = _found(_replay(journal.events, None), id, folder)
+        journal.append("taken", id=id, experiment=experiment)
+    return replace(idea, state="taken", experiment=experiment)
+
+
+def refilled(folder: Path) -> str | None:
+    """When a model was last asked for ideas, whatever came of it.  Raises LedgerError."""
+    times = [event.get("time") for event in read_events(folder / FILE).events if event["event"] == "refilled"]
+    return next((time for time in reversed(times) if isinstance(time, str)), None)
+
+
+# --- replay
+
+
+def _replay(events: Sequence[Event], history: History | None) -> tuple[Idea, ...]:
+    ideas: dict[int, Idea] = {}
+    takers: dict[int, set[int]] = {}
+    for event in events:
+        id = event.get("id")
+        if type(id) is not int:
+            continue
+        if event["event"] == "added" and id not in ideas and (idea := _read(id, event)) is not None:
+            ideas[id] = idea
+        elif event["event"] == "dropped" and id in ideas:
+            ideas[id] = replace(ideas[id], state="dropped")
+        elif event["event"] == "taken" and id in ideas and type(number := event.get("experiment")) is int:
+            takers.setdefault(id, set()).add(number)
+            ideas[id] = replace(ideas[id], experiment=number)
+    finished = {e.number: e for e in history.experiments} if history is not None else {}
+    return tuple(_settled(idea, takers.get(idea.id, set()), finished) for idea in ideas.values())
+
+
+def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -> Idea:
+    """The idea as the ledger leaves it."""
+    if idea.state == "dropped" or idea.experiment is None:
+        return idea
+    experiment = finished.get(idea.experiment)
+    if experiment is None:
+        return replace(idea, state="taken")
+    if _tried(experiment, idea.id):
+        return replace(idea, state="done")
+    interrupted = sum(number in finished and finished[number].status == "interrupted" for number in takers)
+    return replace(idea, state="dropped") if interrupted >= MOST_INTERRUPTED else replace(idea, experiment=None)
+
+
+def _tried(experiment: Experiment, id: int) -> bool:
+    """Whether the experiment came to a result on the idea: not cut off, not another's, the model not silent."""
+    talk = experiment.talk
+    return experiment.status != "interrupted" and talk.get("idea") == id and talk.get("calls") != 0
+
+
+def _read(id: int, event: Event) -> Idea | None:
+    texts = {name: event[name] for name in _TEXTS if isinstance(event.get(name), str)}
+    expected, knobs = event.get("expected"), event.get("knobs")
+    if not texts.get("title"):
+        return None
+    return Idea(
+        id=id,
+        axis=texts.get("axis"),
+        title=texts["title"],
+        hypothesis=texts.get("hypothesis", ""),
+        expected=finite(expected),
+        source=texts.get("source", ""),
+        added=texts.get("time", ""),
+        cost=texts.get("cost"),
+        knobs=knobs if isinstance(knobs, dict) else {},
+    )
+
+
+def _fields(idea: Idea) -> dict[str, Any]:
+    names = ("id", "axis", "title", "hypothesis", "expected", "source", "cost", "knobs")
+    return {name: getattr(idea, name) for name in names}
+
+
+def _found(ideas: Sequence[Idea], id: int, folder: Path) -> Idea:
+    found = next((idea for idea in ideas if idea.id == id), None)
+    if found is None:
+        raise LabError(f"session {folder.name} has no idea {id}", "`autoresearch-mlx ideas --all` lists them")
+    return found
+
+
+def _idea(id: int, draft: Draft, source: str) -> Idea:
+    return Idea(
+        id=id,
+        axis=draft.axis,
+        title=draft.title,
+        hypothesis=draft.hypothesis,
+        expected=draft.expected,
+        source=source,
+        added=now(),
+        cost=draft.cost,
+        knobs=draft.knobs,
+    )

@@ -1,0 +1,85 @@
+"""Near-misses: changes that were discarded, but with a gain too small to tell from nothing.
+
+Two of them on different axes may win together where each alone did not show.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any, TypeAlias
+
+from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
+from autoresearch_mlx.experiment import Context, Experiment, History
+from autoresearch_mlx.source import read_knobs
+
+Pair: TypeAlias = tuple[Experiment, Experiment]
+
+NEWEST = 24
+"""Near-misses that pairs are made of."""
+BEST = 8
+"""Pairs that one is drawn from, the largest gains together first."""
+_MARGIN = re.compile(r"\(margin ([0-9.eE+-]+)\)")
+
+
+def resolution(context: Context) -> float | None:
+    """What a difference must exceed to mean something: sigma of a measurement, else the judge's margin."""
+    if context.sigma:
+        return context.sigma
+    found = (_MARGIN.search(e.reason) for e in reversed(context.history.experiments))
+    text = next((match.group(1) for match in found if match), None)
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def near_misses(context: Context) -> tuple[Experiment, ...]:
+    """Discarded within one resolution of the incumbent of their time, and not in the files by now."""
+    unit = resolution(context)
+    if unit is None:
+        return ()
+    now = {name: knob.value for text in context.files.values() for name, knob in read_knobs(text).items()}
+    return tuple(
+        e
+        for e in context.history.experiments
+        if e.status == "discard" and e.gain is not None and abs(e.gain) <= unit and axis_tried(e) and not _has(now, e)
+    )
+
+
+def choose_pair(context: Context, dice: random.Random) -> Pair | None:
+    """Two near-misses on different axes that were never combined; None when there are none."""
+    misses = near_misses(context)[-NEWEST:]
+    pairs = [pair for pair in combinations(misses, 2) if _combinable(*pair, context.history)]
+    best = sorted(pairs, key=lambda pair: -sum(e.gain or 0.0 for e in pair))[:BEST]
+    return dice.choice(best) if best else None
+
+
+def _combinable(one: Experiment, other: Experiment, history: History) -> bool:
+    if axes_touched(one) & axes_touched(other) or set(one.knobs) & set(other.knobs):
+        return False
+    pair = {one.number, other.number}
+    return not any(pair <= _told(e) or (_changed(e, one) and _changed(e, other)) for e in history.experiments)
+
+
+def _told(experiment: Experiment) -> set[Any]:
+    """The experiments that its task was to combine."""
+    talk = experiment.talk
+    return set(talk.get("experiments") or ()) if talk.get("task") == "combine" else set()
+
+
+def _changed(e: Experiment, part: Experiment) -> bool:
+    """Whether an experiment set the same knobs to the same values."""
+    return _has({name: now for name, (_, now) in e.knobs.items()}, part)
+
+
+def _has(values: Mapping[str, Any], part: Experiment) -> bool:
+    wanted = part.knobs.items()
+    return bool(wanted) and all(name in values and _plain(values[name]) == _plain(now) for name, (_, now) in wanted)
+
+
+def _plain(value: Any) -> Any:
+    """A pair is a tuple in the file and a list in the ledger."""
+    return list(value) if isinstance(value, tuple) else value

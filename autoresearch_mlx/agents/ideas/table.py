@@ -1,0 +1,63 @@
+"""What won on the H100 and was not tried here, as ideas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoresearch_mlx.agents.ideas.idea import Draft
+from autoresearch_mlx.agents.ideas.words import axes_touched, clean_axis
+from autoresearch_mlx.compare.effects import Effect, by_axis, effects, from_reference
+from autoresearch_mlx.compare.reference import Reference
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.source import literal
+
+
+def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
+    """The largest win of each axis of the table, largest first, where this session tried nothing like it.
+
+    For a session of another metric than the table's they mean nothing.
+    """
+    found = effects([from_reference(run) for run in reference.runs], "min")
+    axes = by_axis([e for e in found if e.run.status == "keep" and e.gain is not None])
+    best = sorted((a.best for a in axes.values() if a.best is not None), key=lambda e: -(e.gain or 0.0))
+    return tuple(_from_table(e, reference) for e in best if not any(_alike(e, own) for own in history.experiments))
+
+
+def _from_table(effect: Effect, reference: Reference) -> Draft:
+    run = effect.run
+    moves = ", ".join(f"{name} {_move(was, now)}" for name, (was, now) in run.changes.items())
+    return Draft(
+        title=f"{moves or run.note}, as won on the {reference.name}",
+        axis=clean_axis(run.axis),
+        hypothesis=f"On the {reference.name} it gained {terms.gain(effect.gain)}: {run.note}. Here it may differ.",
+        cost="constant" if run.changes else None,
+    )
+
+
+def _move(was: Any, now: Any) -> str:
+    """As a change relative to what stands in the file here, where numbers allow it."""
+    if _number(was) and _number(now) and was > 0 and now > 0:
+        whole = isinstance(was, int) and isinstance(now, int) and was < 64
+        return f"{now - was:+d}" if whole else f"x{now / was:.3g}"
+    return f"to {literal(now)}" if now is not None else "changed"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _alike(effect: Effect, own: Experiment) -> bool:
+    """Whether an experiment here moved the same knobs the same way; a change of code is known by its axis."""
+    if own.number == 0 or own.status in ("duplicate", "interrupted"):
+        return False
+    if not effect.run.changes:
+        return effect.run.axis in axes_touched(own)
+    theirs = effect.run.changes.items()
+    return all(name in own.knobs and _same_way(change, own.knobs[name]) for name, change in theirs)
+
+
+def _same_way(there: tuple[Any, Any], here: tuple[Any, Any]) -> bool:
+    if all(_number(v) for v in (*there, *here)):
+        return bool((there[1] > there[0]) == (here[1] > here[0]))
+    return bool(there[1] == here[1])

@@ -1,0 +1,166 @@
+"""What the model is asked for this time.
+
+The person's ideas come first.  Else dice decide, thrown from the seed and the experiment's number, so that
+a prompt that is looked at is the prompt that is sent.  The longer nothing was kept, the further away the
+model is sent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from autoresearch_mlx.agents.ideas import wording
+from autoresearch_mlx.agents.ideas.axes import banned, choose_axis, records
+from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
+from autoresearch_mlx.agents.ideas.misses import choose_pair
+from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
+from autoresearch_mlx.experiment import Context, Experiment, History
+
+Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair"]
+
+PUSH = 12
+"""Experiments without a keep, after which the model is asked for something of another kind."""
+LEAP = 20
+"""... and after which it starts from an older version, ..."""
+ISLAND = 8
+"""... for so many experiments, then so many from the incumbent, and so on."""
+SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
+PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
+_REPAIR = 0.5
+_RECENT = 5
+"""A crash is worth a repair for so many experiments."""
+_LAST = 3
+"""The last tries that a push leads away from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """``text`` goes into the prompt.  ``base``: the commit to depart from; None: the incumbent."""
+
+    kind: Kind
+    axis: str | None
+    text: str
+    idea: int | None = None
+    base: str | None = None
+    experiments: tuple[int, ...] = ()
+    """Earlier experiments that it builds on."""
+
+
+def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
+    """The task of this experiment: the same again for the same history, ideas, seed and number."""
+    waiting = [idea for idea in ideas if idea.state == "open"]
+    if (wish := next((idea for idea in waiting if idea.source == YOU), None)) is not None:
+        return _idea(wish, context)
+    dice = random.Random(f"task {context.seed} {context.number}")
+    kind, repairs = _drawn(dice, context), dice.random() < _REPAIR
+    if repairs and (broken := crashed(context.history)) is not None:
+        text = wording.repair(broken)
+        return Task("repair", axis_tried(broken), text, experiments=(broken.number,))
+    known = tuple(dict.fromkeys([*known_axes, *(i.axis for i in waiting if i.axis)]))
+    if on_island(context.history):
+        return _leap(context, known, dice, _ancestor(context, dice))
+    if kind == "combine" and (pair := choose_pair(context, dice)) is not None:
+        text = wording.combine(*pair) + _pushed(context)
+        return Task("combine", None, text, experiments=(pair[0].number, pair[1].number))
+    if kind == "simplify":
+        return Task("simplify", None, wording.simplify(context) + _pushed(context))
+    if kind == "leap":
+        return _leap(context, known, dice, None)
+    return _improve(context, waiting, known, dice)
+
+
+def stagnation(history: History) -> int:
+    """Experiments since the last keep; those cut off from outside do not count."""
+    best = history.incumbent
+    return sum(e.status != "interrupted" for e in history.experiments if best is not None and e.number > best.number)
+
+
+def on_island(history: History) -> bool:
+    """Whether a stall has lasted so long that an older version is the place to start from."""
+    over = stagnation(history) - LEAP
+    return over >= 0 and (over // ISLAND) % 2 == 0
+
+
+def crashed(history: History) -> Experiment | None:
+    """The last experiment of a model, when it crashed not long ago and was no repair itself."""
+    recent = history.experiments[-_RECENT:]
+    last = next((e for e in reversed(recent) if e.talk.get("task")), None)
+    return last if last is not None and last.status == "crash" and last.talk["task"] != "repair" else None
+
+
+def never_tried(known: Sequence[str], history: History) -> tuple[str, ...]:
+    tried = {axis for e in history.experiments for axis in axes_touched(e)} | set(records(history))
+    return tuple(axis for axis in known if axis not in tried)
+
+
+def _drawn(dice: random.Random, context: Context) -> str:
+    shares = PUSHED if stagnation(context.history) >= PUSH else SHARES
+    return dice.choices(list(shares), list(shares.values()))[0]
+
+
+def _pushed(context: Context) -> str:
+    stalled = stagnation(context.history)
+    return f"\n{wording.stalled(stalled)}" if stalled >= PUSH else ""
+
+
+def _idea(idea: Idea, context: Context) -> Task:
+    pushed = "" if idea.source == YOU else _pushed(context)
+    return Task("idea", idea.axis, wording.idea(idea, context) + pushed, idea=idea.id)
+
+
+def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
+    """A waiting idea on the chosen axis, else now and then the oldest that may be tried, else the axis itself."""
+    history = context.history
+    resting, candidates = banned(history, context.number), known
+    pushed = stagnation(history) >= PUSH
+    if pushed:
+        candidates = never_tried(known, history) or _other_kinds(known, history) or known
+    axis = choose_axis(candidates, history, context.seed, context.number)
+    allowed = [i for i in waiting if i.axis not in resting and (not pushed or i.axis is None or i.axis in candidates)]
+    coin = dice.random() < 0.5
+    chosen = next((i for i in allowed if i.axis == axis), allowed[0] if allowed and coin else None)
+    if chosen is not None:
+        return _idea(chosen, context)
+    if axis is None:
+        return Task("axis", None, wording.anything(context) + _pushed(context))
+    push = f"\n{wording.push(stagnation(history), _last_axes(history), ())}" if pushed else ""
+    return Task("axis", axis, wording.axis(axis, context) + push)
+
+
+def _other_kinds(known: Sequence[str], history: History) -> tuple[str, ...]:
+    last = _last_axes(history)
+    return tuple(axis for axis in known if axis not in last)
+
+
+def _last_axes(history: History) -> tuple[str, ...]:
+    """Axes of the last tries, the newest first."""
+    named = [axis_tried(e) for e in reversed(history.experiments) if e.number > 0][:_LAST]
+    return tuple(dict.fromkeys(axis for axis in named if axis is not None))
+
+
+def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: Experiment | None) -> Task:
+    stalled = stagnation(context.history)
+    unused = list(never_tried(known, context.history))
+    dice.shuffle(unused)
+    text = wording.leap(context, origin)
+    if stalled >= PUSH:
+        text += f"\n{wording.push(stalled, _last_axes(context.history), unused)}"
+    elif unused:
+        text += f"\n{wording.unused(unused)}"
+    if origin is None:
+        return Task("leap", None, text)
+    return Task("leap", None, text, base=origin.commit, experiments=(origin.number,))
+
+
+def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
+    """An older kept version, those that fewer leaps began from more often; None when there is no other."""
+    history, best = context.history, context.history.incumbent
+    leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
+    kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]
+    other = [e for e in kept if (files := context.read(e.commit or "")) and files != context.files]
+    if not other:
+        return None
+    return dice.choices(other, [1 / (1 + leaps.count(e.commit)) for e in other])[0]

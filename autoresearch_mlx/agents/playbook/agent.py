@@ -1,0 +1,191 @@
+"""Replays the winners of a table on this machine: each alone against the baseline, then one upon the other.
+
+What comes next follows from the history alone, by the fingerprint of the files that a play makes: a
+resumed session goes on where it was, whoever measured what.  A refused play is proposed again as it is,
+so that the loop logs it: that it cannot run here is an answer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.agents.playbook.carry import Play, carry
+from autoresearch_mlx.agents.playbook.winners import winners
+from autoresearch_mlx.assets import asset
+from autoresearch_mlx.compare.reference import read_reference
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Experiment, Proposal
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.source import describe, fingerprint
+
+TABLE = "data/cuda_baseline.tsv"
+METRIC = "val_bpb"
+_INTERRUPTED = 2
+"""As often as this, and there will be a reason: the play is given up."""
+
+
+def _quiet(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """One play against the baseline: what it makes of the files, and what came of that."""
+
+    play: Play
+    files: Mapping[str, str]
+    outcome: Experiment | None
+    """None: not tried yet."""
+    gain: float | None
+    """Over the baseline's value, in the metric's unit; positive is better."""
+
+
+class Playbook:
+    """Raises TableError when the table cannot be read, LabError when the installation lacks it."""
+
+    name = "playbook"
+
+    def __init__(self, table: Path | None = None, say: Callable[[str], None] = _quiet) -> None:
+        reference = read_reference(table or asset(TABLE))
+        self._source = reference.name
+        self._winners = winners(reference)
+        self._say = say
+        self._told = False
+        self.skipped: tuple[str, ...] = ()
+        """Knobs of winners that cannot move in this session's files, each with the reason."""
+
+    def propose(self, context: Context) -> Proposal:
+        """The next play.  Raises AgentError when all are done, and for a session with another metric."""
+        baseline, commit = self._baseline(context)
+        before = context.read(commit)
+        plays = self._plays(before)
+        tried = [_alone(play, before, baseline, context) for play in plays]
+        if (new := next((each for each in tried if each.outcome is None), None)) is not None:
+            title = f"{self._source}: {new.play.told(before)}"
+            return self._proposal(title, [new.play], new.files, commit)
+        for stack, files in _stacked(tried, before, commit, context):
+            title = f"{self._source}, stacked: {' + '.join(play.told(context.files) for play in stack)}"
+            return self._proposal(title, stack, files, None)
+        raise self._done(tried, context)
+
+    def _baseline(self, context: Context) -> tuple[Experiment, str]:
+        history = context.history
+        if (history.metric, history.direction) != (METRIC, "min"):
+            here = f"{history.metric} ({history.direction})"
+            said = f"the playbook tells what lowers {METRIC}; this session measures {here}"
+            raise AgentError(said, "--agent knobs works on any metric")
+        baseline = history.baseline
+        if baseline is None or baseline.commit is None or baseline.value is None:
+            raise AgentError("the session has no baseline to replay against", "`autoresearch-mlx run` measures one")
+        return baseline, baseline.commit
+
+    def _plays(self, before: Mapping[str, str]) -> list[Play]:
+        """The winners that fit these files; those that do not are said once."""
+        plays = [carry(winner, before) for winner in self._winners]
+        self.skipped = tuple(reason for play in plays for reason in play.left_out)
+        fitting = [play for play in plays if play.steps]
+        if not self._told:
+            self._told = True
+            left_out = f"; skipped: {_by_reason(self.skipped)}" if self.skipped else ""
+            self._say(f"playbook: {len(fitting)} of {len(plays)} winners on the {self._source} fit here{left_out}")
+        return fitting
+
+    def _proposal(self, title: str, plays: list[Play], files: Mapping[str, str], base: str | None) -> Proposal:
+        newest = plays[-1]
+        rationale = "\n".join(self._rationale(play) for play in plays)
+        return Proposal(title, files, newest.winner.axis, rationale, self.name, base=base)
+
+    def _rationale(self, play: Play) -> str:
+        winner = play.winner
+        numbers = ", ".join(map(str, winner.runs))
+        runs = f"{'run' if len(winner.runs) == 1 else 'runs'} {numbers} there"
+        gained = f"{describe(winner.changes)} gained {winner.gain:.6f} on the {self._source} ({runs})."
+        rules = "; ".join(f"{step.name}: {step.why}" for step in play.steps)
+        left_out = "".join(f" Left out: {reason}." for reason in play.left_out)
+        return f"{gained} Carried over {rules}.{left_out}"
+
+    def _done(self, tried: list[_Alone], context: Context) -> AgentError:
+        gained = [each for each in tried if _gained(each)]
+        failed = sum(each.gain is None for each in tried)
+        held = sum(each.play.applied(context.files) == {} for each in tried)
+        said = (
+            f"the playbook is played: {terms.plural(len(tried), 'winner')} of the {self._source} tried alone,"
+            f" {len(gained)} gained over the baseline here, {failed} failed, {held} now in the incumbent"
+        )
+        if not tried:
+            said = f"none of the {len(self._winners)} winners on the {self._source} fits: {_by_reason(self.skipped)}"
+        return AgentError(said, "`autoresearch-mlx compare` lays both machines side by side")
+
+
+def _by_reason(skipped: Iterable[str]) -> str:
+    """``VALUE_WD, DEPTH: no such knob in the file``: names that share a reason stand together."""
+    names: dict[str, list[str]] = {}
+    for each in skipped:
+        name, _, reason = each.partition(": ")
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(those)}: {reason}" for reason, those in names.items())
+
+
+def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context: Context) -> _Alone:
+    files = play.applied(before) or {}
+    outcome = _outcome(fingerprint({**before, **files}), context)
+    gain = None
+    if outcome is not None and outcome.value is not None and baseline.value is not None:
+        gain = context.history.gain(outcome.value, over=baseline.value)
+    return _Alone(play, files, outcome, gain)
+
+
+def _outcome(mark: str, context: Context) -> Experiment | None:
+    """What came of the same files before, a value rather than a failure; None when nothing did."""
+    same = [e for e in context.history.experiments if e.fingerprint == mark]
+    measured = [e for e in same if e.value is not None]
+    failed = [e for e in same if e.status != "interrupted"]
+    given_up = same if len(same) >= _INTERRUPTED else []
+    return next(iter([*measured, *failed, *given_up]), None)
+
+
+def _gained(alone: _Alone) -> bool:
+    return alone.gain is not None and alone.gain > 0
+
+
+def _stacked(
+    tried: list[_Alone], before: Mapping[str, str], commit: str, context: Context
+) -> Iterator[tuple[list[Play], dict[str, str]]]:
+    """What gained alone, the best first, each once upon the incumbent as it is now.
+
+    While the incumbent is still the baseline, every play upon it has been measured; then the best one
+    goes along with each of the others.
+    """
+    best_first = [each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each)]
+    at_baseline = fingerprint(context.files) == fingerprint(before)
+    along = best_first[:1] if at_baseline else []
+    for play in best_first:
+        if play in along or _was_stacked(play, best_first, commit, context):
+            continue
+        stack = [*along, play]
+        files = _all_applied(stack, context.files)
+        if files and _outcome(fingerprint({**context.files, **files}), context) is None:
+            yield stack, files
+
+
+def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] | None:
+    """None when a knob is missing or the last play changes nothing more."""
+    edited = dict(files)
+    for play in stack:
+        changed = play.applied(edited)
+        if not changed:
+            return None
+        edited.update(changed)
+    return {path: text for path, text in edited.items() if text != files[path]}
+
+
+def _was_stacked(play: Play, plays: list[Play], commit: str, context: Context) -> bool:
+    """Whether an earlier experiment of ours added this play to an incumbent, or to another play."""
+    mine = [e for e in context.history.experiments if e.agent == Playbook.name and e.status != "interrupted"]
+    return any(_has(e, play) and (e.base != commit or sum(_has(e, p) for p in plays) > 1) for e in mine)
+
+
+def _has(experiment: Experiment, play: Play) -> bool:
+    return all(step.name in experiment.knobs for step in play.steps)

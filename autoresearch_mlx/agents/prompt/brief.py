@@ -1,0 +1,168 @@
+"""The whole prompt within a number of tokens.
+
+What seldom changes comes first (rules, program.md, the files), so that a server which keeps the
+beginning of a prompt need not read it again.  When not everything fits, parts are cut in the order of
+``CUTS``, one after the other, until it does; what was cut is named.  Never cut: the rules, the files,
+the numbers to beat, the newest note, the task, and how to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from autoresearch_mlx.agents.prompt import answer, role, sections
+from autoresearch_mlx.agents.prompt.answer import Asks, Form, ask_for_code, repair
+from autoresearch_mlx.agents.prompt.sections import ROWS, Detail, Material
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.report.terms import plural
+
+__all__ = ["CUTS", "Asks", "Brief", "Form", "agent_brief", "ask_for_code", "repair", "write_brief"]
+
+Words: TypeAlias = str | Callable[[Context], str]
+
+FEWER_ROWS, FEWEST_ROWS = ROWS // 2, 4
+FEWER_NOTES = 3
+
+
+def _rows_cut(before: int, after: int) -> Callable[[Context], str]:
+    return lambda context: plural(min(before, len(context.history.experiments)) - after, "older experiment")
+
+
+def _notes_cut(before: int | None, after: int) -> Callable[[Context], str]:
+    def words(context: Context) -> str:
+        notes = sum(bool(note.strip()) for note in context.notes)
+        return plural((notes if before is None else min(before, notes)) - after, "older note")
+
+    return words
+
+
+CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
+    ({"curves": False}, "loss curves"),
+    ({"hints": False}, "H100 results"),
+    ({"rows": FEWER_ROWS}, _rows_cut(ROWS, FEWER_ROWS)),
+    ({"logs": False}, "logs of failures"),
+    ({"code": False}, "code of failures"),
+    ({"optimiser": False}, "state of the optimiser"),
+    ({"axes": False}, "tries by axis"),
+    ({"program": 0.5}, "the second half of program.md"),
+    ({"rows": FEWEST_ROWS}, _rows_cut(FEWER_ROWS, FEWEST_ROWS)),
+    ({"notes": FEWER_NOTES}, _notes_cut(None, FEWER_NOTES)),
+    ({"failures": False}, "failures"),
+    ({"program": 0.25}, "another quarter of program.md"),
+    ({"notes": 1}, _notes_cut(FEWER_NOTES, 1)),
+    ({"rows": 0}, _rows_cut(FEWEST_ROWS, 0)),
+    ({"program": 0.0}, "the rest of program.md"),
+)
+"""What goes, in this order; a cut that leaves the prompt as it is is not named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A prompt in two messages."""
+
+    system: str
+    user: str
+    tokens: int
+    """Estimate of both together."""
+    cut: tuple[str, ...]
+    """What was cut, in words, in the order it was cut."""
+
+
+def write_brief(
+    context: Context,
+    room: int,
+    form: Form,
+    *,
+    asks: Asks = "all",
+    proposals: int = 1,
+    task: str = "",
+    optimiser: str = "",
+) -> Brief:
+    """The prompt of the next experiment in at most ``room`` tokens.
+
+    ``asks="fields"``: the first of two calls, which brings the JSON alone.  ``task`` and ``optimiser``
+    are texts; without a task the model chooses.  Raises AgentError when even the least does not fit.
+    """
+    system = role.system(context)
+    material = sections.gather(context, task, optimiser)
+    ending = answer.how_to_answer(context, form, asks, proposals)
+    cut: tuple[str, ...] = ()
+    user = ""
+    for detail, words in _levels():
+        longer, user = user, _user(material, detail, ending)
+        if longer and user != longer:
+            cut = (*cut, words if isinstance(words, str) else words(context))
+        tokens = estimate(system) + estimate(user)
+        if tokens <= room:
+            return Brief(system, user, tokens, cut)
+    raise _too_small(context, room, tokens)
+
+
+def _levels() -> Iterator[tuple[Detail, Words]]:
+    """From everything to the least, with what each step has cut."""
+    detail = Detail()
+    yield detail, ""
+    for change, words in CUTS:
+        detail = replace(detail, **change)
+        yield detail, words
+
+
+def _user(material: Material, detail: Detail, ending: str) -> str:
+    context = material.context
+    parts = [
+        sections.program(context.program, detail.program),
+        sections.machine(context),
+        material.files,
+        *_record(material, detail),
+        sections.refused(context.feedback),
+        sections.wishes(context.notes, detail.notes),
+        sections.mission(context, material.task),
+        ending,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _record(material: Material, detail: Detail) -> list[str]:
+    """What is known from experiments, here and elsewhere."""
+    context = material.context
+    return [
+        sections.standing(context),
+        sections.experiments(context, detail.rows),
+        sections.tried(context) if detail.axes else "",
+        sections.curves(context) if detail.curves else "",
+        sections.failed(material.failures, detail.code, detail.logs) if detail.failures else "",
+        sections.hinted(material.hints) if detail.hints else "",
+        sections.optimised(material.optimiser) if detail.optimiser else "",
+    ]
+
+
+def _too_small(context: Context, room: int, least: int) -> AgentError:
+    files = sum(estimate(text) for text in context.files.values())
+    said = f"the shortest prompt has about {least:,} tokens, {files:,} of them {', '.join(context.files)};"
+    return AgentError(
+        f"{said} there is room for {room:,}",
+        "raise `[agent] context_tokens` in lab.toml, choose a model with a longer context, or --agent knobs",
+    )
+
+
+def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
+    """The prompt for a coding agent that works in the lab's directory: it reads and edits the files itself.
+
+    Nothing is cut: such an agent has its own context to keep.
+    """
+    material = sections.gather(context, task, optimiser)
+    parts = [
+        answer.for_an_agent(context, role.rules(context)),
+        sections.program(context.program, 1.0),
+        sections.machine(context),
+        *_record(material, Detail()),
+        sections.refused(context.feedback),
+        sections.wishes(context.notes, None),
+        sections.mission(context, task),
+        answer.agents_ending(),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

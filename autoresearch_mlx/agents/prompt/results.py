@@ -1,0 +1,159 @@
+"""What was measured so far, as a model reads it: the incumbent, the last tries, how their runs went."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from autoresearch_mlx.agents.prompt.foreign import cell, phrase
+from autoresearch_mlx.compare.effects import axis_of_experiment, by_axis, effects, from_experiment
+from autoresearch_mlx.experiment import Context, Experiment, History, Measurement
+from autoresearch_mlx.judge import mean_value
+from autoresearch_mlx.report import terms
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Where the loss curves are read off."""
+TRIES = 3
+_NEAR = 0.06
+"""How far beyond its outermost points a curve still speaks: one of its parts, and a little."""
+_BETTER = {"min": "lower is better", "max": "higher is better"}
+_MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
+
+
+def better(history: History) -> str:
+    return _BETTER[history.direction]
+
+
+def incumbent(context: Context) -> str:
+    """The numbers to beat; empty before there is a baseline."""
+    history, best = context.history, context.history.incumbent
+    if best is None:
+        return ""
+    runs = sum(m.value is not None for m in best.measurements)
+    value = mean_value(best.measurements) if runs else best.value
+    lines = [
+        f"Experiment {best.number}, {phrase(best.title)!r}: {history.metric} {terms.value(value)}"
+        f" ({better(history)}; {terms.plural(max(runs, 1), 'run')})."
+    ]
+    if ran := _ran(_measured(best)):
+        lines.append(f"{ran}.")
+    first = history.baseline
+    if first is not None and first.number != best.number and first.value is not None and value is not None:
+        gained = history.gain(value, over=first.value)
+        lines.append(f"The baseline had {terms.value(first.value)}; gained since: {terms.gain(gained)}.")
+    lines += _noise(context)
+    return "\n".join(lines)
+
+
+def _noise(context: Context) -> list[str]:
+    lines = []
+    if context.sigma is not None:
+        lines.append(f"Two runs of one file differ: sigma of one run is {terms.value(context.sigma)}.")
+    if (margin := _margin(context.history)) is not None:
+        lines.append(f"A change is kept when it gains more than {margin}.")
+    return lines
+
+
+def _margin(history: History) -> str | None:
+    """As the judge last told it."""
+    found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
+    return next((phrase(match.group(1), 20) for match in found if match), None)
+
+
+def table(context: Context, rows: int) -> str:
+    """The last experiments, oldest first, one a row; empty when there are none."""
+    shown = context.history.experiments[-rows:] if rows else ()
+    if not shown:
+        return ""
+    sigmas = context.sigma is not None and context.sigma > 0
+    head = ["#", "status", "axis", "change", context.history.metric, "gain", *(["z"] if sigmas else [])]
+    lines = [_row(head), _row(["---"] * len(head))]
+    lines += [_row(_cells(e, context.sigma if sigmas else None)) for e in shown]
+    note = "gain: against the incumbent of its time, positive is better; -: nothing was measured."
+    note += " z: the gain in sigmas of one run; a gain below 2 may be luck." if sigmas else ""
+    return "\n".join([note, "", *lines])
+
+
+def _cells(e: Experiment, sigma: float | None) -> list[str]:
+    gain = None if e.number == 0 else e.gain
+    z = [] if sigma is None else [terms.UNKNOWN if gain is None else f"{gain / sigma:+.1f}"]
+    return [
+        str(e.number),
+        e.status,
+        cell(axis_of_experiment(e), 24),
+        cell(e.title),
+        terms.value(e.value),
+        terms.gain(gain),
+        *z,
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def tries_by_axis(history: History, most: int = 30) -> str:
+    """Every axis tried in the whole session, in one line each; those tried last come last."""
+    found = by_axis(effects([from_experiment(e) for e in history.experiments], history.direction))
+    lines = []
+    for axis in list(found.values())[-most:]:
+        best = axis.best.gain if axis.best is not None else None
+        lines.append(
+            f"- {phrase(axis.axis, 24)}: {axis.tried} tried, {axis.kept} kept"
+            + (f", best gain {terms.gain(best)}" if best is not None else ", none ran")
+        )
+    return "\n".join(lines)
+
+
+def runs(context: Context) -> str:
+    """Loss curves, speed and memory of the incumbent and the last tries that have any; else empty."""
+    chosen = [(e, m) for e in _to_show(context.history) if (m := _measured(e)) is not None and (m.curve or m.steps)]
+    if not chosen:
+        return ""
+    columns = {
+        **{f"loss at {share:.0%}": [_at(m.curve, share) for _, m in chosen] for share in SHARES},
+        "steps": [terms.count(m.steps) for _, m in chosen],
+        "tokens/s": [terms.count(m.tokens_per_second) for _, m in chosen],
+        "memory MB": [terms.count(m.peak_memory_mb) for _, m in chosen],
+    }
+    known = {name: cells for name, cells in columns.items() if any(c != terms.UNKNOWN for c in cells)}
+    best = context.history.incumbent
+    names = [
+        f"{e.number} (incumbent)" if best is not None and e.number == best.number else str(e.number) for e, _ in chosen
+    ]
+    lines = [_row(["#", *known]), _row(["---"] * (len(known) + 1))]
+    lines += [_row([name, *(cells[i] for cells in known.values())]) for i, name in enumerate(names)]
+    return "\n".join(["Training loss at equal shares of the time budget.", "", *lines])
+
+
+def _to_show(history: History) -> list[Experiment]:
+    best = history.incumbent
+    others = [e for e in history.experiments if e is not best and _measured(e) is not None]
+    return ([best] if best is not None else []) + others[-TRIES:]
+
+
+def _measured(e: Experiment) -> Measurement | None:
+    """The run that tells most of how training went; a crash on the way tells too."""
+    told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
+    return max(told, key=lambda m: (m.value is not None, len(m.curve)), default=None)
+
+
+def _ran(m: Measurement | None) -> str:
+    if m is None:
+        return ""
+    facts = [
+        f"{terms.count(m.steps)} steps" if m.steps is not None else "",
+        f"{terms.count(m.tokens_per_second)} tokens/s" if m.tokens_per_second is not None else "",
+        f"peak memory {terms.count(m.peak_memory_mb)} MB" if m.peak_memory_mb is not None else "",
+    ]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _at(curve: Sequence[tuple[float, float]], share: float) -> str:
+    """The loss at a share, on the line between its neighbours; unknown outside of the curve."""
+    for (left, low), (right, high) in pairwise(curve):
+        if left <= share <= right and right > left:
+            return f"{low + (high - low) * (share - left) / (right - left):.3f}"
+    near = min(curve, key=lambda point: abs(point[0] - share), default=None)
+    return f"{near[1]:.3f}" if near is not None and abs(near[0] - share) <= _NEAR else terms.UNKNOWN

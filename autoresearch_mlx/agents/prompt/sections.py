@@ -1,0 +1,164 @@
+"""Each part of the prompt as text, and how much of it: the same material at any level of detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch_mlx.agents.prompt import results
+from autoresearch_mlx.agents.prompt.axis import axis_named
+from autoresearch_mlx.agents.prompt.failures import Failure, nearest
+from autoresearch_mlx.agents.prompt.failures import render as render_failures
+from autoresearch_mlx.agents.prompt.foreign import block, phrase, tame
+from autoresearch_mlx.agents.prompt.hints import h100
+from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.report import terms
+
+ROWS = 20
+"""Experiments in the table when there is room for all."""
+_LEFT_OUT = "\nThe rest of it is left out here."
+_REFUSAL = 3000
+"""Characters of one refusal: its reason stands first, the end of a log may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much of each part is told."""
+
+    curves: bool = True
+    hints: bool = True
+    rows: int = ROWS
+    logs: bool = True
+    code: bool = True
+    optimiser: bool = True
+    axes: bool = True
+    program: float = 1.0
+    """The share of program.md that stays, from its beginning."""
+    notes: int | None = None
+    """The newest ones; None: all."""
+    failures: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What every level of detail draws on, read once."""
+
+    context: Context
+    task: str
+    optimiser: str
+    files: str
+    """Their section; to name their origin takes a look at the commits."""
+    failures: tuple[Failure, ...]
+    hints: str
+
+
+def gather(context: Context, task: str, optimiser: str) -> Material:
+    """Raises what ``context.read`` and the H100's table raise."""
+    axis = axis_named(task, context)
+    hints = h100(axis, context.history.metric)
+    return Material(context, task, optimiser, files(context), nearest(context, axis), hints)
+
+
+def section(heading: str, body: str) -> str:
+    """Empty when there is nothing to say."""
+    return f"# {heading}\n\n{body.strip()}" if body.strip() else ""
+
+
+def program(text: str, share: float) -> str:
+    if not text.strip() or not share:
+        return ""
+    said = "By the person who owns this lab. Where it tells you to run commands, do not: the loop does that for you."
+    return section("Research brief (program.md)", f"{said}\n\n{_beginning(text, share)}")
+
+
+def _beginning(text: str, share: float) -> str:
+    """Whole lines, together no more than this share of the text; all of it when little would be saved."""
+    kept, room = "", share * len(text)
+    for line in text.splitlines(keepends=True):
+        if len(kept) + len(line) > room:
+            break
+        kept += line
+    if len(text) - len(kept) <= len(_LEFT_OUT):
+        return block(tame(text), "markdown")
+    return f"{block(tame(kept), 'markdown')}{_LEFT_OUT}"
+
+
+def machine(context: Context) -> str:
+    return section("Machine and budget", phrase(context.hardware, 400))
+
+
+def files(context: Context) -> str:
+    """The files exactly as they are: what a model repeats of them must match."""
+    what = "file" if len(context.files) == 1 else "files"
+    said = f"The whole {what}, {_which(context)}. Your edit starts from exactly this text."
+    shown = [f"{path}\n{block(text, _language(path))}" for path, text in context.files.items()]
+    return section(f"The {what}", "\n\n".join([said, *shown]))
+
+
+def _which(context: Context) -> str:
+    """Whose files these are: most often the incumbent's, but a task may start from an older version."""
+    best = context.history.incumbent
+    if best is None:
+        return "as the session began"
+    if best.commit is None or context.read(best.commit) in ({}, context.files):
+        return f"as of experiment {best.number}, the best so far"
+    kept = (e for e in reversed(context.history.experiments) if e.status == "keep" and e.commit)
+    origin = next((e for e in kept if context.read(e.commit or "") == context.files), None)
+    return f"as of experiment {origin.number}, an older version" if origin is not None else "in an older version"
+
+
+def _language(path: str) -> str:
+    return "python" if path.endswith(".py") else ""
+
+
+def standing(context: Context) -> str:
+    return section("The number to beat", results.incumbent(context))
+
+
+def experiments(context: Context, rows: int) -> str:
+    missing = len(context.history.experiments) - rows
+    before = f"\n\n{terms.plural(missing, 'older experiment')} not shown." if rows and missing > 0 else ""
+    body = results.table(context, rows)
+    return section("The last experiments", body + before if body else "")
+
+
+def tried(context: Context) -> str:
+    return section("All tries by axis", results.tries_by_axis(context.history))
+
+
+def curves(context: Context) -> str:
+    return section("How the runs went", results.runs(context))
+
+
+def failed(failures: Sequence[Failure], code: bool, logs: bool) -> str:
+    return section("Failures to learn from", render_failures(failures, code, logs))
+
+
+def hinted(hints: str) -> str:
+    return section("Hints from an H100", hints)
+
+
+def optimised(text: str) -> str:
+    said = "A classical optimiser searches the constants beside you. What it knows:\n"
+    return section("State of the optimiser", said + tame(text) if text.strip() else "")
+
+
+def refused(feedback: Sequence[str]) -> str:
+    """What was already turned down for this same experiment, oldest first."""
+    shown = [block(tame(text[:_REFUSAL]), "text") for text in feedback]
+    said = "Your earlier answers for this experiment were refused. Do not send the same again."
+    return section("Refused", "\n\n".join([said, *shown]) if shown else "")
+
+
+def wishes(notes: Sequence[str], newest: int | None) -> str:
+    kept = [note for note in notes if note.strip()]
+    kept = kept if newest is None else kept[-newest:]
+    said = "From the person at the keyboard. They come before everything else here; the last one is the newest."
+    lines = [f"- {terms.one_line(tame(note))}" for note in kept]
+    return section("Wishes to follow", "\n".join([said, *lines]) if lines else "")
+
+
+def mission(context: Context, task: str) -> str:
+    history = context.history
+    usual = f"Propose one change that you expect to improve {history.metric} ({results.better(history)})."
+    return section("Your task", f"This is experiment {context.number}.\n{tame(task).strip() or usual}")

@@ -1,0 +1,25 @@
+"""How many tokens a text will take, before any server has said so.
+
+No vocabulary is right for every model, so this is an estimate that errs upwards.  Counted with the
+tokenizers of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3: a training script takes 3.0 to 3.6 bytes a
+token, prose 3.9 to 4.0, a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.
+For whole prompts the estimate came out 7 to 30 % above all four; for tables of little but numbers,
+of which a prompt has few, up to 15 % below.
+"""
+
+from __future__ import annotations
+
+import math
+
+CHARS_PER_TOKEN = 3.0
+_DIGITS = frozenset(b"0123456789")
+
+
+def estimate(text: str, chars_per_token: float = CHARS_PER_TOKEN) -> int:
+    """Tokens of a text, rather too many: one for each digit, one for each ``chars_per_token`` bytes of the rest.
+
+    Bytes, not characters: what is not ASCII takes more tokens the more bytes of UTF-8 it has.
+    """
+    data = text.encode(errors="surrogatepass")
+    digits = sum(data.count(digit) for digit in _DIGITS)
+    return digits + math.ceil((len(data) - digits) / chars_per_token)

@@ -1,0 +1,141 @@
+"""``ideas`` and ``steer``: what a person tells the researchers, also while they work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.lab import find_session
+
+
+@click.group("ideas", invoke_without_command=True)
+@tag_option
+@click.option("--all", "everything", is_flag=True, help="Also those that are done or dropped.")
+@json_option
+@click.pass_context
+def ideas_command(context: click.Context, tag: str | None, everything: bool, as_json: bool) -> None:
+    """The backlog of ideas that models are given to try; yours come first.
+
+    \b
+    Example:
+      autoresearch-mlx ideas
+      autoresearch-mlx ideas add "DEPTH one more, width to match" --why "few steps, wide batch"
+      autoresearch-mlx ideas drop 3
+    """
+    context.obj = tag
+    if context.invoked_subcommand is not None:
+        if everything or as_json:
+            context.fail(f"--all and --json are for the list; {context.invoked_subcommand} prints none")
+        return
+    from autoresearch_mlx.agents.ideas.backlog import FILE, read_backlog
+    from autoresearch_mlx.agents.ideas.listing import render_ideas
+
+    folder = find_session(lab_here(), tag)
+    _warn(folder / FILE)
+    ideas = read_backlog(folder, _history(folder))
+    shown = [idea for idea in ideas if everything or idea.state in ("open", "taken")]
+    click.echo(json.dumps([asdict(idea) for idea in shown]) if as_json else render_ideas(shown, len(ideas), width()))
+
+
+@ideas_command.command("add", short_help="Add an idea of yours.")
+@click.argument("title")
+@click.option("--axis", metavar="AXIS", help="Its kind of strategy: depth, lr.matrix, schedule.warmdown, ...")
+@click.option("--why", metavar="TEXT", default="", help="Why it should help; the model is told.")
+@tag_option
+@click.pass_context
+def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
+    """Add an idea of yours; the next model that is asked gets it, before any other task."""
+    from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, same_open
+
+    folder = find_session(lab_here(), tag or context.obj)
+    draft = Draft(_title(title), _axis(axis), why)
+    added = add_ideas(folder, [draft], YOU)
+    if not added:
+        known = same_open(folder, title, YOU)
+        which = f"idea {known.id}" if known is not None else "an idea of yours"
+        raise ConfigError(f"{which} says that already", "`autoresearch-mlx ideas` lists what is open")
+    say(f"idea {added[0].id}: {added[0].title}")
+
+
+@ideas_command.command("drop", short_help="Withdraw an idea.")
+@click.argument("id", type=click.IntRange(min=1))
+@tag_option
+@click.pass_context
+def drop_command(context: click.Context, id: int, tag: str | None) -> None:
+    """Withdraw the idea ID, whoever had it; the list with --all still shows it."""
+    from autoresearch_mlx.agents.ideas.backlog import drop
+
+    folder = find_session(lab_here(), tag or context.obj)
+    idea = drop(folder, id, _history(folder))
+    say(f"dropped idea {idea.id}: {idea.title}")
+
+
+@click.command("steer")
+@click.argument("words", metavar="[TEXT]", nargs=-1)
+@click.option("--clear", is_flag=True, help="Withdraw all notes.")
+@tag_option
+@json_option
+def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json: bool) -> None:
+    """Tell the models what you want, in words, from the next proposal on; without TEXT: what you have told them.
+
+    \b
+    Example:
+      autoresearch-mlx steer "try smaller batches first"
+      autoresearch-mlx steer --clear
+    """
+    from autoresearch_mlx.notes import FILE, add_note, clear_notes, read_notes
+
+    if clear and words:
+        raise click.UsageError("give either TEXT or --clear")
+    folder = find_session(lab_here(), tag)
+    _warn(folder / FILE)
+    if words:
+        say(f"noted for session {folder.name}: {add_note(folder, ' '.join(words))}")
+    elif clear:
+        withdrawn = clear_notes(folder)
+        say(f"withdrawn: {withdrawn} note{'' if withdrawn == 1 else 's'}")
+    else:
+        notes = read_notes(folder)
+        click.echo(json.dumps(notes) if as_json else "\n".join(notes) or "no notes yet")
+
+
+def _title(text: str) -> str:
+    from autoresearch_mlx.agents.ideas.novelty import LONGEST_TITLE
+    from autoresearch_mlx.report.terms import one_line
+
+    title = one_line(text)
+    if not title:
+        hint = 'for example: autoresearch-mlx ideas add "halve the batch" --axis batch'
+        raise ConfigError("an idea needs a title", hint)
+    if len(title) > LONGEST_TITLE:
+        said = f"a title has at most {LONGEST_TITLE} characters, this one has {len(title)}"
+        raise ConfigError(said, "say the rest with --why")
+    return title
+
+
+def _axis(text: str | None) -> str | None:
+    from autoresearch_mlx.agents.ideas.words import clean_axis
+
+    if text is not None and clean_axis(text) != text:
+        raise ConfigError(f"{text!r} names no axis", "lower-case words joined by dots, such as lr.matrix")
+    return text
+
+
+def _history(folder: Path) -> History:
+    from autoresearch_mlx.ledger import FILE, read
+
+    return read(folder / FILE).history
+
+
+def _warn(path: Path) -> None:
+    """What somebody spoilt in a journal is passed over by everyone; the person should know."""
+    from autoresearch_mlx.events import read_events
+
+    if damaged := read_events(path).damaged:
+        say(f"warning: {path} is damaged, passed over: line {', '.join(map(str, damaged))}")

@@ -1,0 +1,56 @@
+"""The agent of a session: hired when a run begins, let go when it ends, whatever ended it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.prompt.brief import Brief
+from autoresearch_mlx.config import Settings
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Agent, Context, Tenant
+from autoresearch_mlx.session import Session
+
+
+@runtime_checkable
+class Briefed(Protocol):
+    """An agent that asks a model."""
+
+    def next_brief(self, context: Context) -> Brief: ...
+
+
+@contextmanager
+def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> Iterator[Agent]:
+    """The agent that the settings name; what it started ends with the block.  Raises AgentError."""
+    agent = load_agent(settings.agent.name, office_of(session, settings, say))
+    try:
+        yield agent
+    finally:
+        if isinstance(agent, Tenant):
+            agent.close()
+
+
+def next_brief(session: Session, settings: Settings, say: Callable[[str], None]) -> Brief:
+    """What the agent's model would be told for the next experiment.  Raises AgentError for an agent without one."""
+    with hired(session, settings, say) as agent:
+        if not isinstance(agent, Briefed):
+            said = f"{agent.name} asks no model, so there is no prompt"
+            raise AgentError(said, "--agent ollama:MODEL, or another one that asks a model")
+        journal = session.journal()
+        files = session.workspace.read(session.incumbent(journal.history))
+        return agent.next_brief(session.context(journal.history, max(journal.next_number, 1), files))
+
+
+def office_of(session: Session, settings: Settings, say: Callable[[str], None]) -> Office:
+    return Office(
+        settings=settings.agent,
+        seed=session.seed,
+        folder=session.folder,
+        lend=session.workspace.lent,
+        may_edit=session.workspace.may_edit,
+        say=say,
+        memory_bytes=session.memory_bytes,
+    )

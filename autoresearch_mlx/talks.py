@@ -1,0 +1,181 @@
+"""What was said to models and what they answered: whole, one file a call, in the session's folder.
+
+    talks/0007-1.json     the first call of experiment 7: messages, reply, reasoning, error, counts
+    talks/calls.jsonl     one line a call with its counts, from which totals are summed
+
+Both are written when a call ends, so that a killed run has spent what it says it has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+FOLDER = "talks"
+CALLS = "calls.jsonl"
+COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to a model, as it is kept.  Counts are the server's own; unknown is ``None``."""
+
+    experiment: int
+    model: str
+    purpose: str
+    """proposal, code, repair or ideas; command: a coding agent, whose own calls nobody counts."""
+    messages: Sequence[Mapping[str, str]]
+    """``[{"role": ..., "content": ...}]`` as sent."""
+    time: str
+    reply: str | None = None
+    reasoning: str = ""
+    finish: str | None = None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    estimated_prompt_tokens: int | None = None
+    """Our own count, which stands in for the server's where that is missing."""
+    load_seconds: float | None = None
+    think_seconds: float | None = None
+    context_tokens: int | None = None
+    cut: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Sums over the calls of a session."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: int = 0
+    """Calls whose server gave no counts: for these the sums hold our own estimates."""
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, call: Call) -> Spent:
+        return self.and_one(call.prompt_tokens, call.completion_tokens, call.estimated_prompt_tokens, _guess(call))
+
+    def and_one(
+        self,
+        prompt: int | None,
+        completion: int | None,
+        estimated_prompt: int | None = None,
+        estimated_completion: int | None = None,
+    ) -> Spent:
+        """With one call more; our estimates count where the server's numbers are missing."""
+        return Spent(
+            self.calls + 1,
+            self.prompt_tokens + (prompt if prompt is not None else estimated_prompt or 0),
+            self.completion_tokens + (completion if completion is not None else estimated_completion or 0),
+            self.estimated + (prompt is None or completion is None),
+        )
+
+    def cost(self, price_in: float | None, price_out: float | None) -> float | None:
+        """In the unit of the prices, which are those of a million tokens; None without prices."""
+        if price_in is None or price_out is None:
+            return None
+        return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6
+
+
+def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
+    """Write a call down; returns its file, relative to ``folder``.  ``secrets`` are blotted out of every text.
+
+    Raises OSError when the disk refuses.
+    """
+    talks = folder / FOLDER
+    talks.mkdir(exist_ok=True)
+    number = 1 + max((n for n, _ in _files(folder, call.experiment)), default=0)
+    path = talks / f"{call.experiment:04d}-{number}.json"
+    whole = blotted(asdict(call), secrets)
+    path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
+    counts = {k: v for k, v in whole.items() if k not in ("messages", "reply", "reasoning", "cut")}
+    line = json.dumps({**counts, "estimated_completion_tokens": _guess(call)}, ensure_ascii=False)
+    with (talks / CALLS).open("a+b") as file:
+        # A line that a power cut tore ends here, or it would take this one with it.
+        start = b"" if _whole(file) else b"\n"
+        file.write(start + line.encode(errors="replace") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return path.relative_to(folder).as_posix()
+
+
+def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
+    """The calls of an experiment, oldest first, as they were written; damaged files are left out."""
+    for _, path in sorted(_files(folder, experiment)):
+        try:
+            call = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(call, dict):
+            yield call
+
+
+def spent(folder: Path) -> Spent:
+    """What the session's calls took so far; nothing where none was made."""
+    total = Spent()
+    for call in _lines(folder / FOLDER / CALLS):
+        if call.get("purpose") == COMMAND:
+            continue
+        counts = (_count(call.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        guesses = (_count(call.get(name)) for name in ("estimated_prompt_tokens", "estimated_completion_tokens"))
+        total = total.and_one(*counts, *guesses)
+    return total
+
+
+def blotted(value: Any, secrets: Sequence[str]) -> Any:
+    """The same JSON value with every secret replaced by stars."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***") if secret else value
+        return value
+    if isinstance(value, Mapping):
+        return {blotted(k, secrets): blotted(v, secrets) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [blotted(v, secrets) for v in value]
+    return value
+
+
+def _guess(call: Call) -> int:
+    """Tokens of the reply, at four bytes each: OpenAI's own rule of thumb for English and code."""
+    return len(((call.reply or "") + call.reasoning).encode(errors="replace")) // 4
+
+
+def _files(folder: Path, experiment: int) -> Iterator[tuple[int, Path]]:
+    """The files of an experiment's calls with their numbers; what is named otherwise is somebody else's."""
+    for path in (folder / FOLDER).glob(f"{experiment:04d}-*.json"):
+        number = path.stem.partition("-")[2]
+        if number.isascii() and number.isdigit():
+            yield int(number), path
+
+
+def _whole(file: BinaryIO) -> bool:
+    """Whether a file is empty or ends with a whole line."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    for line in data.split(b"\n")[:-1]:
+        try:
+            call = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(call, dict):
+            yield call

@@ -1,0 +1,449 @@
+"""What a model is asked, call by call, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from behaviours import say
+from chat_cases import (
+    CODE,
+    FACTS,
+    KNOB,
+    MISS,
+    MODEL,
+    NAME,
+    X_LINE,
+    Y_LINE,
+    Voice,
+    away,
+    blocks,
+    chat,
+    coded,
+    fields,
+    night,
+    office,
+    reply,
+)
+from conftest import Recorder
+from ollama_server import OllamaModel, OllamaServer
+from prompt_cases import SOLVER, experiment, small
+
+from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.chat.agent import AT_ONCE, SLOW_LOAD
+from autoresearch_mlx.agents.edits.fields import schema
+from autoresearch_mlx.agents.endpoints.choose import open_endpoint
+from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas, read_backlog
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.talks import calls_of
+
+PATH = "solver.py"
+
+
+def ollama(server: OllamaServer, folder: Path | None = None, **settings: Any) -> Chat:
+    with_url = office(folder, base_url=server.url, timeout_seconds=10.0, **settings)
+    return Chat(open_endpoint(f"ollama:{MODEL}", with_url), with_url)
+
+
+def big(**more: Any) -> OllamaModel:
+    return OllamaModel(MODEL, parameters="30.5B", **more)
+
+
+def after(context: Context, *done: Experiment, **changes: Any) -> Context:
+    """The same session some experiments later."""
+    whole = History((*context.history.experiments, *done), context.history.metric, context.history.direction)
+    return replace(context, number=whole.experiments[-1].number + 1, history=whole, **changes)
+
+
+def done(proposal: Proposal, number: int, status: str = "discard", **more: Any) -> Experiment:
+    value = None if status == "invalid" else 20.0
+    return experiment(number, status, value, agent=proposal.agent, talk=proposal.talk, title=proposal.title, **more)
+
+
+# --- one call or two
+
+
+def test_a_server_that_enforces_a_schema_is_asked_for_the_fields_then_for_the_code() -> None:
+    with OllamaServer(big()) as server:
+        server.then(say(fields()), say(blocks(Y_LINE, "Y = 5")))
+        proposal = ollama(server).propose(small())
+    first, second = (request.body for request in server.chats)
+    assert first["format"] == schema() and "format" not in second
+    assert "the code is asked for next" in first["messages"][-1]["content"]
+    assert [m["role"] for m in second["messages"]] == ["system", "user", "assistant", "user"]
+    assert second["messages"][2]["content"] == fields()
+    assert (proposal.title, proposal.axis, proposal.rationale) == ("X nearer", "x", "3 is best")
+    assert proposal.files == {PATH: SOLVER.replace(Y_LINE, "Y = 5")}
+
+
+def test_knobs_in_the_fields_need_no_second_call() -> None:
+    with OllamaServer(big()) as server:
+        server.then(say(fields(knobs=[{"name": "X", "value": 3.0}])))
+        proposal = ollama(server).propose(small())
+    assert len(server.chats) == 1
+    assert proposal.files == {PATH: SOLVER.replace("4.0", "3.0")}
+
+
+def test_an_engine_that_ignores_schemas_is_asked_for_everything_at_once() -> None:
+    with OllamaServer(big(format="safetensors")) as server:
+        server.then(say(CODE))
+        proposal = ollama(server).propose(small())
+    (request,) = server.chats
+    assert "format" not in request.body
+    assert "the code is asked for next" not in request.prompt
+    assert proposal.files == {PATH: SOLVER.replace("4.0", "3.0")}
+
+
+def test_an_idea_whose_code_never_comes_is_a_problem_in_words() -> None:
+    proposal = chat(Voice(fields(), "I would rather not.")).propose(small())
+    assert not proposal.files
+    assert "no code" in proposal.problem
+
+
+def test_the_context_covers_prompt_and_reply_and_only_grows() -> None:
+    with OllamaServer(big()) as server:
+        server.then(say("x" * 9000), say("y" * 18_000), say(KNOB))
+        agent, context = ollama(server, reply_tokens=2000), small()
+        told: tuple[str, ...] = ()
+        while (proposal := agent.propose(replace(context, feedback=told))).problem:
+            told = (*told, proposal.problem)
+    asked = []
+    for request in server.chats:
+        options, read = request.body["options"], sum(estimate(m["content"]) for m in request.body["messages"])
+        assert read + options["num_predict"] <= options["num_ctx"]
+        asked.append(options["num_ctx"])
+    assert len(asked) == 3 and asked == sorted(asked) and asked[0] < asked[-1]
+
+
+# --- repairs
+
+
+def test_a_repair_carries_the_bad_reply_and_the_reason_and_nothing_older() -> None:
+    voice = Voice("I would lower X.", MISS, KNOB)
+    agent, context = chat(voice), small()
+    first = agent.propose(context)
+    second = agent.propose(replace(context, feedback=(first.problem,)))
+    third = agent.propose(replace(context, feedback=(first.problem, "the loop's own words")))
+    assert first.problem and second.problem and third.files
+    opening = voice.asks[0].messages
+    assert all(ask.messages[:2] == opening for ask in voice.asks)
+    assert [m.content for m in voice.asks[1].messages[2:3]] == ["I would lower X."]
+    assert first.problem.split("\n")[0][:60] in voice.asks[1].messages[3].content
+    assert [m.content for m in voice.asks[2].messages[2:3]] == [MISS]
+    assert "the loop's own words" in voice.asks[2].messages[3].content
+    assert "I would lower X." not in voice.prompt(2)
+    assert len({ask.seed for ask in voice.asks}) == 3, "the same seed could bring the same words again"
+
+
+def test_what_the_smoke_run_said_goes_back_to_the_model() -> None:
+    voice = Voice(CODE, KNOB)
+    agent, context = chat(voice), small()
+    assert agent.propose(context).files
+    assert agent.propose(replace(context, feedback=("smoke run: NameError: name 'gelu'",))).files
+    assert "smoke run: NameError: name 'gelu'" in voice.prompt()
+    assert CODE in voice.prompt()
+
+
+def test_a_reply_of_nothing_but_thinking_switches_thinking_off() -> None:
+    voice = Voice(reply("", finish="length", reasoning="hm, hm"), KNOB)
+    agent, context = chat(voice, think="high"), small()
+    first = agent.propose(context)
+    assert "thinking" in first.problem
+    assert agent.propose(replace(context, feedback=(first.problem,))).files
+    assert [ask.think for ask in voice.asks] == ["high", "off"]
+
+
+def test_a_reply_that_was_cut_off_gets_a_higher_limit_the_next_time() -> None:
+    voice = Voice(reply(CODE[:80], finish="length"), KNOB)
+    agent, context = chat(voice, reply_tokens=1000), small()
+    first = agent.propose(context)
+    assert "cut off after 1,000 tokens" in first.problem
+    agent.propose(replace(context, feedback=(first.problem,)))
+    assert [ask.max_tokens for ask in voice.asks] == [1000, 2000]
+
+
+@pytest.mark.parametrize("context_tokens", [5_000, 8_192])
+def test_prompt_and_reply_stay_within_a_short_context_whatever_was_said(context_tokens: int) -> None:
+    voice = Voice("word " * 20_000, "9" * 60_000, reply("x" * 30_000, finish="length"), CODE)
+    agent = chat(voice, context_tokens=context_tokens)
+    context, told = small(program="a line of the brief\n" * 400), ("",)
+    for _ in range(4):
+        proposal = agent.propose(replace(context, feedback=told[1:]))
+        told = (*told, proposal.problem or "a problem of its own " * 900)
+    assert proposal.files
+    assert len(voice.asks) == 4
+    for ask in voice.asks:
+        assert ask.prompt_tokens == sum(estimate(m.content) for m in ask.messages)
+        assert ask.prompt_tokens + ask.max_tokens <= context_tokens
+        assert ask.max_tokens > 1000
+        assert all(message.content for message in ask.messages)
+
+
+def test_a_context_too_short_for_the_least_prompt_says_what_to_do() -> None:
+    with pytest.raises(AgentError, match="the shortest prompt has about") as caught:
+        chat(Voice(KNOB), context_tokens=900).propose(small())
+    assert "context_tokens" in caught.value.hint
+
+
+# --- several ideas in one reply
+
+THREE = "\n\n".join(
+    f"## Proposal {number}\n{text}"
+    for number, text in enumerate(
+        [
+            coded(X_LINE, X_LINE.replace("4.0", "3.0"), title="X nearer"),
+            coded("X = 4.0", "X = 2.5", title="X past it"),
+            coded(Y_LINE, Y_LINE.replace("2", "5"), title="Y right", axis="y"),
+        ],
+        1,
+    )
+)
+
+
+def test_several_ideas_of_one_reply_are_used_one_by_one() -> None:
+    voice = Voice(THREE, KNOB)
+    agent, context = chat(voice, proposals=3), small()
+    first = agent.propose(context)
+    second = agent.propose(context := after(context, done(first, 3)))
+    third = agent.propose(after(context, done(second, 4)))
+    assert [p.title for p in (first, second, third)] == ["X nearer", "X past it", "Y right"]
+    assert len(voice.asks) == 1 and "3 proposals" in voice.prompt()
+    assert [p.talk["calls"] for p in (first, second, third)] == [1, 0, 0]
+
+
+def test_after_a_keep_they_are_read_against_the_new_files_and_dropped_where_they_fit_no_more() -> None:
+    voice = Voice(THREE, fields(title="asked anew", knobs={"Y": 7}))
+    agent, context = chat(voice, proposals=3), small()
+    first = agent.propose(context)
+    context = after(context, done(first, 3, "keep"), files=first.files)
+    second = agent.propose(context)
+    assert second.title == "Y right", "X = 4.0 is no longer there"
+    assert second.files == {PATH: SOLVER.replace("4.0", "3.0").replace("Y = 2", "Y = 5")}
+    assert agent.propose(after(context, done(second, 4))).title == "asked anew"
+    assert len(voice.asks) == 2
+
+
+def test_an_idea_from_before_that_is_refused_is_followed_by_a_question() -> None:
+    voice = Voice(THREE, KNOB)
+    agent, context = chat(voice, proposals=3), small()
+    first = agent.propose(context)
+    context = after(context, done(first, 3))
+    assert agent.propose(context).title == "X past it"
+    anew = agent.propose(replace(context, feedback=("the same as experiment 2",)))
+    assert (anew.title, anew.talk["calls"]) == ("X nearer", 1)
+
+
+def test_a_model_that_loads_slowly_is_asked_for_several_ideas_also_after_a_restart() -> None:
+    slow = reply(KNOB, load_seconds=SLOW_LOAD + 1)
+    voice = Voice(reply(fields(), load_seconds=SLOW_LOAD + 1), reply(blocks(Y_LINE, "Y = 5"), load_seconds=0.02), slow)
+    first = chat(voice).propose(small())
+    assert len(voice.asks) == 2 and f"Send {AT_ONCE} proposals" not in voice.prompt()
+    assert first.talk["load_seconds"] == pytest.approx(SLOW_LOAD + 1.02)
+    chat(voice).propose(after(small(), done(first, 3)))
+    assert f"Send {AT_ONCE} proposals" in voice.prompt()
+
+
+def test_a_model_that_is_loaded_already_is_asked_for_one() -> None:
+    voice = Voice(reply(KNOB, load_seconds=0.02))
+    first = chat(voice).propose(small())
+    chat(voice).propose(after(small(), done(first, 3)))
+    assert f"Send {AT_ONCE} proposals" not in voice.prompt()
+
+
+# --- ideas that wait
+
+
+def test_the_persons_idea_is_what_the_model_is_asked_for(tmp_path: Path) -> None:
+    add_ideas(tmp_path, [Draft("Y up to five", "y", "the minimum is there")], YOU)
+    voice = Voice(fields(title="Y up", knobs={"Y": 5}))
+    agent, context = chat(voice, tmp_path), small()
+    assert agent.wished(context)
+    proposal = agent.propose(context)
+    assert "Y up to five" in voice.prompt()
+    assert (proposal.talk["task"], proposal.talk["idea"]) == ("idea", 1)
+    (idea,) = read_backlog(tmp_path, context.history)
+    assert (idea.state, idea.experiment) == ("taken", 3)
+    assert not agent.wished(context)
+    (idea,) = read_backlog(tmp_path, after(context, done(proposal, 3)).history)
+    assert (idea.state, idea.experiment) == ("done", 3)
+
+
+def test_an_idea_goes_before_what_is_left_of_an_earlier_reply(tmp_path: Path) -> None:
+    voice = Voice(THREE, KNOB)
+    agent, context = chat(voice, tmp_path, proposals=3), small()
+    first = agent.propose(context)
+    add_ideas(tmp_path, [Draft("Y up to five", "y")], YOU)
+    context = after(context, done(first, 3))
+    second = agent.propose(context)
+    assert second.talk["task"] == "idea" and "Y up to five" in voice.prompt()
+    assert agent.propose(after(context, done(second, 4))).talk["task"] == "stock"
+
+
+def test_an_idea_is_given_back_when_the_server_was_silent(tmp_path: Path) -> None:
+    add_ideas(tmp_path, [Draft("Y up to five", "y")], YOU)
+    voice = Voice(away("hung"), KNOB)
+    agent, context = chat(voice, tmp_path), small()
+    silent = agent.propose(context)
+    assert "gave no answer (hung)" in silent.problem and silent.talk["calls"] == 0
+    later = after(context, done(silent, 3, "invalid"))
+    (idea,) = open_ideas(tmp_path, later.history)
+    assert idea.title == "Y up to five"
+    assert agent.propose(later).talk["idea"] == idea.id
+
+
+IDEAS = json.dumps(
+    {
+        "ideas": [
+            {"title": "halve X", "axis": "x", "hypothesis": "a", "expected_gain": 0.1, "cost": "constant"},
+            {"title": "raise Y", "axis": "y", "hypothesis": "b", "expected_gain": 0.1, "cost": "constant"},
+            {"title": "a cosine of both", "axis": "shape", "hypothesis": "c", "expected_gain": None, "cost": "lines"},
+        ]
+    }
+)
+
+
+def fifth() -> Context:
+    more = [experiment(n, "discard", 20.0 + n, base="c1", gain=-9.0, knobs={"X": (4.0, 5.0 + n)}) for n in (3, 4)]
+    return after(small(), *more)
+
+
+def purposes(folder: Path, number: int) -> list[str]:
+    return [call["purpose"] for call in calls_of(folder, number)]
+
+
+def test_after_four_experiments_the_backlog_is_filled_from_the_models_reply(tmp_path: Path) -> None:
+    voice = Voice(reply(IDEAS, load_seconds=20.0), reply(KNOB, load_seconds=0.5))
+    agent, context = chat(voice, tmp_path), fifth()
+    assert context.number == 5
+    proposal = agent.propose(context)
+    assert purposes(tmp_path, 5) == ["ideas", "proposal"]
+    assert voice.asks[0].schema is not None and "ideas" in voice.asks[0].schema["properties"]
+    assert {i.title for i in read_backlog(tmp_path)} == {"halve X", "raise Y", "a cosine of both"}
+    assert {i.source for i in read_backlog(tmp_path)} == {f"model:{NAME}"}
+    assert proposal.talk["load_seconds"] == 20.5, "the question for ideas is what the model was loaded for"
+    agent.propose(after(context, done(proposal, 5)))
+    assert purposes(tmp_path, 6) == ["proposal"]
+
+
+def test_before_four_experiments_nobody_asks_for_ideas(tmp_path: Path) -> None:
+    chat(Voice(KNOB), tmp_path).propose(small())
+    assert purposes(tmp_path, 3) == ["proposal"]
+
+
+@pytest.mark.parametrize("answer", ["no ideas today", away("overflow")], ids=["no ideas", "too long for it"])
+def test_a_useless_answer_leaves_the_backlog_and_is_not_asked_for_again_at_once(tmp_path: Path, answer: Any) -> None:
+    agent, context = chat(Voice(answer, KNOB), tmp_path), fifth()
+    proposal = agent.propose(context)
+    assert proposal.files and not read_backlog(tmp_path)
+    agent.propose(after(context, done(proposal, 5)))
+    assert purposes(tmp_path, 6) == ["proposal"]
+
+
+# --- other bases
+
+
+def test_after_a_long_stall_a_leap_departs_from_an_older_version() -> None:
+    older = SOLVER.replace("4.0", "4.5")
+    lost = [experiment(n, "discard", 20.0 + n, base="c1", knobs={"X": (4.0, 5 + n / 9)}) for n in range(2, 23)]
+    commits = {"c0": {PATH: older}, "c1": {PATH: SOLVER}}
+    history = History((*small().history.experiments[:2], *lost), "score", "min")
+    context = small(number=23, history=history, read=lambda commit: commits.get(commit, {}))
+    voice = Voice(coded("X = 4.5", "X = 0.5"))
+    proposal = chat(voice).propose(context)
+    assert (proposal.base, proposal.talk["task"]) == ("c0", "leap")
+    assert "X = 4.5" in voice.prompt()
+    assert proposal.files == {PATH: older.replace("4.5", "0.5")}
+
+
+# --- a server that stays away
+
+
+def test_three_experiments_in_a_row_without_an_answer_end_the_run_with_the_servers_hint() -> None:
+    agent, context = chat(Voice(away())), small()
+    for number in (3, 4):
+        proposal = agent.propose(context)
+        assert "gave no answer (unreachable)" in proposal.problem and not proposal.files
+        again = agent.propose(replace(context, feedback=(proposal.problem,)))
+        assert again == proposal, "asking again would wait again"
+        context = after(context, done(proposal, number, "invalid"))
+    with pytest.raises(AgentError, match="3 experiments in a row had no answer from voice:30b") as caught:
+        agent.propose(context)
+    assert caught.value.hint == "start the server"
+
+
+def test_an_answer_in_between_starts_the_count_again() -> None:
+    agent, context = chat(Voice(away(), away(), KNOB, away(), away(), KNOB)), small()
+    for number in range(3, 9):
+        proposal = agent.propose(context)
+        context = after(context, done(proposal, number, "invalid"))
+    assert proposal.files
+
+
+def test_a_server_that_dies_between_idea_and_code_is_told_with_what_was_said() -> None:
+    proposal = chat(Voice(fields(), away("dropped"))).propose(small())
+    assert "gave no answer (dropped)" in proposal.problem
+    assert proposal.talk["calls"] == 1
+
+
+@pytest.mark.parametrize("kind", ["refused", "overflow"])
+def test_what_waiting_cannot_mend_ends_the_run_at_once(kind: str) -> None:
+    with pytest.raises(EndpointError):
+        chat(Voice(away(kind))).propose(small())
+
+
+def test_a_model_that_is_not_there_ends_the_night_with_those_that_are(command_lab: Lab, screen: Recorder) -> None:
+    with OllamaServer(big(), OllamaModel("other:1b")) as server:
+        assert night(command_lab, "ollama:nope:7b", screen, 3, base_url=server.url) == []
+    assert "model 'nope:7b' not found" in screen.said[-1]
+    assert f"models there: {MODEL}, other:1b" in screen.said[-1]
+
+
+# --- what the ledger keeps
+
+
+def test_the_ledger_tells_what_the_asking_took(command_lab: Lab, screen: Recorder) -> None:
+    with OllamaServer(big()) as server:
+        server.then(say("no idea", load_seconds=0.5), say(fields()), say(blocks(Y_LINE, "Y = 5")))
+        (kept,) = night(command_lab, f"ollama:{MODEL}", screen, base_url=server.url)
+    talk = kept.talk
+    assert (kept.status, kept.agent) == ("keep", f"ollama:{MODEL}")
+    assert (talk["agent"], talk["model"], talk["form"]) == (f"ollama:{MODEL}", MODEL, "blocks")
+    assert (talk["calls"], talk["repairs"], talk["mismatches"], talk["cut"]) == (3, 1, 0, [])
+    assert talk["prompt_tokens"] > 1000 and talk["completion_tokens"] > 10
+    assert talk["load_seconds"] == 0.5 and talk["think_seconds"] >= 0
+    assert talk["files"] == [f"talks/0001-{n}.json" for n in (1, 2, 3)]
+    assert all((command_lab.folder("t") / file).is_file() for file in talk["files"])
+    assert kept.seconds["propose"] > 0
+
+
+def test_unknown_counts_stay_unknown() -> None:
+    talk = chat(Voice(KNOB)).propose(small()).talk
+    assert (talk["prompt_tokens"], talk["completion_tokens"], talk["load_seconds"], talk["files"]) == (
+        None,
+        None,
+        None,
+        [],
+    )
+
+
+def test_what_was_cut_from_the_prompt_is_told() -> None:
+    talk = chat(Voice(KNOB), context_tokens=5000).propose(small(program="a line of the brief\n" * 600)).talk
+    assert "program.md" in " ".join(talk["cut"])
+
+
+def test_the_next_brief_is_what_is_sent_and_takes_nothing(tmp_path: Path) -> None:
+    add_ideas(tmp_path, [Draft("Y up to five", "y")], YOU)
+    voice = Voice(KNOB, facts=replace(FACTS, enforces_schema=True))
+    brief = chat(voice, tmp_path).next_brief(small())
+    assert not voice.asks and len(open_ideas(tmp_path)) == 1
+    chat(voice, tmp_path).propose(small())
+    sent: Sequence[str] = [m.content for m in voice.asks[0].messages]
+    assert sent == [brief.system, brief.user]
+    assert voice.asks[0].prompt_tokens == brief.tokens

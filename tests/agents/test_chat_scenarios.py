@@ -1,0 +1,174 @@
+"""What a model's server may do wrong, each with what the ledger says afterwards.
+
+Real HTTP, the real client, the real loop with its git and its measurements; the lab's own score is
+(X - 3)^2 + (Y - 5)^2 + 1, and it starts at X = 4, Y = 2.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import openai  # noqa: F401  # the first import takes longer than the deadlines here
+import pytest
+from behaviours import (
+    Behaviour,
+    ModelServer,
+    broken,
+    busy,
+    cut_off,
+    drop,
+    empty,
+    fail,
+    filtered,
+    garbage,
+    hang,
+    html,
+    say,
+    slow,
+    without_usage,
+)
+from conftest import Recorder, git, opened
+from ollama_server import OllamaModel, OllamaServer
+from openai_server import OpenAIServer
+
+from autoresearch_mlx.config import load_settings
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.loop import research
+from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.researcher import hired
+from autoresearch_mlx.talks import calls_of
+
+MODEL = "tiny-coder:30b"
+
+
+def fields(**more: Any) -> str:
+    return json.dumps({"title": "X nearer", "axis": "x", "hypothesis": "3 is best", "expected_gain": 1, **more})
+
+
+def blocks(search: str, replace: str) -> str:
+    return f"solver.py\n```python\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n```"
+
+
+KNOB = fields(knobs={"X": 3.0})
+CODE = f"```json\n{fields()}\n```\n\n{blocks('X = 4.0  # knob: lin 0 10', 'X = 3.0  # knob: lin 0 10')}"
+WHOLE = f"```json\n{fields()}\n```\n\nsolver.py\n```python\nX = 3.0\nY = 2\n```"
+ELIDED = WHOLE.replace("Y = 2", "def f():\n    return X\n\n# ... rest unchanged ...")
+MISS = f"```json\n{fields()}\n```\n\n{blocks('X = 44.0  # something else', 'X = 3.0')}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the server does call by call, and what becomes of the experiment."""
+
+    name: str
+    calls: tuple[Behaviour, ...]
+    status: str = "keep"
+    reason: str = ""
+    """A part of the ledger's reason."""
+    chats: int | None = None
+    """Calls that the server saw; None: as many as it has behaviours for."""
+    told: str = ""
+    """A part of the last prompt: what the model was told of its mistake."""
+
+
+SCENARIOS = [
+    Scenario("knobs only", (say(KNOB),)),
+    Scenario("code in blocks", (say(CODE),)),
+    Scenario("a whole file", (say(WHOLE),)),
+    Scenario("thinking in a field", (say(KNOB, "hm, X", "reasoning"),)),
+    Scenario("thinking in the other field", (say(KNOB, "hm, X", "reasoning_content"),)),
+    Scenario("thinking in tags", (say(KNOB, "hm, X = 9?", "inline"),)),
+    Scenario("fields first, then code", (say(fields()), say(blocks("Y = 2", "Y = 5")))),
+    Scenario("no count of tokens", (without_usage(say(KNOB)),)),
+    Scenario("slowly, piece by piece", (slow(KNOB, 0.005),)),
+    # answers that are no edit: back to the model with the reason
+    Scenario("prose, then an edit", (say("I would try a lower X."), say(KNOB)), told="JSON"),
+    Scenario("an empty reply", (empty(), say(KNOB)), told="The reply was empty."),
+    Scenario("cut off by its limit", (cut_off(CODE[:150]), say(KNOB)), told="cut off"),
+    Scenario("all of it thinking", (say("", "thinking and thinking", finish="length"), say(KNOB)), told="thinking"),
+    Scenario("a refusal", (say("", refusal="I cannot help with that."), say(KNOB)), told="refused"),
+    Scenario("a filtered reply", (filtered(), say(KNOB)), told="refused"),
+    Scenario("a search text that is not there", (say(MISS), say(CODE)), told="X = 4.0"),
+    Scenario(
+        "a search text that is there twice",
+        (say(CODE.replace("X = 4.0  # knob: lin 0 10\n", "  # knob:\n")), say(KNOB)),
+    ),
+    Scenario("another file", (say(CODE.replace("solver.py", "bench.py")), say(KNOB)), told="solver.py"),
+    Scenario("code that does not parse", (say(CODE.replace("X = 3.0", "X = (")), say(KNOB)), told="parse"),
+    Scenario("an unknown knob", (say(fields(knobs={"Z": 1})), say(KNOB)), told="Z"),
+    Scenario("text for a number", (say(fields(knobs={"X": "blue"})), say(KNOB)), told="X"),
+    Scenario("not a number", (say(fields(knobs={"X": float("nan")})), say(KNOB))),
+    Scenario("no change", (say(fields(knobs={"X": 4.0})), say(KNOB))),
+    Scenario(
+        "an import that is not installed",
+        (say(CODE.replace("X = 3.0", "import torch_xyz\nX = 3.0")), say(KNOB)),
+        told="torch_xyz",
+    ),
+    Scenario("a file of changed constants alone", (say(WHOLE.replace("Y = 2", "# ... rest unchanged ...")),)),
+    Scenario("elided code", (say(ELIDED), say(KNOB)), told="left out"),
+    Scenario("prose three times", (say("a"), say("b"), say("c")), "invalid", "no proposal in the reply"),
+    Scenario("empty three times", (empty(), empty(), empty()), "invalid", "The reply was empty.", chats=3),
+    Scenario("the same bad edit again", (say(MISS), say(MISS), say(MISS)), "invalid", "SEARCH", chats=3),
+    # a server that fails: the same experiment, after a pause
+    Scenario("busy for a moment", (busy(429, retry_after=0.05), say(KNOB))),
+    Scenario("a full queue", (busy(503), say(KNOB))),
+    Scenario("an internal error", (fail(500, "something broke"), say(KNOB))),
+    Scenario("a broken connection", (drop(), say(KNOB))),
+    Scenario("an error inside the stream", (broken("out of memory for a moment"), say(KNOB))),
+    Scenario("garbage inside the stream", (garbage(), say(KNOB))),
+    Scenario("a page instead of an answer", (html(), say(KNOB))),
+    Scenario("silence, then an answer", (hang(), say(KNOB))),
+    Scenario("silence after some words", (hang("half an ans"), say(KNOB))),
+    Scenario("silence for ever", (hang(), hang(), hang(), hang(), hang()), "invalid", "gave no answer (hung)"),
+    Scenario("busy for ever", (*[busy(503)] * 9,), "invalid", "gave no answer (busy)"),
+]
+
+
+def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
+    """The real loop with this agent; returns the experiments after the baseline."""
+    options = {
+        "agent__name": agent,
+        "agent__timeout_seconds": 1.0,
+        "agent__patience_seconds": 2.5,
+        **{f"agent__{name}": value for name, value in settings.items()},
+    }
+    chosen = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()}).settings
+    with opened(lab, "t", **options) as session, hired(session, chosen, screen.say) as researcher:
+        screen.said.append(research(session, researcher, Policy(experiments=experiments), screen))
+        return [e for e in session.journal().history.experiments if e.number > 0]
+
+
+def outcome(scenario: Scenario, server: ModelServer, lab: Lab, experiment: Experiment) -> None:
+    assert experiment.status == scenario.status, experiment.reason
+    assert scenario.reason in experiment.reason
+    seen = [json.dumps(chat.body["messages"]) for chat in server.chats]
+    if scenario.status != "invalid" or scenario.chats is not None:
+        assert len(seen) >= (scenario.chats or len(scenario.calls))
+    assert scenario.told in seen[-1]
+    kept = list(calls_of(lab.folder("t"), experiment.number))
+    assert len(kept) == len(seen), "every call is kept whole"
+    assert set(experiment.knobs) <= {"X", "Y"}
+    changed = git(lab.root, "diff", "--name-only", f"{experiment.base}", f"{experiment.commit}")
+    assert changed == ("" if scenario.status == "invalid" else "solver.py")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_an_openai_compatible_server(scenario: Scenario, command_lab: Lab, screen: Recorder) -> None:
+    with OpenAIServer() as server:
+        server.then(*scenario.calls)
+        (done,) = night(command_lab, "chat", screen, base_url=f"{server.url}/v1", model=MODEL)
+        outcome(scenario, server, command_lab, done)
+
+
+OLLAMA = [s for s in SCENARIOS if "other field" not in s.name and "refusal" not in s.name and "filtered" not in s.name]
+
+
+@pytest.mark.parametrize("scenario", OLLAMA, ids=lambda s: s.name)
+def test_ollamas_own_api(scenario: Scenario, command_lab: Lab, screen: Recorder) -> None:
+    with OllamaServer(OllamaModel(MODEL, parameters="30.5B")) as server:
+        server.then(*scenario.calls)
+        (done,) = night(command_lab, f"ollama:{MODEL}", screen, base_url=server.url)
+        outcome(scenario, server, command_lab, done)

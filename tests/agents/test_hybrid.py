@@ -1,0 +1,315 @@
+"""The optimiser and a model take turns over one history, and stand in for each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from behaviours import say
+from chat_cases import KNOB, MODEL, NAME, Voice, away, coded, fields, night, office, reply, whole
+from conftest import Recorder, opened
+from ollama_server import OllamaModel, OllamaServer
+from openai_server import OpenAIServer
+from prompt_cases import experiment, small
+
+from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.hybrid import FIRST_REST, LONGEST_REST, MORE, MOST, STALLED, Hybrid, share_now, turn
+from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas
+from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.memory import first_values, remember
+from autoresearch_mlx.agents.knobs.space import read_space
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, History, Proposal
+from autoresearch_mlx.lab import Lab
+
+KNOBLESS = {"solver.py": "def x():\n    return 4.0\n"}
+LOWER = coded("    return 4.0", "    return 3.0", title="lower")
+
+
+@dataclass
+class Clock:
+    """Seconds that go by when we say so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Pair:
+    hybrid: Hybrid
+    voice: Voice
+    clock: Clock
+    said: list[str]
+
+    def propose(self, number: int = 3, *feedback: str, **changes: Any) -> Proposal:
+        return self.hybrid.propose(small(number=number, feedback=feedback, **changes))
+
+
+def pair(*answers: Any, folder: Path | None = None, **settings: Any) -> Pair:
+    """As `--agent hybrid:MODEL` makes it, with a clock of ours."""
+    said: list[str] = []
+    voice, clock = Voice(*answers), Clock()
+    shared = office(folder, said, **settings)
+    return Pair(Hybrid(Chat(voice, shared, patience_seconds=0.0), Knobs(7), shared, clock), voice, clock, said)
+
+
+# --- whose turn
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.29, 0.3, 1 / 3, 0.5, 0.7, 0.99, 1.0])
+def test_over_a_hundred_experiments_the_share_is_the_settings(share: float) -> None:
+    hybrid = pair(KNOB, share=share).hybrid
+    turns = [number for number in range(1, 101) if hybrid.models_turn(small(number=number))]
+    assert abs(len(turns) - 100 * share) <= 1
+    gaps = [b - a for a, b in zip(turns, turns[1:], strict=False)]
+    assert not gaps or max(gaps) - min(gaps) <= 1, "evenly spread"
+
+
+def test_the_first_turns_at_the_usual_share() -> None:
+    assert [n for n in range(1, 12) if turn(n, 0.3)] == [4, 7, 10]
+
+
+def stalled(experiments: int) -> History:
+    done = [experiment(n, "discard", 20.0) for n in range(2, 2 + experiments)]
+    return History((experiment(0, "keep", 11.0), experiment(1, "keep", 10.0), *done), "score", "min")
+
+
+@pytest.mark.parametrize(
+    ("share", "experiments", "now"),
+    [
+        (0.3, STALLED - 1, 0.3),
+        (0.3, STALLED, MOST),
+        (0.1, STALLED, 0.1 + MORE),
+        (0.8, STALLED, 0.8),
+        (0.0, 50, 0.0),
+        (1.0, 50, 1.0),
+    ],
+)
+def test_after_a_stall_the_model_is_asked_more_often(share: float, experiments: int, now: float) -> None:
+    assert share_now(share, stalled(experiments)) == pytest.approx(now)
+
+
+def test_a_share_of_none_asks_nobody_and_one_of_all_asks_always() -> None:
+    never, always = pair(KNOB, share=0.0), pair(KNOB, share=1.0)
+    for number in range(1, 6):
+        assert never.propose(number).agent == "knobs"
+        assert always.propose(number).agent == NAME
+    assert len(never.voice.asks) == 0 and len(always.voice.asks) == 5
+
+
+def test_the_model_is_told_what_the_optimiser_knows() -> None:
+    always = pair(KNOB, share=1.0)
+    always.propose()
+    assert "Best settings measured" in always.voice.prompt()
+
+
+def test_the_persons_idea_is_the_models_turn_at_once(tmp_path: Path) -> None:
+    never = pair(fields(title="Y up", knobs={"Y": 5}), folder=tmp_path, share=0.0)
+    assert never.propose(3).agent == "knobs"
+    add_ideas(tmp_path, [Draft("Y up to five", "y")], YOU)
+    proposal = never.propose(4)
+    assert (proposal.agent, proposal.talk["idea"]) == (NAME, 1)
+    assert "Y up to five" in never.voice.prompt()
+    assert never.propose(5).agent == "knobs"
+
+
+# --- refusals
+
+
+def test_a_refused_proposal_goes_back_to_its_own_author() -> None:
+    always = pair("no idea", KNOB, share=1.0)
+    first = always.propose(3)
+    assert (first.agent, bool(first.problem)) == (NAME, True)
+    second = always.propose(3, first.problem)
+    assert (second.agent, bool(second.files)) == (NAME, True)
+    assert "no idea" in always.voice.prompt()
+    never = pair(KNOB, share=0.0)
+    moves = [never.propose(3, *["a duplicate"] * n) for n in range(3)]
+    assert [m.agent for m in moves] == ["knobs"] * 3
+    assert len({m.files["solver.py"] for m in moves}) == 3, "each refusal passes on to the next"
+
+
+def test_a_model_that_falls_silent_in_a_repair_is_stood_in_for() -> None:
+    always = pair("no idea", away(), share=1.0)
+    first = always.propose(3)
+    second = always.propose(3, first.problem)
+    assert (second.agent, bool(second.files)) == ("knobs", True)
+    third = always.propose(3, first.problem, "the same as experiment 2")
+    assert third.agent == "knobs" and third.files != second.files
+    assert len(always.voice.asks) == 2
+
+
+# --- a model that is away
+
+
+def test_a_dead_server_costs_no_experiment_and_is_said_once_until_it_has_rested() -> None:
+    always = pair(away(), share=1.0)
+    for number in (3, 4, 5):
+        assert always.propose(number).agent == "knobs"
+    assert len(always.voice.asks) == 1
+    assert always.said == [
+        "voice:30b: nobody answers at 127.0.0.1:1 (start the server);"
+        f" knobs goes on alone for the next {FIRST_REST:.0f} s"
+    ]
+    always.clock.now += FIRST_REST
+    assert always.propose(6).agent == "knobs"
+    assert len(always.voice.asks) == 2
+    assert always.said[-1].endswith(f"knobs goes on alone for the next {2 * FIRST_REST:.0f} s")
+    always.clock.now += FIRST_REST
+    always.propose(7)
+    assert len(always.voice.asks) == 2
+
+
+def test_a_model_that_comes_back_gets_its_turns_again() -> None:
+    always = pair(away(), KNOB, away("hung"), KNOB, share=1.0)
+    assert always.propose(3).agent == "knobs"
+    always.clock.now += FIRST_REST
+    assert always.propose(4).agent == NAME
+    assert always.propose(5).agent == "knobs"
+    assert always.said[-1].endswith(f"for the next {FIRST_REST:.0f} s"), "its rest is short again"
+
+
+def test_the_rest_grows_to_half_an_hour_and_no_longer() -> None:
+    always = pair(away(), share=1.0)
+    for number in range(3, 13):
+        always.propose(number)
+        always.clock.now += LONGEST_REST
+    assert len(always.voice.asks) == 10
+    assert always.said[-1].endswith(f"for the next {LONGEST_REST:.0f} s")
+
+
+@pytest.mark.parametrize("kind", ["refused", "overflow"])
+def test_what_waiting_cannot_mend_leaves_the_optimiser_alone_for_the_run(kind: str) -> None:
+    always = pair(away(kind), share=1.0)
+    assert always.propose(3).agent == "knobs"
+    always.clock.now += 1e9
+    assert always.propose(4).agent == "knobs"
+    assert len(always.voice.asks) == 1
+    assert always.said[-1].endswith("knobs goes on alone for the rest of this run")
+
+
+def test_a_cap_that_is_reached_leaves_the_optimiser_alone_for_the_run() -> None:
+    always = pair(reply(KNOB, prompt_tokens=900, completion_tokens=100), share=1.0, max_tokens_total=3000)
+    agents = [always.propose(number).agent for number in range(3, 9)]
+    assert agents[0] == NAME and agents[-1] == "knobs" and agents == sorted(agents, reverse=True)
+    assert "max_tokens_total = 3,000" in always.said[-1]
+    assert len(always.said) == 1
+
+
+def test_an_idea_waits_while_the_model_is_away(tmp_path: Path) -> None:
+    always = pair(away(), KNOB, folder=tmp_path, share=1.0)
+    add_ideas(tmp_path, [Draft("Y up to five", "y")], YOU)
+    stood_in = always.propose(3)
+    done = experiment(3, "discard", 20.0, agent=stood_in.agent, talk=stood_in.talk)
+    history = History((*small().history.experiments, done), "score", "min")
+    assert [i.title for i in open_ideas(tmp_path, history)] == ["Y up to five"]
+    always.clock.now += FIRST_REST
+    assert always.propose(4, history=history).talk["idea"] == 1
+
+
+# --- an optimiser with nothing to move
+
+
+def test_a_file_without_knobs_is_the_models_every_time() -> None:
+    rare = pair(LOWER, share=0.01)
+    for number in range(3, 6):
+        proposal = rare.propose(number, files=KNOBLESS)
+        assert (proposal.agent, proposal.title) == (NAME, "lower")
+    assert rare.said == ["knobs: no knob to move in the editable files; asking voice:30b"], "said once"
+
+
+def test_where_nobody_can_stand_in_the_model_is_waited_for() -> None:
+    for share in (0.0, 1.0):
+        only = pair(
+            away("busy", retry_after=0.0), away("busy", retry_after=0.0), LOWER, share=share, patience_seconds=9
+        )
+        assert only.propose(3, files=KNOBLESS).title == "lower"
+
+
+def test_where_nobody_can_stand_in_three_lost_experiments_end_the_run() -> None:
+    only = pair(away(), share=0.3)
+    for number in (3, 4):
+        proposal = only.propose(number, files=KNOBLESS)
+        assert "gave no answer" in proposal.problem
+        assert only.propose(number, proposal.problem, files=KNOBLESS) == proposal
+    with pytest.raises(AgentError, match="3 experiments in a row had no answer"):
+        only.propose(5, files=KNOBLESS)
+
+
+def test_with_neither_a_model_nor_a_knob_the_run_ends() -> None:
+    with pytest.raises(AgentError, match="no knob to move"):
+        pair(away("refused"), share=1.0).propose(3, files=KNOBLESS)
+
+
+# --- nights
+
+
+def test_a_night_without_the_server_is_the_optimisers_and_says_so_once(command_lab: Lab, screen: Recorder) -> None:
+    with OllamaServer(OllamaModel(MODEL)) as server:
+        server.die()
+        done = night(command_lab, f"hybrid:ollama:{MODEL}", screen, 3, base_url=server.url, share=1.0)
+    assert [e.agent for e in done] == ["knobs"] * 3
+    assert [e.number for e in done] == [1, 2, 3]
+    assert len([text for text in screen.said if MODEL in text]) == 1
+    assert f"goes on alone for the next {FIRST_REST:.0f} s" in " ".join(screen.said)
+
+
+def test_a_model_that_is_not_there_is_said_once_and_the_night_goes_on(command_lab: Lab, screen: Recorder) -> None:
+    with OllamaServer(OllamaModel(MODEL)) as server:
+        done = night(command_lab, "hybrid:ollama:nope:7b", screen, 3, base_url=server.url, share=1.0)
+    assert [e.agent for e in done] == ["knobs"] * 3
+    (said,) = [text for text in screen.said if "nope" in text]
+    assert "models there" in said and said.endswith("knobs goes on alone for the rest of this run")
+
+
+RENAMED = "Z = 3.2  # knob: lin 0 10\nY = 2  # knob: int 0 8\nX = Z\n"
+ADDED = "Z = 3.2  # knob: lin 0 10\nY = 3  # knob: int 0 8\nW = 0.5  # knob: lin 0 1\nX = Z\n"
+REMOVED = "Z = 3.2  # knob: lin 0 10\nY = 4\nX = Z\n"
+
+
+def seen(lab: Lab) -> Context:
+    """What the next proposal would be made from."""
+    with opened(lab, "t") as session:
+        journal = session.journal()
+        files = session.workspace.read(session.incumbent(journal.history))
+        return session.context(journal.history, journal.next_number, files)
+
+
+def test_the_optimiser_takes_in_what_the_model_did_to_the_knobs(command_lab: Lab, screen: Recorder) -> None:
+    with OpenAIServer() as server:
+        settings = {"base_url": server.base_url, "share": 1.0, "format": "whole"}
+
+        def model(*answers: str) -> list[str]:
+            server.then(*map(say, answers))
+            return [e.status for e in night(command_lab, f"hybrid:{MODEL}", screen, len(answers), **settings)]
+
+        assert model(fields(knobs={"X": 3.5}), fields(title="Y down", knobs={"Y": 1})) == ["keep", "discard"]
+        assert model(whole(RENAMED, title="X becomes Z"))[-1] == "keep"
+        context = seen(command_lab)
+        space = read_space(context.files, first_values(context.history))
+        memory = remember(space, context.history)
+        assert [d.name for d in space] == ["Z", "Y"]
+        # X is gone and so is what was learnt of it; that Y = 1 lost is still known.
+        assert [t.point for t in memory.trials if t.moved] == [(3.2, 1)]
+        assert memory.trials[-1].gain == pytest.approx(-7.0)
+
+        assert model(whole(ADDED, title="a new one"))[-1] == "keep"
+        context = seen(command_lab)
+        space = read_space(context.files, first_values(context.history))
+        memory = remember(space, context.history)
+        assert [d.name for d in space] == ["Z", "Y", "W"]
+        y = [(t.origin[1], t.point[1], t.kept) for t in memory.trials if 1 in t.moved]
+        assert y == [(2, 1, False), (2, 3, True)]
+        assert Knobs(7).propose(context).files != context.files
+
+        server.then(say("no ideas today"))  # asked for after four experiments
+        assert model(whole(REMOVED, title="no knob for W"))[-1] == "keep"
+        context = seen(command_lab)
+        assert {d.name for d in read_space(context.files, first_values(context.history))} == {"Z", "Y"}
+        proposal = Knobs(7).propose(replace(context, seed=1))
+        assert proposal.files
+        assert "W" not in proposal.files["solver.py"], "a knob that is gone comes back by nobody's hand"

@@ -1,0 +1,120 @@
+"""A model that answers as it is told, inside this process; replies for the small solver; and nights with a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from conftest import Recorder, opened
+
+from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.endpoints.wire import Ask, ModelFacts, Reply
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.config import AgentSettings, load_settings
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.loop import research
+from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.researcher import hired
+
+MODEL = "tiny-coder:30b"
+NAME = "voice:30b"
+FACTS = ModelFacts("voice", billions=30.0, context_tokens=32_768, size_bytes=2**30)
+Answer: TypeAlias = str | Reply | EndpointError | Callable[[Ask], str]
+
+
+def fields(**more: Any) -> str:
+    return json.dumps({"title": "X nearer", "axis": "x", "hypothesis": "3 is best", "expected_gain": 1, **more})
+
+
+def blocks(search: str, replace: str) -> str:
+    return f"solver.py\n```python\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n```"
+
+
+def coded(search: str, replace: str, **more: Any) -> str:
+    """Fields and one block."""
+    return f"```json\n{fields(**more)}\n```\n\n{blocks(search, replace)}"
+
+
+X_LINE = "X = 4.0  # knob: lin 0 10"
+Y_LINE = "Y = 2  # knob: int 0 8"
+KNOB = fields(knobs={"X": 3.0})
+CODE = coded(X_LINE, X_LINE.replace("4.0", "3.0"))
+MISS = coded("X = 44.0  # something else", "X = 3.0")
+
+
+def whole(text: str, **more: Any) -> str:
+    return f"```json\n{fields(**more)}\n```\n\nsolver.py\n```python\n{text}```"
+
+
+def reply(text: str, **more: Any) -> Reply:
+    return Reply(text=text, **{"finish": "stop", "model": "voice", **more})
+
+
+def away(kind: Any = "unreachable", **more: Any) -> EndpointError:
+    return EndpointError(kind, "nobody answers at 127.0.0.1:1", "start the server", **more)
+
+
+class Voice:
+    """An endpoint whose answers are given; the last one is given again and again."""
+
+    def __init__(self, *answers: Answer, facts: ModelFacts | EndpointError = FACTS, name: str = NAME) -> None:
+        self.name = name
+        self.answers = list(answers)
+        self.asks: list[Ask] = []
+        self.told = facts
+        self.released = 0
+        self.stays: EndpointError | None = None
+        """Why it does not leave the memory."""
+
+    def facts(self) -> ModelFacts:
+        if isinstance(self.told, EndpointError):
+            raise self.told
+        return self.told
+
+    def ask(self, ask: Ask) -> Reply:
+        self.asks.append(ask)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, EndpointError):
+            raise answer
+        if isinstance(answer, Reply):
+            return answer
+        return reply(answer if isinstance(answer, str) else answer(ask))
+
+    def release(self) -> float | None:
+        self.released += 1
+        if self.stays is not None:
+            raise self.stays
+        return 0.25
+
+    def close(self) -> None:
+        pass
+
+    def prompt(self, index: int = -1) -> str:
+        """Everything that was said to it in one call."""
+        return "\n".join(message.content for message in self.asks[index].messages)
+
+
+def office(folder: Path | None = None, said: list[str] | None = None, **settings: Any) -> Office:
+    chosen = AgentSettings(**{"patience_seconds": 0.0, **settings})
+    return Office(chosen, seed=7, folder=folder, say=(said if said is not None else []).append)
+
+
+def chat(voice: Voice, folder: Path | None = None, said: list[str] | None = None, **settings: Any) -> Chat:
+    return Chat(voice, office(folder, said, **settings))
+
+
+def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
+    """The real loop with this agent; returns the experiments after the baseline.  The last line said is why it ended."""
+    given = {"name": agent, "timeout_seconds": 5.0, "patience_seconds": 0.0, **settings}
+    options = {f"agent.{name}": value for name, value in given.items()}
+    chosen = load_settings(lab.root, options).settings
+    with (
+        opened(lab, "t", **{name.replace(".", "__"): value for name, value in options.items()}) as session,
+        hired(session, chosen, screen.say) as researcher,
+    ):
+        screen.said.append(research(session, researcher, Policy(experiments=experiments), screen))
+        return [e for e in session.journal().history.experiments if e.number > 0]

@@ -1,0 +1,186 @@
+"""A checkpoint of a few hundred kilobytes that a real ``mlx_lm.server`` serves and whose weights hold scripted replies.
+
+One layer whose attention and MLP put out zeros leaves a table: this token, then that one.  A reply is a chain
+of tokens, a line each; the chat template decides with which chain the answer begins.  Whatever the temperature,
+the text comes out byte for byte.  Prompts are cut into tokens of four characters, so that the server's count is
+near that of a real model.
+
+    write_model(tmp_path / "model", ["reply to experiment 1", ["to experiment 2", "and when that was refused"]])
+    write_model(tmp_path / "model", ["first", "second"], by_turn())
+    write_model(tmp_path / "model", ["first", "second"], by_count("measured"))
+    write_model(tmp_path / "model", replies, markers={"Say what you would try": "Three ideas: ..."})
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WIDTH = 128
+"""Of the codes that stand for tokens: random signs, of which no two of thousands agree in more than a few dozen."""
+END, UNKNOWN, PROBE = "<|end|>", "<|unknown|>", "a ,b"
+"""PROBE: mlx_lm decodes this text, and trims the spaces of every reply when that does not give it back."""
+
+
+def by_experiment(line: str = "This is experiment ") -> str:
+    """Reply N (from 1) when the users' messages say ``This is experiment N.``, the last time they do; else by turn.
+
+    A reply that is a list has one text for each turn of the conversation, of which the last is repeated.
+    """
+    return f"(said.split({_quoted(line)})[-1].split('.')[0] | int) - 1 if {_quoted(line)} in said else turn"
+
+
+def by_turn() -> str:
+    """Reply k for the question after k answers, whatever is said."""
+    return "turn"
+
+
+def by_count(text: str) -> str:
+    """Reply k when the users' messages have ``text`` k times."""
+    return f"said.count({_quoted(text)})"
+
+
+def write_model(
+    folder: Path,
+    replies: Sequence[str | Sequence[str]],
+    pick: str | None = None,
+    *,
+    markers: Mapping[str, str] | None = None,
+    context: int = 32768,
+) -> Path:
+    """Write config, weights and tokenizer; returns ``folder``.
+
+    ``pick`` is what one of the functions above gives; ``by_experiment()`` by default.  A marker found in the last
+    message goes before it.  Where no reply is left the server answers with an error that says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [[reply] if isinstance(reply, str) else list(reply) for reply in replies]
+    chains = {f"<|reply {n}.{k}|>": text for n, row in enumerate(rows) for k, text in enumerate(row)}
+    chains |= {f"<|marked {n}|>": text for n, text in enumerate((markers or {}).values())}
+    vocabulary = {token: i for i, token in enumerate([END, UNKNOWN, PROBE, *chains])}
+    following = _add_chains(vocabulary, chains)
+    template = _template([len(row) for row in rows], pick or by_experiment(), list(markers or {}))
+    _write(folder / "tokenizer.json", _tokenizer(vocabulary, [END, UNKNOWN, *chains]))
+    _write(folder / "tokenizer_config.json", _tokenizer_config(template, context))
+    _write(folder / "config.json", _config(len(vocabulary), context))
+    _write_weights(folder / "model.safetensors", len(vocabulary), following)
+    return folder
+
+
+def _add_chains(vocabulary: dict[str, int], chains: Mapping[str, str]) -> dict[int, int]:
+    """Give every line of every reply a token of its own; returns which token follows which."""
+    following = {}
+    for start, text in chains.items():
+        last = vocabulary[start]
+        for line in text.splitlines(keepends=True):
+            # Two lines may be equal: a number that the decoder takes off again keeps them apart.
+            following[last] = vocabulary[f"\ue000{len(vocabulary)}\ue001{line}"] = len(vocabulary)
+            last = following[last]
+    return following
+
+
+def _template(lengths: Sequence[int], row: str, markers: Sequence[str]) -> str:
+    """Jinja: the messages as they are, then the token with which the answer begins."""
+    branches = [(f"{_quoted(text)} in messages[-1]['content']", f"<|marked {n}|>") for n, text in enumerate(markers)]
+    missing = "{{ raise_exception('the script has no reply ' ~ (row + 1)) }}"
+    branches.append((f"row < 0 or row >= {len(lengths)}", missing))
+    branches.append(("true", "{{ '<|reply ' ~ row ~ '.' ~ [turn, lengths[row] - 1] | min ~ '|>' }}"))
+    choice = "".join(f"{{% {'elif' if n else 'if'} {test} %}}{start}" for n, (test, start) in enumerate(branches))
+    return (
+        "{% for m in messages %}{{ m['role'] ~ ': ' ~ m['content'] ~ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}"
+        "{% set turn = messages | selectattr('role', 'equalto', 'assistant') | list | length %}"
+        "{% set said = messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join('\\n') %}"
+        f"{{% set lengths = {list(lengths)} %}}{{% set row = {row} %}}{choice}{{% endif %}}{{% endif %}}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """As a literal of Jinja."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _tokenizer(vocabulary: Mapping[str, int], special: Sequence[str]) -> dict[str, Any]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [{"id": vocabulary[token], "content": token, **flags} for token in special],
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": r"[\s\S]{1,4}"},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        "post_processor": None,
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"Regex": "\\A\ue000[0-9]+\ue001"}, "content": ""},
+                {"type": "Fuse"},
+            ],
+        },
+        "model": {"type": "WordLevel", "vocab": dict(vocabulary), "unk_token": UNKNOWN},
+    }
+
+
+def _tokenizer_config(template: str, context: int) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "unk_token": UNKNOWN,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": context,
+        "chat_template": template,
+    }
+
+
+def _config(size: int, context: int) -> dict[str, Any]:
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": size,
+        "hidden_size": WIDTH,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "max_position_embeddings": context,
+        "tie_word_embeddings": False,
+        "eos_token_id": 0,
+        "torch_dtype": "float32",
+    }
+
+
+def _write_weights(path: Path, size: int, following: Mapping[int, int]) -> None:
+    """Every token with a successor has a code of its own; all others share END's own, and END follows them."""
+    import mlx.core as mx
+
+    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (size, WIDTH))
+    codes = np.stack([signs[i if i in following else 0] for i in range(size)])
+    head = np.zeros((size, WIDTH), np.float32)
+    head[0] = codes[0]
+    for token, successor in following.items():
+        head[successor] = codes[token]
+    layer, ones = "model.layers.0.", np.ones(WIDTH, np.float32)
+    weights = {"model.embed_tokens.weight": codes, "lm_head.weight": 4 * head, "model.norm.weight": ones}
+    for name, rows, columns in (("q", 8, WIDTH), ("k", 8, WIDTH), ("v", 8, WIDTH), ("o", WIDTH, 8)):
+        weights[f"{layer}self_attn.{name}_proj.weight"] = np.zeros((rows, columns), np.float32)
+    for name, rows, columns in (("gate", 8, WIDTH), ("up", 8, WIDTH), ("down", WIDTH, 8)):
+        weights[f"{layer}mlp.{name}_proj.weight"] = np.zeros((rows, columns), np.float32)
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        weights[f"{layer}{name}.weight"] = ones
+    for name in ("q_norm", "k_norm"):
+        weights[f"{layer}self_attn.{name}.weight"] = np.ones(8, np.float32)
+    mx.save_safetensors(str(path), {name: mx.array(array) for name, array in weights.items()}, {"format": "mlx"})
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
