@@ -1,14 +1,16 @@
-"""How well do searches without a model spend a night?  ``python bench/search.py [--seeds 20] [--trials 70]``
+"""How well do searches spend a night?  ``python -m bench.search [--seeds 20] [--trials 70]``
 
 Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
 
 Each search gets the same landscape, the same start and the same luck.  The local ones (``walk``,
-``knobs``) propose from the incumbent and pass the loop's rule: keep what measures better than the
-incumbent did, by more than one sigma.  The global ones name the best value they measured.  Either
-way the table shows the *true* value of the chosen one, mean and standard deviation over the seeds,
-after 10, 35 and 70 trials, the crashes, and on how many seeds the search ended better than the walk.
-The standard deviation is mostly that of the landscapes, which differ from seed to seed.  The baseline
-is measured first and counts as no trial.
+``model``, ``knobs``, ``hybrid``) propose from the incumbent and pass the loop's rule: keep what measures
+better than the incumbent did, by more than one sigma.  The global ones name the best value they measured.
+``model`` is a scripted one that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model with
+``knobs``, both through the real agents.  Either way the table shows the *true* value of the chosen one,
+mean and standard deviation over the seeds, after 10, 35 and 70 trials, the failures (crashes, and answers
+that are no edit), and on how many seeds the search ended better than the walk.  The standard deviation is
+mostly that of the landscapes, which differ from seed to seed.  The baseline is measured first and counts
+as no trial.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.hybrid import Hybrid
 from autoresearch_mlx.agents.knobs.space import Space, read_space
+from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Status
 from autoresearch_mlx.source import changed_knobs, read_knobs
+from bench.habits import Habits
 from bench.knob_file import ROWS, START_VALUES, TEXT, Row
 from bench.landscapes import FAMILIES, Landscape, Values, draw
 
@@ -60,20 +66,34 @@ def local(make: Callable[[int], Propose]) -> Callable[[Landscape, int, int], Nig
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         propose, rng = make(seed), np.random.default_rng([seed, 1])
         text, spent = TEXT, 0.0
+        seen: list[Values] = [values_of(TEXT)]
         done = [_baseline(landscape, rng)]
         chosen, failures = [], []
         for number in range(1, trials + 1):
             context = Context(number, "", {FILE: text}, History(tuple(done), "val_bpb", "min"), "", seed)
             began = time.perf_counter()
-            after = propose(context).files[FILE]
+            after = _asked(propose, context, seen)
             spent += time.perf_counter() - began
             done.append(_experiment(number, text, after, landscape, context.history, rng))
-            text = after if done[-1].status == "keep" else text
+            text = after if after is not None and done[-1].status == "keep" else text
             chosen.append(_true(landscape, values_of(text)))
             failures.append(sum(e.failed for e in done))
         return Night(tuple(chosen), tuple(failures), spent)
 
     return night
+
+
+def _asked(propose: Propose, context: Context, seen: list[Values]) -> str | None:
+    """The new text, after the loop's two repairs at most; None when there was none that is new."""
+    for _ in range(3):
+        proposal = propose(context)
+        text = proposal.files.get(FILE)
+        if text is not None and values_of(text) not in seen:
+            seen.append(values_of(text))
+            return text
+        problem = proposal.problem or "the same as an earlier experiment"
+        context = replace(context, feedback=(*context.feedback, problem))
+    return None
 
 
 def values_of(text: str) -> dict[str, Any]:
@@ -92,11 +112,14 @@ def _baseline(landscape: Landscape, rng: np.random.Generator) -> Experiment:
 
 
 def _experiment(
-    number: int, before: str, after: str, landscape: Landscape, history: History, rng: np.random.Generator
+    number: int, before: str, after: str | None, landscape: Landscape, history: History, rng: np.random.Generator
 ) -> Experiment:
-    value = landscape.measure(values_of(after), rng)
     incumbent = history.incumbent
     assert incumbent is not None and incumbent.value is not None
+    if after is None:
+        rng.normal()  # every search has the same luck in the same trial
+        return _finished(number, "invalid", None, None, f"c{number}", incumbent.commit, {}, measured=False)
+    value = landscape.measure(values_of(after), rng)
     gain = None if value is None else history.gain(value, over=incumbent.value)
     status: Status = "crash" if gain is None else "keep" if gain > MARGIN * landscape.sigma else "discard"
     return _finished(number, status, value, gain, f"c{number}", incumbent.commit, changed_knobs(before, after))
@@ -110,10 +133,25 @@ def _finished(
     commit: str,
     base: str | None,
     knobs: dict[str, tuple[Any, Any]],
+    measured: bool = True,
 ) -> Experiment:
     run = Measurement(value, seed=0, failure="crash" if value is None else None)
     return Experiment(
-        number, status, value, gain, commit, base, None, "", None, knobs, "bench", "", "", "", measurements=(run,)
+        number,
+        status,
+        value,
+        gain,
+        commit,
+        base,
+        None,
+        "",
+        None,
+        knobs,
+        "bench",
+        "",
+        "",
+        "",
+        measurements=(run,) * measured,
     )
 
 
@@ -147,8 +185,19 @@ def _one_step(space: Space, rng: np.random.Generator) -> tuple[Any, ...]:
 
 def knobs(seed: int) -> Propose:
     """The agent under test, as the loop loads it."""
-    agent = load_agent("knobs", {}, seed)
+    agent = load_agent("knobs", Office(seed=seed))
     return agent.propose
+
+
+def hybrid(seed: int) -> Propose:
+    """The agent under test with a scripted model in the place of a real one."""
+    office = Office(seed=seed)
+    return Hybrid(Chat(Habits(seed), office, patience_seconds=0.0), load_agent("knobs", office), office).propose
+
+
+def model(seed: int) -> Propose:
+    """The scripted model alone."""
+    return Chat(Habits(seed), Office(seed=seed)).propose
 
 
 # -- global searches: the best value they measured ---------------------------------------------------
@@ -221,7 +270,9 @@ SEARCHES: dict[str, Callable[[Landscape, int, int], Night]] = {
     "global TPE": sampled(_tpe),
     "global CMA-ES": sampled(_cma),
     "walk": local(walk),
+    "model": local(model),
     "knobs": local(knobs),
+    "hybrid": local(hybrid),
 }
 
 
@@ -238,7 +289,7 @@ def run_one(job: tuple[str, str, int, int]) -> Night:
 def rows(landscape: str, nights: dict[str, list[Night]], trials: int) -> Iterator[str]:
     marks = [m for m in MARKS if m < trials] + [trials]
     heads = "".join(f"{f'after {m}':>18}" for m in marks)
-    yield f"\n{landscape:<14}{heads}{'crashes':>14}{'beats walk':>12}{'ms/proposal':>13}"
+    yield f"\n{landscape:<14}{heads}{'failures':>14}{'beats walk':>12}{'ms/proposal':>13}"
     for search, found in nights.items():
         cells = "".join(f"{_spread([n.chosen[m - 1] for n in found], 4):>18}" for m in marks)
         crashes = _spread([n.failures[-1] for n in found], 1)
