@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from conftest import Recorder, opened
+from prompt_cases import experiment
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.endpoints.wire import Ask, ModelFacts, Reply
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.config import AgentSettings, load_settings
 from autoresearch_mlx.errors import EndpointError
-from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.loop import research
 from autoresearch_mlx.policy import Policy
@@ -107,8 +109,19 @@ def chat(voice: Voice, folder: Path | None = None, said: list[str] | None = None
     return Chat(voice, office(folder, said, **settings))
 
 
+def after(context: Context, *done: Experiment, **changes: Any) -> Context:
+    """The same session some experiments later."""
+    whole = History((*context.history.experiments, *done), context.history.metric, context.history.direction)
+    return replace(context, number=whole.experiments[-1].number + 1, history=whole, **changes)
+
+
+def done(proposal: Proposal, number: int, status: str = "discard", **more: Any) -> Experiment:
+    value = None if status == "invalid" else 20.0
+    return experiment(number, status, value, agent=proposal.agent, talk=proposal.talk, title=proposal.title, **more)
+
+
 def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
-    """The real loop with this agent; returns the experiments after the baseline.  The last line said is why it ended."""
+    """The real loop with this agent; returns the experiments after the baseline.  Why it ended is said last."""
     given = {"name": agent, "timeout_seconds": 5.0, "patience_seconds": 0.0, **settings}
     options = {f"agent.{name}": value for name, value in given.items()}
     chosen = load_settings(lab.root, options).settings

@@ -158,7 +158,9 @@ def _load_own(module: str, attribute: str, settings: Mapping[str, Any]) -> Agent
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise AgentError(f"cannot import the agent {where!r}: {_said(error)}", _IMPORT_HINT) from error
+        near = get_close_matches(module, {n.partition(":")[0] for n in NAMES if ":" in n}, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]}:{attribute}? {_IMPORT_HINT}" if near else _IMPORT_HINT
+        raise AgentError(f"cannot import the agent {where!r}: {_said(error)}", hint) from error
     try:
         agent = found(settings=settings) if _takes_settings(found) else found()
     except Exception as error:

@@ -189,7 +189,7 @@ def test_a_refused_key_is_in_no_file_either(command_lab: Lab) -> None:
             )
         done = command_line("run", "--tag", "t", "--experiments", "2", cwd=command_lab.root, BOX_KEY=KEY)
     assert "Incorrect API key provided" in done.stdout
-    assert "BOX_KEY" in done.stdout
+    assert "into the environment variable BOX_KEY" in done.stdout + done.stderr
     assert KEY not in done.stdout + done.stderr
     assert holds(command_lab, KEY) == []
 

@@ -34,7 +34,7 @@ def test_small_models_write_whole_files(billions: float | None, here: bool, form
 @pytest.mark.parametrize("billions", [0.8, 30.5, None])
 @pytest.mark.parametrize("form", ["blocks", "whole"])
 def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: float | None, form: str) -> None:
-    settings, facts = AgentSettings(format=form), ModelFacts("m", billions=billions)  # type: ignore[arg-type]
+    settings, facts = AgentSettings(format=form), ModelFacts("m", billions=billions)
     assert form_now(settings, facts, talks(1, 1, 1), NAME) == form
 
 

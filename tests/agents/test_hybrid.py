@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_over_a_hundred_experiments_the_share_is_the_settings(share: float) -> N
     hybrid = pair(KNOB, share=share).hybrid
     turns = [number for number in range(1, 101) if hybrid.models_turn(small(number=number))]
     assert abs(len(turns) - 100 * share) <= 1
-    gaps = [b - a for a, b in zip(turns, turns[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(turns)]
     assert not gaps or max(gaps) - min(gaps) <= 1, "evenly spread"
 
 

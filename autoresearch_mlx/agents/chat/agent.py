@@ -122,7 +122,7 @@ class Chat:
         return self._thread
 
     def _open(self, context: Context, looking: bool = False) -> Thread:
-        facts = self._facts()
+        facts = self._facts(looking)
         form = forms.form_now(self._office.settings, facts, context.history, self.name)
         task = self._tasks.look(context) if looking else self._tasks.take(context)
         files = context.read(task.base) if task.base else context.files
@@ -149,6 +149,7 @@ class Chat:
             base=task.base,
             schema=schema() if asks_fields else None,
             max_tokens=reply,
+            context_tokens=most,
             room=most - reply - brief.tokens,
             loading=None if looking else self._tasks.load_seconds,
             offered=count,
@@ -242,13 +243,15 @@ class Chat:
 
     # --- sizes
 
-    def _facts(self) -> ModelFacts:
+    def _facts(self, looking: bool) -> ModelFacts:
         try:
             return self._endpoint.facts()
         except EndpointError as error:
             if error.kind in ("refused", "overflow"):
                 raise
-            return ModelFacts(self.name)  # it is away; the call itself will tell, and wait
+            if error.kind == "unreachable" and not looking:
+                return self._calls.facts()  # what fits the model is not known before it is there
+            return ModelFacts(self.name)
 
     def _context_tokens(self, facts: ModelFacts) -> int:
         wanted = self._office.settings.context_tokens
@@ -261,7 +264,7 @@ class Chat:
         return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))
 
     def _room(self, thread: Thread) -> int:
-        return self._context_tokens(self._facts()) - sum(estimate(m.content) for m in thread.messages())
+        return thread.context_tokens - sum(estimate(m.content) for m in thread.messages())
 
     def _count(self, form: Form, history: History) -> int:
         """Ideas in one reply: more than one where each question costs a slow loading."""

@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from autoresearch_mlx import talks
-from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, Reply
+from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, ModelFacts, Reply
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.ledger import now
 
+Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
 """Kinds of failure that another try may mend."""
 _AT_ONCE = ("dropped", "garbled")
@@ -49,12 +51,23 @@ class Calls:
         Raises Spending before a call that the caps forbid, EndpointError when patience is over or when
         asking again would change nothing.
         """
+
+        def once() -> tuple[Reply, str | None]:
+            self._afford(ask)
+            return self._once(experiment, purpose, ask, cut)
+
+        return self._patiently(once)
+
+    def facts(self) -> ModelFacts:
+        """The model's facts, waited for like a reply.  Raises EndpointError when patience is over."""
+        return self._patiently(self._endpoint.facts)
+
+    def _patiently(self, once: Callable[[], Answer]) -> Answer:
         began, tries = None, 0
         while True:
-            self._afford(ask)
             tries += 1
             try:
-                reply, file = self._once(experiment, purpose, ask, cut)
+                answer = once()
             except EndpointError as error:
                 began = time.monotonic() if began is None else began
                 pause = error.retry_after if error.retry_after is not None else min(2.0 ** (tries - 1), _LONGEST_PAUSE)
@@ -64,7 +77,7 @@ class Calls:
                 continue
             if tries > 1:
                 self._office.say(f"{self._endpoint.name} answers again")
-            return reply, file
+            return answer
 
     def _worth_waiting(self, error: EndpointError, tries: int, spent_then: float) -> bool:
         if error.kind not in _PASSING:

@@ -31,6 +31,8 @@ class Thread:
     base: str | None = None
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 0
+    context_tokens: int = 0
+    """Of prompt and reply together."""
     room: int = 0
     """Tokens that the tail may take, so that prompt and reply stay within the context."""
     loading: float | None = None

@@ -115,6 +115,9 @@ def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
+    """As measured: the model of the knobs has a noise of its own and needs no gains that were shrunk before."""
+    if (raw := experiment.effect.get("raw")) is not None:
+        return float(raw)
     if experiment.gain is not None or experiment.value is None or incumbent is None:
         return experiment.gain
     return history.gain(experiment.value, over=incumbent)
