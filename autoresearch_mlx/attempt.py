@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from autoresearch_mlx import measuring
 from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.errors import AgentError, AutoresearchError
 from autoresearch_mlx.experiment import (
@@ -16,15 +17,18 @@ from autoresearch_mlx.experiment import (
     History,
     Measurement,
     Proposal,
+    Stopper,
     Tenant,
     Verdict,
     Watch,
+    verdict_on_failure,
 )
-from autoresearch_mlx.judge import Again, Decision, incumbent_value, mean_value
+from autoresearch_mlx.judge import Again, Decision, mean_value
+from autoresearch_mlx.judging import Case, standing
 from autoresearch_mlx.ledger import Open, now
 from autoresearch_mlx.refusal import Candidate, clash, refuse, writable
 from autoresearch_mlx.session import Session
-from autoresearch_mlx.source import changed_knobs, fingerprint, only_knobs_differ
+from autoresearch_mlx.source import changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import ref_of
 
@@ -47,6 +51,9 @@ class Attempt:
     committed: tuple[str, Proposal] | None = None
     """What the commit was made from."""
     measurements: list[Measurement] = field(default_factory=list)
+    refreshes: int = 0
+    """Runs of the incumbent that were taken to decide on this candidate."""
+    audited: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -75,7 +82,7 @@ class Attempt:
 
     @property
     def incumbent_value(self) -> float | None:
-        return None if self.history.incumbent is None else incumbent_value(self.history.incumbent)
+        return None if self.history.incumbent is None else standing(self.history, self.history.incumbent)
 
     def propose(self, agent: Agent, watch: Watch) -> Decision:
         """Ask the agent, and again with the reason when what it wrote cannot be measured.  Raises AgentError."""
@@ -112,11 +119,12 @@ class Attempt:
         self._make_room(agent, context)
         with self._timed("smoke"):
             assert self.sha is not None
-            ran = self.session.smoke(self.sha, self.number, watch)
-        if ran is None or ran.failure is None:
+            ran = measuring.smoke(self.session, self.sha, self.number, watch)
+        failed = verdict_on_failure(ran) if ran is not None else None
+        if ran is None or failed is None:
             return None
         self.measurements.append(ran)
-        return Verdict(ran.failure, f"smoke run: {ran.reason}")
+        return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _worth_a_smoke(self) -> bool:
         """A knob can only break what runs at all; code may not even start."""
@@ -149,13 +157,42 @@ class Attempt:
             self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
         self.committed = (self.base, self.proposal)
 
-    def measure(self, watch: Watch) -> Decision:
-        """One more run of this commit, and what the judge then says."""
-        assert self.sha is not None
+    def measure(self, again: Again, watch: Watch) -> Decision:
+        """One more run, of this commit or of the incumbent, and what the judge then says."""
         with self._timed("measure"):
-            run = len(self.measurements) + 1
-            self.measurements.append(self.session.measure(self.sha, self.number, run, watch))
-        return self.session.judge.decide(self.history, self.measurements)
+            if again.whom == "incumbent" and self.history.incumbent is not None:
+                measuring.repeat(self.session, self.history.incumbent, watch, again.seed, again.steps)
+                self.history = self.session.journal().history
+                self.refreshes += 1
+            else:
+                self.audited = self.audited or again.audit
+                self.measurements.append(self._run(again, watch))
+        return self.session.judge.decide(self.history, self.case())
+
+    def _run(self, again: Again, watch: Watch) -> Measurement:
+        """The first run may be stopped early; what repeats is past that."""
+        assert self.sha is not None
+        stop = None if self.measurements or self.number == 0 else self._stop()
+        order = measuring.Order(again.seed, again.steps, stop)
+        return measuring.measure(self.session, self.sha, self.number, len(self.measurements) + 1, watch, order)
+
+    def _stop(self) -> Stopper | None:
+        return measuring.stopper(self.session, self.history, self.number, self._axis())
+
+    def case(self) -> Case:
+        return Case(
+            self.number,
+            self.measurements,
+            axis=self._axis(),
+            lines_removed=lines_removed(self.files, {**self.files, **self.proposal.files}),
+            refreshes=self.refreshes,
+            audited=self.audited,
+            removes=self.proposal.talk.get("removes"),
+        )
+
+    def _axis(self) -> str | None:
+        knobs = self._changes()
+        return self.proposal.axis or (axis_of(next(iter(knobs))) if knobs else None)
 
     def abandon(self, reason: str) -> None:
         self.session.workspace.forget(self.number)
@@ -174,7 +211,7 @@ class Attempt:
             self.session.workspace.ensure_worktree()
         outdated = self.history.incumbent.number if kept and self.history.incumbent else self.number
         if not (kept and outdated == self.number):
-            self.session.drop_weights(outdated)
+            measuring.drop_weights(self.session, outdated)
         return done
 
     def _candidate(self) -> Candidate:
@@ -193,17 +230,18 @@ class Attempt:
         value, before = mean_value(self.measurements), self.incumbent_value
         measured = value is not None and verdict.status in ("keep", "discard")
         gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None
+        effect = self.session.judge.effect(self.history, self.case()) if measured else None
         knobs = self._changes()
         return Experiment(
             number=self.number,
             status=verdict.status,
             value=value if measured else None,
-            gain=gain,
+            gain=gain if effect is None else effect.gain,
             commit=self.sha,
             base=self.base,
             ref=ref_of(self.session.tag, self.number) if self.sha else None,
             title=self.title or "(unfinished)",
-            axis=self.proposal.axis or (axis_of(next(iter(knobs))) if knobs else None),
+            axis=self._axis(),
             knobs=knobs,
             agent=self.proposal.agent,
             reason=verdict.reason,
@@ -214,6 +252,7 @@ class Attempt:
             fingerprint=self._fingerprint() if self.proposal.files else None,
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
             talk=self.proposal.talk,
+            effect={name: _rounded(field) for name, field in asdict(effect).items()} if effect else {},
         )
 
     @contextmanager
@@ -234,3 +273,8 @@ def _ask(agent: Agent, context: Context) -> Proposal:
     except Exception as error:
         said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
         raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+
+
+def _rounded(field: float) -> float:
+    """Six significant digits: what lies behind them is noise of the arithmetic."""
+    return field if isinstance(field, int) else float(f"{field:.6g}")

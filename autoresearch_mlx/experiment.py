@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 Direction: TypeAlias = Literal["min", "max"]
-Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted"]
+Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
+"""``stopped``: a clear loser that was not left to finish; its experiment is discarded."""
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
-Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard"]
+Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused"]
+"""Of a measurement; ``paused``: between two experiments, for as long as the person wants."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
 
+SKIPPED = "skipped by hand"
 FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate"})
 
 
@@ -69,6 +72,10 @@ class Measurement:
     """Path of the kept log, relative to the session's folder."""
     curve: tuple[tuple[float, float], ...] = ()
     """Training loss along the run, at most some twenty points: (share of the budget used, loss)."""
+    epoch: int = 0
+    """Runs of different epochs do not compare: the machine has changed in between."""
+    tainted: bool = False
+    """Disturbed; it counts for nothing."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures of the target: train_loss, num_params, depth, secondary metrics."""
 
@@ -79,6 +86,13 @@ class Verdict:
     reason: str
 
 
+def verdict_on_failure(measured: Measurement) -> Verdict | None:
+    """What a run without a value makes of its experiment; None for a run that has one."""
+    if measured.failure is None:
+        return None
+    return Verdict("discard" if measured.failure == "stopped" else measured.failure, measured.reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """One finished experiment as the ledger tells it; number 0 is the baseline."""
@@ -87,7 +101,8 @@ class Experiment:
     status: Status
     value: float | None
     gain: float | None
-    """Improvement over the incumbent of its time, in the metric's unit; positive is better."""
+    """Improvement over the incumbent of its time, in the metric's unit; positive is better.  Shrunk towards
+    zero by what the noise explains, where the noise is known; ``effect`` has the difference as measured."""
     commit: str | None
     base: str | None
     ref: str | None
@@ -107,10 +122,28 @@ class Experiment:
     agent needed to leave the memory."""
     talk: Mapping[str, Any] = field(default_factory=dict)
     """What asking the agent took: model, calls, tokens, seconds, what was cut from the prompt."""
+    effect: Mapping[str, Any] = field(default_factory=dict)
+    """The gain as the judge sees it: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
 
     @property
     def failed(self) -> bool:
         return self.status in FAILED
+
+    @property
+    def cut_off(self) -> bool:
+        """Ended by a death or by Ctrl-C: it may be tried again.  What was skipped by hand is not wanted."""
+        return self.status == "interrupted" and self.reason != SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One more run of a kept experiment's commit, taken for the noise or for a comparison, never to select."""
+
+    number: int
+    """The experiment that it is a run of."""
+    during: int
+    """Experiments that were finished by then, the baseline not counted."""
+    measurement: Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +153,9 @@ class History:
     experiments: tuple[Experiment, ...]
     metric: str
     direction: Direction
+    repeats: tuple[Repeat, ...] = ()
+    epoch: int = 0
+    """The epoch of now; it grows when the machine was seen to have changed."""
 
     @property
     def baseline(self) -> Experiment | None:
@@ -179,6 +215,10 @@ class Progress:
 
 
 Watch: TypeAlias = Callable[[Progress], None]
+"""Called about ten times a second while a measurement runs; what it raises ends the measurement."""
+Stopper: TypeAlias = Callable[[Sequence[tuple[float, float]]], Mapping[str, Any] | None]
+"""Asked with the loss curve so far; what it says of a run that has lost: ``reason``, ``share`` of the budget, ``gap``
+to the incumbent's loss, and whether it is left to finish as an ``audit``.  None: the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +231,11 @@ class Assignment:
     """A fresh directory for this run's log, weights and notes."""
     seed: int
     watch: Watch
+    steps: int | None = None
+    """Train exactly so many steps; None: the clock ends the run."""
+    stop: Stopper | None = None
+    split: Literal["val", "hidden"] = "val"
+    """Which rows score the run; hidden ones only certify."""
 
 
 class Agent(Protocol):

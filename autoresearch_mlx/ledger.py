@@ -4,6 +4,10 @@
     started     before any work on an experiment: its number and its base commit
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
+    repeated    one more run of a kept experiment
+    epoch       the machine was seen to have changed: earlier runs stop counting
+    paired      one run of a certification
+    certified   what a certification found
 
 Every line is flushed and synced before the work goes on.  A process that dies leaves ``started``
 without ``finished``; a torn last line was never written and is ignored.  Lines and keys that this
@@ -18,13 +22,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from autoresearch_mlx.errors import LedgerError, LockedError
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Seconds
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
 from autoresearch_mlx.source import describe
 
 SCHEMA = 1
@@ -53,6 +57,9 @@ class Journal:
     session: Mapping[str, Any]
     history: History
     open: Open | None
+    pairs: tuple[Mapping[str, Any], ...] = ()
+    """The runs of certifications, as they were written."""
+    certificates: tuple[Mapping[str, Any], ...] = ()
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 
@@ -66,32 +73,67 @@ class Journal:
 
 def read(path: Path) -> Journal:
     """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
-    session: Mapping[str, Any] = {}
-    finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
-    started: Open | None = None
+    replay = _Replay()
     for number, line in _lines(path):
         try:
-            event = json.loads(line)
-            kind = event.get("event")
-            if kind == "session":
-                session, metric, direction = event, event["metric"], event["direction"]
-            elif kind == "started":
-                started = Open(event["number"], event["base"], event["time"])
-            elif kind == "finished":
-                experiment = experiment_from(event)
-                finished.pop(experiment.number, None)
-                finished[experiment.number] = (experiment, event)
-                started = None
-            elif kind == "abandoned":
-                started = None
+            replay.take(json.loads(line))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             said = f"{path}, line {number}: {type(error).__name__}: {error}"
             raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
-    if not session:
+    if not replay.session:
         raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
-    experiments = tuple(e for e, _ in finished.values())
-    history = History(experiments, metric, direction)
-    return Journal(session, history, started, tuple(r for _, r in finished.values()))
+    return replay.journal()
+
+
+class _Replay:
+    """Takes the events one by one."""
+
+    def __init__(self) -> None:
+        self.session: Mapping[str, Any] = {}
+        self._finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
+        self._started: Open | None = None
+        self._repeats: list[Repeat] = []
+        self._epoch = 0
+        self._pairs: list[Mapping[str, Any]] = []
+        self._certificates: list[Mapping[str, Any]] = []
+
+    def take(self, event: Any) -> None:
+        kind = event.get("event")
+        if kind == "session":
+            self.session = event
+            self._kind = event["metric"], event["direction"]
+        elif kind == "started":
+            self._started = Open(event["number"], event["base"], event["time"])
+        elif kind == "finished":
+            experiment = experiment_from(event)
+            self._finished.pop(experiment.number, None)
+            self._finished[experiment.number] = (experiment, event)
+            self._started = None
+        elif kind == "abandoned":
+            self._started = None
+        elif kind == "repeated":
+            self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
+        elif kind == "epoch":
+            self._open_epoch(int(event["epoch"]), int(event.get("takes", 0)))
+        elif kind == "paired":
+            self._pairs.append(event)
+        elif kind == "certified":
+            self._certificates.append(event)
+
+    def _open_epoch(self, epoch: int, takes: int) -> None:
+        """The last ``takes`` repeats, which showed the change, are the first runs of the new epoch."""
+        self._epoch = epoch
+        for at in range(len(self._repeats) - takes, len(self._repeats)):
+            old = self._repeats[at]
+            self._repeats[at] = replace(old, measurement=replace(old.measurement, epoch=epoch))
+
+    def journal(self) -> Journal:
+        experiments = tuple(e for e, _ in self._finished.values())
+        history = History(experiments, *self._kind, repeats=tuple(self._repeats), epoch=self._epoch)
+        records = tuple(r for _, r in self._finished.values())
+        return Journal(
+            self.session, history, self._started, tuple(self._pairs), tuple(self._certificates), records=records
+        )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -127,6 +169,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
         fingerprint=event.get("fingerprint"),
         seconds=event.get("seconds") or {},
         talk=event.get("talk") or {},
+        effect=event.get("effect") or {},
     )
 
 
@@ -146,6 +189,8 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         log=event.get("log"),
         curve=tuple((share, loss) for share, loss in event.get("curve") or ()),
         extra=event.get("extra") or {},
+        epoch=event.get("epoch", 0),
+        tainted=event.get("tainted", False),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from autoresearch_mlx.experiment import History, Proposal, Verdict
+from autoresearch_mlx.seeds import only_seeds_changed
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.source import fingerprint
 
@@ -39,7 +40,10 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("invalid", reason)
     if (problem := c.session.target.refuse(files)) is not None:
         return Verdict("invalid", problem)
-    if c.number > 0 and (before := _seen_before(c)) is not None:
+    if c.number > 0 and only_seeds_changed(c.files, files):
+        return Verdict("invalid", "only seeds are changed: a lucky draw is no gain, and the harness sets the seed")
+    # What a removal leaves was measured in its time; it is measured again beside the head of now.
+    if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
     return None
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +14,10 @@ from autoresearch_mlx import __version__
 from autoresearch_mlx.assets import asset
 from autoresearch_mlx.config import Resolved, Settings
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Assignment, Context, Experiment, History, Measurement, Target, Watch
+from autoresearch_mlx.experiment import Context, Experiment, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.judge import Margin, pooled_sigma
+from autoresearch_mlx.judging import Judge, sigma_of
 from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now
 from autoresearch_mlx.notes import read_notes
@@ -58,7 +57,8 @@ class Session:
     ledger: Ledger
     workspace: Workspace
     target: Target
-    judge: Margin
+    judge: Judge
+    early_stop: bool
     seed: int
     repairs: int
     smoking: Literal["code", "always", "never"]
@@ -96,7 +96,7 @@ class Session:
             self.seed,
             feedback,
             notes=read_notes(self.folder),
-            sigma=pooled_sigma(history.experiments),
+            sigma=sigma_of(history).value,
             read=self.workspace.read,
             log_tail=self._log_tail,
         )
@@ -120,34 +120,6 @@ class Session:
     def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
         return {path: preset_text(text, self.preset) for path, text in files.items()}
 
-    def measure(self, commit: str, number: int, run: int, watch: Watch) -> Measurement:
-        """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
-        folder = self._run_folder(f"{number:04d}-{run}")
-        self.workspace.checkout(commit)
-        return _kept_in(
-            folder, self.target.measure(Assignment(self.workspace.tree, folder, self.seed + run - 1, watch))
-        )
-
-    def smoke(self, commit: str, number: int, watch: Watch) -> Measurement | None:
-        """The run of seconds ahead of experiment ``number``, if the target has one."""
-        folder = self._run_folder(f"{number:04d}-smoke")
-        self.workspace.checkout(commit)
-        ran = self.target.smoke(Assignment(self.workspace.tree, folder, self.seed, watch))
-        if ran is None or ran.failure is None:
-            shutil.rmtree(folder)
-        return None if ran is None else _kept_in(folder, ran)
-
-    def _run_folder(self, name: str) -> Path:
-        folder = self.folder / "runs" / name
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
-        folder.mkdir(parents=True)
-        return folder
-
-    def drop_weights(self, number: int) -> None:
-        """Only the incumbent's weights are worth their space."""
-        for weights in (self.folder / "runs").glob(f"{number:04d}-*/weights.safetensors"):
-            weights.unlink()
-
 
 def preset_text(text: str, preset: Mapping[str, Any]) -> str:
     """A training script with the preset written into each knob that still has its shipped value.
@@ -161,11 +133,6 @@ def preset_text(text: str, preset: Mapping[str, Any]) -> str:
         if name in knobs and name in shipped and knobs[name].value == shipped[name].value != value
     }
     return set_knobs(text, fit)
-
-
-def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """The log's path as the ledger has it: relative to the session's folder."""
-    return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)
 
 
 @contextmanager
@@ -257,7 +224,6 @@ def _session(
     record: Mapping[str, Any],
 ) -> Session:
     conditions = record["conditions"]
-    margin = settings.judge.margin
     measured = {"metric": record["metric"], "direction": record["direction"]}
     target = settings.target.model_copy(update=measured)
     return Session(
@@ -266,7 +232,8 @@ def _session(
         ledger=ledger,
         workspace=workspace,
         target=build_target(settings.model_copy(update={"target": target}), conditions, machine),
-        judge=Margin(record["margin"] if margin == "auto" else margin),
+        judge=_judge(settings, record),
+        early_stop=settings.judge.early_stop,
         seed=record["seed"],
         repairs=settings.agent.repairs,
         smoking=settings.budget.smoke,
@@ -275,6 +242,19 @@ def _session(
         start=record["start"],
         preset=profile.knobs if record["target"] == "pretrain" else {},
         memory_bytes=machine.memory_bytes,
+    )
+
+
+def _judge(settings: Settings, record: Mapping[str, Any]) -> Judge:
+    wanted = settings.judge
+    return Judge(
+        margin=record["margin"] if wanted.margin == "auto" else wanted.margin,
+        mode=wanted.mode,
+        floor=None if wanted.margin == "auto" else wanted.margin,
+        replicates=wanted.replicates,
+        refresh_every=wanted.refresh_every,
+        removal_every=wanted.removal_every,
+        budget_seconds=record["conditions"].get("budget_seconds") if wanted.calibrated_steps else None,
     )
 
 

@@ -162,6 +162,15 @@ def only_knobs_differ(before: str, after: str) -> bool:
     return _normal("x.py", set_knobs(before, shared)) == _normal("x.py", set_knobs(after, shared))
 
 
+def lines_removed(before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    """By how many lines of code the files got shorter; blank lines and comments do not count."""
+    return sum(map(_code_lines, before.values())) - sum(map(_code_lines, after.values()))
+
+
+def _code_lines(text: str) -> int:
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in text.splitlines())
+
+
 def describe(changes: KnobChanges) -> str:
     """``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
     return ", ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())

@@ -9,7 +9,7 @@ from autoresearch_mlx.judge.values import Evidence, Run, Sigma
 
 SIGMA = 0.002
 WELL_KNOWN = Sigma(SIGMA, 40, 30, "40 runs of 10 commits")
-BASELINE_ONLY = Sigma(SIGMA, 3, 2, "3 runs of 1 commits")
+BASELINE_ONLY = Sigma(SIGMA, 3, 2, "3 runs of 1 commit")
 
 
 def runs(*values: float, first_seed: int = 0, selected: bool = False, epoch: int = 0) -> tuple[Run, ...]:

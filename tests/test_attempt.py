@@ -194,7 +194,7 @@ def with_smoke(session: Session) -> tuple[Session, Smoking]:
 
 def test_code_that_fails_its_smoke_run_goes_back_with_its_log(command_lab: Lab, screen: Recorder, text: str) -> None:
     broken = Proposal("gelu", {FILE: f"{text}\ny = 'gelu'\n"})
-    agent = Guest(broken, knobs(text, X=3.0))
+    agent = Guest(broken, knobs(text, X=3.5))
     with opened(command_lab, "t") as opened_session:
         session, target = with_smoke(opened_session)
         research(session, agent, Policy(experiments=1), screen)
@@ -202,7 +202,7 @@ def test_code_that_fails_its_smoke_run_goes_back_with_its_log(command_lab: Lab, 
     assert (done.status, target.smoked, agent.left) == ("keep", 1, [1, 1])
     (said,) = agent.contexts[1].feedback
     assert said.startswith("smoke run: NameError: gelu") and "name 'gelu' is not defined" in said
-    assert len(done.measurements) == 1 and done.measurements[0].value == 10.0
+    assert len(done.measurements) == 1 and done.measurements[0].value == 10.25
 
 
 def test_code_that_never_gets_through_is_a_crash_that_was_not_measured(

@@ -33,11 +33,11 @@ def test_status(night: Lab) -> None:
     told = data(night, "status")
     assert list(told) == [
         "session", "branch", "target", "metric", "direction", "experiments", "kept", "discarded", "failed", "baseline",
-        "incumbent", "sigma", "running", "agent", "spent",
+        "incumbent", "sigma", "running", "agent", "spent", "noise", "stops", "certificate",
     ]  # fmt: skip
     assert (told["experiments"], told["kept"], told["discarded"], told["failed"]) == (5, 2, 1, 2)
     assert told["incumbent"] == {"number": 5, "commit": git(night.root, "rev-parse", "autoresearch/t"), "value": 1.25}
-    assert (told["sigma"], told["running"]) == (None, None)
+    assert (told["sigma"], told["running"]) == (0.0, None)  # the program always prints the same
     text = call(night, "status").stdout
     assert "1.250000" in text and "no" in text
 

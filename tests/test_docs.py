@@ -89,6 +89,17 @@ def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> Non
     assert "tie the embeddings" in command_line("ideas", "--all", cwd=command_lab.root).stdout
 
 
+def test_the_console_of_the_judging_page_runs_as_written(command_lab: Lab) -> None:
+    done = command_line("try", "-m", "X nearer", cwd=command_lab.root)
+    assert done.returncode == 1 and "nothing to try" in done.stderr
+    (command_lab.root / "solver.py").write_text("X = 3.0\nY = 2\n")
+    assert command_line("try", "-m", "X nearer", cwd=command_lab.root).returncode == 0
+    (line,) = blocks(ROOT / "docs" / "judging.md", "console")
+    done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+    assert done.returncode == 0, done.stderr
+    assert "score better by 1" in done.stdout
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_agent_that_a_page_names_is_known(page: Path) -> None:
     for name in re.findall(r'--agent ("[^"]+"|[\w:./-]+)', page.read_text()):

@@ -1,4 +1,4 @@
-"""Nights with a model as the researcher: a real mlx_lm.server and real training, and an endpoint that dies and returns."""
+"""Nights with a model as the researcher: a real mlx_lm.server and real training; an endpoint that dies and returns."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
     assert second.seconds["smoke"] < 30
     assert (third.status, third.measurements) == ("invalid", ())
     assert "no proposal in the reply" in third.reason
-    assert "no further ideas" in str(list(calls_of(lab.folder("t"), 3))[0]["reply"])
+    assert "no further ideas" in str(next(calls_of(lab.folder("t"), 3))["reply"])
 
 
 def answer(request: Received) -> Behaviour:

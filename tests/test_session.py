@@ -18,6 +18,7 @@ from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, Ledger
 from autoresearch_mlx.loop import baseline, experiment, recover
+from autoresearch_mlx.measuring import measure
 from autoresearch_mlx.session import preset_text
 from autoresearch_mlx.source import read_knobs, set_knobs
 
@@ -193,7 +194,7 @@ def test_each_measurement_has_its_own_folder_seed_and_log(command_lab: Lab, scre
     with opened(command_lab, "t") as session:
         recover(session, screen)
         for run in (1, 2, 1):
-            measured = session.measure(session.start, 3, run, screen.progress)
+            measured = measure(session, session.start, 3, run, screen.progress)
             assert measured.value == 11.0
             assert measured.seed == 42 + run - 1
             assert measured.log == f"runs/0003-{run}/log.txt"

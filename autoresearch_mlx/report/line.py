@@ -32,7 +32,10 @@ class Scene:
 def live_line(scene: Scene, width: int) -> str:
     """``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00`` in one line."""
     name = f"#{scene.number} " if scene.number is not None else ""
-    title = terms.one_line(scene.title) if name else "waiting for a proposal"
+    title = terms.one_line(scene.title)
+    if not name:
+        paused = scene.progress is not None and scene.progress.phase == "paused"
+        title, scene = "paused by hand" if paused else "waiting for a proposal", replace(scene, progress=None)
     wanted = terms.columns(name) + min(terms.columns(title), _TITLE)
     facts = _fitting(scene, width - wanted)
     room = max(width - terms.columns(name) - terms.columns(facts), 0)

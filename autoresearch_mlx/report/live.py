@@ -98,7 +98,7 @@ class PlainScreen:
         self.say(live_line(self._scene, _PLAIN_WIDTH))
 
     def progress(self, progress: Progress) -> None:
-        if self._clock() - self._told >= _PLAIN_SECONDS:
+        if progress.phase != "paused" and self._clock() - self._told >= _PLAIN_SECONDS:
             self._told = self._clock()
             self.say(live_line(Scene(self._scene.number, "", progress), _PLAIN_WIDTH))
 

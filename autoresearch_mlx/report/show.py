@@ -35,7 +35,7 @@ def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, 
 def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
     return [
         (metric if len(metric) < _LABEL else "value", terms.value(e.value)),
-        ("gain", terms.gain(e.gain)),
+        ("gain", terms.gain(e.gain) + _interval(e)),
         ("commit", e.commit or terms.UNKNOWN),
         ("base", e.base or terms.UNKNOWN),
         ("ref", e.ref or terms.UNKNOWN),
@@ -46,6 +46,14 @@ def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
         ("finished", e.finished),
         ("overhead", _overhead_words(e)),
     ]
+
+
+def _interval(e: Experiment) -> str:
+    """Of the shrunk gain; behind it the difference as it was measured."""
+    low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
+    if low is None or high is None or raw is None:
+        return ""
+    return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw)})"
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.experiment import Direction, Experiment
-from autoresearch_mlx.judge import pooled_sigma
+from autoresearch_mlx.experiment import Direction, Experiment, History
+from autoresearch_mlx.judge.early import Account
+from autoresearch_mlx.judge.values import Sigma
+from autoresearch_mlx.judging import sigma_of, standing, stops
 from autoresearch_mlx.ledger import FILE, Journal, holder, read
 from autoresearch_mlx.report.now import Running, read_now
 from autoresearch_mlx.talks import Spent, spent
@@ -47,8 +49,8 @@ class Status:
     counts: Counts
     baseline: Mark | None
     incumbent: Mark | None
-    sigma: float | None
-    """Standard deviation of one measurement, in the metric's unit."""
+    sigma: Sigma
+    """Standard deviation of one measurement, in the metric's unit, and what it rests on."""
     running: Running | None
     agent: str | None
     spent: Spent = field(default_factory=Spent)
@@ -56,6 +58,11 @@ class Status:
     cost: float | None = None
     caps: tuple[int | None, float | None] = (None, None)
     """Most tokens, most cost."""
+    stops: Account | None = None
+    """Of losers that were stopped; None: the target's runs have no budget."""
+    epoch: int = 0
+    certificate: Mapping[str, Any] | None = None
+    """The last one, as the ledger has it."""
 
 
 def status_of(folder: Path) -> Status:
@@ -70,12 +77,15 @@ def status_of(folder: Path) -> Status:
         metric=history.metric,
         direction=history.direction,
         counts=count_outcomes(history.experiments),
-        baseline=_mark(history.baseline),
-        incumbent=_mark(history.incumbent),
-        sigma=pooled_sigma(history.experiments),
-        running=_running(folder, journal),
+        baseline=_mark(history, history.baseline),
+        incumbent=_mark(history, history.incumbent),
+        sigma=sigma_of(history),
+        running=running_in(folder, journal),
         agent=_agent(history.experiments, session),
         spent=spent(folder),
+        stops=stops(history, budget) if (budget := (session.get("conditions") or {}).get("budget_seconds")) else None,
+        epoch=history.epoch,
+        certificate=journal.certificates[-1] if journal.certificates else None,
     )
 
 
@@ -96,7 +106,7 @@ def to_json(status: Status) -> dict[str, Any]:
         **asdict(status.counts),
         "baseline": asdict(status.baseline) if status.baseline else None,
         "incumbent": asdict(status.incumbent) if status.incumbent else None,
-        "sigma": status.sigma,
+        "sigma": status.sigma.value,
         "running": asdict(status.running) if status.running else None,
         "agent": status.agent,
         "spent": {
@@ -106,6 +116,9 @@ def to_json(status: Status) -> dict[str, Any]:
             "max_tokens_total": status.caps[0],
             "max_cost": status.caps[1],
         },
+        "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
+        "stops": asdict(status.stops) if status.stops else None,
+        "certificate": dict(status.certificate) if status.certificate else None,
     }
 
 
@@ -119,11 +132,14 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
     )
 
 
-def _mark(experiment: Experiment | None) -> Mark | None:
-    return None if experiment is None else Mark(experiment.number, experiment.commit, experiment.value)
+def _mark(history: History, experiment: Experiment | None) -> Mark | None:
+    """With what it counts by, which repeats may have moved."""
+    if experiment is None:
+        return None
+    return Mark(experiment.number, experiment.commit, standing(history, experiment))
 
 
-def _running(folder: Path, journal: Journal) -> Running | None:
+def running_in(folder: Path, journal: Journal) -> Running | None:
     """The lock tells whether somebody works here, the ledger on which experiment, the note how far it is."""
     pid = holder(folder)
     if pid is None:

@@ -6,31 +6,41 @@ from collections.abc import Sequence
 
 from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.judging import runs_of, standing
 from autoresearch_mlx.report import terms
 
 
 def closing_line(history: History, reason: str) -> str:
     """How the session stands, and why this run ended."""
-    lines = [outcome(history), f"stopped: {reason}"]
+    lines = [outcome(history), _chosen(history), f"stopped: {reason}"]
     return "\n".join(line for line in lines if line)
 
 
 def outcome(history: History) -> str:
     """Baseline, incumbent and counts in one sentence; empty before there is a baseline."""
     baseline, best = history.baseline, history.incumbent
-    if baseline is None or best is None or baseline.value is None or best.value is None:
+    if baseline is None or best is None:
         return ""
+    first, now = standing(history, baseline), standing(history, best)
     tried = [e for e in history.experiments if e.number > 0]
     kept = sum(e.status == "keep" for e in tried)
     failed = sum(e.failed for e in tried)
     counts = f"{kept} kept, {len(tried) - kept - failed} discarded, {failed} failed"
     said = f"{terms.plural(len(tried), 'experiment')}: {counts}"
     if best.number == 0:
-        return f"{said}; nothing beat the baseline's {history.metric} {terms.value(baseline.value)}"
-    gained = history.gain(best.value, over=baseline.value)
-    percent = f", {100 * gained / abs(baseline.value):.2f} %" if baseline.value else ""
-    way = f"{history.metric} {terms.value(baseline.value)} -> {terms.value(best.value)}"
+        return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
+    gained = history.gain(now, over=first)
+    percent = f", {100 * gained / abs(first):.2f} %" if first else ""
+    way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
     return f"{said}; {way} ({terms.gain(gained)}{percent}), experiment {best.number}"
+
+
+def _chosen(history: History) -> str:
+    """Said of a head that has only the runs it was chosen by: those are too good by luck."""
+    best = history.incumbent
+    if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
+        return ""
+    return f"#{best.number} counts by the run that it was chosen by; `autoresearch-mlx certify` measures afresh"
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:

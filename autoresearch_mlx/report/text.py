@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoresearch_mlx.experiment import Direction, Experiment
+from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show
@@ -36,9 +37,14 @@ def render_status(status: Status, width: int) -> str:
         ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}" if counts.experiments else "none yet"),
         ("baseline", _mark(status.baseline)),
         ("incumbent", _mark(status.incumbent) + _progress(status)),
-        ("sigma", terms.value(status.sigma)),
+        ("sigma", _sigma(status)),
         ("running", _running(status.running)),
     ]
+    if status.stops and (status.stops.stopped or status.stops.audits):
+        facts.append(("stopped", _stops(status.stops)))
+    if status.certificate:
+        c = status.certificate
+        facts.append(("certified", f"#{c['head']} against #{c['before']}: {c['words']}"))
     if status.spent.calls:
         facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
@@ -48,6 +54,20 @@ def _mark(mark: Mark | None) -> str:
     if mark is None:
         return terms.UNKNOWN
     return f"{terms.value(mark.value)}  #{mark.number}  {(mark.commit or terms.UNKNOWN)[:7]}"
+
+
+def _sigma(status: Status) -> str:
+    """``0.006912 of one run, from 3 runs of 1 commit``"""
+    if status.sigma.value is None:
+        return terms.UNKNOWN
+    epoch = f", epoch {status.epoch}" if status.epoch else ""
+    return f"{terms.value(status.sigma.value)} of one run, from {status.sigma.source}{epoch}"
+
+
+def _stops(account: Account) -> str:
+    """``3 losers early, 0:36 saved; 1 audit, 0 wrong``"""
+    saved = f"{terms.plural(account.stopped, 'loser')} early, {terms.clock(account.saved_seconds)} saved"
+    return f"{saved}; {terms.plural(account.audits, 'audit')}, {account.wrong} wrong"
 
 
 def _progress(status: Status) -> str:
@@ -68,7 +88,7 @@ def _running(running: Running | None) -> str:
         return "no"
     process = f"process {running.pid}"
     if running.number is None:
-        return process
+        return f"{process}, paused by hand" if running.phase == "paused" else process
     process = f"{process}, #{running.number}"
     if running.phase == "propose":
         return f"{process}, waiting for a proposal"

@@ -129,3 +129,10 @@ def test_the_first_values_are_those_before_the_first_kept_change() -> None:
         run(3, "keep", 1.3, {"DEPTH": (5, 6)}, "c2"),
     )
     assert first_values(History(done, "val_bpb", "min")) == {"DEPTH": 4}
+
+
+def test_a_run_that_was_stopped_counts_as_the_loss_it_had_by_then() -> None:
+    stopped = Measurement(None, 42, "stopped", "loss 4 % above", extra={"stop": {"gap": 0.04, "share": 0.6}})
+    found = memory(4, 0.04, BASELINE, run(1, "discard", None, {"DEPTH": (4, 3)}, "c0", measurements=(stopped,)))
+    (trial,) = [t for t in found.trials if t.moved]
+    assert round(trial.score, 6) == -0.06 and not trial.kept and not trial.failed

@@ -51,6 +51,8 @@ class TestLine:
     def test_between_two_experiments(self) -> None:
         assert live_line(Scene(best=2.5), 80) == "waiting for a proposal | best 2.500000"
         assert live_line(Scene(), 80) == "waiting for a proposal"
+        paused = Scene(best=2.5, progress=Progress("paused"))
+        assert live_line(paused, 80) == "paused by hand | best 2.500000"
 
     def test_unknown_numbers_are_left_out(self) -> None:
         assert live_line(Scene(0, "baseline", Progress("compile")), 80) == "#0 baseline | compile"
@@ -84,6 +86,13 @@ class TestPlain:
             screen.progress(TRAINING)
         told = [line[9:] for line in out.getvalue().splitlines()[1:]]
         assert told == ["#1 | train step 143 loss 2.9213 | 11,520 tok/s | 0:07 left"] * 2
+
+    def test_a_pause_of_hours_adds_no_line(self) -> None:
+        out, hand = io.StringIO(), Hand()
+        screen = PlainScreen(out, "val_bpb", hand)
+        for hand.seconds in range(7200):
+            screen.progress(Progress("paused"))
+        assert out.getvalue() == ""
 
     def test_no_code_of_a_title_reaches_the_log(self) -> None:
         out = io.StringIO()

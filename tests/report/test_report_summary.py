@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from report.nights import experiment, measured
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.ledger import Ledger, locked
 from autoresearch_mlx.report.now import Running, read_now, write_now
-from autoresearch_mlx.report.summary import pooled_sigma, status_of, to_json
+from autoresearch_mlx.report.summary import status_of, to_json
 
 NOON = "2026-07-14T12:00:00+02:00"
 
@@ -33,8 +32,8 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "discarded": 1,
         "failed": 4,
         "baseline": {"number": 0, "commit": "00c0ffee" * 5, "value": 2.512345},
-        "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.431022},
-        "sigma": pytest.approx(statistics.stdev([2.431522, 2.430522])),
+        "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.430522},  # of the run that it was not chosen by
+        "sigma": None,
         "running": None,
         "agent": "hybrid",
         "spent": {
@@ -47,9 +46,20 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
             "max_tokens_total": None,
             "max_cost": None,
         },
+        "noise": {"sigma": None, "runs": 0, "dof": 0, "epoch": 0},
+        "stops": None,
+        "certificate": None,
     }
     keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
-    assert list(to_json(status_of(session))) == [*keys.split(), "running", "agent", "spent"]
+    assert list(to_json(status_of(session))) == [
+        *keys.split(),
+        "running",
+        "agent",
+        "spent",
+        "noise",
+        "stops",
+        "certificate",
+    ]
 
 
 def test_a_session_that_has_measured_nothing_knows_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:
@@ -64,19 +74,15 @@ def test_a_folder_without_a_ledger_is_an_error(tmp_path: Path) -> None:
         status_of(tmp_path)
 
 
-def test_sigma_pools_the_commits_that_were_measured_more_than_once() -> None:
+def test_sigma_rests_on_repeats_that_nothing_was_chosen_by(tmp_path: Path, write: Callable[..., Path]) -> None:
     night = [
-        experiment(0, "keep", "baseline", commit="a", measurements=(measured(2.0), measured(2.2))),
+        experiment(0, "keep", "baseline", commit="a", measurements=(measured(2.0), measured(2.1), measured(2.2))),
         experiment(1, "discard", "once", commit="b", measurements=(measured(9.0),)),
-        experiment(2, "keep", "thrice", commit="c", measurements=(measured(1.0), measured(1.1), measured(1.2))),
+        experiment(2, "keep", "thrice", commit="c", measurements=(measured(0.0), measured(1.0), measured(1.1))),
     ]
-    assert pooled_sigma(night) == pytest.approx(math.sqrt((2 * 0.1**2 + 2 * 0.1**2) / 3))
-    assert pooled_sigma(night[1:2]) is None
-
-
-def test_the_same_commit_in_two_experiments_is_one_group() -> None:
-    twice = [experiment(n, "keep", "same", commit="a", measurements=(measured(2.0 + n),)) for n in (0, 1)]
-    assert pooled_sigma(twice) == pytest.approx(math.sqrt(0.5))
+    noise = to_json(status_of(write(tmp_path / "new", night)))["noise"]
+    pooled = math.sqrt((2 * 0.1**2 + 2 * 0.05**2) / 3)
+    assert noise == {"sigma": pytest.approx(pooled), "runs": 5, "dof": 3, "epoch": 0}
 
 
 class TestRunning:

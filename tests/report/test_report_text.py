@@ -61,6 +61,8 @@ def test_status_of_a_running_session(session: Path) -> None:
     assert running_words(session, note) == told
     assert running_words(session, Running(os.getpid(), 7)) == "running      process PID, #7"
     assert running_words(session, Running(os.getpid(), 7, phase="propose")).endswith("#7, waiting for a proposal")
+    paused = Running(os.getpid(), phase="paused")
+    assert running_words(session, paused) == "running      process PID, paused by hand"
     (session / "now.json").unlink()
     assert running_words(session, None) == "running      process PID"
 

@@ -143,14 +143,14 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
         return replace(idea, state="taken")
     if _tried(experiment, idea.id):
         return replace(idea, state="done")
-    interrupted = sum(number in finished and finished[number].status == "interrupted" for number in takers)
+    interrupted = sum(number in finished and finished[number].cut_off for number in takers)
     return replace(idea, state="dropped") if interrupted >= MOST_INTERRUPTED else replace(idea, experiment=None)
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
     """Whether the experiment came to a result on the idea: not cut off, not another's, the model not silent."""
     talk = experiment.talk
-    return experiment.status != "interrupted" and talk.get("idea") == id and talk.get("calls") != 0
+    return not experiment.cut_off and talk.get("idea") == id and talk.get("calls") != 0
 
 
 def _read(id: int, event: Event) -> Idea | None:

@@ -71,7 +71,7 @@ def remember(space: Space, history: History) -> Memory:
         point = _moved(space, origin, experiment.knobs)
         # Every origin was measured in its time, the baseline too: nobody need go back to look.
         tried.add(origin)
-        if experiment.status != "interrupted":
+        if not experiment.cut_off:
             tried.add(point)
         trial = _trial(experiment, point, origin, score, _gain(experiment, history, value))
         if trial is not None:
@@ -118,9 +118,21 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
     """As measured: the model of the knobs has a noise of its own and needs no gains that were shrunk before."""
     if (raw := experiment.effect.get("raw")) is not None:
         return float(raw)
-    if experiment.gain is not None or experiment.value is None or incumbent is None:
+    if experiment.gain is not None or incumbent is None:
         return experiment.gain
+    if experiment.value is None:
+        return _lost(experiment, incumbent)
     return history.gain(experiment.value, over=incumbent)
+
+
+def _lost(experiment: Experiment, incumbent: float) -> float | None:
+    """What a run that was stopped had lost by then, taken for what it would have lost: bits follow the loss.
+
+    No measurement, and no verdict rests on it; but a step that was stopped must not look untried.
+    """
+    stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")
+    gap = next((stop["gap"] for stop in stops if isinstance(stop, dict) and stop.get("gap")), None)
+    return None if gap is None else -gap * abs(incumbent)
 
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:

@@ -141,7 +141,7 @@ def _outcome(mark: str, context: Context) -> Experiment | None:
     """What came of the same files before, a value rather than a failure; None when nothing did."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
-    failed = [e for e in same if e.status != "interrupted"]
+    failed = [e for e in same if not e.cut_off]
     given_up = same if len(same) >= _INTERRUPTED else []
     return next(iter([*measured, *failed, *given_up]), None)
 
@@ -183,7 +183,7 @@ def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] 
 
 def _was_stacked(play: Play, plays: list[Play], commit: str, context: Context) -> bool:
     """Whether an earlier experiment of ours added this play to an incumbent, or to another play."""
-    mine = [e for e in context.history.experiments if e.agent == Playbook.name and e.status != "interrupted"]
+    mine = [e for e in context.history.experiments if e.agent == Playbook.name and not e.cut_off]
     return any(_has(e, play) and (e.base != commit or sum(_has(e, p) for p in plays) > 1) for e in mine)
 
 

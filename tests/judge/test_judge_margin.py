@@ -1,11 +1,11 @@
-"""The judge turns measurements into a verdict by arithmetic alone."""
+"""Where nothing was repeated, a margin rules, by arithmetic alone."""
 
 from __future__ import annotations
 
 import pytest
 
 from autoresearch_mlx.experiment import Direction, Experiment, Failure, History, Measurement, Status, Verdict
-from autoresearch_mlx.judge import Again, Margin, incumbent_value, mean_value
+from autoresearch_mlx.judge import Again, Margin, incumbent_value, mean_value, pooled_sigma
 
 
 def measured(*values: float) -> tuple[Measurement, ...]:
@@ -83,3 +83,8 @@ def test_an_imported_keep_counts_by_its_value_and_one_without_any_is_refused() -
     assert incumbent_value(imported) == 1.25
     with pytest.raises(ValueError, match="kept experiment 7 has no value"):
         incumbent_value(kept(7))
+
+
+def test_sigma_for_the_display_is_pooled_over_commits_that_were_measured_twice() -> None:
+    assert pooled_sigma([kept(0, 2.0, 4.0)]) == pytest.approx(2**0.5)
+    assert pooled_sigma([kept(0, 2.0)]) is None

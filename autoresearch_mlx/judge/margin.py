@@ -1,7 +1,7 @@
-"""Pure statistics: measurements in, a verdict or "measure again" out.
+"""The rule that needs no sigma: keep what gains more than a margin over the incumbent's mean.
 
-The rule here is a margin: a candidate is kept when it beats the incumbent's mean by more than
-``margin``.  One run of one file differs from the next, so the margin must cover that difference.
+One run of one file differs from the next, so the margin must cover that difference.  It rules where
+nothing was measured twice, and where repeats agree to the last digit.
 """
 
 from __future__ import annotations
@@ -11,19 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeAlias
 
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The evidence does not decide yet: take one more measurement of the candidate."""
-
-    reason: str
-
-
-Decision: TypeAlias = Verdict | Again
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
+from autoresearch_mlx.judge.values import Again, Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +25,23 @@ class Margin:
     def decide(self, history: History, measurements: Sequence[Measurement]) -> Decision:
         if not measurements:
             return Again("not measured yet")
-        failed = next((m for m in measurements if m.failure is not None), None)
-        if failed is not None and failed.failure is not None:
-            return Verdict(failed.failure, failed.reason)
+        if (failed := next(filter(None, map(verdict_on_failure, measurements)), None)) is not None:
+            return failed
         value = mean_value(measurements)
         if value is None:
             return Verdict("invalid", "no value was measured")
         if history.incumbent is None:
             return Verdict("keep", f"baseline: {history.metric} {value:.6f}")
         before = incumbent_value(history.incumbent)
-        gain = history.gain(value, over=before)
-        kept = gain > self.margin
-        word = "gain" if gain > 0 else "loss" if gain < 0 else "change"
-        size = f"{word} {abs(gain):.6f} against the incumbent's {before:.6f} (margin {self.margin:g})"
-        return Verdict("keep" if kept else "discard", f"{size}: {'keep' if kept else 'discard'}")
+        return by_margin(history.gain(value, over=before), before, self.margin)
+
+
+def by_margin(gain: float, before: float, margin: float) -> Verdict:
+    """The verdict on a gain over the incumbent's mean ``before``; positive is better, all in the metric's unit."""
+    kept = gain > margin
+    word = "gain" if gain > 0 else "loss" if gain < 0 else "change"
+    size = f"{word} {abs(gain):.6f} against the incumbent's {before:.6f} (margin {margin:g})"
+    return Verdict("keep" if kept else "discard", f"{size}: {'keep' if kept else 'discard'}")
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:

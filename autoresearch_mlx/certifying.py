@@ -1,0 +1,136 @@
+"""Certify: the head against an earlier version, in turn, on fresh seeds and on rows that nothing was selected by.
+
+Every run is logged as it ends, so that a killed certification goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen
+from autoresearch_mlx.judge.certify import Certificate, Slot, certificate, in_words, plan
+from autoresearch_mlx.judge.values import Run
+from autoresearch_mlx.judging import sigma_of
+from autoresearch_mlx.ledger import Journal, measurement_from, now
+from autoresearch_mlx.measuring import Order, measure
+from autoresearch_mlx.session import Session
+
+_SEEDS = 1_000_000
+"""Above all seeds that experiments take, which count up from the session's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Two kept experiments; ``done`` are the slots that have a run."""
+
+    before: Experiment
+    head: Experiment
+    done: Mapping[tuple[str, int], Measurement]
+
+
+def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
+    """Take what runs are missing, then the certificate as the ledger has it.
+
+    ``against``: the number of a kept experiment; None: the head of the last certificate, else the baseline.
+    Raises LabError when there is nothing to compare or a run fails.
+    """
+    journal = session.journal()
+    contest = _contest(journal, against)
+    if pairs == 2 and sigma_of(journal.history).value is None:
+        said = "two pairs tell no error where nothing was measured twice"
+        raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
+    slots = plan(pairs, session.seed + _SEEDS)
+    for slot in slots:
+        if (slot.side, slot.pair) not in contest.done:
+            _take(session, contest, slot, screen)
+    found, runs = _found(session, contest, pairs)
+    event = {
+        "before": contest.before.number,
+        "head": contest.head.number,
+        "time": now(),
+        "split": _split(session),
+        "runs": runs,
+        **asdict(found),
+        "words": in_words(found),
+    }
+    session.ledger.append("certified", **event)
+    return event
+
+
+def _contest(journal: Journal, against: int | None) -> Contest:
+    history = journal.history
+    head = history.incumbent
+    if head is None or head.commit is None:
+        raise LabError("there is nothing to certify: no baseline was measured", "`autoresearch-mlx run` measures one")
+    before = _before(history, journal, against)
+    if before.number == head.number:
+        said = f"the head is experiment {head.number} itself: there is nothing to compare it with"
+        raise LabError(said, "keep something first, or name an earlier keep: certify --against N")
+    done = {
+        (event["side"], event["pair"]): measurement_from(event["measurement"])
+        for event in _unfinished(journal)
+        if (event["before"], event["head"]) == (before.number, head.number)
+    }
+    return Contest(before, head, {slot: m for slot, m in done.items() if m.value is not None and not m.tainted})
+
+
+def _before(history: History, journal: Journal, against: int | None) -> Experiment:
+    kept = {e.number: e for e in history.experiments if e.status == "keep" and e.commit}
+    if against is None:
+        heads = [event["head"] for event in journal.certificates]
+        against = heads[-1] if heads and heads[-1] != max(kept) else 0
+    if against not in kept:
+        raise LabError(f"experiment {against} was not kept", f"kept: {', '.join(map(str, kept))}")
+    return kept[against]
+
+
+def _unfinished(journal: Journal) -> Iterator[Mapping[str, Any]]:
+    """Runs that no certificate has used yet."""
+    used = len(journal.certificates)
+    return (event for event in journal.pairs if event["certificate"] == used)
+
+
+def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
+    experiment = contest.head if slot.side == "head" else contest.before
+    assert experiment.commit is not None
+    title = f"certify, pair {slot.pair + 1}: {'the head' if slot.side == 'head' else 'before'}, #{experiment.number}"
+    screen.started(experiment.number, title, None, None)
+    order = Order(slot.seed, split=_split(session))
+    name = f"certify-{slot.side}-"
+    measured = measure(session, experiment.commit, experiment.number, slot.pair + 1, screen.progress, order, name)
+    session.ledger.append(
+        "paired",
+        before=contest.before.number,
+        head=contest.head.number,
+        certificate=len(session.journal().certificates),
+        side=slot.side,
+        pair=slot.pair,
+        measurement=asdict(measured),
+    )
+    if measured.value is None:
+        said = f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}"
+        raise LabError(said, "`autoresearch-mlx certify` goes on with that run; what is measured stays")
+
+
+def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:
+    journal = session.journal()
+    events = [
+        e for e in _unfinished(journal) if (e["before"], e["head"]) == (contest.before.number, contest.head.number)
+    ]
+    before, head = _runs(events, "before", pairs), _runs(events, "head", pairs)
+    found = certificate(before, head, journal.history.direction, sigma_of(journal.history))
+    return found, len(before) + len(head)
+
+
+def _runs(events: Sequence[Mapping[str, Any]], side: str, pairs: int) -> list[Run]:
+    mine = [(e["pair"], measurement_from(e["measurement"])) for e in events if e["side"] == side and e["pair"] < pairs]
+    newest = {pair: m for pair, m in mine if m.value is not None and not m.tainted}
+    return [Run(m.value, m.seed, pair=pair) for pair, m in newest.items() if m.value is not None]
+
+
+def _split(session: Session) -> Any:
+    """Hidden rows where the target has them; another program's number is taken as it comes."""
+    return "hidden" if session.target.name == "pretrain" else "val"

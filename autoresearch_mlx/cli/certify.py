@@ -1,0 +1,54 @@
+"""``certify``: the number that nothing was selected by."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+
+
+@click.command("certify")
+@click.option(
+    "--pairs", type=click.IntRange(min=2), default=4, show_default=True, help="Pairs of runs; an even number."
+)
+@click.option(
+    "--against", type=click.IntRange(min=0), metavar="N", help="A kept experiment; default: the last certified."
+)
+@tag_option
+@json_option
+def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
+    """Measure the head against an earlier version, in turn (A B B A), on fresh seeds and hidden rows.
+
+    A running best is too good by luck; this is not. Against the head of the last certificate, else the baseline.
+    Each run takes as long as an experiment; a certification that was cut off goes on where it was.
+
+    \b
+    Example:
+      autoresearch-mlx certify --pairs 4
+    """
+    from autoresearch_mlx.certifying import certify
+    from autoresearch_mlx.cli.run import confined, interruptible
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.loop import recover
+    from autoresearch_mlx.report.live import open_screen
+    from autoresearch_mlx.session import open_session
+
+    if pairs % 2:
+        raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")
+    lab = lab_here()
+    resolved = load_settings(lab.root)
+    with interruptible(), open_session(lab, resolved, tag, say) as opened:
+        session = confined(opened, resolved.settings)
+        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
+            recover(session, screen)
+            found = certify(session, pairs, against, screen)
+        if as_json:
+            click.echo(json.dumps(found))
+            return
+        rows = "hidden rows" if found["split"] == "hidden" else "the program's own number"
+        click.echo(f"experiment {found['head']} against {found['before']}, fresh seeds, {rows}")
+        click.echo(f"{session.target.metric} {found['words']}")

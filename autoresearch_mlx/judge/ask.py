@@ -1,0 +1,60 @@
+"""What to measure next, and on which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.compare import Comparison, record
+from autoresearch_mlx.judge.effect import effect_of, in_words
+from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run
+
+
+def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
+    """One side has no run that counts: take one, unless that failed too often."""
+    if now.candidate:
+        if evidence.refreshes < rules.refreshes:
+            return refresh(now, "the incumbent has no run that counts in this epoch")
+        return Verdict("invalid", f"{evidence.refreshes} runs of the incumbent were disturbed: nothing to compare with")
+    spoiled = disturbed(evidence)
+    if spoiled >= rules.spoiled:
+        return Verdict("invalid", f"{spoiled} runs, each disturbed: nothing to compare")
+    reason = "disturbed: measured again" if spoiled else "not measured yet"
+    return Again(reason, "candidate", next_seed((), record(now.incumbent, rules.record)))
+
+
+def disturbed(evidence: Evidence) -> int:
+    """The candidate's runs of this epoch that do not count; so many repeats were in vain."""
+    return sum(run.tainted for run in evidence.candidate if run.epoch == evidence.epoch)
+
+
+def thin(now: Evidence, rules: Rules) -> str:
+    """Why the incumbent should be measured before a close call; empty when it need not be."""
+    if sum(run.fresh for run in now.incumbent) < rules.record_least:
+        return "close, and the incumbent has too few runs that were not selected"
+    if now.incumbent_age > rules.record_age:
+        return f"close, and the incumbent was last measured {now.incumbent_age} experiments ago"
+    return ""
+
+
+def repeat(now: Evidence, found: Comparison, rules: Rules) -> Again:
+    seed = next_seed(now.candidate, record(now.incumbent, rules.record))
+    return Again(f"{told(now, found)}: measure again", "candidate", seed, now.steps[0])
+
+
+def refresh(now: Evidence, reason: str) -> Again:
+    return Again(reason, "incumbent", next_seed(now.incumbent, now.candidate), now.steps[1])
+
+
+def told(now: Evidence, found: Comparison) -> str:
+    """The effect so far, in words."""
+    return in_words(effect_of(found, now.recent_effects))
+
+
+def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
+    """A seed that the other side ran on, so that the two pair, else a new one; None: neither has run."""
+    mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
+    free = [seed for seed in theirs if seed not in mine]
+    if free:
+        return free[0]
+    return max((*mine, *theirs)) + 1 if mine or theirs else None

@@ -1,0 +1,138 @@
+"""Tonight's head against last night's: the one number that nothing was selected by.
+
+The two run in turn, A B B A, each pair on a fresh seed.  A machine that warms up moves every run; in a
+block of four such runs, one after another, a linear drift falls out of the difference exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from autoresearch_mlx.experiment import Direction
+from autoresearch_mlx.judge.effect import digits_of
+from autoresearch_mlx.judge.student import cumulative, normal_score, quantile
+from autoresearch_mlx.judge.values import Run, Sigma
+
+_COVERAGE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One run to take: of which side, in which pair (from 0), on which seed."""
+
+    side: Literal["before", "head"]
+    pair: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """How much better the head is, in the metric's unit; positive is better.
+
+    The interval holds 90 %.  It and the probability are the posterior under flat priors: t about the
+    effect, with a variance from sigma (two independent runs per pair, so what common seeds save is left
+    out) and from how the blocks differ.
+    """
+
+    effect: float
+    low: float
+    high: float
+    probability_better: float
+    pairs: int
+    """That count: both pairs of their block are whole."""
+    certified: bool
+    """The mixture sequential test crossed 1 / alpha, which may be looked at after every block."""
+
+
+def plan(pairs: int, first_seed: int) -> tuple[Slot, ...]:
+    """The runs in the order to take them: A B B A A B B A ...
+
+    Raises ValueError when the pairs do not fill blocks of two.
+    """
+    if pairs < 2 or pairs % 2:
+        raise ValueError(f"certifying takes an even number of pairs, at least 2, not {pairs}")
+    order: tuple[tuple[Literal["before", "head"], int], ...] = (("before", 0), ("head", 0), ("head", 1), ("before", 1))
+    return tuple(
+        Slot(side, pair + within, first_seed + pair + within) for pair in range(0, pairs, 2) for side, within in order
+    )
+
+
+def certificate(
+    before: Sequence[Run], head: Sequence[Run], direction: Direction, sigma: Sigma, alpha: float = 0.1
+) -> Certificate:
+    """The effect from all whole blocks; runs carry the number of their pair.
+
+    A block that lost a run, or has a tainted one, is left out: measure it again.  Raises ValueError when
+    no block is whole, or when one is and nothing was ever repeated to tell its error.
+    """
+    effects = block_effects(before, head, direction)
+    if not effects:
+        raise ValueError("no block A B B A is whole; measure one again")
+    dof = len(effects) - 1 + (sigma.dof if sigma.value is not None else 0)
+    if dof < 1:
+        raise ValueError("one block and no sigma tell no error; measure a second block")
+    effect, pairs = fmean(effects), 2 * len(effects)
+    error = math.sqrt(_pair_variance(effects, sigma, dof) / pairs)
+    if error == 0:
+        return Certificate(effect, effect, effect, (1 + (effect > 0) - (effect < 0)) / 2, pairs, effect > 0)
+    reach = quantile((1 + _COVERAGE) / 2, dof) * error
+    certified = effect > 0 and evidence_ratio(normal_score(effect / error, dof), pairs) >= 1 / alpha
+    return Certificate(effect, effect - reach, effect + reach, cumulative(effect / error, dof), pairs, certified)
+
+
+def block_effects(before: Sequence[Run], head: Sequence[Run], direction: Direction) -> tuple[float, ...]:
+    """The gain in each whole block, in order."""
+    ours, theirs = _by_pair(head), _by_pair(before)
+    sign = -1 if direction == "min" else 1
+    blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
+    return tuple(
+        sign * abba(theirs[2 * block], ours[2 * block], ours[2 * block + 1], theirs[2 * block + 1]) for block in blocks
+    )
+
+
+def abba(a1: float, b1: float, b2: float, a2: float) -> float:
+    """B less A from four runs in this order, one after another."""
+    return ((b1 - a1) + (b2 - a2)) / 2
+
+
+def evidence_ratio(z: float, pairs: int) -> float:
+    """Likelihood of the pairs under a normal mixture of effects, over that under none.
+
+    The mixture's variance is that of one pair; over 1 / alpha it has ruled out "no effect" at alpha,
+    however often one looks.
+    """
+    return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
+
+
+def in_words(found: Certificate) -> str:
+    """``better by 0.0120 (90 %: 0.0081 to 0.0159), P(better) 0.998, 4 pairs: certified``"""
+    digits = digits_of((found.high - found.low) / 4)
+    word = "better" if found.effect > 0 else "worse" if found.effect < 0 else "different"
+    size = f"{word} by {abs(found.effect):.{digits}f} (90 %: {found.low:.{digits}f} to {found.high:.{digits}f})"
+    label = "certified" if found.certified else "not certified"
+    return f"{size}, P(better) {_probability(found)}, {found.pairs} pairs: {label}"
+
+
+def _probability(found: Certificate) -> str:
+    """Three digits, without rounding to a certainty that only runs without noise give."""
+    share, certain = found.probability_better, found.low == found.high
+    if certain or 0.0005 <= share <= 0.9995:
+        return f"{share:.3f}"
+    return ">0.999" if share > 0.5 else "<0.001"
+
+
+def _pair_variance(effects: Sequence[float], sigma: Sigma, dof: int) -> float:
+    """Of the difference of one pair: 2 sigma^2, and twice what blocks of two pairs show."""
+    mean = fmean(effects)
+    squares = 2 * math.fsum((effect - mean) ** 2 for effect in effects)
+    if sigma.value is not None:
+        squares += sigma.dof * 2 * sigma.value**2
+    return squares / dof
+
+
+def _by_pair(runs: Sequence[Run]) -> dict[int, float]:
+    return {run.pair: run.value for run in runs if run.pair is not None and not run.tainted}

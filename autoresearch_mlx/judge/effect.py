@@ -1,0 +1,92 @@
+"""What a change is said to gain: a shrunk estimate with an interval, and the line that tells it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch_mlx.judge.compare import Comparison
+from autoresearch_mlx.judge.student import quantile
+
+_PRIOR_SIGMA = 0.8
+"""Before anything was measured, effects are taken to spread over so many sigma ..."""
+_PRIOR_WEIGHT = 3
+"""... and that counts as so many effects seen.  With these two, what is told of a keep is 0.6 sigma too good on average
+where true gains are half a sigma, and right within 0.1 where they are larger (`bench/judge.py`)."""
+_COVERAGE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A gain as it is reported; all but ``z`` and the counts in the metric's unit, positive is better.
+
+    What was chosen for measuring well measured too well.  With effects spread by tau about 0 and a
+    standard error s, the expected true gain is ``raw * tau^2 / (tau^2 + s^2)``; s itself is not shrunk.
+    The interval is that of one comparison: of those that were kept it holds fewer than 90 %
+    (`bench/judge.py` counts them), and only :mod:`certify` measures what nothing was selected by.
+    """
+
+    gain: float
+    low: float
+    high: float
+    """Ends of the 90 % interval."""
+    z: float
+    """``gain / error``."""
+    runs_candidate: int
+    runs_incumbent: int
+    error: float
+    """Standard error of the difference as measured."""
+    raw: float
+    """The difference as measured, unshrunk."""
+
+
+def effect_of(comparison: Comparison, recent_effects: Sequence[float]) -> Effect:
+    """The effect behind a comparison, given the measured gains of what was kept before.
+
+    Its own gain counts among them: the first large one of a session is no reason to doubt it by half.
+    Raises ValueError when the comparison has no standard error.
+    """
+    if not comparison.error:
+        raise ValueError("a difference without a standard error is no effect")
+    spread = effect_variance((*recent_effects, comparison.gain), comparison.sigma, comparison.error)
+    shrink = spread / (spread + comparison.error**2)
+    gain, error = comparison.gain * shrink, comparison.error
+    reach = quantile((1 + _COVERAGE) / 2, comparison.dof) * error
+    return Effect(
+        gain=gain,
+        low=gain - reach,
+        high=gain + reach,
+        z=gain / error,
+        runs_candidate=comparison.runs_candidate,
+        runs_incumbent=comparison.runs_incumbent,
+        error=error,
+        raw=comparison.gain,
+    )
+
+
+def effect_variance(recent_effects: Sequence[float], sigma: float, error: float) -> float:
+    """tau^2: how far true effects spread about 0, from measured ones of standard error ``error``.
+
+    The prior keeps it above 0: without it, one weak keep would shrink all that follow to nothing.
+    """
+    seen = math.fsum(max(0.0, effect**2 - error**2) for effect in recent_effects)
+    return (_PRIOR_WEIGHT * (_PRIOR_SIGMA * sigma) ** 2 + seen) / (_PRIOR_WEIGHT + len(recent_effects))
+
+
+def in_words(effect: Effect) -> str:
+    """``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``; two digits of the error decide how many there are."""
+    digits = digits_of(effect.error)
+    word = "loss" if effect.gain < 0 else "gain"
+    size = f"{word} {abs(effect.gain):.{digits}f} +- {effect.error:.{digits}f}"
+    return f"{size} ({abs(effect.z):.1f} sigma, {_runs(effect.runs_candidate, effect.runs_incumbent)})"
+
+
+def digits_of(error: float) -> int:
+    """Decimals that show two significant digits of ``error``."""
+    return min(12, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 6
+
+
+def _runs(candidate: int, incumbent: int) -> str:
+    one = f"{candidate} run{'' if candidate == 1 else 's'}"
+    return f"{one} each" if candidate == incumbent else f"{one} against {incumbent}"

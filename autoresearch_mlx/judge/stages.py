@@ -1,0 +1,120 @@
+"""The decision in stages: evidence in, a verdict or one more measurement out.
+
+A clear loser goes after one run and a clear winner stays after one; in between the candidate runs again
+on further seeds, and all its runs count.  That they do is why the thresholds narrow by the number of
+runs: they are set for the whole course, so looking several times costs no false keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, median
+
+from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.ask import disturbed, missing, next_seed, refresh, repeat, thin, told
+from autoresearch_mlx.judge.compare import Comparison, compare, counted, record
+from autoresearch_mlx.judge.margin import by_margin
+from autoresearch_mlx.judge.noise import pooled
+from autoresearch_mlx.judge.too_good import quarantine
+from autoresearch_mlx.judge.values import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
+
+
+def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
+    """Keep, discard, or what to measure next.  Never asks without end, whatever the runs say."""
+    rules = rules or Rules()
+    now = counted(evidence)
+    if not now.candidate or not now.incumbent:
+        return missing(evidence, now, rules)
+    found = compare(now, rules.record)
+    decision = _quarantined(now, found, rules) or _decided(now, found, mode, rules)
+    if isinstance(decision, Again) and decision.whom == "candidate" and disturbed(evidence) >= rules.spoiled:
+        return _given_up(now, found, disturbed(evidence))
+    return decision
+
+
+def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) -> Mode:
+    """What ``auto`` is: ``fast`` while the last effects kept are large against sigma, else ``adaptive``."""
+    last = [abs(effect) for effect in recent_effects[-rules.fast_window :]]
+    if len(last) < rules.fast_proof or sigma.value is None:
+        return "adaptive"
+    return "fast" if median(last) >= rules.fast_from * sigma.value else "adaptive"
+
+
+def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3) -> Decision:
+    """Measure the baseline until it has so many undisturbed runs; they are what sigma starts from.
+
+    After twice as many it stands with those it has, and is invalid without any.
+    """
+    values = [run.value for run in runs if not run.tainted]
+    if len(values) < replicates and len(runs) < 2 * replicates:
+        return Again(f"run {len(values) + 1} of {replicates} of the baseline", "incumbent", next_seed(runs, ()))
+    if not values:
+        return Verdict("invalid", f"{len(runs)} runs of the baseline, each disturbed: leave the machine to it")
+    sigma = pooled([values]).value
+    spread = f", sigma {sigma:.6f} of {len(values)} runs" if sigma is not None else ""
+    return Verdict("keep", f"baseline: {metric} {fmean(values):.6f}{spread}")
+
+
+def _quarantined(now: Evidence, found: Comparison, rules: Rules) -> Decision | None:
+    seed = next_seed(now.candidate, record(now.incumbent, rules.record))
+    return quarantine(found, len(now.candidate), now.audited, seed, rules)
+
+
+def _decided(now: Evidence, found: Comparison, mode: Mode, rules: Rules) -> Decision:
+    if not found.error:
+        return _without_sigma(now, found, rules)
+    if mode == "auto":
+        mode = settled_mode(now.recent_effects, now.sigma, rules)
+    if mode == "fast":
+        return _fast(now, found, rules)
+    return _staged(now, found, rules.strict if mode == "strict" else rules.adaptive, rules)
+
+
+def _given_up(now: Evidence, found: Comparison, spoiled: int) -> Verdict:
+    size = f"{told(now, found)}: " if found.error else ""
+    return Verdict("invalid", f"{size}undecided, and {spoiled} further runs were disturbed")
+
+
+def _without_sigma(now: Evidence, found: Comparison, rules: Rules) -> Verdict:
+    if now.sigma.value == 0 and found.gain == 0 and now.lines_removed > 0:
+        return Verdict("keep", f"equal to the last digit with {_lines(now.lines_removed)}: keep")
+    return by_margin(found.gain, found.before, rules.margin)
+
+
+def _fast(now: Evidence, found: Comparison, rules: Rules) -> Decision:
+    if found.gain > rules.fast_margin * found.sigma:
+        return _keep(now, found, "fast" if len(now.candidate) == 1 else "")
+    return _shorter(now, found, rules) or _discard(now, found)
+
+
+def _staged(now: Evidence, found: Comparison, stages: Stages, rules: Rules) -> Decision:
+    runs, score = len(now.candidate), found.score
+    lower, upper = stages.at(runs)
+    if score >= upper:
+        return _keep(now, found, "fast" if runs == 1 else "")
+    if score < lower:
+        return _shorter(now, found, rules) or _discard(now, found)
+    if (reason := thin(now, rules)) and now.refreshes < rules.refreshes:
+        return refresh(now, reason)
+    return _shorter(now, found, rules) or repeat(now, found, rules)
+
+
+def _shorter(now: Evidence, found: Comparison, rules: Rules) -> Decision | None:
+    """An equal result with shorter code wins, once it was seen twice."""
+    if now.lines_removed <= 0 or found.score <= rules.neutral:
+        return None
+    if len(now.candidate) < 2:
+        return repeat(now, found, rules)
+    return _keep(now, found, f"equal with {_lines(now.lines_removed)}")
+
+
+def _keep(now: Evidence, found: Comparison, note: str) -> Verdict:
+    return Verdict("keep", f"{told(now, found)}: keep{', ' if note else ''}{note}")
+
+
+def _discard(now: Evidence, found: Comparison) -> Verdict:
+    return Verdict("discard", f"{told(now, found)}: discard")
+
+
+def _lines(removed: int) -> str:
+    return f"{removed} line{'' if removed == 1 else 's'} less"

@@ -1,0 +1,260 @@
+"""How a session decides: what the ledger tells, laid out for the pure rules of :mod:`judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
+from autoresearch_mlx.judge import drift, noise, removal, stages
+from autoresearch_mlx.judge.calibrate import calibrated_steps
+from autoresearch_mlx.judge.compare import compare, counted, record
+from autoresearch_mlx.judge.early import Account, Past, account
+from autoresearch_mlx.judge.effect import Effect, effect_of
+from autoresearch_mlx.judge.margin import Margin
+from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run, Sigma
+from autoresearch_mlx.judge.values import Mode as StageMode
+
+RECENT = 10
+"""Keeps whose gains tell how large effects are."""
+
+PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
+"""How much longer than the baseline a run may take before its first batch: a larger model takes longer to build."""
+
+Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A candidate before the judge."""
+
+    number: int
+    measurements: Sequence[Measurement]
+    axis: str | None = None
+    lines_removed: int = 0
+    refreshes: int = 0
+    """Runs of the incumbent that were taken for this decision already."""
+    audited: bool = False
+    removes: int | None = None
+    """The kept experiment that this candidate takes out on trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The session's way to decide."""
+
+    margin: float
+    """What a change must gain while sigma is unknown."""
+    mode: Mode = "auto"
+    floor: float | None = None
+    """The least gain that the person wants kept, whatever sigma says; None: any that is believed."""
+    replicates: int = 3
+    """Runs of the baseline, from which sigma starts."""
+    refresh_every: int = 10
+    """Experiments after which the incumbent is measured again."""
+    removal_every: int = 8
+    """Keeps after which weakly supported ones are taken out on trial."""
+    budget_seconds: float | None = None
+    """Of a run whose repeats end by steps that fit into it; None: the clock ends them too."""
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(margin=self.margin)
+
+    def decide(self, history: History, case: Case) -> Decision:
+        """A verdict, or what to measure next.  A run that failed decides by its failure."""
+        if (failed := next(filter(None, map(verdict_on_failure, case.measurements)), None)) is not None:
+            return failed
+        if (late := padded(history, case.measurements)) is not None:
+            return late
+        if self.mode == "margin":
+            return Margin(self.margin).decide(history, case.measurements)
+        if history.incumbent is None:
+            return stages.decide_baseline(runs(case.measurements, 0), history.metric, self.replicates)
+        evidence = self.evidence(history, case)
+        if case.removes is not None:
+            return removal.decide_removal(evidence, self.rules)
+        return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
+
+    def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
+        """A believed gain below what the person wants is discarded all the same."""
+        kept = isinstance(decision, Verdict) and decision.status == "keep"
+        if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
+            return decision
+        gain = history.gain(mean_of(case.measurements), over=standing(history, history.incumbent))
+        if gain > self.floor:
+            return decision
+        return Verdict(
+            "discard", f"gain {gain:.6f}, under the margin of {self.floor:g} that lab.toml asks for: discard"
+        )
+
+    def effect(self, history: History, case: Case) -> Effect | None:
+        """The gain as it is reported; None without a known sigma or without runs on both sides."""
+        if self.mode == "margin" or history.incumbent is None:
+            return None
+        now = counted(self.evidence(history, case))
+        if not now.candidate or not now.incumbent:
+            return None
+        found = compare(now, self.rules.record)
+        return effect_of(found, now.recent_effects) if found.error else None
+
+    def evidence(self, history: History, case: Case) -> Evidence:
+        """All that bears on the case.  The history must have an incumbent."""
+        best = history.incumbent
+        assert best is not None
+        return Evidence(
+            candidate=runs(case.measurements, case.number),
+            incumbent=runs_of(history, best),
+            sigma=sigma_of(history),
+            direction=history.direction,
+            recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),
+            lines_removed=case.lines_removed,
+            epoch=history.epoch,
+            pair_sigma=pair_sigma(history, case.axis),
+            incumbent_age=age(history),
+            refreshes=case.refreshes,
+            audited=case.audited,
+            steps=(self._steps(case.measurements), self._steps(best.measurements)),
+        )
+
+    def _steps(self, measured: Sequence[Measurement]) -> int | None:
+        if self.budget_seconds is None:
+            return None
+        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train]
+        return calibrated_steps(paces, self.budget_seconds)
+
+    def refresh_due(self, history: History) -> bool:
+        return self.mode != "margin" and history.incumbent is not None and age(history) >= self.refresh_every
+
+    def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
+        """Whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
+        assert history.incumbent is not None
+        old = [run for run in runs_of(history, history.incumbent) if run.epoch == history.epoch]
+        fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
+        return drift.drifted(record(old, self.rules.record), fresh, sigma_of(history))
+
+    def suspects(self, history: History) -> tuple[int, ...]:
+        """Kept experiments to be taken out on trial now, weakest first; empty while no pass is due.
+
+        A pass goes on for as long as the last experiment was one of it.
+        """
+        keeps = [e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None]
+        trials = [e for e in history.experiments if removed(e) is not None]
+        at_last = sum(e.number < trials[-1].number for e in keeps) if trials else 0
+        going_on = bool(trials) and trials[-1] is history.experiments[-1]
+        if self.mode == "margin" or not (going_on or removal.removal_due(len(keeps), at_last, self.removal_every)):
+            return ()
+        tried = {removed(e) for e in trials}
+        kept = [removal.Kept(e.number, e.gain or 0.0, e.number in tried) for e in keeps]
+        return tuple(each.number for each in removal.suspects(kept, sigma_of(history)))
+
+
+def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
+    """The verdict on a run that took its time before its first batch, where the budget's clock does not run yet."""
+    if history.baseline is None:
+        return None
+    usual = max((m.seconds.start or 0.0 for m in history.baseline.measurements), default=0.0)
+    taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
+    if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
+        return None
+    said = (
+        f"{taken:.1f} s before its first batch, where the baseline took {usual:.1f} s: the budget does not count them"
+    )
+    return Verdict("invalid", said)
+
+
+def stops(history: History, budget_seconds: float) -> Account:
+    """What stopping losers has saved, and how often the audits found it wrong."""
+    past = [
+        Past(m.extra["stop"]["share"], budget_seconds, bool(m.extra["stop"]["audit"]), e.status)
+        for e in history.experiments
+        for m in e.measurements[:1]
+        if isinstance(m.extra.get("stop"), dict)
+    ]
+    return account(past)
+
+
+def removed(experiment: Experiment) -> int | None:
+    """The kept experiment that this one takes out on trial, if that is what it does."""
+    number = experiment.talk.get("removes")
+    return number if isinstance(number, int) else None
+
+
+def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
+    """The successful runs of one experiment; the first one of a proposal is what it was selected by."""
+    return tuple(
+        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > 0, tainted=m.tainted)
+        for at, m in enumerate(measured)
+        if m.value is not None
+    )
+
+
+def runs_of(history: History, experiment: Experiment) -> tuple[Run, ...]:
+    """All runs of a finished experiment, those taken later too."""
+    later = [r.measurement for r in history.repeats if r.number == experiment.number]
+    repeats = tuple(replace(run, fresh=True) for run in runs(later, experiment.number))
+    return (*runs(experiment.measurements, experiment.number), *repeats)
+
+
+def sigma_of(history: History) -> Sigma:
+    """Of one run, pooled over all that was repeated."""
+    return noise.pooled(noise.replicates(_with_commits(history)))
+
+
+def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
+    for e in history.experiments:
+        for run in runs_of(history, e):
+            yield e.commit or str(e.number), run
+
+
+def pair_sigma(history: History, axis: str | None) -> Sigma:
+    """Of the difference on a common seed between a change of this class and its incumbent."""
+    groups = []
+    best: Experiment | None = None
+    for e in history.experiments:
+        if best is not None and noise.pair_class(e.axis) == noise.pair_class(axis):
+            groups.append(noise.pair_differences(runs_of(history, e), runs_of(history, best)))
+        best = e if e.status == "keep" else best
+    return noise.pooled(groups, "change")
+
+
+def standing(history: History, experiment: Experiment) -> float:
+    """What a kept experiment counts by: its newest unselected runs, never the best one.
+
+    Raises ValueError when it has no value at all.
+    """
+    measured = [run for run in runs_of(history, experiment) if run.epoch == history.epoch and not run.tainted]
+    found = record(measured or runs_of(history, experiment), Rules().record)
+    if found:
+        return fmean(run.value for run in found)
+    if experiment.value is None:
+        raise ValueError(f"kept experiment {experiment.number} has no value")
+    return experiment.value
+
+
+def age(history: History) -> int:
+    """Experiments finished since the incumbent was last measured."""
+    best = history.incumbent
+    if best is None:
+        return 0
+    last = max([best.number, *(r.during for r in history.repeats if r.number == best.number)])
+    return sum(e.number > last for e in history.experiments)
+
+
+def mean_of(measured: Sequence[Measurement]) -> float:
+    return fmean(m.value for m in measured if m.value is not None)
+
+
+def _gained(history: History) -> list[Experiment]:
+    kept = (e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None)
+    return [e for e in kept if e.gain is not None]
+
+
+def _stage(mode: Mode) -> StageMode:
+    assert mode != "margin"
+    return mode
+
+
+__all__ = ["Again", "Case", "Judge", "Mode", "age", "removed", "runs", "runs_of", "sigma_of", "standing"]

@@ -1,0 +1,73 @@
+"""What a session does between experiments: is the machine still the one it was, and is every keep still worth it?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_mlx.control import Orders
+from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.ledger import now
+from autoresearch_mlx.measuring import repeat
+from autoresearch_mlx.session import Session
+from autoresearch_mlx.workspace import merge_texts
+
+REMOVER = "upkeep"
+"""The author of removals in the ledger."""
+
+
+def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:
+    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new epoch.
+
+    One disturbed run looks like a shift, so a second one must say the same.
+    """
+    history = session.journal().history
+    best = history.incumbent
+    if best is None or not session.judge.refresh_due(history):
+        return
+    screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
+    known = len(history.repeats)
+    watch = (orders or Orders()).watching(best.number, screen.progress)
+    for _ in range(2):
+        repeat(session, best, watch)
+        new = [r.measurement for r in session.journal().history.repeats[known:]]
+        if not session.judge.drifted(history, new):
+            return
+    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None)
+    reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
+    session.ledger.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
+    screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
+
+
+def next_removal(session: Session, history: History) -> Proposal | None:
+    """The head without its most weakly supported keep, while a pass is due; None when there is nothing to try.
+
+    A keep whose change cannot be taken out alone, since later ones overlap with it, is passed over.
+    """
+    kept = {e.number: e for e in history.experiments}
+    head = session.workspace.read(session.incumbent(history))
+    for number in session.judge.suspects(history):
+        files = _without(session, kept[number], head)
+        if files:
+            e = kept[number]
+            talk = {"removes": number}
+            return Proposal(f"without #{number}: {e.title}", files, e.axis, agent=REMOVER, talk=talk)
+    return None
+
+
+def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
+    """The head's files with the change of one experiment taken out; empty where that cannot be done."""
+    if e.commit is None or e.base is None:
+        return {}
+    after, before = session.workspace.read(e.commit), session.workspace.read(e.base)
+    found: dict[str, str] = {}
+    for path, text in head.items():
+        if after.get(path) == before.get(path):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            merged = merge_texts(Path(folder), text, after.get(path, ""), before.get(path, ""))
+        if merged is None:
+            return {}
+        found[path] = merged
+    return {path: text for path, text in found.items() if text != head[path]}

@@ -1,0 +1,322 @@
+"""What does a rule for keeping changes keep?  ``python -m bench.judge [--nights 200]``
+
+Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
+
+Runs are simulated: a true value, plus normal noise of one sigma, plus drift where the regime has it.
+Each rule gets the same proposals and starts without knowing sigma.  The first table is a single decision
+against an incumbent with three runs, by the candidate's true gain: the share of keeps and the mean runs
+spent.  The second is whole nights.  A night ends with its runs, and whatever a rule measures counts, the
+baseline's repeats and the incumbent's included.  All gains are in sigma:
+
+    true      what the last incumbent is really better than the baseline
+    bias      what the rule says it is better, less the truth
+    per keep  the same for one keep, its gain as told when it was kept
+    held      share of keeps whose told 90 % interval holds the true gain
+    false     share of keeps that are no better than what they replaced
+    worse     share of nights that end worse than they began
+    tried     proposals measured
+
+How good proposals are is assumed (``bench/simulated_runs.py``): compare the rules, not the nights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from statistics import fmean
+
+import numpy as np
+
+from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.compare import compare, counted
+from autoresearch_mlx.judge.drift import age_of, drifted, refresh_due
+from autoresearch_mlx.judge.effect import effect_of
+from autoresearch_mlx.judge.margin import by_margin
+from autoresearch_mlx.judge.noise import pair_differences, pooled, replicates
+from autoresearch_mlx.judge.stages import decide
+from autoresearch_mlx.judge.values import Again, Evidence, Mode, Rules, Run, Sigma
+from bench.simulated_runs import REGIMES, Machine, Night, Regime, SpentError, draw_proposals
+
+EFFECTS = (-1.0, 0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+
+Rule = Callable[[Machine, Iterator[float]], Night]
+
+
+# -- the rules that others use ----------------------------------------------------------------------
+
+
+def by_one_run(margin: float) -> Rule:
+    """Keep what one run measures better than the incumbent's own one run did, by more than the margin."""
+
+    def rule(machine: Machine, proposals: Iterator[float]) -> Night:
+        night = Night()
+        first = before = machine.measure(0.0, 0)
+        try:
+            for gain in proposals:
+                value = machine.measure(night.quality + gain, 0)
+                night.tried += 1
+                if by_margin(before - value, before, margin).status == "keep":
+                    night.keep(gain, before - value)
+                    before = value
+        except SpentError:
+            pass
+        night.reported = first - before
+        return night
+
+    return rule
+
+
+def by_bootstrap(machine: Machine, proposals: Iterator[float]) -> Night:
+    """Three seeds; dropped when the first is no better than the incumbent's mean; kept at P(better) >= 0.95."""
+    night = Night()
+    incumbent = tuple(machine.measure(0.0, seed) for seed in range(3))
+    first = fmean(incumbent)
+    try:
+        for gain in proposals:
+            night.tried += 1
+            runs = _three(machine, night.quality + gain, fmean(incumbent))
+            if len(runs) == 3 and share_better(runs, incumbent) >= 0.95:
+                night.keep(gain, fmean(incumbent) - fmean(runs))
+                incumbent = runs
+    except SpentError:
+        pass
+    night.reported = first - fmean(incumbent)
+    return night
+
+
+def _three(machine: Machine, quality: float, before: float) -> tuple[float, ...]:
+    one = machine.measure(quality, 0)
+    return (one, machine.measure(quality, 1), machine.measure(quality, 2)) if one < before else (one,)
+
+
+def share_better(runs: Sequence[float], incumbent: Sequence[float]) -> float:
+    """Over all pairs of resamples, how often the candidate's mean is the lower one."""
+    draws = _resamples()
+    return float(np.mean(np.array(runs)[draws].mean(1)[:, None] < np.array(incumbent)[draws].mean(1)[None, :]))
+
+
+@lru_cache(maxsize=1)
+def _resamples() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.array(list(itertools.product(range(3), repeat=3)))
+
+
+# -- the rule of this package -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Desk:
+    """What a session does around the judge: takes the runs asked for, keeps the record, minds the drift."""
+
+    machine: Machine
+    mode: Mode
+    rules: Rules
+    replicates: int = 3
+    night: Night = field(default_factory=Night)
+    epoch: int = 0
+    commit: int = 0
+    """The incumbent's."""
+    runs: dict[int, list[Run]] = field(default_factory=dict)
+    pairs: list[tuple[float, ...]] = field(default_factory=list)
+    effects: list[float] = field(default_factory=list)
+    measured: list[bool] = field(default_factory=list)
+
+    def begin(self) -> None:
+        self.runs[0] = [Run(self.machine.measure(0.0, seed), seed) for seed in range(self.replicates)]
+
+    def sigma(self) -> Sigma:
+        return pooled(replicates((str(commit), run) for commit, runs in self.runs.items() for run in runs))
+
+    def look_for_drift(self) -> None:
+        if not refresh_due(self.measured):
+            return
+        stored = [run for run in self.runs[self.commit] if run.epoch == self.epoch]
+        new = [self._refresh(None)]
+        if drifted(stored, new, self.sigma()):
+            new.append(self._refresh(None))
+            if drifted(stored, new, self.sigma()):
+                self.epoch += 1
+                self.runs[self.commit] += [Run(run.value, run.seed, self.epoch) for run in new]
+        self.measured.append(True)
+
+    def _refresh(self, seed: int | None) -> Run:
+        seed = max(run.seed for run in self.runs[self.commit]) + 1 if seed is None else seed
+        run = Run(self.machine.measure(self.night.quality, seed), seed, self.epoch)
+        self.runs[self.commit].append(run)
+        return run
+
+    def evidence(self, candidate: Sequence[Run], refreshes: int = 0) -> Evidence:
+        return Evidence(
+            tuple(candidate),
+            tuple(self.runs[self.commit]),
+            self.sigma(),
+            recent_effects=tuple(self.effects[-10:]),
+            epoch=self.epoch,
+            pair_sigma=pooled(self.pairs, "change"),
+            incumbent_age=age_of(self.measured),
+            refreshes=refreshes,
+            audited=True,
+        )
+
+    def try_one(self, gain: float) -> Verdict:
+        self.night.tried += 1
+        quality = self.night.quality + gain
+        seed = self.runs[self.commit][-1].seed
+        evidence = self.evidence([Run(self.machine.measure(quality, seed), seed, self.epoch, fresh=False)])
+        while isinstance(decision := decide(evidence, self.mode, self.rules), Again):
+            evidence = self._again(decision, evidence, quality)
+        self._settle(decision, evidence, gain)
+        return decision
+
+    def _again(self, again: Again, evidence: Evidence, quality: float) -> Evidence:
+        if again.whom == "incumbent":
+            self._refresh(again.seed)
+            return self.evidence(evidence.candidate, evidence.refreshes + 1)
+        assert again.seed is not None
+        run = Run(self.machine.measure(quality, again.seed), again.seed, self.epoch)
+        return self.evidence((*evidence.candidate, run), evidence.refreshes)
+
+    def _settle(self, verdict: Verdict, evidence: Evidence, gain: float) -> None:
+        self.pairs.append(pair_differences(evidence.candidate, evidence.incumbent))
+        self.runs[len(self.runs)] = list(evidence.candidate)
+        kept = verdict.status == "keep"
+        self.measured.append(kept)
+        if kept:
+            effect = effect_of(compare(counted(evidence), self.rules.record), evidence.recent_effects)
+            self.commit = len(self.runs) - 1
+            self.effects.append(effect.raw)
+            self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)
+
+    def report(self) -> float:
+        """What is said of the night: the head's unselected runs against the baseline's."""
+        head = [run for run in self.runs[self.commit] if run.fresh] or self.runs[self.commit]
+        return fmean(run.value for run in self.runs[0][: self.replicates]) - fmean(run.value for run in head)
+
+
+def by_decide(mode: Mode, rules: Rules | None = None) -> Rule:
+    def rule(machine: Machine, proposals: Iterator[float]) -> Night:
+        desk = Desk(machine, mode, rules or Rules())
+        desk.begin()
+        try:
+            for gain in proposals:
+                desk.look_for_drift()
+                desk.try_one(gain)
+        except SpentError:
+            pass
+        desk.night.reported = desk.report()
+        return desk.night
+
+    return rule
+
+
+RULES: dict[str, Rule] = {
+    "one run": by_one_run(0.0),
+    "margin 1 sigma": by_one_run(1.0),
+    "3 seeds, bootstrap": by_bootstrap,
+    "fast": by_decide("fast"),
+    "adaptive": by_decide("adaptive"),
+    "auto": by_decide("auto"),
+    "strict": by_decide("strict"),
+}
+
+
+# -- nights -----------------------------------------------------------------------------------------
+
+
+def nights(regime: Regime, rule: Rule, many: int, runs: int = 70, common: float = 0.0) -> list[Night]:
+    """Night ``i`` has the same proposals under every rule."""
+    return [
+        rule(
+            Machine(np.random.default_rng([i, 1]), runs, regime.drift, common),
+            draw_proposals(regime, np.random.default_rng([i, 2])),
+        )
+        for i in range(many)
+    ]
+
+
+# -- one decision -----------------------------------------------------------------------------------
+
+
+def one_decision(rule: str, effect: float, many: int, common: float = 0.0) -> tuple[float, float]:
+    """P(keep) and mean runs of the candidate and of refreshes, against an incumbent with three runs of its own."""
+    kept = spent = 0
+    for i in range(many):
+        machine = Machine(np.random.default_rng([i, 3]), 1000, common=common)
+        kept += _first(rule, machine, effect)
+        spent += machine.taken - 3
+    return kept / many, spent / many
+
+
+def _first(rule: str, machine: Machine, effect: float) -> bool:
+    incumbent = tuple(machine.measure(0.0, seed) for seed in range(3))
+    if rule == "3 seeds, bootstrap":
+        runs = _three(machine, effect, fmean(incumbent))
+        return len(runs) == 3 and share_better(runs, incumbent) >= 0.95
+    if rule in ("one run", "margin 1 sigma"):
+        return incumbent[-1] - machine.measure(effect, 0) > (rule != "one run")
+    mode: Mode = "fast" if rule == "fast" else "strict" if rule == "strict" else "adaptive"
+    desk = Desk(machine, mode, Rules(), runs={0: [Run(value, seed) for seed, value in enumerate(incumbent)]})
+    return desk.try_one(effect).status == "keep"
+
+
+# -- the tables -------------------------------------------------------------------------------------
+
+
+def decision_rows(many: int, common: float) -> Iterator[str]:
+    yield f"{'P(keep), (runs)':<20}" + "".join(f"{f'{effect:+g} sigma':>14}" for effect in EFFECTS)
+    for rule in RULES:
+        if rule != "auto":  # at the start of a night it is adaptive
+            cells = (one_decision(rule, effect, many, common) for effect in EFFECTS)
+            yield f"{rule:<20}" + "".join(f"{f'{p:.3f} ({n:.1f})':>14}" for p, n in cells)
+
+
+def night_rows(regime: Regime, many: int, runs: int, common: float) -> Iterator[str]:
+    heads = {"true": 14, "bias": 14, "per keep": 10, "held": 7, "keeps": 8, "false": 8, "worse": 8, "tried": 8}
+    yield f"\n{regime.name:<20}" + "".join(f"{head:>{width}}" for head, width in heads.items())
+    for name, rule in RULES.items():
+        found = nights(regime, rule, many, runs, common)
+        kept = [each for night in found for each in night.kept]
+        bias = [night.reported - night.quality for night in found]
+        cells = [
+            f"{_mean([night.quality for night in found]):>14}",
+            f"{_mean(bias):>14}",
+            f"{fmean([told - gain for gain, told, _ in kept]) if kept else 0:>10.2f}",
+            f"{_share([held for _, _, held in kept if held is not None]):>7}",
+            f"{len(kept) / many:>8.1f}",
+            f"{_share([gain <= 0 for gain, _, _ in kept]):>8}",
+            f"{fmean([night.quality < 0 for night in found]):>8.1%}",
+            f"{fmean([night.tried for night in found]):>8.1f}",
+        ]
+        yield f"{name:<20}" + "".join(cells)
+
+
+def _share(found: Sequence[bool]) -> str:
+    return f"{fmean(found):.0%}" if found else ""
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Mean and its standard error."""
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nights", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=70)
+    parser.add_argument("--decisions", type=int, default=4000)
+    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
+    args = parser.parse_args()
+    if min(args.nights, args.decisions) < 1 or args.runs < 5 or not 0 <= args.common < 1:
+        parser.error("it takes a night, a decision, five runs, and a common share from 0 to under 1")
+    began = time.perf_counter()
+    print("\n".join(decision_rows(args.decisions, args.common)), flush=True)
+    for regime in REGIMES:
+        print("\n".join(night_rows(regime, args.nights, args.runs, args.common)), flush=True)
+    print(f"\n{args.nights} nights of {args.runs} runs, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

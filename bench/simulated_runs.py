@@ -1,0 +1,92 @@
+"""Nights that never were: a machine with noise and drift, and proposals of known worth, for ``bench/judge.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BASE = 1000.0
+"""The baseline's true value, in sigma; large, so that no gain is a large share of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """How good proposals are: a share wins, a share does nothing, the others lose; sizes are exponential."""
+
+    name: str
+    wins: float
+    win: float
+    """Mean true gain of a winning proposal, in sigma."""
+    drift: bool = False
+    """A wandering machine: AR(1) of one sigma over some ten runs, and heat: 1.5 sigma within the first ten."""
+    nothing: float = 0.35
+    loss: float = 3.0
+
+
+REGIMES = (
+    Regime("tuned", 0.10, 1.5),
+    Regime("drift", 0.10, 1.5, drift=True),
+    Regime("early", 0.25, 6.0, loss=6.0),
+    Regime("noise-dominated", 0.15, 0.5),
+)
+
+
+class SpentError(Exception):
+    """The night is over."""
+
+
+@dataclass(slots=True)
+class Machine:
+    """Takes runs; lower is better.  ``common`` is the share of the variance that a seed decides."""
+
+    rng: np.random.Generator
+    runs: int
+    drift: bool = False
+    common: float = 0.0
+    taken: int = 0
+    wander: float = 0.0
+    seeds: dict[int, float] = field(default_factory=dict)
+
+    def measure(self, quality: float, seed: int) -> float:
+        """One run of something that is truly ``quality`` sigma better than the baseline."""
+        if self.taken >= self.runs:
+            raise SpentError
+        self.taken += 1
+        shared = self.seeds.setdefault(seed, float(self.rng.normal())) if self.common else 0.0
+        noise = np.sqrt(self.common) * shared + np.sqrt(1 - self.common) * self.rng.normal()
+        return float(BASE - quality + noise + self._drift())
+
+    def _drift(self) -> float:
+        if not self.drift:
+            return 0.0
+        self.wander = 0.9 * self.wander + np.sqrt(1 - 0.9**2) * float(self.rng.normal())
+        return float(self.wander + 1.5 * (1 - np.exp(-self.taken / 5)))
+
+
+@dataclass(slots=True)
+class Night:
+    """What a rule made of a night; gains in sigma."""
+
+    quality: float = 0.0
+    reported: float = 0.0
+    kept: list[tuple[float, float, bool | None]] = field(default_factory=list)
+    """(true gain, told gain, did the told interval hold the truth) of each keep; None: no interval is told."""
+    tried: int = 0
+
+    def keep(self, gain: float, told: float, held: bool | None = None) -> None:
+        self.quality += gain
+        self.kept.append((gain, told, held))
+
+
+def draw_proposals(regime: Regime, rng: np.random.Generator) -> Iterator[float]:
+    """True gains, one after another, without end."""
+    while True:
+        kind = rng.random()
+        if kind < regime.wins:
+            yield float(rng.exponential(regime.win))
+        elif kind < regime.wins + regime.nothing:
+            yield 0.0
+        else:
+            yield -float(rng.exponential(regime.loss))
