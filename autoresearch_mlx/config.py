@@ -83,8 +83,22 @@ class DataSettings(_Frozen):
 
 
 class JudgeSettings(_Frozen):
+    """What counts as better."""
+
+    mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
+    """auto: one run while gains are large against the noise, repeats after; margin: one run, no statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
-    """What a change must gain over the incumbent to be kept, in the metric's unit."""
+    """The least gain to keep; auto: any that is believed, and the profile's while sigma is unknown."""
+    replicates: Count = 3
+    """Runs of the baseline, which tell sigma."""
+    refresh_every: Count = 10
+    """Experiments after which the incumbent is measured again."""
+    removal_every: Count = 8
+    """Keeps after which weakly supported ones are taken out on trial."""
+    calibrated_steps: bool = False
+    """Whether repeats end by a fixed number of steps, measured before, instead of the clock."""
+    early_stop: bool = True
+    """Whether clear losers are stopped at six tenths of their budget."""
 
 
 class AgentSettings(_Frozen):
@@ -138,6 +152,32 @@ class AgentSettings(_Frozen):
         return self
 
 
+class SandboxSettings(_Frozen):
+    """Whether edited training code is confined."""
+
+    enabled: Literal["auto", "never"] = "auto"
+    """auto: wherever this system has a sandbox that holds."""
+    require: bool = False
+    """Refuse to measure without one."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> SandboxSettings:
+        if self.require and self.enabled == "never":
+            raise ValueError('require = true and enabled = "never" exclude each other')
+        return self
+
+
+class LimitSettings(_Frozen):
+    """What one run may use, in GB of 1000 MB; auto: by the machine."""
+
+    memory_gb: Positive | Auto = "auto"
+    """Main memory of all its processes together."""
+    folder_gb: Positive | Auto = "auto"
+    """What it may write into its folder."""
+    free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    """What must stay free on the disk."""
+
+
 class Settings(_Frozen):
     seed: Annotated[int, Field(ge=0)] = 42
     target: TargetSettings = TargetSettings()
@@ -145,6 +185,8 @@ class Settings(_Frozen):
     data: DataSettings = DataSettings()
     judge: JudgeSettings = JudgeSettings()
     agent: AgentSettings = AgentSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    limits: LimitSettings = LimitSettings()
 
 
 class Resolved(_Frozen):

@@ -16,6 +16,7 @@ from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.config import Resolved, load_settings
 from autoresearch_mlx.corpus import prepare as corpora
+from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
@@ -23,8 +24,19 @@ from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab, find_lab
 from autoresearch_mlx.ledger import holder
-from autoresearch_mlx.targets.choose import corpus_request, last_corpus
+from autoresearch_mlx.targets.choose import (
+    build_target,
+    corpus_request,
+    last_corpus,
+    limits_of,
+    sandbox_of,
+    settle_conditions,
+)
+from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
+from autoresearch_mlx.trial.sandbox.choose import NoSandbox
+from autoresearch_mlx.trial.sandbox.limits import Limits
+from autoresearch_mlx.trial.sandbox.probe import probe
 from autoresearch_mlx.workspace import git, resolve, top_of
 
 State = Literal["ok", "note", "fail"]
@@ -60,6 +72,7 @@ def examine(start: Path) -> Iterator[Finding]:
         yield Finding("settings", "lab.toml", str(error), "fail", error.hint)
         return
     yield from _data(lab, resolved, profile)
+    yield from _sandbox(lab, resolved, machine, profile)
     yield from _agent(resolved, machine)
     yield from _settings(resolved)
 
@@ -132,10 +145,7 @@ def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
     if resolved.settings.target.kind != "pretrain":
         return
     try:
-        automatic = resolved.settings.data.source == "auto"
-        corpus = (last_corpus(lab) if automatic else None) or corpora.find(
-            corpus_request(resolved.settings, profile), corpora.default_cache()
-        )
+        corpus = _corpus(lab, resolved, profile)
     except AutoresearchError as error:
         yield Finding("data", "corpus", str(error), "fail", error.hint)
         return
@@ -145,6 +155,57 @@ def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
     m = corpus.manifest
     rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
     yield Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
+
+
+def _corpus(lab: Lab, resolved: Resolved, profile: Profile) -> Corpus | None:
+    """What `run` would train on, if it is there.  Raises CorpusError."""
+    last = last_corpus(lab) if resolved.settings.data.source == "auto" else None
+    return last or corpora.find(corpus_request(resolved.settings, profile), corpora.default_cache())
+
+
+def _sandbox(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
+    """What confines edited code, and whether it holds, tried with the lab's own rows."""
+    settings = resolved.settings
+    yield from _limits(limits_of(settings, profile))
+    missing: State = "fail" if settings.sandbox.require else "note"
+    if settings.target.kind != "pretrain":
+        said = "none for a target command: its program is its owner's"
+        yield Finding("sandbox", "sandbox", said, "fail" if settings.sandbox.require else "ok")
+        return
+    found = sandbox_of(settings)
+    if isinstance(found, NoSandbox):
+        hint = "edited code runs with your rights; docs/sandbox.md says what is needed"
+        yield Finding("sandbox", "sandbox", f"none: {found.words}", missing, hint)
+        return
+    yield Finding("sandbox", "sandbox", found.words)
+    if found.lacks:
+        yield Finding("sandbox", "not confined", "; ".join(found.lacks))
+    yield from _probe(lab, resolved, machine, profile, missing)
+
+
+def _limits(limits: Limits) -> Iterator[Finding]:
+    sizes = ((limits.memory_bytes, "of memory"), (limits.folder_bytes, "written into its folder"))
+    said = [f"{size / 1e9:.1f} GB {what}" for size, what in sizes if size is not None]
+    if limits.free_bytes is not None:
+        said.append(f"{limits.free_bytes / 1e9:.1f} GB of disk stay free")
+    yield Finding("sandbox", "a run may use", ", ".join(said))
+
+
+def _probe(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile, missing: State) -> Iterator[Finding]:
+    try:
+        if _corpus(lab, resolved, profile) is None:
+            yield Finding("sandbox", "probe", "not made: it needs prepared data")
+            return
+        settled = settle_conditions(resolved.settings, lab, profile, say=lambda text: None)
+        target = build_target(resolved.settings, settled, machine)
+    except AutoresearchError as error:
+        yield Finding("sandbox", "probe", str(error), "fail", error.hint)
+        return
+    if isinstance(target, Pretrain) and target.conditions.sandbox is not None:
+        done = probe(target.conditions.sandbox, target.conditions)
+        said = done.words() if done.holds else f"it does not hold: {done.words()}"
+        hint = "" if done.holds else "runs go on without it, and say so; --require-sandbox refuses"
+        yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:

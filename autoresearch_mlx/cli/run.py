@@ -6,11 +6,33 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Seconds, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import Function, Seconds, lab_here, say, tag_option
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.config import Settings
+    from autoresearch_mlx.session import Session
+
+
+def sandbox_option(function: Function) -> Function:
+    words = "Refuse to measure where edited code cannot be confined."
+    return click.option("--require-sandbox", is_flag=True, default=None, help=words)(function)
+
+
+def confined(session: Session, settings: Settings) -> Session:
+    """The session with a sandbox that was just seen to hold, or with a warning that there is none.
+
+    Raises ConfigError where there is none and the settings require it.
+    """
+    from dataclasses import replace
+
+    from autoresearch_mlx.targets.proven import proven
+
+    others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
+    return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
 
 
 @click.command("run")
@@ -22,6 +44,7 @@ from autoresearch_mlx.cli.options import Seconds, lab_here, say, tag_option
 @tag_option
 @click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
+@sandbox_option
 def run_command(agent: str | None, experiments: int | None, hours: float | None, tag: str | None, **rest: Any) -> None:
     """Research until told to stop: propose an edit, train, measure, keep or revert.
 
@@ -48,8 +71,9 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
 
     lab = lab_here()
     options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
-    resolved = load_settings(lab.root, options)
+    resolved = load_settings(lab.root, options | {"sandbox.require": rest["require_sandbox"]})
     with interruptible(), open_session(lab, resolved, tag, say) as session:
+        session = confined(session, resolved.settings)
         with (
             closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen,
             hired(session, resolved.settings, screen.say) as researcher,
@@ -68,7 +92,8 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
 @tag_option
 @click.option("--budget", type=Seconds(), help="Training time; only when this starts the session.")
 @click.option("--json", "as_json", is_flag=True, help="The experiment as one JSON object.")
-def try_command(message: str, tag: str | None, budget: Any, as_json: bool) -> None:
+@sandbox_option
+def try_command(message: str, tag: str | None, budget: Any, as_json: bool, require_sandbox: bool | None) -> None:
     """Measure your own edit of the file as one experiment, and print the verdict.
 
     The file is taken from your checkout as it lies there, saved or committed, and compared with the
@@ -89,8 +114,10 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool) -> No
     from autoresearch_mlx.session import open_session
 
     lab = lab_here()
-    resolved = load_settings(lab.root, {"budget.seconds": budget, "agent.repairs": 0})
+    options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}
+    resolved = load_settings(lab.root, options)
     with interruptible(), open_session(lab, resolved, tag, say) as session:
+        session = confined(session, resolved.settings)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
         workspace, metric = session.workspace, session.target.metric

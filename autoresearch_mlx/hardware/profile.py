@@ -36,7 +36,19 @@ class Profile:
     margin: float
     """How much val_bpb, in bits per byte, a change must gain to be kept."""
     memory_limit_bytes: int | None
-    """What a run may use; ``None`` leaves it to MLX."""
+    """What MLX is told to stay under; ``None`` leaves it to MLX."""
+    run_memory_bytes: int | None
+    """Main memory that the processes of a run may take together; above it they are killed."""
+    run_folder_bytes: int = 8 * GB
+    """What a run may write into its folder: the weights of two billion float32 parameters."""
+    free_disk_bytes: int = GB
+    """What a run must leave free of the disk: room for the ledger, the commits and a system that goes on working."""
+
+
+_MEMORY_SHARE = 0.75
+"""Of main memory, where a run has no limit inside MLX: the rest is the system's, the loop's and a model's."""
+_BESIDE_MLX = 2 * GB
+"""Python, numpy, compiled kernels and buffers of the driver; not measured on a Mac."""
 
 
 class _Sizes(NamedTuple):
@@ -119,7 +131,14 @@ def choose_profile(machine: Machine) -> Profile:
         },
         margin=sizes.margin,
         memory_limit_bytes=_share(machine.memory_bytes, sizes.memory),
+        run_memory_bytes=_run_memory(machine, sizes),
     )
+
+
+def _run_memory(machine: Machine, sizes: _Sizes) -> int | None:
+    """On a Mac what Metal takes counts as main memory, so MLX's own limit decides; else a share of main memory."""
+    limit = _share(machine.memory_bytes, sizes.memory) if sizes.device == "gpu" else None
+    return _share(machine.memory_bytes, _MEMORY_SHARE) if limit is None else limit + _BESIDE_MLX
 
 
 def _tier(machine: Machine) -> str:

@@ -25,8 +25,12 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import read_knobs
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
 from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.proven import proven
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
+
+RUN = "run"
+"""Folder of what the run writes, beside the copy of the script."""
 
 
 def main(script: Path) -> int:
@@ -40,7 +44,8 @@ def main(script: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(target, script, Path(folder))
         if measured.value is None:
-            print(f"{tail_of(Path(folder) / 'log.txt')}\n{measured.failure}: {measured.reason}", file=sys.stderr)
+            said = tail_of(Path(folder) / RUN / "log.txt")
+            print(f"{said}\n{measured.failure}: {measured.reason}", file=sys.stderr)
             return 1
     peak = peak_gflops(target) if isinstance(target, Pretrain) else None
     for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
@@ -55,15 +60,16 @@ def target_of(script: Path) -> Target:
     machine = read_machine()
     conditions = settle_conditions(settings, lab, choose_profile(machine), _say)
     _say(f"training for {conditions['budget_seconds']:g} s on the {conditions['device']}")
-    return build_target(settings, conditions, machine)
+    return proven(build_target(settings, conditions, machine), settings.sandbox, (), _say)
 
 
 def measure(target: Target, script: Path, folder: Path) -> Measurement:
     """One run of a copy of the script, so that what it writes beside itself is not left behind."""
-    tree = folder / "tree"
+    tree, run = folder / "tree", folder / RUN
     tree.mkdir()
+    run.mkdir()
     shutil.copy(script, tree)
-    return target.measure(Assignment(tree, folder, seed=42, watch=_Steps()))
+    return target.measure(Assignment(tree, run, seed=42, watch=_Steps()))
 
 
 def trailer(m: Measurement, total_seconds: float, depth: object, peak: float | None) -> list[str]:

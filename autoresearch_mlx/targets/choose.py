@@ -18,15 +18,18 @@ from autoresearch_mlx.errors import ConfigError, CorpusError
 from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.hardware.blas import Blas, child_environment, find_blas
 from autoresearch_mlx.hardware.machine import Machine
-from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.targets.command import Command
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.limits import Limits
 
 Say = Callable[[str], None]
 CORPUS = "corpus"
 """File in the lab's state that names the corpus prepared last."""
+GB = 10**9
 _SCARCE_EVAL_TOKENS = 2**19
 
 
@@ -63,22 +66,51 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
     """The target under recorded conditions.  Raises CorpusError when its corpus is gone or was changed."""
     if settings.target.kind == "command":
         kept: dict[str, Any] = {k: conditions.get(k) for k in ("run", "guard", "pattern", "timeout_seconds")}
-        return Command(metric=settings.target.metric, direction=settings.target.direction, **kept)
+        limits = limits_of(settings, choose_profile(machine))
+        return Command(metric=settings.target.metric, direction=settings.target.direction, limits=limits, **kept)
     corpus = open_corpus(Path(conditions["corpus"]))
     if corpus.manifest.sha256 != conditions["data_sha256"]:
         said = f"the corpus in {corpus.folder} is not the one this session began with"
         raise CorpusError(said, "start another session with --tag")
     blas = find_blas(corpora.default_cache(), machine)
     names = {f.name for f in dataclasses.fields(Conditions)}
+    found = sandbox_of(settings)
     return Pretrain(
         Conditions(
             train_rows=corpus.path("train"),
             val_rows=corpus.path("val"),
+            hidden_rows=corpus.path("hidden"),
             token_bytes=corpus.folder / "token_bytes.npy",
             environment=child_environment(blas),
-            machine=describe_machine(machine, blas, conditions["device"]),
+            machine={**describe_machine(machine, blas, conditions["device"]), "sandbox": in_the_record(found)},
+            sandbox=found if isinstance(found, Sandbox) else None,
+            limits=limits_of(settings, choose_profile(machine)),
             **{k: v for k, v in conditions.items() if k in names},
         )
+    )
+
+
+def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
+    """The sandbox of this system, unless the settings want none."""
+    return find_sandbox() if settings.sandbox.enabled == "auto" else NoSandbox("switched off by sandbox.enabled")
+
+
+def in_the_record(found: Sandbox | NoSandbox) -> str:
+    """How a measurement's record names what confined it."""
+    return found.words if isinstance(found, Sandbox) else f"none ({found.words})"
+
+
+def limits_of(settings: Settings, profile: Profile) -> Limits:
+    """What one run may use of this machine."""
+
+    def settled(wanted: float | str, automatic: int | None) -> int | None:
+        return int(wanted * GB) if isinstance(wanted, float | int) else automatic
+
+    wanted = settings.limits
+    return Limits(
+        memory_bytes=settled(wanted.memory_gb, profile.run_memory_bytes),
+        folder_bytes=settled(wanted.folder_gb, profile.run_folder_bytes),
+        free_bytes=settled(wanted.free_disk_gb, profile.free_disk_bytes),
     )
 
 

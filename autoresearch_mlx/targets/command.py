@@ -3,7 +3,8 @@
 The number is the last line ``METRIC name=value`` of its output, or the first group of a regular
 expression.  A guard, when there is one, must end with 0 before the number is measured.  The program
 runs in the worktree, so keep the code that measures out of ``editable``: what may be edited could
-otherwise print whatever it likes.
+otherwise print whatever it likes.  It is its owner's own program and runs in no sandbox; memory, disk
+and what it leaves running are watched all the same.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import ast
 import math
 import re
 import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
 from autoresearch_mlx.source import UNPARSABLE
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
+from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 METRIC = re.compile(r"^METRIC\s+([A-Za-z_][\w.]*)\s*=\s*(\S+)\s*$")
 _LINE_LIMIT = 65536
+_MOST_PROCESSES = 1000
+"""A parallel build has some hundred; a fork bomb passes this in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Command:
     guard: str | None = None
     pattern: str | None = None
     timeout_seconds: float = 600.0
+    limits: Limits = field(default_factory=Limits)
+    """Memory of the program with its children, and disk that must stay free; where it writes is its own affair."""
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -71,21 +78,26 @@ class Command:
             assignment.watch(Progress(phase, seconds_left=self.timeout_seconds - spent))
             return f"did not end within {self.timeout_seconds:g} s; killed" if spent > self.timeout_seconds else None
 
+        marker = uuid.uuid4().hex
+        limits = replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES)
         with Log(path) as log:
             log.write(f"$ {line}\n".encode())
             return run_child(
                 ["/bin/sh", "-c", line],
                 cwd=assignment.tree,
-                environment=child_process_environment({"AUTORESEARCH_SEED": str(assignment.seed)}),
+                environment=child_process_environment({"AUTORESEARCH_SEED": str(assignment.seed), MARKER: marker}),
                 log=log,
                 allowed=overstayed,
                 on_output=figures.feed,
+                watch=Watch(limits, marker),
             )
 
     @staticmethod
     def _failure(ended: Ended, path: Path, prefix: str = "") -> tuple[Failure, str] | None:
         if ended.killed is not None:
             return "timeout", prefix + ended.killed
+        if ended.exceeded is not None:
+            return "crash", f"{prefix}{ended.exceeded}; killed"
         if ended.returncode != 0:
             return ("invalid" if prefix else "crash"), prefix + how_it_ended(ended.returncode, path)
         return None

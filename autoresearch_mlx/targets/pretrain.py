@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from autoresearch_mlx.corpus.rows import MANIFEST, read_manifest
+from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
 from autoresearch_mlx.source import UNPARSABLE
+from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
+from autoresearch_mlx.trial.sandbox.policy import TMP
 from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
@@ -53,14 +59,24 @@ class Pretrain:
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Train and evaluate once.  Failures come back as data, with the phase they happened in."""
+        before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
+        try:
+            done = self._measure(assignment)
+            changed = seal.broken(before)
+            return done if changed is None else replace(done, value=None, failure="invalid", reason=f"seal: {changed}")
+        finally:
+            shutil.rmtree(assignment.folder / TMP, ignore_errors=True)
+
+    def _measure(self, assignment: Assignment) -> Measurement:
         path = assignment.folder / "log.txt"
-        training = Training(self.conditions, assignment)
+        ordered = replace(self.conditions, steps=assignment.steps or self.conditions.steps, split=assignment.split)
+        training = Training(ordered, assignment)
         with Log(path) as log:
             ended = training.run(log)
         failure = training.failure(ended, path)
         if failure is not None:
             return self._measurement(assignment, training, ended, None, failure)
-        evaluation = Evaluation(self.conditions, assignment)
+        evaluation = Evaluation(ordered, assignment)
         with Log(path) as log:
             log.write(b"--- evaluation ---\n")
             scored = evaluation.run(log)
@@ -88,8 +104,24 @@ class Pretrain:
             machine=dict(self.conditions.machine),
             log="log.txt",
             curve=training.curve(),
-            extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None},
+            extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
+            | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )
+
+
+def sealed_files(conditions: Conditions) -> list[Path]:
+    """What no run may change: the code that measures, and the data."""
+    data = [conditions.train_rows, conditions.val_rows, conditions.token_bytes, conditions.hidden_rows]
+    return [*seal.trial_code(), *(path for path in data if path is not None)]
+
+
+def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
+    """SHA-256 of the data as the corpus's manifest names it; empty without a manifest."""
+    folder = conditions.train_rows.parent
+    try:
+        return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}
+    except CorpusError:
+        return {}
 
 
 def _missing(tree: ast.Module) -> list[str]:

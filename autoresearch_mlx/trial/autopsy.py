@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import stat
 from pathlib import Path
 
 _RAISED = re.compile(
@@ -38,15 +40,22 @@ def _last_words(log: Path) -> str:
 
 def last_exception(log: Path) -> str | None:
     """The last line of a log that looks like an exception's."""
-    with contextlib.suppress(OSError):
-        for line in reversed(log.read_text(errors="replace").splitlines()[-200:]):
-            if _RAISED.match(line):
-                return line.strip()[:300]
-    return None
+    raised = (line for line in reversed(_text(log).splitlines()[-200:]) if _RAISED.match(line))
+    return next((line.strip()[:300] for line in raised), None)
 
 
 def tail_of(log: Path, lines: int = 30) -> str:
     """The end of a log; empty when there is none."""
-    with contextlib.suppress(OSError):
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return "\n".join(_text(log).splitlines()[-lines:])
+
+
+def _text(log: Path) -> str:
+    """Of a plain file only: a pipe that a child put in its place would never end."""
+    with contextlib.suppress(OSError), open(log, "rb", opener=_no_link) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read().decode(errors="replace")
     return ""
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,20 +1,34 @@
-"""The parent's side of the sealed evaluator."""
+"""The parent's side of the sealed evaluator: what it is told, who is confined, and how it ended."""
 
 from __future__ import annotations
 
+import json
 import math
+import stat
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
-from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.confined import inside, watched, why_killed
+from autoresearch_mlx.trial.probes import rows_per_call
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
-from autoresearch_mlx.trial.spec import EvalSpec, write_spec
+from autoresearch_mlx.trial.sandbox.choose import refused
+from autoresearch_mlx.trial.sandbox.policy import Policy, evaluation_policy, private_tmp, without_secrets
+from autoresearch_mlx.trial.spec import EvalSpec, ModelSpec, write_spec
+
+_WEIGHTS = "weights.safetensors"
 
 
 class Evaluation:
-    """The parent's view of the sealed evaluator."""
+    """The parent's view of the sealed evaluator.
+
+    The scorer is our own code and is not confined; the two processes that run the edited model are, each with a
+    temporary folder of its own: they read the tree and the weights, and no rows.
+    """
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.value: float | None = None
@@ -22,47 +36,99 @@ class Evaluation:
         self._conditions = conditions
         self._assignment = assignment
         self._invalid: str | None = None
+        self._died: int | None = None
 
     def run(self, log: Log) -> Ended:
-        conditions, assignment = self._conditions, self._assignment
-        spec = EvalSpec(
-            script=str(assignment.tree / conditions.script),
-            weights=str(assignment.folder / "weights.safetensors"),
-            rows=str(conditions.val_rows),
-            row_count=conditions.eval_rows,
-            token_bytes=str(conditions.token_bytes),
-            vocab_size=conditions.vocab_size,
-            seq_len=conditions.seq_len,
-            seed=assignment.seed,
-            device=conditions.device,
-            memory_limit_bytes=conditions.memory_limit_bytes,
-        )
-        write_spec(spec, assignment.folder / "evaluate.json")
         began = time.monotonic()
-        assignment.watch(Progress("evaluate"))
+        self._assignment.watch(Progress("evaluate"))
+        path = self._assignment.folder / "evaluate.json"
+        mark, watch = watched(self._conditions, self._assignment)
+        if (why := self._prepare(path, mark)) is not None:
+            self._invalid = why
+            return Ended(0, None, 0.0, None)
         ended = run_child(
-            python_command("-m", "autoresearch_mlx.trial.evaluate", str(assignment.folder / "evaluate.json")),
-            cwd=assignment.folder,
-            environment=child_process_environment(conditions.environment),
+            python_command("-m", "autoresearch_mlx.trial.evaluate", str(path)),
+            cwd=self._assignment.folder,
+            environment={**child_process_environment(self._conditions.environment), **mark},
             log=log,
             allowed=lambda: self._overstayed(began),
             on_event=self._hear,
+            watch=watch,
         )
         self.seconds = round(ended.seconds, 3)
         return ended
 
+    def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
+        """Write the specification; why it cannot be written, with what the training child left behind."""
+        weights = self._assignment.folder / _WEIGHTS
+        try:
+            found = weights.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                return f"{_WEIGHTS} is no plain file of its own"
+            write_spec(self._spec(mark), path)
+        except OSError as error:
+            return f"the run folder cannot be used: {error.strerror} ({Path(error.filename or path).name})"
+        return None
+
+    def _spec(self, mark: Mapping[str, str]) -> EvalSpec:
+        conditions = self._conditions
+        environment = {**private_tmp(self._assignment.folder), **mark}
+        commands, environments = zip(*(self._model(name, environment) for name in ("model", "witness")), strict=True)
+        return EvalSpec(
+            rows=str(conditions.scored_rows()),
+            row_count=conditions.eval_rows,
+            token_bytes=str(conditions.token_bytes),
+            vocab_size=conditions.vocab_size,
+            seq_len=conditions.seq_len,
+            device=conditions.device,
+            rows_per_call=self._rows_per_call(),
+            model=commands[0],
+            witness=commands[1],
+            model_environment=environments[0],
+            witness_environment=environments[1],
+        )
+
+    def _model(self, name: str, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        """The command of one model process, and its environment; they can read nothing of each other's."""
+        conditions, assignment = self._conditions, self._assignment
+        shared = environment["TMPDIR"]
+        tmp = Path(shared) / name
+        tmp.mkdir(mode=0o700)
+        spec = ModelSpec(
+            script=str(assignment.tree / conditions.script),
+            weights=str(assignment.folder / _WEIGHTS),
+            vocab_size=conditions.vocab_size,
+            seq_len=conditions.seq_len,
+            seed=assignment.seed,
+            device=conditions.device,
+            rows_per_call=self._rows_per_call(),
+            memory_limit_bytes=conditions.memory_limit_bytes,
+        )
+        command = python_command("-m", "autoresearch_mlx.trial.model", json.dumps(asdict(spec)))
+        own = {key: value.replace(shared, str(tmp)) for key, value in environment.items()}
+        command = inside(conditions, command, model_policy(conditions, assignment, tmp))
+        return command, {**without_secrets(child_process_environment(conditions.environment)), **own}
+
+    def _rows_per_call(self) -> int:
+        conditions = self._conditions
+        return rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size)
+
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        if ended.killed is not None:
-            return "timeout", ended.killed
+        if (killed := why_killed(ended, log)) is not None:
+            return killed
         if self._invalid is not None:
             return "invalid", self._invalid
-        if ended.returncode != 0:
-            return "crash", f"in the evaluation: {how_it_ended(ended.returncode, log)}"
+        returncode = ended.returncode if self._died is None else self._died
+        if (why := refused(returncode, tail_of(log))) is not None:
+            return "crash", why
+        if returncode != 0 or self._died is not None:
+            return "crash", f"in the evaluation: {how_it_ended(returncode, log)}"
         if self.value is None or not math.isfinite(self.value):
             return "invalid", "the evaluation ended without a score"
         return None
 
     def _overstayed(self, began: float) -> str | None:
+        self._assignment.watch(Progress("evaluate"))
         limit = self._conditions.evaluate_seconds
         return f"the evaluation did not end within {limit:g} s; killed" if time.monotonic() - began > limit else None
 
@@ -71,3 +137,14 @@ class Evaluation:
             self._invalid = str(event.get("reason"))
         elif event.get("event") == "evaluated" and isinstance(event.get("value"), float):
             self.value = event["value"]
+        elif event.get("event") == "died" and isinstance(event.get("returncode"), int):
+            self._died = event["returncode"]
+
+
+def model_policy(conditions: Conditions, assignment: Assignment, tmp: Path) -> Policy:
+    """What a process that runs the edited model may touch: the tree and the weights, and its temporary folder."""
+    policy = evaluation_policy(conditions, assignment)
+    ours = (conditions.scored_rows(), conditions.token_bytes, assignment.folder / "evaluate.json")
+    kept = {path.resolve() for path in ours}
+    read = tuple(path for path in policy.read if path not in kept)
+    return replace(policy, read=read, write=(tmp.resolve(),), listed=policy.listed[:1])

@@ -26,11 +26,19 @@ BuildModel = Callable[[int, int], nn.Module]
 Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
+_FIRST_STEP_BATCHES = 64
+"""So many batches are served before the first step is logged; from the next one on the clock runs."""
+_AHEAD_BATCHES = 2
+"""A script may have asked for so many batches of its second step before it logs its first one."""
 _EXIT_FAILED = 3
 
 
 class TrainingFailed(Exception):
     """Training cannot go on: a loss that is no number, or weights that are none."""
+
+
+class TrainingInvalid(Exception):
+    """What was logged does not fit what was served."""
 
 
 class Trial:
@@ -46,7 +54,11 @@ class Trial:
         self.progress = 0.0
         self.tokens_served = 0
         self.steps_logged = 0
+        self.tokens_logged = 0
         self.last_loss: float | None = None
+        self._batches = 0
+        self._batch_tokens = 0
+        self._first_step = (0, 0)
         self._spec = spec
         self._events = events
         self._clock = clock
@@ -67,25 +79,51 @@ class Trial:
         order = self._order()
         while not self._over():
             rows = self._rows[[next(order) for _ in range(batch_size)]].astype(np.int32)
+            self._batches += 1
             self.tokens_served += batch_size * self.seq_len
+            self._batch_tokens = batch_size * self.seq_len
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
         """Report one optimiser step.  ``loss`` may still be under computation: it is read one step later.
 
-        Raises TrainingFailed for a loss that is not finite.
+        ``tokens``: of this step, among those that ``batches`` served.
+        Raises TrainingFailed for a loss that is not finite, TrainingInvalid for a first step after more batches
+        than it is made of.
         """
         self.steps_logged += 1
+        self.tokens_logged += int(tokens)
+        if self.steps_logged == 1:
+            self._first_step = (self.tokens_served - _AHEAD_BATCHES * self._batch_tokens, self.tokens_logged)
+            self._check_first_step()
         previous, self._pending = self._pending, (step, loss, tokens)
         if self._started is None:
             self._settle()
-            self._start(self._clock())
+            self._start(self._first_step_ended())
         elif previous is not None:
             self._read(previous)
 
     def finish(self) -> None:
         """Wait for the last step and check its loss."""
         self._settle()
+
+    def check(self) -> None:
+        """Raises TrainingInvalid when the logged steps do not fit the served batches."""
+        if self.steps_logged == 0 or self.tokens_served == 0:
+            what = "asked for no batches" if self.tokens_served == 0 else "logged no steps"
+            raise TrainingInvalid(f"the script {what}")
+        if self.tokens_logged > self.tokens_served:
+            served = f"{self.tokens_served:,} tokens were served"
+            raise TrainingInvalid(f"{served}, and the logged steps claim {self.tokens_logged:,}")
+
+        self._check_first_step()
+
+    def _check_first_step(self) -> None:
+        """What is trained before the first step is logged is trained for free."""
+        served, claimed = self._first_step
+        if served > claimed:
+            said = f"more than {served:,} tokens were served before the first step was logged"
+            raise TrainingInvalid(f"{said}, and it claims {claimed:,}: log every step")
 
     def elapsed(self) -> float:
         """Seconds of the budget that are used up."""
@@ -105,11 +143,18 @@ class Trial:
             self._events.send("compile")
         if self._started is None and now - self._first_batch > self._spec.compile_seconds:
             self._start(self._first_batch + self._spec.compile_seconds)
+        if self._started is None and self._batches >= _FIRST_STEP_BATCHES:
+            self._start(now)
         if self._spec.steps is not None:
             self.progress = min(1.0, self.steps_logged / self._spec.steps)
             return self.steps_logged >= self._spec.steps
         self.progress = min(1.0, self.elapsed() / self._spec.budget_seconds)
         return self.elapsed() >= self._spec.budget_seconds
+
+    def _first_step_ended(self) -> float:
+        """Now, or when its allowance ended: what a first step takes beyond it comes out of the budget."""
+        now = self._clock()
+        return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 
     def _start(self, at: float) -> None:
         self._started = at
@@ -159,9 +204,10 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
         weights = dict(tree_flatten(model.parameters()))
         mx.eval(weights)
         events.send("trained", steps=trial.steps_logged, tokens=trial.tokens_served, loss=trial.last_loss)
+        trial.check()
         _check(weights)
-    except TrainingFailed as failure:
-        events.send("failed", reason=str(failure))
+    except (TrainingFailed, TrainingInvalid) as failure:
+        events.send("invalid" if isinstance(failure, TrainingInvalid) else "failed", reason=str(failure))
         raise SystemExit(_EXIT_FAILED) from failure
     mx.save_safetensors(spec.weights, weights)
     events.send("saved", **sizes(weights), peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None)

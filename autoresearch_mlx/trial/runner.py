@@ -1,4 +1,4 @@
-"""Run one child in its own process group: bounded in time, its output kept, nothing of it left behind."""
+"""Run one child in its own process group: bounded in time, memory and disk, its output kept, nothing of it left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
+from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
 """Bytes of output kept of one child: its last ones."""
+_LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
 """How long what an ended child wrote is read: a process that left its group could write for ever."""
@@ -35,17 +37,26 @@ class Ended:
     returncode: int
     """As subprocess gives it: negative for a signal."""
     killed: str | None
+    """What ``allowed`` said: its time was over."""
     seconds: float
     peak_memory_mb: float | None
-    """Largest resident memory seen of the child and its descendants, in MiB; sampled, so a short peak can hide."""
+    """Most memory seen of the child and its descendants, mapped files not counted, in MiB; sampled, so a short
+    peak can hide."""
+    exceeded: str | None = None
+    """What the watch said: it used more than a run may; it was killed for that."""
 
 
 class Log:
-    """A file that keeps the last LOG_LIMIT bytes of whatever is written to it."""
+    """A file that keeps the last LOG_LIMIT bytes of whatever is written to it.
+
+    Only a plain file of its own is written to: anything else that a child put in its place is removed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("ab+")
+        if not _is_plain(path):
+            _remove(path)
+        self._file = os.fdopen(os.open(path, _LOG_FLAGS, 0o644), "ab+")
 
     def write(self, data: bytes) -> None:
         self._file.write(data[-LOG_LIMIT:])
@@ -72,6 +83,22 @@ class Log:
         self.close()
 
 
+def _is_plain(path: Path) -> bool:
+    """A file with one name; also where there is nothing yet."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def python_command(*arguments: str) -> list[str]:
     """This interpreter, told not to put the script's own folder on the import path."""
     return [sys.executable, "-P", *arguments]
@@ -92,10 +119,12 @@ def run_child(
     on_event: Callable[[Event], None] = lambda event: None,
     on_output: Callable[[bytes], None] = lambda data: None,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
+    watch: Watch | None = None,
 ) -> Ended:
     """Start ``command`` and wait for its end, killing its whole group as soon as ``allowed()`` gives a reason.
 
-    ``allowed`` is asked about ten times a second.  ``stdin``: an open file, for a child that reads one.
+    ``allowed`` is asked about ten times a second, and so is ``watch``: a child that uses more than its limits is
+    killed, and at the end also what left its group.  ``stdin``: an open file, for a child that reads one.
     Lines on the event pipe that are no JSON objects are ignored.  Whatever happens here, KeyboardInterrupt
     included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
@@ -118,25 +147,29 @@ def run_child(
     finally:
         os.close(writer)
     try:
-        return _watch(child, reader, log, allowed, on_event, on_output)
+        return _follow(child, reader, log, allowed, on_event, on_output, watch or Watch(Limits()))
     finally:
         _kill_group(child)
         child.wait()
+        if watch is not None:
+            end_strays(watch)
         os.close(reader)
         assert child.stdout is not None
         child.stdout.close()
 
 
-def _watch(
+def _follow(
     child: subprocess.Popen[bytes],
     events: int,
     log: Log,
     allowed: Callable[[], str | None],
     on_event: Callable[[Event], None],
     on_output: Callable[[bytes], None],
+    watch: Watch,
 ) -> Ended:
     assert child.stdout is not None
-    began, killed, ended, lines, memory = time.monotonic(), None, None, _Lines(on_event), _Memory(child.pid)
+    began, ended, lines = time.monotonic(), None, _Lines(on_event)
+    killed = exceeded = None
     output = child.stdout.fileno()
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
@@ -145,14 +178,15 @@ def _watch(
             if ended is None and child.poll() is not None:
                 ended = time.monotonic()
                 _kill_group(child)  # what it left running writes no more
-            if ended is None:
-                memory.sample()
+            if ended is None and exceeded is None and (exceeded := watch.check(child.pid)) is not None:
+                _kill_group(child)
             read = _drain(selector, output, log, lines, on_output)
             if ended is not None and (not read or time.monotonic() - ended > _LAST_WORDS_SECONDS):
                 break  # all that it wrote before its end has been read
-            if ended is None and killed is None and (killed := allowed()) is not None:
+            if ended is None and killed is None and exceeded is None and (killed := allowed()) is not None:
                 _kill_group(child)
-    return Ended(child.returncode, killed, ended - began, memory.peak_mb)
+    peak = watch.peak_bytes
+    return Ended(child.returncode, killed, ended - began, round(peak / 2**20, 1) if peak else None, exceeded)
 
 
 def _drain(
@@ -179,31 +213,6 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
     """End the child and all that it started in its group, which outlives its leader."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-
-
-class _Memory:
-    """Samples resident memory: of the child ten times a second, of its whole family, which is dearer, once."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak_mb: float | None = None
-        self._pid = pid
-        self._family: list[psutil.Process] = []
-        self._counted = 0.0
-
-    def sample(self) -> None:
-        with contextlib.suppress(psutil.Error):
-            if time.monotonic() - self._counted > 1:
-                leader = psutil.Process(self._pid)
-                self._family, self._counted = [leader, *leader.children(recursive=True)], time.monotonic()
-            total = sum(self._resident(process) for process in self._family) / 2**20
-            self.peak_mb = max(self.peak_mb or 0.0, round(total, 1))
-
-    @staticmethod
-    def _resident(process: psutil.Process) -> int:
-        try:
-            return int(process.memory_info().rss)
-        except psutil.Error:
-            return 0
 
 
 class _Lines:

@@ -1,4 +1,4 @@
-"""What the parent hands to its two children, and the line of events that comes back.
+"""What the parent hands to its children, and the line of events that comes back.
 
 Specs travel as a JSON file whose path stands in the environment; events come back as JSON lines on a
 pipe whose descriptor stands there too.  Standard output stays the script's own and is only logged.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,11 +40,24 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class EvalSpec:
-    """One sealed evaluation of saved weights on held-out rows."""
+class ModelSpec:
+    """The process that answers with logits: what it loads, and the size of one call.  It knows of no rows."""
 
     script: str
     weights: str
+    vocab_size: int
+    seq_len: int
+    seed: int
+    device: Device
+    rows_per_call: int
+    """Most rows of one call."""
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSpec:
+    """One sealed evaluation of saved weights on held-out rows."""
+
     rows: str
     """Path of the held-out rows: uint16 [n, seq_len + 1]."""
     row_count: int
@@ -52,13 +66,24 @@ class EvalSpec:
     """Path of int32 [vocab_size]: raw bytes of each token, 0 for special tokens."""
     vocab_size: int
     seq_len: int
-    seed: int
     device: Device
-    memory_limit_bytes: int | None = None
+    rows_per_call: int
+    model: list[str]
+    """Command of the model's process; descriptors are added to it."""
+    witness: list[str]
+    """The same for the second copy, which sees only what the probes need."""
+    model_environment: dict[str, str]
+    witness_environment: dict[str, str]
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:
-    path.write_text(json.dumps(asdict(spec), indent=1) + "\n")
+    """A new file; whatever an earlier child put in its place is removed, never followed.  Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w") as file:
+        file.write(json.dumps(asdict(spec), indent=1) + "\n")
 
 
 def read_train_spec(path: str) -> TrainSpec:

@@ -7,21 +7,27 @@ allowance when that comes first.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.curve import Curve
-from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
+from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
+from autoresearch_mlx.trial.sandbox.policy import training_policy
 from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
 
-_START_SECONDS = 120.0
-"""Import, build the model, open the rows."""
-_SAVE_SECONDS = 120.0
+_START_SECONDS, _START_SHARE = 30.0, 0.1
+"""Import, build the model, open the rows; and a share of the budget.  Little, for what trains in it is not counted."""
+_SAVE_SECONDS = 20.0
 _FLOOR = 0.9
 """A run that used less of its budget than this did not run."""
+_OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
+"""How far the last step may reach beyond the budget, the larger of both: more would be training that others lack."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -31,13 +37,17 @@ class Training:
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
+        self.stopped: Mapping[str, Any] | None = None
+        """What the early stop said of this run; an ``audit`` runs on."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / "weights.safetensors"
         self._began: dict[str, float] = {}
         self._phase: Phase = "start"
         self._failed: str | None = None
+        self._invalid: str | None = None
         self._curve = Curve()
+        self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
         conditions, folder = self._conditions, self._assignment.folder
@@ -54,20 +64,27 @@ class Training:
             memory_limit_bytes=conditions.memory_limit_bytes,
         )
         write_spec(spec, folder / "train.json")
+        policy = training_policy(conditions, self._assignment)
+        room = confined(conditions, self._assignment, python_command(conditions.script), policy)
         self._enter("start")
         return run_child(
-            python_command(conditions.script),
+            room.command,
             cwd=self._assignment.tree,
-            environment={**child_process_environment(conditions.environment), TRAIN_ENV: str(folder / "train.json")},
+            environment={**room.environment, TRAIN_ENV: str(folder / "train.json")},
             log=log,
             allowed=self._overstayed,
             on_event=self._hear,
+            watch=room.watch,
         )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
         """What went wrong, as a status and a sentence; None when there are weights to evaluate."""
-        if ended.killed is not None:
-            return "timeout", ended.killed
+        if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
+            return "stopped", f"{ended.killed}: stopped"
+        if (killed := why_killed(ended, log)) is not None:
+            return killed
+        if self._invalid is not None:
+            return "invalid", self._invalid
         if self._failed is not None:
             return "crash", self._failed
         if ended.returncode != 0:
@@ -75,8 +92,12 @@ class Training:
         if "trained" not in self._began or not self._weights.exists():
             return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
         spent, budget = self._spent(), self._conditions.budget_seconds
-        if self._conditions.steps is None and spent < _FLOOR * budget:
+        if self._conditions.steps is not None:
+            return None
+        if spent < _FLOOR * budget:
             return "invalid", f"training stopped after {spent:.1f} s of its {budget:g} s"
+        if spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
+            return "invalid", f"training went on for {spent - budget:.1f} s after its {budget:g} s"
         return None
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
@@ -101,9 +122,16 @@ class Training:
         return self._curve.points()
 
     def _spent(self) -> float:
+        """Seconds of the budget by our clock, whatever the child's says."""
+        began = self._budget_began()
+        return 0.0 if began is None else self._began.get("trained", time.monotonic()) - began
+
+    def _budget_began(self) -> float | None:
+        """At the end of the first step, or of its allowance when that came first."""
         if "train" not in self._began:
-            return 0.0
-        return self._began.get("trained", time.monotonic()) - self._began["train"]
+            return None
+        told = self._began["train"]
+        return min(told, self._began.get("compile", told) + self._conditions.compile_seconds)
 
     def _enter(self, phase: str) -> None:
         self._began.setdefault(phase, time.monotonic())
@@ -126,6 +154,8 @@ class Training:
             self.facts |= {k: _number(event, k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
         elif kind == "failed":
             self._failed = str(event.get("reason"))
+        elif kind == "invalid":
+            self._invalid = str(event.get("reason"))
         elif kind == "step" and self._phase in ("compile", "train"):
             self._draw(event)
         self._show(event)
@@ -135,18 +165,34 @@ class Training:
         loss = _number(event, "loss")
         if loss is not None:
             self._curve.add(self._spent() / self._conditions.budget_seconds, float(loss))
+            self._ask_whether_lost()
+
+    def _ask_whether_lost(self) -> None:
+        """Of a run against the clock; an audit is noted once and goes on to its end."""
+        stop = self._assignment.stop
+        if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
+            self.stopped = stop(self._curve.points())
 
     def _show(self, event: Event) -> None:
         if self._phase == "save":
             return
         left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else None
         step, loss, rate = (_number(event, k) for k in ("step", "loss", "tokens_per_second"))
-        self._assignment.watch(Progress(self._phase, step, loss, rate, left))
+        self._told = Progress(self._phase, step, loss, rate, left)
+        self._assignment.watch(self._told)
+
+    def _still_there(self) -> None:
+        """Between two steps: the watch may want the run ended."""
+        left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else self._told.seconds_left
+        self._assignment.watch(replace(self._told, seconds_left=left))
 
     def _overstayed(self) -> str | None:
+        self._still_there()
+        if self.stopped is not None and not self.stopped["audit"]:
+            return str(self.stopped["reason"])
         conditions, now = self._conditions, time.monotonic()
         limit, what = {
-            "start": (_START_SECONDS, "no first batch was asked for"),
+            "start": (_START_SECONDS + _START_SHARE * conditions.budget_seconds, "no first batch was asked for"),
             "compile": (2 * conditions.compile_seconds + conditions.budget_seconds, "the first step did not end"),
             "train": (
                 self._training_limit(),
@@ -154,7 +200,8 @@ class Training:
             ),
             "save": (_SAVE_SECONDS, "the weights were not saved"),
         }[self._phase]
-        since = now - self._began["trained" if self._phase == "save" else self._phase]
+        began = self._began["trained" if self._phase == "save" else self._phase]
+        since = now - (self._budget_began() or began if self._phase == "train" else began)
         return f"{what} within {limit:.0f} s; killed" if since > limit else None
 
     def _training_limit(self) -> float:

@@ -116,3 +116,19 @@ def test_a_run_leaves_memory_to_the_rest_of_the_machine() -> None:
         limit = choose_profile(one).memory_limit_bytes
         assert name == "cuda" or GB < limit < 0.75 * one.memory_bytes
     assert choose_profile(replace(MACHINES["cpu"], memory_bytes=None)).memory_limit_bytes is None
+
+
+def test_a_run_that_eats_the_machine_has_an_end() -> None:
+    for one in MACHINES.values():
+        profile = choose_profile(one)
+        assert profile.run_memory_bytes is not None
+        assert (profile.memory_limit_bytes or 0) < profile.run_memory_bytes <= 0.8 * one.memory_bytes
+        assert profile.run_folder_bytes > profile.free_disk_bytes > 0
+    assert choose_profile(replace(MACHINES["cpu"], memory_bytes=None)).run_memory_bytes is None
+
+
+def test_a_run_on_a_mac_may_take_what_mlx_may_and_a_little_beside_it() -> None:
+    profile = choose_profile(MACHINES["mac-pro"])
+    assert profile.memory_limit_bytes is not None
+    assert profile.run_memory_bytes == profile.memory_limit_bytes + 2 * GB
+    assert choose_profile(MACHINES["cuda"]).run_memory_bytes == 0.75 * 128 * GB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,12 @@ def test_the_tail_is_the_last_lines(tmp_path: Path) -> None:
     path = log(tmp_path, "".join(f"{n}\n" for n in range(50)))
     assert tail_of(path, 3) == "47\n48\n49"
     assert len(tail_of(path).splitlines()) == 30
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_is_no_plain_log_is_not_read(kind: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "secret").write_text("KeyError: secret\n")
+    {"pipe": lambda: os.mkfifo(log), "link": lambda: log.symlink_to(tmp_path / "secret"), "folder": log.mkdir}[kind]()
+    assert tail_of(log) == ""
+    assert how_it_ended(1, log) == "exit code 1 without an error message"

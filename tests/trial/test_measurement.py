@@ -118,7 +118,7 @@ def test_what_the_script_prints_about_itself_changes_nothing(under: Conditions, 
         pytest.param("def train(", "raise RuntimeError('at import')\ndef train(", "crash", "RuntimeError: at import", id="raises"),
         pytest.param("loss = whole_step(*batch[0], now)", "loss = mx.array(float('nan'))", "crash", "the loss is nan at step", id="nan"),
         pytest.param("    rows, passes = batch", "    import sys; sys.exit(3)\n    rows, passes = batch", "crash", "exit code 3", id="exit code"),
-        pytest.param("    rows, passes = batch", "    return\n    rows, passes = batch", "invalid", "training stopped after", id="no training"),
+        pytest.param("    rows, passes = batch", "    return\n    rows, passes = batch", "invalid", "asked for no batches", id="no training"),
         pytest.param("    harness.main(", "    print(", "invalid", "must end with harness.main", id="no harness"),
         pytest.param("    rows, passes = batch", "    import os; os.kill(os.getpid(), 9)\n    rows, passes = batch", "crash", "signal 9", id="killed"),
         pytest.param(
@@ -160,7 +160,7 @@ def test_a_failing_training_is_a_status_with_a_reason(
         ),
         pytest.param(
             "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
-            "return logits if self.training else logits + mx.arange(logits.shape[0])[:, None, None]",
+            "return logits if self.training else logits * (1 + mx.arange(logits.shape[0])[:, None, None])",
             "rows",
             id="row order",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from autoresearch_mlx.trial.runner import LOG_LIMIT, Ended, Log, child_process_environment, python_command, run_child
+from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 
@@ -248,3 +250,57 @@ def test_a_log_goes_on_where_it_ended_and_stays_within_its_limit(tmp_path: Path)
         log.write(b"end")
     assert (tmp_path / "log").stat().st_size == LOG_LIMIT
     assert (tmp_path / "log").read_bytes().endswith(b"zend")
+
+
+# --- limits and what takes the log's place
+
+
+def watched(folder: Path, line: str, marker: str = "", **limits: Any) -> Ended:
+    end = time.monotonic() + 20
+    with Log(folder / "log") as log:
+        return run_child(
+            ["/bin/sh", "-c", line],
+            cwd=folder,
+            environment={**os.environ, MARKER: marker},
+            log=log,
+            allowed=lambda: "late" if time.monotonic() > end else None,
+            watch=Watch(Limits(**limits), marker),
+        )
+
+
+def test_a_child_that_uses_too_much_is_killed_with_the_reason(tmp_path: Path) -> None:
+    ended = watched(tmp_path, "for n in 1 2 3 4 5 6; do sleep 30 & done; wait", processes=4)
+    assert (ended.returncode, ended.killed) == (-signal.SIGKILL, None)
+    assert re.fullmatch(r"it was [5-7] processes, and a run may be 4", ended.exceeded or "")
+
+
+def test_what_left_the_group_is_killed_when_it_is_watched(tmp_path: Path) -> None:
+    leaves = "import os, time; os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(30)"
+    (tmp_path / "leaves.py").write_text(leaves)
+    waits = "while ! test -s pid; do sleep 0.02; done"
+    ended = watched(tmp_path, f"{sys.executable} leaves.py & {waits}; exit 4", marker="this-run")
+    assert (ended.returncode, ended.exceeded) == (4, None)
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "pipe", "folder"])
+def test_whatever_stands_in_the_logs_place_is_removed_and_not_written_to(kind: str, tmp_path: Path) -> None:
+    ledger, log = tmp_path / "ledger", tmp_path / "log"
+    ledger.write_text("kept")
+    {
+        "link": lambda: log.symlink_to(ledger),
+        "second name": lambda: log.hardlink_to(ledger),
+        "pipe": lambda: os.mkfifo(log),
+        "folder": log.mkdir,
+    }[kind]()
+    with Log(log) as writer:
+        writer.write(b"mine")
+    assert (log.read_text(), ledger.read_text()) == ("mine", "kept")
+    assert log.is_file() and not log.is_symlink()
+
+
+def test_a_log_is_added_to(tmp_path: Path) -> None:
+    for text in (b"first\n", b"second\n"):
+        with Log(tmp_path / "log") as writer:
+            writer.write(text)
+    assert (tmp_path / "log").read_text() == "first\nsecond\n"

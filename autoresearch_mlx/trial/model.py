@@ -1,0 +1,94 @@
+"""The process that runs the edited model, and sees inputs only:
+
+    python -P -m autoresearch_mlx.trial.model SPEC ASKS ANSWERS MEMORY
+
+SPEC is the JSON of a ModelSpec, the others are inherited descriptors (see ``exchange``).  It loads the trained
+weights into what the edited file's ``build_model`` gives, and answers each call with logits.  Nothing that it says
+is a score: whoever takes this process over can only answer with other logits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from autoresearch_mlx.trial.exchange import ASK, BITS, Frame, Invalid
+from autoresearch_mlx.trial.harness import set_device
+from autoresearch_mlx.trial.spec import ModelSpec
+
+_COARSEST_FIRST = ("bfloat16", "float16", "float32")
+
+
+def main(text: str, asks: int, answers: int, descriptor: int) -> None:
+    spec = ModelSpec(**json.loads(text))
+    frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
+    memory = mmap.mmap(descriptor, frame.size)
+    set_device(spec.device, spec.memory_limit_bytes)
+    try:
+        model = load(spec)
+        weights = coarsest(model)
+        while (ask := os.read(asks, ASK.size)) != b"":
+            slot, rows = ASK.unpack(ask)
+            kind = respond(model, frame, memory, slot, rows)
+            say(answers, {"slot": slot, "logits": kind, "weights": weights})
+    except Invalid as failure:
+        say(answers, {"invalid": str(failure)})
+
+
+def load(spec: ModelSpec) -> Any:
+    """The edited file's model with the trained weights.  Raises Invalid when they do not fit."""
+    path = Path(spec.script)
+    found = importlib.util.spec_from_file_location("train_mlx", path)
+    if found is None or found.loader is None:
+        raise Invalid(f"{path.name} cannot be imported")
+    module = importlib.util.module_from_spec(found)
+    sys.modules["train_mlx"] = module
+    found.loader.exec_module(module)
+    mx.random.seed(spec.seed)
+    model = module.build_model(spec.vocab_size, spec.seq_len)
+    try:
+        model.load_weights(spec.weights, strict=True)
+    except ValueError as error:
+        raise Invalid(f"weights: the trained weights do not fit build_model: {error}") from None
+    model.eval()
+    return model
+
+
+def coarsest(model: Any) -> str:
+    """The coarsest type among a model's weights."""
+    types = {str(w.dtype).removeprefix("mlx.core.") for _, w in tree_flatten(model.parameters())}
+    return next((name for name in _COARSEST_FIRST if name in types), "float32")
+
+
+def respond(model: Callable[[mx.array], Any], frame: Frame, memory: mmap.mmap, slot: int, rows: int) -> str:
+    """Put the logits of one call into the memory; their type.  Raises Invalid for a wrong shape."""
+    inputs = frame.inputs(memory, slot, rows)
+    logits = model(mx.array(inputs))
+    expected = (*inputs.shape, frame.vocab_size)
+    if not isinstance(logits, mx.array) or logits.shape != expected:
+        shape = getattr(logits, "shape", type(logits).__name__)
+        raise Invalid(f"shape: logits are {shape}, expected {expected}")
+    kind = str(logits.dtype).removeprefix("mlx.core.")
+    if kind not in BITS:
+        kind, logits = "float32", logits.astype(mx.float32)
+    bits = np.array(logits.view(mx.uint16) if kind == "bfloat16" else logits, copy=False)
+    np.copyto(frame.logits(memory, slot, rows, kind), bits)
+    return kind
+
+
+def say(answers: int, words: dict[str, Any]) -> None:
+    os.write(answers, json.dumps(words).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:5]))

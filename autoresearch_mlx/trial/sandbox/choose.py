@@ -1,0 +1,107 @@
+"""Which sandbox this system has, found by trying it.
+
+found = find_sandbox()
+if isinstance(found, Sandbox):
+    command = found.wrap(command, policy)
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from autoresearch_mlx.trial.sandbox import landlock, linux, macos
+from autoresearch_mlx.trial.sandbox.enter import EXIT_NO_ROOM
+from autoresearch_mlx.trial.sandbox.policy import Policy, python_paths, real
+
+_TRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A sandbox that was seen to start a program."""
+
+    kind: Literal["landlock", "seatbelt"]
+    words: str
+    """What it is, in a few words: for doctor and for the record of a measurement."""
+    lacks: tuple[str, ...] = ()
+    """What it does not hold, in words."""
+    leave_group: bool = False
+    """It cannot keep processes in their group; the parent looks for those that left."""
+
+    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+        """The command that confines itself and becomes ``command``: same process, group, pipes and exit code.
+
+        The policy travels as an argument, which the child cannot change.
+        """
+        fit = replace(policy, leave_group=policy.leave_group or self.leave_group)
+        enter = [sys.executable, "-P", "-m", "autoresearch_mlx.trial.sandbox.enter"]
+        return [*enter, fit.to_json(), "--", *command]
+
+
+@dataclass(frozen=True, slots=True)
+class NoSandbox:
+    """There is none, and why, in words."""
+
+    words: str
+
+
+def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
+    """The sandbox of this system, after one program was run in it (some 0.1 s)."""
+    if platform == "linux":
+        return _found_linux()
+    if platform == "darwin":
+        return _found_macos()
+    return NoSandbox(f"no sandbox is known for {platform}")
+
+
+def refused(returncode: int | None, log_tail: str) -> str | None:
+    """What a wrapped child's end says about the room itself, not about the command; None when it got in."""
+    if returncode != EXIT_NO_ROOM:
+        return None
+    if macos.NESTED in log_tail:
+        return macos.explain(returncode, log_tail)
+    said = [line for line in log_tail.splitlines() if line.startswith("sandbox: ")]
+    return f"the sandbox could not be entered: {said[-1].removeprefix('sandbox: ')}" if said else None
+
+
+def _found_linux() -> Sandbox | NoSandbox:
+    if (why := linux.why_not()) is not None:
+        return NoSandbox(why)
+    found = Sandbox("landlock", f"Landlock {landlock.abi()} and seccomp", linux.lacks())
+    why = _tried(found)
+    return found if why is None else NoSandbox(why)
+
+
+def _found_macos() -> Sandbox | NoSandbox:
+    """With the rule that keeps processes in their group if this macOS knows it, else without."""
+    if (why := macos.why_not()) is not None:
+        return NoSandbox(why)
+    unlimited = "memory, disk and number of processes are only watched"
+    strict = Sandbox("seatbelt", "sandbox-exec", (unlimited,))
+    if (why := _tried(strict)) is None:
+        return strict
+    loose = replace(strict, lacks=(unlimited, "a process can leave its group"), leave_group=True)
+    return loose if _tried(loose) is None else NoSandbox(why)
+
+
+def _tried(sandbox: Sandbox) -> str | None:
+    """Run Python once inside; why it failed, in words, or None."""
+    policy = Policy(real(python_paths()), (), listed=real([Path(__file__).parents[3]]))
+    command = sandbox.wrap([sys.executable, "-P", "-c", "pass"], policy)
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TRY_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"a program in it did not end: {error}"
+    if done.returncode == 0:
+        return None
+    if sandbox.kind == "seatbelt":
+        return macos.explain(done.returncode, done.stderr)
+    said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return f"a program in it failed: {said}"

@@ -1,0 +1,68 @@
+"""Confine this process, then become the command:
+
+    python -P -m autoresearch_mlx.trial.sandbox.enter POLICY -- COMMAND...
+
+POLICY is the JSON of a Policy.  Where the room cannot be made the command does not run: one line on standard
+error that begins with ``sandbox:``, and exit code 71.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from autoresearch_mlx.trial.sandbox.policy import Policy, policy_from_json
+
+_AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+"""By these a tool enters each Python and writes at its end, where the command may not; last words would be lost."""
+EXIT_NO_ROOM = 71
+"""EX_OSERR, which sandbox-exec exits with, too."""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    text, dashes, *command = arguments
+    if dashes != "--" or not command:
+        raise SystemExit("usage: enter POLICY -- COMMAND...")
+    policy = policy_from_json(text)
+    try:
+        limit(policy)
+        if sys.platform == "darwin":
+            from autoresearch_mlx.trial.sandbox.macos import confined
+
+            command = confined(command, policy)
+        else:
+            from autoresearch_mlx.trial.sandbox.linux import confine
+
+            confine(policy)
+        for name in _AT_START:
+            os.environ.pop(name, None)
+        os.execvp(command[0], command)
+    except OSError as error:
+        _refuse(f"{error.strerror or error} ({error.filename or command[0]})")
+
+
+def limit(policy: Policy) -> None:
+    """What the kernel limits for each process: file size, memory, and no core dump.  Raises OSError."""
+    _set(resource.RLIMIT_CORE, 0)
+    if policy.file_bytes is not None:
+        _set(resource.RLIMIT_FSIZE, policy.file_bytes)
+    if policy.memory_bytes is not None and sys.platform == "linux":  # macOS does not count what is mapped
+        _set(resource.RLIMIT_DATA, policy.memory_bytes)
+
+
+def _set(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (most, most))
+
+
+def _refuse(why: str) -> NoReturn:
+    print(f"sandbox: {why}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_NO_ROOM)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

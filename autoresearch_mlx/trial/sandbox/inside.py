@@ -1,0 +1,94 @@
+"""Runs inside the sandbox and tries what must fail and what must work:
+
+    python -P -m autoresearch_mlx.trial.sandbox.inside ATTEMPTS
+
+ATTEMPTS is JSON: ``read``, ``change``, ``make`` (paths), ``connect`` (host and port, or a socket's path),
+``signal`` (a process), ``product`` (MLX's device).  Prints one line of JSON for each: what, of what, and how it
+ended: ``works``, ``denied``, or the error in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+Outcome = str
+WORKS, DENIED = "works", "denied"
+
+
+def main(text: str) -> None:
+    attempts: dict[str, list[Any]] = json.loads(text)
+    tries: dict[str, Callable[[Any], object]] = {
+        "read": _read,
+        "change": _change,
+        "make": _make,
+        "connect": _connect,
+        "signal": _signal,
+        "product": _product,
+    }
+    for what, objects in attempts.items():
+        for of in objects:
+            print(json.dumps([what, of, _outcome(partial(tries[what], of))]), flush=True)
+
+
+def _outcome(attempt: Callable[[], object]) -> Outcome:
+    try:
+        attempt()
+    except PermissionError:
+        return DENIED
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return WORKS
+
+
+def _read(path: str) -> None:
+    """The first byte of a file, or the names in a folder."""
+    if Path(path).is_dir():
+        list(Path(path).iterdir())
+        return
+    with Path(path).open("rb") as file:
+        file.read(1)
+
+
+def _change(path: str) -> None:
+    """Open for writing; nothing is written."""
+    os.close(os.open(path, os.O_WRONLY))
+
+
+def _make(path: str) -> None:
+    """A new file, removed at once.  Its name ends in our number: two of us may try the same place."""
+    mine = f"{path}-{os.getpid()}"
+    os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with contextlib.suppress(OSError):
+        Path(mine).unlink()
+
+
+def _connect(where: Any) -> None:
+    """A stream to a listener of the parent: (host, port) or the path of a Unix socket."""
+    family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as line:
+        line.settimeout(2)
+        line.connect(where if isinstance(where, str) else tuple(where))
+
+
+def _signal(pid: int) -> None:
+    os.kill(pid, 0)
+
+
+def _product(device: str) -> None:
+    import mlx.core as mx
+
+    mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
+    if (mx.ones((64, 64)) @ mx.ones((64, 64)))[0, 0].item() != 64:
+        raise ArithmeticError("64 x 64 ones do not give 64")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

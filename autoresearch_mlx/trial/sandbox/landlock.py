@@ -1,0 +1,93 @@
+"""Landlock, the kernel's own sandbox: a process gives up all files but those it names, for good.
+
+Rights belong to a folder and everything below it, and cannot be taken back further down.  See
+https://docs.kernel.org/userspace-api/landlock.html for the numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+LEAST_ABI = 3
+"""Before it (Linux 6.2) any file could be emptied, whatever the rules say."""
+SIGNALS_ABI = 6
+"""From it on (Linux 6.12) signals and abstract sockets stay inside, too."""
+
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << n for n in range(6))
+_MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 7, 1 << 8, 1 << 13, 1 << 14, 1 << 15
+_ALL_FILE_RIGHTS = (1 << 16) - 1
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+
+LIST = _READ_DIR
+READ = _EXECUTE | _READ_FILE | _READ_DIR
+WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
+"""No links, pipes or sockets: the parent opens files by name in the folder that a child writes to."""
+DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION_FLAG = 1
+_PATH_BENEATH = 1
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("tcp", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+def abi() -> int:
+    """The kernel's version of Landlock; 0 when it has none or has it switched off."""
+    with contextlib.suppress(OSError):
+        return _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
+    return 0
+
+
+def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> None:
+    """Give up everything but ``rules``, pairs of a path and rights.  Raises OSError.
+
+    Needs PR_SET_NO_NEW_PRIVS.  A path that does not exist is passed over: there is nothing to be had there.
+    """
+    files = _ALL_FILE_RIGHTS if version >= 5 else _ALL_FILE_RIGHTS & ~_IOCTL_DEV
+    wanted = _Ruleset(files, 0 if network else 3, 3)
+    size = 24 if version >= SIGNALS_ABI else 16 if version >= 4 else 8
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(wanted), size, 0)
+    try:
+        for path, rights in rules:
+            _add(ruleset, path, rights & files)
+        _call(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def _add(ruleset: int, path: Path, rights: int) -> None:
+    try:
+        folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(folder).st_mode):
+            rights &= _OF_FILES
+        _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(_PathBeneath(rights, folder)), 0)
+    finally:
+        os.close(folder)
+
+
+def _call(number: int, *arguments: object) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    given = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result = int(libc.syscall(ctypes.c_long(number), *given))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"Landlock: {errno.errorcode.get(code, code)}")
+    return result

@@ -1,0 +1,123 @@
+"""Confinement on Linux: Landlock for files, seccomp for system calls, both by the process itself.
+
+No supervisor and no fork: the process group, the pipes and the exit code stay those of the child.  (The library
+sandlock 0.9, tried in its place, puts the child into a group of its own, closes the inherited event pipe, reports
+each death by a signal as exit code 255 and lets stream and Unix sockets be made.)
+
+Allowed besides the policy, what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX 0.32 for a
+CPU) and what its kind commonly asks for.  Only the first line is indispensable: without any one of the others MLX
+still multiplied.
+
+    /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
+    /etc/ld.so.*           the dynamic loader
+    /etc/ssl/openssl.cnf   read by Python's hashlib
+    /etc/localtime         local times in a log
+    /etc/passwd, group ..  the user's name, for which libraries ask
+    /dev/null, zero, ...   devices without content
+    /sys/devices/system    number of processors and their caches: OpenBLAS
+    /proc/self, cpuinfo .. facts about this process and this machine; other processes' stay closed
+
+Not needed and closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes and
+owners cannot be changed, not even in the run folder, because Landlock does not know them: shutil.copyfile works,
+shutil.copy does not.  For CUDA, not run here: the device files /dev/nvidia*, /proc whole, and /sys where it finds
+its cards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoresearch_mlx.trial.sandbox import landlock, seccomp
+from autoresearch_mlx.trial.sandbox.policy import Policy
+
+_SYSTEM = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/alternatives",
+    "/etc/localtime", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/openssl.cnf",
+    "/sys/devices/system", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_CUDA_READ = ("/proc", "/sys/bus/pci", "/sys/devices", "/sys/module", "/sys/class")
+_CUDA_DEVICES = ("nvidia*", "nvidia-caps/*", "dxg")
+
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_VERSION = 0x20080522
+_KEPT_CAPABILITIES = 0b110
+"""Reading and searching whatever its owner: root in a container often works on another user's files."""
+
+
+def why_not() -> str | None:
+    """Why this kernel cannot confine a process, in words; None when it can."""
+    if not seccomp.supported():
+        return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
+    version = landlock.abi()
+    if version == 0:
+        return f"Linux {platform.release()} offers no Landlock here (not built in, or switched off at boot)"
+    if version < landlock.LEAST_ABI:
+        return f"Linux {platform.release()} has version {version} of Landlock; 3, of Linux 6.2, is needed"
+    return None
+
+
+def lacks() -> tuple[str, ...]:
+    """What this kernel's sandbox does not hold, in words."""
+    said = ["a file's times can be changed anywhere, names and sizes can be asked for"]
+    if landlock.abi() < landlock.SIGNALS_ABI:
+        said.append("a child cannot signal its own children (before Linux 6.12)")
+    return tuple(said)
+
+
+def confine(policy: Policy, version: int | None = None) -> None:
+    """Confine this process, and all that it becomes or starts, for good.  Raises OSError.
+
+    May be called again for a stricter policy: what was given up stays given up.
+    ``version``: which Landlock to use, the kernel's by default.
+    """
+    version = landlock.abi() if version is None else version
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        code = ctypes.get_errno()
+        raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")
+    _drop_capabilities(libc)
+    landlock.restrict(_rules(policy), policy.network, version)
+    own = None if version >= landlock.SIGNALS_ABI else os.getpid()
+    seccomp.install(seccomp.Rules(policy.network, policy.processes != 1, policy.leave_group, own))
+
+
+def _rules(policy: Policy) -> Iterator[tuple[Path, int]]:
+    yield from ((path, landlock.READ) for path in (*map(Path, _SYSTEM), *policy.read))
+    yield from ((path, landlock.LIST) for path in policy.listed)
+    yield from ((path, landlock.WRITE) for path in policy.write)
+    yield from ((Path(path), landlock.DEVICE) for path in _DEVICES)
+    if policy.gpu:
+        yield from ((Path(path), landlock.READ) for path in _CUDA_READ)
+        for pattern in _CUDA_DEVICES:
+            yield from ((path, landlock.DEVICE) for path in Path("/dev").glob(pattern) if not path.is_dir())
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Root would otherwise raise its own limits again.  Of others there is nothing to drop, and both calls fail."""
+    for capability in range(64):
+        if not _KEPT_CAPABILITIES >> capability & 1:
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    if os.geteuid() == 0:
+        kept = _Sets(_KEPT_CAPABILITIES, _KEPT_CAPABILITIES, 0)
+        libc.syscall(
+            _CAPSET[platform.machine()],
+            ctypes.byref(_Header(_CAPABILITY_VERSION, 0)),
+            ctypes.byref((_Sets * 2)(kept, _Sets(0, 0, 0))),
+        )

@@ -1,0 +1,132 @@
+"""Confinement on macOS: a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
+
+Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal
+work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro; Metal keeps
+compiled shaders in the user's cache folder, which must be writable.  A process that is already inside a sandbox
+cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
+
+Nothing in this module has been run on a Mac: the tests compare text.  Start-up therefore tries the profile, and
+``probe`` shows whether it holds.  It limits neither memory nor disk nor, above one, the number of processes: the
+parent watches those.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autoresearch_mlx.trial.sandbox.policy import Policy
+
+TOOL = "/usr/bin/sandbox-exec"
+NESTED = "sandbox_apply: Operation not permitted"
+
+_SYSTEM = (
+    "/usr/lib", "/usr/share", "/usr/bin", "/usr/sbin", "/usr/libexec", "/bin", "/sbin",
+    "/System/Library", "/System/Cryptexes", "/System/Volumes/Preboot/Cryptexes", "/System/iOSSupport",
+    "/Library/Apple", "/Library/Developer/CommandLineTools",
+    "/opt/homebrew/Cellar", "/opt/homebrew/opt", "/opt/homebrew/lib",
+    "/usr/local/Cellar", "/usr/local/opt", "/usr/local/lib",
+    "/private/etc/localtime", "/private/etc/ssl/openssl.cnf", "/private/var/db/timezone", "/private/var/db/dyld",
+    "/private/var/select", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
+)  # fmt: skip
+"""Not /System whole: the users' folders can be named below it."""
+_CACHE_FOLDER = 65538
+"""_CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
+_METAL_CACHES = ("com.apple.metal", "com.apple.metalfe")
+
+
+def why_not() -> str | None:
+    """Why there is no sandbox here, before one is tried; None when one may be."""
+    return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
+
+
+def confined(command: Sequence[str], policy: Policy) -> list[str]:
+    """The command that runs ``command`` under the policy.  Raises OSError for a path that cannot be written down."""
+    return [TOOL, "-p", profile(policy, user_cache()), *command]
+
+
+def explain(returncode: int, stderr: str) -> str:
+    """Why sandbox-exec did not start its command, in words."""
+    if NESTED in stderr:
+        return "this process runs inside another sandbox, and macOS allows only one: start it outside"
+    last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
+    return f"sandbox-exec failed: {last}"
+
+
+def profile(policy: Policy, cache: Path | None) -> str:
+    """The policy in sandbox-exec's language.  ``cache``: the user's cache folder, for compiled shaders."""
+    rules = [*_base(policy), *_files(policy)]
+    if policy.gpu:
+        rules += _metal(cache)
+    if policy.network:
+        rules += ["(allow network*)", "(allow system-socket)"]
+    if not policy.leave_group:
+        rules.append("(deny syscall-unix (syscall-number SYS_setsid) (syscall-number SYS_setpgid))")
+    return "\n".join(rules) + "\n"
+
+
+def user_cache() -> Path | None:
+    """The user's cache folder under /private/var/folders."""
+    if sys.platform != "darwin":
+        return None
+    found = os.confstr(_CACHE_FOLDER)
+    return Path(found).resolve() if found else None
+
+
+def _base(policy: Policy) -> list[str]:
+    return [
+        "(version 1)",
+        "(deny default)",
+        "(allow process-exec)",
+        *(["(allow process-fork)"] if policy.processes != 1 else []),
+        "(allow process-info* (target same-sandbox))",
+        "(allow signal (target same-sandbox))",
+        "(allow sysctl-read)",
+        "(allow ipc-posix-sem)",
+        '(allow mach-lookup (global-name "com.apple.system.opendirectoryd.libinfo"))',
+    ]
+
+
+def _files(policy: Policy) -> list[str]:
+    """Names and sizes may be asked for everywhere: resolving a path needs them."""
+    readable = [*map(Path, _SYSTEM), *policy.read]
+    return [
+        "(allow file-read-metadata)",
+        "(allow file-test-existence)",
+        "(allow file-map-executable)",
+        '(allow file-read-data (literal "/"))',
+        *_each("file-read*", readable),
+        *(f"(allow file-read-data (literal {quoted(path)}))" for path in policy.listed),
+        '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
+        *_each("file-read* file-write*", policy.write),
+        # The parent opens files by name in the folder that a child writes to.
+        "(deny file-write-create (vnode-type SYMLINK))",
+        "(deny file-link)",
+    ]
+
+
+def _metal(cache: Path | None) -> list[str]:
+    major, minor = sys.version_info[:2]
+    owners = ("", "org.python.python", "Python", "python", "python3", f"python{major}.{minor}")
+    caches = [cache / owner / name for owner in owners for name in _METAL_CACHES] if cache is not None else []
+    return [
+        '(allow iokit-open (iokit-user-client-class "AGXDeviceUserClient"))',
+        '(allow mach-lookup (global-name "com.apple.MTLCompilerService"))',
+        '(allow mach-lookup (xpc-service-name "com.apple.MTLCompilerService"))',
+        *_each("file-read* file-write*", caches),
+    ]
+
+
+def _each(what: str, paths: Iterable[Path]) -> list[str]:
+    """``subpath`` covers a folder and what it holds, and a file alone."""
+    return [f"(allow {what} (subpath {quoted(path)}))" for path in paths]
+
+
+def quoted(path: Path) -> str:
+    """A path as a string of the profile's language.  Raises OSError for one with control characters."""
+    text = str(path)
+    if not text.isprintable():
+        raise OSError(None, "a path with control characters cannot be written into a sandbox profile", text)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

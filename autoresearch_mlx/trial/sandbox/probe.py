@@ -1,0 +1,243 @@
+"""Shows that the sandbox holds: real children under the real policies try what must fail and what must work.
+
+Two children, one under the policy of training and one under that of the model's evaluation, meet real listeners,
+the real rows and the user's real files; what they could open they neither change nor print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.runner import child_process_environment, python_command
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
+from autoresearch_mlx.trial.sandbox.inside import DENIED, WORKS
+from autoresearch_mlx.trial.sandbox.policy import (
+    Policy,
+    evaluation_policy,
+    private_tmp,
+    training_policy,
+    without_secrets,
+)
+
+_SECONDS = 60.0
+_SHOWN = 3
+_PRIVATE = (
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".netrc",
+    ".git-credentials",
+    ".bash_history",
+    ".zsh_history",
+    ".bashrc",
+    ".zshrc",
+)
+"""Of the home directory; those that exist are tried, and the directory itself."""
+
+Finding = tuple[str, bool | None, str]
+"""What was tried, whether it came out as it must (None: could not be tried), and how it ended, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    holds: bool
+    """Everything that could be tried came out as it must, and at least the essentials could be tried."""
+    findings: tuple[Finding, ...]
+
+    def words(self) -> str:
+        """One line: what failed, or how many attempts were as they must be."""
+        failed = [f"{name}: {words}" for name, ok, words in self.findings if ok is False]
+        if failed:
+            more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+            return "; ".join(failed[:_SHOWN]) + more
+        return f"{sum(ok is True for _, ok, _ in self.findings)} attempts ended as they must"
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    what: str
+    of: Any
+    may: bool
+    name: str
+
+
+def probe(sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None) -> Probe:
+    """Try the sandbox with the policies of real runs.  Some 0.5 s; at most a minute.
+
+    ``private``: the ledger and whatever else must stay closed; a file to be neither read nor changed, a folder
+    to be neither listed nor written to.  Never raises: what goes wrong is a finding.
+    """
+    try:
+        with _scene() as (assignment, lines):
+            findings = _both(sandbox, conditions, assignment, lines, private, home or Path.home())
+    except OSError as error:
+        findings = [("probe", False, f"could not be made: {error}")]
+    essential = {"training: MLX product", "training: read validation rows", "training: connect by TCP"}
+    tried = {name for name, ok, _ in findings if ok}
+    return Probe(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
+
+
+def _both(
+    sandbox: Sandbox,
+    conditions: Conditions,
+    assignment: Assignment,
+    lines: Mapping[str, Any],
+    private: Sequence[Path],
+    home: Path,
+) -> list[Finding]:
+    training = training_policy(conditions, assignment)
+    evaluation = evaluation_policy(conditions, assignment)
+    environment = {
+        **without_secrets(child_process_environment(conditions.environment)),
+        **private_tmp(assignment.folder),
+    }
+    closed = list(_closed(conditions, private, home))
+    plans = {
+        "training": (training, [*_training(conditions, assignment), *closed, *_outside(lines)]),
+        "evaluation": (evaluation, [*_evaluation(conditions, assignment), *closed, *_outside(lines)]),
+    }
+    started = [
+        (who, attempts, _start(sandbox, policy, attempts, assignment.tree, environment))
+        for who, (policy, attempts) in plans.items()
+    ]
+    return [finding for who, attempts, child in started for finding in _findings(who, attempts, child)]
+
+
+def _training(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
+    run = assignment.folder
+    return [
+        _Attempt("product", conditions.device, True, "MLX product"),
+        _Attempt("read", conditions.train_rows, True, "read training rows"),
+        _Attempt("read", assignment.tree, True, "read the tree"),
+        _Attempt("make", run / "made", True, "write to the run folder"),
+        _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
+        _Attempt("read", conditions.val_rows, False, "read validation rows"),
+        _Attempt("change", conditions.train_rows, False, "change training rows"),
+        _Attempt("make", run.parent / "made", False, "write beside the run folder"),
+        _Attempt("make", assignment.tree / "made", False, "write to the tree"),
+    ]
+
+
+def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
+    run = assignment.folder
+    return [
+        _Attempt("product", conditions.device, True, "MLX product"),
+        _Attempt("read", assignment.tree, True, "read the tree"),
+        _Attempt("read", run / "weights.safetensors", True, "read the weights"),
+        _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
+        _Attempt("read", conditions.val_rows, False, "read validation rows"),
+        _Attempt("read", conditions.train_rows, False, "read training rows"),
+        _Attempt("change", conditions.val_rows, False, "change validation rows"),
+        _Attempt("change", run / "weights.safetensors", False, "change the weights"),
+        _Attempt("make", run / "made", False, "write to the run folder"),
+        _Attempt("make", assignment.tree / "made", False, "write to the tree"),
+    ]
+
+
+def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iterator[_Attempt]:
+    """What neither child may touch."""
+    hidden = conditions.val_rows.with_name("hidden.npy")
+    yield _Attempt("read", hidden, False, "read hidden rows")
+    yield _Attempt("make", conditions.val_rows.parent / "made", False, "write to the corpus")
+    yield _Attempt("read", home, False, "list the home directory")
+    yield _Attempt("make", home / ".autoresearch-probe", False, "write to the home directory")
+    for path in (home / name for name in _PRIVATE if (home / name).exists()):
+        yield _Attempt("read", path, False, f"read ~/{path.name}")
+    for path in private:
+        yield _Attempt("read", path, False, f"read {path.name}")
+        change = ("make", path / "made") if path.is_dir() else ("change", path)
+        yield _Attempt(*change, False, f"change {path.name}")
+
+
+def _outside(lines: Mapping[str, Any]) -> list[_Attempt]:
+    return [
+        _Attempt("connect", lines["tcp"], False, "connect by TCP"),
+        _Attempt("connect", lines["unix"], False, "connect to a Unix socket"),
+        _Attempt("signal", os.getpid(), False, "signal the parent"),
+        _Attempt("make", lines["shared"], False, "write to the shared temporary folder"),
+    ]
+
+
+def _start(
+    sandbox: Sandbox, policy: Policy, attempts: Sequence[_Attempt], tree: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    plan: dict[str, list[Any]] = {}
+    for attempt in attempts:
+        plan.setdefault(attempt.what, []).append(_plain(attempt.of))
+    command = python_command("-m", "autoresearch_mlx.trial.sandbox.inside", json.dumps(plan))
+    return subprocess.Popen(
+        sandbox.wrap(command, policy),
+        cwd=tree,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _findings(who: str, attempts: Sequence[_Attempt], child: subprocess.Popen[str]) -> Iterator[Finding]:
+    try:
+        out, err = child.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        err = f"it did not end within {_SECONDS:.0f} s"
+    outcomes = {}
+    for line in out.splitlines():
+        with suppress(ValueError, TypeError):
+            what, of, outcome = json.loads(line)
+            outcomes[what, json.dumps(of)] = outcome
+    last = (err.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    for attempt in attempts:
+        outcome = outcomes.get((attempt.what, json.dumps(_plain(attempt.of))))
+        yield (f"{who}: {attempt.name}", *_judged(attempt, outcome, last))
+
+
+def _judged(attempt: _Attempt, outcome: str | None, last: str) -> tuple[bool | None, str]:
+    if outcome is None:
+        return False, f"was not tried: {last}"
+    if outcome == WORKS:
+        return attempt.may, "works" if attempt.may else "works, and must not"
+    if attempt.may:
+        return False, f"must work: {outcome}"
+    return (True, "denied") if outcome == DENIED else (None, f"could not be tried: {outcome}")
+
+
+def _plain(of: Any) -> Any:
+    return str(of) if isinstance(of, Path) else of
+
+
+@contextmanager
+def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
+    """A run folder and a tree such as a real run has, and two listeners of the parent."""
+    with (
+        tempfile.TemporaryDirectory(prefix="autoresearch-") as name,
+        socket.socket(socket.AF_INET) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+    ):
+        root = Path(name).resolve()
+        assignment = Assignment(root / "tree", root / "runs" / "run", 0, lambda progress: None)
+        for folder in (assignment.tree, assignment.folder):
+            folder.mkdir(parents=True)
+        for file in ("weights.safetensors", "evaluate.json"):
+            (assignment.folder / file).write_text("{}")
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        unix.bind(str(root / "socket"))
+        unix.listen()
+        shared = Path(tempfile.gettempdir()) / f"{root.name}-made"
+        yield assignment, {"tcp": list(tcp.getsockname()), "unix": str(root / "socket"), "shared": shared}

@@ -1,0 +1,175 @@
+"""What the sealed evaluation costs against a plain one, as ratios measured in one run.
+
+    python -m bench.seal [--rounds 5]
+
+The weights are those of a short training of train_mlx.py at this machine's preset, on the embedded text.  Plain: one
+process that imports the script, makes one pass over the same rows in the same calls and sums the losses, without
+probes, confinement or a second process.  Sealed: what a measurement runs.  They take turns, and are whole processes,
+from start to end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from autoresearch_mlx.assets import asset
+from autoresearch_mlx.config import load_settings
+from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.hardware.machine import describe, read_machine
+from autoresearch_mlx.hardware.profile import choose_profile
+from autoresearch_mlx.lab import SCRIPT, Lab
+from autoresearch_mlx.session import preset_text
+from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.evaluation import Evaluation
+from autoresearch_mlx.trial.probes import rows_per_call
+from autoresearch_mlx.trial.runner import Log, child_process_environment
+from autoresearch_mlx.trial.sandbox.choose import Sandbox, find_sandbox
+from autoresearch_mlx.trial.spec import ModelSpec
+
+ALLOWED = 1.25
+_STEPS = 10
+
+
+@click.command()
+@click.option("--rounds", type=int, default=5, show_default=True, help="How often each is measured.")
+@click.option("--plain", hidden=True, help="Be the plain evaluation: a specification as JSON.")
+def main(rounds: int, plain: str | None) -> None:
+    """A row for each way of evaluating: seconds (median), and the ratio to the first."""
+    if plain is not None:
+        click.echo(json.dumps(evaluate_plainly(json.loads(plain))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        conditions = trained(root)
+        click.echo(_what(conditions))
+        box = find_sandbox()
+        ways: dict[str, Callable[[], float]] = {
+            "plain, one process": lambda: plainly(conditions, root, mlx=False),
+            "plain, losses by MLX": lambda: plainly(conditions, root, mlx=True),
+            "sealed, not confined": lambda: sealed(replace(conditions, sandbox=None), root),
+        }
+        if isinstance(box, Sandbox):
+            ways["sealed and confined"] = lambda: sealed(replace(conditions, sandbox=box), root)
+        spent: dict[str, list[float]] = {name: [] for name in ways}
+        values: dict[str, float] = {}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                began = time.monotonic()
+                values[name] = way()
+                spent[name].append(time.monotonic() - began)
+    _table(spent, values)
+
+
+def _what(conditions: Conditions) -> str:
+    rows, seq_len, vocab = conditions.eval_rows, conditions.seq_len, conditions.vocab_size
+    calls = math.ceil(rows / rows_per_call(rows, seq_len, vocab))
+    logits = rows * seq_len * vocab * 4 / 2**20
+    sizes = f"{rows} rows of {seq_len} tokens in {calls} calls, vocabulary {vocab}, {logits:,.0f} MiB of logits"
+    return f"{describe(read_machine())}; {sizes}"
+
+
+def _table(spent: dict[str, list[float]], values: dict[str, float]) -> None:
+    click.echo(f"{'':<24}{'seconds':>9}{'fastest':>9}{'ratio':>8}{'val_bpb':>12}")
+    first = statistics.median(next(iter(spent.values())))
+    for name, seconds in spent.items():
+        middle = statistics.median(seconds)
+        click.echo(f"{name:<24}{middle:>9.2f}{min(seconds):>9.2f}{middle / first:>8.2f}{values[name]:>12.6f}")
+    click.echo(f"allowed ratio: {ALLOWED}")
+
+
+def trained(root: Path) -> Conditions:
+    """Conditions of this machine's preset, and weights of a few steps in ``root``/run."""
+    lab, machine = Lab(root), read_machine()
+    profile = choose_profile(machine)
+    settings = load_settings(lab.root, {"data.source": "stdlib"}).settings
+    conditions = settle_conditions(settings, lab, profile, lambda text: click.echo(text, err=True))
+    target = build_target(settings, conditions, machine)
+    assert isinstance(target, Pretrain)
+    (root / SCRIPT).write_text(preset_text(asset(SCRIPT).read_text(), profile.knobs))
+    (root / "run").mkdir()
+    brief = replace(target.conditions, steps=_STEPS)
+    done = replace(target, conditions=brief).measure(
+        Assignment(root, root / "run", settings.seed, lambda progress: None)
+    )
+    if done.value is None:
+        raise click.ClickException(f"{done.failure}: {done.reason}")
+    return target.conditions
+
+
+def sealed(conditions: Conditions, root: Path) -> float:
+    assignment = Assignment(root, root / "run", 42, lambda progress: None)
+    evaluation, path = Evaluation(conditions, assignment), root / "run" / "log.txt"
+    with Log(path) as log:
+        ended = evaluation.run(log)
+    if evaluation.value is None:
+        raise click.ClickException(str(evaluation.failure(ended, path)))
+    return evaluation.value
+
+
+def plainly(conditions: Conditions, root: Path, mlx: bool) -> float:
+    spec = ModelSpec(
+        script=str(root / SCRIPT),
+        weights=str(root / "run" / "weights.safetensors"),
+        vocab_size=conditions.vocab_size,
+        seq_len=conditions.seq_len,
+        seed=42,
+        device=conditions.device,
+        rows_per_call=rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size),
+        memory_limit_bytes=conditions.memory_limit_bytes,
+    )
+    data = {
+        "rows": str(conditions.val_rows),
+        "count": conditions.eval_rows,
+        "bytes": str(conditions.token_bytes),
+        "mlx": mlx or conditions.device == "gpu",
+    }
+    text = json.dumps({**data, "model": asdict(spec)})
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.seal", "--plain", text],
+        env=child_process_environment(conditions.environment),
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(json.loads(done.stdout))
+
+
+def evaluate_plainly(told: dict[str, object]) -> float:
+    """One pass in this process: what an evaluation costs when the model is trusted."""
+    import mlx.core as mx
+
+    from autoresearch_mlx.trial.exchange import Answer
+    from autoresearch_mlx.trial.harness import set_device
+    from autoresearch_mlx.trial.model import load
+    from autoresearch_mlx.trial.scoring import bits_per_byte, losses_on
+
+    spec = ModelSpec(**told["model"])  # type: ignore[arg-type]
+    set_device(spec.device, spec.memory_limit_bytes)
+    model = load(spec)
+    rows = np.load(str(told["rows"]), mmap_mode="r")[: int(str(told["count"]))].astype(np.int32)
+    losses = losses_on("gpu" if told["mlx"] else "cpu")
+    nats = []
+    for start in range(0, len(rows), spec.rows_per_call):
+        block = rows[start : start + spec.rows_per_call]
+        logits = model(mx.array(block[:, :-1])).astype(mx.float32)
+        nats.append(losses(Answer(np.array(logits, copy=False), "float32", "float32"), block[:, 1:]))
+    return bits_per_byte(np.concatenate(nats), rows[:, 1:], np.load(str(told["bytes"])))
+
+
+if __name__ == "__main__":
+    main()

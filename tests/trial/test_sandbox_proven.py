@@ -1,0 +1,66 @@
+"""Before the first run: a sandbox that holds is kept, one that does not counts as none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch_mlx.config import SandboxSettings
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.proven import proven
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.policy import Policy
+
+REQUIRED = SandboxSettings(require=True)
+
+
+class Open(Sandbox):
+    """Lets everything through."""
+
+    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+        return list(command)
+
+
+@pytest.fixture
+def leaky(under: Conditions) -> Pretrain:
+    return Pretrain(replace(under, sandbox=Open("landlock", "a sieve")))
+
+
+def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, tmp_path: Path) -> None:
+    found = find_sandbox()
+    if isinstance(found, NoSandbox):
+        pytest.skip(found.words)
+    said: list[str] = []
+    target = Pretrain(replace(under, sandbox=found))
+    (tmp_path / "ledger.jsonl").touch()
+    assert proven(target, REQUIRED, [tmp_path / "ledger.jsonl"], said.append) is target
+    assert said == []
+
+
+def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(leaky: Pretrain) -> None:
+    said: list[str] = []
+    target = proven(leaky, SandboxSettings(), (), said.append)
+    assert isinstance(target, Pretrain)
+    assert target.conditions.sandbox is None
+    why = "a sieve does not hold: training: read validation rows: works, and must not"
+    assert str(target.conditions.machine["sandbox"]).startswith(f"none ({why}")
+    (warning,) = said
+    assert warning.startswith(f"WARNING: no sandbox: {why}")
+
+
+def test_where_one_is_required_a_leak_ends_it_before_anything_is_measured(leaky: Pretrain) -> None:
+    with pytest.raises(ConfigError, match="a sandbox is required, and there is none: a sieve does not hold") as caught:
+        proven(leaky, REQUIRED, (), [].append)
+    assert "docs/sandbox.md" in caught.value.hint
+
+
+def test_conditions_without_a_sandbox_say_why(under: Conditions) -> None:
+    said: list[str] = []
+    bare = Pretrain(replace(under, machine={"sandbox": "none (no Landlock (here))"}))
+    proven(bare, SandboxSettings(), (), said.append)
+    assert said[0].startswith("WARNING: no sandbox: no Landlock (here).\n")
