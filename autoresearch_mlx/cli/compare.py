@@ -1,33 +1,178 @@
-"""``compare``: this machine beside the H100."""
+"""``compare``: this machine beside the H100, other Macs, or anybody's log."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, tag_option, width
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
+from autoresearch_mlx.errors import ConfigError, LabError, WorkspaceError
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.compare.log import Log
+    from autoresearch_mlx.experiment import History
+
+_FILE = click.Path(path_type=Path)
 
 
 @click.command("compare")
+@click.option("--with", "names", metavar="NAME", multiple=True, help="A log that comes with the tool; default: H100.")
+@click.option("--import", "files", metavar="FILE", type=_FILE, multiple=True, help="A results.tsv or a ledger.jsonl.")
+@click.option("--hardware", metavar="NAME", multiple=True, help="What the imported log ran on; once for each FILE.")
+@click.option("--alone", is_flag=True, help="Leave this lab's session out; the imports stand in its place.")
+@click.option("--queue", is_flag=True, help="Put the H100's winners that were not tried here into the backlog.")
+@click.option("--list", "listing", is_flag=True, help="The logs that come with the tool.")
 @tag_option
 @json_option
-def compare_command(tag: str | None, as_json: bool) -> None:
-    """This session beside the H100 session of 126 experiments: gains, and the best effect on each axis.
+def compare_command(
+    names: tuple[str, ...],
+    files: tuple[Path, ...],
+    hardware: tuple[str, ...],
+    alone: bool,
+    queue: bool,
+    listing: bool,
+    tag: str | None,
+    as_json: bool,
+) -> None:
+    """This session beside other logs: effects by axis and change by change, with what carries over.
+
+    Without a session (or with --alone) the imported logs take its place, or else the last --with.
 
     \b
     Example:
       autoresearch-mlx compare
+      autoresearch-mlx compare --with M2Pro-sebasmos
+      autoresearch-mlx compare --import results.tsv --hardware "M3 Max"
     """
-    from autoresearch_mlx.assets import asset
-    from autoresearch_mlx.compare.reference import read_reference
-    from autoresearch_mlx.compare.table import compare, render, to_json
-    from autoresearch_mlx.hardware.machine import read_machine
+    if listing:
+        _list(as_json)
+        return
+    if len(hardware) > len(files):
+        raise click.UsageError("--hardware says what an imported log ran on: give it once for each --import")
+    if alone and (tag or queue):
+        raise click.UsageError("--tag and --queue are about this lab's session, which --alone leaves out")
+    from autoresearch_mlx.compare.table import compare_logs, render, to_json
+
+    imports = _imports(files, hardware)
+    folder = None if alone else _session(tag, needed=queue or tag is not None or not (names or files))
+    here, there = _sides(folder, imports, names)
+    found = [compare_logs(ours, theirs) for ours in here for theirs in there]
+    if as_json:
+        documents = [to_json(each) for each in found]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else {"comparisons": documents}))
+    else:
+        click.echo("\n\n\n".join(render(each, width()) for each in found))
+    if queue and folder is not None:
+        _queue(folder)
+
+
+def _list(as_json: bool) -> None:
+    from autoresearch_mlx.compare.catalog import references
+    from autoresearch_mlx.compare.table import render_list
+
+    found = references()
+    if not as_json:
+        click.echo(render_list(found, width()))
+        return
+    rows = [
+        {
+            "name": each.name,
+            "runs": len(each.runs),
+            "comparable": sum(run.comparable for run in each.runs),
+            "hardware": each.hardware,
+            "source": each.source,
+        }
+        for each in found
+    ]
+    click.echo(json.dumps(rows))
+
+
+def _imports(files: Sequence[Path], hardware: Sequence[str]) -> list[Log]:
+    from autoresearch_mlx.compare.imports import read_log
+
+    given = [*hardware, *[""] * (len(files) - len(hardware))]
+    return [read_log(file, name) for file, name in zip(files, given, strict=True)]
+
+
+def _session(tag: str | None, needed: bool) -> Path | None:
+    """The session's folder; ``None`` where there is none and the command can do without."""
     from autoresearch_mlx.lab import find_session
+
+    try:
+        return find_session(lab_here(), tag)
+    except LabError:
+        if needed:
+            raise
+        return None
+
+
+def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
+    """(here, there): the session beside all others, or the imports beside the logs that were named."""
+    from autoresearch_mlx.compare.catalog import H100, find
+    from autoresearch_mlx.compare.log import of_reference
+
+    named = [of_reference(find(name)) for name in names]
+    if folder is not None:
+        return [_own(folder)], [*named, *imports] or [of_reference(find(H100))]
+    if imports:
+        return imports, named or [of_reference(find(H100))]
+    return named[-1:], named[:-1] or [of_reference(find(H100))]
+
+
+def _own(folder: Path) -> Log:
+    from autoresearch_mlx.compare.conditions import of_session
+    from autoresearch_mlx.compare.log import of_history
+    from autoresearch_mlx.hardware.machine import read_machine
     from autoresearch_mlx.ledger import FILE, read
 
-    history = read(find_session(lab_here(), tag) / FILE).history
+    journal = read(folder / FILE)
     machine = read_machine()
-    reference = read_reference(asset("data/cuda_baseline.tsv"))
-    here = compare(history.experiments, history.metric, history.direction, machine.chip or machine.arch, reference)
-    click.echo(json.dumps(to_json(here)) if as_json else render(here, width()))
+    conditions = of_session(journal.session.get("conditions") or {})
+    name = machine.chip or machine.arch
+    return of_history(journal.history, name, f"session {folder.name}", conditions, _code(folder, journal.history))
+
+
+def _code(folder: Path, history: History) -> dict[int, tuple[str, ...]]:
+    """The axes of each change of code, read from its diff; experiments whose commit is gone are left out."""
+    from autoresearch_mlx.axes import axis_of
+    from autoresearch_mlx.compare.diffs import axes_of_diff
+    from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
+    from autoresearch_mlx.workspace import git
+
+    known = {e.number: [a for a in map(axis_of, e.knobs) if not a.startswith("knob.")] for e in history.experiments}
+    changed = {e.commit: e.number for e in history.experiments if e.number and e.commit and len(known[e.number]) != 1}
+    if not changed:
+        return {}
+    try:
+        patches = read_patches(git(folder, "log", *ARGUMENTS, *changed))
+    except WorkspaceError as error:
+        say(f"warning: the axes of code are the agents' own words, for its diffs cannot be read: {error}")
+        return {}
+    found = {
+        changed[commit]: tuple(dict.fromkeys(axis for before, after in pairs for axis in axes_of_diff(before, after)))
+        for commit, pairs in patches.items()
+        if commit in changed
+    }
+    return {number: axes for number, axes in found.items() if axes}
+
+
+def _queue(folder: Path) -> None:
+    from autoresearch_mlx.agents.ideas.backlog import H100, add_ideas
+    from autoresearch_mlx.agents.ideas.table import h100_ideas
+    from autoresearch_mlx.compare import catalog
+    from autoresearch_mlx.compare.log import METRIC
+    from autoresearch_mlx.ledger import FILE, read
+
+    history = read(folder / FILE).history
+    if history.metric != METRIC or history.direction != "min":
+        said = f"the H100's winners are about {METRIC}, this session measures {history.metric}"
+        raise ConfigError(said, "nothing was queued")
+    wanted = h100_ideas(catalog.find(catalog.H100), history)
+    added = add_ideas(folder, wanted, H100)
+    say(f"queued {len(added)} of {len(wanted)} winners of the H100 that were not tried here")
+    for idea in added:
+        say(f"idea {idea.id}: {idea.title}")

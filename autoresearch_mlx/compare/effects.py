@@ -6,8 +6,9 @@ on one data set, evaluation and piece of hardware.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.compare.reference import ReferenceRun
@@ -28,6 +29,10 @@ class Run:
     axis: str
     changes: KnobChanges
     note: str
+    comparable: bool = True
+    """Whether its effect counts; what does not compare is no incumbent either."""
+    measured: tuple[float, float] | None = None
+    """(gain, standard error) from all runs of both sides, where the session took more than one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Effect:
     incumbent: float | None
     gain: float | None
     percent: float | None
+    error: float | None = None
+    """Standard error of the gain, where repeats tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +62,34 @@ class AxisEffect:
 
 
 def from_reference(run: ReferenceRun) -> Run:
-    return Run(run.order, run.commit, run.val_bpb, run.status, run.axis, run.changes, run.note)
+    return Run(run.order, run.commit, run.val_bpb, run.status, run.axis, run.changes, run.note, run.comparable)
 
 
-def from_experiment(experiment: Experiment) -> Run:
+def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
+    """``code``: the axes that the diff itself names, where somebody looked."""
     return Run(
         order=experiment.number,
         commit=experiment.commit,
         value=experiment.value,
         status=experiment.status,
-        axis=axis_of_experiment(experiment),
+        axis=axis_of_change(experiment, code),
         changes=experiment.knobs,
         note=experiment.title,
+        measured=_measured(experiment.effect),
     )
+
+
+def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The difference as measured, unshrunk, so that both sides are told alike."""
+    raw, error = effect.get("raw"), effect.get("error")
+    return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
+
+
+def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
+    """What the diff says first: a well-known knob, the code it touches; the agent's own word last."""
+    known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
+    told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
+    return told[0] if told else axis_of_experiment(experiment)
 
 
 def axis_of_experiment(experiment: Experiment) -> str:
@@ -83,9 +105,12 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
     found: list[Effect] = []
     incumbent: float | None = None
     for run in runs:
+        if not run.comparable:
+            continue
         if run.order != 0 and run.status not in _UNTRIED:
-            gain = difference(run.value, incumbent, direction)
-            found.append(Effect(run, incumbent, gain, percent(gain, incumbent)))
+            gain = run.measured[0] if run.measured else difference(run.value, incumbent, direction)
+            error = run.measured[1] if run.measured else None
+            found.append(Effect(run, incumbent, gain, percent(gain, incumbent), error))
         if run.status == "keep":
             incumbent = run.value
     return tuple(found)

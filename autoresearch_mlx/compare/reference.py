@@ -1,25 +1,29 @@
-"""Reads a table of somebody else's session, such as ``data/cuda_baseline.tsv``, strictly.
+"""Reads a table of other people's sessions, such as ``data/cuda_baseline.tsv``, strictly.
 
 Comment lines ``# key: text`` come first (``name`` and ``source`` are required), then the column
-names, then one row a run, the baseline first.  A table is written by hand, so everything that does
-not fit is refused with its file and line.
+names, then one row a run, the baseline of each log first.  A table may hold several logs: then each
+row also says which log it is of, its source and hardware, and whether its effect compares.  A table
+is written by hand, so everything that does not fit is refused with its file and line.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from autoresearch_mlx.errors import TableError
 from autoresearch_mlx.experiment import KnobChanges
 
-ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash"]
+ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
+"""``trial``: measured, and nobody decided; only where the effect does not compare."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
+ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
+"""Further columns, all or none of them."""
 _STATUSES: tuple[ReferenceStatus, ...] = get_args(ReferenceStatus)
 _AXIS = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KNOB = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -41,6 +45,13 @@ class ReferenceRun:
     changes: KnobChanges
     """``{knob: (from, to)}``, empty for a change of code; ``None`` for a value that the source does not give."""
     note: str
+    source: str = ""
+    """Where this row was published; empty: where its table says."""
+    hardware: str = ""
+    comparable: bool = True
+    """Whether its effect counts: measured under the conditions of its own log's incumbent and of the field."""
+    caveat: str = ""
+    """What keeps it from comparing, or what a reader should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,14 @@ class Reference:
     name: str
     source: str
     runs: tuple[ReferenceRun, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """The first text under each key of the table's comment lines: hardware, budget, data, ..."""
+
+    @property
+    def hardware(self) -> str:
+        """Of all its runs; empty where nobody says."""
+        told = {run.hardware for run in self.runs if run.hardware}
+        return "several machines" if len(told) > 1 else "".join(told) or self.facts.get("hardware", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +84,41 @@ class _Line:
 
 
 def read_reference(path: Path) -> Reference:
-    """The session in a table.  Raises TableError naming file and line for whatever is malformed."""
+    """The one session in a table.  Raises TableError naming file and line for whatever is malformed."""
+    found = read_references(path)
+    if len(found) > 1:
+        raise TableError(
+            f"{path}: {len(found)} logs where one belongs", "give the rows of one log a table of their own"
+        )
+    return found[0]
+
+
+def read_references(path: Path) -> tuple[Reference, ...]:
+    """All sessions in a table, in the order of their first rows.  Raises TableError, as above."""
     lines = _lines(path)
     head = next((i for i, line in enumerate(lines) if not line.text.startswith("#")), len(lines))
     facts = _facts(lines[:head])
     for key in ("name", "source"):
         if key not in facts:
             raise TableError(f"{path}: no comment line '# {key}: ...' before the column names")
-    if head == len(lines) or tuple(lines[head].text.split("\t")) != COLUMNS:
+    columns = tuple(lines[head].text.split("\t")) if head < len(lines) else ()
+    if columns not in (COLUMNS, COLUMNS + ORIGIN):
         raise _Line(path, head + 1, "").error(f"expected the column names {' '.join(COLUMNS)}, separated by tabs")
-    return Reference(facts["name"], facts["source"], _runs(lines[head + 1 :], path))
+    logs: dict[str, list[_Line]] = {}
+    for line in lines[head + 1 :]:
+        logs.setdefault(_log(line, columns) or facts["name"], []).append(line)
+    if not logs:
+        raise TableError(f"{path}: the table has no runs")
+    return tuple(_reference(name, facts, _runs(rows, columns)) for name, rows in logs.items())
+
+
+def _log(line: _Line, columns: Sequence[str]) -> str:
+    cells = line.text.split("\t")
+    return cells[columns.index("log")] if "log" in columns and len(cells) == len(columns) else ""
+
+
+def _reference(name: str, facts: Mapping[str, str], runs: tuple[ReferenceRun, ...]) -> Reference:
+    return Reference(name, runs[0].source or facts["source"], runs, facts)
 
 
 def _lines(path: Path) -> list[_Line]:
@@ -94,31 +138,31 @@ def _facts(lines: list[_Line]) -> dict[str, str]:
     return facts
 
 
-def _runs(lines: list[_Line], path: Path) -> tuple[ReferenceRun, ...]:
+def _runs(lines: list[_Line], columns: Sequence[str]) -> tuple[ReferenceRun, ...]:
     runs: list[ReferenceRun] = []
     for line in lines:
-        run = _run(line)
-        if not runs and (run.order != 0 or run.status != "keep"):
+        run = _run(line, columns)
+        if not runs and run.comparable and (run.order != 0 or run.status != "keep"):
             raise line.error("the first run must be the baseline: order 0, status keep")
         if runs and run.order <= runs[-1].order:
             seen = any(run.order == other.order for other in runs)
             raise line.error(f"order {run.order} {'stands twice' if seen else f'follows {runs[-1].order}'}")
         runs.append(run)
-    if not runs:
-        raise TableError(f"{path}: the table has no runs")
     return tuple(runs)
 
 
-def _run(line: _Line) -> ReferenceRun:
+def _run(line: _Line, columns: Sequence[str]) -> ReferenceRun:
     cells = line.text.split("\t")
-    if len(cells) != len(COLUMNS):
-        raise line.error(f"{len(cells)} columns where {len(COLUMNS)} belong")
-    row = dict(zip(COLUMNS, cells, strict=True))
+    if len(cells) != len(columns):
+        raise line.error(f"{len(cells)} columns where {len(columns)} belong")
+    row = dict(zip(columns, cells, strict=True))
     if not row["commit"]:
         raise line.error("no commit")
     if not _AXIS.fullmatch(row["axis"]):
         raise line.error(f"{row['axis']!r} is no axis (lower-case words joined by dots)")
-    status = _status(row, line)
+    status, comparable = _status(row, line), _comparable(row, line)
+    if status == "trial" and comparable:
+        raise line.error("status trial compares with nothing: nobody decided")
     return ReferenceRun(
         order=_order(row["order"], line),
         commit=row["commit"],
@@ -128,7 +172,24 @@ def _run(line: _Line) -> ReferenceRun:
         axis=row["axis"],
         changes=_changes(row, line),
         note=row["note"],
+        source=row.get("source", ""),
+        hardware=row.get("hardware", ""),
+        comparable=comparable,
+        caveat=row.get("caveat", ""),
     )
+
+
+def _comparable(row: Mapping[str, str], line: _Line) -> bool:
+    if "comparable" not in row:
+        return True
+    for column in ("log", "source", "hardware"):
+        if not row[column]:
+            raise line.error(f"no {column}")
+    if row["comparable"] not in ("yes", "no"):
+        raise line.error(f"comparable is yes or no, not {row['comparable']!r}")
+    if row["comparable"] == "no" and not row["caveat"]:
+        raise line.error("comparable is no, and no caveat says why")
+    return row["comparable"] == "yes"
 
 
 def _status(row: Mapping[str, str], line: _Line) -> ReferenceStatus:

@@ -1,7 +1,7 @@
-"""A session here beside a reference session, as frozen figures.
+"""Two logs side by side, as frozen figures.
 
-The words beside an axis tell what happened, not what is proved; the remarks say so, and go with
-every rendering.
+The words beside an effect tell what the intervals allow to say, and no more; the remarks go with every
+rendering.
 """
 
 from __future__ import annotations
@@ -9,30 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch_mlx.compare.effects import (
-    AxisEffect,
-    Run,
-    by_axis,
-    difference,
-    effects,
-    from_experiment,
-    from_reference,
-    percent,
-)
+from autoresearch_mlx.compare import log as logs
+from autoresearch_mlx.compare import match, verdict
+from autoresearch_mlx.compare.agreement import Agreement, agreement, disagreements
+from autoresearch_mlx.compare.conditions import comparable
+from autoresearch_mlx.compare.effects import AxisEffect, Effect, Run, by_axis, difference, percent
+from autoresearch_mlx.compare.log import METRIC, Log
+from autoresearch_mlx.compare.match import Pair
+from autoresearch_mlx.compare.noise import NULL_AXES, Noise
 from autoresearch_mlx.compare.reference import Reference
-from autoresearch_mlx.experiment import FAILED, Direction, Experiment
-
-REFERENCE_METRIC = "val_bpb"
+from autoresearch_mlx.compare.verdict import Judged, Word, judged
+from autoresearch_mlx.experiment import FAILED, Direction, Experiment, History
 
 ONCE = (
-    "An effect is one run against the incumbent of its time, in its own log. Single runs without an estimate of the "
-    "noise decide nothing, and the best of several tries is flattered by luck: read gain and loss as what happened "
-    "once."
+    "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
+    "several tries is flattered by luck: of an axis, read what happened; the matching changes below were paired "
+    "without a look at their gains."
 )
 ABSOLUTE = (
-    "Absolute values compare only on the same data, the same evaluation and the same hardware; across machines, look "
+    "Absolute values compare only on the same data, tokenizer, validation rows and time budget; across machines, look "
     "at the signs and the order of the effects."
 )
+SAME = "Data, tokenizer, validation rows and time budget are the same on both sides: the values themselves compare."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,8 @@ class Side:
     """One session in a few figures; ``best`` is its last incumbent.  The baseline counts as kept."""
 
     name: str
+    hardware: str
+    source: str
     baseline: float | None
     best: float | None
     gain: float | None
@@ -50,21 +50,36 @@ class Side:
     kept: int
     discarded: int
     failed: int
+    left_out: int
+    """Runs whose effects do not compare."""
+    noise: Noise
+    caveats: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; ``None`` where it was not tried.  ``words`` compare the best effects."""
+    """One axis on both sides; ``None`` where it was not tried.  The verdict is that of the best effects."""
 
     axis: str
     there: AxisEffect | None
     here: AxisEffect | None
-    words: str
+    best_there: Judged | None
+    best_here: Judged | None
+    verdict: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One change that both logs tried."""
+
+    there: Judged
+    here: Judged
+    verdict: Word
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``there`` is ``None``, and ``axes`` empty, when the reference is about another metric than ours."""
+    """``there`` is ``None``, and nothing is laid side by side, when one of the logs is about another metric."""
 
     metric: str
     reference: str
@@ -72,27 +87,66 @@ class Comparison:
     there: Side | None
     here: Side
     axes: tuple[AxisRow, ...]
+    matches: tuple[Match, ...]
+    agreement: Agreement
+    disagreements: tuple[Match, ...]
+    """The largest, at most five."""
+    untried: tuple[Effect, ...]
+    """The largest win of each axis there that nothing here resembles, largest first."""
+    absolute: bool
+    """Whether the values themselves compare."""
+    reasons: tuple[str, ...]
+    """Why they do not."""
     remarks: tuple[str, ...]
     """What a reader must know, in whole sentences."""
+
+
+def compare_logs(here: Log, there: Log) -> Comparison:
+    """Both logs summed up, effect by effect."""
+    applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
+    ours, theirs = (here.effects, there.effects) if applies else ((), ())
+    found = match.pairs(theirs, ours)
+    absolute, reasons = comparable(there.conditions, here.conditions)
+    side = _side(here)
+    return Comparison(
+        metric=here.metric,
+        reference=there.name,
+        source=there.source,
+        there=_side(there) if applies else None,
+        here=side,
+        axes=_axes(theirs, ours, there.noise, here.noise),
+        matches=tuple(_match(pair, there, here) for pair in found),
+        agreement=agreement(found),
+        disagreements=tuple(_match(pair, there, here) for pair in disagreements(found)),
+        untried=untried(theirs, ours),
+        absolute=applies and absolute,
+        reasons=reasons,
+        remarks=(
+            *_nothing_yet(side),
+            *((match.IN_WORDS, verdict.IN_WORDS, ONCE) if applies else (_other_metric(there, here),)),
+            SAME if applies and absolute else ABSOLUTE,
+        ),
+    )
 
 
 def compare(
     here: Sequence[Experiment], metric: str, direction: Direction, machine_name: str, reference: Reference
 ) -> Comparison:
-    """Both sessions summed up.  ``here`` holds the finished experiments, oldest first, or nothing."""
-    theirs = [from_reference(run) for run in reference.runs]
-    ours = [from_experiment(experiment) for experiment in here]
-    applies = metric == REFERENCE_METRIC and direction == "min"
-    side = _side(machine_name, ours, direction)
-    return Comparison(
-        metric=metric,
-        reference=reference.name,
-        source=reference.source,
-        there=_side(reference.name, theirs, "min") if applies else None,
-        here=side,
-        axes=_axes(theirs, ours) if applies else (),
-        remarks=(*_nothing_yet(side), ONCE if applies else _other_metric(reference.name, metric, direction), ABSOLUTE),
-    )
+    """The same for finished experiments, oldest first, or nothing, against a table."""
+    history = History(tuple(here), metric, direction)
+    return compare_logs(logs.of_history(history, machine_name), logs.of_reference(reference))
+
+
+def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
+    """The largest kept gain of each axis of ``there`` that no run of ``here`` resembles, largest first.
+
+    A run resembles it that moved the same knobs the same way, whatever came of it; a change of code is
+    known by its axis.
+    """
+    wins = [e for e in there if e.run.status == "keep" and (e.gain or 0) > 0 and e.run.axis not in NULL_AXES]
+    best = [axis.best for axis in by_axis(wins).values() if axis.best is not None]
+    new = [e for e in best if not any(match.same_way(e.run, own.run) for own in here)]
+    return tuple(sorted(new, key=lambda e: -(e.gain or 0.0)))
 
 
 def _nothing_yet(here: Side) -> list[str]:
@@ -103,21 +157,30 @@ def _nothing_yet(here: Side) -> list[str]:
     return []
 
 
-def _other_metric(reference: str, metric: str, direction: Direction) -> str:
-    better = "lower" if direction == "min" else "higher"
+def _other_metric(there: Log, here: Log) -> str:
+    better = "lower" if here.direction == "min" else "higher"
     return (
-        f"The {reference} table is about {REFERENCE_METRIC}, lower is better. This session measures {metric}, "
+        f"The {there.name} table is about {METRIC}, lower is better. This session measures {here.metric}, "
         f"{better} is better: the table does not apply to it, and nothing is laid side by side."
     )
 
 
-def _side(name: str, runs: Sequence[Run], direction: Direction) -> Side:
+def _match(pair: Pair, there: Log, here: Log) -> Match:
+    a, b = judged(pair.there, there.noise), judged(pair.here, here.noise)
+    return Match(a, b, verdict.verdict(a, b))
+
+
+def _side(log: Log) -> Side:
+    runs: Sequence[Run] = log.runs
     kept = [run for run in runs if run.status == "keep"]
+    standing = [run for run in kept if run.comparable] or kept
     baseline = next((run.value for run in kept if run.order == 0), None)
-    best = kept[-1].value if kept else None
-    gain = difference(best, baseline, direction)
+    best = standing[-1].value if standing else None
+    gain = difference(best, baseline, log.direction)
     return Side(
-        name=name,
+        name=log.name,
+        hardware=log.hardware,
+        source=log.source,
         baseline=baseline,
         best=best,
         gain=gain,
@@ -127,38 +190,32 @@ def _side(name: str, runs: Sequence[Run], direction: Direction) -> Side:
         kept=len(kept),
         discarded=sum(run.status == "discard" for run in runs),
         failed=sum(run.status in FAILED for run in runs),
+        left_out=sum(not run.comparable for run in runs),
+        noise=log.noise,
+        caveats=log.caveats,
     )
 
 
-def _axes(theirs: Sequence[Run], ours: Sequence[Run]) -> tuple[AxisRow, ...]:
+def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
     """By the reference's best effect, then by ours; axes without a value last, equals by name."""
-    there, here = by_axis(effects(theirs, "min")), by_axis(effects(ours, "min"))
-    rows = [
-        AxisRow(axis, there.get(axis), here.get(axis), _words(there.get(axis), here.get(axis)))
-        for axis in sorted(there.keys() | here.keys())
-    ]
+    a, b = by_axis(theirs), by_axis(ours)
+    rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))
 
 
+def _row(axis: str, theirs: AxisEffect | None, ours: AxisEffect | None, there: Noise, here: Noise) -> AxisRow:
+    a = judged(theirs.best, there) if theirs and theirs.best else None
+    b = judged(ours.best, here) if ours and ours.best else None
+    word: Word = verdict.verdict(a, b)
+    if theirs is not None and ours is not None and (a is None or b is None):
+        word = "failed here" if b is None else "failed there"
+    elif ours is None:
+        word = "untested here"
+    elif theirs is None:
+        word = "tried only here"
+    return AxisRow(axis, theirs, ours, a, b, word)
+
+
 def _rank(side: AxisEffect | None) -> float:
-    gain = _gain(side)
+    gain = side.best.gain if side and side.best else None
     return float("inf") if gain is None else -gain
-
-
-def _gain(side: AxisEffect | None) -> float | None:
-    return side.best.gain if side and side.best else None
-
-
-def _words(there: AxisEffect | None, here: AxisEffect | None) -> str:
-    if here is None:
-        return "tried only there"
-    if there is None:
-        return "tried only here"
-    a, b = _word(_gain(there)), _word(_gain(here))
-    return f"{a} on both" if a == b else f"{a} there, {b} here"
-
-
-def _word(gain: float | None) -> str:
-    if gain is None:
-        return "none"
-    return "gain" if gain > 0 else "loss" if gain < 0 else "even"

@@ -1,184 +1,186 @@
-"""A comparison as one JSON document and as a plain-text table."""
+"""A comparison as plain text that a person can check by hand."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from autoresearch_mlx.compare.effects import AxisEffect, Effect
-from autoresearch_mlx.compare.summary import AxisRow, Comparison, Side, compare
+from autoresearch_mlx.compare.agreement import Agreement
+from autoresearch_mlx.compare.columns import (
+    UNKNOWN,
+    Column,
+    cut,
+    lines,
+    number,
+    percentage,
+    sigmas,
+    signed,
+    span,
+    wrap,
+)
+from autoresearch_mlx.compare.document import to_json
+from autoresearch_mlx.compare.effects import AxisEffect, Run
+from autoresearch_mlx.compare.reference import Reference
+from autoresearch_mlx.compare.summary import AxisRow, Comparison, Match, Side, compare, compare_logs
+from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.source import describe
 
-__all__ = ["Comparison", "compare", "render", "to_json"]
+__all__ = ["Comparison", "compare", "compare_logs", "render", "render_list", "to_json"]
 
-_UNKNOWN = "-"
 _LONGEST_AXIS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """``lead``: spaces before it.  ``drop``: of a table too wide, the largest numbers go first; 0 stays."""
-
-    group: str
-    title: str
-    cells: tuple[str, ...]
-    left: bool = False
-    drop: int = 0
-    lead: int = 2
-
-    @property
-    def width(self) -> int:
-        return self.lead + max(len(text) for text in (self.title, *self.cells))
-
-    def pad(self, text: str) -> str:
-        return (" " * self.lead + text).ljust(self.width) if self.left else text.rjust(self.width)
-
-
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """One JSON document; gains in the metric's unit, positive is better, null for unknown."""
-    return {
-        "metric": comparison.metric,
-        "applies": comparison.there is not None,
-        "reference": comparison.reference,
-        "source": comparison.source,
-        "there": asdict(comparison.there) if comparison.there else None,
-        "here": asdict(comparison.here),
-        "axes": [
-            {"axis": row.axis, "there": _axis_json(row.there), "here": _axis_json(row.here), "words": row.words}
-            for row in comparison.axes
-        ],
-        "remarks": list(comparison.remarks),
-    }
-
-
-def _axis_json(side: AxisEffect | None) -> dict[str, Any] | None:
-    if side is None:
-        return None
-    return {"tried": side.tried, "kept": side.kept, "best": _effect_json(side.best) if side.best else None}
-
-
-def _effect_json(effect: Effect) -> dict[str, Any]:
-    return {
-        "order": effect.run.order,
-        "commit": effect.run.commit,
-        "status": effect.run.status,
-        "value": effect.run.value,
-        "incumbent": effect.incumbent,
-        "gain": effect.gain,
-        "gain_percent": effect.percent,
-        "knobs": {name: list(change) for name, change in effect.run.changes.items()},
-        "note": effect.run.note,
-    }
+_LONGEST_CHANGE = 48
 
 
 def render(comparison: Comparison, width: int) -> str:
-    """The table as lines of at most ``width`` characters where that can be done (from about 75 on).
+    """The comparison as lines of at most ``width`` characters where that can be done (from about 60 on).
 
-    Narrow tables leave out percentages, then counts; wide ones also tell what the reference's best
-    effect was.
+    Narrow tables leave out intervals, percentages and counts; wide ones also tell what the reference's
+    best effect was.
     """
     there, here = comparison.there, comparison.here
     sides = [here] if there is None else [there, here]
     labels = [f"here: {here.name}"] if there is None else [f"there: {there.name}", f"here: {here.name}"]
     parts = [
-        _wrap(f"{comparison.metric}: {' and '.join(side.name for side in sides)}", width),
-        _lines(_summary(labels, sides), width, grouped=False),
+        wrap(f"{comparison.metric}: {' and '.join(side.name for side in sides)}", width),
+        lines(_summary(labels, sides), width, grouped=False),
+        *(wrap(_noise(label, side), width) for label, side in zip(labels, sides, strict=True) if side.measured),
     ]
     if there is not None:
-        title = f"Best effect on each axis in {comparison.metric}, + is better. kept: runs kept of runs tried."
-        parts += [_wrap(title, width), _lines(_effects(labels, comparison.axes, there.name), width)]
-        parts.append(_wrap(f"{comparison.reference}: {comparison.source}", width))
-    parts += [_wrap(remark, width) for remark in comparison.remarks]
+        parts += _tables(comparison, labels, there, width)
+        parts.append(wrap(f"{comparison.reference}: {comparison.source}", width))
+    parts += [wrap(f"{side.name}: {text}.", width) for side in sides for text in side.caveats]
+    if there is not None and not comparison.absolute:
+        parts.append(wrap(f"Values do not compare: {'; '.join(comparison.reasons)}.", width))
+    parts += [wrap(remark, width) for remark in comparison.remarks]
     return "\n\n".join(parts)
 
 
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: int) -> list[str]:
+    title = f"Best effect on each axis in {comparison.metric}, + is better. kept: runs kept of runs tried."
+    parts = [wrap(title, width), lines(_axes(labels, comparison.axes, there.name), width)]
+    if comparison.matches:
+        title = "The same change on both sides. #: the run's number in its log."
+        parts += [wrap(title, width), lines(_matches(labels, comparison.matches), width)]
+    parts.append(wrap(in_words(comparison.agreement), width))
+    if comparison.disagreements:
+        title = "Largest disagreements, by the weaker side in percent."
+        parts += [wrap(title, width), lines(_matches(labels, comparison.disagreements), width)]
+    if comparison.untried:
+        rows = [f"  {_change(e.run)} ({signed(e.gain)}, #{e.run.order})" for e in comparison.untried]
+        title = f"Won on {there.name} and not yet tried here:"
+        parts.append("\n".join([title, *(wrap(row, width, "    ") for row in rows)]))
+    return parts
 
 
-def _summary(labels: Sequence[str], sides: Sequence[Side]) -> list[_Column]:
+def in_words(found: Agreement) -> str:
+    """Signs and ranks with their intervals, in a sentence or two."""
+    if not found.pairs:
+        return "No change was tried on both sides, so nothing tells how well they agree."
+    text = f"Matching changes: {found.pairs}."
+    if found.share is not None and found.share_interval is not None and found.chance is not None:
+        low, high = found.share_interval
+        text += (
+            f" Signs agree in {found.same} of {found.signed}"
+            f" ({100 * found.share:.0f} %; 90 % interval {100 * low:.0f} to {100 * high:.0f} %;"
+            f" {100 * found.chance:.0f} % by chance alone, each side gaining as often as it does)."
+        )
+    if found.rank is None:
+        return text + " Too few for a rank correlation."
+    text += f" Rank correlation of the gains in percent {found.rank:+.2f}"
+    return text + (
+        f" (90 % interval {found.rank_interval[0]:+.2f} to {found.rank_interval[1]:+.2f})."
+        if found.rank_interval
+        else ", without an interval."
+    )
+
+
+def _noise(label: str, side: Side) -> str:
+    if side.noise.sigma is None:
+        return f"{label}: {side.noise.source}."
+    return f"{label}: sigma of one run {number(side.noise.sigma)}, {side.noise.source}."
+
+
+def _summary(labels: Sequence[str], sides: Sequence[Side]) -> list[Column]:
     facts: dict[str, Callable[[Side], str]] = {
-        "baseline": lambda side: _number(side.baseline),
-        "best": lambda side: _number(side.best),
-        "gain": lambda side: _signed(side.gain),
-        "gain in percent": lambda side: _percent(side.gain_percent),
+        "baseline": lambda side: number(side.baseline),
+        "best": lambda side: number(side.best),
+        "gain": lambda side: signed(side.gain),
+        "gain in percent": lambda side: percentage(side.gain_percent),
         "experiments": lambda side: str(side.experiments),
         "kept, baseline included": lambda side: str(side.kept),
         "discarded": lambda side: str(side.discarded),
         "crashed or failed": lambda side: str(side.failed),
     }
-    names = _Column("", "", tuple(facts), left=True, lead=0)
+    if any(side.left_out for side in sides):
+        facts["not comparable, left out"] = lambda side: str(side.left_out)
+    names = Column("", "", tuple(facts), left=True, lead=0)
     figures = [tuple(fact(side) for fact in facts.values()) for side in sides]
-    return [names, *(_Column("", label, cells) for label, cells in zip(labels, figures, strict=True))]
+    return [names, *(Column("", label, cells, cut=True) for label, cells in zip(labels, figures, strict=True))]
 
 
-def _effects(labels: Sequence[str], rows: Sequence[AxisRow], reference: str) -> list[_Column]:
+def _axes(labels: Sequence[str], rows: Sequence[AxisRow], reference: str) -> list[Column]:
     return [
-        _Column("", "axis", tuple(_cut(row.axis, _LONGEST_AXIS) for row in rows), left=True, lead=0),
-        *_side_columns(labels[0], [row.there for row in rows]),
-        *_side_columns(labels[1], [row.here for row in rows]),
-        _Column("", "", tuple(row.words for row in rows), left=True),
-        _Column("", f"best on {reference}", tuple(_change(row.there) for row in rows), left=True, drop=3),
+        Column("", "axis", tuple(cut(row.axis, _LONGEST_AXIS) for row in rows), left=True, lead=0, cut=True),
+        *_axis_side(labels[0], [row.there for row in rows], [row.best_there for row in rows]),
+        *_axis_side(labels[1], [row.here for row in rows], [row.best_here for row in rows]),
+        Column("", "", tuple(row.verdict for row in rows), left=True),
+        Column("", f"best on {reference}", tuple(_best(row.there) for row in rows), left=True, drop=4),
     ]
 
 
-def _side_columns(name: str, sides: Sequence[AxisEffect | None]) -> list[_Column]:
-    best = [side.best if side else None for side in sides]
+def _axis_side(name: str, sides: Sequence[AxisEffect | None], best: Sequence[Judged | None]) -> list[Column]:
+    kept = tuple(f"{side.kept}/{side.tried}" if side else UNKNOWN for side in sides)
+    return [Column(name, "kept", kept, drop=1), *_judged(name, best)]
+
+
+def _judged(name: str, best: Sequence[Judged | None]) -> list[Column]:
+    effects = [told.effect if told else None for told in best]
+    intervals = tuple(span(told.low, told.high) if told else UNKNOWN for told in best)
     return [
-        _Column(name, "kept", tuple(f"{side.kept}/{side.tried}" if side else _UNKNOWN for side in sides), drop=1),
-        _Column(name, "effect", tuple(_signed(effect.gain if effect else None) for effect in best), lead=1),
-        _Column(name, "%", tuple(_percent(effect.percent if effect else None) for effect in best), drop=2, lead=1),
+        Column(name, "effect", tuple(signed(e.gain if e else None) for e in effects), lead=1),
+        Column(name, "90 % interval", intervals, drop=2),
+        Column(name, "%", tuple(percentage(e.percent if e else None) for e in effects), drop=3, lead=1),
+        Column(name, "sigmas", tuple(sigmas(told.sigmas if told else None) for told in best), drop=5, lead=1),
     ]
 
 
-def _change(side: AxisEffect | None) -> str:
-    if side is None or side.best is None:
-        return _UNKNOWN
-    changes = side.best.run.changes
-    told = changes and all(None not in pair for pair in changes.values())
-    return describe(changes) if told else side.best.run.note
+def _matches(labels: Sequence[str], rows: Sequence[Match]) -> list[Column]:
+    there, here = [row.there for row in rows], [row.here for row in rows]
+    return [
+        *_match_side(labels[0], there, 0),
+        *_match_side(labels[1], here, 2),
+        Column("", "", tuple(row.verdict for row in rows), left=True),
+    ]
 
 
-def _lines(columns: Sequence[_Column], width: int, grouped: bool = True) -> str:
-    fitting = _fit(columns, width)
-    lines = [[column.title for column in fitting], *zip(*(column.cells for column in fitting), strict=True)]
-    body = ["".join(c.pad(cell) for c, cell in zip(fitting, line, strict=True)) for line in lines]
-    return "\n".join(line.rstrip() for line in ([_group_line(fitting), *body] if grouped else body))
+def _match_side(name: str, side: Sequence[Judged], lead: int) -> list[Column]:
+    changes = tuple(cut(_change(told.effect.run), _LONGEST_CHANGE) for told in side)
+    return [
+        Column(name, "#", tuple(str(told.effect.run.order) for told in side), lead=lead),
+        Column(name, "change", changes, left=True, drop=4 if lead else 0, lead=1, cut=True),
+        *_judged(name, side),
+    ]
 
 
-def _fit(columns: Sequence[_Column], width: int) -> list[_Column]:
-    for last in (3, 2, 1, 0):
-        fitting = [column for column in columns if column.drop <= last]
-        if sum(column.width for column in fitting) <= width:
-            break
-    return fitting
+def _best(side: AxisEffect | None) -> str:
+    return UNKNOWN if side is None or side.best is None else _change(side.best.run)
 
 
-def _group_line(columns: Sequence[_Column]) -> str:
-    """Each group's name above its columns, at their left, cut to their joint width."""
-    line = ""
-    for group in dict.fromkeys(column.group for column in columns if column.group):
-        first = next(i for i, column in enumerate(columns) if column.group == group)
-        start = sum(column.width for column in columns[:first]) + columns[first].lead
-        end = start - columns[first].lead + sum(column.width for column in columns if column.group == group)
-        line = line.ljust(start) + _cut(group, end - start)
-    return line
+def _change(run: Run) -> str:
+    if not run.changes:
+        return run.note or run.axis
+    if any(None in pair for pair in run.changes.values()):
+        return run.note or describe(run.changes).replace("None ->", "->")
+    return describe(run.changes)
 
 
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"
-
-
-def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.6f}"
-
-
-def _signed(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:+.6f}"
-
-
-def _percent(value: float | None) -> str:
-    """Three decimals, or none from 100 percent on."""
-    return _UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
+def render_list(references: Sequence[Reference], width: int) -> str:
+    """The logs that come with the tool, one a line."""
+    runs = [sum(run.comparable for run in reference.runs) for reference in references]
+    columns = [
+        Column("", "name", tuple(r.name for r in references), left=True, lead=0),
+        Column("", "runs", tuple(str(len(r.runs)) for r in references)),
+        Column("", "comparable", tuple(map(str, runs))),
+        Column("", "hardware", tuple(r.hardware for r in references), left=True, cut=True),
+        Column("", "source", tuple(r.source for r in references), left=True, drop=1),
+    ]
+    return lines(columns, width, grouped=False)

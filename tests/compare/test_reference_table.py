@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.compare.reference import COLUMNS, ReferenceRun, read_reference
+from autoresearch_mlx.compare.reference import COLUMNS, ORIGIN, ReferenceRun, read_reference, read_references
 from autoresearch_mlx.errors import TableError
 
 HEAD = ["# name: B200", "# source: https://example.org/log", "\t".join(COLUMNS)]
@@ -68,7 +68,7 @@ def test_a_change_of_code_has_no_knobs(tmp_path: Path) -> None:
         ("1\tabc\tnan\t40.0\tkeep\tdepth\t\t\t\t", "val_bpb 'nan' is no positive decimal number"),
         ("1\tabc\t0.000000\t40.0\tdiscard\tdepth\t\t\t\t", "val_bpb '0.000000' is no positive decimal number"),
         ("1\tabc\t0.9\t0.0\tkeep\tdepth\t\t\t\t", "memory_gb '0.0' is no positive decimal number"),
-        ("1\tabc\t0.9\t40.0\tkept\tdepth\t\t\t\t", "unknown status 'kept' (known: keep, discard, crash)"),
+        ("1\tabc\t0.9\t40.0\tkept\tdepth\t\t\t\t", "unknown status 'kept' (known: keep, discard, crash, trial)"),
         ("1\tabc\t0.9\t\tcrash\tdepth\t\t\t\t", "status crash with the value 0.9"),
         ("1\tabc\t\t40.0\tdiscard\tdepth\t\t\t\t", "status discard without a value"),
         ("1\tabc\t0.9\t40.0\tkeep\t\t\t\t\t", "'' is no axis (lower-case words joined by dots)"),
@@ -84,6 +84,44 @@ def test_a_malformed_row_is_refused_with_file_and_line(tmp_path: Path, row: str,
     with pytest.raises(TableError) as caught:
         read_reference(path)
     assert str(caught.value) == f"{path}, line 5: {fact}"
+
+
+ORIGIN_HEAD = [*HEAD[:2], "\t".join(COLUMNS + ORIGIN)]
+
+
+def row(log: str, order: int, status: str = "keep", comparable: str = "yes", caveat: str = "") -> str:
+    own = f"{order}\tabc\t0.9\t\t{status}\tdepth\t\t\t\tas told"
+    return f"{own}\t{log}\thttps://example.org/{log}\tone {log}\t{comparable}\t{caveat}"
+
+
+def test_a_table_may_hold_several_logs(tmp_path: Path) -> None:
+    rows = [row("B200", 0), row("M9", 0), row("B200", 1, "discard", "no", "a shared GPU")]
+    first, second = read_references(write(tmp_path, *ORIGIN_HEAD, *rows))
+    assert (first.name, first.source, first.hardware) == ("B200", "https://example.org/B200", "one B200")
+    assert [(run.order, run.comparable, run.caveat) for run in first.runs] == [
+        (0, True, ""),
+        (1, False, "a shared GPU"),
+    ]
+    assert (second.name, len(second.runs)) == ("M9", 1)
+
+
+def test_one_session_is_not_read_from_a_table_of_several(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="2 logs where one belongs"):
+        read_reference(write(tmp_path, *ORIGIN_HEAD, row("B200", 0), row("M9", 0)))
+
+
+@pytest.mark.parametrize(
+    ("bad", "fact"),
+    [
+        (row("B200", 1, comparable="perhaps"), "comparable is yes or no, not 'perhaps'"),
+        (row("B200", 1, comparable="no"), "comparable is no, and no caveat says why"),
+        (row("B200", 1, "trial"), "status trial compares with nothing: nobody decided"),
+        (row("B200", 1).replace("one B200", ""), "no hardware"),
+    ],
+)
+def test_each_row_of_several_logs_says_where_it_comes_from(tmp_path: Path, bad: str, fact: str) -> None:
+    with pytest.raises(TableError, match=f"line 5: {fact}"):
+        read_references(write(tmp_path, *ORIGIN_HEAD, row("B200", 0), bad))
 
 
 def test_orders_only_rise(tmp_path: Path) -> None:

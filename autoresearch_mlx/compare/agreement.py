@@ -1,0 +1,97 @@
+"""How well two logs agree on the changes that both tried: signs, ranks, the largest disagreements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+from autoresearch_mlx.compare.match import Pair
+from autoresearch_mlx.compare.noise import COVERAGE
+
+FEWEST = 5
+"""Pairs below which a rank correlation says nothing."""
+MOST = 5
+_Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Shares and correlations with their 90 % intervals; ``None`` where there are too few pairs."""
+
+    pairs: int
+    signed: int
+    """Pairs with a gain or loss on both sides; exact zeros have no sign."""
+    same: int
+    share: float | None
+    share_interval: tuple[float, float] | None
+    """Wilson's."""
+    chance: float | None
+    """The share to be expected if the two logs had nothing in common but how often each of them gains."""
+    rank: float | None
+    """Spearman's correlation of the gains in percent."""
+    rank_interval: tuple[float, float] | None
+    """By Fisher's z with the standard error of Bonett and Wright; ``None`` where the ranks agree wholly."""
+
+
+def agreement(found: Sequence[Pair]) -> Agreement:
+    points = [(p.there.percent, p.here.percent) for p in found]
+    known = [(a, b) for a, b in points if a is not None and b is not None]
+    signed = [(a, b) for a, b in known if a and b]
+    same = sum((a > 0) == (b > 0) for a, b in signed)
+    rank = spearman(known) if len(known) >= FEWEST else None
+    return Agreement(
+        pairs=len(found),
+        signed=len(signed),
+        same=same,
+        share=same / len(signed) if signed else None,
+        share_interval=wilson(same, len(signed)) if signed else None,
+        chance=_chance(signed) if signed else None,
+        rank=rank,
+        rank_interval=_rank_interval(rank, len(known)),
+    )
+
+
+def _chance(points: Sequence[tuple[float, float]]) -> float:
+    a, b = (sum(point[side] > 0 for point in points) / len(points) for side in (0, 1))
+    return a * b + (1 - a) * (1 - b)
+
+
+def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs of opposite sign, largest first; a disagreement is as large as its weaker side, in percent."""
+    opposite = [p for p in found if (p.there.percent or 0) * (p.here.percent or 0) < 0]
+    return tuple(sorted(opposite, key=lambda p: -_weaker(p))[:MOST])
+
+
+def _weaker(pair: Pair) -> float:
+    return min(abs(pair.there.percent or 0), abs(pair.here.percent or 0))
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The interval of a share that stays within 0 and 1; n >= 1."""
+    p, z2 = successes / n, _Z**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    reach = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def spearman(points: Sequence[tuple[float, float]]) -> float | None:
+    """Correlation of the ranks, equals sharing theirs; ``None`` when one side is all equal."""
+    a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
+    mean_a, mean_b = fmean(a), fmean(b)
+    across = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    square = math.fsum((x - mean_a) ** 2 for x in a) * math.fsum((y - mean_b) ** 2 for y in b)
+    return across / math.sqrt(square) if square > 0 else None
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    return [ordered.index(v) + (ordered.count(v) + 1) / 2 for v in values]
+
+
+def _rank_interval(rank: float | None, n: int) -> tuple[float, float] | None:
+    if rank is None or abs(rank) > 1 - 1e-12:
+        return None
+    reach = _Z * math.sqrt((1 + rank**2 / 2) / (n - 3))
+    return math.tanh(math.atanh(rank) - reach), math.tanh(math.atanh(rank) + reach)

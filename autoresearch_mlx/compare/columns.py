@@ -1,0 +1,107 @@
+"""Plain-text columns that fit a width: what matters least is left out first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+UNKNOWN = "-"
+_SHORTEST = 12
+"""A column is not cut below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``lead``: spaces before it.  ``drop``: 0 stays; of a table too wide, the largest numbers go first.
+
+    ``cut``: may be shortened when nothing is left to drop.
+    """
+
+    group: str
+    title: str
+    cells: tuple[str, ...]
+    left: bool = False
+    drop: int = 0
+    lead: int = 2
+    cut: bool = False
+
+    @property
+    def width(self) -> int:
+        return self.lead + max(len(text) for text in (self.title, *self.cells))
+
+    def pad(self, text: str) -> str:
+        return (" " * self.lead + text).ljust(self.width) if self.left else text.rjust(self.width)
+
+
+def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
+    fitting = _fit(columns, width)
+    rows = [[column.title for column in fitting], *zip(*(column.cells for column in fitting), strict=True)]
+    body = ["".join(c.pad(cell) for c, cell in zip(fitting, row, strict=True)) for row in rows]
+    return "\n".join(row.rstrip() for row in ([_group_line(fitting), *body] if grouped else body))
+
+
+def _fit(columns: Sequence[Column], width: int) -> list[Column]:
+    """What must stand, and then, level by level, whatever still has room."""
+    shown = {0}
+    for level in sorted({column.drop for column in columns} - shown):
+        if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
+            shown.add(level)
+    return _cut_to([column for column in columns if column.drop in shown], width)
+
+
+def _cut_to(columns: list[Column], width: int) -> list[Column]:
+    """Columns that may be cut, shortened together as far as it takes and they bear."""
+    wanted = sum(column.width for column in columns) - width
+    soft = [column for column in columns if column.cut]
+    while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
+        if longest.width - longest.lead <= _SHORTEST:
+            break
+        room = longest.width - longest.lead - 1
+        shorter = replace(
+            longest, cells=tuple(cut(cell, room) for cell in longest.cells), title=cut(longest.title, room)
+        )
+        columns = [shorter if column is longest else column for column in columns]
+        soft = [column for column in columns if column.cut]
+        wanted -= 1
+    return columns
+
+
+def _group_line(columns: Sequence[Column]) -> str:
+    """Each group's name above its columns, at their left, cut to their joint width."""
+    line = ""
+    for group in dict.fromkeys(column.group for column in columns if column.group):
+        first = next(i for i, column in enumerate(columns) if column.group == group)
+        start = sum(column.width for column in columns[:first]) + columns[first].lead
+        end = start - columns[first].lead + sum(column.width for column in columns if column.group == group)
+        line = line.ljust(start) + cut(group, end - start)
+    return line
+
+
+def wrap(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
+
+
+def cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.6f}"
+
+
+def signed(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:+.6f}"
+
+
+def percentage(value: float | None) -> str:
+    """Three decimals, or none from 100 percent on."""
+    return UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    return UNKNOWN if low is None or high is None else f"{low:+.6f} {high:+.6f}"
+
+
+def sigmas(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:+.1f}"

@@ -1,0 +1,103 @@
+"""A session as a curve: the incumbent's value against experiments, hours, tokens and operations.
+
+Values of different machines do not compare (:mod:`conditions` says when they do); the gain over a
+log's own baseline, in percent, is what can be laid side by side as a rough size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from autoresearch_mlx.compare.effects import Run, difference, percent
+from autoresearch_mlx.compare.log import Log
+from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
+
+FLOPS_PER_PARAMETER = 6
+"""Of training, per token: two forward, four backward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """After one experiment.  Sums run from the baseline on; ``None`` from where they are not known."""
+
+    number: int
+    value: float | None
+    """What this experiment measured."""
+    best: float | None
+    """The incumbent's value by then."""
+    gain_percent: float | None
+    """Of the incumbent over the baseline; positive is better."""
+    hours: float | None
+    """Wall clock from start to end of each experiment, pauses between them left out."""
+    tokens: int | None
+    """Trained on, in all runs."""
+    flops: float | None
+    """6 N for each token of a model of N parameters."""
+
+
+def of_history(history: History) -> tuple[Point, ...]:
+    """The curve of a session of ours, oldest first, interrupted and repeated proposals included."""
+    runs = [Run(e.number, e.commit, e.value, e.status, "", {}, "") for e in history.experiments]
+    hours = _sums([_hours(e) for e in history.experiments])
+    tokens = _sums([_total([m.tokens for m in _trained(e)]) for e in history.experiments])
+    flops = _sums([_total([_flops(m) for m in _trained(e)]) for e in history.experiments])
+    return tuple(
+        Point(run.order, run.value, best, gain, h, None if t is None else int(t), f)
+        for (run, best, gain), h, t, f in zip(_course(runs, history.direction), hours, tokens, flops, strict=True)
+    )
+
+
+def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
+    """The curve of anybody's log.  With a budget, hours are those of training, crashed runs counted whole."""
+    spent = None if budget_seconds is None else budget_seconds / 3600
+    return tuple(
+        Point(run.order, run.value, best, gain, None if spent is None else spent * n, None, None)
+        for n, (run, best, gain) in enumerate(_course(log.runs, log.direction), start=1)
+    )
+
+
+def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, float | None, float | None]]:
+    """Each run with the incumbent's value after it and that value's gain over the baseline in percent."""
+    first: float | None = None
+    best: float | None = None
+    for run in runs:
+        if run.status == "keep" and run.comparable and run.value is not None:
+            first = run.value if first is None else first
+            best = run.value
+        yield run, best, percent(difference(best, first, direction), first)
+
+
+def _sums(parts: Sequence[float | None]) -> list[float | None]:
+    """Running sums; unknown from the first unknown part on."""
+    total: float | None = 0.0
+    sums: list[float | None] = []
+    for part in parts:
+        total = None if total is None or part is None else total + part
+        sums.append(total)
+    return sums
+
+
+def _trained(e: Experiment) -> list[Measurement]:
+    """The runs that came to train at all."""
+    return [m for m in e.measurements if m.tokens is not None or m.value is not None]
+
+
+def _total(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _flops(m: Measurement) -> float | None:
+    size = m.extra.get("num_params")
+    if not isinstance(size, int | float) or m.tokens is None:
+        return None
+    return FLOPS_PER_PARAMETER * float(size) * m.tokens
+
+
+def _hours(e: Experiment) -> float | None:
+    try:
+        return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds() / 3600
+    except (ValueError, TypeError):
+        return None

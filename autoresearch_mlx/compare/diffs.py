@@ -1,0 +1,140 @@
+"""The axes of a change, from what it touches: constants by their names, code by its functions and words.
+
+A title may say anything; the diff cannot.  Each function that differs is looked at: the words that
+came or went decide (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.source import UNPARSABLE, changed_knobs, read_knobs
+
+_WORDS = tuple(
+    (re.compile(pattern), axis)
+    for pattern, axis in (
+        (r"silu|gelu|relu|swish|sigmoid_mlp", "mlp.activation"),
+        (r"softcap|tanh", "softcap"),
+        (r"dropout", "regularisation.dropout"),
+        (r"rope|rotary", "rope"),
+        (r"^x0$|x0_lambda", "residual.x0"),
+        (r"resid_lambda", "residual.resid"),
+        (r"value_embed|^ve_?|_ve$", "value_embedding"),
+        (r"clip", "optimizer.clip"),
+        (r"nesterov", "muon.nesterov"),
+        (r"weight_decay|^decay$", "weight_decay"),
+        (r"(^|_)norm|rms", "norm"),
+        (r"^cos$|cosine", "schedule.shape"),
+        (r"(kv|query|key)_?heads?", "attention.heads"),
+        (r"window|mask", "attention.window"),
+        (r"bfloat16|float16|astype", "precision"),
+        (r"smooth|z_loss|logsumexp", "loss"),
+    )
+)
+_PLACES = tuple(
+    (re.compile(pattern), axis)
+    for pattern, axis in (
+        (r"mask|window", "attention.window"),
+        (r"attention|attn", "attention"),
+        (r"mlp|feed_?forward", "mlp"),
+        (r"(^|\.)norm|rms", "norm"),
+        (r"muon|orthogonal|newton|even_rows", "muon"),
+        (r"adamw?", "adam"),
+        (r"optimi[sz]er", "optimizer"),
+        (r"lr_factor|schedule|warm", "schedule"),
+        (r"initial|init_weights", "init"),
+        (r"embed", "embedding"),
+        (r"loss", "loss"),
+        (r"block", "block"),
+        (r"batch|groups|loader", "batch"),
+        (r"gpt|model", "model"),
+        (r"train|step", "training"),
+    )
+)
+
+_TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
+"""A line on which a top-level statement begins."""
+
+
+def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
+    """The axes that a change of a Python text touches: well-known constants, then code, then other constants.
+
+    ``code`` stands for what nothing names.
+    Empty for equal programs and for texts that do not parse.
+    """
+    for old, new in (_cores(before, after), (before, after)):
+        try:
+            return _touched(old, new)
+        except UNPARSABLE:  # a core may begin inside a text of several lines; then the whole file tells
+            continue
+    return ()
+
+
+def _touched(before: str, after: str) -> tuple[str, ...]:
+    old, new = _units(before), _units(after)
+    knobs = [axis_of(name) for name in changed_knobs(before, after)]
+    touched = [name for name in (*old, *(n for n in new if n not in old)) if old.get(name) != new.get(name)]
+    code = [axis for name in touched for axis in _axes(name, old.get(name), new.get(name))]
+    return tuple(dict.fromkeys(sorted([*knobs, *code], key=lambda axis: axis.startswith("knob."))))
+
+
+def _cores(before: str, after: str) -> tuple[str, str]:
+    """Both texts without the top-level statements that they begin and end with in common: parsing is slow."""
+    old, new = before.split("\n"), after.split("\n")
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max((i for i in range(same) if _TOP.match(old[i])), default=0)
+    most = min(len(old), len(new)) - same
+    behind = next((i for i in range(most) if old[-1 - i] != new[-1 - i]), most)
+    end = min((i for i in range(len(old) - behind, len(old)) if _TOP.match(old[i])), default=len(old))
+    return "\n".join(old[start:end]), "\n".join(new[start : len(new) - (len(old) - end)])
+
+
+def _axes(name: str, old: str | None, new: str | None) -> list[str]:
+    """Of one function that differs: by the words that came or went, else by its name."""
+    was, now = Counter(_names(old)), Counter(_names(new))
+    moved = {*(was - now), *(now - was)} if old is not None and new is not None else set()
+    named = [axis for pattern, axis in _WORDS if any(pattern.search(word.lower()) for word in moved)]
+    return named or [next((axis for pattern, axis in _PLACES if pattern.search(name.lower())), "code")]
+
+
+def _names(dump: str | None) -> list[str]:
+    """Every identifier and text of a dumped piece of code."""
+    return re.findall(r"(?:id|attr|arg|value)='([^']*)'", dump or "")
+
+
+def _units(text: str) -> Mapping[str, str]:
+    """Each function (``Class.method``) and what stands outside of any, as dumps; knobs and docstrings left out."""
+    knobs = read_knobs(text)
+    return dict(_walk(ast.parse(text).body, "", set(knobs)))
+
+
+def _walk(body: list[ast.stmt], inside: str, knobs: set[str]) -> Iterator[tuple[str, str]]:
+    rest: list[str] = []
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield f"{inside}{node.name}()", ast.dump(ast.Tuple([*node.bases, *node.decorator_list]))
+            yield from _walk(node.body, f"{inside}{node.name}.", set())
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{inside}{node.name}", _dump(node)
+        elif not _is_knob(node, knobs) and not _is_text(node):
+            rest.append(ast.dump(node))
+    yield f"{inside}", "\n".join(rest)
+
+
+def _dump(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:]
+    return ast.dump(node)
+
+
+def _is_knob(node: ast.stmt, knobs: set[str]) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id in knobs
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

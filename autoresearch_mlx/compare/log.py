@@ -1,0 +1,82 @@
+"""One log, whoever kept it: what either side of a comparison is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch_mlx.compare import conditions, noise
+from autoresearch_mlx.compare.effects import Effect, Run, effects, from_experiment, from_reference
+from autoresearch_mlx.compare.noise import Noise
+from autoresearch_mlx.compare.reference import Reference
+from autoresearch_mlx.experiment import Direction, History
+
+METRIC = "val_bpb"
+"""The metric of every table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A session: its runs oldest first, order 0 the baseline, and what its values were measured under."""
+
+    name: str
+    source: str
+    """Where it was published, or the file that it comes from."""
+    hardware: str
+    """In words; empty where nobody says."""
+    metric: str
+    direction: Direction
+    runs: tuple[Run, ...]
+    noise: Noise
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    """Data, tokenizer, rows, budget, hardware, as far as they are known."""
+    caveats: tuple[str, ...] = ()
+    """What a reader should know of the rows."""
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        return effects(self.runs, self.direction)
+
+
+def of_reference(reference: Reference) -> Log:
+    """A table's session.  Its caveats are counted by what they say."""
+    runs = tuple(from_reference(run) for run in reference.runs)
+    told = [run.caveat for run in reference.runs if run.caveat]
+    counts = {caveat: told.count(caveat) for caveat in told}
+    return Log(
+        name=reference.name,
+        source=reference.source,
+        hardware=reference.hardware,
+        metric=METRIC,
+        direction="min",
+        runs=runs,
+        noise=noise.of_effects(effects(runs, "min")),
+        conditions=conditions.of_table(reference.facts),
+        caveats=tuple(_caveat(text, n, len(runs)) for text, n in counts.items()),
+    )
+
+
+def _caveat(text: str, rows: int, of: int) -> str:
+    return f"{text} ({'every row' if rows == of else f'{rows} of {of} rows'})"
+
+
+def of_history(
+    history: History,
+    name: str,
+    source: str = "",
+    measured_under: Mapping[str, Any] | None = None,
+    code: Mapping[int, Sequence[str]] | None = None,
+) -> Log:
+    """A session of ours.  ``code``: the axes that the diff of an experiment names, by its number."""
+    runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
+    return Log(
+        name=name,
+        source=source,
+        hardware=name,
+        metric=history.metric,
+        direction=history.direction,
+        runs=runs,
+        noise=noise.of_history(history, effects(runs, history.direction)),
+        conditions=measured_under or {},
+    )

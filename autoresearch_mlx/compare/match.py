@@ -1,0 +1,132 @@
+"""Which change of one log is the same as which of another: same knobs, same direction, similar ratio.
+
+``MATRIX_LR 0.04 -> 0.03`` there and ``0.02 -> 0.015`` here are the same change.  Ratios are similar
+when their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.compare.effects import Effect, Run
+
+TOLERANCE = 2.0
+IN_WORDS = (
+    "Matching changes move the same knobs in the same direction by a similar ratio: the logarithms of the two ratios "
+    "(the differences, where a knob is 0 on one side) lie within a factor of 2. Each run is used once."
+)
+ONE_CHANGE = frozenset(
+    (
+        "block.parallel",
+        "loss.smoothing",
+        "loss.z",
+        "mlp.gated",
+        "muon.nesterov",
+        "optimizer.clip",
+        "optimizer.muon",
+        "schedule.shape",
+        "weight_decay.cautious",
+        "weight_tying",
+    )
+)
+"""Axes that name one change of code: there, the axis alone makes two runs the same."""
+_MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
+"""How a batch is cut to fit the memory is no strategy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same change in two logs; ``apart`` is 0 for equal ratios, log 2 at the tolerance."""
+
+    there: Effect
+    here: Effect
+    apart: float
+
+
+def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
+    """Every measured change of ``there`` with the most similar one of ``here``, none used twice.
+
+    The nearest first; among equals the earliest, never the best: choosing by the gain would flatter.
+    """
+    near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
+    taken: set[tuple[str, int]] = set()
+    found: list[Pair] = []
+    for pair in near:
+        ends = {("there", pair.there.run.order), ("here", pair.here.run.order)}
+        if not ends & taken:
+            taken |= ends
+            found.append(pair)
+    return tuple(sorted(found, key=lambda p: p.there.run.order))
+
+
+def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pair]:
+    ours = [e for e in here if e.gain is not None]
+    for a in (e for e in there if e.gain is not None):
+        for b in ours:
+            if (apart := distance(a.run, b.run)) is not None:
+                yield Pair(a, b, apart)
+
+
+def distance(a: Run, b: Run) -> float | None:
+    """How unlike two runs' changes are; ``None`` for different ones."""
+    ours, theirs = _moves(a), _moves(b)
+    if not ours and not theirs:
+        return 0.0 if a.axis == b.axis and a.axis in ONE_CHANGE else None
+    if ours.keys() != theirs.keys():
+        return None
+    each = [_apart(ours[name], theirs[name]) for name in ours]
+    return None if None in each else max(d for d in each if d is not None)
+
+
+def same_way(a: Run, b: Run) -> bool:
+    """Whether ``b`` moved all knobs of ``a`` in the same direction, by whatever ratio, perhaps with others."""
+    ours, theirs = _moves(a), _moves(b)
+    if not ours:
+        return a.axis == b.axis
+    return all(name in theirs and _direction(ours[name]) == _direction(theirs[name]) for name in ours)
+
+
+def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
+    """The changes that make a strategy; a tuple that changes in some places is that many knobs."""
+    moves: dict[str, tuple[Any, Any]] = {}
+    for name, (was, now) in run.changes.items():
+        plain = name.rsplit(":", 1)[-1]
+        if plain in _MEMORY:
+            continue
+        if isinstance(was, list | tuple) and isinstance(now, list | tuple) and len(was) == len(now):
+            parts = enumerate(zip(was, now, strict=True), start=1)
+            moves |= {f"{plain.removesuffix('S')}{i}": pair for i, pair in parts if pair[0] != pair[1]}
+        else:
+            moves[plain] = (was, now)
+    return moves
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _direction(change: tuple[Any, Any]) -> Any:
+    was, now = change
+    return now > was if _number(was) and _number(now) else now
+
+
+def _apart(a: tuple[Any, Any], b: tuple[Any, Any]) -> float | None:
+    if None in (*a, *b):
+        return None
+    if not all(_number(v) for v in (*a, *b)):
+        return 0.0 if a[1] == b[1] else None
+    if min(*a, *b) > 0:
+        return _within(math.log(a[1] / a[0]), math.log(b[1] / b[0]))
+    if (a[0] == 0) == (b[0] == 0) and (a[1] == 0) == (b[1] == 0):
+        return _within(a[1] - a[0], b[1] - b[0])
+    return None
+
+
+def _within(a: float, b: float) -> float | None:
+    if a == 0 or b == 0 or (a > 0) != (b > 0):
+        return None
+    apart = abs(math.log(a / b))
+    return apart if apart <= math.log(TOLERANCE) + 1e-9 else None

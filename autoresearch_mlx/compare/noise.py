@@ -1,0 +1,79 @@
+"""How far luck alone moves a value of a log: from repeats, or, where there are none, an estimate that says so.
+
+Other people's logs hold one run each.  Some of them hold runs that change nothing, such as another
+seed: their differences from the incumbent are all that tells of the noise there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch_mlx.compare.effects import Effect
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.judge.student import quantile
+from autoresearch_mlx.judging import sigma_of
+
+NULL_AXES = frozenset({"seed", "repeat", "rope.table"})
+"""Axes of changes that do nothing which should matter."""
+COVERAGE = 0.9
+"""Of every interval that is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Standard deviation of one run, in the metric's unit; ``None``: the log does not tell."""
+
+    sigma: float | None
+    dof: int
+    estimate: bool
+    """Whether it rests on runs that were never meant as repeats."""
+    source: str
+
+    @property
+    def known(self) -> bool:
+        return bool(self.sigma) and self.dof > 0
+
+    def error(self, effect: Effect) -> float | None:
+        """Standard error of a gain: its own where repeats tell it, else that of a difference of two runs."""
+        if effect.error is not None:
+            return effect.error
+        return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
+
+    def interval(self, effect: Effect) -> tuple[float, float] | None:
+        """Ends of the 90 % interval of a gain, unshrunk; ``None`` without a gain or without a sigma."""
+        error = self.error(effect)
+        if effect.gain is None or error is None or self.dof < 1:
+            return None
+        reach = quantile((1 + COVERAGE) / 2, self.dof) * error
+        return effect.gain - reach, effect.gain + reach
+
+    def sigmas(self, gain: float | None) -> float | None:
+        """A gain in standard deviations of one run."""
+        return gain / self.sigma if gain is not None and self.known and self.sigma else None
+
+
+UNKNOWN = Noise(None, 0, False, "no run was repeated, so nothing tells the noise")
+
+
+def of_history(history: History, found: Sequence[Effect]) -> Noise:
+    """From the repeats of a session; without any, as for a log of others."""
+    sigma = sigma_of(history)
+    if sigma.known:
+        return Noise(sigma.value, sigma.dof, False, sigma.source)
+    return of_effects(found)
+
+
+def of_effects(found: Sequence[Effect]) -> Noise:
+    """An estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
+
+    The incumbent was chosen for measuring well, so that it is rather too large.
+    """
+    nulls = [e for e in found if e.run.axis in NULL_AXES and e.gain]
+    if not nulls:
+        return UNKNOWN
+    square = math.fsum(e.gain**2 for e in nulls if e.gain is not None) / len(nulls)
+    runs = f"{len(nulls)} run{'' if len(nulls) == 1 else 's'} that change{'s' if len(nulls) == 1 else ''} nothing"
+    orders = ", ".join(str(e.run.order) for e in nulls)
+    return Noise(math.sqrt(square / 2), len(nulls), True, f"an estimate from {runs} (order {orders})")
