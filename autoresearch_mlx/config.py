@@ -178,8 +178,14 @@ class LimitSettings(_Frozen):
     """What must stay free on the disk."""
 
 
+class HardwareSettings(_Frozen):
+    profile: str = "auto"
+    """Whose sizes: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's own)."""
+
+
 class Settings(_Frozen):
     seed: Annotated[int, Field(ge=0)] = 42
+    hardware: HardwareSettings = HardwareSettings()
     target: TargetSettings = TargetSettings()
     budget: BudgetSettings = BudgetSettings()
     data: DataSettings = DataSettings()

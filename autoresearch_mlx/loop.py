@@ -7,44 +7,61 @@ from statistics import median
 
 from autoresearch_mlx.agents.fixed import Fixed
 from autoresearch_mlx.attempt import Attempt
+from autoresearch_mlx.control import Orders, Skipped, listening
 from autoresearch_mlx.errors import AgentError, LabError
 from autoresearch_mlx.experiment import Agent, Experiment, History, Proposal, Screen, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.source import changed_knobs, describe
+from autoresearch_mlx.upkeep import REMOVER, look_for_drift, next_removal
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
     """Experiment after experiment, until the policy says stop or the agent has nothing left; returns why."""
-    recover(session, screen)
-    baseline(session, screen)
-    done = 0
-    while (reason := policy.stop(done)) is None:
-        try:
-            experiment(session, agent, screen, policy.eta_seconds(done, pace(session.journal().history)))
-        except AgentError as error:
-            if error.hint:
-                screen.say(f"hint: {error.hint}")
-            return str(error)
-        done += 1
-    return reason
+    with listening(session.folder, policy, screen.say) as orders:
+        recover(session, screen)
+        baseline(session, screen)
+        done = 0
+        while (reason := orders.stop(done, screen.progress)) is None:
+            try:
+                look_for_drift(session, screen, orders)
+            except Skipped as skipped:
+                screen.say(f"the incumbent's new run was {skipped}")
+            history = session.journal().history
+            removal = next_removal(session, history)
+            author = Fixed(REMOVER, removal) if removal else agent
+            try:
+                experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
+            except AgentError as error:
+                if error.hint:
+                    screen.say(f"hint: {error.hint}")
+                return str(error)
+            done += 1
+        return reason
 
 
-def experiment(session: Session, agent: Agent, screen: Screen, eta_seconds: float | None = None) -> Experiment:
+def experiment(
+    session: Session, agent: Agent, screen: Screen, eta_seconds: float | None = None, orders: Orders | None = None
+) -> Experiment:
     """One experiment from proposal to log.
 
-    Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on.  Raises AgentError
+    Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on; so does a skip by hand,
+    which is not.  Raises AgentError
     when there is no proposal: the experiment then never was.
     """
-    attempt = Attempt.start(session)
+    attempt, orders = Attempt.start(session), orders or Orders()
+    watch = orders.watching(attempt.number, screen.progress)
     try:
-        decision = attempt.propose(agent, screen.progress)
+        decision = attempt.propose(agent, watch)
         attempt.commit()
         screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
+        orders.obey(attempt.number)
         while isinstance(decision, Again):
-            decision = attempt.measure(screen.progress)
+            decision = attempt.measure(decision, watch)
         finished = attempt.conclude(decision)
+    except Skipped as skipped:
+        finished = attempt.conclude(Verdict("interrupted", str(skipped)))
     except AgentError as error:
         attempt.abandon(str(error))
         raise

@@ -31,7 +31,7 @@ def measure(
 ) -> Measurement:
     """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
     order = order or Order()
-    folder = _run_folder(session, f"{number:04d}-{name}{run}")
+    folder = run_folder(session, f"{number:04d}-{name}{run}")
     session.workspace.checkout(commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     assignment = Assignment(session.workspace.tree, folder, seed, watch, order.steps, order.stop, order.split)
@@ -58,7 +58,7 @@ def repeat(
 
 def smoke(session: Session, commit: str, number: int, watch: Watch) -> Measurement | None:
     """The run of seconds ahead of experiment ``number``, if the target has one."""
-    folder = _run_folder(session, f"{number:04d}-smoke")
+    folder = run_folder(session, f"{number:04d}-smoke")
     session.workspace.checkout(commit)
     ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, watch))
     if ran is None or ran.failure is None:
@@ -87,7 +87,7 @@ def drop_weights(session: Session, number: int) -> None:
         weights.unlink()
 
 
-def _run_folder(session: Session, name: str) -> Path:
+def run_folder(session: Session, name: str) -> Path:
     folder = session.folder / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
     folder.mkdir(parents=True)

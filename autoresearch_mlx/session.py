@@ -28,6 +28,7 @@ from autoresearch_mlx.workspace import Workspace, resolve
 
 _KEPT = {
     "seed": "seed",
+    "hardware.profile": "profile",
     "budget.seconds": "budget_seconds",
     "data.source": "source",
     "data.eval_rows": "eval_rows_wanted",
@@ -149,7 +150,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     with locked(folder):
         workspace = Workspace(lab.root, folder, chosen, resolved.settings.target.editable)
         machine = read_machine()
-        profile = choose_profile(machine)
+        profile = choose_profile(machine, resolved.settings.hardware.profile)
         ledger = Ledger(folder)
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
@@ -169,7 +170,8 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     workspace = Workspace(lab.root, folder, folder.name, resolved.settings.target.editable)
     machine = read_machine()
     ledger = Ledger(folder)
-    return _session(lab, resolved.settings, workspace, ledger, machine, choose_profile(machine), ledger.read().session)
+    profile = choose_profile(machine, resolved.settings.hardware.profile)
+    return _session(lab, resolved.settings, workspace, ledger, machine, profile, ledger.read().session)
 
 
 def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, profile: Profile, say: Say) -> None:

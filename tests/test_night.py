@@ -153,6 +153,42 @@ def test_a_script_that_crashes_alone_says_why_and_fails(lab: Path, cache: Path) 
     assert done.stderr.splitlines()[-1].startswith("crash: TypeError: train()")
 
 
+def test_kept_weights_are_scored_again_on_more_rows_and_on_hidden_ones(lab: Path, cache: Path) -> None:
+    run("run", "--experiments", "0", "--tag", "t", lab=lab, cache=cache)
+    (baseline,) = [json.loads(line) for line in run("log", "--json", lab=lab, cache=cache).stdout.splitlines()]
+    same = json.loads(run("evaluate", "--rows", "32", "--json", lab=lab, cache=cache).stdout)
+    assert same["val_bpb"] == baseline["measurements"][0]["value"], "the same rows, the same weights, the same score"
+    assert (same["number"], same["rows"], same["tokens"]) == (0, 32, 32 * 32)
+    hidden = json.loads(run("evaluate", "--split", "hidden", "--json", lab=lab, cache=cache).stdout)
+    assert hidden["val_bpb"] != same["val_bpb"] and hidden["rows"] > 0
+    full = command_line("evaluate", "--full", cwd=lab, AUTORESEARCH_CACHE=str(cache))
+    assert full.returncode == 1
+    assert "655,360 are wanted" in full.stderr and "hint: prepare more: [data] eval_rows = 655360" in full.stderr
+
+
+def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -> None:
+    (lab / "train_mlx.py").write_bytes((ROOT / "train_mlx.py").read_bytes())
+    git(lab, "commit", "-qam", "as shipped")
+    unknown = command_line("run", "--hardware", "tpu", cwd=lab, AUTORESEARCH_CACHE=str(cache))
+    assert unknown.returncode == 1 and "profiles: auto, cpu, mac-8gb" in unknown.stderr
+    command_line(
+        "run",
+        "--hardware",
+        "cuda",
+        "--experiments",
+        "0",
+        "--tag",
+        "big",
+        "--budget",
+        "0.2",
+        cwd=lab,
+        AUTORESEARCH_CACHE=str(cache),
+    )
+    ledger = next((lab / ".autoresearch").glob("big/ledger.jsonl")).read_text().splitlines()
+    first = json.loads(ledger[0])
+    assert (first["profile"], first["conditions"]["device"]) == ("cuda", "cpu")
+
+
 def test_a_killed_loop_takes_its_training_with_it(lab: Path, cache: Path) -> None:
     (lab / "lab.toml").write_text((lab / "lab.toml").read_text().replace("0.6", "60.0"))
     folder = lab / ".autoresearch" / "slow"

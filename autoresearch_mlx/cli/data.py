@@ -44,6 +44,8 @@ def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any)
     options = {"data.source": source, "data.path": str(path.resolve()) if path else None}
     options |= {f"data.{name}": value for name, value in sizes.items()}
     settings = load_settings(lab.root, options).settings
-    corpus = prepare(corpus_request(settings, choose_profile(read_machine())), default_cache(), say)
+    corpus = prepare(
+        corpus_request(settings, choose_profile(read_machine(), settings.hardware.profile)), default_cache(), say
+    )
     remember_corpus(lab, corpus)
     click.echo(json.dumps(asdict(corpus.manifest)) if as_json else corpus_lines(corpus))

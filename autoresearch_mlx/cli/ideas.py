@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
-from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.experiment import History
 from autoresearch_mlx.lab import find_session
 
@@ -51,16 +50,10 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
     """Add an idea of yours; the next model that is asked gets it, before any other task."""
-    from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, same_open
+    from autoresearch_mlx.agents.ideas.asked import add_yours
 
-    folder = find_session(lab_here(), tag or context.obj)
-    draft = Draft(_title(title), _axis(axis), why)
-    added = add_ideas(folder, [draft], YOU)
-    if not added:
-        known = same_open(folder, title, YOU)
-        which = f"idea {known.id}" if known is not None else "an idea of yours"
-        raise ConfigError(f"{which} says that already", "`autoresearch-mlx ideas` lists what is open")
-    say(f"idea {added[0].id}: {added[0].title}")
+    idea = add_yours(find_session(lab_here(), tag or context.obj), title, axis, why)
+    say(f"idea {idea.id}: {idea.title}")
 
 
 @ideas_command.command("drop", short_help="Withdraw an idea.")
@@ -103,28 +96,6 @@ def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json:
     else:
         notes = read_notes(folder)
         click.echo(json.dumps(notes) if as_json else "\n".join(notes) or "no notes yet")
-
-
-def _title(text: str) -> str:
-    from autoresearch_mlx.agents.ideas.novelty import LONGEST_TITLE
-    from autoresearch_mlx.report.terms import one_line
-
-    title = one_line(text)
-    if not title:
-        hint = 'for example: autoresearch-mlx ideas add "halve the batch" --axis batch'
-        raise ConfigError("an idea needs a title", hint)
-    if len(title) > LONGEST_TITLE:
-        said = f"a title has at most {LONGEST_TITLE} characters, this one has {len(title)}"
-        raise ConfigError(said, "say the rest with --why")
-    return title
-
-
-def _axis(text: str | None) -> str | None:
-    from autoresearch_mlx.agents.ideas.words import clean_axis
-
-    if text is not None and clean_axis(text) != text:
-        raise ConfigError(f"{text!r} names no axis", "lower-case words joined by dots, such as lr.matrix")
-    return text
 
 
 def _history(folder: Path) -> History:

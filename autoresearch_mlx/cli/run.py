@@ -44,6 +44,9 @@ def confined(session: Session, settings: Settings) -> Session:
 @tag_option
 @click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
+@click.option(
+    "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
+)
 @sandbox_option
 def run_command(agent: str | None, experiments: int | None, hours: float | None, tag: str | None, **rest: Any) -> None:
     """Research until told to stop: propose an edit, train, measure, keep or revert.
@@ -71,6 +74,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
 
     lab = lab_here()
     options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
+    options["hardware.profile"] = rest["hardware"]
     resolved = load_settings(lab.root, options | {"sandbox.require": rest["require_sandbox"]})
     with interruptible(), open_session(lab, resolved, tag, say) as session:
         session = confined(session, resolved.settings)

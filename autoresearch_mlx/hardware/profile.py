@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.hardware.machine import Machine
 
 Device: TypeAlias = Literal["cpu", "gpu"]
@@ -108,14 +109,20 @@ _TABLE = {
 # fmt: on
 
 
-def choose_profile(machine: Machine) -> Profile:
-    """The profile for a machine; what is unknown about it counts as small."""
-    name = _tier(machine)
+def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
+    """The profile for a machine, or the one that is wanted; what is unknown about a machine counts as small.
+
+    With the sizes of another machine the device stays what this one has.  Raises ConfigError for an unknown name.
+    """
+    name = _tier(machine) if wanted == "auto" else wanted
+    if name not in _TABLE:
+        raise ConfigError(f"there is no hardware profile {name!r}", f"profiles: auto, {', '.join(_TABLE)}")
     sizes = _TABLE[name]
+    subject = _subject(machine) if wanted == "auto" else f"{name}, as asked for"
     return Profile(
         name=name,
-        device=sizes.device,
-        why=f"{_subject(machine)}: {sizes.source}{'; not measured by us' if name.startswith('mac-') else ''}.",
+        device=sizes.device if wanted == "auto" else "cpu" if machine.gpu is None else "gpu",
+        why=f"{subject}: {sizes.source}{'; not measured by us' if name.startswith('mac-') else ''}.",
         budget_seconds=sizes.budget,
         compile_seconds=sizes.compile,
         vocab_size=sizes.vocab,

@@ -65,9 +65,12 @@ class Status:
     """The last one, as the ledger has it."""
 
 
-def status_of(folder: Path) -> Status:
-    """The session kept in ``folder`` (``.autoresearch/<tag>``).  Raises LedgerError when it has no readable ledger."""
-    journal = read(folder / FILE)
+def status_of(folder: Path, journal: Journal | None = None) -> Status:
+    """The session kept in ``folder`` (``.autoresearch/<tag>``), by its journal where that was read already.
+
+    Raises LedgerError when it has no readable ledger.
+    """
+    journal = journal or read(folder / FILE)
     history, session = journal.history, journal.session
     tag = session.get("tag") or folder.name
     return Status(

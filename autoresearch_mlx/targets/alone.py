@@ -58,7 +58,7 @@ def target_of(script: Path) -> Target:
     lab = Lab(script.parent)
     settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
     machine = read_machine()
-    conditions = settle_conditions(settings, lab, choose_profile(machine), _say)
+    conditions = settle_conditions(settings, lab, choose_profile(machine, settings.hardware.profile), _say)
     _say(f"training for {conditions['budget_seconds']:g} s on the {conditions['device']}")
     return proven(build_target(settings, conditions, machine), settings.sandbox, (), _say)
 

@@ -66,7 +66,7 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
     """The target under recorded conditions.  Raises CorpusError when its corpus is gone or was changed."""
     if settings.target.kind == "command":
         kept: dict[str, Any] = {k: conditions.get(k) for k in ("run", "guard", "pattern", "timeout_seconds")}
-        limits = limits_of(settings, choose_profile(machine))
+        limits = limits_of(settings, choose_profile(machine, settings.hardware.profile))
         return Command(metric=settings.target.metric, direction=settings.target.direction, limits=limits, **kept)
     corpus = open_corpus(Path(conditions["corpus"]))
     if corpus.manifest.sha256 != conditions["data_sha256"]:
@@ -84,7 +84,7 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
             environment=child_environment(blas),
             machine={**describe_machine(machine, blas, conditions["device"]), "sandbox": in_the_record(found)},
             sandbox=found if isinstance(found, Sandbox) else None,
-            limits=limits_of(settings, choose_profile(machine)),
+            limits=limits_of(settings, choose_profile(machine, settings.hardware.profile)),
             **{k: v for k, v in conditions.items() if k in names},
         )
     )

@@ -1,0 +1,55 @@
+"""``dashboard``: the session in a browser, on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from autoresearch_mlx.cli.options import lab_here, say
+
+
+@click.command("dashboard")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free one.")
+@click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Default: 127.0.0.1, this machine only.")
+@click.option("--read-only", is_flag=True, help="Watch, and change nothing.")
+@click.option("--no-open", is_flag=True, help="Print the address and open no browser.")
+def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> None:
+    """Watch and steer the sessions of this lab in a browser.
+
+    The address has a token of this start; whoever has it may steer.  The loop does not depend on the
+    dashboard: either may be started, stopped and killed without the other.
+
+    \b
+    Example:
+      autoresearch-mlx dashboard
+      autoresearch-mlx dashboard --read-only --port 8700
+    """
+    import ipaddress
+
+    from autoresearch_mlx.dashboard.server import bound, new_token, serve
+    from autoresearch_mlx.errors import ConfigError
+
+    lab = lab_here()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(f"{host!r} is no address", "a number such as 127.0.0.1 or ::1") from None
+    token = new_token()
+    with bound(str(address), port) as at:
+        if not address.is_loopback:
+            say("warning: others on the network can reach this; what they and you send is not encrypted")
+        click.echo(f"{at.url}#{token}")
+        sys.stdout.flush()
+        say("Ctrl-C ends the dashboard; a run goes on without it")
+        if not no_open and _has_window():
+            import webbrowser
+
+            webbrowser.open(f"{at.url}#{token}")
+        serve(lab, at, token, read_only)
+
+
+def _has_window() -> bool:
+    """Whether a browser would open a window; elsewhere it would take this terminal."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -1,0 +1,57 @@
+"""``report``: the morning's page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+
+
+@click.command("report")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to; default: the session's report/.")
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+@tag_option
+@json_option
+def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool) -> None:
+    """The session as a page, a picture and a text for a post: report.html, progress.png, report.md.
+
+    From the ledger alone, at any time, also while it runs. The page is one file and opens offline. With --json the
+    figures go to stdout and no file is written.
+
+    \b
+    Example:
+      autoresearch-mlx report --open
+    """
+    from autoresearch_mlx.lab import find_session
+    from autoresearch_mlx.report.page.gather import page_of
+    from autoresearch_mlx.report.page.values import to_json
+    from autoresearch_mlx.report.page.write import FOLDER, write_report
+
+    if as_json and (out is not None or show):
+        raise click.UsageError("--json writes no file: leave out --out and --open")
+    lab = lab_here()
+    folder = find_session(lab, tag)
+    page = page_of(folder, lab.root, _prices(folder, lab.root))
+    if as_json:
+        click.echo(json.dumps(to_json(page), allow_nan=False))
+        return
+    files = write_report(page, out or folder / FOLDER)
+    for path in files:
+        click.echo(str(path))
+    if show and click.launch(files[0].resolve().as_uri()) != 0:
+        say(f"no browser could be started; open {files[0]} yourself")
+
+
+def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
+    """Of a million tokens, in and out; where no call was made there is no need to look."""
+    from autoresearch_mlx.talks import spent
+
+    if not spent(folder).calls:
+        return None, None
+    from autoresearch_mlx.config import load_settings
+
+    agent = load_settings(root).settings.agent
+    return agent.price_in, agent.price_out

@@ -1,0 +1,117 @@
+"""Who may ask: only what comes by the address that was bound, with the token of this start, from the page itself.
+
+A page of another origin can send requests here, and a name of its own can lead here (DNS rebinding).  The Host
+header shows the latter, the Origin header the former, and neither page knows the token, which travels in a header
+that no other origin may set without asking first; nobody answers that question here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN = "x-autoresearch-token"
+LONGEST_BODY = 16_384
+"""Bytes; a note has a thousand characters."""
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        "trusted-types 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """``hosts``: the values of the Host header that lead here, port included."""
+
+    hosts: frozenset[str]
+    token: str
+    read_only: bool = False
+
+
+class Guard:
+    """In front of the application; answers itself what may not pass."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app, self._rules = app, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refused = refuse(self._rules, scope["method"], scope["path"], scope["headers"])
+        if refused is not None:
+            await _answer(send, *refused)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_encoded(_HEADERS)]
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+    """Status and reason of what may not pass; None for what may."""
+    sent: dict[str, list[str]] = {}
+    for name, value in headers:
+        sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+
+    def only(name: str) -> str:
+        """The header, when it was sent once."""
+        values = sent.get(name, [])
+        return values[0] if len(values) == 1 else ""
+
+    host = only("host")
+    if host not in rules.hosts:
+        return 403, f"this dashboard answers at {', '.join(sorted(rules.hosts))} only"
+    if method not in ("GET", "HEAD", "POST"):
+        return 405, f"{method} is not known here"
+    if method == "POST" and (refused := _refuse_write(rules, host, only)) is not None:
+        return refused
+    if path.startswith("/api/") and not hmac.compare_digest(only(TOKEN).encode(), rules.token.encode()):
+        return 401, "open the address that `autoresearch-mlx dashboard` printed: it has this start's token"
+    return None
+
+
+def _refuse_write(rules: Rules, host: str, only: Any) -> tuple[int, str] | None:
+    if rules.read_only:
+        return 403, "this dashboard was started with --read-only"
+    if only("origin") != f"http://{host}":
+        return 403, "only the dashboard's own page may write"
+    if only("content-type").split(";")[0].strip().lower() != "application/json":
+        return 415, "only application/json is understood"
+    length = only("content-length")
+    if not (length.isascii() and length.isdigit()):
+        return 411, "the length of the body is missing"
+    return (413, f"at most {LONGEST_BODY} bytes are taken") if int(length) > LONGEST_BODY else None
+
+
+async def _answer(send: Send, status: int, reason: str) -> None:
+    body = json.dumps({"error": reason, "hint": ""}).encode()
+    headers = {**_HEADERS, "content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,144 @@
+// The parts of the page from what the server tells.  Every text goes in as text; nothing here reads markup.
+
+import { drawLive, drawNight, lossAt } from "./charts.js";
+import { clock, count, gain, memory, value, when } from "./words.js";
+
+export const the = (id) => document.getElementById(id);
+
+export function made(name, { text, ...properties } = {}, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  if (text != null) node.textContent = text;
+  node.append(...children.filter((c) => c != null));
+  return node;
+}
+
+// Only what changed is touched: a screen reader and a selection survive.
+function put(id, text) { if (the(id).textContent !== text) the(id).textContent = text; }
+
+function facts(id, pairs) {
+  const known = pairs.filter(([, v]) => v != null), list = the(id);
+  while (list.children.length > known.length) list.lastChild.remove();
+  known.forEach(([name, text, small], n) => {
+    const entry = list.children[n] ?? list.appendChild(made("div", {}, made("dt"), made("dd")));
+    if (entry.firstChild.textContent !== name) entry.firstChild.textContent = name;
+    const whole = small ? `${text} ${small}` : `${text}`;
+    if (entry.lastChild.textContent !== whole) entry.lastChild.replaceChildren(text, ...(small ? [" ", made("small", { text: small })] : []));
+  });
+}
+
+const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "scoring", smoke: "trying it for two steps", guard: "checking", paused: "paused" };
+
+export function showState(session, now) {
+  const running = now.running, run = session.run, state = the("state");
+  const words = !running ? "at rest" : running.phase === "paused" ? "paused" : run?.paused ? "pauses after this one" : run?.stop ? "stops after this one" : run ? "running" : "busy";
+  state.className = `state ${!running ? "" : run?.paused || run?.stop || running.phase === "paused" ? "waits" : "runs"}`;
+  if (state.lastChild.textContent !== words) state.lastChild.textContent = words;
+}
+
+export function showNow(session, now) {
+  const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
+  const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.number == null ? "Between two experiments" : null;
+  put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}` : session.status.branch);
+  put("now-title", resting ?? r.title ?? "Waiting for a proposal");
+  const trains = r?.phase === "train" && budget && r.seconds_left != null;
+  the("bar").hidden = !trains;
+  if (trains) the("bar").firstChild.style.width = `${Math.min(Math.max(1 - r.seconds_left / budget, 0), 1) * 100}%`;
+  facts("now-facts", [
+    ["step", r?.step != null ? count(r.step) : null],
+    ["loss", r?.loss != null ? r.loss.toFixed(4) : null],
+    ["tokens/s", r?.tokens_per_second != null ? count(r.tokens_per_second) : null],
+    ["left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : null],
+    ["run's memory", r ? memory(machine.run_bytes) : null],
+    ["machine", memory(machine.memory_used), `of ${memory(machine.memory_total)} used`],
+    ["temperature", machine.celsius != null ? `${machine.celsius.toFixed(0)} °C` : null],
+  ]);
+  showLive(session, now);
+}
+
+function showLive(session, now) {
+  const best = session.incumbent?.curve ?? [], points = now.points;
+  the("live").hidden = !points.length;
+  if (!points.length) return;
+  put("key-now", now.running?.number != null ? `#${now.running.number}, now` : "now");
+  the("key-best").hidden = !best.length;
+  put("key-best", best.length ? `#${session.incumbent.number}, the incumbent` : "");
+  const [share, loss] = points[points.length - 1], then = lossAt(best, share);
+  put("live-words", then == null ? "Training loss" : `Training loss ${Math.abs(loss - then).toFixed(4)} ${loss < then ? "below" : "above"} the incumbent's at this point`);
+  drawLive(the("live-chart"), points, best);
+}
+
+export function showStands(session) {
+  const s = session.status, best = session.incumbent, spent = s.spent;
+  facts("stand-facts", [
+    ["incumbent", value(best?.value), best ? `#${best.number}${best.measured !== best.value ? ", by its later runs" : ""}` : null],
+    ["gained in all", !best ? null : best.number === 0 ? "nothing yet" : gain(best.gained)],
+    ["experiments", count(s.experiments)],
+    ["kept", count(s.kept)], ["discarded", count(s.discarded)], ["failed", count(s.failed)],
+    ["sigma of one run", s.sigma != null ? value(s.sigma) : "not known yet"],
+    ["losers stopped early", s.stops?.stopped ? count(s.stops.stopped) : null, s.stops?.stopped ? `${clock(s.stops.saved_seconds)} saved` : null],
+    ["certified", s.certificate ? s.certificate.words : null],
+    ["calls to models", spent.calls ? count(spent.calls) : null, spent.calls ? `${count(spent.tokens)} tokens` : null],
+    ["cost", spent.cost != null && spent.calls ? spent.cost.toFixed(2) : null],
+  ]);
+  put("metric", s.metric);
+}
+
+export function showPlan(session, now) {
+  const plan = session.plan, run = session.run;
+  if (!plan) { facts("plan-facts", [["", now.running ? "a single command works here, no run" : "No run is going on."]]); return; }
+  const elapsed = plan.began != null ? now.time - plan.began : null;
+  const byCount = plan.left != null && plan.pace_seconds ? now.time + plan.left * plan.pace_seconds : null;
+  const ends = [plan.ends, byCount].filter((t) => t != null), eta = ends.length ? Math.min(...ends) : null;
+  const more = eta != null && plan.pace_seconds ? Math.max(Math.floor((eta - now.time) / plan.pace_seconds), 0) : null;
+  facts("plan-facts", [
+    ["runs for", clock(elapsed)],
+    ["done in this run", count(plan.done), `${count(plan.kept)} kept`],
+    ["an hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
+    ["each takes", plan.pace_seconds ? clock(plan.pace_seconds) : null],
+    ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : "when told to"],
+    ["until then", more != null && !run.stop ? `about ${count(more)} more` : null],
+  ]);
+}
+
+export function showNight(session) {
+  put("night-words", `${session.status.metric} by experiment, ${session.status.direction === "min" ? "lower" : "higher"} is better`);
+  drawNight(the("night-chart"), session.night);
+}
+
+export function showRows(session, open) {
+  const first = session.incumbent?.number;
+  the("rows").replaceChildren(...session.experiments.map((e) => {
+    const failed = !["keep", "discard"].includes(e.status), why = failed || e.value == null ? e.reason : e.axis;
+    return made("tr", {},
+      made("td", {}, made("button", { type: "button", text: e.number, ariaLabel: `Experiment ${e.number}, details`, onclick: () => open(e.number) })),
+      made("td", { className: e.status === "keep" ? "keep" : failed ? "failed" : "", text: e.number === first ? `${e.status} ★` : e.status }),
+      made("td", { className: "n", text: value(e.value) }),
+      made("td", { className: "n", text: gain(e.gain) }),
+      made("td", { text: e.title || "–" }, why ? made("small", { text: why }) : null));
+  }));
+}
+
+export function showIdeas(session, drop, writes) {
+  const rows = session.ideas.map((i) => made("li", {},
+    made("span", { text: i.title }, made("small", { text: [i.source === "you" ? "yours" : i.source, i.axis, i.state === "taken" ? `being tried, #${i.experiment}` : null].filter(Boolean).join(" · ") })),
+    writes && i.state === "open" ? made("button", { type: "button", className: "quiet", text: "Drop", ariaLabel: `Drop idea ${i.id}`, onclick: () => drop(i.id) }) : null));
+  the("ideas").replaceChildren(...(rows.length ? rows : [made("li", { className: "empty-line", text: "None yet." })]));
+}
+
+export function showNotes(session, writes) {
+  const rows = session.notes.map((text) => made("li", {}, made("span", { text })));
+  the("notes").replaceChildren(...(rows.length ? rows : [made("li", { text: "Nothing yet." })]));
+  the("clear-notes").hidden = !writes || !session.notes.length;
+}
+
+export function showOne(e, metric) {
+  put("one-over", `experiment ${e.number} · ${e.status} · ${metric} ${value(e.value)} · gain ${gain(e.gain)}${e.agent ? ` · by ${e.agent}` : ""}`);
+  put("one-title", e.title);
+  put("one-reason", e.reason);
+  put("one-rationale", e.rationale);
+  the("one-diff").replaceChildren(...(e.diff || "no change").split("\n").map((line) => made("span", {
+    text: `${line}\n`, className: /^\+(?!\+\+)/.test(line) ? "add" : /^-(?!--)/.test(line) ? "cut" : "",
+  })));
+  put("one-log", e.log_tail || "no log");
+  the("one").showModal();
+}

@@ -1,0 +1,101 @@
+"""What the running measurement has said so far, put together from many looks at ``now.json``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch_mlx.report.now import Running
+
+_MOST_POINTS = 400
+_BACK = 0.02
+"""A share this much smaller than the last one belongs to another run of the same experiment."""
+_MACHINE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Trace:
+    """The loss by the share of the budget, of one measurement after the other."""
+
+    points: list[tuple[float, float]] = field(default_factory=list)
+    run: int = 0
+    """Counts measurements, so that the page knows when to begin anew."""
+    _of: tuple[int, int | None, str | None] | None = None
+
+    def see(self, running: Running | None, budget_seconds: float | None) -> None:
+        of = (running.pid, running.number, running.title) if running is not None else None
+        if of != self._of:
+            self._of = of
+            self._anew()
+        share = _share(running, budget_seconds)
+        if running is None or share is None or running.loss is None:
+            return
+        if self.points and share < self.points[-1][0] - _BACK:
+            self._anew()
+        if not self.points or share > self.points[-1][0]:
+            self.points.append((round(share, 5), running.loss))
+        if len(self.points) > _MOST_POINTS:
+            self.points = self.points[::2]
+
+    def _anew(self) -> None:
+        self.points = []
+        self.run += 1
+
+
+class Machine:
+    """Memory and temperature, looked at every other second."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+        self._of: int | None = None
+        self._at = 0.0
+
+    def see(self, pid: int | None) -> dict[str, Any]:
+        """Bytes of the run's processes and of the machine, degrees where the system tells them without asking root."""
+        if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
+            self._of, self._at = pid, time.monotonic()
+            self._seen = {"run_bytes": _bytes_of(pid), **_machine()}
+        return self._seen
+
+
+def _share(running: Running | None, budget_seconds: float | None) -> float | None:
+    """Of the training budget; None while it does not run."""
+    if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:
+        return None
+    return min(max(1 - running.seconds_left / budget_seconds, 0.0), 1.0)
+
+
+def _bytes_of(pid: int | None) -> int | None:
+    """Memory of everything that the loop's process started; None when that is nothing."""
+    import psutil
+
+    from autoresearch_mlx.trial.sandbox.limits import resident
+
+    if pid is None:
+        return None
+    try:
+        found = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return None
+    return sum(resident(process) for process in found) or None
+
+
+def _machine() -> dict[str, Any]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return {"memory_used": memory.total - memory.available, "memory_total": memory.total, "celsius": _celsius()}
+
+
+def _celsius() -> float | None:
+    """The hottest sensor; None where the system names none."""
+    import psutil
+
+    read = getattr(psutil, "sensors_temperatures", None)
+    try:
+        sensors = read() if read is not None else {}
+    except (OSError, ValueError):
+        return None
+    degrees = [each.current for group in sensors.values() for each in group if 0 < each.current < 150]
+    return max(degrees, default=None)

@@ -1,0 +1,72 @@
+// Puts the parts together.  The figures come from the JSON in this file; nothing is fetched.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+
+function theme() {
+  const button = document.getElementById("theme");
+  const root = document.documentElement;
+  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const name = () => { button.textContent = dark() ? "light" : "dark"; button.setAttribute("aria-label", `switch to ${button.textContent}`); };
+  button.hidden = false;
+  button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; name(); });
+  name();
+}
+
+const OVER = [{ key: "number", name: "experiments" }, { key: "hours", name: "hours of work" }, { key: "tokens", name: "tokens trained" }];
+
+function progress(host, pick) {
+  const rows = page.experiments;
+  const kept = rows.filter((row) => row.status === "keep");
+  const ranked = [...kept].sort((a, b) => (b === kept[kept.length - 1]) - (a === kept[kept.length - 1]) || (b.gain || 0) - (a.gain || 0));
+  const points = rows.filter((row) => known(row.value) || row.status !== "discard").map((row) => ({
+    x: row, y: row.value, number: row.number, kind: row.status === "keep" ? "keep" : known(row.value) ? "" : "fail",
+    label: row.status === "keep" && row.number > 0 ? arrows(row.title) : "", rank: ranked.indexOf(row),
+    tip: [`#${row.number} ${row.status}`, arrows(row.title), known(row.value) ? `${page.metric} ${value(row.value)}` : row.reason,
+      known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : ""],
+  }));
+  const better = page.direction === "min" ? "lower" : "higher";
+  plot(host, { name: `${page.metric} of every experiment`, height: 430, xs: OVER, points, steps: true, near: page.near, pick,
+    yName: `${page.metric}, ${better} is better`,
+    key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["fail", "failed"]] });
+}
+
+function noise(host, pick) {
+  const { sigma, again, epochs } = page.noise;
+  const points = again.map((run) => ({
+    x: { number: run.at, hours: run.hours }, y: run.off, number: run.number,
+    kind: run.tainted ? "tainted" : run.chosen ? "chosen" : "again",
+    tip: [`#${run.number}${run.chosen ? ", selected by this run" : ""}`, `${page.metric} ${value(run.value)}`,
+      `${gain(run.off)} from the mean of its commit`, run.epoch ? `epoch ${run.epoch}` : "", run.tainted ? "disturbed" : ""],
+  }));
+  const marks = epochs.map(([epoch, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `epoch ${epoch}` }));
+  plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], epochs: marks,
+    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: "off the mean of its commit; up is worse",
+    key: [["again", "taken for the noise"], ["chosen", "selected by it"]] });
+}
+
+const NAMES = { tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB" };
+
+function speeds() {
+  const over = OVER.slice(0, 2);
+  const points = (of, name) => page.runs.filter((run) => known(of(run))).map((run) => ({
+    x: { number: run.at, hours: run.hours }, y: of(run), kind: "speed", number: run.number,
+    tip: [`#${run.number}`, `${name} ${Math.abs(of(run)) >= 1000 ? count(of(run)) : Number(of(run).toPrecision(6))}`],
+  }));
+  for (const host of document.querySelectorAll("[data-fact]")) {
+    const name = host.dataset.fact;
+    const of = name in NAMES ? (run) => run[name] : (run) => run.machine[name];
+    const words = NAMES[name] || name;
+    plot(host, { name: words, height: name === "tokens_per_second" ? 260 : 190, xs: over, points: points(of, words), yName: words });
+  }
+}
+
+theme();
+const table = sheet(document.getElementById("sheet"), page.experiments, page.metric);
+progress(document.getElementById("progress"), table.open);
+forest(document.getElementById("forest"), page.axes, table.open);
+noise(document.getElementById("again"), table.open);
+speeds();
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-number]");
+  if (link) { event.preventDefault(); table.open(Number(link.dataset.number)); }
+});

@@ -1,0 +1,130 @@
+"""What lies beside the ledger: diffs from git, the ends of logs; cut to what one file can carry."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.report.terms import printable
+from autoresearch_mlx.trial.autopsy import tail_of
+from autoresearch_mlx.workspace import diff, git
+
+_DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
+"""Bytes for all experiments together, and for one at most, as they stand in the file: it stays under 5 MB."""
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
+_AT_ONCE = 200
+"""Commits in one call of git: their names must fit into a command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """``None``: there is none to be had."""
+
+    text: str | None
+    cut: bool = False
+
+
+def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]:
+    """Each commit's diff against its parent, which is its base; commits that git lacks are missing.
+
+    Raises WorkspaceError when git refuses altogether.
+    """
+    commits = [e.commit for e in experiments if e.commit and e.base]
+    found: dict[str, str] = {}
+    for start in range(0, len(commits), _AT_ONCE):
+        found.update(_diffs(root, commits[start : start + _AT_ONCE]))
+    return found
+
+
+def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
+    shown = ("log", "--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-color", "--no-ext-diff")
+    names = [name for name in commits if name.isalnum()]  # nothing that git could take for an option
+    if not names:
+        return
+    for part in git(root, *shown, "--relative", *names, "--").split("\0")[1:]:
+        sha, _, text = part.partition("\n")
+        yield sha, text.strip("\n")
+
+
+def between(root: Path, before: str | None, after: str | None) -> str | None:
+    """The diff of two commits; None where git cannot tell."""
+    if before is None or after is None or before == after:
+        return None
+    try:
+        return diff(root, before, after).strip("\n")
+    except WorkspaceError:
+        return None
+
+
+def log_of(folder: Path, e: Experiment) -> str | None:
+    """The end of what the last run wrote; of files inside the session's folder only."""
+    name = next((m.log for m in reversed(e.measurements) if m.log), None)
+    if name is None:
+        return None
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return None  # a ledger from elsewhere may name any file of this machine
+    return tail_of(path) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes for one experiment."""
+
+    diff: int
+    log: int
+    words: int
+    """Title, reason and rationale together."""
+
+
+def room_for(count: int) -> Room:
+    """What each of so many experiments may take."""
+    return Room(*(min(most, total // max(count, 1)) for total, most in (_DIFFS, _LOGS, _WORDS)))
+
+
+def words(text: str, most: int) -> str:
+    """The beginning of a text, at most so many bytes as JSON in a page."""
+    kept = text
+    while in_page(kept) > most:
+        kept = kept[: len(kept) * 4 // 5]
+    return kept if kept == text else f"{kept}…"
+
+
+def head(text: str | None, most: int) -> Text:
+    """The first lines of a text, at most so many bytes as JSON in a page."""
+    return _fitted(text, most, first=True)
+
+
+def tail(text: str | None, most: int) -> Text:
+    return _fitted(text, most, first=False)
+
+
+def _fitted(text: str | None, most: int, first: bool) -> Text:
+    if text is None:
+        return Text(None)
+    lines = printable(text).split("\n")
+    taken: list[str] = []
+    size = 0
+    for line in lines if first else reversed(lines):
+        size += in_page(line)
+        if size > most:
+            break
+        taken.append(line)
+    kept = taken if first else taken[::-1]
+    return Text("\n".join(kept), len(taken) < len(lines))
+
+
+def embedded(value: object) -> str:
+    """JSON that cannot end, or begin, any element of the page that it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _MARKUP.sub(r"\\u003c", text)
+
+
+def in_page(line: str) -> int:
+    """Bytes that a line takes in the page."""
+    return len(embedded(line).encode(errors="replace"))

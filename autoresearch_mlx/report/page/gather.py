@@ -1,0 +1,170 @@
+"""A session's page as values: the ledger first, then what lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.judging import runs_of, standing
+from autoresearch_mlx.ledger import Journal, holder, now
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.page import attached
+from autoresearch_mlx.report.page.axes import by_axis
+from autoresearch_mlx.report.page.check import read_checked
+from autoresearch_mlx.report.page.clock import Clock, clock_of
+from autoresearch_mlx.report.page.lineage import changed, lineage
+from autoresearch_mlx.report.page.runs import constant_facts, noise_of, run_facts
+from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
+from autoresearch_mlx.report.page.transfer import transfer_of
+from autoresearch_mlx.report.page.values import Certified, Head, Mark, Page, Row, Standing
+from autoresearch_mlx.report.summary import count_outcomes
+from autoresearch_mlx.source import describe
+
+Prices = tuple[float | None, float | None]
+"""Of a million tokens, in and out."""
+_NAME = 60
+"""Columns of an axis or an agent."""
+
+
+def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
+    """The page of the session kept in ``folder``, of the lab at ``root``.
+
+    Raises LedgerError, with file and line, when its ledger is missing, damaged or no ledger.
+    """
+    journal = read_checked(folder)
+    history = journal.history
+    clock = clock_of(history)
+    diffs, missing = _diffs(root, history.experiments)
+    rows = _rows(folder, history.experiments, clock, diffs)
+    way = lineage(history)
+    facts = run_facts(history, clock)
+    return Page(
+        made=now(),
+        head=_head(folder, journal),
+        certified=_certified(journal),
+        standing=_standing(journal),
+        changed=changed(way, attached.between(root, *_ends(way))),
+        experiments=rows,
+        axes=by_axis(history.experiments),
+        transfer=transfer_of(journal, constant_facts(history)),
+        noise=noise_of(history, clock),
+        runs=facts,
+        spending=spending_of(folder, history, prices),
+        failures=causes(history.experiments),
+        stops=stops_of(journal),
+        remarks=tuple(missing),
+    )
+
+
+def _diffs(root: Path, experiments: Sequence[Experiment]) -> tuple[Mapping[str, str], list[str]]:
+    try:
+        found = attached.diffs_of(root, experiments)
+    except WorkspaceError as error:
+        return {}, [f"No diffs: {error}."]
+    wanted = {e.commit for e in experiments if e.commit and e.base}
+    lost = len(wanted - found.keys())
+    return found, [f"Git no longer has {terms.plural(lost, 'commit')} of this session: no diff there."] if lost else []
+
+
+def _head(folder: Path, journal: Journal) -> Head:
+    history, session = journal.history, journal.session
+    counts = count_outcomes(history.experiments)
+    tag = str(session.get("tag") or folder.name)
+    times = [e.finished for e in history.experiments if e.finished]
+    starts = [e.started for e in history.experiments if e.started]
+    conditions = session.get("conditions")
+    return Head(
+        session=tag,
+        branch=str(session.get("branch") or f"autoresearch/{tag}"),
+        target=session.get("target"),
+        metric=history.metric,
+        direction=history.direction,
+        agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
+        started=starts[0] if starts else None,
+        finished=times[-1] if times else None,
+        running=holder(folder) is not None,
+        experiments=counts.experiments,
+        kept=counts.kept,
+        discarded=counts.discarded,
+        failed=counts.failed,
+        conditions=conditions if isinstance(conditions, Mapping) else {},
+        machine=constant_facts(history),
+    )
+
+
+def _certified(journal: Journal) -> Certified | None:
+    if not journal.certificates:
+        return None
+    found: Mapping[str, Any] = journal.certificates[-1]
+    best = journal.history.incumbent
+    return Certified(
+        effect=found["effect"],
+        low=found["low"],
+        high=found["high"],
+        probability_better=found["probability_better"],
+        pairs=found["pairs"],
+        certified=bool(found.get("certified")),
+        before=found["before"],
+        head=found["head"],
+        split=str(found.get("split") or "val"),
+        time=found.get("time"),
+        current=best is not None and best.number == found["head"],
+    )
+
+
+def _standing(journal: Journal) -> Standing:
+    history = journal.history
+    first, best = history.baseline, history.incumbent
+    if first is None or best is None:
+        return Standing(None, None, None, None, False)
+    was, stands = standing(history, first), standing(history, best)
+    gain = None if first.number == best.number else history.gain(stands, over=was)
+    return Standing(
+        baseline=Mark(first.number, first.commit, was, terms.one_line(first.title)),
+        incumbent=Mark(best.number, best.commit, stands, terms.one_line(best.title)),
+        gain=gain,
+        percent=100 * gain / abs(was) if gain is not None and was else None,
+        chosen=best.number > 0 and not any(run.fresh for run in runs_of(history, best)),
+    )
+
+
+def _ends(way: Sequence[Experiment]) -> tuple[str | None, str | None]:
+    return (way[0].commit, way[-1].commit) if way else (None, None)
+
+
+def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: Mapping[str, str]) -> tuple[Row, ...]:
+    room = attached.room_for(len(experiments))
+    return tuple(_row(folder, e, clock, diffs.get(e.commit or ""), room) for e in experiments)
+
+
+def _row(folder: Path, e: Experiment, clock: Clock, diff: str | None, room: attached.Room) -> Row:
+    shown, log = attached.head(diff, room.diff), attached.tail(attached.log_of(folder, e), room.log)
+    seconds = sum(m.seconds.total() for m in e.measurements)
+    return Row(
+        number=e.number,
+        status=e.status,
+        value=e.value,
+        gain=e.gain,
+        low=e.effect.get("low"),
+        high=e.effect.get("high"),
+        raw=e.effect.get("raw"),
+        title=attached.words(terms.one_line(e.title), room.words // 4),
+        axis=terms.cut(terms.one_line(e.axis), _NAME) if e.axis else None,
+        knobs=attached.words(terms.one_line(describe(e.knobs)), room.words // 4),
+        agent=terms.cut(terms.one_line(e.agent), _NAME),
+        reason=attached.words(terms.one_line(e.reason), room.words // 4),
+        rationale=attached.words(terms.printable(e.rationale).strip(), room.words // 4),
+        commit=e.commit,
+        hours=clock.hours.get(e.number),
+        tokens=clock.tokens.get(e.number),
+        seconds=seconds if seconds > 0 else None,
+        runs=len(e.measurements),
+        stopped=any(m.failure == "stopped" for m in e.measurements),
+        diff=shown.text,
+        diff_cut=shown.cut,
+        log=log.text,
+        log_cut=log.cut,
+    )

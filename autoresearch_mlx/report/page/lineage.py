@@ -1,0 +1,54 @@
+"""From the baseline to the head: which kept experiments led there, and what differs in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.page.attached import head
+from autoresearch_mlx.report.page.values import Changed, Step
+from autoresearch_mlx.source import literal
+
+_DIFF_BYTES = 60_000
+
+
+def lineage(history: History) -> tuple[Experiment, ...]:
+    """The head's ancestors by their commits, the oldest first, itself last; empty before a baseline."""
+    kept = {e.commit: e for e in history.experiments if e.status == "keep" and e.commit}
+    way: list[Experiment] = []
+    e = history.incumbent
+    while e is not None and e not in way:
+        way.append(e)
+        e = kept.get(e.base or "") if e.number > 0 else None
+    return tuple(reversed(way))
+
+
+def changed(way: Sequence[Experiment], diff: str | None) -> Changed:
+    shown = head(diff, _DIFF_BYTES)
+    return Changed(_net(way), tuple(_step(e) for e in way if e.number > 0), shown.text, shown.cut)
+
+
+def _net(way: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
+    """The knobs that end elsewhere than they began."""
+    first: dict[str, object] = {}
+    last: dict[str, object] = {}
+    for e in way:
+        if e.number == 0:
+            continue  # the baseline's own changes are the machine's preset
+        for name, (was, now) in e.knobs.items():
+            first.setdefault(name, was)
+            last[name] = now
+    differing = (name for name in first if first[name] != last[name])
+    return tuple((terms.one_line(n), _word(first[n]), _word(last[n])) for n in differing)
+
+
+def _word(value: object) -> str:
+    held = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+    return "(none)" if held is None else terms.one_line(literal(held))
+
+
+def _step(e: Experiment) -> Step:
+    title = terms.cut(terms.one_line(e.title), 300)
+    axis = terms.cut(terms.one_line(e.axis), 60) if e.axis else None
+    return Step(e.number, title, axis, e.value, e.gain, e.effect.get("low"), e.effect.get("high"))

@@ -1,0 +1,208 @@
+"""``progress.png``: the night in the picture that the field knows, 1200 x 675, readable in a post.
+
+Grey dots are what was discarded, green ones what was kept; the line steps from one incumbent to the next; red ticks at
+the edge are failures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.page.labels import Box, Label, place
+from autoresearch_mlx.report.page.span import worth_showing
+from autoresearch_mlx.report.page.values import Page, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INCHES, _DPI = (12.0, 6.75), 100
+_GREY, _GREEN, _DARK, _RED, _INK = "#a8adb5", "#1f9d55", "#0f6b37", "#c63d2f", "#2b2f36"
+_TITLE = 34
+"""Columns of a label."""
+_CANDIDATES = 60
+"""Keeps for whose labels room is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dot:
+    number: int
+    value: float
+    row: Row
+
+
+def render_progress(page: Page) -> bytes:
+    """A PNG; of a session without a single value it says so."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context({"font.size": 11, "font.family": ["DejaVu Sans"], "text.parse_math": False}):
+        figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white", layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        _draw(figure, axes, page)
+        out = io.BytesIO()
+        figure.savefig(out, format="png", metadata={"Software": None})
+        return out.getvalue()
+
+
+def _draw(figure: Figure, axes: Axes, page: Page) -> None:
+    _frame(axes, page)
+    rows = [_Dot(row.number, row.value, row) for row in page.experiments if row.value is not None]
+    if not rows:
+        axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=_INK, size=16)
+        return
+    low, high = worth_showing([(dot.value, dot.row.status == "keep") for dot in rows])
+    axes.set_ylim(low, high)
+    last = max(row.number for row in page.experiments)
+    axes.set_xlim(-0.02 * max(last, 5) - 0.3, max(last, 5) * 1.03 + 0.5)
+    kept = [dot for dot in rows if dot.row.status == "keep"]
+    _dots(axes, [dot for dot in rows if dot.row.status != "keep"], low, high)
+    _steps(axes, kept, last)
+    _failures(axes, [row for row in page.experiments if row.value is None and row.status != "discard"])
+    _legend(axes, page)
+    _labels(figure, axes, kept)
+
+
+def _frame(axes: Axes, page: Page) -> None:
+    better = "lower" if page.head.direction == "min" else "higher"
+    axes.set_title(_title(page), loc="left", color=_INK, size=15, pad=12)
+    axes.set_xlabel("experiment", color=_INK)
+    axes.set_ylabel(f"{terms.cut(terms.one_line(page.head.metric), 40)} ({better} is better)", color=_INK)
+    axes.grid(True, color="#e6e8eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#c4c8ce")
+    axes.tick_params(colors="#4a4f57")
+    axes.ticklabel_format(useOffset=False, axis="y")
+
+
+def _title(page: Page) -> str:
+    stands = page.standing
+    words = f"{terms.plural(page.head.experiments, 'experiment')}, {page.head.kept} kept"
+    if stands.gain is None or stands.baseline is None or stands.incumbent is None:
+        return words
+    way = f"{terms.value(stands.baseline.value)} → {terms.value(stands.incumbent.value)}"
+    percent = f" ({stands.percent:+.2f} %)" if stands.percent is not None else ""
+    return f"{words}: {way}{percent}"
+
+
+def _dots(axes: Axes, tried: Sequence[_Dot], low: float, high: float) -> None:
+    """What lies outside the picture sits at its edge as a small triangle."""
+    size = 34 if len(tried) <= 200 else 16
+    seen = [dot for dot in tried if low <= dot.value <= high]
+    at, values = [dot.number for dot in seen], [dot.value for dot in seen]
+    axes.scatter(at, values, s=size, color=_GREY, alpha=0.75, lw=0, label="discarded")
+    above, below = [d.number for d in tried if d.value > high], [d.number for d in tried if d.value < low]
+    for edge, marker, outside in ((high, "^", above), (low, "v", below)):
+        axes.scatter(outside, [edge] * len(outside), s=size * 0.7, color=_GREY, marker=marker, lw=0, clip_on=False)
+    if above or below:
+        axes.set_xlabel("experiment (triangles: beyond the picture)", color=_INK)
+
+
+def _steps(axes: Axes, kept: Sequence[_Dot], last: int) -> None:
+    if kept:
+        at, values = [dot.number for dot in kept], [dot.value for dot in kept]
+        axes.step([*at, last], [*values, values[-1]], where="post", color=_GREEN, linewidth=1.8, alpha=0.9, zorder=3)
+        size = 62 if len(kept) <= 60 else 36
+        axes.scatter(at, values, s=size, color=_GREEN, ec="white", lw=0.9, zorder=4, label="kept")
+
+
+def _failures(axes: Axes, failed: Sequence[Row]) -> None:
+    if failed:
+        axes.scatter(
+            [row.number for row in failed],
+            [0.012] * len(failed),
+            transform=axes.get_xaxis_transform(),
+            marker="|",
+            s=70,
+            color=_RED,
+            lw=1.3,
+            label="failed",
+        )
+
+
+def _legend(axes: Axes, page: Page) -> None:
+    axes.legend(
+        loc="upper right" if page.head.direction == "min" else "lower right",
+        frameon=True,
+        framealpha=0.9,
+        edgecolor="none",
+        labelcolor=_INK,
+        ncols=3,
+        handletextpad=0.3,
+        columnspacing=1.2,
+    )
+
+
+def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot]) -> None:
+    """Titles of keeps: the head's, then those of the largest gains, as long as there is room."""
+    figure.draw_without_rendering()
+    ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
+    ranked = [dot for dot in ranked if dot.number > 0][:_CANDIDATES]
+    texts = [terms.cut(_plain(dot.row.title), _TITLE) for dot in ranked]
+    sizes = [_size(figure, axes, text) for text in texts]
+    spots = [axes.transData.transform((dot.number, dot.value)) for dot in ranked]
+    labels = [Label(x, y, width, height) for (x, y), (width, height) in zip(spots, sizes, strict=True)]
+    for at, box in place(labels, _inner(axes), [*_taken(axes, kept), _box(axes.get_legend())]).items():
+        _write(axes, texts[at], labels[at], box)
+
+
+def _write(axes: Axes, text: str, label: Label, box: Box) -> None:
+    from matplotlib.patheffects import withStroke
+
+    back = axes.transData.inverted()
+    nearest_x = min(max(label.x, box.left), box.right)
+    nearest_y = box.low if box.low > label.y else box.high
+    line = back.transform([(label.x, label.y), (nearest_x, nearest_y)])
+    if abs(nearest_y - label.y) > 12:
+        axes.plot(line[:, 0], line[:, 1], color=_DARK, linewidth=0.7, alpha=0.45, zorder=2)
+    x, y = back.transform((box.left, box.low))
+    halo = [withStroke(linewidth=3, foreground="white")]
+    axes.text(x, y, text, size=9.5, color=_DARK, ha="left", va="bottom", zorder=5, path_effects=halo)
+
+
+def _plain(title: str) -> str:
+    """What the font has; other characters would be empty boxes."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties(family="DejaVu Sans")))
+    return "".join(c if font.get_char_index(ord(c)) else "?" for c in title)
+
+
+def _size(figure: Figure, axes: Axes, text: str) -> tuple[float, float]:
+    drawn = axes.text(0, 0, text, size=9.5)
+    box = drawn.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    drawn.remove()
+    return box.width + 4, box.height + 2
+
+
+def _inner(axes: Axes) -> Box:
+    frame = axes.get_window_extent()
+    return Box(frame.x0 + 4, frame.y0 + 16, frame.x1 + 6, frame.y1)
+
+
+def _box(artist: Any) -> Box:
+    drawn = artist.get_window_extent()
+    return Box(drawn.x0, drawn.y0, drawn.x1, drawn.y1)
+
+
+def _taken(axes: Axes, kept: Sequence[_Dot]) -> list[Box]:
+    """The kept dots and the line between them."""
+    if not kept:
+        return []
+    points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]
+    dots = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    pairs = list(pairwise(points))
+    flat = [Box(x0, y0 - 1, x1, y0 + 1) for (x0, y0), (x1, _) in pairs]
+    steep = [Box(x1 - 1, min(y0, y1), x1 + 1, max(y0, y1)) for (_, y0), (x1, y1) in pairs]
+    right = axes.get_window_extent().x1
+    return [*dots, *flat, *steep, Box(points[-1][0], points[-1][1] - 1, right, points[-1][1] + 1)]

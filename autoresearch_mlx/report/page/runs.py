@@ -1,0 +1,119 @@
+"""Every run of the night: what repeats say of the noise, how fast it was, what the machine said of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.judging import sigma_of
+from autoresearch_mlx.report.page.clock import Clock
+from autoresearch_mlx.report.page.values import Again, Noise, RunFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    number: int
+    at: int
+    chosen: bool
+    measured: Measurement
+
+
+def noise_of(history: History, clock: Clock) -> Noise:
+    """Sigma as the judge has it, and all runs of commits that ran more than once."""
+    sigma = sigma_of(history)
+    again = tuple(_again(history, clock))
+    first: dict[int, int] = {}
+    for run in again:
+        first[run.epoch] = min(run.at, first.get(run.epoch, run.at))
+    epochs = tuple((epoch, at) for epoch, at in sorted(first.items()) if epoch > 0)
+    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.epoch, epochs, again)
+
+
+def _again(history: History, clock: Clock) -> Iterator[Again]:
+    groups: dict[str, list[_Run]] = {}
+    commits = {e.number: e.commit or str(e.number) for e in history.experiments}
+    for run in _all(history):
+        if run.measured.value is not None:
+            groups.setdefault(commits.get(run.number, str(run.number)), []).append(run)
+    for group in groups.values():
+        if len(group) > 1:
+            centre = _centre(group)
+            yield from (_one(run, centre, history, clock) for run in group)
+
+
+def _centre(group: Sequence[_Run]) -> float:
+    """The mean of a commit's first epoch: later ones show how far the machine has moved."""
+    counted = [run for run in group if not run.measured.tainted] or group
+    oldest = min(run.measured.epoch for run in counted)
+    early = [run for run in counted if run.measured.epoch == oldest]
+    fresh = [run for run in early if not run.chosen] or early
+    return fmean(run.measured.value for run in fresh if run.measured.value is not None)
+
+
+def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
+    m = run.measured
+    assert m.value is not None
+    off = -history.gain(m.value, over=centre)
+    return Again(run.number, run.at, clock.hours.get(run.at), m.value, off, m.epoch, run.chosen, m.tainted)
+
+
+def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
+    """In the order of the night."""
+    runs = list(_all(history))
+    moving = _moving([run.measured for run in runs])
+    return tuple(
+        RunFacts(
+            number=run.number,
+            at=run.at,
+            hours=clock.hours.get(run.at),
+            tokens_per_second=run.measured.tokens_per_second,
+            peak_memory_mb=run.measured.peak_memory_mb,
+            machine={name: float(f) for name, f in _facts(run.measured).items() if name in moving and _figure(f)},
+        )
+        for run in sorted(runs, key=lambda run: run.at)
+    )
+
+
+def constant_facts(history: History) -> Mapping[str, Any]:
+    """What every run said of the machine in the same words: chip, memory, versions."""
+    runs = [run.measured for run in _all(history) if run.measured.machine]
+    found = dict(runs[0].machine) if runs else {}
+    for m in runs[1:]:
+        found = {name: fact for name, fact in found.items() if m.machine.get(name) == fact}
+    return {name: fact for name, fact in found.items() if isinstance(fact, str | int | float) and fact != ""}
+
+
+def _all(history: History) -> Iterator[_Run]:
+    for e in history.experiments:
+        for at, m in enumerate(e.measurements):
+            yield _Run(e.number, e.number, e.number > 0 and at == 0, m)
+    for r in history.repeats:
+        yield _Run(r.number, r.during, False, r.measurement)
+
+
+def _facts(m: Measurement) -> dict[str, Any]:
+    """Flat: ``{"temperature": {"cpu": 71}}`` is ``temperature.cpu``."""
+    flat: dict[str, Any] = {}
+    for name, fact in m.machine.items():
+        if isinstance(fact, Mapping):
+            flat.update({f"{name}.{key}": held for key, held in fact.items()})
+        else:
+            flat[name] = fact
+    return flat
+
+
+def _moving(runs: Sequence[Measurement]) -> set[str]:
+    """Names of figures that were not the same in all runs."""
+    seen: dict[str, set[float]] = {}
+    for m in runs:
+        for name, fact in _facts(m).items():
+            if _figure(fact):
+                seen.setdefault(name, set()).add(float(fact))
+    return {name for name, figures in seen.items() if len(figures) > 1}
+
+
+def _figure(fact: Any) -> bool:
+    return isinstance(fact, int | float) and not isinstance(fact, bool)

@@ -1,0 +1,131 @@
+"""``report.md``: the night for a discussion post.  Foreign text stands in code spans, where it is only text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.page.escape import code, fenced
+from autoresearch_mlx.report.page.headline import belief, counts_in_words, noise_in_words
+from autoresearch_mlx.report.page.tables import asked_words, interval, percent
+from autoresearch_mlx.report.page.values import Page
+
+_SHORT = 10
+_DIFF_LINES = 120
+
+
+def render_text(page: Page) -> str:
+    return "\n\n".join(_parts(page)) + "\n"
+
+
+def _parts(page: Page) -> Iterator[str]:
+    h = page.head
+    yield f"# autoresearch session {code(h.session)}"
+    yield f"{_gain(page)}\n{belief(page)}"
+    yield f"{counts_in_words(page)}. {_conditions(page)}"
+    yield "![every experiment, the kept ones in green](progress.png)"
+    yield from _changed(page)
+    yield from _best_losers(page)
+    yield from _transfer(page)
+    yield f"## Noise\n\n{noise_in_words(page)}"
+    yield f"## Time and tokens\n\n{_time(page)}\n{asked_words(page)}"
+    if page.failures:
+        yield "## Failures"
+        rows = [(c.status, code(c.cause), str(len(c.numbers)), code(c.example[:120])) for c in page.failures[:_SHORT]]
+        yield _table(("status", "cause", "times", "the last one said"), rows)
+    caution = "absolute values compare only on the same data, evaluation and hardware"
+    yield f"Made {page.made} by autoresearch-mlx; {caution}."
+
+
+def _gain(page: Page) -> str:
+    stands, found = page.standing, page.certified
+    if stands.baseline is None or stands.incumbent is None:
+        return "Nothing has been measured yet."
+    way = f"{code(page.head.metric)} {terms.value(stands.baseline.value)} -> **{terms.value(stands.incumbent.value)}**"
+    percent_ = f", {stands.percent:+.2f} %" if stands.percent is not None else ""
+    words = f"{way} ({terms.gain(stands.gain)}{percent_}) by the loop's runs." if stands.gain is not None else f"{way}."
+    if found is None:
+        return words
+    label = "Certified gain" if found.certified else "Gain, measured afresh"
+    return (
+        f"**{label}: {terms.gain(found.effect)}** (90 %: {terms.gain(found.low)} to {terms.gain(found.high)}). {words}"
+    )
+
+
+def _conditions(page: Page) -> str:
+    """Machine and conditions on one line; whoever compares needs them."""
+    machine, held = page.head.machine, page.head.conditions
+    names = ("chip", "memory_gb", "device", "mlx")
+    facts = [f"{name} {code(str(machine[name]))}" for name in names if machine.get(name)]
+    facts += [f"{name} {code(str(fact))}" for name, fact in held.items() if isinstance(fact, str | int | float)][:12]
+    agents = f" Proposed by {', '.join(map(code, page.head.agents))}." if page.head.agents else ""
+    return (f"Conditions: {', '.join(facts)}." if facts else "") + agents
+
+
+def _changed(page: Page) -> Iterator[str]:
+    steps = page.changed.steps
+    yield "## What changed"
+    if not steps:
+        yield "Nothing was kept over the baseline."
+        return
+    rows = [
+        (
+            str(s.number),
+            code(s.title),
+            code(s.axis) if s.axis else "",
+            terms.value(s.value),
+            terms.gain(s.gain),
+            interval(s),
+        )
+        for s in steps
+    ]
+    yield _table(("#", "kept", "axis", "value", "gain", "90 %"), rows)
+    if page.changed.diff:
+        lines = page.changed.diff.split("\n")
+        note = f"\n\n{len(lines) - _DIFF_LINES:,} more lines are left out." if len(lines) > _DIFF_LINES else ""
+        block = fenced("\n".join(lines[:_DIFF_LINES]), "diff")
+        yield f"<details><summary>baseline to head</summary>\n\n{block}{note}\n\n</details>"
+
+
+def _best_losers(page: Page) -> Iterator[str]:
+    """What was clearly worse is worth knowing as well."""
+    losers = [
+        row for row in page.experiments if row.status == "discard" and row.gain is not None and row.high is not None
+    ]
+    clear = sorted((row for row in losers if (row.high or 0.0) < 0), key=lambda row: row.gain or 0.0)[:_SHORT]
+    if clear:
+        yield "## Clearly worse"
+        rows = [(str(r.number), code(r.title), code(r.axis or "-"), terms.gain(r.gain)) for r in clear]
+        yield _table(("#", "tried", "axis", "gain"), rows)
+
+
+def _transfer(page: Page) -> Iterator[str]:
+    found = page.transfer
+    both = [row for row in found.axes if row.both]
+    yield f"## {found.reference or 'H100'} and here"
+    if both:
+        rows = [
+            (
+                code(r.axis),
+                code(r.there.change),
+                percent(r.there.percent),
+                code(r.here.change),
+                percent(r.here.percent),
+                r.verdict,
+            )
+            for r in both
+        ]
+        yield _table(("axis", "best there", "%", "best here", "%", ""), rows)
+    if found.agreement is not None:
+        yield f"{found.agreement}."
+    yield "\n".join(found.remarks)
+
+
+def _time(page: Page) -> str:
+    phases = ", ".join(f"{code(name)} {terms.clock(seconds)}" for name, seconds in page.spending.seconds.items())
+    return f"{terms.clock(sum(page.spending.seconds.values()))} in all: {phases}." if phases else "No clock ran."
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,82 @@
+"""What carried over from the H100, as the page's own rows; the figures are those of ``compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_mlx.compare.agreement import Agreement
+from autoresearch_mlx.compare.catalog import H100, find
+from autoresearch_mlx.compare.conditions import of_session
+from autoresearch_mlx.compare.effects import AxisEffect, Effect
+from autoresearch_mlx.compare.log import of_history, of_reference
+from autoresearch_mlx.compare.summary import AxisRow, Match, compare_logs
+from autoresearch_mlx.compare.verdict import Judged
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.ledger import Journal
+from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.page.values import Carried, Shown, Transfer
+from autoresearch_mlx.source import describe
+
+_NOBODY = Shown("", None, None, None, None)
+
+
+def transfer_of(journal: Journal, machine: Mapping[str, Any]) -> Transfer:
+    """Axes and changes there and here; without the table, the sentence that says so."""
+    try:
+        there = of_reference(find(H100))
+    except LabError as error:
+        return Transfer(None, (), (), None, (), (f"Nothing to lay beside this session: {error}",))
+    name, conditions = str(machine.get("chip") or "this machine"), journal.session.get("conditions")
+    here = of_history(journal.history, name, measured_under=of_session(conditions or {}))
+    found = compare_logs(here, there)
+    return Transfer(
+        reference=found.reference,
+        axes=tuple(map(_axis, found.axes)),
+        matches=tuple(map(_match, found.matches)),
+        agreement=_agreed(found.agreement) if found.agreement.pairs else None,
+        untried=tuple(terms.one_line(_words(effect)) for effect in found.untried),
+        remarks=tuple(found.remarks),
+    )
+
+
+def _axis(row: AxisRow) -> Carried:
+    there, here = _best(row.there, row.best_there), _best(row.here, row.best_here)
+    return Carried(row.axis, there, here, row.verdict, row.there is not None and row.here is not None)
+
+
+def _best(side: AxisEffect | None, best: Judged | None) -> Shown:
+    if side is None:
+        return _NOBODY
+    return _shown(best) if best is not None else Shown("no try has a value", None, None, None, None)
+
+
+def _match(found: Match) -> Carried:
+    return Carried(found.there.effect.run.axis, _shown(found.there), _shown(found.here), found.verdict, True)
+
+
+def _shown(judged: Judged) -> Shown:
+    effect = judged.effect
+    return Shown(terms.one_line(_words(effect)), effect.gain, judged.low, judged.high, effect.percent)
+
+
+def _words(effect: Effect) -> str:
+    """The change by its knobs where both values are known, else as its log describes it."""
+    changes = effect.run.changes
+    told = bool(changes) and all(None not in pair for pair in changes.values())
+    return describe(changes) if told else effect.run.note
+
+
+def _agreed(found: Agreement) -> str:
+    """``signs agree in 5 of 7 (90 %: 0.42 to 0.90); rank correlation 0.36 (90 %: -0.41 to 0.83)``"""
+    words = []
+    if found.share is not None and found.share_interval is not None:
+        words.append(f"signs agree in {found.same} of {found.signed}{_range(found.share_interval)}")
+    if found.rank is not None:
+        words.append(f"rank correlation {found.rank:.2f}{_range(found.rank_interval)}")
+    head = f"{terms.plural(found.pairs, 'change')} tried on both sides"
+    return ": ".join([head, "; ".join(words)]) if words else head
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return f" (90 %: {ends[0]:.2f} to {ends[1]:.2f})" if ends is not None else ""
