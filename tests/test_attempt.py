@@ -107,6 +107,17 @@ def test_the_notes_of_the_person_reach_the_agent(command_lab: Lab, screen: Recor
     assert "METRIC score=11" in context.log_tail(baseline)
 
 
+def test_an_edit_that_only_reseeds_is_refused(command_lab: Lab, screen: Recorder, text: str) -> None:
+    agent = Answers(Proposal("lucky", {FILE: f"import random\nrandom.seed(7)\n{text}"}))
+    (command_lab.root / FILE).write_text(f"import random\nrandom.seed(42)\n{text}")
+    git(command_lab.root, "commit", "-qam", "seeded")
+    with opened(command_lab, "t", agent__repairs=0) as session:
+        research(session, agent, Policy(experiments=1), screen)
+        done = session.journal().history.experiments[1]
+    assert (done.status, done.measurements) == ("invalid", ())
+    assert done.reason == "only seeds are changed: a lucky draw is no gain, and the harness sets the seed"
+
+
 # --- another base than the incumbent
 
 

@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--hardware", metavar="NAME", multiple=True, help="What the imported log ran on; once for each FILE.")
 @click.option("--alone", is_flag=True, help="Leave this lab's session out; the imports stand in its place.")
 @click.option("--queue", is_flag=True, help="Put the H100's winners that were not tried here into the backlog.")
+@click.option("--curves", is_flag=True, help="The gain over experiments, hours, tokens and FLOPs instead.")
 @click.option("--list", "listing", is_flag=True, help="The logs that come with the tool.")
 @tag_option
 @json_option
@@ -34,6 +35,7 @@ def compare_command(
     hardware: tuple[str, ...],
     alone: bool,
     queue: bool,
+    curves: bool,
     listing: bool,
     tag: str | None,
     as_json: bool,
@@ -60,6 +62,9 @@ def compare_command(
     imports = _imports(files, hardware)
     folder = None if alone else _session(tag, needed=queue or tag is not None or not (names or files))
     here, there = _sides(folder, imports, names)
+    if curves:
+        _curves(folder, here, there, as_json)
+        return
     found = [compare_logs(ours, theirs) for ours in here for theirs in there]
     if as_json:
         documents = [to_json(each) for each in found]
@@ -68,6 +73,18 @@ def compare_command(
         click.echo("\n\n\n".join(render(each, width()) for each in found))
     if queue and folder is not None:
         _queue(folder)
+
+
+def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: bool) -> None:
+    """Our own ledger tells tokens and times; of other logs there are values only, and the budget."""
+    from autoresearch_mlx.compare.course import Course, course_of, render_courses, to_json
+    from autoresearch_mlx.compare.curves import of_history
+    from autoresearch_mlx.ledger import FILE, read
+
+    courses = [course_of(log) for log in (*there, *here)]
+    if folder is not None:
+        courses[-1] = Course(here[0].name, of_history(read(folder / FILE).history))
+    click.echo(json.dumps(to_json(courses)) if as_json else render_courses(courses))
 
 
 def _list(as_json: bool) -> None:
