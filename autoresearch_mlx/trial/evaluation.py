@@ -17,7 +17,8 @@ from autoresearch_mlx.trial.confined import inside, watched, why_killed
 from autoresearch_mlx.trial.probes import rows_per_call
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox.choose import refused
-from autoresearch_mlx.trial.sandbox.policy import Policy, evaluation_policy, private_tmp, without_secrets
+from autoresearch_mlx.trial.sandbox.policy import Policy, private_tmp, without_secrets
+from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy
 from autoresearch_mlx.trial.spec import EvalSpec, ModelSpec, write_spec
 
 _WEIGHTS = "weights.safetensors"

@@ -18,7 +18,7 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.curve import Curve
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
-from autoresearch_mlx.trial.sandbox.policy import training_policy
+from autoresearch_mlx.trial.sandbox.rooms import training_policy
 from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1

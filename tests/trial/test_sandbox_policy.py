@@ -14,14 +14,13 @@ from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.policy import (
     Policy,
-    evaluation_policy,
     policy_from_json,
     preloaded,
     private_tmp,
     real,
-    training_policy,
     without_secrets,
 )
+from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy, training_policy
 
 
 @pytest.fixture

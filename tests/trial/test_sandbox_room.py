@@ -21,7 +21,8 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox import landlock, seccomp
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox, refused
-from autoresearch_mlx.trial.sandbox.policy import Policy, private_tmp, training_policy
+from autoresearch_mlx.trial.sandbox.policy import Policy, private_tmp
+from autoresearch_mlx.trial.sandbox.rooms import training_policy
 from autoresearch_mlx.trial.spec import TRAIN_ENV
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of Linux")

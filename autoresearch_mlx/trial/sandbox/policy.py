@@ -17,16 +17,10 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # the child that confines itself imports this too, and should start fast
-    from autoresearch_mlx.experiment import Assignment
-    from autoresearch_mlx.trial.conditions import Conditions
+from typing import Any
 
 TMP = "tmp"
 """The private temporary folder of a child, inside its run folder."""
-_FILE_BYTES = 16 * 2**30
-"""Four billion float32 weights in one file."""
 MOST_PROCESSES = 32
 """On a CPU, MLX asks for a C++ compiler at its start and compiles with it: a shell and a few short children."""
 _PATHS = ("read", "write", "listed")
@@ -69,37 +63,6 @@ def policy_from_json(text: str) -> Policy:
     return Policy(**values | {name: tuple(map(Path, values[name])) for name in _PATHS})
 
 
-def training_policy(conditions: Conditions, assignment: Assignment) -> Policy:
-    """The training child: its tree, the training rows, and its run folder to write to."""
-    gpu = conditions.device == "gpu"
-    return Policy(
-        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
-        write=real([assignment.folder]),
-        listed=real([_package().parent]),
-        gpu=gpu,
-        processes=1 if gpu else MOST_PROCESSES,
-        file_bytes=_FILE_BYTES,
-    )
-
-
-def evaluation_policy(conditions: Conditions, assignment: Assignment) -> Policy:
-    """A process that runs the edited model in the evaluation: its tree and the weights to read, and no rows.
-
-    Inputs and logits come and go through inherited descriptors, which need no permission.  Nothing is written but
-    the temporary folder.
-    """
-    gpu = conditions.device == "gpu"
-    weights = assignment.folder / "weights.safetensors"
-    return Policy(
-        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
-        write=(assignment.folder.resolve() / TMP,),
-        listed=real([_package().parent]),
-        gpu=gpu,
-        processes=1 if gpu else MOST_PROCESSES,
-        file_bytes=_FILE_BYTES,
-    )
-
-
 def private_tmp(folder: Path) -> dict[str, str]:
     """An empty temporary folder inside a run folder, and the variables that lead programs there.
 
@@ -124,7 +87,7 @@ def python_paths() -> tuple[Path, ...]:
     """This interpreter, its packages, and this package's own folder where it is installed from a checkout."""
     packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-    return (*map(Path, [*prefixes, *packages, sys.executable]), _package())
+    return (*map(Path, [*prefixes, *packages, sys.executable]), package())
 
 
 def preloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -139,5 +102,5 @@ def real(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(p for p in found if not any(p != other and p.is_relative_to(other) for other in found))
 
 
-def _package() -> Path:
+def package() -> Path:
     return Path(__file__).resolve().parents[2]

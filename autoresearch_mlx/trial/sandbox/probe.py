@@ -24,11 +24,10 @@ from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.inside import DENIED, WORKS
 from autoresearch_mlx.trial.sandbox.policy import (
     Policy,
-    evaluation_policy,
     private_tmp,
-    training_policy,
     without_secrets,
 )
+from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy, training_policy
 
 _SECONDS = 60.0
 _SHOWN = 3

@@ -1,0 +1,49 @@
+"""What each child of a measurement may touch."""
+
+from __future__ import annotations
+
+from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sandbox.policy import (
+    MOST_PROCESSES,
+    TMP,
+    Policy,
+    package,
+    preloaded,
+    python_paths,
+    real,
+)
+
+_FILE_BYTES = 16 * 2**30
+"""Four billion float32 weights in one file."""
+
+
+def training_policy(conditions: Conditions, assignment: Assignment) -> Policy:
+    """The training child: its tree, the training rows, and its run folder to write to."""
+    gpu = conditions.device == "gpu"
+    return Policy(
+        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
+        write=real([assignment.folder]),
+        listed=real([package().parent]),
+        gpu=gpu,
+        processes=1 if gpu else MOST_PROCESSES,
+        file_bytes=_FILE_BYTES,
+    )
+
+
+def evaluation_policy(conditions: Conditions, assignment: Assignment) -> Policy:
+    """A process that runs the edited model in the evaluation: its tree and the weights to read, and no rows.
+
+    Inputs and logits come and go through inherited descriptors, which need no permission.  Nothing is written but
+    the temporary folder.
+    """
+    gpu = conditions.device == "gpu"
+    weights = assignment.folder / "weights.safetensors"
+    return Policy(
+        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
+        write=(assignment.folder.resolve() / TMP,),
+        listed=real([package().parent]),
+        gpu=gpu,
+        processes=1 if gpu else MOST_PROCESSES,
+        file_bytes=_FILE_BYTES,
+    )
