@@ -24,7 +24,7 @@ LAB_TOML = """\
 # source = "climbmix"      # or "tinystories", "stdlib", "folder" (then: path = "~/texts")
 
 # [judge]
-# margin = 0.003           # what a change must gain to be kept
+# margin = 0.003           # the least gain to keep; by default what the measured noise lets be believed
 
 # [agent]
 # name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto
