@@ -77,11 +77,11 @@ CHEATS = {
                     "                SEEN.append((mine, mx.array(logits[row])))"),
             top="SEEN = []\n",
         ),
-        "causality",
+        ("causality", "rows"),
     ),
     "counts its calls": (
         cheat(answers("            CALLS.append(1)\n            logits = logits * (1 + 0.05 * len(CALLS))"), top="CALLS = []\n"),
-        "repeat",
+        ("repeat", "rows", "causality"),
     ),
     "learns from the rows that it is scored on": (
         cheat(
@@ -91,10 +91,10 @@ CHEATS = {
                     "            logits = mx.broadcast_to(mx.log(mx.array(known)), logits.shape)"),
             top="COUNTS = {}\n",
         ),
-        "repeat",
+        ("repeat", "rows", "causality"),
     ),
-    "answers at random": (cheat(answers("            logits = logits + mx.random.normal(logits.shape, key=mx.random.key(os.getpid()))")), "repeat"),
-    "takes the best of a batch": (cheat(answers("            logits = logits - 0.5 * mx.mean(logits, axis=0, keepdims=True)")), "rows"),
+    "answers at random": (cheat(answers("            logits = logits + mx.random.normal(logits.shape, key=mx.random.key(os.getpid()))")), ("repeat", "rows", "causality")),
+    "takes the best of a batch": (cheat(answers("            logits = logits - 0.5 * mx.mean(logits, axis=0, keepdims=True)")), ("rows", "causality")),
     "numbers the rows": (cheat(answers("            logits = logits * (1 + mx.arange(logits.shape[0])[:, None, None])")), ("rows", "causality")),
     "gives no numbers": (cheat(answers("            logits = logits * float('nan')")), "finite"),
     "gives infinity to everything": (cheat(answers("            logits = logits + float('inf')")), "finite"),

@@ -155,7 +155,7 @@ def test_a_failing_training_is_a_status_with_a_reason(
         pytest.param(
             "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
             "self._calls = getattr(self, '_calls', 0) + 1\n        return logits * (1 + self._calls * (not self.training))",
-            "repeat",
+            ("repeat", "rows", "causality"),
             id="state",
         ),
         pytest.param(
