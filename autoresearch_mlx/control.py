@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from autoresearch_mlx.errors import AutoresearchError, LabError, LedgerError
-from autoresearch_mlx.events import Event, read_events, writing
+from autoresearch_mlx.events import Event, read_events, stamp, writing
 from autoresearch_mlx.experiment import SKIPPED, Progress, Watch
 from autoresearch_mlx.ledger import FILE as LEDGER
 from autoresearch_mlx.ledger import holder, read
@@ -176,7 +176,7 @@ class Orders:
 
     def wish(self) -> Wish:
         """As the file has it now.  What cannot be read is said once, and what was wanted before holds."""
-        if self._folder is not None and (seen := _stamp(self._folder / FILE)) != self._seen:
+        if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
             self._seen = seen
             try:
                 run = _last_run(read_events(self._folder / FILE).events)
@@ -219,14 +219,6 @@ class Orders:
         if wish.skip == number and wish.skips > self._obeyed:
             self._obeyed = wish.skips
             raise Skipped(SKIPPED)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 # --- replay

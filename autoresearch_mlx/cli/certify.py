@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import closing
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 
 
 @click.command("certify")
@@ -31,24 +29,17 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
       autoresearch-mlx certify --pairs 4
     """
     from autoresearch_mlx.certifying import certify
-    from autoresearch_mlx.cli.run import confined, interruptible
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.loop import recover
-    from autoresearch_mlx.report.live import open_screen
-    from autoresearch_mlx.session import open_session
 
     if pairs % 2:
         raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")
-    lab = lab_here()
-    resolved = load_settings(lab.root)
-    with interruptible(), open_session(lab, resolved, tag, say) as opened:
-        session = confined(opened, resolved.settings)
-        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
-            recover(session, screen)
-            found = certify(session, pairs, against, screen)
-        if as_json:
-            click.echo(json.dumps(found))
-            return
-        rows = "hidden rows" if found["split"] == "hidden" else "the program's own number"
-        click.echo(f"experiment {found['head']} against {found['before']}, fresh seeds, {rows}")
-        click.echo(f"{session.target.metric} {found['words']}")
+    with opened(lab_here(), tag) as here:
+        recover(here.session, here.screen)
+        found = certify(here.session, pairs, against, here.screen)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    rows = "hidden rows" if found["split"] == "hidden" else "the program's own number"
+    click.echo(f"experiment {found['head']} against {found['before']}, fresh seeds, {rows}")
+    click.echo(f"{here.session.target.metric} {found['words']}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import closing
 from typing import Literal
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 
 
 @click.command("evaluate")
@@ -30,22 +28,16 @@ def evaluate_command(
     Example:
       autoresearch-mlx evaluate --full
     """
-    from autoresearch_mlx.cli.run import confined, interruptible
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.evaluating import evaluate
     from autoresearch_mlx.loop import recover
-    from autoresearch_mlx.report.live import open_screen
-    from autoresearch_mlx.session import open_session
 
-    lab = lab_here()
-    resolved = load_settings(lab.root)
-    with interruptible(), open_session(lab, resolved, tag, say) as opened:
-        session = confined(opened, resolved.settings)
-        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
-            recover(session, screen)
-            found = evaluate(session, number, rows, split, full, screen)
+    with opened(lab_here(), tag) as here:
+        recover(here.session, here.screen)
+        found = evaluate(here.session, number, rows, split, full, here.screen)
     if as_json:
         click.echo(json.dumps(found))
         return
+    metric = here.session.target.metric
     where = f"{found['tokens']:,} tokens of the {split} split ({found['rows']:,} rows)"
-    click.echo(f"experiment {found['number']}: {session.target.metric} {found[session.target.metric]:.6f} on {where}")
+    click.echo(f"experiment {found['number']}: {metric} {found[metric]:.6f} on {where}")

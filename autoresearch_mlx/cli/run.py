@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import Function, Seconds, lab_here, say, tag_option
-
-if TYPE_CHECKING:
-    from autoresearch_mlx.config import Settings
-    from autoresearch_mlx.session import Session
+from autoresearch_mlx.cli.options import Function, Seconds, lab_here, tag_option
 
 
 def sandbox_option(function: Function) -> Function:
     words = "Refuse to measure where edited code cannot be confined."
     return click.option("--require-sandbox", is_flag=True, default=None, help=words)(function)
-
-
-def confined(session: Session, settings: Settings) -> Session:
-    """The session with a sandbox that was just seen to hold, or with a warning that there is none.
-
-    Raises ConfigError where there is none and the settings require it.
-    """
-    from dataclasses import replace
-
-    from autoresearch_mlx.targets.proven import proven
-
-    others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
-    return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
 
 
 @click.command("run")
@@ -64,31 +43,26 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
       autoresearch-mlx run --agent ollama:qwen3-coder:30b
       autoresearch-mlx run --agent playbook
     """
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.loop import research
     from autoresearch_mlx.policy import Policy
-    from autoresearch_mlx.report.live import open_screen
     from autoresearch_mlx.report.talk import closing_line
     from autoresearch_mlx.researcher import hired
-    from autoresearch_mlx.session import open_session
 
-    lab = lab_here()
-    options = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
+    options: dict[str, Any] = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
     options["hardware.profile"] = rest["hardware"]
-    resolved = load_settings(lab.root, options | {"sandbox.require": rest["require_sandbox"]})
-    with interruptible(), open_session(lab, resolved, tag, say) as session:
-        session = confined(session, resolved.settings)
-        with (
-            closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen,
-            hired(session, resolved.settings, screen.say) as researcher,
-        ):
+    options["sandbox.require"] = rest["require_sandbox"]
+    with opened(lab_here(), tag, options) as here:
+        session, screen = here.session, here.screen
+        with hired(session, here.settings, screen.say) as researcher:
             screen.say(session.opening())
             try:
                 reason = research(session, researcher, Policy(experiments, hours), screen)
             except KeyboardInterrupt:
                 screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
                 raise
-        click.echo(closing_line(session.journal().history, reason))
+        said = closing_line(session.journal().history, reason)
+    click.echo(said)
 
 
 @click.command("try")
@@ -110,37 +84,18 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     import json
 
     from autoresearch_mlx.checkout import edit_from_checkout
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.ledger import experiment_to
     from autoresearch_mlx.loop import measure_edit
-    from autoresearch_mlx.report.live import open_screen
     from autoresearch_mlx.report.talk import verdict
-    from autoresearch_mlx.session import open_session
 
     lab = lab_here()
     options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}
-    resolved = load_settings(lab.root, options)
-    with interruptible(), open_session(lab, resolved, tag, say) as session:
-        session = confined(session, resolved.settings)
-        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
-            done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
+    with opened(lab, tag, options) as here:
+        session, screen = here.session, here.screen
+        done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
         workspace, metric = session.workspace, session.target.metric
         said = (
             json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)
         )
-        click.echo(said)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """A polite `kill` and a closed terminal end a run as Ctrl-C does."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
+    click.echo(said)

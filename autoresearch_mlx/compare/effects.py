@@ -15,7 +15,7 @@ from autoresearch_mlx.compare.reference import ReferenceRun
 from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 
 # These say nothing of the strategy: one was refused unrun, the other cut off from outside.
-_UNTRIED = frozenset({"duplicate", "interrupted"})
+UNTRIED = frozenset({"duplicate", "interrupted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
     for run in runs:
         if not run.comparable:
             continue
-        if run.order != 0 and run.status not in _UNTRIED:
+        if run.order != 0 and run.status not in UNTRIED:
             gain = run.measured[0] if run.measured else difference(run.value, incumbent, direction)
             error = run.measured[1] if run.measured else None
             found.append(Effect(run, incumbent, gain, percent(gain, incumbent), error))

@@ -143,10 +143,14 @@ def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ..
     A run resembles it that moved the same knobs the same way, whatever came of it; a change of code is
     known by its axis.
     """
-    wins = [e for e in there if e.run.status == "keep" and (e.gain or 0) > 0 and e.run.axis not in NULL_AXES]
+    return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
+
+
+def best_wins(found: Sequence[Effect]) -> tuple[Effect, ...]:
+    """The largest kept gain of each axis, largest first."""
+    wins = [e for e in found if e.run.status == "keep" and (e.gain or 0) > 0 and e.run.axis not in NULL_AXES]
     best = [axis.best for axis in by_axis(wins).values() if axis.best is not None]
-    new = [e for e in best if not any(match.same_way(e.run, own.run) for own in here)]
-    return tuple(sorted(new, key=lambda e: -(e.gain or 0.0)))
+    return tuple(sorted(best, key=lambda e: -(e.gain or 0.0)))
 
 
 def _nothing_yet(here: Side) -> list[str]:

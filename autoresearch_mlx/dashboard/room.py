@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx import control, notes, talks
@@ -14,6 +13,7 @@ from autoresearch_mlx.config import AgentSettings, load_settings
 from autoresearch_mlx.dashboard.trace import Machine, Trace
 from autoresearch_mlx.dashboard.views import finite, session_view
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
+from autoresearch_mlx.events import stamp
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, Journal, holder, read
 from autoresearch_mlx.report.summary import running_in
@@ -36,7 +36,7 @@ class Room:
     def __init__(self, lab: Lab, tag: str) -> None:
         self._lab, self._folder = lab, lab.folder(tag)
         self._lock = threading.Lock()
-        self._stamp: object = None
+        self._seen: object = None
         self._version = 0
         self._journal: Journal | None = None
         self._session: dict[str, Any] = {}
@@ -49,14 +49,14 @@ class Room:
             return Look(self._version, self._session, finite(self._now(journal)))
 
     def _read(self) -> Journal:
-        stamp = (holder(self._folder), *(_stamp(self._folder / name) for name in _WRITTEN))
-        if stamp != self._stamp or self._journal is None:
+        seen = (holder(self._folder), *(stamp(self._folder / name) for name in _WRITTEN))
+        if seen != self._seen or self._journal is None:
             self._journal = None
             self._journal = read(self._folder / FILE)
             view = finite(session_view(self._folder, self._journal, self._prices()))
             if view != self._session:
                 self._session, self._version = view, self._version + 1
-            self._stamp = stamp
+            self._seen = seen
         return self._journal
 
     def _prices(self) -> AgentSettings | None:
@@ -107,11 +107,3 @@ class House:
                     room.look()
                 except AutoresearchError:
                     continue  # whoever opens that session is told
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.edits.page import read_page
+from autoresearch_mlx.agents.schema import closed_object
 from autoresearch_mlx.report.terms import one_line, printable
 
 TITLE = 120
@@ -103,22 +104,13 @@ def schema() -> dict[str, Any]:
             {"type": "array", "items": {"type": "number"}},
         ]
     }
-    return _object(
+    return closed_object(
         title={"type": "string"},
         axis={"type": ["string", "null"]},
         hypothesis={"type": "string"},
         expected_gain={"type": ["number", "null"]},
-        knobs={"type": "array", "items": _object(name={"type": "string"}, value=value)},
+        knobs={"type": "array", "items": closed_object(name={"type": "string"}, value=value)},
     )
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:

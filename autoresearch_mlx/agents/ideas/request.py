@@ -9,6 +9,7 @@ from typing import Any
 from autoresearch_mlx.agents.ideas.axes import banned, knobs_of
 from autoresearch_mlx.agents.ideas.words import axis_tried
 from autoresearch_mlx.agents.prompt.foreign import block, cell, phrase, tame
+from autoresearch_mlx.agents.schema import closed_object
 from autoresearch_mlx.experiment import Context, History
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.source import UNPARSABLE, literal, read_knobs
@@ -124,20 +125,11 @@ def _wanted(context: Context, count: int) -> str:
 
 
 def _schema(count: int) -> dict[str, Any]:
-    idea = _object(
+    idea = closed_object(
         title={"type": "string"},
         axis={"type": "string"},
         hypothesis={"type": "string"},
         expected_gain={"type": ["number", "null"]},
         cost={"type": "string", "enum": list(COSTS)},
     )
-    return _object(ideas={"type": "array", "items": idea, "minItems": 1, "maxItems": count})
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return closed_object(ideas={"type": "array", "items": idea, "minItems": 1, "maxItems": count})

@@ -6,8 +6,10 @@ from typing import Any
 
 from autoresearch_mlx.agents.ideas.idea import Draft
 from autoresearch_mlx.agents.ideas.words import axes_touched, clean_axis
-from autoresearch_mlx.compare.effects import Effect, by_axis, effects, from_reference
+from autoresearch_mlx.compare.effects import UNTRIED, Effect, effects, from_experiment, from_reference
+from autoresearch_mlx.compare.match import same_way
 from autoresearch_mlx.compare.reference import Reference
+from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.source import literal
@@ -18,10 +20,8 @@ def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
 
     For a session of another metric than the table's they mean nothing.
     """
-    found = effects([from_reference(run) for run in reference.runs], "min")
-    axes = by_axis([e for e in found if e.run.status == "keep" and e.gain is not None])
-    best = sorted((a.best for a in axes.values() if a.best is not None), key=lambda e: -(e.gain or 0.0))
-    return tuple(_from_table(e, reference) for e in best if not any(_alike(e, own) for own in history.experiments))
+    found = best_wins(effects([from_reference(run) for run in reference.runs], "min"))
+    return tuple(_from_table(e, reference) for e in found if not any(_alike(e, own) for own in history.experiments))
 
 
 def _from_table(effect: Effect, reference: Reference) -> Draft:
@@ -48,16 +48,9 @@ def _number(value: Any) -> bool:
 
 
 def _alike(effect: Effect, own: Experiment) -> bool:
-    """Whether an experiment here moved the same knobs the same way; a change of code is known by its axis."""
-    if own.number == 0 or own.status in ("duplicate", "interrupted"):
+    """Whether an experiment here did the same; a change of code is known by any axis that it touched."""
+    if own.number == 0 or own.status in UNTRIED:
         return False
     if not effect.run.changes:
         return effect.run.axis in axes_touched(own)
-    theirs = effect.run.changes.items()
-    return all(name in own.knobs and _same_way(change, own.knobs[name]) for name, change in theirs)
-
-
-def _same_way(there: tuple[Any, Any], here: tuple[Any, Any]) -> bool:
-    if all(_number(v) for v in (*there, *here)):
-        return bool((there[1] > there[0]) == (here[1] > here[0]))
-    return bool(there[1] == here[1])
+    return same_way(effect.run, from_experiment(own))

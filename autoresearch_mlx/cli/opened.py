@@ -1,0 +1,71 @@
+"""A session opened by a command that measures: its lock, its sandbox, its screen, and how a signal ends it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx.cli.options import say
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.config import Settings
+    from autoresearch_mlx.lab import Lab
+    from autoresearch_mlx.report.live import Screen
+    from autoresearch_mlx.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    session: Session
+    settings: Settings
+    screen: Screen
+
+
+@contextmanager
+def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) -> Iterator[Opened]:
+    """The session for this process alone, confined where that is possible, until the end of the block.
+
+    ``options`` go before lab.toml.  Raises ConfigError, LabError, LedgerError, WorkspaceError and whatever
+    settling the conditions raises.
+    """
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.report.live import open_screen
+    from autoresearch_mlx.session import open_session
+
+    resolved = load_settings(lab.root, options)
+    with _interruptible(), open_session(lab, resolved, tag, say) as found:
+        session = _confined(found, resolved.settings)
+        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
+            yield Opened(session, resolved.settings, screen)
+
+
+def _confined(session: Session, settings: Settings) -> Session:
+    """The session with a sandbox that was just seen to hold, or with a warning that there is none.
+
+    Raises ConfigError where there is none and the settings require it.
+    """
+    from dataclasses import replace
+
+    from autoresearch_mlx.targets.proven import proven
+
+    others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
+    return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A polite `kill` and a closed terminal end a run as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
