@@ -16,6 +16,7 @@ import select
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -231,7 +232,7 @@ class Listener(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
 
 
-class ModelServer:
+class ModelServer(ABC):
     """A real HTTP server on a free port, in threads of its own.  Subclasses know the API."""
 
     def __init__(self) -> None:
@@ -293,8 +294,9 @@ class ModelServer:
             return self._queue.popleft()
         return self.default(request) if callable(self.default) else self.default
 
+    @abstractmethod
     def answer(self, handler: Handler, request: Received) -> None:
-        raise NotImplementedError
+        """Answer one request."""
 
     def stream(self, handler: Handler, behaviour: Behaviour, content_type: str, lines: Iterator[str]) -> None:
         """Send the pieces as the behaviour wants them; ``lines`` are whole events, the pieces' first."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from steering import working
 
 from autoresearch_mlx.lab import Lab
 
@@ -76,22 +75,8 @@ class Board:
 
 @contextmanager
 def board_of(lab: Lab, *options: str) -> Iterator[Board]:
-    command = [sys.executable, "-m", "autoresearch_mlx", "dashboard", "--no-open", *options]
-    process = subprocess.Popen(
-        command,
-        cwd=lab.root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
+    with working(lab, "dashboard", "--no-open", *options) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http://"), process.communicate(timeout=5)
         yield Board(url, process)
-    finally:
-        process.kill()
-        process.communicate()

@@ -17,6 +17,7 @@ from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Experiment, Progress
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.session import Session, open_session
+from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,6 +76,15 @@ def write_command_lab(root: Path) -> Lab:
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "a lab")
     return Lab(root)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Sandbox:
+    """This machine's; where it has none there is nothing to test, and the reason says why."""
+    found = find_sandbox()
+    if isinstance(found, NoSandbox):
+        pytest.skip(found.words)
+    return found
 
 
 @pytest.fixture

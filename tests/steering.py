@@ -44,9 +44,15 @@ def sweep(count: int, **first: float) -> list[dict[str, Any]]:
 @contextmanager
 def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[subprocess.Popen[str]]:
     """``run`` with these edits as session t; killed at the end of the block if it goes on."""
-    command = [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "t", "--agent", script(lab, *steps), *options]
+    with working(lab, "run", "--tag", "t", "--agent", script(lab, *steps), *options) as process:
+        yield process
+
+
+@contextmanager
+def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The real command, which takes a Ctrl-C; killed at the end of the block if it goes on."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "autoresearch_mlx", *arguments],
         cwd=lab.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import tiny
-from conftest import ROOT, git
+from conftest import git
 from shell import call, refused
 
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
 
 TOML = """\
 [budget]
-seconds = 0.3
+seconds = 0.6
 
 [data]
 source = "folder"
@@ -34,22 +34,7 @@ replicates = 1
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    root = tmp_path / "lab"
-    root.mkdir()
-    (root / "train_mlx.py").write_text(tiny.script())
-    (root / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
-    git(root, "init", "--quiet")
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "tiny")
-    return Lab(root)
-
-
-@pytest.fixture
-def found() -> Sandbox:
-    sandbox = find_sandbox()
-    if isinstance(sandbox, NoSandbox):
-        pytest.skip(sandbox.words)
-    return sandbox
+    return tiny.lab(tmp_path / "lab", TOML)
 
 
 def write(lab: Lab, text: str) -> None:
@@ -62,11 +47,11 @@ def recorded(lab: Lab) -> str:
     return str(baseline.measurements[0].machine["sandbox"])
 
 
-def test_a_required_sandbox_that_holds_lets_runs_begin_and_stands_in_the_record(found: Sandbox, lab: Lab) -> None:
+def test_a_required_sandbox_that_holds_lets_runs_begin_and_stands_in_the_record(sandbox: Sandbox, lab: Lab) -> None:
     done = call(lab, "run", "--tag", "t", "--experiments", "0", "--require-sandbox")
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    assert recorded(lab) == found.words
+    assert recorded(lab) == sandbox.words
     assert not list((lab.folder("t") / "runs").glob("*/tmp"))
 
 
@@ -92,12 +77,12 @@ def test_a_command_lab_runs_in_no_sandbox_and_does_not_pretend_to(command_lab: L
     assert done.returncode == 0 and "WARNING" not in done.stderr
 
 
-def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(found: Sandbox, lab: Lab, tmp_path: Path) -> None:
+def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(sandbox: Sandbox, lab: Lab, tmp_path: Path) -> None:
     before = call(lab, "doctor", AUTORESEARCH_CACHE=str(tmp_path / "empty"))
     assert re.search(r"^  probe +not made: it needs prepared data", before.stdout, re.MULTILINE)
     call(lab, "run", "--tag", "t", "--experiments", "0")
     findings = {f["name"]: f for f in json.loads(call(lab, "doctor", "--json").stdout) if f["section"] == "sandbox"}
-    assert (findings["sandbox"]["value"], findings["sandbox"]["state"]) == (found.words, "ok")
+    assert (findings["sandbox"]["value"], findings["sandbox"]["state"]) == (sandbox.words, "ok")
     assert re.fullmatch(r"\d+ attempts ended as they must", findings["probe"]["value"])
     limits = r"\d+\.\d GB of memory, 8\.\d GB written into its folder, 1\.\d GB of disk stay free"
     assert re.fullmatch(limits, findings["a run may use"]["value"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 from behaviours import Behaviour, Received, say
-from conftest import ROOT, command_line, git
+from conftest import command_line, git
 from openai_server import OpenAIServer
 from scripted_model import write_model
 
@@ -61,15 +61,8 @@ train_mlx.py
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    root = tmp_path / "lab"
-    root.mkdir()
     # A head at a rate of next to nothing: whoever raises it gains far more than two runs differ.
-    (root / "train_mlx.py").write_text(tiny.script(UNEMBEDDING_LR=1e-6, UNEMBEDDING_INIT_STD=0.0001))
-    (root / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
-    git(root, "init", "--quiet")
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "tiny")
-    return Lab(root)
+    return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=1e-6, UNEMBEDDING_INIT_STD=0.0001)
 
 
 def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Path) -> None:

@@ -38,14 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    root = tmp_path / "lab"
-    root.mkdir()
-    (root / "train_mlx.py").write_text(tiny.script())
-    (root / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
-    git(root, "init", "--quiet")
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "tiny")
-    return root
+    return tiny.lab(tmp_path / "lab", TOML).root
 
 
 def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -77,7 +70,7 @@ def test_run_prepares_the_data_measures_a_baseline_and_experiments(lab: Path, ca
 
 
 def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
-    (lab / "lab.toml").write_text("[budget]\nseconds = 0.3\n")
+    (lab / "lab.toml").write_text("[budget]\nseconds = 0.6\n")
     git(lab, "commit", "-qam", "no data settings")
     text = str(ROOT / "autoresearch_mlx" / "corpus")
     prepared = run("prepare", "folder", text, "--vocab-size", "300", "--seq-len", "32", "--json", lab=lab, cache=cache)

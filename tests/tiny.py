@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from conftest import git
+
 from autoresearch_mlx.corpus.prepare import Request, prepare
 from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress
 from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import set_knobs
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
@@ -28,6 +31,17 @@ KNOBS = {
 def script(**knobs: object) -> str:
     """train_mlx.py with one narrow layer and small batches."""
     return set_knobs((ROOT / "train_mlx.py").read_text(), {**KNOBS, **knobs})
+
+
+def lab(root: Path, toml: str, **knobs: object) -> Lab:
+    """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
+    root.mkdir()
+    (root / "train_mlx.py").write_text(script(**knobs))
+    (root / "lab.toml").write_text(toml.format(text=ROOT / "autoresearch_mlx" / "corpus"))
+    git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "tiny")
+    return Lab(root)
 
 
 def corpus(cache: Path) -> Corpus:

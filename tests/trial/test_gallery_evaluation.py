@@ -11,7 +11,7 @@ import tiny
 from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
 
 END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
 BUILD = "    model = GPT(vocab_size, seq_len)\n"
@@ -20,12 +20,9 @@ SCORED = 'import os\nSCORED = "AUTORESEARCH_TRAIN_SPEC" not in os.environ\n'
 
 
 @pytest.fixture(scope="module")
-def boxed(under: Conditions) -> Conditions:
+def boxed(under: Conditions, sandbox: Sandbox) -> Conditions:
     """Measured in this machine's sandbox."""
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(found.words)
-    return replace(under, steps=2, sandbox=found)
+    return replace(under, steps=2, sandbox=sandbox)
 
 
 @pytest.fixture(scope="module")

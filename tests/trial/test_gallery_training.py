@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny
-from conftest import ROOT, Recorder, git, opened
+from conftest import Recorder, git, opened
 
 from autoresearch_mlx.experiment import Context, Measurement, Proposal
 from autoresearch_mlx.lab import Lab
@@ -24,7 +24,7 @@ from autoresearch_mlx.ledger import FILE
 from autoresearch_mlx.loop import research
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 
 TRAIN = "    rows, passes = batch_shape(trial.seq_len)\n"
@@ -32,11 +32,8 @@ LIMITS = Limits(memory_bytes=600_000_000, folder_bytes=20_000_000, free_bytes=1_
 
 
 @pytest.fixture(scope="module")
-def confined(under: Conditions) -> Conditions:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(found.words)
-    return replace(under, sandbox=found, limits=LIMITS, steps=2)
+def confined(under: Conditions, sandbox: Sandbox) -> Conditions:
+    return replace(under, sandbox=sandbox, limits=LIMITS, steps=2)
 
 
 def first(lines: str) -> str:
@@ -282,14 +279,7 @@ class Cheats:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    root = tmp_path / "lab"
-    root.mkdir()
-    (root / "train_mlx.py").write_text(tiny.script())
-    (root / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
-    git(root, "init", "--quiet")
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "tiny")
-    return Lab(root)
+    return tiny.lab(tmp_path / "lab", TOML)
 
 
 def test_a_night_of_cheats_leaves_the_incumbent_and_the_ledger_as_they_were(

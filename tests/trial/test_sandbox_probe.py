@@ -9,17 +9,9 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.policy import Policy
 from autoresearch_mlx.trial.sandbox.probe import probe
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(found.words)
-    return found
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.targets.proven import proven
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.policy import Policy
 
 REQUIRED = SandboxSettings(require=True)
@@ -31,12 +31,9 @@ def leaky(under: Conditions) -> Pretrain:
     return Pretrain(replace(under, sandbox=Open("landlock", "a sieve")))
 
 
-def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, tmp_path: Path) -> None:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(found.words)
+def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, sandbox: Sandbox, tmp_path: Path) -> None:
     said: list[str] = []
-    target = Pretrain(replace(under, sandbox=found))
+    target = Pretrain(replace(under, sandbox=sandbox))
     (tmp_path / "ledger.jsonl").touch()
     assert proven(target, REQUIRED, [tmp_path / "ledger.jsonl"], said.append) is target
     assert said == []

@@ -28,14 +28,6 @@ from autoresearch_mlx.trial.spec import TRAIN_ENV
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of Linux")
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(found.words)
-    return found
-
-
 @dataclass(frozen=True)
 class Room:
     """A run folder and a tree, and children in the sandbox."""
