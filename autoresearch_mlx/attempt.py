@@ -209,9 +209,10 @@ class Attempt:
         if kept and self.sha is not None:
             self.session.workspace.keep(self.sha, self.incumbent)
             self.session.workspace.ensure_worktree()
-        outdated = self.history.incumbent.number if kept and self.history.incumbent else self.number
-        if not (kept and outdated == self.number):
-            measuring.drop_weights(self.session, outdated)
+        if not kept:
+            measuring.drop_weights(self.session, self.number)
+        elif self.history.incumbent is not None:
+            measuring.drop_weights(self.session, self.history.incumbent.number)
         return done
 
     def _candidate(self) -> Candidate:

@@ -71,8 +71,7 @@ def _contest(journal: Journal, against: int | None) -> Contest:
         raise LabError(said, "keep something first, or name an earlier keep: certify --against N")
     done = {
         (event["side"], event["pair"]): measurement_from(event["measurement"])
-        for event in _unfinished(journal)
-        if (event["before"], event["head"]) == (before.number, head.number)
+        for event in _unfinished(journal, before, head)
     }
     return Contest(before, head, {slot: m for slot, m in done.items() if m.value is not None and not m.tainted})
 
@@ -87,10 +86,10 @@ def _before(history: History, journal: Journal, against: int | None) -> Experime
     return kept[against]
 
 
-def _unfinished(journal: Journal) -> Iterator[Mapping[str, Any]]:
-    """Runs that no certificate has used yet."""
-    used = len(journal.certificates)
-    return (event for event in journal.pairs if event["certificate"] == used)
+def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Iterator[Mapping[str, Any]]:
+    """Runs of these two that no certificate has used yet."""
+    wanted = (len(journal.certificates), before.number, head.number)
+    return (e for e in journal.pairs if (e["certificate"], e["before"], e["head"]) == wanted)
 
 
 def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
@@ -117,9 +116,7 @@ def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Non
 
 def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:
     journal = session.journal()
-    events = [
-        e for e in _unfinished(journal) if (e["before"], e["head"]) == (contest.before.number, contest.head.number)
-    ]
+    events = list(_unfinished(journal, contest.before, contest.head))
     before, head = _runs(events, "before", pairs), _runs(events, "head", pairs)
     found = certificate(before, head, journal.history.direction, sigma_of(journal.history))
     return found, len(before) + len(head)

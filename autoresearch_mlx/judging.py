@@ -13,7 +13,7 @@ from autoresearch_mlx.judge.calibrate import calibrated_steps
 from autoresearch_mlx.judge.compare import compare, counted, record
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.effect import Effect, effect_of
-from autoresearch_mlx.judge.margin import Margin
+from autoresearch_mlx.judge.margin import Margin, mean_value
 from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run, Sigma
 from autoresearch_mlx.judge.values import Mode as StageMode
 
@@ -83,7 +83,9 @@ class Judge:
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
             return decision
-        gain = history.gain(mean_of(case.measurements), over=standing(history, history.incumbent))
+        value = mean_value(case.measurements)
+        assert value is not None  # or it would not be kept
+        gain = history.gain(value, over=standing(history, history.incumbent))
         if gain > self.floor:
             return decision
         return Verdict(
@@ -126,7 +128,8 @@ class Judge:
         return calibrated_steps(paces, self.budget_seconds)
 
     def refresh_due(self, history: History) -> bool:
-        return self.mode != "margin" and history.incumbent is not None and age(history) >= self.refresh_every
+        due = drift.refresh_due(_looked_at(history), self.refresh_every)
+        return self.mode != "margin" and history.incumbent is not None and due
 
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
         """Whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
@@ -225,26 +228,32 @@ def standing(history: History, experiment: Experiment) -> float:
 
     Raises ValueError when it has no value at all.
     """
-    measured = [run for run in runs_of(history, experiment) if run.epoch == history.epoch and not run.tainted]
-    found = record(measured or runs_of(history, experiment), Rules().record)
-    if found:
+    if found := counting(history, experiment):
         return fmean(run.value for run in found)
     if experiment.value is None:
         raise ValueError(f"kept experiment {experiment.number} has no value")
     return experiment.value
 
 
+def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
+    """The runs that :func:`standing` is the mean of; none for an imported experiment."""
+    every = runs_of(history, experiment)
+    measured = [run for run in every if run.epoch == history.epoch and not run.tainted]
+    return record(measured or every, Rules().record)
+
+
 def age(history: History) -> int:
     """Experiments finished since the incumbent was last measured."""
+    return drift.age_of(_looked_at(history))
+
+
+def _looked_at(history: History) -> list[bool]:
+    """For each experiment, whether the incumbent of now was measured in it or right after it; none without one."""
     best = history.incumbent
     if best is None:
-        return 0
-    last = max([best.number, *(r.during for r in history.repeats if r.number == best.number)])
-    return sum(e.number > last for e in history.experiments)
-
-
-def mean_of(measured: Sequence[Measurement]) -> float:
-    return fmean(m.value for m in measured if m.value is not None)
+        return []
+    then = {best.number, *(r.during for r in history.repeats if r.number == best.number)}
+    return [e.number in then for e in history.experiments]
 
 
 def _gained(history: History) -> list[Experiment]:

@@ -47,8 +47,7 @@ def experiment(
     """One experiment from proposal to log.
 
     Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on; so does a skip by hand,
-    which is not.  Raises AgentError
-    when there is no proposal: the experiment then never was.
+    which is not.  Raises AgentError when there is no proposal: the experiment then never was.
     """
     attempt, orders = Attempt.start(session), orders or Orders()
     watch = orders.watching(attempt.number, screen.progress)

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from autoresearch_mlx.agents.endpoints.choose import PREFIXES
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent
@@ -33,8 +34,6 @@ NAMES = (
     "scripted:PATH",
     "module:Class",
 )
-SERVERS = ("ollama", "lmstudio", "openai", "mlx")
-"""Prefixes of a model's name that say which server has it."""
 
 
 def load_agent(name: str, office: Office) -> Agent:
@@ -45,7 +44,7 @@ def load_agent(name: str, office: Office) -> Agent:
     cannot be imported or called, or an object without ``propose``.
     """
     kind, colon, rest = name.partition(":")
-    if kind in SERVERS:
+    if kind in PREFIXES:
         return _chat(name, office)
     makers = {
         "auto": _auto,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
-from autoresearch_mlx.errors import ConfigError, LabError, WorkspaceError
+from autoresearch_mlx.errors import ConfigError, LabError
 
 if TYPE_CHECKING:
     from autoresearch_mlx.compare.log import Log
-    from autoresearch_mlx.experiment import History
 
 _FILE = click.Path(path_type=Path)
 
@@ -129,58 +128,33 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
     """(here, there): the session beside all others, or the imports beside the logs that were named."""
-    from autoresearch_mlx.compare.catalog import H100, find
+    from autoresearch_mlx.compare.catalog import find, h100
     from autoresearch_mlx.compare.log import of_reference
 
     named = [of_reference(find(name)) for name in names]
     if folder is not None:
-        return [_own(folder)], [*named, *imports] or [of_reference(find(H100))]
+        return [_own(folder)], [*named, *imports] or [of_reference(h100())]
     if imports:
-        return imports, named or [of_reference(find(H100))]
-    return named[-1:], named[:-1] or [of_reference(find(H100))]
+        return imports, named or [of_reference(h100())]
+    return named[-1:], named[:-1] or [of_reference(h100())]
 
 
 def _own(folder: Path) -> Log:
-    from autoresearch_mlx.compare.conditions import of_session
-    from autoresearch_mlx.compare.log import of_history
+    from autoresearch_mlx.compare.own import own_log
     from autoresearch_mlx.hardware.machine import read_machine
     from autoresearch_mlx.ledger import FILE, read
 
-    journal = read(folder / FILE)
     machine = read_machine()
-    conditions = of_session(journal.session.get("conditions") or {})
-    name = machine.chip or machine.arch
-    return of_history(journal.history, name, f"session {folder.name}", conditions, _code(folder, journal.history))
-
-
-def _code(folder: Path, history: History) -> dict[int, tuple[str, ...]]:
-    """The axes of each change of code, read from its diff; experiments whose commit is gone are left out."""
-    from autoresearch_mlx.axes import axis_of
-    from autoresearch_mlx.compare.diffs import axes_of_diff
-    from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
-    from autoresearch_mlx.workspace import git
-
-    known = {e.number: [a for a in map(axis_of, e.knobs) if not a.startswith("knob.")] for e in history.experiments}
-    changed = {e.commit: e.number for e in history.experiments if e.number and e.commit and len(known[e.number]) != 1}
-    if not changed:
-        return {}
-    try:
-        patches = read_patches(git(folder, "log", *ARGUMENTS, *changed))
-    except WorkspaceError as error:
-        say(f"warning: the axes of code are the agents' own words, for its diffs cannot be read: {error}")
-        return {}
-    found = {
-        changed[commit]: tuple(dict.fromkeys(axis for before, after in pairs for axis in axes_of_diff(before, after)))
-        for commit, pairs in patches.items()
-        if commit in changed
-    }
-    return {number: axes for number, axes in found.items() if axes}
+    log, trouble = own_log(read(folder / FILE), lab_here().root, machine.chip or machine.arch, f"session {folder.name}")
+    if trouble:
+        say(f"warning: {trouble}")
+    return log
 
 
 def _queue(folder: Path) -> None:
     from autoresearch_mlx.agents.ideas.backlog import H100, add_ideas
     from autoresearch_mlx.agents.ideas.table import h100_ideas
-    from autoresearch_mlx.compare import catalog
+    from autoresearch_mlx.compare.catalog import h100
     from autoresearch_mlx.compare.log import METRIC
     from autoresearch_mlx.ledger import FILE, read
 
@@ -188,7 +162,7 @@ def _queue(folder: Path) -> None:
     if history.metric != METRIC or history.direction != "min":
         said = f"the H100's winners are about {METRIC}, this session measures {history.metric}"
         raise ConfigError(said, "nothing was queued")
-    wanted = h100_ideas(catalog.find(catalog.H100), history)
+    wanted = h100_ideas(h100(), history)
     added = add_ideas(folder, wanted, H100)
     say(f"queued {len(added)} of {len(wanted)} winners of the H100 that were not tried here")
     for idea in added:

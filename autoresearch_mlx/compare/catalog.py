@@ -18,6 +18,11 @@ def references() -> tuple[Reference, ...]:
     return tuple(reference for name in TABLES for reference in read_references(asset(name)))
 
 
+def h100() -> Reference:
+    """The H100's session, with which everything is compared by default.  Raises LabError, TableError."""
+    return find(H100)
+
+
 def find(name: str) -> Reference:
     """The log of this name, in upper or lower case.  Raises ConfigError when there is none, LabError, TableError."""
     first = read_references(asset(TABLES[0]))

@@ -82,7 +82,7 @@ def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
     None where the incumbent's curve does not reach, or its loss is not above zero.
     """
     recent = _recent(curve, window)
-    before = [_at(incumbent, share) for share, _ in recent]
+    before = [loss_at(incumbent, share) for share, _ in recent]
     known = [loss for loss in before if loss is not None]
     if not known or len(known) < len(before) or fmean(known) <= 0:
         return None
@@ -103,8 +103,8 @@ def _recent(curve: Curve, window: float) -> list[tuple[float, float]]:
     return [(share, loss) for share, loss in curve if share > curve[-1][0] - window]
 
 
-def _at(curve: Curve, share: float) -> float | None:
-    """The loss at this progress, between the points that there are."""
+def loss_at(curve: Curve, share: float) -> float | None:
+    """The loss at this progress, on the line between its neighbours; None beyond the points that there are."""
     for (left, low), (right, high) in pairwise(curve):
         if left <= share <= right:
             return low if right == left else low + (high - low) * (share - left) / (right - left)

@@ -6,9 +6,7 @@ nothing was measured twice, and where repeats agree to the last digit.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -57,20 +55,3 @@ def incumbent_value(incumbent: Experiment) -> float:
     if value is None:
         raise ValueError(f"kept experiment {incumbent.number} has no value")
     return value
-
-
-def pooled_sigma(experiments: Iterable[Experiment]) -> float | None:
-    """Standard deviation of a measurement, pooled over the commits that were measured more than once."""
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for experiment in experiments:
-        if experiment.commit is not None:
-            values[experiment.commit] += [m.value for m in experiment.measurements if m.value is not None]
-    groups = [group for group in values.values() if len(group) > 1]
-    if not groups:
-        return None
-    return math.sqrt(math.fsum(map(_squares, groups)) / sum(len(group) - 1 for group in groups))
-
-
-def _squares(group: Sequence[float]) -> float:
-    mean = math.fsum(group) / len(group)
-    return math.fsum((value - mean) ** 2 for value in group)

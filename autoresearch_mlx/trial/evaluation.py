@@ -7,7 +7,7 @@ import math
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
@@ -17,7 +17,7 @@ from autoresearch_mlx.trial.confined import inside, watched, why_killed
 from autoresearch_mlx.trial.probes import rows_per_call
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox.choose import refused
-from autoresearch_mlx.trial.sandbox.policy import Policy, private_tmp, without_secrets
+from autoresearch_mlx.trial.sandbox.policy import private_tmp, without_secrets
 from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy
 from autoresearch_mlx.trial.spec import EvalSpec, ModelSpec, write_spec
 
@@ -107,7 +107,7 @@ class Evaluation:
         )
         command = python_command("-m", "autoresearch_mlx.trial.model", json.dumps(asdict(spec)))
         own = {key: value.replace(shared, str(tmp)) for key, value in environment.items()}
-        command = inside(conditions, command, model_policy(conditions, assignment, tmp))
+        command = inside(conditions, command, evaluation_policy(conditions, assignment, tmp))
         return command, {**without_secrets(child_process_environment(conditions.environment)), **own}
 
     def _rows_per_call(self) -> int:
@@ -140,12 +140,3 @@ class Evaluation:
             self.value = event["value"]
         elif event.get("event") == "died" and isinstance(event.get("returncode"), int):
             self._died = event["returncode"]
-
-
-def model_policy(conditions: Conditions, assignment: Assignment, tmp: Path) -> Policy:
-    """What a process that runs the edited model may touch: the tree and the weights, and its temporary folder."""
-    policy = evaluation_policy(conditions, assignment)
-    ours = (conditions.scored_rows(), conditions.token_bytes, assignment.folder / "evaluate.json")
-    kept = {path.resolve() for path in ours}
-    read = tuple(path for path in policy.read if path not in kept)
-    return replace(policy, read=read, write=(tmp.resolve(),), listed=policy.listed[:1])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tries import at, context, lost, night, tried
 
-from autoresearch_mlx.agents.ideas.axes import STREAK, known_axes, reference
+from autoresearch_mlx.agents.ideas.axes import STREAK, known_axes
 from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, read_backlog, take
 from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.agents.ideas.refill import (
@@ -26,6 +26,7 @@ from autoresearch_mlx.agents.ideas.refill import (
     wants_refill,
 )
 from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.experiment import Experiment
 
 MODEL = "model:ollama:m"
@@ -204,7 +205,7 @@ def test_a_reply_without_end_is_read_in_bounded_time(text: str) -> None:
 
 
 def test_the_tables_winners_are_ideas_one_an_axis_the_largest_first() -> None:
-    drafts = h100_ideas(reference(), night())
+    drafts = h100_ideas(h100(), night())
     assert (drafts[0].axis, drafts[0].title) == ("batch", "TOTAL_BATCH_SIZE x0.5, as won on the H100")
     assert (drafts[1].axis, drafts[1].title.split(",")[0]) == ("depth", "DEPTH +1")
     assert len({draft.axis for draft in drafts}) == len(drafts) >= 10
@@ -223,12 +224,12 @@ def test_the_tables_winners_are_ideas_one_an_axis_the_largest_first() -> None:
     ],
 )
 def test_what_was_tried_here_in_the_same_direction_is_no_idea_any_more(own: Experiment, gone: bool) -> None:
-    axes = {draft.axis for draft in h100_ideas(reference(), night(own))}
+    axes = {draft.axis for draft in h100_ideas(h100(), night(own))}
     assert ("batch" not in axes) is gone
     assert "depth" in axes, "half of a change of two knobs is not that change"
 
 
 def test_the_tables_ideas_fit_the_backlog(tmp_path: Path) -> None:
-    drafts = h100_ideas(reference(), night())
+    drafts = h100_ideas(h100(), night())
     assert len(add_ideas(tmp_path, drafts, H100)) == len(drafts)
     assert add_ideas(tmp_path, drafts, H100) == ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from autoresearch_mlx.experiment import Direction, Experiment, Failure, History, Measurement, Status, Verdict
-from autoresearch_mlx.judge import Again, Margin, incumbent_value, mean_value, pooled_sigma
+from autoresearch_mlx.judge import Again, Margin, incumbent_value, mean_value
+from autoresearch_mlx.judging import sigma_of
 
 
 def measured(*values: float) -> tuple[Measurement, ...]:
@@ -86,5 +87,5 @@ def test_an_imported_keep_counts_by_its_value_and_one_without_any_is_refused() -
 
 
 def test_sigma_for_the_display_is_pooled_over_commits_that_were_measured_twice() -> None:
-    assert pooled_sigma([kept(0, 2.0, 4.0)]) == pytest.approx(2**0.5)
-    assert pooled_sigma([kept(0, 2.0)]) is None
+    assert sigma_of(history(kept(0, 2.0, 4.0))).value == pytest.approx(2**0.5)
+    assert sigma_of(history(kept(0, 2.0))).value is None

@@ -47,7 +47,7 @@ def test_training_reads_its_rows_and_not_those_beside_them(
 def test_the_model_under_evaluation_reads_the_weights_and_no_rows_and_writes_to_its_temporary_folder_only(
     under: Conditions, corpus: Corpus, assignment: Assignment
 ) -> None:
-    policy = evaluation_policy(under, assignment)
+    policy = evaluation_policy(under, assignment, assignment.folder / "tmp")
     for needed in (assignment.tree / "train_mlx.py", assignment.folder / "weights.safetensors"):
         assert policy.reads(needed)
     for closed in (corpus.path("train"), corpus.path("val"), corpus.path("hidden"), assignment.folder / "log.txt"):
@@ -56,7 +56,7 @@ def test_the_model_under_evaluation_reads_the_weights_and_no_rows_and_writes_to_
 
 
 def test_both_read_this_python_and_this_package(under: Conditions, assignment: Assignment) -> None:
-    for policy in (training_policy(under, assignment), evaluation_policy(under, assignment)):
+    for policy in (training_policy(under, assignment), evaluation_policy(under, assignment, assignment.folder / "tmp")):
         assert policy.reads(Path(sys.prefix) / "pyvenv.cfg")
         assert policy.reads(Path(sys.base_prefix) / "lib")
         assert policy.reads(Path(autoresearch_mlx.__file__))

@@ -32,9 +32,9 @@ SLOW_LOAD = 15.0
 """Seconds of loading from which on several ideas are asked for at once."""
 AT_ONCE = 3
 LOST_IN_A_ROW = 3
+"""Experiments lost to a silent server, after which there is no point in going on."""
 TAIL = 1 / 8
 """Share of the context that is left for a bad answer and what is wrong with it."""
-"""Experiments lost to a silent server, after which there is no point in going on."""
 
 
 class Chat:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.endpoints.ollama_models import Installed
 
 PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
+"""Of a model's name: which server has it."""
 _KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
 _LM_STUDIO = "http://127.0.0.1:1234/v1"
 _WEIGHTS = 0.6

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from autoresearch_mlx.agents.endpoints.checkpoint import read_facts
 from autoresearch_mlx.agents.endpoints.child import Child
-from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible, billions_in
+from autoresearch_mlx.agents.endpoints.figures import billions_in
+from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible
 from autoresearch_mlx.agents.endpoints.wire import Ask, ModelFacts, Reply
 from autoresearch_mlx.errors import EndpointError
 

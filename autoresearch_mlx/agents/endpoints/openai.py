@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from autoresearch_mlx.agents.endpoints.failures import START, hide, kind_of, of_transport, overflowed, quote, wait_of
-from autoresearch_mlx.agents.endpoints.figures import billions_in as billions_in
-from autoresearch_mlx.agents.endpoints.figures import first_number, whole_number
+from autoresearch_mlx.agents.endpoints.figures import billions_in, first_number, whole_number
 from autoresearch_mlx.agents.endpoints.heard import Heard, words_of
 from autoresearch_mlx.agents.endpoints.proof import TokenMeter
 from autoresearch_mlx.agents.endpoints.thoughts import split_thoughts

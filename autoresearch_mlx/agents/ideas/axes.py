@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from autoresearch_mlx.agents.ideas.coupling import coupled
 from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried, clean_axis
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.axes import axis_of
-from autoresearch_mlx.compare.reference import Reference, read_reference
+from autoresearch_mlx.compare.catalog import h100
+from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.source import read_knobs
 
@@ -31,8 +31,6 @@ STREAK = 4
 """Losses in a row that ban an axis ..."""
 BAN = 25
 """... for so many experiments after the last of them."""
-_REFERENCE = "data/cuda_baseline.tsv"
-_REFERENCE_METRIC = "val_bpb"
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
 """A duplicate was not run, an interrupted one not finished: they say nothing of the axis."""
 
@@ -131,14 +129,9 @@ def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
     """
     knobs = (axis_of(name) for text in context.files.values() for name in read_knobs(text))
     tried = (axis_tried(e) for e in context.history.experiments)
-    table = (run.axis for run in reference().runs) if context.history.metric == _REFERENCE_METRIC else ()
+    table = (run.axis for run in h100().runs) if context.history.metric == METRIC else ()
     named = [*knobs, *tried, *(idea.axis for idea in ideas), *table]
     return tuple(dict.fromkeys(axis for axis in map(clean_axis, named) if axis is not None))
-
-
-def reference() -> Reference:
-    """The H100's session.  Raises LabError, TableError."""
-    return read_reference(asset(_REFERENCE))
 
 
 def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:

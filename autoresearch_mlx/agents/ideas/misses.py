@@ -6,12 +6,12 @@ Two of them on different axes may win together where each alone did not show.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, TypeAlias
 
 from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
+from autoresearch_mlx.agents.prompt.results import margin_told
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.source import read_knobs
 
@@ -21,15 +21,13 @@ NEWEST = 24
 """Near-misses that pairs are made of."""
 BEST = 8
 """Pairs that one is drawn from, the largest gains together first."""
-_MARGIN = re.compile(r"\(margin ([0-9.eE+-]+)\)")
 
 
 def resolution(context: Context) -> float | None:
     """What a difference must exceed to mean something: sigma of a measurement, else the judge's margin."""
     if context.sigma:
         return context.sigma
-    found = (_MARGIN.search(e.reason) for e in reversed(context.history.experiments))
-    text = next((match.group(1) for match in found if match), None)
+    text = margin_told(context.history)
     try:
         return float(text) if text is not None else None
     except ValueError:

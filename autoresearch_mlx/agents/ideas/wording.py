@@ -9,6 +9,7 @@ from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import resolution
 from autoresearch_mlx.agents.ideas.words import axis_tried
 from autoresearch_mlx.experiment import Context, Experiment
+from autoresearch_mlx.judging import standing
 from autoresearch_mlx.report.terms import cut, gain, one_line, value
 from autoresearch_mlx.source import literal
 
@@ -75,7 +76,7 @@ def leap(context: Context, origin: Experiment | None) -> str:
     lines = ["Task this time: something radical. Change how the program works, not the value of one constant."]
     if origin is not None:
         best = context.history.incumbent
-        beat = f" It must beat the incumbent's {value(best.value)}." if best is not None else ""
+        beat = f" It must beat the incumbent's {value(standing(context.history, best))}." if best is not None else ""
         lines.append(
             f"Start from an older kept version: the files shown are those of experiment {origin.number},"
             f" {_title(origin)} ({context.history.metric} {value(origin.value)}).{beat}"

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from autoresearch_mlx.agents.playbook.carry import Play, carry
 from autoresearch_mlx.agents.playbook.winners import winners
-from autoresearch_mlx.assets import asset
+from autoresearch_mlx.compare.catalog import h100
+from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.reference import read_reference
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.source import describe, fingerprint
 
-TABLE = "data/cuda_baseline.tsv"
-METRIC = "val_bpb"
 _INTERRUPTED = 2
 """As often as this, and there will be a reason: the play is given up."""
 
@@ -48,7 +47,7 @@ class Playbook:
     name = "playbook"
 
     def __init__(self, table: Path | None = None, say: Callable[[str], None] = _quiet) -> None:
-        reference = read_reference(table or asset(TABLE))
+        reference = read_reference(table) if table is not None else h100()
         self._source = reference.name
         self._winners = winners(reference)
         self._say = say

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoresearch_mlx.assets import asset
-from autoresearch_mlx.compare.effects import Effect, by_axis, effects, from_reference
-from autoresearch_mlx.compare.reference import read_reference
+from autoresearch_mlx.compare import catalog
+from autoresearch_mlx.compare.effects import Effect, effects, from_reference
+from autoresearch_mlx.compare.log import METRIC
+from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.source import literal
 
-METRIC = "val_bpb"
-"""The table is of this metric; it says nothing about another."""
 MOST = 6
-_TABLE = "data/cuda_baseline.tsv"
 
 
 def h100(axis: str | None, metric: str) -> str:
@@ -24,9 +22,9 @@ def h100(axis: str | None, metric: str) -> str:
     """
     if metric != METRIC:
         return ""
-    reference = read_reference(asset(_TABLE))
+    reference = catalog.h100()
     found = effects([from_reference(run) for run in reference.runs], "min")
-    chosen = _of_axis(found, axis) if axis is not None else _best(found)
+    chosen = _of_axis(found, axis) if axis is not None else best_wins(found)[:MOST]
     lines = [f"- {_told(effect)}" for effect in chosen]
     return "\n".join([_WARNING, *lines]) if lines else ""
 
@@ -41,13 +39,6 @@ def _of_axis(found: Sequence[Effect], axis: str) -> list[Effect]:
     same = [e for e in found if e.run.axis == axis]
     family = [e for e in found if e.run.axis.split(".")[0] == axis.split(".")[0]]
     return (same or family)[:MOST]
-
-
-def _best(found: Sequence[Effect]) -> list[Effect]:
-    """The largest kept gain of each axis, the largest first."""
-    axes = by_axis([e for e in found if e.run.status == "keep" and e.gain is not None])
-    best = [axis.best for axis in axes.values() if axis.best is not None]
-    return sorted(best, key=lambda e: -(e.gain or 0.0))[:MOST]
 
 
 def _told(effect: Effect) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from autoresearch_mlx.agents.prompt.foreign import cell, phrase
 from autoresearch_mlx.compare.effects import axis_of_experiment, by_axis, effects, from_experiment
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement
-from autoresearch_mlx.judge import mean_value
+from autoresearch_mlx.judge.early import loss_at
+from autoresearch_mlx.judging import counting, standing
 from autoresearch_mlx.report import terms
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -30,8 +30,7 @@ def incumbent(context: Context) -> str:
     history, best = context.history, context.history.incumbent
     if best is None:
         return ""
-    runs = sum(m.value is not None for m in best.measurements)
-    value = mean_value(best.measurements) if runs else best.value
+    runs, value = len(counting(history, best)), standing(history, best)
     lines = [
         f"Experiment {best.number}, {phrase(best.title)!r}: {history.metric} {terms.value(value)}"
         f" ({better(history)}; {terms.plural(max(runs, 1), 'run')})."
@@ -39,9 +38,10 @@ def incumbent(context: Context) -> str:
     if ran := _ran(_measured(best)):
         lines.append(f"{ran}.")
     first = history.baseline
-    if first is not None and first.number != best.number and first.value is not None and value is not None:
-        gained = history.gain(value, over=first.value)
-        lines.append(f"The baseline had {terms.value(first.value)}; gained since: {terms.gain(gained)}.")
+    if first is not None and first.number != best.number:
+        began = standing(history, first)
+        gained = history.gain(value, over=began)
+        lines.append(f"The baseline had {terms.value(began)}; gained since: {terms.gain(gained)}.")
     lines += _noise(context)
     return "\n".join(lines)
 
@@ -50,13 +50,13 @@ def _noise(context: Context) -> list[str]:
     lines = []
     if context.sigma is not None:
         lines.append(f"Two runs of one file differ: sigma of one run is {terms.value(context.sigma)}.")
-    if (margin := _margin(context.history)) is not None:
+    if (margin := margin_told(context.history)) is not None:
         lines.append(f"A change is kept when it gains more than {margin}.")
     return lines
 
 
-def _margin(history: History) -> str | None:
-    """As the judge last told it."""
+def margin_told(history: History) -> str | None:
+    """What a change had to gain, as the judge last told it; None where none ruled."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 
@@ -152,8 +152,7 @@ def _ran(m: Measurement | None) -> str:
 
 def _at(curve: Sequence[tuple[float, float]], share: float) -> str:
     """The loss at a share, on the line between its neighbours; unknown outside of the curve."""
-    for (left, low), (right, high) in pairwise(curve):
-        if left <= share <= right and right > left:
-            return f"{low + (high - low) * (share - left) / (right - left):.3f}"
+    if (loss := loss_at(curve, share)) is not None:
+        return f"{loss:.3f}"
     near = min(curve, key=lambda point: abs(point[0] - share), default=None)
     return f"{near[1]:.3f}" if near is not None and abs(near[0] - share) <= _NEAR else terms.UNKNOWN

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.compare.agreement import Agreement
-from autoresearch_mlx.compare.catalog import H100, find
-from autoresearch_mlx.compare.conditions import of_session
+from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.compare.effects import AxisEffect, Effect
-from autoresearch_mlx.compare.log import of_history, of_reference
+from autoresearch_mlx.compare.log import of_reference
+from autoresearch_mlx.compare.own import own_log
 from autoresearch_mlx.compare.summary import AxisRow, Match, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.errors import LabError
@@ -21,14 +22,15 @@ from autoresearch_mlx.source import describe
 _NOBODY = Shown("", None, None, None, None)
 
 
-def transfer_of(journal: Journal, machine: Mapping[str, Any]) -> Transfer:
-    """Axes and changes there and here; without the table, the sentence that says so."""
+def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Transfer:
+    """Axes and changes there and here; without the table, the sentence that says so.
+
+    ``root``: the lab's folder, whose git has the diffs."""
     try:
-        there = of_reference(find(H100))
+        there = of_reference(h100())
     except LabError as error:
         return Transfer(None, (), (), None, (), (f"Nothing to lay beside this session: {error}",))
-    name, conditions = str(machine.get("chip") or "this machine"), journal.session.get("conditions")
-    here = of_history(journal.history, name, measured_under=of_session(conditions or {}))
+    here, trouble = own_log(journal, root, str(machine.get("chip") or "this machine"))
     found = compare_logs(here, there)
     return Transfer(
         reference=found.reference,
@@ -36,7 +38,7 @@ def transfer_of(journal: Journal, machine: Mapping[str, Any]) -> Transfer:
         matches=tuple(map(_match, found.matches)),
         agreement=_agreed(found.agreement) if found.agreement.pairs else None,
         untried=tuple(terms.one_line(_words(effect)) for effect in found.untried),
-        remarks=tuple(found.remarks),
+        remarks=(*found.remarks, *([f"{trouble[:1].upper()}{trouble[1:]}."] if trouble else [])),
     )
 
 

@@ -23,6 +23,7 @@ from autoresearch_mlx.trial.runner import child_process_environment, python_comm
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.inside import DENIED, WORKS
 from autoresearch_mlx.trial.sandbox.policy import (
+    TMP,
     Policy,
     private_tmp,
     without_secrets,
@@ -96,7 +97,7 @@ def _both(
     home: Path,
 ) -> list[Finding]:
     training = training_policy(conditions, assignment)
-    evaluation = evaluation_policy(conditions, assignment)
+    evaluation = evaluation_policy(conditions, assignment, assignment.folder / TMP)
     environment = {
         **without_secrets(child_process_environment(conditions.environment)),
         **private_tmp(assignment.folder),

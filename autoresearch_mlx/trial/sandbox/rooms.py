@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.policy import (
     MOST_PROCESSES,
-    TMP,
     Policy,
     package,
     preloaded,
@@ -31,17 +32,17 @@ def training_policy(conditions: Conditions, assignment: Assignment) -> Policy:
     )
 
 
-def evaluation_policy(conditions: Conditions, assignment: Assignment) -> Policy:
+def evaluation_policy(conditions: Conditions, assignment: Assignment, tmp: Path) -> Policy:
     """A process that runs the edited model in the evaluation: its tree and the weights to read, and no rows.
 
     Inputs and logits come and go through inherited descriptors, which need no permission.  Nothing is written but
-    the temporary folder.
+    its temporary folder ``tmp``.
     """
     gpu = conditions.device == "gpu"
     weights = assignment.folder / "weights.safetensors"
     return Policy(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
-        write=(assignment.folder.resolve() / TMP,),
+        write=(tmp.resolve(),),
         listed=real([package().parent]),
         gpu=gpu,
         processes=1 if gpu else MOST_PROCESSES,

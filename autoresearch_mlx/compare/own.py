@@ -1,0 +1,49 @@
+"""A session of ours as a log: its axes are those that its diffs name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch_mlx.axes import axis_of
+from autoresearch_mlx.compare.conditions import of_session
+from autoresearch_mlx.compare.diffs import axes_of_diff
+from autoresearch_mlx.compare.log import Log, of_history
+from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.ledger import Journal
+from autoresearch_mlx.workspace import git
+
+_AT_ONCE = 200
+"""Commits in one call of git: their names must fit into a command line."""
+
+
+def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
+    """The log of a session of the lab at ``root``, and why its diffs could not be read; empty when they could."""
+    conditions = of_session(journal.session.get("conditions") or {})
+    code, trouble = {}, ""
+    try:
+        code = _axes_of_code(root, journal.history.experiments)
+    except WorkspaceError as error:
+        trouble = f"the axes of code are the agents' own words, for its diffs cannot be read: {error}"
+    return of_history(journal.history, name, source, conditions, code), trouble
+
+
+def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
+    """By number, for each change that no single knob names; experiments whose commit is gone are left out."""
+    wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
+    # Nothing that git could take for an option; a ledger may be anybody's.
+    commits = [commit for commit in wanted if commit.isalnum()]
+    found: dict[int, tuple[str, ...]] = {}
+    for start in range(0, len(commits), _AT_ONCE):
+        patches = read_patches(git(root, "log", *ARGUMENTS, *commits[start : start + _AT_ONCE]))
+        for commit in patches.keys() & wanted.keys():
+            axes = dict.fromkeys(axis for before, after in patches[commit] for axis in axes_of_diff(before, after))
+            if axes:
+                found[wanted[commit]] = tuple(axes)
+    return found
+
+
+def _known(experiment: Experiment) -> list[str]:
+    return [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
