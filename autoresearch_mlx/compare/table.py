@@ -22,6 +22,7 @@ from autoresearch_mlx.compare.effects import AxisEffect, Run
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.summary import AxisRow, Comparison, Match, Side, compare, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
+from autoresearch_mlx.report.terms import one_line
 from autoresearch_mlx.source import describe
 
 __all__ = ["Comparison", "compare", "compare_logs", "render", "render_list", "to_json"]
@@ -166,10 +167,11 @@ def _best(side: AxisEffect | None) -> str:
 
 
 def _change(run: Run) -> str:
+    """In one line: a title is whatever an agent wrote."""
     if not run.changes:
-        return run.note or run.axis
+        return one_line(run.note) or run.axis
     if any(None in pair for pair in run.changes.values()):
-        return run.note or describe(run.changes).replace("None ->", "->")
+        return one_line(run.note) or describe(run.changes).replace("None ->", "->")
     return describe(run.changes)
 
 
