@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from autoresearch_mlx.errors import AutoresearchError, LabError, LedgerError
-from autoresearch_mlx.events import Event, read_events, stamp, writing
+from autoresearch_mlx.events import Event, read_events, writing
 from autoresearch_mlx.experiment import SKIPPED, Progress, Watch
 from autoresearch_mlx.ledger import FILE as LEDGER
-from autoresearch_mlx.ledger import holder, read
+from autoresearch_mlx.ledger import holder, read, stamp
 from autoresearch_mlx.policy import Policy
 
 FILE = "control.jsonl"

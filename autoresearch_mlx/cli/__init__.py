@@ -7,6 +7,7 @@ stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 inter
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -95,6 +96,7 @@ def group() -> None:
 
 def main() -> None:
     """Run a command; turn what stops it into text and an exit code."""
+    gc.set_threshold(100_000, 20, 10)  # a long ledger is a million values that stay: walking them doubled `status`
     for name in _OF_ANOTHER_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
