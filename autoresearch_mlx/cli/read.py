@@ -22,11 +22,17 @@ def status_command(tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx status
     """
+    from dataclasses import replace
+
+    from autoresearch_mlx.control import live_run
     from autoresearch_mlx.report.summary import priced, status_of, to_json
     from autoresearch_mlx.report.text import render_status
 
     lab = lab_here()
-    status = status_of(find_session(lab, tag))
+    folder = find_session(lab, tag)
+    status = status_of(folder)
+    if status.running is not None and (run := live_run(folder)) is not None:
+        status = replace(status, limits=run.limits)
     if status.spent.calls:
         from autoresearch_mlx.config import load_settings  # pydantic takes longer than all the rest
 

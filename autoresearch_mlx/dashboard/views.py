@@ -16,8 +16,8 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judging import standing
 from autoresearch_mlx.ledger import FILE, Journal, experiment_to, read
-from autoresearch_mlx.loop import pace
 from autoresearch_mlx.notes import read_notes
+from autoresearch_mlx.pacing import pace
 from autoresearch_mlx.report.summary import priced, status_of, to_json
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import diff
