@@ -40,6 +40,9 @@ _COMMANDS = {
     "dashboard": ("dashboard", "Watch and steer in the browser, on this machine only."),
     "report": ("report", "The night as a page, a picture and a text for a post."),
     "compare": ("compare", "This machine's experiments beside the H100's."),
+    "gc": ("keep", "Free what a session can spare: old logs, weights, its worktree."),
+    "archive": ("keep", "A session as one file, for another machine."),
+    "restore": ("keep", "A session out of an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }
 """Name -> (module of this package, one line for --help); the module has a function ``NAME_command``."""
