@@ -1,0 +1,92 @@
+"""The page "Your first night": its commands in their order, in one evening that takes half a minute."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import tiny
+from conftest import ROOT, git
+from steering import until
+from test_night import TOML
+
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.ledger import FILE, Journal, read
+
+PAGE = ROOT / "docs" / "first-night.md"
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```console\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).splitlines()
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+class Evening:
+    """A person at two terminals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._home = folder, folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._around = {**os.environ, "PATH": path, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100"}
+        self._around |= {"AUTORESEARCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
+        self.night: subprocess.Popen[str] | None = None
+
+    def types(self, line: str) -> str:
+        """What it prints; the night itself goes on in the first terminal."""
+        if line.startswith("cd "):
+            self.folder = self._home / line.removeprefix("cd ")
+            self._make_small()
+            return ""
+        if " run --until " in line:
+            self.night = subprocess.Popen(
+                ["sh", "-c", f"exec {line}"],
+                cwd=self.folder,
+                env=self._around,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            until(lambda: len(self.ledger().history.experiments) > 3, "the night's first experiment", 60)
+            return ""
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=self.folder, env=self._around, capture_output=True, text=True, timeout=120
+        )
+        nothing_kept = "the head is experiment 0 itself" in done.stderr  # as the page says of `certify`
+        assert done.returncode == 0 or nothing_kept, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def ledger(self) -> Journal:
+        return read(Lab(self.folder).folder("first") / FILE)
+
+    def _make_small(self) -> None:
+        (self.folder / "train_mlx.py").write_text(tiny.script())
+        (self.folder / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
+        git(self.folder, "commit", "-qam", "small")
+
+
+def test_the_first_night_goes_as_the_page_says(tmp_path: Path) -> None:
+    evening = Evening(tmp_path)
+    said: dict[str, str] = {}
+    for line in commands():
+        said[line] = evening.types(line)
+        if line.endswith(" stop") and evening.night is not None:
+            out, _ = evening.night.communicate(timeout=60)
+            assert evening.night.returncode == 0, out
+            assert "stopped by hand" in out
+    assert evening.night is not None, "the page has a night"
+    assert "stops after experiment" in said["autoresearch-mlx stop"]
+    assert "at 07:30, or after 30 experiments" in said["autoresearch-mlx policy set until=07:30 stall=30"]
+    assert (evening.folder / "first.tar.gz").stat().st_size > 1000
+    assert evening.ledger().open is None
+
+
+def test_the_page_leaves_out_no_step_of_the_evening() -> None:
+    verbs = {line.split()[1] for line in commands() if line.startswith("autoresearch-mlx")}
+    evening = {"init", "doctor", "plan", "run", "status", "steer", "policy", "pause", "resume", "stop"}
+    morning = {"log", "show", "diff", "report", "compare", "certify", "gc", "archive"}
+    assert verbs == evening | morning
