@@ -21,6 +21,7 @@ from autoresearch_mlx.judging import Judge, sigma_of
 from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now
 from autoresearch_mlx.notes import read_notes
+from autoresearch_mlx.orphans import end_orphans
 from autoresearch_mlx.source import read_knobs, set_knobs
 from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
 from autoresearch_mlx.trial.autopsy import tail_of
@@ -148,7 +149,9 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     lab.make_state()
     folder = lab.folder(chosen)
     with locked(folder):
+        end_orphans(folder)
         workspace = Workspace(lab.root, folder, chosen, resolved.settings.target.editable)
+        workspace.clear()
         machine = read_machine()
         profile = choose_profile(machine, resolved.settings.hardware.profile)
         ledger = Ledger(folder)

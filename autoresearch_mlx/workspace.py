@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from git import Git, GitCommandError, GitCommandNotFound
 
 from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.orphans import WORKS_IN
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -152,6 +154,28 @@ class Workspace:
         # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
         git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
 
+    def clear(self, patience: float = 1.0) -> None:
+        """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
+
+        To be called by the one process that holds the session.  A git of the user's own may lock one of our refs
+        for an instant, while it packs them, so a lock is given ``patience`` seconds to go by itself.
+        """
+        for left in self._folder.glob("tmp*"):  # as tempfile names them
+            shutil.rmtree(left, ignore_errors=True)
+        end = time.monotonic() + patience
+        while (locks := self._locks()) and time.monotonic() < end:
+            time.sleep(0.05)
+        for lock in locks:
+            lock.unlink(missing_ok=True)
+
+    def _locks(self) -> list[Path]:
+        refs = self._common() / "refs"
+        return [*refs.glob(f"heads/{self.branch}.lock"), *refs.glob(f"autoresearch/{self.tag}/*.lock")]
+
+    def _common(self) -> Path:
+        """Where the repository keeps its refs, also when the user's checkout is itself a worktree."""
+        return (self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+
     def _is_ours(self) -> bool:
         """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever
         works in the worktree can make a repository of it, or point the link at the user's."""
@@ -161,8 +185,7 @@ class Workspace:
             back = (kept / (kept / "gitdir").read_text().strip()).resolve()
         except (OSError, ValueError):
             return False
-        common = self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")
-        return kept.parent == common.resolve() / "worktrees" and back == link.resolve()
+        return kept.parent == self._common() / "worktrees" and back == link.resolve()
 
     def restore(self) -> None:
         """The worktree holds the branch's tip again, and nothing else."""
@@ -284,4 +307,5 @@ class Workspace:
     def _inside(self, *arguments: str) -> str:
         """Git in the owned worktree.  The ceiling keeps a damaged worktree from falling through to the
         user's checkout, which lies around it: that one is never reset or cleaned."""
-        return git(self._worktree, *arguments, env={"GIT_CEILING_DIRECTORIES": str(self._folder.resolve())})
+        marks = {"GIT_CEILING_DIRECTORIES": str(self._folder.resolve()), WORKS_IN: str(self._worktree.resolve())}
+        return git(self._worktree, *arguments, env=marks)
