@@ -30,6 +30,10 @@ _IDENTITY = {
 _FILE_MODES = ("100644", "100755")
 
 
+class _Killed(WorkspaceError):
+    """Git was killed: it did not answer, which is no answer."""
+
+
 def branch_of(tag: str) -> str:
     return f"autoresearch/{tag}"
 
@@ -51,7 +55,9 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
         raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
-        raise WorkspaceError(f"git {arguments[0]}: {said}", f"in {cwd}") from None
+        kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
+        hint = f"git ran in {cwd}; when it can work there again, `autoresearch-mlx run` goes on"
+        raise kind(f"git {arguments[0]}: {said}", hint) from None
     return bytes(out).decode(errors="surrogateescape")
 
 
@@ -60,7 +66,7 @@ def top_of(path: Path) -> Path | None:
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
-        if "dubious ownership" in str(error):
+        if "dubious ownership" in str(error) or isinstance(error, _Killed):
             raise  # git's own words have the remedy
         return None
 
@@ -69,6 +75,8 @@ def resolve(path: Path, revision: str) -> str | None:
     """The commit that a revision names, None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except _Killed:
+        raise
     except WorkspaceError:
         return None
 
@@ -94,6 +102,8 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
         (folder / name).write_bytes(text.encode())
     try:
         return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
+    except _Killed:
+        raise
     except WorkspaceError:
         return None
 
@@ -223,7 +233,12 @@ class Workspace:
 
     def keep(self, commit: str, base: str) -> None:
         """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
-        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+        try:
+            git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+        except WorkspaceError:
+            if (tip := self.tip()) is not None and tip != base:
+                raise self._moved(tip, commit) from None
+            raise
 
     def settle(self, incumbent: str, ours: Container[str]) -> None:
         """Bring the branch to the ledger's incumbent after a death between two steps.
@@ -234,10 +249,13 @@ class Workspace:
         if tip == incumbent:
             return
         if tip is not None and tip not in ours:
-            said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
-            keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
-            raise WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
+            raise self._moved(tip, incumbent)
         git(self._top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+
+    def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
+        said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
+        keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
+        return WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
 
     # --- experiments
 

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import git, write_command_lab
@@ -83,3 +84,34 @@ def die_at(lab: Lab, effect: int, *options: str) -> tuple[bool, list[str]]:
     done = run(lab, *options, command=(str(DIE_AT), str(effect), str(log)))
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0, log.read_text().splitlines()
+
+
+class Loop(subprocess.Popen[str]):
+    """A ``run`` that goes on; its talk goes into a file."""
+
+    talk: Path
+
+    def stderr_text(self) -> str:
+        return self.talk.read_text()
+
+
+@contextmanager
+def start(lab: Lab, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Loop]:
+    """``run`` in a process of its own; killed at the end of the block if it goes on."""
+    talk = lab.root.parent / "talk.txt"
+    with talk.open("w") as file:
+        loop = Loop(
+            [sys.executable, "-P", "-m", "autoresearch_mlx", "run", "--tag", TAG, *options],
+            cwd=lab.root,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+    loop.talk = talk
+    try:
+        yield loop
+    finally:
+        loop.kill()
+        loop.wait()

@@ -1,7 +1,7 @@
 /* Loaded into a process by a test: a wall clock that is wrong, and a death at the n-th effect on files.
 
    SHIFT_SECONDS, SHIFT_FILE: the wall clock differs by so many seconds while that file exists.
-   DIE_AT: the process kills itself right before its n-th effect; of git alone, when DIE_IN is "git". */
+   DIE_AT: the process kills itself right before its n-th effect. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
