@@ -28,8 +28,11 @@ class Toll:
     def after(self, lab: Lab, death: str, *options: str) -> None:
         """One ordinary run after a death: it goes on, and nothing is lost, doubled or left behind."""
         self.counts["kills"] += 1
-        done = run(lab, *(options or ("--agent", BETTER, "--experiments", "1")))
-        where = f"after a death at {death} (TORTURE_SEED={SEED})"
+        self.goes_on(lab, f"a death at {death}", *options)
+
+    def goes_on(self, lab: Lab, what: str, *options: str) -> None:
+        done = run(lab, *(options or ("--agent", BETTER, "--experiments", self.chance.choice("01"))))
+        where = f"after {what} (TORTURE_SEED={SEED})"
         assert done.returncode == 0, f"{where}: {done.stderr}"
         self.check(lab, where)
 

@@ -15,8 +15,21 @@ import sys
 from pathlib import Path
 
 _EFFECTS = frozenset(
-    "subprocess.Popen os.rename os.remove os.truncate os.mkdir os.rmdir os.link os.symlink os.chmod shutil.rmtree"
-    " shutil.copyfile fcntl.flock os.killpg os.putenv".split()
+    {
+        "subprocess.Popen",
+        "os.rename",
+        "os.remove",
+        "os.truncate",
+        "os.mkdir",
+        "os.rmdir",
+        "os.link",
+        "os.symlink",
+        "os.chmod",
+        "os.killpg",
+        "shutil.rmtree",
+        "shutil.copyfile",
+        "fcntl.flock",
+    }
 )
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

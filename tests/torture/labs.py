@@ -1,4 +1,4 @@
-"""Labs that are made to be killed in: one number in a file, measured in milliseconds, and researchers that need no model."""
+"""Labs to be killed in: one number in a file, measured in milliseconds, and researchers that need no model."""
 
 from __future__ import annotations
 
