@@ -202,8 +202,8 @@ class Workspace:
         # The session is locked by us: whoever made a lock in our own worktree is dead.
         for lock in Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n")).glob("*.lock"):
             lock.unlink()
-        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
-        self._inside("reset", "--hard", "--quiet")
+        # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
+        self._inside("checkout", "--force", "--quiet", "--ignore-other-worktrees", self.branch)
         self._inside("clean", "-ffdxq")
 
     def checkout(self, commit: str) -> None:

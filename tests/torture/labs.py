@@ -94,6 +94,13 @@ class Loop(subprocess.Popen[str]):
     def stderr_text(self) -> str:
         return self.talk.read_text()
 
+    def ended(self, seconds: float = 60) -> int:
+        """Its exit code; fails with what it said when it does not end by itself."""
+        try:
+            return self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it went on for {seconds:g} s: {self.stderr_text()[-2000:]}") from None
+
 
 @contextmanager
 def start(lab: Lab, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Loop]:

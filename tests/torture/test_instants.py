@@ -149,9 +149,9 @@ def strike(lab: Lab, toll: Toll, victim: str, *options: str) -> None:
         began = time.monotonic()
         os.kill(loop.pid if victim == "the loop" else pid, signal.SIGKILL)
         if victim == "the loop":
-            loop.wait(10)
+            loop.ended()
         else:
-            assert loop.wait(20) == 0, loop.stderr_text()
+            assert loop.ended() == 0, loop.stderr_text()
     toll.after(lab, f"{victim} of {options}", *options, "--experiments", "1")
     assert gone(pid)
     time.sleep(max(0.0, began + 1.8 - time.monotonic()))

@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_in_mid_run_costs_nothing(small_disk: Path, toll: T
         with start(lab, "--agent", TURNS) as loop:
             experiments_done(lab, len(finished(lab)) + 1 if left else 1, loop)
             filler = fill(small_disk, left)
-            assert loop.wait(60) == 1
+            assert loop.ended() == 1
         assert "Traceback" not in loop.stderr_text(), loop.stderr_text()
         assert "\nhint: free some space" in loop.stderr_text()
         filler.unlink()
@@ -168,7 +168,7 @@ def test_a_clock_that_is_set_back_and_forth_spoils_nothing(root: Path, toll: Tol
         with start(lab, "--agent", TURNS, "--experiments", "5", env=env) as loop:
             experiments_done(lab, done + 2, loop)
             shifted.touch()
-            assert loop.wait(60) == 0, loop.stderr_text()
+            assert loop.ended() == 0, loop.stderr_text()
         shifted.unlink()
     times = [datetime.fromisoformat(str(e["finished"])) for e in finished(lab)]
     assert min(b - a for a, b in pairwise(times)).days <= -1, "the clock was set back"
@@ -227,7 +227,7 @@ def test_a_commit_on_the_branch_in_mid_run_is_told_with_its_remedy_which_works(r
             arguments = ["git", "update-ref", "refs/heads/autoresearch/t", theirs, tip]
             if subprocess.run(arguments, cwd=lab.root, capture_output=True).returncode == 0:
                 break
-        assert loop.wait(30) == 1
+        assert loop.ended() == 1
     said = loop.stderr_text()
     assert "somebody committed to it" in said and "Traceback" not in said
     said = told(run(lab, *ONE))
