@@ -56,7 +56,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
         kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
-        hint = f"git ran in {cwd}; when it can work there again, `autoresearch-mlx run` goes on"
+        hint = f"git ran in {cwd}; mend that, or free some space, and `autoresearch-mlx run` goes on"
         raise kind(f"git {arguments[0]}: {said}", hint) from None
     return bytes(out).decode(errors="surrogateescape")
 
@@ -199,12 +199,14 @@ class Workspace:
 
     def restore(self) -> None:
         """The worktree holds the branch's tip again, and nothing else."""
-        # The session is locked by us: whoever made a lock in our own worktree is dead.
-        for lock in Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n")).glob("*.lock"):
-            lock.unlink()
+        # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
+        ours = Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
+        for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
+            for left in ours.glob(pattern):
+                left.unlink(missing_ok=True)
+        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
         # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
-        self._inside("checkout", "--force", "--quiet", "--ignore-other-worktrees", self.branch)
-        self._inside("clean", "-ffdxq")
+        self.checkout("HEAD")
 
     def checkout(self, commit: str) -> None:
         """Put the files of ``commit`` into the worktree; the branch stays where it is."""

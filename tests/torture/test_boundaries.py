@@ -33,13 +33,13 @@ def test_a_death_at_a_step_costs_nothing(root: Path, toll: Toll, researcher: str
     options = ("--agent", researcher, "--experiments", "1")
     run(lab, *options)
     every = range(1, boundaries(lab, *options) + 1)
-    walk(lab, toll, sorted(toll.chance.sample(every, 7)), *options)
+    walk(lab, toll, sorted(toll.chance.sample(every, 5)), *options)
 
 
 def test_a_death_in_the_first_run_of_all_costs_nothing(root: Path, toll: Toll) -> None:
     options = ("--agent", BETTER, "--experiments", "0")
     every = range(1, boundaries(torture_lab(root / "whole"), *options) + 1)
-    for effect in sorted(toll.chance.sample(every, 4)):
+    for effect in sorted(toll.chance.sample(every, 3)):
         walk(torture_lab(root / str(effect)), toll, [effect], *options)
 
 

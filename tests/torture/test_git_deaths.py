@@ -31,6 +31,7 @@ case "$GIT_END" in
 before) kill -9 $$ ;;
 after) {git} "$@"; kill -9 $$ ;;
 loop) {git} "$@"; kill -9 $PPID ;;
+gc) {git} -C "$2" -c gc.worktreePruneExpire=now gc --quiet --prune=now; exec {git} "$@" ;;
 *) LD_PRELOAD={preload} DIE_AT=$GIT_END exec {git} "$@" ;;
 esac
 """
@@ -128,6 +129,19 @@ def test_a_death_of_git_inside_every_call_of_the_first_run(root: Path, wrapped: 
         while goes_on:
             goes_on = kill(torture_lab(root / f"{call}-{effect}"), wrapped, toll, call, str(effect), *BIRTH)
             effect += 1
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("part", range(PARTS))
+def test_gc_before_every_call_of_git_costs_nothing(root: Path, wrapped: Git, toll: Toll, part: int) -> None:
+    """What is not under a ref yet can be collected: then that run stops in words."""
+    lab = torture_lab(root)
+    run(lab, *KEEP)
+    for call in some(part, wrapped.calls(lab, *KEEP)):
+        done = wrapped.run(lab, call, "gc", *KEEP)
+        assert done.returncode == 0 or "\nhint: " in done.stderr, f"call {call}: {done.stderr}"
+        assert "Traceback" not in done.stderr, f"call {call}: {done.stderr}"
+        toll.goes_on(lab, f"gc before call {call}")
 
 
 @pytest.mark.torture

@@ -19,7 +19,8 @@ from torture.labs import TURNS, run, start, torture_lab
 
 from autoresearch_mlx.lab import Lab
 
-PARTS, EACH = 8, 25
+PARTS, EACH, CHILDREN = 8, 25, 8
+"""Tests, and deaths in each: of the loop, of a child."""
 SLOW = """\
 import os, time
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_deaths_of_any_child_at_many_instants(root: Path, toll: Toll, part: int)
     """Git, a measured program, a coding agent's shell: whichever runs at that moment."""
     toll.chance.seed(f"{toll.counts['seed']} {part}")
     lab = coding_lab(root)
-    while toll.counts["kills"] < EACH:
+    while toll.counts["kills"] < CHILDREN:
         with start(lab, *CODING) as loop:
             time.sleep(toll.chance.uniform(0.3, 1.0))
             if (killed := kill_a_child(loop.pid, toll)) is None:

@@ -81,8 +81,7 @@ def test_a_full_disk_stops_a_run_in_words_and_costs_nothing(small_disk: Path, to
     run(lab, *ONE)
     for left in (0, 4096, 5 * 4096, 12 * 4096):
         filler = fill(small_disk, left)
-        said = told(run(lab, *ONE))
-        assert "No space left on device" in said and "hint: free some space" in said
+        assert "free some space" in told(run(lab, *ONE))
         filler.unlink()
         toll.goes_on(lab, f"a disk with {left} bytes left")
 
@@ -106,7 +105,7 @@ def test_a_disk_that_fills_up_in_mid_run_costs_nothing(small_disk: Path, toll: T
             filler = fill(small_disk, left)
             assert loop.ended() == 1
         assert "Traceback" not in loop.stderr_text(), loop.stderr_text()
-        assert "\nhint: free some space" in loop.stderr_text()
+        assert "free some space" in loop.stderr_text()
         filler.unlink()
         toll.goes_on(lab, f"a disk with {left} bytes left")
 
