@@ -27,6 +27,9 @@ _IDENTITY = {
     for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
 }
 
+_SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objects,reference")
+"""The last one: what the ledger names is on the disk before the ledger names it, else a power cut takes it away."""
+
 _FILE_MODES = ("100644", "100755")
 
 
@@ -48,7 +51,8 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     Raises WorkspaceError with git's own words.
     """
     # -C, because GitPython expands `$` and `~` in its own folder, and takes the current one where that is missing.
-    command = ["git", "-C", str(cwd), "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off", *arguments]
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    command = ["git", "-C", str(cwd), *settings, *arguments]
     try:
         out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
     except GitCommandNotFound:
