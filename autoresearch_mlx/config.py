@@ -183,6 +183,17 @@ class HardwareSettings(_Frozen):
     """Whose sizes: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's own)."""
 
 
+class EndSettings(_Frozen):
+    """What follows the last experiment of a run."""
+
+    certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
+    """Pairs of runs that certify the head, for which the time is kept; 0: none."""
+    report: Literal["auto", "always", "never"] = "auto"
+    """The page; auto: when a clock ended the run."""
+    notify: str = ""
+    """desktop, or a shell line that gets the outcome on its standard input."""
+
+
 class Settings(_Frozen):
     seed: Annotated[int, Field(ge=0)] = 42
     hardware: HardwareSettings = HardwareSettings()
@@ -193,6 +204,7 @@ class Settings(_Frozen):
     agent: AgentSettings = AgentSettings()
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
+    end: EndSettings = EndSettings()
 
 
 class Resolved(_Frozen):

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from autoresearch_mlx.errors import AutoresearchError, LabError, LedgerError
-from autoresearch_mlx.events import Event, read_events, stamp, writing
+from autoresearch_mlx.events import Event, read_events, writing
 from autoresearch_mlx.experiment import SKIPPED, Progress, Watch
 from autoresearch_mlx.ledger import FILE as LEDGER
-from autoresearch_mlx.ledger import holder, read
-from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.ledger import holder, read, stamp
+from autoresearch_mlx.policy import KINDS, Policy, Sofar
 
 FILE = "control.jsonl"
 STOPPED = "stopped by hand (autoresearch-mlx stop)"
@@ -63,7 +63,7 @@ class Run:
     pid: int
     time: str
     limits: Mapping[str, Any]
-    """``experiments``, ``hours`` and ``until`` as they hold now; None: no limit."""
+    """As they hold now, by the names of :class:`Policy`; None: no limit."""
     wish: Wish
     ended: bool = False
 
@@ -112,7 +112,7 @@ def skip(folder: Path, number: int, origin: Origin) -> bool:
 
 
 def set_limits(folder: Path, limits: Mapping[str, Any], origin: Origin) -> bool:
-    """Change limits of the run: ``experiments``, ``hours``, ``until`` (seconds since 1970); None lifts one."""
+    """Change limits of the run, by the names of :class:`Policy`; None lifts one."""
     return _want(folder, "policy", origin, unless=lambda wish: False, limits=dict(limits))
 
 
@@ -186,12 +186,12 @@ class Orders:
                 self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
         return self._wish
 
-    def stop(self, done: int, watch: Watch) -> str | None:
+    def stop(self, sofar: Sofar, watch: Watch) -> str | None:
         """Why no experiment is to follow, or None; waits here for as long as a pause is wanted."""
         waited = False
         while True:
             wish = self.wish()
-            if (reason := STOPPED if wish.stop else self.policy.stop(done)) is not None:
+            if (reason := STOPPED if wish.stop else self.policy.stop(sofar)) is not None:
                 return reason
             if not wish.paused:
                 if waited:
@@ -263,9 +263,8 @@ def _limits(written: Any) -> dict[str, Any]:
     """What of it a policy understands."""
     if not isinstance(written, dict):
         return {}
-    kinds: dict[str, tuple[type, ...]] = {"experiments": (int,), "hours": (int, float), "until": (int, float)}
     return {
         name: written[name]
-        for name, types in kinds.items()
+        for name, types in KINDS.items()
         if name in written and (written[name] is None or (type(written[name]) in types and written[name] >= 0))
     }

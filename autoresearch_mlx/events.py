@@ -42,15 +42,6 @@ def read_events(path: Path) -> Events:
         raise LedgerError(f"{path} cannot be read: {error.strerror}", "mend its rights") from None
 
 
-def stamp(path: Path) -> tuple[int, int] | None:
-    """What differs once a file was written to: (time in ns, size in bytes); ``None`` where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
 class Writer:
     """A journal held open for one moment: what it says now, and what is to be added."""
 

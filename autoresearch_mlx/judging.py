@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -196,9 +197,20 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 def runs_of(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """All runs of a finished experiment, those taken later too."""
-    later = [r.measurement for r in history.repeats if r.number == experiment.number]
+    return _all_runs(experiment, [r.measurement for r in history.repeats if r.number == experiment.number])
+
+
+def _all_runs(experiment: Experiment, later: Sequence[Measurement]) -> tuple[Run, ...]:
     repeats = tuple(replace(run, fresh=True) for run in runs(later, experiment.number))
     return (*runs(experiment.measurements, experiment.number), *repeats)
+
+
+def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
+    """The repeats of each experiment that has some: looked up once for a whole history."""
+    found: defaultdict[int, list[Measurement]] = defaultdict(list)
+    for repeat in history.repeats:
+        found[repeat.number].append(repeat.measurement)
+    return found
 
 
 def sigma_of(history: History) -> Sigma:
@@ -207,8 +219,9 @@ def sigma_of(history: History) -> Sigma:
 
 
 def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
+    later = _later(history)
     for e in history.experiments:
-        for run in runs_of(history, e):
+        for run in _all_runs(e, later.get(e.number, ())):
             yield e.commit or str(e.number), run
 
 
@@ -216,9 +229,11 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
     """Of the difference on a common seed between a change of this class and its incumbent."""
     groups = []
     best: Experiment | None = None
+    later, wanted = _later(history), noise.pair_class(axis)
     for e in history.experiments:
-        if best is not None and noise.pair_class(e.axis) == noise.pair_class(axis):
-            groups.append(noise.pair_differences(runs_of(history, e), runs_of(history, best)))
+        if best is not None and noise.pair_class(e.axis) == wanted:
+            ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, best))
+            groups.append(noise.pair_differences(ran, before))
         best = e if e.status == "keep" else best
     return noise.pooled(groups, "change")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.errors import ConfigError, LabError
 
 STATE = ".autoresearch"
 SCRIPT = "train_mlx.py"
 PROGRAM = "program.md"
 SETTINGS = "lab.toml"
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A tag names a folder, a branch and refs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,12 @@ def find_session(lab: Lab, tag: str | None) -> Path:
     if chosen is None:
         raise LabError(f"no session yet in {lab.root}", "`autoresearch-mlx run` starts one")
     return lab.folder(chosen)
+
+
+def refuse_tag(tag: str) -> None:
+    """Raises ConfigError for what cannot name a session."""
+    if not _TAG.fullmatch(tag) or ".." in tag or tag.endswith((".", ".lock")):
+        raise ConfigError(f"{tag!r} cannot name a session", "letters, digits, - and _; for example --tag batch-2")
 
 
 def new_tag(lab: Lab) -> str:

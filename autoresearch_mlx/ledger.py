@@ -28,6 +28,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
 from autoresearch_mlx.source import describe
@@ -72,18 +74,31 @@ class Journal:
         return max(e.number for e in self.history.experiments) + 1
 
 
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What differs once a file was written to: (time in ns, size in bytes); ``None`` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def read(path: Path) -> Journal:
     """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
+    return _replayed(path).journal()
+
+
+def _replayed(path: Path) -> _Replay:
     replay = _Replay()
     for number, line in _lines(path):
         try:
-            replay.take(json.loads(line))
+            replay.take(orjson.loads(line))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             said = f"{path}, line {number}: {type(error).__name__}: {error}"
             raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
     if not replay.session:
         raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
-    return replay.journal()
+    return replay
 
 
 class _Replay:
@@ -174,6 +189,11 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
     )
 
 
+def _pair(point: Any) -> tuple[float, float]:
+    share, loss = point
+    return share, loss
+
+
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
     seconds = event.get("seconds") or {}
     return Measurement(
@@ -188,7 +208,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         peak_memory_mb=event.get("peak_memory_mb"),
         machine=event.get("machine") or {},
         log=event.get("log"),
-        curve=tuple((share, loss) for share, loss in event.get("curve") or ()),
+        curve=tuple(map(_pair, event.get("curve") or ())),
         extra=event.get("extra") or {},
         epoch=event.get("epoch", 0),
         tainted=event.get("tainted", False),
@@ -210,26 +230,37 @@ class Ledger:
         self.path = folder / FILE
         self._whole = False
         """Whether a line that a death tore off has been looked for."""
+        self._replay: _Replay | None = None
+        self._stamp: tuple[int, int] | None = None
+        """Of the file that the replay tells of."""
 
     def read(self) -> Journal:
-        return read(self.path)
+        """What the file says now; it is read whole only when somebody else has written to it.  Raises LedgerError."""
+        if self._replay is None or stamp(self.path) != self._stamp:
+            self._stamp = stamp(self.path)
+            self._replay = _replayed(self.path)
+        return self._replay.journal()
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until the disk has it.
 
         Raises LedgerError when it cannot be written; ValueError for a NaN, which is a mistake of ours.
         """
-        line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False)
+        line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()
+        known, self._replay = self._replay if stamp(self.path) == self._stamp else None, None
         try:
             with self.path.open("ab") as file:
-                file.write(line.encode() + b"\n")
+                file.write(line + b"\n")
                 file.flush()
                 sync(file.fileno())
         except OSError as error:
             self._drop_torn_line()
             said = f"{self.path} cannot be written: {error.strerror}"
             raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
+        if known is not None:
+            known.take(orjson.loads(line))
+            self._replay, self._stamp = known, stamp(self.path)
 
     def mend(self) -> None:
         """Drop a line that a death tore off, once; only the session's owner may."""

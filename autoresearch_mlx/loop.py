@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
 from autoresearch_mlx.agents.fixed import Fixed
 from autoresearch_mlx.attempt import Attempt
 from autoresearch_mlx.control import Orders, Skipped, listening
 from autoresearch_mlx.errors import AgentError, LabError
-from autoresearch_mlx.experiment import Agent, Experiment, History, Proposal, Screen, Verdict
+from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Screen, Verdict
 from autoresearch_mlx.judge import Again
+from autoresearch_mlx.pacing import pace, sofar
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.source import changed_knobs, describe
@@ -22,8 +22,11 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
     with listening(session.folder, policy, screen.say) as orders:
         recover(session, screen)
         baseline(session, screen)
-        done = 0
-        while (reason := orders.stop(done, screen.progress)) is None:
+        done = idle = 0
+        while True:
+            come = sofar(session.journal().history, orders.policy, done, idle)
+            if (reason := orders.stop(come, screen.progress)) is not None:
+                return reason
             try:
                 look_for_drift(session, screen, orders)
             except Skipped as skipped:
@@ -32,13 +35,12 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
             removal = next_removal(session, history)
             author = Fixed(REMOVER, removal) if removal else agent
             try:
-                experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
+                ended = experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
             except AgentError as error:
                 if error.hint:
                     screen.say(f"hint: {error.hint}")
                 return str(error)
-            done += 1
-        return reason
+            done, idle = done + 1, 0 if ended.status == "keep" else idle + 1
 
 
 def experiment(
@@ -105,9 +107,3 @@ def recover(session: Session, screen: Screen) -> None:
     history = session.journal().history
     session.workspace.settle(session.incumbent(history), session.commits(history))
     session.workspace.ensure_worktree()
-
-
-def pace(history: History) -> float | None:
-    """Median seconds of a measured experiment, loop included."""
-    spent = [sum(e.seconds.values()) for e in history.experiments if e.measurements and e.seconds]
-    return median(spent) if spent else None

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from autoresearch_mlx.agents import load_agent
-from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.office import Caps, Office
 from autoresearch_mlx.agents.prompt.brief import Brief
 from autoresearch_mlx.config import Settings
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.control import live_run
+from autoresearch_mlx.errors import AgentError, LedgerError
 from autoresearch_mlx.experiment import Agent, Context, Tenant
 from autoresearch_mlx.session import Session
 
@@ -53,4 +54,16 @@ def office_of(session: Session, settings: Settings, say: Callable[[str], None]) 
         may_edit=session.workspace.may_edit,
         say=say,
         memory_bytes=session.memory_bytes,
+        caps=lambda: _caps(session, settings),
     )
+
+
+def _caps(session: Session, settings: Settings) -> Caps:
+    """Those of the run that goes on, which `policy set` may have changed; else those of the settings."""
+    try:
+        run = live_run(session.folder)
+    except LedgerError:
+        run = None  # the loop has said so
+    limits = run.limits if run is not None else {}
+    agent = settings.agent
+    return Caps(limits.get("tokens", agent.max_tokens_total), limits.get("cost", agent.max_cost))

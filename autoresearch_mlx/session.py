@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from autoresearch_mlx.experiment import Context, Experiment, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.judging import Judge, sigma_of
-from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
+from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now, write_results
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.orphans import end_orphans
@@ -48,8 +47,6 @@ _KEPT = {
     "budget.evaluate_seconds": "evaluate_seconds",
 }
 """Settings that a session fixes when it starts, and where its ledger keeps them."""
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""A tag names a folder, a branch and refs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,9 @@ class Session:
 
     def _log_tail(self, experiment: Experiment) -> str:
         log = next((m.log for m in reversed(experiment.measurements) if m.log), None)
-        return tail_of(self.folder / log) if log else ""
+        path = self.folder / (log or "")
+        # A ledger from elsewhere may name any file of this machine, and this goes to a model.
+        return tail_of(path) if log and path.resolve().is_relative_to(self.folder.resolve()) else ""
 
     def opening(self) -> str:
         """What is about to happen, in one line."""
@@ -157,8 +156,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
     """
     chosen = tag or lab.current() or new_tag(lab)
-    if not _TAG.fullmatch(chosen) or ".." in chosen or chosen.endswith((".", ".lock")):
-        raise ConfigError(f"{chosen!r} cannot name a session", "letters, digits, - and _; for example --tag batch-2")
+    refuse_tag(chosen)
     lab.make_state()
     folder = lab.folder(chosen)
     with locked(folder):

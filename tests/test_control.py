@@ -35,7 +35,7 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE as LEDGER
 from autoresearch_mlx.ledger import locked, read
 from autoresearch_mlx.loop import baseline, experiment, recover, research
-from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.policy import Policy, Sofar
 from autoresearch_mlx.source import set_knobs
 from autoresearch_mlx.upkeep import look_for_drift
 
@@ -96,14 +96,18 @@ def test_a_skip_ends_the_experiment_and_the_next_one_starts(lab: Lab) -> None:
 
 
 def test_limits_are_changed_while_the_run_goes_on(lab: Lab) -> None:
+    later = time.strftime("%H:%M", time.localtime(time.time() + 6 * 3600))
     with going(lab, sweep(40, X=9.0), "--experiments", "40") as run:
         until(lambda: started(lab) == 1, "the first experiment")
         assert call(lab, "policy").stdout == "session t ends after 40 experiments\n"
-        changed = call(lab, "policy", "set", "experiments=2", "hours=7.5", "until=04:30")
+        changed = call(lab, "policy", "set", "experiments=2", "hours=7.5", f"until={later}", "stall=30", "tokens=9000")
         assert changed.stdout == (
-            "session t ends after 2 experiments, or 7.5 hours after its start, or at 04:30, whichever comes first\n"
+            f"session t ends at {later}, or 7.5 hours after its start, or after 2 experiments, or after 30 experiments"
+            " in a row that kept nothing, or with 9,000 tokens spent, whichever comes first\n"
         )
         assert data(lab, "policy")["experiments"] == 2
+        assert f"at {later}, or" in call(lab, "status").stdout
+        assert data(lab, "status")["limits"] == data(lab, "policy")
         call(lab, "skip")
         assert run.wait(20) == 0
     assert finished(lab) == {0: "keep", 1: "interrupted", 2: "discard"}
@@ -132,7 +136,7 @@ def test_a_stop_ends_a_pause_and_hours_do(tmp_path: Path) -> None:
                 if callable(want):
                     want(folder, "cli")
 
-            assert orders.stop(0, watch) == reason
+            assert orders.stop(Sofar(0), watch) == reason
             assert set(seen) == {"paused"}
 
 
@@ -156,8 +160,19 @@ def test_nobody_is_told_when_no_run_goes_on(lab: Lab) -> None:
 def test_limits_that_cannot_be_are_told_with_the_next_step(lab: Lab) -> None:
     call(lab, "run", "--tag", "t", "--experiments", "0")
     assert "'cows=3' is no limit" in refused(lab, "policy", "set", "cows=3")
-    for word in ("experiments=-1", "experiments=x", "hours=0", "hours=nan", "until=25:00", "until=soon"):
+    for word in (
+        "experiments=-1",
+        "experiments=x",
+        "hours=0",
+        "hours=nan",
+        "until=25:00",
+        "until=soon",
+        "stall=no",
+        "tokens=1e6",
+        "cost=0",
+    ):
         assert f"{word} cannot be" in refused(lab, "policy", "set", word)
+    assert "cost needs price_in and price_out" in refused(lab, "policy", "set", "cost=2")
     assert "policy set until=08:30" in refused(lab, "policy", "sat", code=2)
     assert "policy set until=08:30" in refused(lab, "policy", "set", code=2)
 
@@ -181,9 +196,9 @@ def test_a_wish_holds_for_one_run_only(tmp_path: Path) -> None:
     with locked(tmp_path):
         with listening_to(tmp_path, Policy()) as orders:
             stop(tmp_path, "cli")
-            assert orders.stop(0, lambda progress: None) == STOPPED
+            assert orders.stop(Sofar(0), lambda progress: None) == STOPPED
         with listening_to(tmp_path, Policy()) as orders:
-            assert orders.stop(0, lambda progress: None) is None
+            assert orders.stop(Sofar(0), lambda progress: None) is None
     with pytest.raises(LabError, match="no run is going on"):
         stop(tmp_path, "cli")
 
@@ -192,7 +207,7 @@ def test_resume_takes_a_stop_back(tmp_path: Path) -> None:
     with locked(tmp_path), listening_to(tmp_path, Policy()) as orders:
         assert (stop(tmp_path, "cli"), stop(tmp_path, "cli")) == (True, False)
         assert (resume(tmp_path, "dashboard"), resume(tmp_path, "dashboard")) == (True, False)
-        assert orders.stop(0, lambda progress: None) is None
+        assert orders.stop(Sofar(0), lambda progress: None) is None
         kinds = [(e["event"], e.get("origin")) for e in read_events(tmp_path / FILE).events]
         assert kinds == [("began", None), ("stop", "cli"), ("resume", "dashboard")]
 
@@ -216,8 +231,8 @@ def test_a_spoilt_or_foreign_file_ends_no_run(tmp_path: Path) -> None:
         with (tmp_path / FILE).open("a") as file:
             file.write('spoilt\n{"event": "skip", "number": "x"}\n{"event": "policy", "limits": {"hours": "x"}}\n')
             file.write('{"event": "policy", "limits": {"experiments": 2, "cows": 3}}\n{"event": "policy"}\n')
-        assert orders.stop(0, print) is None
-        assert orders.stop(2, print) == "2 experiments done, as asked"
+        assert orders.stop(Sofar(0), print) is None
+        assert orders.stop(Sofar(2), print) == "2 experiments done, as asked"
         pause(tmp_path, "cli")
         assert orders.wish().paused
         (tmp_path / FILE).unlink()
@@ -229,18 +244,18 @@ def test_a_spoilt_or_foreign_file_ends_no_run(tmp_path: Path) -> None:
 
 def test_a_lifted_limit_holds_no_more(tmp_path: Path) -> None:
     with locked(tmp_path), listening_to(tmp_path, Policy(experiments=1)) as orders:
-        assert orders.stop(1, print) is not None
+        assert orders.stop(Sofar(1), print) is not None
         set_limits(tmp_path, {"experiments": None, "until": 1.0}, "cli")
-        assert str(orders.stop(1, print)).endswith(", as asked")
+        assert str(orders.stop(Sofar(1), print)).endswith(", as asked")
         set_limits(tmp_path, {"until": None}, "cli")
-        assert orders.stop(1, print) is None
+        assert orders.stop(Sofar(1), print) is None
         run = live_run(tmp_path)
-        assert run is not None and run.limits == {"experiments": None, "hours": None, "until": None}
+        assert run is not None and run.limits == Policy().limits()
 
 
 def test_without_a_folder_nobody_wants_anything() -> None:
     orders = Orders()
-    assert orders.stop(10**6, print) is None
+    assert orders.stop(Sofar(10**6), print) is None
     orders.obey(1)
 
 
@@ -248,7 +263,8 @@ def test_the_file_tells_when_a_run_began_and_ended(command_lab: Lab) -> None:
     assert call(command_lab, "run", "--tag", "t", "--experiments", "0", "--hours", "3").returncode == 0
     events = read_events(command_lab.folder("t") / FILE).events
     assert [e["event"] for e in events] == ["began", "ended"]
-    assert events[0]["limits"] == {"experiments": 0, "hours": 3.0, "until": None}
+    rest = {"until": None, "stall": None, "tokens": None, "cost": None}
+    assert events[0]["limits"] == {"experiments": 0, "hours": 3.0, **rest}
     assert json.loads((command_lab.folder("t") / FILE).read_text().splitlines()[0])["schema"] == 1
 
 

@@ -100,6 +100,15 @@ def test_the_console_of_the_judging_page_runs_as_written(command_lab: Lab) -> No
     assert "score better by 1" in done.stdout
 
 
+def test_the_console_of_the_housekeeping_page_runs_as_written(command_lab: Lab) -> None:
+    assert command_line("run", "--tag", "night", "--experiments", "0", cwd=command_lab.root).returncode == 0
+    (script,) = blocks(ROOT / "docs" / "housekeeping.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+    assert Lab(command_lab.root).tags() == ["night", "night-2"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_agent_that_a_page_names_is_known(page: Path) -> None:
     for name in re.findall(r'--agent ("[^"]+"|[\w:./-]+)', page.read_text()):

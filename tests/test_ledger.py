@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -105,6 +106,7 @@ def test_whatever_was_appended_is_replayed(happened: list[tuple[str, Any]]) -> N
             else:
                 ledger.append(kind, content=what)
         journal = Ledger(Path(folder)).read()
+        assert ledger.read() == journal, "what its writer remembers is what stands on the disk"
     assert journal.history.experiments == tuple(told.values())
     assert (journal.open.number if journal.open else None) == open_number
     assert journal.session["tag"] == "t"
@@ -214,6 +216,28 @@ def test_what_is_no_finite_number_is_refused_and_leaves_no_trace(tmp_path: Path,
     with pytest.raises(ValueError, match="JSON compliant"):
         ledger.finish(some(0, value=value))
     assert ledger.path.read_bytes() == before
+
+
+def test_its_writer_sees_what_a_person_has_changed_meanwhile(tmp_path: Path) -> None:
+    ledger = begun(tmp_path)
+    ledger.finish(some(0))
+    assert [e.title for e in ledger.read().history.experiments] == ["title"]
+    ledger.path.write_text(ledger.path.read_text().replace('"title": "title"', '"title": "by hand"'))
+    assert [e.title for e in ledger.read().history.experiments] == ["by hand"]
+    ledger.path.write_text(ledger.path.read_text().replace('"by hand"', '"again"'))
+    ledger.append("started", number=1, base="b", time="t")
+    assert [e.title for e in ledger.read().history.experiments] == ["again"]
+
+
+def test_ten_thousand_experiments_are_read_in_seconds(tmp_path: Path) -> None:
+    """``python -m bench.loop`` has the figures; this is the guard against reading that grows with the square."""
+    ledger = begun(tmp_path)
+    line = json.dumps({"schema": 1, "event": "finished", **experiment_to(some(0))})
+    with ledger.path.open("a") as file:
+        file.writelines(line.replace('"number": 0', f'"number": {number}', 1) + "\n" for number in range(10_000))
+    began = time.monotonic()
+    assert len(ledger.read().history.experiments) == 10_000
+    assert time.monotonic() - began < 10
 
 
 def test_an_experiment_number_finished_twice_counts_as_it_ended_last(tmp_path: Path) -> None:

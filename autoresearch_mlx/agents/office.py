@@ -15,6 +15,14 @@ def _quiet(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Caps:
+    """What a session may spend on models in all; None: no cap."""
+
+    tokens: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Office:
     """Made once for a run, before the agent."""
 
@@ -30,3 +38,9 @@ class Office:
     """One line to the person at the terminal."""
     memory_bytes: int | None = None
     """Main memory of this machine, shared with the GPU on a Mac."""
+    caps: Callable[[], Caps] | None = None
+    """The caps as they hold now, which a person may change meanwhile; None: those of the settings."""
+
+    def most(self) -> Caps:
+        """What the session may spend on models, asked before each call."""
+        return self.caps() if self.caps is not None else Caps(self.settings.max_tokens_total, self.settings.max_cost)

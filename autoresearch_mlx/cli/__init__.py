@@ -7,6 +7,7 @@ stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 inter
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -40,6 +41,9 @@ _COMMANDS = {
     "dashboard": ("dashboard", "Watch and steer in the browser, on this machine only."),
     "report": ("report", "The night as a page, a picture and a text for a post."),
     "compare": ("compare", "This machine's experiments beside the H100's."),
+    "gc": ("keep", "Free what a session can spare: old logs, weights, its worktree."),
+    "archive": ("keep", "A session as one file, for another machine."),
+    "restore": ("keep", "A session out of an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }
 """Name -> (module of this package, one line for --help); the module has a function ``NAME_command``."""
@@ -96,6 +100,7 @@ def group() -> None:
 
 def main() -> None:
     """Run a command; turn what stops it into text and an exit code."""
+    gc.set_threshold(100_000, 20, 10)  # a long ledger is a million values that stay: walking them doubled `status`
     for name in _OF_ANOTHER_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import count, json_option, lab_here, next_time, positive, say, tag_option
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.lab import find_session
 
@@ -76,7 +76,8 @@ def skip_command(tag: str | None) -> None:
 @tag_option
 @json_option
 def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> None:
-    """When the run that goes on ends; `set` changes it: experiments=N, hours=H, until=HH:MM, or none.
+    """When the run that goes on ends; `set` changes it: experiments=N, hours=H, until=HH:MM, stall=N (in a row
+    without a keep), tokens=N, cost=X (both of the session, on models); none lifts a limit.
 
     \b
     Example:
@@ -86,65 +87,57 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     import json
 
     from autoresearch_mlx.control import set_limits, the_run
+    from autoresearch_mlx.report.limits import limits_in_words
 
     if words and (words[0] != "set" or len(words) == 1):
         raise click.UsageError("for example: autoresearch-mlx policy set until=08:30")
     folder = _session(tag)
     if words:
-        set_limits(folder, dict(_limit(word) for word in words[1:]), "cli")
+        wanted = dict(_limit(word) for word in words[1:])
+        _check_priced(wanted)
+        set_limits(folder, wanted, "cli")
     limits = the_run(folder).limits
-    click.echo(json.dumps(limits) if as_json else f"session {folder.name} ends {_in_words(limits)}")
+    click.echo(json.dumps(limits) if as_json else f"session {folder.name} ends {limits_in_words(limits)}")
 
 
 def _limit(word: str) -> tuple[str, Any]:
     """``hours=8`` as a name and its value.  Raises ConfigError."""
-    readers: dict[str, Callable[[str], Any]] = {"experiments": _count, "hours": _hours, "until": _until}
+    kinds = _kinds()
     name, _, text = word.partition("=")
-    if name not in readers:
-        raise ConfigError(f"{word!r} is no limit", "experiments=N, hours=H, until=HH:MM; none lifts one")
+    if name not in kinds:
+        known = ", ".join(f"{name}={shape}" for name, (_, shape, _) in kinds.items())
+        raise ConfigError(f"{word!r} is no limit", f"{known}; none lifts one")
     if text == "none":
         return name, None
+    read, _, example = kinds[name]
     try:
-        return name, readers[name](text)
+        return name, read(text)
     except ValueError:
-        said = {"experiments": "a count: experiments=20", "hours": "hours: hours=7.5", "until": "a time: until=08:30"}
-        raise ConfigError(f"{name}={text} cannot be", f"{name} takes {said[name]}, or none") from None
+        raise ConfigError(f"{name}={text} cannot be", f"{name} takes {example}, or none") from None
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return int(text)
+def _check_priced(limits: Mapping[str, Any]) -> None:
+    """Money can only be counted where the prices are known.  Raises ConfigError."""
+    if limits.get("cost") is None:
+        return
+    from autoresearch_mlx.config import load_settings
+
+    agent = load_settings(lab_here().root).settings.agent
+    if agent.price_in is None or agent.price_out is None:
+        said = "cost needs price_in and price_out, the prices of a million tokens"
+        raise ConfigError(said, "[agent] price_in and price_out in lab.toml, before the run; or tokens=N")
 
 
-def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours < float("inf"):
-        raise ValueError(text)
-    return hours
-
-
-def _until(text: str) -> float:
-    """The next time that the clock shows this, in seconds since 1970."""
-    from datetime import datetime, timedelta
-
-    wanted = datetime.strptime(text, "%H:%M").time()
-    now = datetime.now()
-    at = datetime.combine(now.date(), wanted)
-    return (at if at > now else at + timedelta(days=1)).timestamp()
-
-
-def _in_words(limits: Any) -> str:
-    import time
-
-    words = []
-    if limits.get("experiments") is not None:
-        words.append(f"after {limits['experiments']} experiments")
-    if limits.get("hours") is not None:
-        words.append(f"{limits['hours']:g} hours after its start")
-    if limits.get("until") is not None:
-        words.append(f"at {time.strftime('%H:%M', time.localtime(limits['until']))}")
-    return ", or ".join(words) + ", whichever comes first" * (len(words) > 1) if words else "when told to"
+def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
+    """How each limit is read, how it is written, and an example."""
+    return {
+        "experiments": (count, "N", "a count: experiments=20"),
+        "hours": (positive, "H", "hours: hours=7.5"),
+        "until": (next_time, "HH:MM", "a time: until=08:30"),
+        "stall": (count, "N", "a count of experiments without a keep: stall=15"),
+        "tokens": (count, "N", "a count of tokens: tokens=2000000"),
+        "cost": (positive, "X", "money: cost=2.5"),
+    }
 
 
 def _session(tag: str | None) -> Path:

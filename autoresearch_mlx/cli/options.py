@@ -51,3 +51,42 @@ class Seconds(click.ParamType[str]):
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r} is no positive number of seconds", param, context)
         return seconds
+
+
+class Clock(click.ParamType[float]):
+    """A time of day; the value is when it comes next, in seconds since 1970."""
+
+    name = "HH:MM"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return next_time(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time of day; for example 07:00", param, context)
+
+
+def next_time(text: str) -> float:
+    """The next time that the clock shows this, in seconds since 1970.  Raises ValueError."""
+    from datetime import datetime, timedelta
+
+    wanted = datetime.strptime(text, "%H:%M").time()
+    now = datetime.now()
+    at = datetime.combine(now.date(), wanted)
+    return (at if at > now else at + timedelta(days=1)).timestamp()
+
+
+def count(text: str) -> int:
+    """Raises ValueError."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Raises ValueError."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number

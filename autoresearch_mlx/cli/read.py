@@ -22,11 +22,17 @@ def status_command(tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx status
     """
+    from dataclasses import replace
+
+    from autoresearch_mlx.control import live_run
     from autoresearch_mlx.report.summary import priced, status_of, to_json
     from autoresearch_mlx.report.text import render_status
 
     lab = lab_here()
-    status = status_of(find_session(lab, tag))
+    folder = find_session(lab, tag)
+    status = status_of(folder)
+    if status.running is not None and (run := live_run(folder)) is not None:
+        status = replace(status, limits=run.limits)
     if status.spent.calls:
         from autoresearch_mlx.config import load_settings  # pydantic takes longer than all the rest
 
@@ -72,8 +78,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
     """
     from autoresearch_mlx.ledger import FILE, experiment_to, read
     from autoresearch_mlx.report.text import render_show
-    from autoresearch_mlx.trial.autopsy import tail_of
-    from autoresearch_mlx.workspace import diff
+    from autoresearch_mlx.traces import changes_of, log_of
 
     lab = lab_here()
     folder = find_session(lab, tag)
@@ -87,17 +92,20 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
     if as_json:
         click.echo(json.dumps(experiment_to(experiment)))
         return
-    changes = diff(lab.root, experiment.base, experiment.commit) if experiment.base and experiment.commit else ""
-    log = next((folder / m.log for m in reversed(experiment.measurements) if m.log), None)
-    click.echo(render_show(experiment, changes, tail_of(log) if log else None, history.metric, width()))
+    changes, log = changes_of(lab.root, folder, experiment), log_of(folder, experiment)
+    click.echo(render_show(experiment, changes, log, history.metric, width()))
 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
     """What was said for an experiment, also one that is being proposed now."""
     from autoresearch_mlx.report.talks import render_prompts, render_replies
     from autoresearch_mlx.talks import calls_of
+    from autoresearch_mlx.traces import talk_gone
 
     calls = list(calls_of(folder, number))
+    if not calls and (gone := talk_gone(folder, number)):
+        said = f"what was said for experiment {number} of session {folder.name} was {gone}"
+        raise LabError(said, "`autoresearch-mlx status` still has the counts of the whole session")
     if not calls:
         said = f"no model was asked for experiment {number} of session {folder.name}"
         raise LabError(said, "`autoresearch-mlx log --json` tells the agent of each experiment")
@@ -119,17 +127,22 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
       autoresearch-mlx diff 0 7
     """
     from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.traces import commit_gone
     from autoresearch_mlx.workspace import diff
 
     lab = lab_here()
     folder = find_session(lab, tag)
-    commits = {e.number: (e.base, e.commit) for e in read(folder / FILE).history.experiments}
+    experiments = {e.number: e for e in read(folder / FILE).history.experiments}
     for wanted in (number, other):
-        if wanted is not None and commits.get(wanted, (None, None))[1] is None:
+        if wanted is None:
+            continue
+        if wanted not in experiments or experiments[wanted].commit is None:
             raise LabError(
                 f"session {folder.name} has no commit of an experiment {wanted}", "`autoresearch-mlx log` lists them"
             )
-    base, commit = commits[number]
-    before, after = (base, commit) if other is None else (commit, commits[other][1])
+        if gone := commit_gone(lab.root, folder, experiments[wanted]):
+            raise LabError(f"experiment {wanted}: {gone}", "`autoresearch-mlx show` still has its numbers and knobs")
+    one, two = experiments[number], experiments[number if other is None else other]
+    before, after = one.base if other is None else one.commit, two.commit
     assert before is not None and after is not None
     click.echo(diff(lab.root, before, after), nl=False)

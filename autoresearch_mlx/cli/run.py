@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Function, Seconds, lab_here, tag_option
+from autoresearch_mlx.cli.options import Clock, Function, Seconds, lab_here, tag_option
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.config import Settings
+    from autoresearch_mlx.policy import Policy
 
 
 def sandbox_option(function: Function) -> Function:
@@ -19,7 +24,18 @@ def sandbox_option(function: Function) -> Function:
     "--agent", metavar="NAME", help="Who proposes: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md."
 )
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Start none after H hours.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Be done after H hours.")
+@click.option("--until", type=Clock(), metavar="HH:MM", help="Be done by then.")
+@click.option("--stall", type=click.IntRange(min=1), metavar="N", help="Stop after N in a row that keep nothing.")
+@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens the session may spend on models.")
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Money it may spend on them."
+)
+@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and keep the time for it.")
+@click.option(
+    "--report/--no-report", default=None, help="Write the page at the end; default: when a clock ends the run."
+)
+@click.option("--notify", metavar="HOW", help="Tell you at the end: desktop, or a shell line.")
 @tag_option
 @click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
@@ -27,7 +43,7 @@ def sandbox_option(function: Function) -> Function:
     "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
 )
 @sandbox_option
-def run_command(agent: str | None, experiments: int | None, hours: float | None, tag: str | None, **rest: Any) -> None:
+def run_command(tag: str | None, **given: Any) -> None:
     """Research until told to stop: propose an edit, train, measure, keep or revert.
 
     The first call measures a baseline.  Every attempt becomes a commit on a branch and under a ref of
@@ -37,32 +53,61 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
     Without --agent: a model of a running Ollama together with the optimiser where one suits this machine,
     else the optimiser alone, `knobs`.
 
+    Of several limits the first one ends the run; an experiment that would not end in time is not started.
+    `policy set` changes them while it runs.
+
     \b
     Example:
       autoresearch-mlx run --experiments 6
       autoresearch-mlx run --agent ollama:qwen3-coder:30b
       autoresearch-mlx run --agent playbook
+      autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
     """
     from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.ending import alarm, close
     from autoresearch_mlx.loop import research
-    from autoresearch_mlx.policy import Policy
     from autoresearch_mlx.report.talk import closing_line
     from autoresearch_mlx.researcher import hired
 
-    options: dict[str, Any] = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
-    options["hardware.profile"] = rest["hardware"]
-    options["sandbox.require"] = rest["require_sandbox"]
-    with opened(lab_here(), tag, options) as here:
-        session, screen = here.session, here.screen
-        with hired(session, here.settings, screen.say) as researcher:
-            screen.say(session.opening())
-            try:
-                reason = research(session, researcher, Policy(experiments, hours), screen)
-            except KeyboardInterrupt:
-                screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
-                raise
-        said = closing_line(session.journal().history, reason)
+    lab = lab_here()
+    with opened(lab, tag, _settings(given)) as here:
+        session, settings, screen = here.session, here.settings, here.screen
+        policy = _policy(settings, given)
+        with alarm(session, settings, screen):
+            with hired(session, settings, screen.say) as researcher:
+                screen.say(session.opening())
+                try:
+                    reason = research(session, researcher, policy, screen)
+                except KeyboardInterrupt:
+                    screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
+                    raise
+            said = close(session, lab, settings, policy, reason, screen)
     click.echo(said)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of ``run`` by the names they have in lab.toml."""
+    names = {
+        "agent": "agent.name",
+        "budget": "budget.seconds",
+        "seed": "seed",
+        "hardware": "hardware.profile",
+        "require_sandbox": "sandbox.require",
+        "max_tokens": "agent.max_tokens_total",
+        "max_cost": "agent.max_cost",
+        "certify": "end.certify_pairs",
+        "notify": "end.notify",
+    }
+    report = {None: None, True: "always", False: "never"}[given["report"]]
+    return {"end.report": report, **{name: given[option] for option, name in names.items()}}
+
+
+def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:
+    from autoresearch_mlx.policy import Policy
+
+    limits: dict[str, Any] = {name: given[name] for name in ("experiments", "hours", "until", "stall")}
+    limits |= {"tokens": settings.agent.max_tokens_total, "cost": settings.agent.max_cost}
+    return Policy(**limits, certify=settings.end.certify_pairs)
 
 
 @click.command("try")

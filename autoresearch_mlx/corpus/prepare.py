@@ -11,13 +11,14 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from autoresearch_mlx.corpus import sources
 from autoresearch_mlx.corpus.download import Say
 from autoresearch_mlx.corpus.files import writing
-from autoresearch_mlx.corpus.rows import Corpus, open_corpus
+from autoresearch_mlx.corpus.rows import MANIFEST, Corpus, open_corpus
 from autoresearch_mlx.corpus.sources import Fixed, Pooled, Request
 from autoresearch_mlx.errors import CorpusError
 
@@ -40,6 +41,16 @@ def find(request: Request, cache: Path) -> Corpus | None:
     """The corpus for this request if it has been prepared.  Raises CorpusError when it is damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
+
+
+def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
+    """The corpus whose files have these hashes, whatever it is called; damaged ones are passed over."""
+    for manifest in sorted((cache / "corpora").glob(f"[!.]*/{MANIFEST}")):
+        with suppress(CorpusError):
+            corpus = open_corpus(manifest.parent)
+            if corpus.manifest.sha256 == sha256:
+                return corpus
+    return None
 
 
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:

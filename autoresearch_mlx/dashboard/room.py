@@ -13,9 +13,8 @@ from autoresearch_mlx.config import AgentSettings, load_settings
 from autoresearch_mlx.dashboard.trace import Machine, Trace
 from autoresearch_mlx.dashboard.views import finite, session_view
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
-from autoresearch_mlx.events import stamp
 from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, Journal, holder, read
+from autoresearch_mlx.ledger import FILE, Journal, holder, read, stamp
 from autoresearch_mlx.report.summary import running_in
 
 _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talks.CALLS}")

@@ -16,11 +16,10 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judging import standing
 from autoresearch_mlx.ledger import FILE, Journal, experiment_to, read
-from autoresearch_mlx.loop import pace
 from autoresearch_mlx.notes import read_notes
+from autoresearch_mlx.pacing import pace
 from autoresearch_mlx.report.summary import priced, status_of, to_json
-from autoresearch_mlx.trial.autopsy import tail_of
-from autoresearch_mlx.workspace import diff
+from autoresearch_mlx.traces import changes_of, log_of
 
 NEWEST = 200
 """Experiments in the table; the plot has them all."""
@@ -55,9 +54,8 @@ def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
     e = next((e for e in history.experiments if e.number == number), None)
     if e is None:
         raise LabError(f"session {folder.name} has no experiment {number}", "it may be running still")
-    log = next((folder / m.log for m in reversed(e.measurements) if m.log), None)
-    changes = diff(root, e.base, e.commit) if e.base and e.commit else ""
-    return {**experiment_to(e), "diff": changes[:_LONGEST_DIFF], "log_tail": tail_of(log) if log else ""}
+    changes = changes_of(root, folder, e)
+    return {**experiment_to(e), "diff": changes[:_LONGEST_DIFF], "log_tail": log_of(folder, e)}
 
 
 def finite(value: Any) -> Any:

@@ -63,6 +63,8 @@ class Status:
     epoch: int = 0
     certificate: Mapping[str, Any] | None = None
     """The last one, as the ledger has it."""
+    limits: Mapping[str, Any] | None = None
+    """What ends the run that goes on; None: none goes on."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -122,6 +124,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
         "stops": asdict(status.stops) if status.stops else None,
         "certificate": dict(status.certificate) if status.certificate else None,
+        "limits": dict(status.limits) if status.limits is not None else None,
     }
 
 

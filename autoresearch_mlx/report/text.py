@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.report import terms
+from autoresearch_mlx.report.limits import limits_in_words
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.summary import Counts, Mark, Status, count_outcomes
@@ -40,6 +41,8 @@ def render_status(status: Status, width: int) -> str:
         ("sigma", _sigma(status)),
         ("running", _running(status.running)),
     ]
+    if status.limits is not None:
+        facts.append(("ends", limits_in_words(status.limits)))
     if status.stops and (status.stops.stopped or status.stops.audits):
         facts.append(("stopped", _stops(status.stops)))
     if status.certificate:

@@ -68,10 +68,7 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
         kept: dict[str, Any] = {k: conditions.get(k) for k in ("run", "guard", "pattern", "timeout_seconds")}
         limits = limits_of(settings, choose_profile(machine, settings.hardware.profile))
         return Command(metric=settings.target.metric, direction=settings.target.direction, limits=limits, **kept)
-    corpus = open_corpus(Path(conditions["corpus"]))
-    if corpus.manifest.sha256 != conditions["data_sha256"]:
-        said = f"the corpus in {corpus.folder} is not the one this session began with"
-        raise CorpusError(said, "start another session with --tag")
+    corpus = recorded_corpus(conditions, corpora.default_cache())
     blas = find_blas(corpora.default_cache(), machine)
     names = {f.name for f in dataclasses.fields(Conditions)}
     found = sandbox_of(settings)
@@ -88,6 +85,26 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
             **{k: v for k, v in conditions.items() if k in names},
         )
     )
+
+
+def recorded_corpus(conditions: Mapping[str, Any], cache: Path) -> Corpus:
+    """The corpus that a session measures on: where it was, else in the cache of this machine, known by its hashes.
+
+    Raises CorpusError where neither has it.
+    """
+    place, wanted = Path(conditions["corpus"]), conditions["data_sha256"]
+    here = open_corpus(place) if place.exists() else None
+    if here is not None and here.manifest.sha256 == wanted:
+        return here
+    if (found := corpora.find_by_hash(wanted, cache)) is not None:
+        return found
+    if here is not None:
+        said = f"the corpus in {place} is not the one this session began with"
+        raise CorpusError(said, "start another session with --tag")
+    source = "folder PATH" if conditions["source"] == "folder" else conditions["source"]
+    again = f"prepare {source} --vocab-size {conditions['vocab_size']} --seq-len {conditions['seq_len']}"
+    hint = f"copy it from there into {cache / 'corpora'}, or make the same again: `autoresearch-mlx {again}`"
+    raise CorpusError(f"this machine has no corpus of the session's hashes; it was in {place}", hint)
 
 
 def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:

@@ -145,17 +145,15 @@ class Calls:
         return file
 
     def _afford(self, ask: Ask) -> None:
-        settings, spent = self._office.settings, self.spent
-        most = settings.max_tokens_total
-        if most is not None and spent.tokens + ask.prompt_tokens > most:
-            said = f"{spent.tokens:,} of max_tokens_total = {most:,} tokens are spent, the next prompt has about"
-            raise Spending(
-                f"{said} {ask.prompt_tokens:,}", "raise [agent] max_tokens_total in lab.toml, or use --agent knobs"
-            )
+        settings, spent, most = self._office.settings, self.spent, self._office.most()
+        if most.tokens is not None and spent.tokens + ask.prompt_tokens > most.tokens:
+            said = f"{spent.tokens:,} of max_tokens_total = {most.tokens:,} tokens are spent, the next prompt has about"
+            hint = "run --max-tokens N, [agent] max_tokens_total in lab.toml, or --agent knobs"
+            raise Spending(f"{said} {ask.prompt_tokens:,}", hint)
         cost = spent.cost(settings.price_in, settings.price_out)
-        if settings.max_cost is not None and cost is not None and cost >= settings.max_cost:
-            said = f"{cost:.4f} of max_cost = {settings.max_cost:g} is spent"
-            raise Spending(said, "raise [agent] max_cost in lab.toml, or use --agent knobs")
+        if most.cost is not None and cost is not None and cost >= most.cost:
+            said = f"{cost:.4f} of max_cost = {most.cost:g} is spent"
+            raise Spending(said, "run --max-cost X, [agent] max_cost in lab.toml, or --agent knobs")
 
 
 def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:

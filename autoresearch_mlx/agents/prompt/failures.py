@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from autoresearch_mlx.agents.prompt.foreign import block, cell, phrase, tail, tame
 from autoresearch_mlx.compare.effects import axis_of_experiment
+from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment
 
 MOST = 2
@@ -53,10 +54,13 @@ def _failure(e: Experiment, context: Context) -> Failure:
 
 
 def _diff(e: Experiment, context: Context) -> str:
-    """What the experiment changed; its first lines when it changed much."""
+    """What the experiment changed; its first lines when it changed much.  Empty when `gc` has let it go."""
     if e.commit is None or e.base is None:
         return ""
-    lines = _unified(context.read(e.base), context.read(e.commit))
+    try:
+        lines = _unified(context.read(e.base), context.read(e.commit))
+    except WorkspaceError:
+        return ""
     more = len(lines) - _DIFF_LINES
     shown = lines[:_DIFF_LINES] + ([f"({more} more lines)"] if more > 0 else [])
     return "\n".join(tame(line[:_WIDTH]) for line in shown)

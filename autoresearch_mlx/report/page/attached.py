@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_mlx import traces
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.report.terms import printable
-from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import diff, git
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
@@ -62,14 +62,8 @@ def between(root: Path, before: str | None, after: str | None) -> str | None:
 
 
 def log_of(folder: Path, e: Experiment) -> str | None:
-    """The end of what the last run wrote; of files inside the session's folder only."""
-    name = next((m.log for m in reversed(e.measurements) if m.log), None)
-    if name is None:
-        return None
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return None  # a ledger from elsewhere may name any file of this machine
-    return tail_of(path) or None
+    """The end of what the last run wrote, or why it is gone; of files inside the session's folder only."""
+    return traces.log_of(folder, e) or None
 
 
 @dataclass(frozen=True, slots=True)

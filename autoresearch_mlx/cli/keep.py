@@ -1,0 +1,134 @@
+"""``gc``, ``archive``, ``restore``: what sessions take of the disk, and how one moves to another machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
+from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.lab import find_session
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = 100 * 365 * 24 * 60
+"""A hundred years, in minutes."""
+
+
+class Age(click.ParamType[timedelta]):
+    """``90m``, ``12h``, ``14d``, ``2w``; ``0`` is any age."""
+
+    name = "AGE"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([0-9]{1,8})([mhdw])|(0)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no age: 90m, 12h, 14d or 2w, for example", param, context)
+        age = timedelta(**{_UNITS[found[2] or "m"]: int(found[1] or 0)})
+        if age > timedelta(minutes=_LONGEST):
+            self.fail(f"{value!r} is more than a hundred years", param, context)
+        return age
+
+
+@click.command("gc")
+@click.option("--older-than", "age", type=Age(), default="14d", show_default=True, help="90m, 12h, 14d, 2w; 0: all.")
+@tag_option
+@click.option("--all", "every", is_flag=True, help="Every session of the lab.")
+@click.option("--talks", is_flag=True, help="What was said to models, too; the counts stay.")
+@click.option("--weights", is_flag=True, help="The incumbent's weights, too.")
+@click.option("--refs", is_flag=True, help="Refs of experiments that were not kept, too: their diffs go with them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@json_option
+def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
+    """Free what a session can spare: folders of old runs with their logs, weights, its worktree.
+
+    Never the ledger, results.tsv, a kept commit or what one was made on, nor anything of a session in use.
+    `log` and `show` go on to tell of every experiment, and say what was removed.
+
+    \b
+    Example:
+      autoresearch-mlx gc --older-than 14d --dry-run
+    """
+    from datetime import datetime
+
+    from autoresearch_mlx.housekeeping import Wish, tidy
+    from autoresearch_mlx.report.housekeeping import gc_json, gc_lines
+
+    lab = lab_here()
+    if tag is not None and every:
+        raise click.UsageError("--tag and --all exclude each other")
+    tags = lab.tags() if every else [find_session(lab, tag).name]
+    found, now = {}, datetime.now().astimezone()
+    for name in tags:
+        try:
+            found[name] = tidy(lab, name, Wish(age, **wanted), now, dry_run)
+        except LockedError as error:
+            if not every:
+                raise
+            say(f"{error}; left alone")
+    click.echo(json.dumps(gc_json(found, dry_run)) if as_json else gc_lines(found, dry_run))
+    if any(item.kind == "refs" for items in found.values() for item in items):
+        say("commits without a ref stay on the disk until git collects them: `git gc`, after two weeks by default")
+
+
+@click.command("archive")
+@tag_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: autoresearch-TAG.tar.gz, here.")
+@click.option("--weights", is_flag=True, help="The incumbent's weights, too.")
+@json_option
+def archive_command(tag: str | None, output: Path | None, weights: bool, as_json: bool) -> None:
+    """A session as one file: its ledger, logs and talks, and its commits with their history.
+
+    `restore` makes a session of it again, in a lab on any machine. Whoever gets the file gets the code, the logs
+    and every word that was said to models.
+
+    \b
+    Example:
+      autoresearch-mlx archive --tag nov24 -o nov24.tar.gz
+    """
+    from autoresearch_mlx.archive import archive
+    from autoresearch_mlx.report.housekeeping import packed_json, packed_lines
+
+    lab = lab_here()
+    name = find_session(lab, tag).name
+    target, default = output or Path(), f"autoresearch-{name}.tar.gz"
+    target = target / default if target.is_dir() else target
+    if not target.parent.is_dir():
+        raise LabError(f"there is no folder {target.parent}", "make it, or name another place: -o")
+    packed = archive(lab, name, target, weights)
+    click.echo(json.dumps(packed_json(packed)) if as_json else packed_lines(name, packed))
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tag", metavar="NEWTAG", help="Another name for the session here.")
+@json_option
+def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
+    """Make a session of this lab out of FILE, which `archive` wrote; its commits come with it.
+
+    Everything is checked before anything is put in place. A later `run` executes the session's code and, for a
+    command, its command line: restore what comes from people you trust.
+
+    \b
+    Example:
+      autoresearch-mlx restore nov24.tar.gz
+    """
+    from dataclasses import asdict
+
+    from autoresearch_mlx.restoring import missing_corpus, restore
+
+    lab = lab_here()
+    found = restore(lab, file, tag)
+    branch = f"autoresearch/{found.tag}"
+    told = f"session {found.tag} on branch {branch}: {found.experiments} experiments"
+    click.echo(json.dumps(asdict(found)) if as_json else told)
+    if found.elsewhere:
+        say(f"it was measured on {found.elsewhere}: numbers of this machine do not compare with those")
+    if (error := missing_corpus(lab, found.tag)) is not None:
+        say(f"`run` cannot go on yet: {error}\nhint: {error.hint}")
