@@ -2,7 +2,7 @@
 BIN = .venv/bin
 ARGS =
 
-.PHONY: help run test lint format bench constraints clean
+.PHONY: help run test torture lint format bench constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,10 @@ run: ## a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for si
 
 test: lint ## the checks, then the tests; ARGS go to pytest
 	$(BIN)/pytest -n 2 --cov --cov-fail-under=85 $(ARGS)
+
+torture: ## kill -9 at every step and at 200 instants, for half an hour; ARGS go to pytest
+	@sh scripts/setup dev
+	$(BIN)/pytest -n 2 -m torture tests/torture $(ARGS)
 
 lint: ## style and types
 	@sh scripts/setup dev

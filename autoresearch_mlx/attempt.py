@@ -58,6 +58,7 @@ class Attempt:
 
     @classmethod
     def start(cls, session: Session) -> Attempt:
+        session.refuse_full_disk()
         journal = session.journal()
         base = session.incumbent(journal.history)
         files = session.workspace.read(base)

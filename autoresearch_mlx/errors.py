@@ -22,6 +22,7 @@ What an edited script or a model does wrong is no exception: it is a status with
 
 from __future__ import annotations
 
+import errno
 from typing import Literal, TypeAlias
 
 
@@ -89,3 +90,19 @@ class EndpointError(AgentError):
 
 class TableError(AutoresearchError):
     """A reference table or an imported log is malformed."""
+
+
+_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_RIGHTS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def refused_by_disk(error: OSError) -> LabError | None:
+    """What a disk that is full, closed to us or broken means, with the remedy; None for any other error."""
+    said = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
+    if error.errno in _SPACE:
+        return LabError(said, "free some space, then run again: nothing that was measured is lost")
+    if error.errno in _RIGHTS:
+        return LabError(said, "mend the rights of that file or its folder, then run again")
+    if error.errno == errno.EIO:
+        return LabError(said, "the disk fails: copy .autoresearch and .git elsewhere before anything else")
+    return None

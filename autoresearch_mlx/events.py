@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from autoresearch_mlx.errors import LedgerError
-from autoresearch_mlx.ledger import now
+from autoresearch_mlx.ledger import now, sync
 
 Event: TypeAlias = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ class Writer:
     def _write(self, line: bytes) -> None:
         while line:  # a disk that is almost full takes a part
             line = line[self._file.write(line) :]
-        os.fsync(self._file.fileno())
+        sync(self._file.fileno())
 
 
 @contextmanager

@@ -45,19 +45,26 @@ class Lab:
 
     def set_current(self, tag: str) -> None:
         self.make_state()
-        (self.state / "current").write_text(tag + "\n")
+        _write(self.state / "current", tag + "\n")
 
     def make_state(self) -> None:
         """Our folder ignores itself, so the checkout stays clean without a line in the user's .gitignore."""
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            _write(ignore, "*\n")
 
     def program(self) -> str:
         """The research brief, empty when there is none."""
         path = self.root / PROGRAM
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, whatever ends us."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def find_lab(start: Path) -> Lab:

@@ -19,9 +19,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -252,7 +253,7 @@ class Ledger:
             with self.path.open("ab") as file:
                 file.write(line + b"\n")
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
         except OSError as error:
             self._drop_torn_line()
             said = f"{self.path} cannot be written: {error.strerror}"
@@ -278,6 +279,16 @@ class Ledger:
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.truncate(self.path, whole)
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the disk has a file.  Raises OSError."""
+    if sys.platform == "darwin":
+        # There fsync leaves it in the drive's own cache, says its manual; network drives know no more than fsync.
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
 
 
 @contextmanager

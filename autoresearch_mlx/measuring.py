@@ -32,7 +32,7 @@ def measure(
     """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own."""
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
-    session.workspace.checkout(commit)
+    _lay_out(session, commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     assignment = Assignment(session.workspace.tree, folder, seed, watch, order.steps, order.stop, order.split)
     measured = replace(session.target.measure(assignment), epoch=session.journal().history.epoch)
@@ -59,7 +59,7 @@ def repeat(
 def smoke(session: Session, commit: str, number: int, watch: Watch) -> Measurement | None:
     """The run of seconds ahead of experiment ``number``, if the target has one."""
     folder = run_folder(session, f"{number:04d}-smoke")
-    session.workspace.checkout(commit)
+    _lay_out(session, commit)
     ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, watch))
     if ran is None or ran.failure is None:
         shutil.rmtree(folder)
@@ -85,6 +85,13 @@ def drop_weights(session: Session, number: int) -> None:
     """Only the incumbent's weights are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
+
+
+def _lay_out(session: Session, commit: str) -> None:
+    """The files of a commit in the worktree, which is made anew when somebody has deleted it."""
+    if not session.workspace.tree.exists():
+        session.workspace.ensure_worktree()
+    session.workspace.checkout(commit)
 
 
 def run_folder(session: Session, name: str) -> Path:

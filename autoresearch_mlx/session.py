@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.judging import Judge, sigma_of
 from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
-from autoresearch_mlx.ledger import Journal, Ledger, locked, now
+from autoresearch_mlx.ledger import Journal, Ledger, locked, now, write_results
 from autoresearch_mlx.notes import read_notes
+from autoresearch_mlx.orphans import end_orphans
 from autoresearch_mlx.source import read_knobs, set_knobs
-from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
+from autoresearch_mlx.targets.choose import Say, build_target, limits_of, settle_conditions
 from autoresearch_mlx.trial.autopsy import tail_of
+from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 from autoresearch_mlx.workspace import Workspace, resolve
 
 _KEPT = {
@@ -69,6 +72,8 @@ class Session:
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
     memory_bytes: int | None
     """Main memory of the machine, which a model may have to share with training."""
+    free_bytes: int | None
+    """What must stay free on the disk."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -81,6 +86,15 @@ class Session:
     def commits(self, history: History) -> set[str]:
         """Every commit that may be the base of an experiment, or the tip of the branch."""
         return {self.start, *(e.commit for e in history.experiments if e.commit)}
+
+    def refuse_full_disk(self) -> None:
+        """Raises LabError when a run would end at once for want of disk, which is not its edit's fault."""
+        left = shutil.disk_usage(self.folder).free
+        if (why := exceeded(Sample(free_bytes=left), Limits(free_bytes=self.free_bytes))) is not None:
+            hint = (
+                "free some space, then `autoresearch-mlx run` goes on; [limits] free_disk_gb in lab.toml is the limit"
+            )
+            raise LabError(f"{self.folder}: {why}", hint)
 
     def context(
         self, history: History, number: int, files: Mapping[str, str], feedback: tuple[str, ...] = ()
@@ -146,7 +160,9 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     lab.make_state()
     folder = lab.folder(chosen)
     with locked(folder):
+        end_orphans(folder)
         workspace = Workspace(lab.root, folder, chosen, resolved.settings.target.editable)
+        workspace.clear()
         machine = read_machine()
         profile = choose_profile(machine, resolved.settings.hardware.profile)
         ledger = Ledger(folder)
@@ -154,7 +170,9 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         if not ledger.path.exists() or not ledger.path.stat().st_size:
             _begin(lab, resolved.settings, workspace, ledger, profile, say)
         lab.set_current(chosen)
-        record = ledger.read().session
+        journal = ledger.read()
+        write_results(folder, journal)  # who died between the ledger and its view left an old one
+        record = journal.session
         _refuse_changes(resolved, record, chosen)
         yield _session(lab, resolved.settings, workspace, ledger, machine, profile, record)
 
@@ -242,6 +260,7 @@ def _session(
         start=record["start"],
         preset=profile.knobs if record["target"] == "pretrain" else {},
         memory_bytes=machine.memory_bytes,
+        free_bytes=limits_of(settings, profile).free_bytes,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from git import Git, GitCommandError, GitCommandNotFound
 
 from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.orphans import WORKS_IN
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -25,7 +27,14 @@ _IDENTITY = {
     for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
 }
 
+_SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objects,reference")
+"""The last one: what the ledger names is on the disk before the ledger names it, else a power cut takes it away."""
+
 _FILE_MODES = ("100644", "100755")
+
+
+class _Killed(WorkspaceError):
+    """Git was killed: it did not answer, which is no answer."""
 
 
 def branch_of(tag: str) -> str:
@@ -42,14 +51,17 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     Raises WorkspaceError with git's own words.
     """
     # -C, because GitPython expands `$` and `~` in its own folder, and takes the current one where that is missing.
-    command = ["git", "-C", str(cwd), "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=off", *arguments]
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    command = ["git", "-C", str(cwd), *settings, *arguments]
     try:
         out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
     except GitCommandNotFound:
         raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
-        raise WorkspaceError(f"git {arguments[0]}: {said}", f"in {cwd}") from None
+        kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
+        hint = f"git ran in {cwd}; mend that, or free some space, and `autoresearch-mlx run` goes on"
+        raise kind(f"git {arguments[0]}: {said}", hint) from None
     return bytes(out).decode(errors="surrogateescape")
 
 
@@ -58,7 +70,7 @@ def top_of(path: Path) -> Path | None:
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
-        if "dubious ownership" in str(error):
+        if "dubious ownership" in str(error) or isinstance(error, _Killed):
             raise  # git's own words have the remedy
         return None
 
@@ -67,6 +79,8 @@ def resolve(path: Path, revision: str) -> str | None:
     """The commit that a revision names, None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except _Killed:
+        raise
     except WorkspaceError:
         return None
 
@@ -92,6 +106,8 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
         (folder / name).write_bytes(text.encode())
     try:
         return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
+    except _Killed:
+        raise
     except WorkspaceError:
         return None
 
@@ -152,6 +168,28 @@ class Workspace:
         # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
         git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
 
+    def clear(self, patience: float = 1.0) -> None:
+        """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
+
+        To be called by the one process that holds the session.  A git of the user's own may lock one of our refs
+        for an instant, while it packs them, so a lock is given ``patience`` seconds to go by itself.
+        """
+        for left in self._folder.glob("tmp*"):  # as tempfile names them
+            shutil.rmtree(left, ignore_errors=True)
+        end = time.monotonic() + patience
+        while (locks := self._locks()) and time.monotonic() < end:
+            time.sleep(0.05)
+        for lock in locks:
+            lock.unlink(missing_ok=True)
+
+    def _locks(self) -> list[Path]:
+        refs = self._common() / "refs"
+        return [*refs.glob(f"heads/{self.branch}.lock"), *refs.glob(f"autoresearch/{self.tag}/*.lock")]
+
+    def _common(self) -> Path:
+        """Where the repository keeps its refs, also when the user's checkout is itself a worktree."""
+        return (self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+
     def _is_ours(self) -> bool:
         """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever
         works in the worktree can make a repository of it, or point the link at the user's."""
@@ -161,17 +199,18 @@ class Workspace:
             back = (kept / (kept / "gitdir").read_text().strip()).resolve()
         except (OSError, ValueError):
             return False
-        common = self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")
-        return kept.parent == common.resolve() / "worktrees" and back == link.resolve()
+        return kept.parent == self._common() / "worktrees" and back == link.resolve()
 
     def restore(self) -> None:
         """The worktree holds the branch's tip again, and nothing else."""
-        # The session is locked by us: whoever made a lock in our own worktree is dead.
-        for lock in Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n")).glob("*.lock"):
-            lock.unlink()
+        # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
+        ours = Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
+        for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
+            for left in ours.glob(pattern):
+                left.unlink(missing_ok=True)
         self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
-        self._inside("reset", "--hard", "--quiet")
-        self._inside("clean", "-ffdxq")
+        # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
+        self.checkout("HEAD")
 
     def checkout(self, commit: str) -> None:
         """Put the files of ``commit`` into the worktree; the branch stays where it is."""
@@ -200,7 +239,12 @@ class Workspace:
 
     def keep(self, commit: str, base: str) -> None:
         """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
-        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+        try:
+            git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+        except WorkspaceError:
+            if (tip := self.tip()) is not None and tip != base:
+                raise self._moved(tip, commit) from None
+            raise
 
     def settle(self, incumbent: str, ours: Container[str]) -> None:
         """Bring the branch to the ledger's incumbent after a death between two steps.
@@ -211,10 +255,13 @@ class Workspace:
         if tip == incumbent:
             return
         if tip is not None and tip not in ours:
-            said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
-            keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
-            raise WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
+            raise self._moved(tip, incumbent)
         git(self._top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+
+    def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
+        said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
+        keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
+        return WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
 
     # --- experiments
 
@@ -284,4 +331,5 @@ class Workspace:
     def _inside(self, *arguments: str) -> str:
         """Git in the owned worktree.  The ceiling keeps a damaged worktree from falling through to the
         user's checkout, which lies around it: that one is never reset or cleaned."""
-        return git(self._worktree, *arguments, env={"GIT_CEILING_DIRECTORIES": str(self._folder.resolve())})
+        marks = {"GIT_CEILING_DIRECTORIES": str(self._folder.resolve()), WORKS_IN: str(self._worktree.resolve())}
+        return git(self._worktree, *arguments, env=marks)

@@ -31,6 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("AUTORESEARCH_CACHE", str(ROOT / ".pytest_cache" / "autoresearch"))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the torture suite killed, and what that cost."""
+    reports = (report for state in ("passed", "failed") for report in terminalreporter.stats.get(state, []))
+    counts = [dict(r.user_properties)["torture"] for r in reports if "torture" in dict(r.user_properties)]
+    if counts:
+        kills, lost, doubled = (sum(c[name] for c in counts) for name in ("kills", "lost", "doubled"))
+        said = f"torture: {kills} kills, {lost} lost, {doubled} doubled (TORTURE_SEED={counts[0]['seed']})"
+        terminalreporter.write_line(said)
+
+
 def git(where: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
     done = subprocess.run(["git", *identity, *arguments], cwd=where, capture_output=True, text=True, check=True)

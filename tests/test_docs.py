@@ -109,6 +109,13 @@ def test_the_console_of_the_housekeeping_page_runs_as_written(command_lab: Lab) 
     assert Lab(command_lab.root).tags() == ["night", "night-2"]
 
 
+def test_the_console_of_the_recovery_page_runs_as_written(command_lab: Lab) -> None:
+    (line,) = blocks(ROOT / "docs" / "recovery.md", "console")
+    done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 experiment: ")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_agent_that_a_page_names_is_known(page: Path) -> None:
     for name in re.findall(r'--agent ("[^"]+"|[\w:./-]+)', page.read_text()):

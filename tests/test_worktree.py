@@ -45,6 +45,18 @@ def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: L
         assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
 
 
+def test_to_restore_the_worktree_the_branch_is_not_written(command_lab: Lab) -> None:
+    """Else a commit that somebody makes at that moment would be undone."""
+    ws = started(command_lab)
+    (ws.tree / "solver.py").write_text("broken")
+    lock = command_lab.root / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
+    lock.touch()
+    ws.restore()
+    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
+    ws.clear(patience=0.0)
+    assert not lock.exists(), "it was of a process that died, as the session is ours"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -12,11 +12,12 @@ import importlib
 import io
 import os
 import sys
+from typing import NoReturn
 
 import click
 
 from autoresearch_mlx import __version__
-from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.errors import AutoresearchError, refused_by_disk
 
 _COMMANDS = {
     "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
@@ -114,9 +115,18 @@ def main() -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except AutoresearchError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(1)
+        _fail(error)
+    except OSError as error:
+        known = refused_by_disk(error)
+        if known is None:
+            raise  # a mistake of ours: its traceback is wanted
+        _fail(known)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(error: AutoresearchError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(1)

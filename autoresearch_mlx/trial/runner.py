@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from autoresearch_mlx.orphans import WORKS_IN
 from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
@@ -134,7 +135,7 @@ def run_child(
         child = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**environment, EVENTS_ENV: str(writer)},
+            env={**environment, EVENTS_ENV: str(writer), WORKS_IN: str(cwd.resolve())},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

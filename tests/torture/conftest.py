@@ -1,0 +1,56 @@
+"""Counts what was killed, and what that cost."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import pytest
+from torture.audit import audit
+from torture.labs import BETTER, TAG, run
+
+from autoresearch_mlx.lab import Lab
+
+SEED = int(os.environ.get("TORTURE_SEED") or date.today().toordinal())
+"""Of what is drawn by chance: another one each day, and the same one again when asked for."""
+
+
+@dataclass
+class Toll:
+    """Of one test.  ``counts`` is what the summary at the end adds up: kills, lost, doubled."""
+
+    counts: dict[str, int]
+    chance: random.Random = field(default_factory=lambda: random.Random(SEED))
+
+    def after(self, lab: Lab, death: str, *options: str) -> None:
+        """One ordinary run after a death: it goes on, and nothing is lost, doubled or left behind."""
+        self.counts["kills"] += 1
+        self.goes_on(lab, f"a death at {death}", *options)
+
+    def goes_on(self, lab: Lab, what: str, *options: str) -> None:
+        done = run(lab, *(options or ("--agent", BETTER, "--experiments", self.chance.choice("01"))))
+        where = f"after {what} (TORTURE_SEED={SEED})"
+        assert done.returncode == 0, f"{where}: {done.stderr}"
+        self.check(lab, where)
+
+    def check(self, lab: Lab, where: str) -> None:
+        found = audit(lab.root, TAG)
+        self.counts["lost"] += len(found.lost)
+        self.counts["doubled"] += len(found.doubled)
+        ledger = (lab.folder(TAG) / "ledger.jsonl").read_text().splitlines()
+        assert not found.problems(), f"{where}: {found.problems()}\n" + "\n".join(line[:200] for line in ledger[-8:])
+
+
+@pytest.fixture
+def toll(request: pytest.FixtureRequest) -> Toll:
+    counts = {"kills": 0, "lost": 0, "doubled": 0, "seed": SEED}
+    request.node.user_properties.append(("torture", counts))
+    return Toll(counts)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "lab"
