@@ -212,6 +212,8 @@ class Progress:
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    share: float | None = None
+    """Of the training budget that is used; None while it does not run, or where there is none."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]

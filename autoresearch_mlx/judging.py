@@ -168,15 +168,24 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     return Verdict("invalid", said)
 
 
-def stops(history: History, budget_seconds: float) -> Account:
-    """What stopping losers has saved, and how often the audits found it wrong."""
+def stops(history: History, budget_seconds: float | None) -> Account:
+    """What stopping losers has saved, and how often the audits found it wrong.
+
+    Without a budget of seconds the pace of a stopped run tells how long it would have taken.
+    """
     past = [
-        Past(m.extra["stop"]["share"], budget_seconds, bool(m.extra["stop"]["audit"]), e.status)
+        Past(m.extra["stop"]["share"], budget_seconds or _whole(m), bool(m.extra["stop"]["audit"]), e.status)
         for e in history.experiments
         for m in e.measurements[:1]
         if isinstance(m.extra.get("stop"), dict)
     ]
     return account(past)
+
+
+def _whole(stopped: Measurement) -> float:
+    """Seconds of training that a stopped run would have taken; 0 where nothing tells."""
+    share = stopped.extra["stop"]["share"]
+    return (stopped.seconds.train or 0.0) / share if share > 0 else 0.0
 
 
 def removed(experiment: Experiment) -> int | None:

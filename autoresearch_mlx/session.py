@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx import __version__
+from autoresearch_mlx import __version__, budget
 from autoresearch_mlx.assets import asset
 from autoresearch_mlx.config import Resolved, Settings
 from autoresearch_mlx.errors import ConfigError, LabError
@@ -29,7 +29,8 @@ from autoresearch_mlx.workspace import Workspace, resolve
 _KEPT = {
     "seed": "seed",
     "hardware.profile": "profile",
-    "budget.seconds": "budget_seconds",
+    "budget.seconds": "budget",
+    "budget.max_seconds": "max_seconds",
     "data.source": "source",
     "data.eval_rows": "eval_rows_wanted",
     "data.vocab_size": "vocab_size",
@@ -206,6 +207,8 @@ def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, p
 def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
     """Results of one session compare, so what they were measured under cannot change in its middle."""
     kept = {**record, **record["conditions"]}
+    if (ends := budget.of_conditions(record["conditions"])) is not None:
+        kept["budget"] = ends.said()
     for name, value, source in resolved.rows():
         key, value = _KEPT.get(name), list(value) if isinstance(value, tuple) else value
         if key in kept and source != "default" and value != "auto" and kept[key] != value:
@@ -268,6 +271,6 @@ def _margin(settings: Settings, profile: Profile) -> float:
 
 def _in_words(machine: Machine, profile: Profile, conditions: Mapping[str, Any]) -> str:
     memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
-    budget = conditions.get("budget_seconds")
-    time = f"; {budget:g} s of training per experiment on the {conditions['device']}" if budget else ""
-    return f"{machine.chip or machine.arch}{memory}{time}"
+    ends = budget.of_conditions(conditions)
+    each = f"; {ends.in_words()} per experiment on the {conditions['device']}" if ends else ""
+    return f"{machine.chip or machine.arch}{memory}{each}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import Function, Seconds, lab_here, tag_option
+from autoresearch_mlx.cli.options import Function, TrainingBudget, lab_here, tag_option
 
 
 def sandbox_option(function: Function) -> Function:
@@ -21,7 +21,9 @@ def sandbox_option(function: Function) -> Function:
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Start none after H hours.")
 @tag_option
-@click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
+@click.option(
+    "--budget", type=TrainingBudget(), help="One experiment's training: seconds, auto, match-tokens:N, match-flops:N."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
 @click.option(
     "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
@@ -42,6 +44,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
       autoresearch-mlx run --experiments 6
       autoresearch-mlx run --agent ollama:qwen3-coder:30b
       autoresearch-mlx run --agent playbook
+      autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
     from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.loop import research
@@ -68,7 +71,7 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
 @tag_option
-@click.option("--budget", type=Seconds(), help="Training time; only when this starts the session.")
+@click.option("--budget", type=TrainingBudget(), help="As for `run`; only when this starts the session.")
 @click.option("--json", "as_json", is_flag=True, help="The experiment as one JSON object.")
 @sandbox_option
 def try_command(message: str, tag: str | None, budget: Any, as_json: bool, require_sandbox: bool | None) -> None:

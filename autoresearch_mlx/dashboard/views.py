@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.agents.ideas.backlog import Idea, read_backlog
+from autoresearch_mlx.budget import of_conditions
 from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.control import Run, live_run
 from autoresearch_mlx.errors import LabError
@@ -38,7 +39,7 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
     return {
         "tag": folder.name,
         "status": to_json(status),
-        "hardware": {k: conditions.get(k) for k in ("device", "budget_seconds")},
+        "hardware": {"device": conditions.get("device"), **_budget(conditions)},
         "incumbent": _incumbent(history),
         "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],
         "night": [[e.number, e.value, e.status] for e in history.experiments],
@@ -47,6 +48,12 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
         "run": _run(run),
         "plan": _plan(run, history),
     }
+
+
+def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """In seconds where it is a time, and in words whatever it is."""
+    ends = of_conditions(conditions)
+    return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
 
 def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:

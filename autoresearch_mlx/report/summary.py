@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoresearch_mlx.budget import of_conditions
 from autoresearch_mlx.experiment import Direction, Experiment, History
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.values import Sigma
@@ -86,10 +87,14 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         running=running_in(folder, journal),
         agent=_agent(history.experiments, session),
         spent=spent(folder),
-        stops=stops(history, budget) if (budget := (session.get("conditions") or {}).get("budget_seconds")) else None,
+        stops=_stops(history, session.get("conditions") or {}),
         epoch=history.epoch,
         certificate=journal.certificates[-1] if journal.certificates else None,
     )
+
+
+def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
+    return stops(history, conditions.get("budget_seconds")) if of_conditions(conditions) else None
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:

@@ -100,6 +100,7 @@ class TestRunning:
             "loss": 3.25,
             "tokens_per_second": 11520.0,
             "seconds_left": 7.0,
+            "share": None,
             "time": NOON,
         }
 
