@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from autoresearch_mlx import __version__, budget
 from autoresearch_mlx.assets import asset
+from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.config import Resolved, Settings
+from autoresearch_mlx.epochs import keep_apart, settled
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.experiment import Context, Experiment, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
@@ -22,7 +24,7 @@ from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.source import read_knobs, set_knobs
-from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
+from autoresearch_mlx.targets.choose import Say, build_target, key_here, settle_conditions
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import Workspace, resolve
 
@@ -73,6 +75,8 @@ class Session:
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
     memory_bytes: int | None
     """Main memory of the machine, which a model may have to share with training."""
+    key: Key
+    """What the values that are measured now depend on besides the file."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -155,11 +159,12 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         ledger = Ledger(folder)
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
-            _begin(lab, resolved.settings, workspace, ledger, profile, say)
+            _begin(lab, resolved.settings, workspace, ledger, machine, profile, say)
         lab.set_current(chosen)
-        record = ledger.read().session
-        _refuse_changes(resolved, record, chosen)
-        yield _session(lab, resolved.settings, workspace, ledger, machine, profile, record)
+        _refuse_changes(resolved, ledger.read().session, chosen)
+        session = _session(lab, resolved.settings, workspace, ledger, machine, profile)
+        keep_apart(ledger, session.key, say)
+        yield session
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
@@ -172,10 +177,18 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     machine = read_machine()
     ledger = Ledger(folder)
     profile = choose_profile(machine, resolved.settings.hardware.profile)
-    return _session(lab, resolved.settings, workspace, ledger, machine, profile, ledger.read().session)
+    return _session(lab, resolved.settings, workspace, ledger, machine, profile)
 
 
-def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, profile: Profile, say: Say) -> None:
+def _begin(
+    lab: Lab,
+    settings: Settings,
+    workspace: Workspace,
+    ledger: Ledger,
+    machine: Machine,
+    profile: Profile,
+    say: Say,
+) -> None:
     start = resolve(lab.root, "HEAD")
     if start is None:
         raise LabError(
@@ -184,24 +197,24 @@ def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, p
     if workspace.tip() is not None:
         said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
         raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
-    conditions = settle_conditions(settings, lab, profile, say)
-    ledger.append(
-        "session",
-        time=now(),
-        tag=workspace.tag,
-        branch=workspace.branch,
-        target=settings.target.kind,
-        metric=settings.target.metric,
-        direction=settings.target.direction,
-        editable=list(workspace.editable),
-        start=start,
-        seed=settings.seed,
-        margin=_margin(settings, profile),
-        profile=profile.name,
-        conditions=conditions,
-        version=__version__,
-        host=platform.node(),
-    )
+    record = {
+        "time": now(),
+        "tag": workspace.tag,
+        "branch": workspace.branch,
+        "target": settings.target.kind,
+        "metric": settings.target.metric,
+        "direction": settings.target.direction,
+        "editable": list(workspace.editable),
+        "start": start,
+        "seed": settings.seed,
+        "margin": _margin(settings, profile),
+        "profile": profile.name,
+        "conditions": settle_conditions(settings, lab, profile, say),
+        "version": __version__,
+        "host": platform.node(),
+    }
+    key = key_here(record, machine)
+    ledger.append("session", **record, key=key.mark, comparability=key.parts)
 
 
 def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
@@ -226,9 +239,9 @@ def _session(
     ledger: Ledger,
     machine: Machine,
     profile: Profile,
-    record: Mapping[str, Any],
 ) -> Session:
-    conditions = record["conditions"]
+    journal = ledger.read()
+    record, conditions = journal.session, journal.session["conditions"]
     measured = {"metric": record["metric"], "direction": record["direction"]}
     target = settings.target.model_copy(update=measured)
     return Session(
@@ -247,6 +260,7 @@ def _session(
         start=record["start"],
         preset=profile.knobs if record["target"] == "pretrain" else {},
         memory_bytes=machine.memory_bytes,
+        key=settled(journal, key_here(record, machine)),
     )
 
 

@@ -15,7 +15,7 @@ from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.control import Run, live_run
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.judging import standing
+from autoresearch_mlx.judging import gained, standing
 from autoresearch_mlx.ledger import FILE, Journal, experiment_to, read
 from autoresearch_mlx.loop import pace
 from autoresearch_mlx.notes import read_notes
@@ -83,7 +83,6 @@ def _incumbent(history: History) -> dict[str, Any] | None:
     if best is None:
         return None
     curve = next((m.curve for m in best.measurements if m.curve), ())
-    first = history.baseline
     value = standing(history, best)
     return {
         "number": best.number,
@@ -91,7 +90,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
         "commit": best.commit,
         "value": value,
         "measured": best.value,
-        "gained": history.gain(value, standing(history, first)) if first is not None else None,
+        "gained": gained(history),
         "curve": [list(point) for point in curve],
     }
 

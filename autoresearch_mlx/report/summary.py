@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx.budget import of_conditions
+from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.experiment import Direction, Experiment, History
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.values import Sigma
-from autoresearch_mlx.judging import sigma_of, standing, stops
+from autoresearch_mlx.judging import gained, sigma_of, standing, stops
 from autoresearch_mlx.ledger import FILE, Journal, holder, read
 from autoresearch_mlx.report.now import Running, read_now
 from autoresearch_mlx.talks import Spent, spent
@@ -62,6 +63,12 @@ class Status:
     stops: Account | None = None
     """Of losers that were stopped; None: the target's runs have no budget."""
     epoch: int = 0
+    key: Key | None = None
+    """What the values of now depend on besides the file."""
+    gained: float | None = None
+    """Of the incumbent over the baseline; None where those do not compare."""
+    budget: str | None = None
+    """Of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
     """The last one, as the ledger has it."""
 
@@ -89,6 +96,9 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         spent=spent(folder),
         stops=_stops(history, session.get("conditions") or {}),
         epoch=history.epoch,
+        key=Key(journal.comparability) if journal.comparability is not None else None,
+        gained=gained(history),
+        budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
         certificate=journal.certificates[-1] if journal.certificates else None,
     )
 
@@ -125,6 +135,9 @@ def to_json(status: Status) -> dict[str, Any]:
             "max_cost": status.caps[1],
         },
         "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
+        "budget": status.budget,
+        "key": status.key.mark if status.key else None,
+        "comparability": dict(status.key.parts) if status.key else None,
         "stops": asdict(status.stops) if status.stops else None,
         "certificate": dict(status.certificate) if status.certificate else None,
     }

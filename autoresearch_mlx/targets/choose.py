@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx import budget
+from autoresearch_mlx.comparability import Key, key_of
 from autoresearch_mlx.config import Settings
 from autoresearch_mlx.corpus import prepare as corpora
 from autoresearch_mlx.corpus.rows import Corpus, open_corpus
@@ -182,11 +183,20 @@ def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any
         "system": machine.system,
         "device": device,
         "gpu": machine.gpu.name if machine.gpu else None,
+        "gpu_cores": machine.gpu.cores if machine.gpu else None,
         "memory_gb": round(machine.memory_bytes / 2**30, 1) if machine.memory_bytes else None,
         "mlx": machine.mlx,
         "python": machine.python,
         "blas": blas.source if device == "cpu" else None,
     }
+
+
+def key_here(record: Mapping[str, Any], machine: Machine) -> Key:
+    """What values of this session would depend on if they were measured now, on this machine."""
+    device = record["conditions"].get("device")
+    if device is None:
+        return key_of(record, {"chip": machine.chip})
+    return key_of(record, describe_machine(machine, find_blas(corpora.default_cache(), machine), device))
 
 
 def _script(editable: tuple[str, ...]) -> str:

@@ -47,6 +47,9 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
             "max_cost": None,
         },
         "noise": {"sigma": None, "runs": 0, "dof": 0, "epoch": 0},
+        "budget": None,
+        "key": None,
+        "comparability": None,
         "stops": None,
         "certificate": None,
     }
@@ -57,6 +60,9 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "agent",
         "spent",
         "noise",
+        "budget",
+        "key",
+        "comparability",
         "stops",
         "certificate",
     ]
