@@ -44,8 +44,7 @@ class Key:
     @property
     def mark(self) -> str:
         """Twelve hexadecimal digits; the same for the same parts, on any machine."""
-        text = json.dumps(dict(sorted(self.parts.items())), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+        return _digest(self.parts)
 
     def on(self, split: str) -> Key:
         """The same on other rows; a target without rows has no splits."""
@@ -66,17 +65,30 @@ def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
 
 
 def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Data, rows and budget.  The hash of the corpus stands for tokenizer and rows as well."""
-    mark = f"corpus {str(conditions.get('data_sha256'))[:_LENGTH]}"
+    """Data, rows and budget.  The hashes are those of the corpus's files."""
     ends = of_conditions(conditions)
+    hashes = conditions.get("data_sha256")
     return {
-        "data": f"{conditions.get('source')}, {mark}",
-        "tokenizer": f"{conditions.get('vocab_size')} tokens, {mark}",
+        "data": f"{conditions.get('source')}, corpus {_corpus(hashes)}",
+        "tokenizer": f"{conditions.get('vocab_size')} tokens, {_corpus(hashes, 'tokenizer.json', 'token_bytes.npy')}",
         "seq_len": conditions.get("seq_len"),
-        "rows": f"{conditions.get('eval_rows')} rows, {mark}",
+        "rows": f"{conditions.get('eval_rows')} rows, {_corpus(hashes, 'val.npy')}",
         "split": "val",
         "budget": None if ends is None else budget_in_words(ends.said()),
     }
+
+
+def _corpus(hashes: Any, *files: str) -> str:
+    """One short hash for some files of a corpus; without names, or where they have none of their own, for all of it."""
+    if not isinstance(hashes, Mapping):
+        return str(hashes)[:_LENGTH]
+    wanted = files if all(name in hashes for name in files) else ()
+    return _digest({name: hashes[name] for name in wanted or hashes})
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(sorted(parts.items())), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 
 def budget_in_words(said: float | str) -> str:

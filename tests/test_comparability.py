@@ -23,9 +23,10 @@ from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.upkeep import measure_anew
 
+FILES = {"tokenizer.json": "a", "token_bytes.npy": "b", "train.npy": "c", "val.npy": "d"}
 CONDITIONS = {
     "source": "climbmix",
-    "data_sha256": "ab" * 32,
+    "data_sha256": FILES,
     "vocab_size": 8192,
     "seq_len": 2048,
     "eval_rows": 256,
@@ -44,10 +45,10 @@ def test_a_key_is_its_parts_in_words_and_one_short_mark() -> None:
     assert key().parts == {
         "metric": "val_bpb",
         "direction": "min",
-        "data": "climbmix, corpus abababababab",
-        "tokenizer": "8192 tokens, corpus abababababab",
+        "data": "climbmix, corpus c750e0c2a2f2",
+        "tokenizer": "8192 tokens, 8c059d3af015",
         "seq_len": 2048,
-        "rows": "256 rows, corpus abababababab",
+        "rows": "256 rows, dc585c530da4",
         "split": "val",
         "budget": "300 s",
         "device": "gpu",
@@ -56,7 +57,7 @@ def test_a_key_is_its_parts_in_words_and_one_short_mark() -> None:
         "mlx": "0.32",
     }
     assert set(key().parts) <= set(NAMES)
-    assert key().mark == "c555730ddfab" and key().mark == Key(dict(reversed(key().parts.items()))).mark
+    assert key().mark == "3091de528389" and key().mark == Key(dict(reversed(key().parts.items()))).mark
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,9 @@ def test_a_key_is_its_parts_in_words_and_one_short_mark() -> None:
     [
         (key(budget_seconds=600.0), ("budget",)),
         (key(budget_kind="match-tokens", budget_tokens=10**6), ("budget",)),
+        (key(data_sha256=FILES | {"train.npy": "e"}), ("data",)),
+        (key(data_sha256=FILES | {"val.npy": "e"}), ("data", "rows")),
+        (key(data_sha256=FILES | {"tokenizer.json": "e"}), ("data", "tokenizer")),
         (key(data_sha256="cd" * 32), ("data", "tokenizer", "rows")),
         (key(eval_rows=64), ("rows",)),
         (key(seq_len=1024), ("seq_len",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny.lab(folder / "lab", TOML).root
     edits = {
         "half the batch": tiny.script(TOTAL_BATCH_SIZE=128, DEVICE_BATCH_SIZE=4),
-        "a lie": tiny.script().replace("trial.log(step", "trial.tokens_served = 256; trial.log(step"),
+        "a lie": tiny.script().replace("trial.log(step", "trial.tokens_served -= 256 * (step > 4); trial.log(step"),
     }
     for title, text in edits.items():
         (root / "train_mlx.py").write_text(text)
@@ -68,7 +69,8 @@ def test_half_the_batch_is_twice_the_steps_on_the_same_tokens(lab: Path) -> None
 def test_a_script_that_lies_about_its_tokens_is_invalid(lab: Path) -> None:
     lie = experiments(lab)[2]
     assert (lie["status"], lie["value"]) == ("invalid", None)
-    assert "tokens were served, and the count says 256" in lie["reason"]
+    assert re.fullmatch(r"[\d,]+ tokens were served, and the count says [\d,]+", lie["reason"]), lie["reason"]
+    assert "smoke" in lie["seconds"], "two steps went ahead, and found nothing"
 
 
 def test_the_session_tells_its_budget_and_keeps_it(lab: Path) -> None:

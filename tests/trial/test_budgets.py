@@ -11,7 +11,6 @@ import pytest
 import tiny
 
 from autoresearch_mlx.experiment import Measurement, Progress
-from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.sizes import count, shapes_of
@@ -37,16 +36,6 @@ def invalid(done: Measurement, reason: str) -> None:
 
 
 # --- tokens
-
-
-def test_a_smoke_run_is_two_steps_whatever_the_budget(tokens: Conditions, tmp_path: Path) -> None:
-    tree, run = tmp_path / "tree", tmp_path / "run"
-    tree.mkdir(), run.mkdir()
-    (tree / "train_mlx.py").write_text(tiny.script())
-    from autoresearch_mlx.experiment import Assignment
-
-    done = Pretrain(tokens).smoke(Assignment(tree, run, 42, lambda progress: None))
-    assert done is not None and (done.failure, done.steps) == (None, 2), done
 
 
 LOG = "        trial.log(step, loss, tokens=passes * rows * trial.seq_len)\n"
