@@ -21,8 +21,8 @@ _BEGINS_SECONDS = 600.0
 """The start and the first step of a run that no clock ends have limits as if this were its time."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """From this share on its pace is known; it may take so many times as long, and so many seconds more."""
-_SILENT_SECONDS, _SILENT_TIMES = 120.0, 10.0
-"""A run without a new token for so long, and for so many times its longest step, hangs."""
+_SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
+"""A run without a new token for so long, and for so many times its longest step, hangs.  Large steps take minutes."""
 
 
 class Meter(Protocol):

@@ -122,7 +122,7 @@ def runs(context: Context) -> str:
     ]
     lines = [_row(["#", *known]), _row(["---"] * (len(known) + 1))]
     lines += [_row([name, *(cells[i] for cells in known.values())]) for i, name in enumerate(names)]
-    return "\n".join(["Training loss at equal shares of the time budget.", "", *lines])
+    return "\n".join(["Training loss at equal shares of the budget.", "", *lines])
 
 
 def _to_show(history: History) -> list[Experiment]:
