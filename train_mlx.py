@@ -316,7 +316,7 @@ class Optimiser:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Schedules, over progress in [0, 1] of the time budget
+# Schedules, over progress in [0, 1] of the budget
 
 
 def lr_factor(progress: float) -> float:
@@ -350,7 +350,7 @@ def batch_shape(seq_len: int) -> tuple[int, int]:
 
 
 def train(model: GPT, trial: harness.Trial) -> None:
-    """Train until `trial.batches` ends, which is when the time budget does."""
+    """Train until `trial.batches` ends, which is when the budget does."""
     rows, passes = batch_shape(trial.seq_len)
     optimiser = Optimiser(flat(model))
     gradient = nn.value_and_grad(model, loss_of)

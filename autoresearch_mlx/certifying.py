@@ -38,7 +38,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     Raises LabError when there is nothing to compare or a run fails.
     """
     journal = session.journal()
-    contest = _contest(journal, against)
+    contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:
         said = "two pairs tell no error where nothing was measured twice"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
@@ -60,7 +60,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     return event
 
 
-def _contest(journal: Journal, against: int | None) -> Contest:
+def _contest(session: Session, journal: Journal, against: int | None) -> Contest:
     history = journal.history
     head = history.incumbent
     if head is None or head.commit is None:
@@ -73,7 +73,7 @@ def _contest(journal: Journal, against: int | None) -> Contest:
         (event["side"], event["pair"]): measurement_from(event["measurement"])
         for event in _unfinished(journal, before, head)
     }
-    return Contest(before, head, {slot: m for slot, m in done.items() if m.value is not None and not m.tainted})
+    return Contest(before, head, {slot: m for slot, m in done.items() if _counts(session, m)})
 
 
 def _before(history: History, journal: Journal, against: int | None) -> Experiment:
@@ -117,14 +117,19 @@ def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Non
 def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:
     journal = session.journal()
     events = list(_unfinished(journal, contest.before, contest.head))
-    before, head = _runs(events, "before", pairs), _runs(events, "head", pairs)
+    events = [e for e in events if e["pair"] < pairs and _counts(session, measurement_from(e["measurement"]))]
+    before, head = _runs(events, "before"), _runs(events, "head")
     found = certificate(before, head, journal.history.direction, sigma_of(journal.history))
     return found, len(before) + len(head)
 
 
-def _runs(events: Sequence[Mapping[str, Any]], side: str, pairs: int) -> list[Run]:
-    mine = [(e["pair"], measurement_from(e["measurement"])) for e in events if e["side"] == side and e["pair"] < pairs]
-    newest = {pair: m for pair, m in mine if m.value is not None and not m.tainted}
+def _counts(session: Session, m: Measurement) -> bool:
+    """It has a value, nothing disturbed it, and it was taken under the key of now: the two of a pair must compare."""
+    return m.value is not None and not m.tainted and m.key in (None, session.key.on(_split(session)).mark)
+
+
+def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
+    newest = {e["pair"]: measurement_from(e["measurement"]) for e in events if e["side"] == side}
     return [Run(m.value, m.seed, pair=pair) for pair, m in newest.items() if m.value is not None]
 
 

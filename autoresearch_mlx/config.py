@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from autoresearch_mlx import budget
 from autoresearch_mlx.errors import ConfigError
 
 FILE = "lab.toml"
@@ -60,9 +61,12 @@ class TargetSettings(_Frozen):
 
 
 class BudgetSettings(_Frozen):
-    """Time of one measurement."""
+    """What ends one measurement."""
 
-    seconds: Positive | Auto = "auto"
+    seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
+    """Of training; or the same tokens, ``match-tokens:500M``, or operations, ``match-flops:2e15``, for all."""
+    max_seconds: Positive = 43_200.0
+    """The most training time of a run that a number of tokens or operations ends."""
     compile_seconds: Positive | Auto = "auto"
     evaluate_seconds: Positive = 1200.0
     """Hard limit of the sealed evaluation."""

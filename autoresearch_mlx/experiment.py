@@ -76,6 +76,8 @@ class Measurement:
     """Runs of different epochs do not compare: the machine has changed in between."""
     tainted: bool = False
     """Disturbed; it counts for nothing."""
+    key: str | None = None
+    """Mark of what the value depends on besides the file (:mod:`comparability`); None: nobody wrote it down."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures of the target: train_loss, num_params, depth, secondary metrics."""
 
@@ -212,6 +214,8 @@ class Progress:
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    share: float | None = None
+    """Of the training budget that is used; None while it does not run, or where there is none."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]

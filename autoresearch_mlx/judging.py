@@ -71,13 +71,24 @@ class Judge:
         if (late := padded(history, case.measurements)) is not None:
             return late
         if self.mode == "margin":
-            return Margin(self.margin).decide(history, case.measurements)
+            return self._by_margin(history, case)
         if history.incumbent is None:
             return stages.decide_baseline(runs(case.measurements, 0), history.metric, self.replicates)
         evidence = self.evidence(history, case)
         if case.removes is not None:
             return removal.decide_removal(evidence, self.rules)
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
+
+    def _by_margin(self, history: History, case: Case) -> Decision:
+        """In a later epoch against the incumbent's runs of it alone."""
+        rule, best = Margin(self.margin), history.incumbent
+        if best is None or not history.epoch:
+            return rule.decide(history, case.measurements)
+        if any(m.value is not None for m in taken_now(history, best)):
+            return rule.decide(history, case.measurements, standing(history, best))
+        if case.refreshes < self.rules.refreshes:
+            return Again("the incumbent has no run that counts in this epoch", "incumbent")
+        return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
         """A believed gain below what the person wants is discarded all the same."""
@@ -119,7 +130,7 @@ class Judge:
             incumbent_age=age(history),
             refreshes=case.refreshes,
             audited=case.audited,
-            steps=(self._steps(case.measurements), self._steps(best.measurements)),
+            steps=(self._steps(case.measurements), self._steps(taken_now(history, best))),
         )
 
     def _steps(self, measured: Sequence[Measurement]) -> int | None:
@@ -159,7 +170,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     """The verdict on a run that took its time before its first batch, where the budget's clock does not run yet."""
     if history.baseline is None:
         return None
-    usual = max((m.seconds.start or 0.0 for m in history.baseline.measurements), default=0.0)
+    usual = _usual_start(history)
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
@@ -169,15 +180,32 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     return Verdict("invalid", said)
 
 
-def stops(history: History, budget_seconds: float) -> Account:
-    """What stopping losers has saved, and how often the audits found it wrong."""
+def _usual_start(history: History) -> float:
+    """Of the baseline; where this machine has not run it, of the incumbent's first run on it."""
+    assert history.baseline is not None
+    here = [m for m in history.baseline.measurements if m.epoch == history.epoch]
+    first = [r.measurement for r in history.repeats if r.measurement.epoch == history.epoch][:1]
+    return max((m.seconds.start or 0.0 for m in here or first or history.baseline.measurements), default=0.0)
+
+
+def stops(history: History, budget_seconds: float | None) -> Account:
+    """What stopping losers has saved, and how often the audits found it wrong.
+
+    Without a budget of seconds the pace of a stopped run tells how long it would have taken.
+    """
     past = [
-        Past(m.extra["stop"]["share"], budget_seconds, bool(m.extra["stop"]["audit"]), e.status)
+        Past(m.extra["stop"]["share"], budget_seconds or _whole(m), bool(m.extra["stop"]["audit"]), e.status)
         for e in history.experiments
         for m in e.measurements[:1]
         if isinstance(m.extra.get("stop"), dict)
     ]
     return account(past)
+
+
+def _whole(stopped: Measurement) -> float:
+    """Seconds of training that a stopped run would have taken; 0 where nothing tells."""
+    share = stopped.extra["stop"]["share"]
+    return (stopped.seconds.train or 0.0) / share if share > 0 else 0.0
 
 
 def removed(experiment: Experiment) -> int | None:
@@ -255,6 +283,32 @@ def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     every = runs_of(history, experiment)
     measured = [run for run in every if run.epoch == history.epoch and not run.tainted]
     return record(measured or every, Rules().record)
+
+
+def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
+    """The measurements of a finished experiment in the epoch of now, oldest first."""
+    later = (r.measurement for r in history.repeats if r.number == experiment.number)
+    return tuple(m for m in (*experiment.measurements, *later) if m.epoch == history.epoch)
+
+
+def gained(history: History) -> float | None:
+    """Of the incumbent over the baseline as both stand.
+
+    None without both, and where they stand by runs of different keys: those are no equals.
+    """
+    first, best = history.baseline, history.incumbent
+    if first is None or best is None:
+        return None
+    a, b = _keys(history, first), _keys(history, best)
+    if a and b and a != b:
+        return None
+    return history.gain(standing(history, best), over=standing(history, first))
+
+
+def _keys(history: History, experiment: Experiment) -> set[str]:
+    """Of the runs that it stands by; none where no ledger told."""
+    here = taken_now(history, experiment) or experiment.measurements
+    return {m.key for m in here if m.key is not None and m.value is not None}
 
 
 def age(history: History) -> int:

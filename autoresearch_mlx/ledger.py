@@ -5,7 +5,7 @@
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
     repeated    one more run of a kept experiment
-    epoch       the machine was seen to have changed: earlier runs stop counting
+    epoch       the machine was seen to have changed, or is another one: earlier runs stop counting
     paired      one run of a certification
     certified   what a certification found
 
@@ -63,6 +63,8 @@ class Journal:
     pairs: tuple[Mapping[str, Any], ...] = ()
     """The runs of certifications, as they were written."""
     certificates: tuple[Mapping[str, Any], ...] = ()
+    comparability: Mapping[str, Any] | None = None
+    """The parts of the key of now; None in a ledger that has none."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 
@@ -112,12 +114,14 @@ class _Replay:
         self._epoch = 0
         self._pairs: list[Mapping[str, Any]] = []
         self._certificates: list[Mapping[str, Any]] = []
+        self._comparability: Mapping[str, Any] | None = None
 
     def take(self, event: Any) -> None:
         kind = event.get("event")
         if kind == "session":
             self.session = event
             self._kind = event["metric"], event["direction"]
+            self._comparability = event.get("comparability")
         elif kind == "started":
             self._started = Open(event["number"], event["base"], event["time"])
         elif kind == "finished":
@@ -131,6 +135,7 @@ class _Replay:
             self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
         elif kind == "epoch":
             self._open_epoch(int(event["epoch"]), int(event.get("takes", 0)))
+            self._comparability = event.get("comparability", self._comparability)
         elif kind == "paired":
             self._pairs.append(event)
         elif kind == "certified":
@@ -148,7 +153,13 @@ class _Replay:
         history = History(experiments, *self._kind, repeats=tuple(self._repeats), epoch=self._epoch)
         records = tuple(r for _, r in self._finished.values())
         return Journal(
-            self.session, history, self._started, tuple(self._pairs), tuple(self._certificates), records=records
+            self.session,
+            history,
+            self._started,
+            tuple(self._pairs),
+            tuple(self._certificates),
+            self._comparability,
+            records=records,
         )
 
 
@@ -212,6 +223,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         extra=event.get("extra") or {},
         epoch=event.get("epoch", 0),
         tainted=event.get("tainted", False),
+        key=event.get("key"),
     )
 
 

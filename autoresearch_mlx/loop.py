@@ -14,7 +14,7 @@ from autoresearch_mlx.pacing import pace, sofar
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.source import changed_knobs, describe
-from autoresearch_mlx.upkeep import REMOVER, look_for_drift, next_removal
+from autoresearch_mlx.upkeep import REMOVER, look_for_drift, measure_anew, next_removal
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
@@ -28,6 +28,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
             if (reason := orders.stop(come, screen.progress)) is not None:
                 return reason
             try:
+                measure_anew(session, screen, orders)
                 look_for_drift(session, screen, orders)
             except Skipped as skipped:
                 screen.say(f"the incumbent's new run was {skipped}")
@@ -78,6 +79,7 @@ def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen)
     """One experiment with an edit that somebody else wrote; a baseline first when the session has none."""
     recover(session, screen)
     baseline(session, screen)
+    measure_anew(session, screen)
     proposal = edit()
     return experiment(session, Fixed(proposal.agent, proposal), screen)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Stopper, Watch
 from autoresearch_mlx.judge.early import should_stop
+from autoresearch_mlx.judging import taken_now
 from autoresearch_mlx.session import Session
 
 WEIGHTS = "weights.safetensors"
@@ -35,7 +36,8 @@ def measure(
     _lay_out(session, commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     assignment = Assignment(session.workspace.tree, folder, seed, watch, order.steps, order.stop, order.split)
-    measured = replace(session.target.measure(assignment), epoch=session.journal().history.epoch)
+    measured = session.target.measure(assignment)
+    measured = replace(measured, epoch=session.journal().history.epoch, key=session.key.on(order.split).mark)
     if run > 1 or name:
         (folder / WEIGHTS).unlink(missing_ok=True)  # one run's are enough to look at
     return _kept_in(folder, measured)
@@ -72,7 +74,9 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
     if not session.early_stop or best is None or not best.measurements:
         return None
     full = sum(m.value is not None for e in history.experiments for m in e.measurements)
-    before = best.measurements[0].curve
+    before = next((m.curve for m in taken_now(history, best) if m.curve), None)
+    if before is None:
+        return None
 
     def stop(curve: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
         found = should_stop(curve, before, number, axis, full)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx import __version__
+from autoresearch_mlx import __version__, budget
 from autoresearch_mlx.assets import asset
+from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.config import Resolved, Settings
+from autoresearch_mlx.epochs import keep_apart, settled
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.experiment import Context, Experiment, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
@@ -23,7 +25,7 @@ from autoresearch_mlx.ledger import Journal, Ledger, locked, now, write_results
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.orphans import end_orphans
 from autoresearch_mlx.source import read_knobs, set_knobs
-from autoresearch_mlx.targets.choose import Say, build_target, limits_of, settle_conditions
+from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 from autoresearch_mlx.workspace import Workspace, resolve
@@ -31,7 +33,8 @@ from autoresearch_mlx.workspace import Workspace, resolve
 _KEPT = {
     "seed": "seed",
     "hardware.profile": "profile",
-    "budget.seconds": "budget_seconds",
+    "budget.seconds": "budget",
+    "budget.max_seconds": "max_seconds",
     "data.source": "source",
     "data.eval_rows": "eval_rows_wanted",
     "data.vocab_size": "vocab_size",
@@ -74,6 +77,8 @@ class Session:
     """Main memory of the machine, which a model may have to share with training."""
     free_bytes: int | None
     """What must stay free on the disk."""
+    key: Key
+    """What the values that are measured now depend on besides the file."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -168,13 +173,14 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         ledger = Ledger(folder)
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
-            _begin(lab, resolved.settings, workspace, ledger, profile, say)
+            _begin(lab, resolved.settings, workspace, ledger, machine, profile, say)
         lab.set_current(chosen)
         journal = ledger.read()
         write_results(folder, journal)  # who died between the ledger and its view left an old one
-        record = journal.session
-        _refuse_changes(resolved, record, chosen)
-        yield _session(lab, resolved.settings, workspace, ledger, machine, profile, record)
+        _refuse_changes(resolved, journal.session, chosen)
+        session = _session(lab, resolved.settings, workspace, ledger, machine, profile)
+        keep_apart(ledger, session.key, say)
+        yield session
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
@@ -187,10 +193,18 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     machine = read_machine()
     ledger = Ledger(folder)
     profile = choose_profile(machine, resolved.settings.hardware.profile)
-    return _session(lab, resolved.settings, workspace, ledger, machine, profile, ledger.read().session)
+    return _session(lab, resolved.settings, workspace, ledger, machine, profile)
 
 
-def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, profile: Profile, say: Say) -> None:
+def _begin(
+    lab: Lab,
+    settings: Settings,
+    workspace: Workspace,
+    ledger: Ledger,
+    machine: Machine,
+    profile: Profile,
+    say: Say,
+) -> None:
     start = resolve(lab.root, "HEAD")
     if start is None:
         raise LabError(
@@ -199,29 +213,31 @@ def _begin(lab: Lab, settings: Settings, workspace: Workspace, ledger: Ledger, p
     if workspace.tip() is not None:
         said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
         raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
-    conditions = settle_conditions(settings, lab, profile, say)
-    ledger.append(
-        "session",
-        time=now(),
-        tag=workspace.tag,
-        branch=workspace.branch,
-        target=settings.target.kind,
-        metric=settings.target.metric,
-        direction=settings.target.direction,
-        editable=list(workspace.editable),
-        start=start,
-        seed=settings.seed,
-        margin=_margin(settings, profile),
-        profile=profile.name,
-        conditions=conditions,
-        version=__version__,
-        host=platform.node(),
-    )
+    record = {
+        "time": now(),
+        "tag": workspace.tag,
+        "branch": workspace.branch,
+        "target": settings.target.kind,
+        "metric": settings.target.metric,
+        "direction": settings.target.direction,
+        "editable": list(workspace.editable),
+        "start": start,
+        "seed": settings.seed,
+        "margin": _margin(settings, profile),
+        "profile": profile.name,
+        "conditions": settle_conditions(settings, lab, profile, say),
+        "version": __version__,
+        "host": platform.node(),
+    }
+    key = key_here(record, machine)
+    ledger.append("session", **record, key=key.mark, comparability=key.parts)
 
 
 def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
     """Results of one session compare, so what they were measured under cannot change in its middle."""
     kept = {**record, **record["conditions"]}
+    if (ends := budget.of_conditions(record["conditions"])) is not None:
+        kept["budget"] = ends.said()
     for name, value, source in resolved.rows():
         key, value = _KEPT.get(name), list(value) if isinstance(value, tuple) else value
         if key in kept and source != "default" and value != "auto" and kept[key] != value:
@@ -239,9 +255,9 @@ def _session(
     ledger: Ledger,
     machine: Machine,
     profile: Profile,
-    record: Mapping[str, Any],
 ) -> Session:
-    conditions = record["conditions"]
+    journal = ledger.read()
+    record, conditions = journal.session, journal.session["conditions"]
     measured = {"metric": record["metric"], "direction": record["direction"]}
     target = settings.target.model_copy(update=measured)
     return Session(
@@ -261,6 +277,7 @@ def _session(
         preset=profile.knobs if record["target"] == "pretrain" else {},
         memory_bytes=machine.memory_bytes,
         free_bytes=limits_of(settings, profile).free_bytes,
+        key=settled(journal, key_here(record, machine)),
     )
 
 
@@ -285,6 +302,6 @@ def _margin(settings: Settings, profile: Profile) -> float:
 
 def _in_words(machine: Machine, profile: Profile, conditions: Mapping[str, Any]) -> str:
     memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
-    budget = conditions.get("budget_seconds")
-    time = f"; {budget:g} s of training per experiment on the {conditions['device']}" if budget else ""
-    return f"{machine.chip or machine.arch}{memory}{time}"
+    ends = budget.of_conditions(conditions)
+    each = f"; {ends.in_words()} per experiment on the {conditions['device']}" if ends else ""
+    return f"{machine.chip or machine.arch}{memory}{each}"

@@ -18,7 +18,7 @@ LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows what is in force, and why.
 
 # [budget]
-# seconds = 300            # training time of one experiment; default: by the machine
+# seconds = 300            # training time of one experiment; default: by the machine; or "match-tokens:500M"
 
 # [data]
 # source = "climbmix"      # or "tinystories", "stdlib", "folder" (then: path = "~/texts")

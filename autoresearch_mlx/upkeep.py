@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch_mlx.control import Orders
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.judging import taken_now
 from autoresearch_mlx.ledger import now
 from autoresearch_mlx.measuring import repeat
 from autoresearch_mlx.session import Session
@@ -15,6 +17,25 @@ from autoresearch_mlx.workspace import merge_texts
 
 REMOVER = "upkeep"
 """The author of removals in the ledger."""
+
+
+def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
+    """Where the epoch has no run of the incumbent yet, its runs come first, on the seeds of the session.
+
+    Raises LabError when it cannot be measured here: there would be nothing to compare with.
+    """
+    history = session.journal().history
+    best = history.incumbent
+    if best is None or any(m.value is not None and not m.tainted for m in taken_now(history, best)):
+        return
+    screen.started(best.number, f"the incumbent again, where runs so far do not compare: {best.title}", None, None)
+    watch = (orders or Orders()).watching(best.number, screen.progress)
+    for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
+        repeat(session, best, watch, seed=session.seed + at)
+    taken = taken_now(session.journal().history, best)
+    if not any(m.value is not None for m in taken):
+        said = f"experiment {best.number}, the incumbent, ended as {taken[-1].failure} here: {taken[-1].reason}"
+        raise LabError(said, "go on where it was measured, or start another session with --tag NAME")
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,8 +133,10 @@ def screen() -> Recorder:
 
 
 @contextmanager
-def opened(lab: Lab, tag: str | None = None, **options: Any) -> Iterator[Session]:
+def opened(
+    lab: Lab, tag: str | None = None, say: Callable[[str], None] = lambda text: None, **options: Any
+) -> Iterator[Session]:
     """A session of a lab, as the command line opens it; options by their dotted names, ``__`` for the dot."""
     resolved = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()})
-    with open_session(lab, resolved, tag, say=lambda text: None) as session:
+    with open_session(lab, resolved, tag, say) as session:
         yield session

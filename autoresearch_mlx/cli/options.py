@@ -36,21 +36,18 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")(function)
 
 
-class Seconds(click.ParamType[str]):
-    """A number of seconds, or ``auto``."""
+class TrainingBudget(click.ParamType[str]):
+    """Seconds, ``auto``, ``match-tokens:N`` or ``match-flops:N``."""
 
-    name = "SECONDS|auto"
+    name = "BUDGET"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        if value == "auto":
-            return value
+        from autoresearch_mlx.budget import normal
+
         try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number of seconds nor auto", param, context)
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is no positive number of seconds", param, context)
-        return seconds
+            return normal(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, context)
 
 
 class Clock(click.ParamType[float]):

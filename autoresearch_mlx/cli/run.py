@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, Function, Seconds, lab_here, tag_option
+from autoresearch_mlx.cli.options import Clock, Function, TrainingBudget, lab_here, tag_option
 
 if TYPE_CHECKING:
     from autoresearch_mlx.config import Settings
@@ -37,7 +37,9 @@ def sandbox_option(function: Function) -> Function:
 )
 @click.option("--notify", metavar="HOW", help="Tell you at the end: desktop, or a shell line.")
 @tag_option
-@click.option("--budget", type=Seconds(), help="Training time of one experiment; auto: by the machine.")
+@click.option(
+    "--budget", type=TrainingBudget(), help="One experiment's training: seconds, auto, match-tokens:N, match-flops:N."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
 @click.option(
     "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
@@ -62,6 +64,7 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --agent ollama:qwen3-coder:30b
       autoresearch-mlx run --agent playbook
       autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
+      autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
     from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.ending import alarm, close
@@ -113,7 +116,7 @@ def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
 @tag_option
-@click.option("--budget", type=Seconds(), help="Training time; only when this starts the session.")
+@click.option("--budget", type=TrainingBudget(), help="As for `run`; only when this starts the session.")
 @click.option("--json", "as_json", is_flag=True, help="The experiment as one JSON object.")
 @sandbox_option
 def try_command(message: str, tag: str | None, budget: Any, as_json: bool, require_sandbox: bool | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from autoresearch_mlx.compare.effects import Run, difference, percent
+from autoresearch_mlx.compare.effects import Run, apart, difference, from_experiment, percent
 from autoresearch_mlx.compare.log import Log
 from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 
@@ -28,7 +28,7 @@ class Point:
     best: float | None
     """The incumbent's value by then."""
     gain_percent: float | None
-    """Of the incumbent over the baseline; positive is better."""
+    """Of the incumbent over the baseline; positive is better.  None where their keys differ."""
     hours: float | None
     """Wall clock from start to end of each experiment, pauses between them left out."""
     tokens: int | None
@@ -39,7 +39,7 @@ class Point:
 
 def of_history(history: History) -> tuple[Point, ...]:
     """The curve of a session of ours, oldest first, interrupted and repeated proposals included."""
-    runs = [Run(e.number, e.commit, e.value, e.status, "", {}, "") for e in history.experiments]
+    runs = [from_experiment(e) for e in history.experiments]
     hours = _sums([_hours(e) for e in history.experiments])
     tokens = _sums([_total([m.tokens for m in _trained(e)]) for e in history.experiments])
     flops = _sums([_total([_flops(m) for m in _trained(e)]) for e in history.experiments])
@@ -60,13 +60,16 @@ def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
 
 def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, float | None, float | None]]:
     """Each run with the incumbent's value after it and that value's gain over the baseline in percent."""
-    first: float | None = None
-    best: float | None = None
+    first: Run | None = None
+    best: Run | None = None
     for run in runs:
         if run.status == "keep" and run.comparable and run.value is not None:
-            first = run.value if first is None else first
-            best = run.value
-        yield run, best, percent(difference(best, first, direction), first)
+            first, best = first or run, run
+        if first is None or best is None:
+            yield run, None, None
+            continue
+        gain = None if apart(best.key, first.key) else difference(best.value, first.value, direction)
+        yield run, best.value, percent(gain, first.value)
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:

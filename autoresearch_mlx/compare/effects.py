@@ -33,6 +33,8 @@ class Run:
     """Whether its effect counts; what does not compare is no incumbent either."""
     measured: tuple[float, float] | None = None
     """(gain, standard error) from all runs of both sides, where the session took more than one each."""
+    key: str | None = None
+    """What its value depends on besides the file; values of two keys do not compare.  None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
         changes=experiment.knobs,
         note=experiment.title,
         measured=_measured(experiment.effect),
+        key=next((m.key for m in experiment.measurements if m.key is not None), None),
     )
 
 
@@ -104,16 +107,30 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
     """One effect for each run but the baseline, and those never really tried; ``runs`` oldest first."""
     found: list[Effect] = []
     incumbent: float | None = None
+    key: str | None = None
     for run in runs:
         if not run.comparable:
             continue
         if run.order != 0 and run.status not in UNTRIED:
-            gain = run.measured[0] if run.measured else difference(run.value, incumbent, direction)
+            before = _elsewhere(run, direction) if apart(run.key, key) else incumbent
+            gain = run.measured[0] if run.measured else difference(run.value, before, direction)
             error = run.measured[1] if run.measured else None
-            found.append(Effect(run, incumbent, gain, percent(gain, incumbent), error))
+            found.append(Effect(run, before, gain, percent(gain, before), error))
         if run.status == "keep":
-            incumbent = run.value
+            incumbent, key = run.value, run.key
     return tuple(found)
+
+
+def apart(a: str | None, b: str | None) -> bool:
+    """Whether two keys are known and not the same."""
+    return a is not None and b is not None and a != b
+
+
+def _elsewhere(run: Run, direction: Direction) -> float | None:
+    """What the incumbent measured under this run's own key, which the run's gain tells."""
+    if run.value is None or run.measured is None:
+        return None
+    return run.value + run.measured[0] if direction == "min" else run.value - run.measured[0]
 
 
 def by_axis(found: Sequence[Effect]) -> dict[str, AxisEffect]:

@@ -75,10 +75,9 @@ def _ledger(path: Path, hardware: str) -> Log:
         journal = read(path)
     except LedgerError as error:
         raise TableError(str(error), "give a ledger.jsonl of a session, or its results.tsv") from None
-    record = journal.session.get("conditions") or {}
     told = next((str(m.machine["chip"]) for e in journal.history.experiments for m in e.measurements if _chip(m)), "")
     name = hardware or told or path.parent.name or path.stem
-    return of_history(journal.history, name, path.name, conditions.of_session(record))
+    return of_history(journal.history, name, path.name, conditions.of_journal(journal))
 
 
 def _chip(measurement: object) -> bool:
@@ -110,6 +109,7 @@ def _table(path: Path, text: str, hardware: str) -> Log:
         direction="min",
         runs=made,
         noise=noise.of_effects(effects(made, "min")),
+        conditions={"machine": hardware} if hardware else {},
         caveats=("axes and knobs are read from the descriptions", *left_out),
     )
 

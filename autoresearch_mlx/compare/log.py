@@ -52,7 +52,7 @@ def of_reference(reference: Reference) -> Log:
         direction="min",
         runs=runs,
         noise=noise.of_effects(effects(runs, "min")),
-        conditions=conditions.of_table(reference.facts),
+        conditions=conditions.of_table(reference.facts, reference.hardware),
         caveats=tuple(_caveat(text, n, len(runs)) for text, n in counts.items()),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch_mlx.axes import axis_of
-from autoresearch_mlx.compare.conditions import of_session
+from autoresearch_mlx.compare.conditions import of_journal
 from autoresearch_mlx.compare.diffs import axes_of_diff
 from autoresearch_mlx.compare.log import Log, of_history
 from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
@@ -21,7 +21,7 @@ _AT_ONCE = 200
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
     """The log of a session of the lab at ``root``, and why its diffs could not be read; empty when they could."""
-    conditions = of_session(journal.session.get("conditions") or {})
+    conditions = of_journal(journal)
     code, trouble = {}, ""
     try:
         code = _axes_of_code(root, journal.history.experiments)

@@ -27,10 +27,10 @@ ONCE = (
     "without a look at their gains."
 )
 ABSOLUTE = (
-    "Absolute values compare only on the same data, tokenizer, validation rows and time budget; across machines, look "
-    "at the signs and the order of the effects."
+    "Absolute values compare only on the same data, tokenizer, validation rows, budget and machine; across machines, "
+    "look at the signs and the order of the effects."
 )
-SAME = "Data, tokenizer, validation rows and time budget are the same on both sides: the values themselves compare."
+SAME = "Data, tokenizer, validation rows, budget and machine are the same on both sides: the values themselves compare."
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class Machine:
 
 def _share(running: Running | None, budget_seconds: float | None) -> float | None:
     """Of the training budget; None while it does not run."""
+    if running is not None and running.phase == "train" and running.share is not None:
+        return min(max(running.share, 0.0), 1.0)
     if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:
         return None
     return min(max(1 - running.seconds_left / budget_seconds, 0.0), 1.0)

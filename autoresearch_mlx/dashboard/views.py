@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.agents.ideas.backlog import Idea, read_backlog
+from autoresearch_mlx.budget import of_conditions
 from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.control import Run, live_run
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.judging import standing
+from autoresearch_mlx.judging import gained, standing
 from autoresearch_mlx.ledger import FILE, Journal, experiment_to, read
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.pacing import pace
@@ -37,7 +38,7 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
     return {
         "tag": folder.name,
         "status": to_json(status),
-        "hardware": {k: conditions.get(k) for k in ("device", "budget_seconds")},
+        "hardware": {"device": conditions.get("device"), **_budget(conditions)},
         "incumbent": _incumbent(history),
         "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],
         "night": [[e.number, e.value, e.status] for e in history.experiments],
@@ -46,6 +47,12 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
         "run": _run(run),
         "plan": _plan(run, history),
     }
+
+
+def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """In seconds where it is a time, and in words whatever it is."""
+    ends = of_conditions(conditions)
+    return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
 
 def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
@@ -74,7 +81,6 @@ def _incumbent(history: History) -> dict[str, Any] | None:
     if best is None:
         return None
     curve = next((m.curve for m in best.measurements if m.curve), ())
-    first = history.baseline
     value = standing(history, best)
     return {
         "number": best.number,
@@ -82,7 +88,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
         "commit": best.commit,
         "value": value,
         "measured": best.value,
-        "gained": history.gain(value, standing(history, first)) if first is not None else None,
+        "gained": gained(history),
         "curve": [list(point) for point in curve],
     }
 

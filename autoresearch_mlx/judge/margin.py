@@ -20,7 +20,8 @@ class Margin:
 
     margin: float
 
-    def decide(self, history: History, measurements: Sequence[Measurement]) -> Decision:
+    def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
+        """``before``: what the incumbent counts by; None: the mean of its own measurements."""
         if not measurements:
             return Again("not measured yet")
         if (failed := next(filter(None, map(verdict_on_failure, measurements)), None)) is not None:
@@ -30,7 +31,7 @@ class Margin:
             return Verdict("invalid", "no value was measured")
         if history.incumbent is None:
             return Verdict("keep", f"baseline: {history.metric} {value:.6f}")
-        before = incumbent_value(history.incumbent)
+        before = incumbent_value(history.incumbent) if before is None else before
         return by_margin(history.gain(value, over=before), before, self.margin)
 
 

@@ -197,7 +197,7 @@ class Noted:
     def progress(self, progress: Progress) -> None:
         p, was = progress, self._running
         if p.phase != was.phase or self._clock() - self._written >= _NOTE_SECONDS:
-            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left)
+            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share)
             self._note(Running(was.pid, was.number, was.title, *about))
         self._screen.progress(progress)
 

@@ -28,7 +28,9 @@ class Running:
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
-    """Of the training budget."""
+    """Of training."""
+    share: float | None = None
+    """Of the training budget that is used."""
     time: str | None = None
     """When this was noted, local time with its offset."""
 
@@ -51,6 +53,7 @@ def read_now(folder: Path) -> Running | None:
         loss=_finite(note.get("loss")),
         tokens_per_second=_finite(note.get("tokens_per_second")),
         seconds_left=_finite(note.get("seconds_left")),
+        share=_finite(note.get("share")),
         time=_text(note.get("time")),
     )
 

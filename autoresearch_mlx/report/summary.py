@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoresearch_mlx.budget import of_conditions
+from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.experiment import Direction, Experiment, History
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.values import Sigma
-from autoresearch_mlx.judging import sigma_of, standing, stops
+from autoresearch_mlx.judging import gained, sigma_of, standing, stops
 from autoresearch_mlx.ledger import FILE, Journal, holder, read
 from autoresearch_mlx.report.now import Running, read_now
 from autoresearch_mlx.talks import Spent, spent
@@ -61,6 +63,12 @@ class Status:
     stops: Account | None = None
     """Of losers that were stopped; None: the target's runs have no budget."""
     epoch: int = 0
+    key: Key | None = None
+    """What the values of now depend on besides the file."""
+    gained: float | None = None
+    """Of the incumbent over the baseline; None where those do not compare."""
+    budget: str | None = None
+    """Of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
     """The last one, as the ledger has it."""
     limits: Mapping[str, Any] | None = None
@@ -88,10 +96,17 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         running=running_in(folder, journal),
         agent=_agent(history.experiments, session),
         spent=spent(folder),
-        stops=stops(history, budget) if (budget := (session.get("conditions") or {}).get("budget_seconds")) else None,
+        stops=_stops(history, session.get("conditions") or {}),
         epoch=history.epoch,
+        key=Key(journal.comparability) if journal.comparability is not None else None,
+        gained=gained(history),
+        budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
         certificate=journal.certificates[-1] if journal.certificates else None,
     )
+
+
+def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
+    return stops(history, conditions.get("budget_seconds")) if of_conditions(conditions) else None
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
@@ -122,6 +137,9 @@ def to_json(status: Status) -> dict[str, Any]:
             "max_cost": status.caps[1],
         },
         "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
+        "budget": status.budget,
+        "key": status.key.mark if status.key else None,
+        "comparability": dict(status.key.parts) if status.key else None,
         "stops": asdict(status.stops) if status.stops else None,
         "certificate": dict(status.certificate) if status.certificate else None,
         "limits": dict(status.limits) if status.limits is not None else None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.judging import runs_of, standing
+from autoresearch_mlx.judging import gained, runs_of, standing
 from autoresearch_mlx.report import terms
 
 
@@ -29,10 +29,12 @@ def outcome(history: History) -> str:
     said = f"{terms.plural(len(tried), 'experiment')}: {counts}"
     if best.number == 0:
         return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
-    gained = history.gain(now, over=first)
-    percent = f", {100 * gained / abs(first):.2f} %" if first else ""
+    if (gain := gained(history)) is None:
+        apart = "the baseline was measured under another key, and does not compare"
+        return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
+    percent = f", {100 * gain / abs(first):.2f} %" if first else ""
     way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
-    return f"{said}; {way} ({terms.gain(gained)}{percent}), experiment {best.number}"
+    return f"{said}; {way} ({terms.gain(gain)}{percent}), experiment {best.number}"
 
 
 def _chosen(history: History) -> str:

@@ -34,6 +34,7 @@ def render_status(status: Status, width: int) -> str:
     facts = [
         ("session", f"{status.session} on {status.branch}"),
         ("target", f"{status.target or terms.UNKNOWN}: {status.metric}, {_BETTER[status.direction]}"),
+        *([("budget", f"{status.budget} per experiment")] if status.budget else []),
         ("agent", status.agent or terms.UNKNOWN),
         ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}" if counts.experiments else "none yet"),
         ("baseline", _mark(status.baseline)),
@@ -76,10 +77,9 @@ def _stops(account: Account) -> str:
 def _progress(status: Status) -> str:
     """How much better than the baseline, in the metric's unit."""
     first, best = status.baseline, status.incumbent
-    if first is None or best is None or first.value is None or best.value is None or first.number == best.number:
+    if first is None or best is None or first.number == best.number:
         return ""
-    gained = first.value - best.value if status.direction == "min" else best.value - first.value
-    return f"  {terms.gain(gained)} in all"
+    return "  the baseline does not compare" if status.gained is None else f"  {terms.gain(status.gained)} in all"
 
 
 def _outcomes(counts: Counts) -> str:

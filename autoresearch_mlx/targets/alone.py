@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from autoresearch_mlx import budget
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Target
@@ -59,7 +60,9 @@ def target_of(script: Path) -> Target:
     settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
     machine = read_machine()
     conditions = settle_conditions(settings, lab, choose_profile(machine, settings.hardware.profile), _say)
-    _say(f"training for {conditions['budget_seconds']:g} s on the {conditions['device']}")
+    ends = budget.of_conditions(conditions)
+    if ends is not None:
+        _say(f"{ends.in_words()} on the {conditions['device']}")
     return proven(build_target(settings, conditions, machine), settings.sandbox, (), _say)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx import budget
+from autoresearch_mlx.comparability import Key, key_of
 from autoresearch_mlx.config import Settings
 from autoresearch_mlx.corpus import prepare as corpora
 from autoresearch_mlx.corpus.rows import Corpus, open_corpus
@@ -55,22 +57,29 @@ def settle_conditions(settings: Settings, lab: Lab, profile: Profile, say: Say) 
         "eval_rows": min(wanted, manifest.rows["val"]),
         "eval_rows_wanted": wanted,
         "device": profile.device,
-        "budget_seconds": float(_or(settings.budget.seconds, profile.budget_seconds)),
+        **budget.to_conditions(_budget(settings, profile), settings.budget.max_seconds),
         "compile_seconds": float(_or(settings.budget.compile_seconds, profile.compile_seconds)),
         "evaluate_seconds": settings.budget.evaluate_seconds,
         "memory_limit_bytes": profile.memory_limit_bytes if profile.device == "gpu" else None,
     }
 
 
+def _budget(settings: Settings, profile: Profile) -> budget.Budget:
+    return budget.read(settings.budget.seconds) or budget.Budget("seconds", profile.budget_seconds)
+
+
 def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Machine) -> Target:
-    """The target under recorded conditions.  Raises CorpusError when its corpus is gone or was changed."""
+    """The target under recorded conditions.
+
+    Raises CorpusError when its corpus is gone or was changed, ConfigError for a kind of budget that is not known.
+    """
     if settings.target.kind == "command":
         kept: dict[str, Any] = {k: conditions.get(k) for k in ("run", "guard", "pattern", "timeout_seconds")}
         limits = limits_of(settings, choose_profile(machine, settings.hardware.profile))
         return Command(metric=settings.target.metric, direction=settings.target.direction, limits=limits, **kept)
     corpus = recorded_corpus(conditions, corpora.default_cache())
     blas = find_blas(corpora.default_cache(), machine)
-    names = {f.name for f in dataclasses.fields(Conditions)}
+    names = {f.name for f in dataclasses.fields(Conditions)} - {"budget_seconds"}
     found = sandbox_of(settings)
     return Pretrain(
         Conditions(
@@ -82,6 +91,7 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
             machine={**describe_machine(machine, blas, conditions["device"]), "sandbox": in_the_record(found)},
             sandbox=found if isinstance(found, Sandbox) else None,
             limits=limits_of(settings, choose_profile(machine, settings.hardware.profile)),
+            budget_seconds=_most_seconds(conditions),
             **{k: v for k, v in conditions.items() if k in names},
         )
     )
@@ -105,6 +115,15 @@ def recorded_corpus(conditions: Mapping[str, Any], cache: Path) -> Corpus:
     again = f"prepare {source} --vocab-size {conditions['vocab_size']} --seq-len {conditions['seq_len']}"
     hint = f"copy it from there into {cache / 'corpora'}, or make the same again: `autoresearch-mlx {again}`"
     raise CorpusError(f"this machine has no corpus of the session's hashes; it was in {place}", hint)
+
+
+def _most_seconds(conditions: Mapping[str, Any]) -> float:
+    """The budget where it is a time, else what bounds a run of so many tokens."""
+    ends = budget.of_conditions(conditions)
+    if ends is None:
+        said = f"this session's budget is {conditions.get('budget_kind')!r}, which this version does not know"
+        raise ConfigError(said, "install the version that began it, or start another session with --tag")
+    return ends.amount if ends.kind == "seconds" else float(conditions["max_seconds"])
 
 
 def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
@@ -181,11 +200,20 @@ def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any
         "system": machine.system,
         "device": device,
         "gpu": machine.gpu.name if machine.gpu else None,
+        "gpu_cores": machine.gpu.cores if machine.gpu else None,
         "memory_gb": round(machine.memory_bytes / 2**30, 1) if machine.memory_bytes else None,
         "mlx": machine.mlx,
         "python": machine.python,
         "blas": blas.source if device == "cpu" else None,
     }
+
+
+def key_here(record: Mapping[str, Any], machine: Machine) -> Key:
+    """What values of this session would depend on if they were measured now, on this machine."""
+    device = record["conditions"].get("device")
+    if device is None:
+        return key_of(record, {"chip": machine.chip})
+    return key_of(record, describe_machine(machine, find_blas(corpora.default_cache(), machine), device))
 
 
 def _script(editable: tuple[str, ...]) -> str:

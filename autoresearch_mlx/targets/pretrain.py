@@ -53,7 +53,14 @@ class Pretrain:
     def smoke(self, assignment: Assignment) -> Measurement | None:
         """Two steps at full size and the evaluation of a few rows: what cannot run ends here, in seconds."""
         rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
-        brief = replace(self.conditions, steps=_SMOKE_STEPS, budget_seconds=_SMOKE_SECONDS, eval_rows=rows)
+        brief = replace(
+            self.conditions,
+            steps=_SMOKE_STEPS,
+            budget_seconds=_SMOKE_SECONDS,
+            budget_tokens=None,
+            budget_flops=None,
+            eval_rows=rows,
+        )
         quiet = replace(assignment, watch=lambda p: assignment.watch(Progress("smoke", p.step, p.loss)))
         return replace(self, conditions=brief).measure(quiet)
 

@@ -26,6 +26,7 @@ class Conditions:
     eval_rows: int
     device: Device
     budget_seconds: float
+    """Of training; with a budget of tokens or operations, the most that a run may take."""
     compile_seconds: float
     evaluate_seconds: float
     memory_limit_bytes: int | None = None
@@ -35,6 +36,10 @@ class Conditions:
     """Which rows the evaluation scores."""
     steps: int | None = None
     """Train exactly so many optimiser steps instead of a time."""
+    budget_tokens: int | None = None
+    """Train on so many tokens, however long that takes."""
+    budget_flops: float | None = None
+    """Train for so many operations, 6 for each matrix parameter and token."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the children's environment: the fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)

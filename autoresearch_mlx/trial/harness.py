@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
+from autoresearch_mlx.trial.sizes import FLOPS_PER_PARAMETER, count
 from autoresearch_mlx.trial.spec import TRAIN_ENV, Events, TrainSpec, read_train_spec
 
 BuildModel = Callable[[int, int], nn.Module]
@@ -44,7 +46,8 @@ class TrainingInvalid(Exception):
 class Trial:
     """One training run, as the script sees it.
 
-    ``seed``, ``vocab_size``, ``seq_len`` are fixed by the harness; ``progress`` runs from 0 to 1.
+    ``seed``, ``vocab_size``, ``seq_len`` are fixed by the harness; ``progress`` runs from 0 to 1, the share of
+    the budget that is used.
     """
 
     def __init__(self, spec: TrainSpec, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,6 +61,7 @@ class Trial:
         self.last_loss: float | None = None
         self._batches = 0
         self._batch_tokens = 0
+        self._counted = 0
         self._first_step = (0, 0)
         self._spec = spec
         self._events = events
@@ -69,7 +73,7 @@ class Trial:
         self._shown = (0.0, 0)
 
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
-        """Pairs (inputs, targets), int32 [batch_size, seq_len], until the budget is used up.
+        """Pairs (inputs, targets), int32 [batch_size, seq_len], until the budget is used up: time, tokens or steps.
 
         The rows come in an order fixed by the seed, each once per epoch; the batch size only cuts
         that one sequence differently.  Raises ValueError for a batch size that is no positive integer.
@@ -82,6 +86,7 @@ class Trial:
             self._batches += 1
             self.tokens_served += batch_size * self.seq_len
             self._batch_tokens = batch_size * self.seq_len
+            self._counted += self._batch_tokens
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
@@ -112,11 +117,16 @@ class Trial:
         if self.steps_logged == 0 or self.tokens_served == 0:
             what = "asked for no batches" if self.tokens_served == 0 else "logged no steps"
             raise TrainingInvalid(f"the script {what}")
+        self._check_count()
         if self.tokens_logged > self.tokens_served:
             served = f"{self.tokens_served:,} tokens were served"
             raise TrainingInvalid(f"{served}, and the logged steps claim {self.tokens_logged:,}")
 
         self._check_first_step()
+
+    def _check_count(self) -> None:
+        if self.tokens_served != self._counted:
+            raise TrainingInvalid(f"{self._counted:,} tokens were served, and the count says {self.tokens_served:,}")
 
     def _check_first_step(self) -> None:
         """What is trained before the first step is logged is trained for free."""
@@ -148,6 +158,10 @@ class Trial:
         if self._spec.steps is not None:
             self.progress = min(1.0, self.steps_logged / self._spec.steps)
             return self.steps_logged >= self._spec.steps
+        if self._spec.tokens is not None:
+            self._check_count()
+            self.progress = min(1.0, self.tokens_served / self._spec.tokens)
+            return self.tokens_served >= self._spec.tokens
         self.progress = min(1.0, self.elapsed() / self._spec.budget_seconds)
         return self.elapsed() >= self._spec.budget_seconds
 
@@ -158,7 +172,7 @@ class Trial:
 
     def _start(self, at: float) -> None:
         self._started = at
-        self._events.send("train")
+        self._events.send("train", tokens=self.tokens_served)
 
     def _settle(self) -> None:
         if self._pending is not None:
@@ -180,7 +194,7 @@ class Trial:
             return
         rate = (step - first) * tokens / (now - since) if since and step > first else None
         self._shown = (now, step)
-        self._events.send("step", step=step, loss=loss, tokens_per_second=rate)
+        self._events.send("step", step=step, loss=loss, tokens_per_second=rate, tokens=self.tokens_served)
 
 
 def main(build_model: BuildModel, train: Train) -> None:
@@ -197,7 +211,9 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
     set_device(spec.device, spec.memory_limit_bytes)
     mx.random.seed(spec.seed)
     model = build_model(spec.vocab_size, spec.seq_len)
-    trial = Trial(spec, events)
+    built = sizes(dict(tree_flatten(model.parameters())), spec.vocab_size)
+    events.send("sized", **built)
+    trial = Trial(replace(spec, tokens=tokens_for(spec, built["matrix_params"])), events)
     try:
         train(model, trial)
         trial.finish()
@@ -206,17 +222,33 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
         events.send("trained", steps=trial.steps_logged, tokens=trial.tokens_served, loss=trial.last_loss)
         trial.check()
         _check(weights)
+        _check_size(built, sizes(weights, spec.vocab_size), spec)
     except (TrainingFailed, TrainingInvalid) as failure:
         events.send("invalid" if isinstance(failure, TrainingInvalid) else "failed", reason=str(failure))
         raise SystemExit(_EXIT_FAILED) from failure
     mx.save_safetensors(spec.weights, weights)
-    events.send("saved", **sizes(weights), peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None)
+    events.send(
+        "saved", **sizes(weights, spec.vocab_size), peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None
+    )
 
 
-def sizes(weights: dict[str, mx.array]) -> dict[str, int]:
+def sizes(weights: dict[str, mx.array], vocab_size: int) -> dict[str, int]:
     """Number of weights, and of those that stand in matrix products (embeddings are looked up)."""
-    products = [w for name, w in weights.items() if w.ndim >= 2 and not ("wte" in name or "embedding" in name)]
-    return {"num_params": sum(w.size for w in weights.values()), "matrix_params": sum(w.size for w in products)}
+    return count({name: w.shape for name, w in weights.items()}, vocab_size)
+
+
+def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
+    """How many tokens the budget is for a model of this size; None where tokens do not end the run."""
+    if spec.flops is None:
+        return spec.tokens
+    return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))
+
+
+def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
+    """Operations are counted for the model as it was built."""
+    if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
+        sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
+        raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the first")
 
 
 def _check(weights: dict[str, mx.array]) -> None:

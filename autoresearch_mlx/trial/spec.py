@@ -22,7 +22,10 @@ Device = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
-    """One training run.  ``steps`` set: train exactly that many optimiser steps, not a time."""
+    """One training run.  ``steps`` set: train exactly that many optimiser steps, not a time.
+
+    ``tokens`` or ``flops`` set: until so many tokens were served, or so many operations spent on them.
+    """
 
     rows: str
     """Path of the training rows: uint16 [n, seq_len + 1]."""
@@ -37,6 +40,9 @@ class TrainSpec:
     device: Device
     steps: int | None = None
     memory_limit_bytes: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    """Of training, 6 for each matrix parameter and token."""
 
 
 @dataclass(frozen=True, slots=True)

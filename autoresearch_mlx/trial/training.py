@@ -1,7 +1,7 @@
 """The parent's side of the training child: it owns the clock, and kills what overstays.
 
 The budget runs from the end of the first step (which compiles), or from the end of the compile
-allowance when that comes first.
+allowance when that comes first.  How much of it is used up, the meter tells.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.curve import Curve
+from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
 from autoresearch_mlx.trial.sandbox.rooms import training_policy
 from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
@@ -24,10 +25,6 @@ from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
 _START_SECONDS, _START_SHARE = 30.0, 0.1
 """Import, build the model, open the rows; and a share of the budget.  Little, for what trains in it is not counted."""
 _SAVE_SECONDS = 20.0
-_FLOOR = 0.9
-"""A run that used less of its budget than this did not run."""
-_OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""How far the last step may reach beyond the budget, the larger of both: more would be training that others lack."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -47,6 +44,7 @@ class Training:
         self._failed: str | None = None
         self._invalid: str | None = None
         self._curve = Curve()
+        self._meter = meter_of(conditions)
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
@@ -62,6 +60,8 @@ class Training:
             device=conditions.device,
             steps=conditions.steps,
             memory_limit_bytes=conditions.memory_limit_bytes,
+            tokens=conditions.budget_tokens,
+            flops=conditions.budget_flops,
         )
         write_spec(spec, folder / "train.json")
         policy = training_policy(conditions, self._assignment)
@@ -81,6 +81,8 @@ class Training:
         """What went wrong, as a status and a sentence; None when there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
+        if (lie := self._meter.contradiction()) is not None:
+            return "invalid", lie
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:
@@ -91,14 +93,8 @@ class Training:
             return "crash", how_it_ended(ended.returncode, log)
         if "trained" not in self._began or not self._weights.exists():
             return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
-        spent, budget = self._spent(), self._conditions.budget_seconds
-        if self._conditions.steps is not None:
-            return None
-        if spent < _FLOOR * budget:
-            return "invalid", f"training stopped after {spent:.1f} s of its {budget:g} s"
-        if spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
-            return "invalid", f"training went on for {spent - budget:.1f} s after its {budget:g} s"
-        return None
+        fault = self._meter.fault(self._spent(), self.facts, self._weights)
+        return None if fault is None else ("invalid", fault)
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Wall-clock seconds by phase; None for a phase that was not reached."""
@@ -138,6 +134,7 @@ class Training:
 
     def _hear(self, event: Event) -> None:
         kind = event.get("event")
+        self._meter.hear(event, self._spent())
         if kind == "compile" and self._phase == "start":
             self._phase = "compile"
             self._enter("compile")
@@ -164,7 +161,7 @@ class Training:
         """The first step ends before the clock begins: its loss stands at share 0."""
         loss = _number(event, "loss")
         if loss is not None:
-            self._curve.add(self._spent() / self._conditions.budget_seconds, float(loss))
+            self._curve.add(self._meter.share(self._spent()), float(loss))
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
@@ -176,38 +173,39 @@ class Training:
     def _show(self, event: Event) -> None:
         if self._phase == "save":
             return
-        left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else None
+        left, share = self._left()
         step, loss, rate = (_number(event, k) for k in ("step", "loss", "tokens_per_second"))
-        self._told = Progress(self._phase, step, loss, rate, left)
+        self._told = Progress(self._phase, step, loss, rate, left, share)
         self._assignment.watch(self._told)
 
     def _still_there(self) -> None:
         """Between two steps: the watch may want the run ended."""
-        left = self._conditions.budget_seconds - self._spent() if self._phase == "train" else self._told.seconds_left
-        self._assignment.watch(replace(self._told, seconds_left=left))
+        if self._phase == "train":
+            left, share = self._left()
+            self._told = replace(self._told, seconds_left=left, share=share)
+        self._assignment.watch(self._told)
+
+    def _left(self) -> tuple[float | None, float | None]:
+        """Seconds and share of the budget; of training alone."""
+        spent = self._spent()
+        return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
         self._still_there()
         if self.stopped is not None and not self.stopped["audit"]:
             return str(self.stopped["reason"])
-        conditions, now = self._conditions, time.monotonic()
+        if (lie := self._meter.contradiction()) is not None:
+            return lie
+        if self._phase == "train":
+            return self._meter.overstayed(self._spent())
+        compile_seconds, scale = self._conditions.compile_seconds, self._meter.scale
         limit, what = {
-            "start": (_START_SECONDS + _START_SHARE * conditions.budget_seconds, "no first batch was asked for"),
-            "compile": (2 * conditions.compile_seconds + conditions.budget_seconds, "the first step did not end"),
-            "train": (
-                self._training_limit(),
-                f"training did not end with its budget of {conditions.budget_seconds:g} s",
-            ),
+            "start": (_START_SECONDS + _START_SHARE * scale, "no first batch was asked for"),
+            "compile": (2 * compile_seconds + scale, "the first step did not end"),
             "save": (_SAVE_SECONDS, "the weights were not saved"),
         }[self._phase]
-        began = self._began["trained" if self._phase == "save" else self._phase]
-        since = now - (self._budget_began() or began if self._phase == "train" else began)
+        since = time.monotonic() - self._began["trained" if self._phase == "save" else self._phase]
         return f"{what} within {limit:.0f} s; killed" if since > limit else None
-
-    def _training_limit(self) -> float:
-        """One slow step may run over the end; a run of fixed steps has three times the budget."""
-        budget = self._conditions.budget_seconds
-        return 3 * budget + 30 if self._conditions.steps is not None else budget + max(10.0, 0.25 * budget)
 
 
 def _number(event: Event, name: str) -> Any:

@@ -43,18 +43,27 @@ def test_the_h100s_curve_in_hours_of_training() -> None:
 
 
 def record(**other: Any) -> dict[str, Any]:
-    known = {"source": "climbmix", "data_sha256": "ab" * 32, "vocab_size": 8192, "eval_rows": 64}
-    return of_session({**known, "seq_len": 2048, "budget_seconds": 300.0, **other})
+    machine: dict[str, Any] = {"chip": "Apple M4 Pro", "gpu_cores": 16, "mlx": "0.32.4"}
+    machine |= {name: other.pop(name) for name in ("chip", "gpu_cores", "mlx") if name in other}
+    machine["gpu"] = machine["chip"]
+    known = {"source": "climbmix", "data_sha256": "ab" * 32, "vocab_size": 8192, "eval_rows": 64, "device": "gpu"}
+    return of_session({"conditions": {**known, "seq_len": 2048, "budget_seconds": 300.0, **other}}, machine)
 
 
-def test_sessions_on_one_corpus_with_one_budget_compare() -> None:
+def test_sessions_on_one_corpus_with_one_budget_on_one_kind_of_machine_compare() -> None:
     assert comparable(record(), record()) == (True, ())
+    assert comparable(record(), record(mlx="0.32.9")) == (True, ())
 
 
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"budget_seconds": 600.0}, "time budget differs"),
+        ({"budget_seconds": 600.0}, "budget differs (300 s; 600 s)"),
+        ({"budget_kind": "match-tokens", "budget_tokens": 500}, "budget differs (300 s; match-tokens:500)"),
+        ({"chip": "Apple M4"}, "machine differs"),
+        ({"chip": None}, "machine not known on one side"),
+        ({"gpu_cores": 20}, "GPU cores differ (16; 20)"),
+        ({"mlx": "0.33.0"}, "MLX differs (0.32; 0.33)"),
         ({"eval_rows": 40}, "validation rows differ"),
         ({"seq_len": 1024}, "length of a row differs"),
         ({"data_sha256": "cd" * 32}, "tokenizer differs"),
@@ -69,4 +78,4 @@ def test_what_nobody_says_does_not_match() -> None:
     assert comparable({}, {})[0] is False
     fits, reasons = comparable(of_reference(find("h100")).conditions, of_reference(find("M4-pr24")).conditions)
     assert not fits and "tokenizer not known on one side" in reasons
-    assert of_session({"run": "make"}) == {}
+    assert of_session({"conditions": {"run": "make"}}, {}) == {}

@@ -47,6 +47,9 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
             "max_cost": None,
         },
         "noise": {"sigma": None, "runs": 0, "dof": 0, "epoch": 0},
+        "budget": None,
+        "key": None,
+        "comparability": None,
         "stops": None,
         "certificate": None,
         "limits": None,
@@ -58,6 +61,9 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "agent",
         "spent",
         "noise",
+        "budget",
+        "key",
+        "comparability",
         "stops",
         "certificate",
         "limits",
@@ -102,6 +108,7 @@ class TestRunning:
             "loss": 3.25,
             "tokens_per_second": 11520.0,
             "seconds_left": 7.0,
+            "share": None,
             "time": NOON,
         }
 

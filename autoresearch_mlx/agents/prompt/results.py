@@ -9,7 +9,7 @@ from autoresearch_mlx.agents.prompt.foreign import cell, phrase
 from autoresearch_mlx.compare.effects import axis_of_experiment, by_axis, effects, from_experiment
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement
 from autoresearch_mlx.judge.early import loss_at
-from autoresearch_mlx.judging import counting, standing
+from autoresearch_mlx.judging import counting, gained, standing
 from autoresearch_mlx.report import terms
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -38,10 +38,8 @@ def incumbent(context: Context) -> str:
     if ran := _ran(_measured(best)):
         lines.append(f"{ran}.")
     first = history.baseline
-    if first is not None and first.number != best.number:
-        began = standing(history, first)
-        gained = history.gain(value, over=began)
-        lines.append(f"The baseline had {terms.value(began)}; gained since: {terms.gain(gained)}.")
+    if first is not None and first.number != best.number and (gain := gained(history)) is not None:
+        lines.append(f"The baseline had {terms.value(standing(history, first))}; gained since: {terms.gain(gain)}.")
     lines += _noise(context)
     return "\n".join(lines)
 
@@ -124,7 +122,7 @@ def runs(context: Context) -> str:
     ]
     lines = [_row(["#", *known]), _row(["---"] * (len(known) + 1))]
     lines += [_row([name, *(cells[i] for cells in known.values())]) for i, name in enumerate(names)]
-    return "\n".join(["Training loss at equal shares of the time budget.", "", *lines])
+    return "\n".join(["Training loss at equal shares of the budget.", "", *lines])
 
 
 def _to_show(history: History) -> list[Experiment]:

@@ -40,14 +40,15 @@ export function showNow(session, now) {
   const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.number == null ? "Between two experiments" : null;
   put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}` : session.status.branch);
   put("now-title", resting ?? r.title ?? "Waiting for a proposal");
-  const trains = r?.phase === "train" && budget && r.seconds_left != null;
+  const used = r?.share ?? (budget && r?.seconds_left != null ? 1 - r.seconds_left / budget : null);
+  const trains = r?.phase === "train" && used != null;
   the("bar").hidden = !trains;
-  if (trains) the("bar").firstChild.style.width = `${Math.min(Math.max(1 - r.seconds_left / budget, 0), 1) * 100}%`;
+  if (trains) the("bar").firstChild.style.width = `${Math.min(Math.max(used, 0), 1) * 100}%`;
   facts("now-facts", [
     ["step", r?.step != null ? count(r.step) : null],
     ["loss", r?.loss != null ? r.loss.toFixed(4) : null],
     ["tokens/s", r?.tokens_per_second != null ? count(r.tokens_per_second) : null],
-    ["left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : null],
+    ["left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : session.hardware.budget ? `to ${session.hardware.budget}` : null],
     ["run's memory", r ? memory(machine.run_bytes) : null],
     ["machine", memory(machine.memory_used), `of ${memory(machine.memory_total)} used`],
     ["temperature", machine.celsius != null ? `${machine.celsius.toFixed(0)} °C` : null],

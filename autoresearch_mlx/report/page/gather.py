@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.judging import runs_of, standing
+from autoresearch_mlx.judging import gained, runs_of, standing
 from autoresearch_mlx.ledger import Journal, holder, now
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.page import attached
@@ -90,9 +91,14 @@ def _head(folder: Path, journal: Journal) -> Head:
         kept=counts.kept,
         discarded=counts.discarded,
         failed=counts.failed,
-        conditions=conditions if isinstance(conditions, Mapping) else {},
+        conditions={**_key(journal), **(conditions if isinstance(conditions, Mapping) else {})},
         machine=constant_facts(history),
     )
+
+
+def _key(journal: Journal) -> Mapping[str, Any]:
+    """The mark that decides what these values compare with; nothing where no ledger told."""
+    return {} if journal.comparability is None else {"comparability_key": Key(journal.comparability).mark}
 
 
 def _certified(journal: Journal) -> Certified | None:
@@ -121,7 +127,7 @@ def _standing(journal: Journal) -> Standing:
     if first is None or best is None:
         return Standing(None, None, None, None, False)
     was, stands = standing(history, first), standing(history, best)
-    gain = None if first.number == best.number else history.gain(stands, over=was)
+    gain = None if first.number == best.number else gained(history)
     return Standing(
         baseline=Mark(first.number, first.commit, was, terms.one_line(first.title)),
         incumbent=Mark(best.number, best.commit, stands, terms.one_line(best.title)),

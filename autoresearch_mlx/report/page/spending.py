@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from autoresearch_mlx.budget import of_conditions
 from autoresearch_mlx.experiment import FAILED, Experiment, History, Measurement
 from autoresearch_mlx.judging import stops
 from autoresearch_mlx.ledger import Journal
@@ -95,10 +96,10 @@ def _cause(reason: str) -> str:
 
 
 def stops_of(journal: Journal) -> Stops | None:
-    budget = (journal.session.get("conditions") or {}).get("budget_seconds")
-    if not isinstance(budget, int | float) or isinstance(budget, bool):
+    budget = of_conditions(journal.session.get("conditions") or {})
+    if budget is None:
         return None
-    told = stops(journal.history, budget)
+    told = stops(journal.history, budget.amount if budget.kind == "seconds" else None)
     return Stops(
         stopped=told.stopped,
         saved_seconds=told.saved_seconds,

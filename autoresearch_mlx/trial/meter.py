@@ -1,0 +1,203 @@
+"""How much of its budget a run has used, as its parent sees it: by our clock, or by the tokens that the child tells.
+
+The edited script holds the pipe.  What it tells of tokens is taken for the display and the curve, is held against
+what it told before and against the weights that it leaves behind, and ends nothing later than our clock does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sizes import FLOPS_PER_PARAMETER, count, shapes_of
+
+_FLOOR = 0.9
+"""A run that used less of its budget than this did not run."""
+_OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
+"""How far the last step may reach beyond the budget, the larger of both: more would be training that others lack."""
+_BEGINS_SECONDS = 600.0
+"""The start and the first step of a run that no clock ends have limits as if this were its time."""
+_PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
+"""From this share on its pace is known; it may take so many times as long, and so many seconds more."""
+_SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
+"""A run without a new token for so long, and for so many times its longest step, hangs.  Large steps take minutes."""
+
+
+class Meter(Protocol):
+    """``spent``: seconds of training by our clock."""
+
+    @property
+    def scale(self) -> float:
+        """Seconds from which the limits of start and first step follow."""
+        ...
+
+    def hear(self, event: Mapping[str, Any], spent: float) -> None:
+        """Whatever the child says."""
+        ...
+
+    def share(self, spent: float) -> float:
+        """Of the budget, from 0; what lies beyond its end may be over 1."""
+        ...
+
+    def left(self, spent: float) -> float | None:
+        """Seconds of training to come; None while nothing tells."""
+        ...
+
+    def overstayed(self, spent: float) -> str | None:
+        """Why the run must end now, though it did not end itself."""
+        ...
+
+    def contradiction(self) -> str | None:
+        """What the child told that cannot be, so that the run is worth nothing."""
+        ...
+
+    def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
+        """Why the finished run is none of this budget."""
+        ...
+
+
+def meter_of(conditions: Conditions) -> Meter:
+    by_count = conditions.budget_tokens is not None or conditions.budget_flops is not None
+    return ByCount(conditions) if by_count and conditions.steps is None else ByClock(conditions)
+
+
+class ByClock:
+    """A time; a run of fixed steps has three times as much."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.scale = conditions.budget_seconds
+        self._by_steps = conditions.steps is not None
+
+    def hear(self, event: Mapping[str, Any], spent: float) -> None:
+        pass
+
+    def share(self, spent: float) -> float:
+        return spent / self.scale
+
+    def left(self, spent: float) -> float | None:
+        return self.scale - spent
+
+    def overstayed(self, spent: float) -> str | None:
+        """One slow step may run over the end."""
+        limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
+        said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
+        return said if spent > limit else None
+
+    def contradiction(self) -> str | None:
+        return None
+
+    def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
+        budget = self.scale
+        if self._by_steps:
+            return None
+        if spent < _FLOOR * budget:
+            return f"training stopped after {spent:.1f} s of its {budget:g} s"
+        if spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
+            return f"training went on for {spent - budget:.1f} s after its {budget:g} s"
+        return None
+
+
+class ByCount:
+    """Tokens, or the operations spent on them; the clock only bounds it."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._goal: float | None = conditions.budget_tokens
+        """Tokens; None until the size of the model is told."""
+        self._flops = conditions.budget_flops
+        self._most = conditions.budget_seconds
+        self._vocab_size, self._seq_len = conditions.vocab_size, conditions.seq_len
+        self.scale = min(self._most, _BEGINS_SECONDS)
+        self._limit = self._most
+        self._matrix: int | None = None
+        self._told = 0
+        self._first: int | None = None
+        """Tokens when the clock began to run."""
+        self._at = 0.0
+        self._longest = 0.0
+        self._lie: str | None = None
+
+    def hear(self, event: Mapping[str, Any], spent: float) -> None:
+        if event.get("event") == "sized" and self._matrix is None and (matrix := _whole(event.get("matrix_params"))):
+            self._matrix = matrix
+            if self._flops is not None:
+                self._goal = self._tokens_for(matrix)
+        if event.get("event") in ("train", "step", "trained") and (tokens := _whole(event.get("tokens"))) is not None:
+            self._count(tokens, spent)
+            if event.get("event") == "train" and self._first is None:
+                self._first = tokens
+            self._pace()
+
+    def _count(self, tokens: int, spent: float) -> None:
+        if tokens < self._told:
+            self._lie = f"the script told of {self._told:,} tokens, and later of {tokens:,}"
+        elif tokens > self._told:
+            self._longest = max(self._longest, spent - self._at)
+            self._told, self._at = tokens, spent
+
+    def _pace(self) -> None:
+        done = self._told - (self._first or 0)
+        if self._limit < self._most or not self._goal or self._at <= 0 or done < _PACE_AFTER * self._goal:
+            return
+        self._limit = min(self._most, _PACE_TIMES * self._at * self._goal / done + _PACE_MORE)
+
+    def share(self, spent: float) -> float:
+        return min(self._told / self._goal, 1.0) if self._goal else 0.0
+
+    def left(self, spent: float) -> float | None:
+        done = self._told - (self._first or 0)
+        if not self._goal or done <= 0 or self._at <= 0:
+            return None
+        return max((self._goal - self._told) * self._at / done - (spent - self._at), 0.0)
+
+    def overstayed(self, spent: float) -> str | None:
+        silent = max(_SILENT_SECONDS, _SILENT_TIMES * self._longest)
+        if spent - self._at > silent:
+            return f"no token was trained on for {silent:.0f} s; killed"
+        why = "the most that a run may take" if self._limit == self._most else f"{_PACE_TIMES:g} times its first pace"
+        said = f"training did not end with its {self._words()} within {self._limit:.0f} s, {why}; killed"
+        return said if spent > self._limit else None
+
+    def contradiction(self) -> str | None:
+        return self._lie
+
+    def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
+        tokens, steps = _whole(facts.get("tokens")), _whole(facts.get("steps"))
+        if tokens is None or steps is None:
+            return "the script told no count of its tokens and steps"
+        if tokens % self._seq_len or not 0 < steps <= tokens // self._seq_len:
+            return f"{tokens:,} tokens in {steps:,} steps cannot be rows of {self._seq_len}"
+        if self._flops is not None and (wrong := self._resized(weights)) is not None:
+            return wrong
+        goal = self._goal or 0.0
+        if tokens < _FLOOR * goal:
+            return f"training stopped after {tokens:,} of its {self._words()}"
+        if tokens > (1 + _OVER_SHARE) * goal:
+            return (
+                f"training went on to {tokens:,} tokens after its {self._words()}: a step is too large for the budget"
+            )
+        return None
+
+    def _resized(self, weights: Path) -> str | None:
+        """The model is what was saved, whatever was told when it was built."""
+        try:
+            matrix = count(shapes_of(weights), self._vocab_size)["matrix_params"]
+        except (OSError, ValueError) as error:
+            return f"the weights cannot be counted: {error}"
+        if matrix == self._matrix:
+            return None
+        told = "no size was told" if self._matrix is None else f"{self._matrix:,} were told at the start"
+        return f"the saved model has {matrix:,} matrix parameters, and {told}: the budget of FLOPs counts them"
+
+    def _tokens_for(self, matrix: int) -> float:
+        assert self._flops is not None
+        return max(1.0, self._flops / (FLOPS_PER_PARAMETER * matrix))
+
+    def _words(self) -> str:
+        return f"{self._goal:,.0f} tokens" if self._goal else "tokens"
+
+
+def _whole(value: Any) -> int | None:
+    """A count that a model or a run can have; whatever else the pipe carries is none."""
+    return value if type(value) is int and 0 <= value < 2**62 else None
