@@ -64,15 +64,17 @@ class Judge:
         return Rules(margin=self.margin)
 
     def decide(self, history: History, case: Case) -> Decision:
-        """A verdict, or what to measure next.  A run that failed decides by its failure."""
-        if (failed := next(filter(None, map(verdict_on_failure, case.measurements)), None)) is not None:
+        """A verdict, or what to measure next.  A run that failed decides by its failure, unless it was disturbed."""
+        undisturbed = [m for m in case.measurements if not m.tainted]
+        if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
             return failed
-        if (late := padded(history, case.measurements)) is not None:
+        if (late := padded(history, undisturbed)) is not None:
             return late
         if self.mode == "margin":
             return Margin(self.margin).decide(history, case.measurements)
         if history.incumbent is None:
-            return stages.decide_baseline(runs(case.measurements, 0), history.metric, self.replicates)
+            taken = runs(case.measurements, 0)
+            return stages.decide_baseline(taken, history.metric, self.replicates, len(case.measurements) - len(taken))
         evidence = self.evidence(history, case)
         if case.removes is not None:
             return removal.decide_removal(evidence, self.rules)
@@ -118,13 +120,14 @@ class Judge:
             incumbent_age=age(history),
             refreshes=case.refreshes,
             audited=case.audited,
+            lost=sum(m.tainted and m.value is None for m in case.measurements),
             steps=(self._steps(case.measurements), self._steps(best.measurements)),
         )
 
     def _steps(self, measured: Sequence[Measurement]) -> int | None:
         if self.budget_seconds is None:
             return None
-        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train]
+        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train and not m.tainted]
         return calibrated_steps(paces, self.budget_seconds)
 
     def refresh_due(self, history: History) -> bool:
@@ -158,7 +161,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     """The verdict on a run that took its time before its first batch, where the budget's clock does not run yet."""
     if history.baseline is None:
         return None
-    usual = max((m.seconds.start or 0.0 for m in history.baseline.measurements), default=0.0)
+    usual = max((m.seconds.start or 0.0 for m in history.baseline.measurements if not m.tainted), default=0.0)
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
@@ -173,7 +176,7 @@ def stops(history: History, budget_seconds: float) -> Account:
     past = [
         Past(m.extra["stop"]["share"], budget_seconds, bool(m.extra["stop"]["audit"]), e.status)
         for e in history.experiments
-        for m in e.measurements[:1]
+        for m in e.measurements[selecting(e.measurements) :][:1]
         if isinstance(m.extra.get("stop"), dict)
     ]
     return account(past)
@@ -185,10 +188,16 @@ def removed(experiment: Experiment) -> int | None:
     return number if isinstance(number, int) else None
 
 
+def selecting(measured: Sequence[Measurement]) -> int:
+    """Index of the run that a proposal was selected by: its first undisturbed one."""
+    return next((at for at, m in enumerate(measured) if not m.tainted), 0)
+
+
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """The successful runs of one experiment; the first one of a proposal is what it was selected by."""
+    chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > 0, tainted=m.tainted)
+        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > chosen, tainted=m.tainted)
         for at, m in enumerate(measured)
         if m.value is not None
     )
@@ -266,4 +275,4 @@ def _stage(mode: Mode) -> StageMode:
     return mode
 
 
-__all__ = ["Again", "Case", "Judge", "Mode", "age", "removed", "runs", "runs_of", "sigma_of", "standing"]
+__all__ = ["Again", "Case", "Judge", "Mode", "age", "removed", "runs", "runs_of", "selecting", "sigma_of", "standing"]

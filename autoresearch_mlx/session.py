@@ -6,7 +6,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,9 @@ from autoresearch_mlx.lab import SCRIPT, Lab, find_session, new_tag
 from autoresearch_mlx.ledger import Journal, Ledger, locked, now
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.surroundings import Surroundings, surroundings
 from autoresearch_mlx.targets.choose import Say, build_target, settle_conditions
+from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.workspace import Workspace, resolve
 
@@ -72,6 +74,8 @@ class Session:
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
     memory_bytes: int | None
     """Main memory of the machine, which a model may have to share with training."""
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    """What the machine does beside the runs."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -227,13 +231,15 @@ def _session(
 ) -> Session:
     conditions = record["conditions"]
     measured = {"metric": record["metric"], "direction": record["direction"]}
-    target = settings.target.model_copy(update=measured)
+    wanted = settings.model_copy(update={"target": settings.target.model_copy(update=measured)})
+    target = build_target(wanted, conditions, machine)
+    under = target.conditions if isinstance(target, Pretrain) else None
     return Session(
         tag=workspace.tag,
         folder=ledger.folder,
         ledger=ledger,
         workspace=workspace,
-        target=build_target(settings.model_copy(update={"target": target}), conditions, machine),
+        target=target,
         judge=_judge(settings, record),
         early_stop=settings.judge.early_stop,
         seed=record["seed"],
@@ -244,6 +250,7 @@ def _session(
         start=record["start"],
         preset=profile.knobs if record["target"] == "pretrain" else {},
         memory_bytes=machine.memory_bytes,
+        surroundings=surroundings(settings.machine, machine, conditions, under),
     )
 
 

@@ -1,13 +1,14 @@
-"""What a session does between experiments: is the machine still the one it was, and is every keep still worth it?"""
+"""Between experiments: is the machine fit, is it still the one it was, and is every keep still worth it?"""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch_mlx.control import Orders
-from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
 from autoresearch_mlx.ledger import now
 from autoresearch_mlx.measuring import repeat
 from autoresearch_mlx.session import Session
@@ -15,6 +16,36 @@ from autoresearch_mlx.workspace import merge_texts
 
 REMOVER = "upkeep"
 """The author of removals in the ledger."""
+NOTHING_DONE = -1
+"""Not even the baseline, which a limit of no experiments leaves to be measured."""
+_POLL_SECONDS = 0.5
+
+
+def tell_of_machine(session: Session, screen: Screen) -> None:
+    """Say what of the machine may spoil or slow the runs, each thing once."""
+    around = session.surroundings
+    for words in around.news(session.journal().history if around.speed is not None else None):
+        screen.say(f"note: {words}")
+
+
+def wait_until_fit(session: Session, screen: Screen, orders: Orders, done: int) -> str | None:
+    """Come back when the machine is fit for a run, as the settings want it; or with the reason to end instead.
+
+    A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
+    """
+    tell_of_machine(session, screen)
+    around, said, began = session.surroundings, None, time.monotonic()
+    while (why := around.reason_to_wait(began)) is not None:
+        if (reason := orders.stop(done, screen.progress)) is not None:
+            return reason
+        if why != said:
+            screen.say(f"waiting: {why}; `autoresearch-mlx stop` or Ctrl-C ends the run")
+        said = why
+        screen.progress(Progress("waiting", words=why))
+        time.sleep(_POLL_SECONDS)
+    if said is not None:
+        screen.say("going on")
+    return None
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:

@@ -63,6 +63,8 @@ class Status:
     epoch: int = 0
     certificate: Mapping[str, Any] | None = None
     """The last one, as the ledger has it."""
+    disturbed: int = 0
+    """Runs that do not count: the machine slept, or something stood still."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -89,7 +91,13 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         stops=stops(history, budget) if (budget := (session.get("conditions") or {}).get("budget_seconds")) else None,
         epoch=history.epoch,
         certificate=journal.certificates[-1] if journal.certificates else None,
+        disturbed=_disturbed(history),
     )
+
+
+def _disturbed(history: History) -> int:
+    runs = [*(m for e in history.experiments for m in e.measurements), *(r.measurement for r in history.repeats)]
+    return sum(m.tainted for m in runs)
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
@@ -122,6 +130,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
         "stops": asdict(status.stops) if status.stops else None,
         "certificate": dict(status.certificate) if status.certificate else None,
+        "disturbed": status.disturbed,
     }
 
 
