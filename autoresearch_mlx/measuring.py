@@ -44,22 +44,24 @@ def measure(
     seed = session.seed + run - 1 if order.seed is None else order.seed
     history = session.journal().history
     recorded = session.surroundings.beside_a_run()
-    vigil = Vigil()
-    watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
-    assignment = Assignment(session.workspace.tree, folder, seed, watched, order.steps, stop, order.split)
-    measured = replace(session.target.measure(assignment), epoch=history.epoch)
-    measured = recorded(_marked(measured, vigil, _habits(history, number, order.earlier)))
+    with Vigil() as vigil:
+        watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
+        assignment = Assignment(session.workspace.tree, folder, seed, watched, order.steps, stop, order.split)
+        measured = replace(session.target.measure(assignment), epoch=history.epoch)
+        measured = _marked(measured, vigil, _habits(history, number, order.earlier))
+    measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # one run's are enough to look at
     return _kept_in(folder, measured)
 
 
 def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """With what befell the run; tainted when it does not count for that."""
+    """With what befell the run; tainted when it does not count for that, or when the target says so itself."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
-    return replace(measured, tainted=words is not None, extra={**measured.extra, **found.facts(), **told})
+    tainted = measured.tainted or words is not None
+    return replace(measured, tainted=tainted, extra={**measured.extra, **found.facts(), **told})
 
 
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
@@ -101,12 +103,12 @@ def smoke(session: Session, commit: str, number: int, watch: Watch) -> Measureme
     session.workspace.checkout(commit)
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-smoke")
-        vigil = Vigil()
-        ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, vigil.watching(watch)))
-        if ran is None or ran.failure is None:
-            shutil.rmtree(folder)
-            return ran
-        ran = _marked(_kept_in(folder, ran), vigil)
+        with Vigil() as vigil:
+            ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, vigil.watching(watch)))
+            if ran is None or ran.failure is None:
+                shutil.rmtree(folder)
+                return ran
+            ran = _marked(_kept_in(folder, ran), vigil)
         if not ran.tainted:
             break
     return ran

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,16 +68,13 @@ def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
     """In a session of its own: a Ctrl-C that the run survives must not let the machine sleep."""
     if command is None:
         return None
+    quiet = subprocess.DEVNULL
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
     except OSError:
         return None
+    threading.Thread(target=child.wait, daemon=True).start()  # one that dies early is not left a zombie all night
+    return child
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -1,12 +1,13 @@
 """Did the machine sleep, or did anything stand still, while a run was taken?
 
-Seen from the parent alone, by its own clocks: when it was called (about ten times a second), and when it
-heard of a new step.  The wall clock is never asked, so a time server or a person who sets it disturbs nothing.
+Seen from the parent alone, by its own clocks: a pulse that stops with the process, and when it heard of a new
+step.  The wall clock is never asked, so a time server or a person who sets it disturbs nothing.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from autoresearch_mlx.experiment import Progress, Stopper, Watch
 SLEEP_SECONDS = 1.0
 """Two clocks that sleep alone can part agree to microseconds."""
 STILL_SECONDS = 3.0
-"""The parent looks ten times a second; a busy machine does not keep it for thirty turns."""
+"""A pulse that comes so late was held up for six beats; a busy machine does not do that."""
+_BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
 """A step this late, the larger of both: so many seconds, so many times the usual distance."""
 LEAST_STEPS = 8
@@ -71,7 +73,7 @@ class Disturbance:
 
     slept: float = 0.0
     still: float = 0.0
-    """The parent itself did not get to run for so long."""
+    """The parent itself did not run for so long: stopped, or starved."""
     gap: float = 0.0
     """Between two steps of the training."""
 
@@ -96,21 +98,37 @@ class Disturbance:
 
 
 class Vigil:
-    """Looks on at one run through its watch, from now until :meth:`found`."""
+    """Looks on at one run, from now until :meth:`found`; inside ``with`` it also feels whether we are stopped.
+
+    The pulse is a thread that looks at the clock twice a second: it stands still with the process, wherever in its
+    work that is, and not for a slow disk or a terminal that does not scroll.
+    """
 
     def __init__(self, clocks: Callable[[], Clocks] = read_clocks) -> None:
         self._clocks = clocks
         self._began = clocks()
-        self._told: Progress | None = None
-        self._looked = self._began.awake
-        self._steps: list[float] = []
+        self._beat = self._began.awake
         self._still = 0.0
+        self._step: int | None = None
+        self._steps: list[float] = []
+        self._over = threading.Event()
+        self._pulse = threading.Thread(target=self._feel, daemon=True)
+
+    def __enter__(self) -> Vigil:
+        self._pulse.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._pulse.join()
 
     def watching(self, watch: Watch) -> Watch:
         """The same watch, seen by the vigil first."""
 
         def seen(progress: Progress) -> None:
-            self._see(progress, self._clocks().awake)
+            if progress.phase == "train" and progress.step not in (None, self._step):
+                self._step = progress.step
+                self._steps.append(self._clocks().awake)
             watch(progress)
 
         return seen
@@ -126,13 +144,16 @@ class Vigil:
         return asked
 
     def found(self) -> Disturbance:
+        """What befell the run until now."""
+        self.beat()
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
-    def _see(self, progress: Progress, now: float) -> None:
-        """Between two phases the parent has work of its own, which may take longer."""
-        told, self._told = self._told, progress
-        if told is not None and told.phase == progress.phase and now - self._looked >= STILL_SECONDS:
-            self._still = max(self._still, now - self._looked)
-        self._looked = now
-        if progress.phase == "train" and progress.step is not None and (told is None or told.step != progress.step):
-            self._steps.append(now)
+    def beat(self) -> None:
+        now = self._clocks().awake
+        self._beat, since = now, now - self._beat
+        if since >= STILL_SECONDS:
+            self._still = max(self._still, since)
+
+    def _feel(self) -> None:
+        while not self._over.wait(_BEAT_SECONDS):
+            self.beat()

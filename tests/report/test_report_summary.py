@@ -49,6 +49,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "noise": {"sigma": None, "runs": 0, "dof": 0, "epoch": 0},
         "stops": None,
         "certificate": None,
+        "disturbed": 0,
     }
     keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
     assert list(to_json(status_of(session))) == [
@@ -59,6 +60,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "noise",
         "stops",
         "certificate",
+        "disturbed",
     ]
 
 
@@ -100,6 +102,7 @@ class TestRunning:
             "loss": 3.25,
             "tokens_per_second": 11520.0,
             "seconds_left": 7.0,
+            "words": None,
             "time": NOON,
         }
 
