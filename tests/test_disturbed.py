@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,8 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
             process.suspend()
         time.sleep(3.6)
         for process in reversed(everything):
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
         _, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
     done = read(lab.folder("t") / FILE).history.experiments[1]
@@ -182,4 +183,6 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
 
 def measuring(pid: int) -> bool:
     """The program of the lab runs, and not git or what keeps the machine awake."""
-    return any("bench.py" in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
+    with suppress(psutil.Error):
+        return any("bench.py" in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
+    return False
