@@ -65,7 +65,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
         new = [r.measurement for r in session.journal().history.repeats[known:]]
         if not session.judge.drifted(history, new):
             return
-    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None)
+    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
     session.ledger.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
     screen.say(f"the machine has changed: {reason}; earlier runs stop counting")

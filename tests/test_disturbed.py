@@ -111,6 +111,13 @@ def test_after_three_disturbed_runs_the_verdict_is_that(
     assert done.reason == "3 runs, each disturbed: nothing to compare"
 
 
+def test_what_was_only_ever_disturbed_may_be_tried_again(command_lab: Lab, screen: Recorder) -> None:
+    with shaky(command_lab, 3, 4, 5) as (session, _):
+        research(session, Steps({"X": 3.5}, {"X": 3.5}, {"X": 3.5}), Policy(experiments=3), screen)
+        statuses = [e.status for e in session.journal().history.experiments]
+    assert statuses == ["keep", "invalid", "keep", "duplicate"]
+
+
 def test_an_undisturbed_failure_decides_at_once(command_lab: Lab, screen: Recorder) -> None:
     with opened(command_lab, "t") as session:
         research(session, Steps("X = 1 / 0\nY = 2\n"), Policy(experiments=1), screen)
