@@ -34,7 +34,8 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, done: int) 
     A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
     """
     tell_of_machine(session, screen)
-    around, said, began = session.surroundings, None, time.monotonic()
+    around, said = session.surroundings, None
+    began = around.clock()
     while (why := around.reason_to_wait(began)) is not None:
         if (reason := orders.stop(done, screen.progress)) is not None:
             return reason

@@ -6,6 +6,7 @@ step.  The wall clock is never asked, so a time server or a person who sets it d
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -38,10 +39,11 @@ class Clocks:
 
 def read_clocks() -> Clocks:
     """Linux counts sleep in CLOCK_BOOTTIME only; macOS in CLOCK_MONOTONIC_RAW, and not in CLOCK_UPTIME_RAW."""
-    if sys.platform == "darwin":
-        return Clocks(time.clock_gettime(time.CLOCK_UPTIME_RAW), time.clock_gettime(time.CLOCK_MONOTONIC_RAW))
-    if sys.platform == "linux":
-        return Clocks(time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BOOTTIME))
+    with contextlib.suppress(OSError):  # a system under another one may lack a clock
+        if sys.platform == "darwin":
+            return Clocks(time.clock_gettime(time.CLOCK_UPTIME_RAW), time.clock_gettime(time.CLOCK_MONOTONIC_RAW))
+        if sys.platform == "linux":
+            return Clocks(time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BOOTTIME))
     return Clocks(time.monotonic(), None)
 
 

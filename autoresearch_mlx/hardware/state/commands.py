@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ def _start(line: Sequence[str]) -> subprocess.Popen[str] | None:
             stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
+            env={**os.environ, "LC_ALL": "C"},  # a point in decimal numbers, and no translation
         )
     except (OSError, ValueError):
         return None

@@ -88,10 +88,10 @@ def memory_free_mb(sysctl: str) -> float | None:
 
 def swap_used_mb(sysctl: str) -> float | None:
     """``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``"""
-    match = re.search(r"used\s*=\s*([\d.]+)([KMG])", sysctl)
+    match = re.search(r"used\s*=\s*(\d+[.,]?\d*)([KMG])", sysctl)
     if match is None:
         return None
-    return round(float(match.group(1)) * {"K": 2**-10, "M": 1.0, "G": 2**10}[match.group(2)], 1)
+    return round(float(match.group(1).replace(",", ".")) * {"K": 2**-10, "M": 1.0, "G": 2**10}[match.group(2)], 1)
 
 
 def display_on(assertions: str, powerstate: str) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -9,26 +10,34 @@ from autoresearch_mlx.hardware.state.commands import Run
 from autoresearch_mlx.hardware.state.values import LEVELS, Others, State, Thermal
 
 _FORMAT = "--format=csv,noheader,nounits"
-_FIELDS = "temperature.gpu,power.draw,utilization.gpu,clocks_throttle_reasons.sw_thermal_slowdown"
-COMMANDS = {
-    "gpu": ("nvidia-smi", "-i", "0", f"--query-gpu={_FIELDS},clocks_throttle_reasons.hw_thermal_slowdown", _FORMAT),
-    "users": ("nvidia-smi", "-i", "0", "--query-compute-apps=pid,process_name", _FORMAT),
-}
-"""The first GPU: MLX takes that one."""
+_FIELDS = "temperature.gpu,power.draw,utilization.gpu"
+_HELD_BACK = "clocks_throttle_reasons.sw_thermal_slowdown,clocks_throttle_reasons.hw_thermal_slowdown"
+
+_LEVEL: dict[str, Thermal] = {"Active": "heavy", "Not Active": "nominal"}
+
+
+def commands(visible: str) -> dict[str, tuple[str, ...]]:
+    """About the first GPU that CUDA_VISIBLE_DEVICES leaves: MLX takes that one."""
+    asked = ("nvidia-smi", "-i", visible.split(",")[0].strip() or "0", _FORMAT)
+    return {
+        "gpu": (*asked, f"--query-gpu={_FIELDS},{_HELD_BACK}"),
+        "users": (*asked, "--query-compute-apps=pid,process_name"),
+    }
 
 
 def added(state: State, run: Run) -> State:
     """The same with what the GPU says; its heat counts where it is the higher one."""
-    said = {"gpu": "", "users": ""} | dict(run(COMMANDS))
-    celsius, watts, busy, *throttled = [*_cells(said["gpu"]), *["", "", ""]][:5]
-    if not said["gpu"].strip():
+    said = {"gpu": "", "users": ""} | dict(run(commands(os.environ.get("CUDA_VISIBLE_DEVICES", ""))))
+    cells = _cells(said["gpu"])
+    if len(cells) != len([*_FIELDS.split(","), *_HELD_BACK.split(",")]):
         return state
-    heat: Thermal = "heavy" if "Active" in throttled else "nominal"
+    celsius, watts, busy, *held_back = cells
+    levels = [level for level in (state.thermal, *map(_LEVEL.get, held_back)) if level is not None]
     degrees = [each for each in (state.temperature_c, _figure(celsius)) if each is not None]
     return replace(
         state,
         temperature_c=max(degrees, default=None),
-        thermal=max((state.thermal or heat, heat), key=LEVELS.index),
+        thermal=max(levels, key=LEVELS.index, default=None),
         gpu_watts=_figure(watts),
         gpu=Others(users(said["users"]), _figure(busy)),
     )
