@@ -171,10 +171,11 @@ class Attempt:
         return self.session.judge.decide(self.history, self.case())
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
-        """The first run may be stopped early; what repeats is past that."""
+        """The first undisturbed run may be stopped early; what repeats is past that."""
         assert self.sha is not None
-        stop = None if self.measurements or self.number == 0 else self._stop()
-        order = measuring.Order(again.seed, again.steps, stop)
+        measured = any(not m.tainted for m in self.measurements)
+        stop = None if measured or self.number == 0 else self._stop()
+        order = measuring.Order(again.seed, again.steps, stop, earlier=tuple(self.measurements))
         return measuring.measure(self.session, self.sha, self.number, len(self.measurements) + 1, watch, order)
 
     def _stop(self) -> Stopper | None:

@@ -15,8 +15,9 @@ from autoresearch_mlx.judge.certify import Certificate, Slot, certificate, in_wo
 from autoresearch_mlx.judge.values import Run
 from autoresearch_mlx.judging import sigma_of
 from autoresearch_mlx.ledger import Journal, measurement_from, now
-from autoresearch_mlx.measuring import Order, measure
+from autoresearch_mlx.measuring import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.session import Session
+from autoresearch_mlx.upkeep import tell_of_machine
 
 _SEEDS = 1_000_000
 """Above all seeds that experiments take, which count up from the session's."""
@@ -42,6 +43,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     if pairs == 2 and sigma_of(journal.history).value is None:
         said = "two pairs tell no error where nothing was measured twice"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
+    tell_of_machine(session, screen)
     slots = plan(pairs, session.seed + _SEEDS)
     for slot in slots:
         if (slot.side, slot.pair) not in contest.done:
@@ -93,6 +95,21 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 
 def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
+    """One run for the slot; a disturbed one is logged and taken again.  Raises LabError."""
+    for _ in range(DISTURBED_RUNS):
+        measured = _run(session, contest, slot, screen)
+        if not measured.tainted:
+            break
+        screen.say(f"disturbed, measured again: {measured.extra.get('tainted')}")
+    experiment = contest.head if slot.side == "head" else contest.before
+    hint = "`autoresearch-mlx certify` goes on with that run; what is measured stays"
+    if measured.tainted:
+        raise LabError(f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed", hint)
+    if measured.value is None:
+        raise LabError(f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}", hint)
+
+
+def _run(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Measurement:
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
     title = f"certify, pair {slot.pair + 1}: {'the head' if slot.side == 'head' else 'before'}, #{experiment.number}"
@@ -109,9 +126,7 @@ def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Non
         pair=slot.pair,
         measurement=asdict(measured),
     )
-    if measured.value is None:
-        said = f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}"
-        raise LabError(said, "`autoresearch-mlx certify` goes on with that run; what is measured stays")
+    return measured
 
 
 def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:

@@ -198,6 +198,21 @@ class EndSettings(_Frozen):
     """desktop, or a shell line that gets the outcome on its standard input."""
 
 
+class MachineSettings(_Frozen):
+    """The machine at night: docs/night.md."""
+
+    wait_for_mains: bool = False
+    """Start no experiment on battery."""
+    wait_for_cooling: bool = False
+    """Start none while the system holds back because of heat, for a quarter of an hour at most."""
+    keep_awake: Literal["auto", "never"] = "auto"
+    """auto: the machine does not sleep while something is measured, where it can be kept from it."""
+    exclusive: Literal["auto", "always", "never"] = "auto"
+    """One measuring command on this machine; auto: where a GPU trains."""
+    probe: Literal["auto", "never"] = "auto"
+    """The machine's speed before and after each run; auto: on a GPU, and on a CPU from budgets of a minute on."""
+
+
 class Settings(_Frozen):
     seed: Annotated[int, Field(ge=0)] = 42
     hardware: HardwareSettings = HardwareSettings()
@@ -209,6 +224,7 @@ class Settings(_Frozen):
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
     end: EndSettings = EndSettings()
+    machine: MachineSettings = MachineSettings()
 
 
 class Resolved(_Frozen):

@@ -21,6 +21,7 @@ from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
+from autoresearch_mlx.hardware.outlook import outlook
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab, find_lab
 from autoresearch_mlx.ledger import holder
@@ -59,6 +60,7 @@ def examine(start: Path) -> Iterator[Finding]:
     profile = choose_profile(machine)
     yield from _machine(machine, profile)
     yield from _matmul(machine, profile)
+    yield from _night(machine)
     yield from _git(start)
     try:
         lab = find_lab(start)
@@ -111,6 +113,12 @@ def _matmul(machine: Machine, profile: Profile) -> Iterator[Finding]:
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
         yield Finding("machine", "matmul", f"MLX does not work: {' '.join(last)}", "fail", "install mlx again")
+
+
+def _night(machine: Machine) -> Iterator[Finding]:
+    """What the machine is like just now, and whether it stays awake."""
+    for line in outlook(machine.gpu.kind if machine.gpu is not None else None):
+        yield Finding("machine", *line)
 
 
 def _git(start: Path) -> Iterator[Finding]:

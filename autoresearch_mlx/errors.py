@@ -5,7 +5,7 @@
       LabError                  no lab here, or its files do not fit together
         WorkspaceError          git refuses, or somebody else moved the session's branch
         LedgerError             the journal cannot be read or written
-        LockedError             another process works on this session
+        LockedError             another process works on this session, or measures on this machine
       CorpusError               the text cannot be turned into rows
       AgentError                the agent cannot be loaded or cannot go on
         EndpointError           a model's server does not answer as it should; carries its kind
@@ -51,7 +51,7 @@ class LedgerError(LabError):
 
 
 class LockedError(LabError):
-    """Another live process works on this session."""
+    """Another live process works on this session, or measures on this machine."""
 
 
 class CorpusError(AutoresearchError):

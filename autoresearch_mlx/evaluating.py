@@ -60,8 +60,8 @@ def _with_rows(target: Pretrain, wanted: int | None, split: Literal["val", "hidd
 
 
 def _score(session: Session, experiment: Experiment, target: Pretrain, screen: Screen) -> float:
-    weights = session.folder / "runs" / f"{experiment.number:04d}-1" / WEIGHTS
-    if not weights.is_file():
+    weights = next((session.folder / "runs").glob(f"{experiment.number:04d}-[0-9]*/{WEIGHTS}"), None)
+    if weights is None:
         said = f"the weights of experiment {experiment.number} are not kept: only the incumbent's are"
         raise LabError(said, "`autoresearch-mlx log` marks the incumbent")
     assert experiment.commit is not None

@@ -15,8 +15,9 @@ Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
 """``stopped``: a clear loser that was not left to finish; its experiment is discarded."""
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
-Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused"]
-"""Of a measurement; ``paused``: between two experiments, for as long as the person wants."""
+Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
+"""Of a measurement; ``paused``: between two experiments, for as long as the person wants; ``waiting``: there too,
+for what the machine needs first."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
 
@@ -216,6 +217,8 @@ class Progress:
     seconds_left: float | None = None
     share: float | None = None
     """Of the training budget that is used; None while it does not run, or where there is none."""
+    words: str | None = None
+    """``waiting``: for what."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]

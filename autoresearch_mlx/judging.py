@@ -65,15 +65,17 @@ class Judge:
         return Rules(margin=self.margin)
 
     def decide(self, history: History, case: Case) -> Decision:
-        """A verdict, or what to measure next.  A run that failed decides by its failure."""
-        if (failed := next(filter(None, map(verdict_on_failure, case.measurements)), None)) is not None:
+        """A verdict, or what to measure next.  A run that failed decides by its failure, unless it was disturbed."""
+        undisturbed = [m for m in case.measurements if not m.tainted]
+        if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
             return failed
-        if (late := padded(history, case.measurements)) is not None:
+        if (late := padded(history, undisturbed)) is not None:
             return late
         if self.mode == "margin":
             return self._by_margin(history, case)
         if history.incumbent is None:
-            return stages.decide_baseline(runs(case.measurements, 0), history.metric, self.replicates)
+            taken = runs(case.measurements, 0)
+            return stages.decide_baseline(taken, history.metric, self.replicates, len(case.measurements) - len(taken))
         evidence = self.evidence(history, case)
         if case.removes is not None:
             return removal.decide_removal(evidence, self.rules)
@@ -130,13 +132,14 @@ class Judge:
             incumbent_age=age(history),
             refreshes=case.refreshes,
             audited=case.audited,
+            lost=sum(m.tainted and m.value is None for m in case.measurements),
             steps=(self._steps(case.measurements), self._steps(taken_now(history, best))),
         )
 
     def _steps(self, measured: Sequence[Measurement]) -> int | None:
         if self.budget_seconds is None:
             return None
-        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train]
+        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train and not m.tainted]
         return calibrated_steps(paces, self.budget_seconds)
 
     def refresh_due(self, history: History) -> bool:
@@ -183,9 +186,12 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
 def _usual_start(history: History) -> float:
     """Of the baseline; where this machine has not run it, of the incumbent's first run on it."""
     assert history.baseline is not None
-    here = [m for m in history.baseline.measurements if m.epoch == history.epoch]
-    first = [r.measurement for r in history.repeats if r.measurement.epoch == history.epoch][:1]
-    return max((m.seconds.start or 0.0 for m in here or first or history.baseline.measurements), default=0.0)
+    before = [m for m in history.baseline.measurements if not m.tainted]
+    here = [m for m in before if m.epoch == history.epoch]
+    again = [
+        r.measurement for r in history.repeats if r.measurement.epoch == history.epoch and not r.measurement.tainted
+    ]
+    return max((m.seconds.start or 0.0 for m in here or again[:1] or before), default=0.0)
 
 
 def stops(history: History, budget_seconds: float | None) -> Account:
@@ -196,7 +202,7 @@ def stops(history: History, budget_seconds: float | None) -> Account:
     past = [
         Past(m.extra["stop"]["share"], budget_seconds or _whole(m), bool(m.extra["stop"]["audit"]), e.status)
         for e in history.experiments
-        for m in e.measurements[:1]
+        for m in e.measurements[selecting(e.measurements) :][:1]
         if isinstance(m.extra.get("stop"), dict)
     ]
     return account(past)
@@ -214,10 +220,16 @@ def removed(experiment: Experiment) -> int | None:
     return number if isinstance(number, int) else None
 
 
+def selecting(measured: Sequence[Measurement]) -> int:
+    """Index of the run that a proposal was selected by: its first undisturbed one."""
+    return next((at for at, m in enumerate(measured) if not m.tainted), 0)
+
+
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """The successful runs of one experiment; the first one of a proposal is what it was selected by."""
+    chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > 0, tainted=m.tainted)
+        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > chosen, tainted=m.tainted)
         for at, m in enumerate(measured)
         if m.value is not None
     )
@@ -335,4 +347,4 @@ def _stage(mode: Mode) -> StageMode:
     return mode
 
 
-__all__ = ["Again", "Case", "Judge", "Mode", "age", "removed", "runs", "runs_of", "sigma_of", "standing"]
+__all__ = ["Again", "Case", "Judge", "Mode", "age", "removed", "runs", "runs_of", "selecting", "sigma_of", "standing"]

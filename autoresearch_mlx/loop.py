@@ -14,18 +14,29 @@ from autoresearch_mlx.pacing import pace, sofar
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.source import changed_knobs, describe
-from autoresearch_mlx.upkeep import REMOVER, look_for_drift, measure_anew, next_removal
+from autoresearch_mlx.upkeep import (
+    NOTHING_DONE,
+    REMOVER,
+    look_for_drift,
+    measure_anew,
+    next_removal,
+    tell_of_machine,
+    wait_until_fit,
+)
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
     """Experiment after experiment, until the policy says stop or the agent has nothing left; returns why."""
     with listening(session.folder, policy, screen.say) as orders:
         recover(session, screen)
+        if (reason := wait_until_fit(session, screen, orders, NOTHING_DONE)) is not None:
+            return reason
         baseline(session, screen)
         done = idle = 0
         while True:
             come = sofar(session.journal().history, orders.policy, done, idle)
-            if (reason := orders.stop(come, screen.progress)) is not None:
+            reason = orders.stop(come, screen.progress) or wait_until_fit(session, screen, orders, come)
+            if reason is not None:
                 return reason
             try:
                 measure_anew(session, screen, orders)
@@ -78,6 +89,7 @@ def experiment(
 def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen) -> Experiment:
     """One experiment with an edit that somebody else wrote; a baseline first when the session has none."""
     recover(session, screen)
+    tell_of_machine(session, screen)
     baseline(session, screen)
     measure_anew(session, screen)
     proposal = edit()

@@ -53,7 +53,8 @@ def _seen_before(c: Candidate) -> str | None:
     if mark == fingerprint(c.files):
         return f"the same as {c.origin}, but for comments and layout"
     for e in c.history.experiments:
-        if e.fingerprint == mark and e.measurements and e.status != "interrupted":
+        measured = any(not m.tainted for m in e.measurements)  # what was only ever disturbed may come again
+        if e.fingerprint == mark and measured and e.status != "interrupted":
             value = f", {c.history.metric} {e.value:.6f}" if e.value is not None else ""
             return f"the same as experiment {e.number} ({e.status}{value})"
     return None

@@ -6,7 +6,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,9 @@ from autoresearch_mlx.ledger import Journal, Ledger, locked, now, write_results
 from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.orphans import end_orphans
 from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.surroundings import Surroundings, surroundings
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
+from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 from autoresearch_mlx.workspace import Workspace, resolve
@@ -79,6 +81,8 @@ class Session:
     """What must stay free on the disk."""
     key: Key
     """What the values that are measured now depend on besides the file."""
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    """What the machine does beside the runs."""
 
     def journal(self) -> Journal:
         return self.ledger.read()
@@ -259,13 +263,15 @@ def _session(
     journal = ledger.read()
     record, conditions = journal.session, journal.session["conditions"]
     measured = {"metric": record["metric"], "direction": record["direction"]}
-    target = settings.target.model_copy(update=measured)
+    wanted = settings.model_copy(update={"target": settings.target.model_copy(update=measured)})
+    target = build_target(wanted, conditions, machine)
+    under = target.conditions if isinstance(target, Pretrain) else None
     return Session(
         tag=workspace.tag,
         folder=ledger.folder,
         ledger=ledger,
         workspace=workspace,
-        target=build_target(settings.model_copy(update={"target": target}), conditions, machine),
+        target=target,
         judge=_judge(settings, record),
         early_stop=settings.judge.early_stop,
         seed=record["seed"],
@@ -278,6 +284,7 @@ def _session(
         memory_bytes=machine.memory_bytes,
         free_bytes=limits_of(settings, profile).free_bytes,
         key=settled(journal, key_here(record, machine)),
+        surroundings=surroundings(settings.machine, machine, conditions, under),
     )
 
 

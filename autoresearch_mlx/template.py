@@ -30,6 +30,10 @@ LAB_TOML = """\
 # name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto
 # model = "ollama:qwen3-coder:30b"   # for hybrid and chat
 
+# [machine]
+# wait_for_mains = true    # start no experiment on battery
+# wait_for_cooling = true  # start none while the machine is too hot for its full speed
+
 # To improve another number than val_bpb, name a program that prints `METRIC name=value`:
 # [target]
 # kind = "command"

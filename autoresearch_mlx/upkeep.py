@@ -1,22 +1,55 @@
-"""What a session does between experiments: is the machine still the one it was, and is every keep still worth it?"""
+"""Between experiments: is the machine fit, is it still the one it was, and is every keep still worth it?"""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch_mlx.control import Orders
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
 from autoresearch_mlx.judging import taken_now
 from autoresearch_mlx.ledger import now
 from autoresearch_mlx.measuring import repeat
+from autoresearch_mlx.policy import Sofar
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.workspace import merge_texts
 
 REMOVER = "upkeep"
 """The author of removals in the ledger."""
+NOTHING_DONE = Sofar(done=-1)
+"""Not even the baseline, which a limit of no experiments leaves to be measured."""
+_POLL_SECONDS = 0.5
+
+
+def tell_of_machine(session: Session, screen: Screen) -> None:
+    """Say what of the machine may spoil or slow the runs, each thing once."""
+    around = session.surroundings
+    for words in around.news(session.journal().history if around.speed is not None else None):
+        screen.say(f"note: {words}")
+
+
+def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
+    """Come back when the machine is fit for a run, as the settings want it; or with the reason to end instead.
+
+    A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
+    """
+    tell_of_machine(session, screen)
+    around, said = session.surroundings, None
+    began = around.clock()
+    while (why := around.reason_to_wait(began)) is not None:
+        if (reason := orders.stop(sofar, screen.progress)) is not None:
+            return reason
+        if why != said:
+            screen.say(f"waiting: {why}; `autoresearch-mlx stop` or Ctrl-C ends the run")
+        said = why
+        screen.progress(Progress("waiting", words=why))
+        time.sleep(_POLL_SECONDS)
+    if said is not None:
+        screen.say("going on")
+    return None
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
@@ -55,7 +88,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
         new = [r.measurement for r in session.journal().history.repeats[known:]]
         if not session.judge.drifted(history, new):
             return
-    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None)
+    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
     session.ledger.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
     screen.say(f"the machine has changed: {reason}; earlier runs stop counting")

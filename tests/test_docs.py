@@ -21,6 +21,7 @@ from autoresearch_mlx.cli import _COMMANDS
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History
+from autoresearch_mlx.hardware.state import State
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import changed_knobs, read_knobs
 
@@ -114,6 +115,15 @@ def test_the_console_of_the_recovery_page_runs_as_written(command_lab: Lab) -> N
     done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 experiment: ")
+
+
+def test_the_night_page_names_every_fact_of_a_record_and_its_console_runs(command_lab: Lab) -> None:
+    page = ROOT / "docs" / "night.md"
+    named = set(re.findall(r"`([a-z_]+)`", page.read_text().split("## Sleep")[0]))
+    assert {*State().facts(), *State().company(), "speed_before", "speed_after"} <= named
+    (line,) = blocks(page, "console")
+    done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+    assert re.search(r"^  power .*\n  heat .*\n  memory now .*\n  sleep ", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,11 +1,11 @@
-"""A session opened by a command that measures: its lock, its sandbox, its screen, and how a signal ends it."""
+"""A session opened by a command that measures: its locks, its sandbox, its screen, and how a signal ends it."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +29,15 @@ class Opened:
 def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) -> Iterator[Opened]:
     """The session for this process alone, confined where that is possible, until the end of the block.
 
-    ``options`` go before lab.toml.  Raises ConfigError, LabError, LedgerError, WorkspaceError and whatever
-    settling the conditions raises.
+    The machine stays awake meanwhile, and a GPU is this command's.  ``options`` go before lab.toml.  Raises
+    ConfigError, LabError, LedgerError, LockedError, WorkspaceError and whatever settling the conditions raises.
     """
     from autoresearch_mlx.config import load_settings
     from autoresearch_mlx.report.live import open_screen
     from autoresearch_mlx.session import open_session
 
     resolved = load_settings(lab.root, options)
-    with _interruptible(), open_session(lab, resolved, tag, say) as found:
+    with _interruptible(), open_session(lab, resolved, tag, say) as found, _machine_for(lab, found, resolved.settings):
         session = _confined(found, resolved.settings)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             yield Opened(session, resolved.settings, screen)
@@ -54,6 +54,21 @@ def _confined(session: Session, settings: Settings) -> Session:
 
     others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
     return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
+
+
+@contextmanager
+def _machine_for(lab: Lab, session: Session, settings: Settings) -> Iterator[None]:
+    """The machine awake, and for this command alone where the settings want that.  Raises LockedError."""
+    from autoresearch_mlx.corpus.prepare import default_cache
+    from autoresearch_mlx.hardware.awake import kept_awake
+    from autoresearch_mlx.hardware.claim import claimed
+    from autoresearch_mlx.surroundings import exclusive
+
+    conditions = session.journal().session["conditions"]
+    alone = exclusive(settings.machine, conditions)
+    claim = claimed(default_cache(), lab.root, session.tag, say) if alone else nullcontext()
+    with claim, kept_awake(settings.machine.keep_awake == "auto"):
+        yield
 
 
 @contextmanager

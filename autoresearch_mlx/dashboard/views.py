@@ -80,7 +80,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
     best = history.incumbent
     if best is None:
         return None
-    curve = next((m.curve for m in best.measurements if m.curve), ())
+    curve = next((m.curve for m in best.measurements if m.curve and not m.tainted), ())
     value = standing(history, best)
     return {
         "number": best.number,

@@ -35,8 +35,8 @@ def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float
     return 2 * n**3 / best / 1e9
 
 
-def measure(size: int, dtype: str) -> dict[str, Any]:
-    gflops = matmul_gflops(size, dtype)
+def measure(size: int, dtype: str, seconds: float = 0.3) -> dict[str, Any]:
+    gflops = matmul_gflops(size, dtype, seconds)
     return {
         "device": mx.default_device().type.name,
         "dtype": dtype,
@@ -51,8 +51,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="probe", description="Speed of a square matrix product in MLX.")
     parser.add_argument("--size", type=int, default=1024, help="rows and columns (default: 1024)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply (default: 0.3)")
     options = parser.parse_args()
-    print(json.dumps(measure(options.size, options.dtype)))
+    print(json.dumps(measure(options.size, options.dtype, options.seconds)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
 
 def disturbed(evidence: Evidence) -> int:
     """The candidate's runs of this epoch that do not count; so many repeats were in vain."""
-    return sum(run.tainted for run in evidence.candidate if run.epoch == evidence.epoch)
+    return evidence.lost + sum(run.tainted for run in evidence.candidate if run.epoch == evidence.epoch)
 
 
 def thin(now: Evidence, rules: Rules) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
-from autoresearch_mlx.judge.values import Again, Decision
+from autoresearch_mlx.judge.values import Again, Decision, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,11 @@ class Margin:
         """``before``: what the incumbent counts by; None: the mean of its own measurements."""
         if not measurements:
             return Again("not measured yet")
-        if (failed := next(filter(None, map(verdict_on_failure, measurements)), None)) is not None:
+        undisturbed = (m for m in measurements if not m.tainted)
+        if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
             return failed
+        if all(m.tainted for m in measurements):
+            return _disturbed(len(measurements))
         value = mean_value(measurements)
         if value is None:
             return Verdict("invalid", "no value was measured")
@@ -33,6 +36,12 @@ class Margin:
             return Verdict("keep", f"baseline: {history.metric} {value:.6f}")
         before = incumbent_value(history.incumbent) if before is None else before
         return by_margin(history.gain(value, over=before), before, self.margin)
+
+
+def _disturbed(runs: int) -> Decision:
+    if runs >= Rules().spoiled:
+        return Verdict("invalid", f"{runs} runs, each disturbed: nothing to compare")
+    return Again("disturbed: measured again")
 
 
 def by_margin(gain: float, before: float, margin: float) -> Verdict:
@@ -44,7 +53,10 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    values = [m.value for m in measurements if m.value is not None]
+    """Of the runs that were not disturbed, where there are such."""
+    found = [m for m in measurements if m.value is not None]
+    counted = [m for m in found if not m.tainted] or found
+    values = [m.value for m in counted if m.value is not None]
     return fmean(values) if values else None
 
 

@@ -40,16 +40,17 @@ def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) ->
     return "fast" if median(last) >= rules.fast_from * sigma.value else "adaptive"
 
 
-def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3) -> Decision:
+def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost: int = 0) -> Decision:
     """Measure the baseline until it has so many undisturbed runs; they are what sigma starts from.
 
-    After twice as many it stands with those it has, and is invalid without any.
+    After twice as many it stands with those it has, and is invalid without any.  ``lost``: further runs, which were
+    disturbed and ended without a value.
     """
     values = [run.value for run in runs if not run.tainted]
-    if len(values) < replicates and len(runs) < 2 * replicates:
+    if len(values) < replicates and len(runs) + lost < 2 * replicates:
         return Again(f"run {len(values) + 1} of {replicates} of the baseline", "incumbent", next_seed(runs, ()))
     if not values:
-        return Verdict("invalid", f"{len(runs)} runs of the baseline, each disturbed: leave the machine to it")
+        return Verdict("invalid", f"{len(runs) + lost} runs of the baseline, each disturbed: leave the machine to it")
     sigma = pooled([values]).value
     spread = f", sigma {sigma:.6f} of {len(values)} runs" if sigma is not None else ""
     return Verdict("keep", f"baseline: {metric} {fmean(values):.6f}{spread}")

@@ -77,6 +77,8 @@ class Evidence:
     """Runs of the incumbent that were taken for this decision already."""
     audited: bool = False
     """The candidate passed the audits that :class:`Again` asked for."""
+    lost: int = 0
+    """Runs of the candidate that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
     """Calibrated steps of a repeat, of candidate and incumbent; None: the clock ends it."""
 

@@ -34,12 +34,18 @@ def live_line(scene: Scene, width: int) -> str:
     name = f"#{scene.number} " if scene.number is not None else ""
     title = terms.one_line(scene.title)
     if not name:
-        paused = scene.progress is not None and scene.progress.phase == "paused"
-        title, scene = "paused by hand" if paused else "waiting for a proposal", replace(scene, progress=None)
+        title, scene = _between(scene.progress), replace(scene, progress=None)
     wanted = terms.columns(name) + min(terms.columns(title), _TITLE)
     facts = _fitting(scene, width - wanted)
     room = max(width - terms.columns(name) - terms.columns(facts), 0)
     return terms.cut(f"{name}{terms.cut(title, room)}".rstrip() + facts, width).removeprefix(" | ")
+
+
+def _between(progress: Progress | None) -> str:
+    """What is done while no experiment is."""
+    if progress is not None and progress.phase == "waiting":
+        return f"waiting: {progress.words}"
+    return "paused by hand" if progress is not None and progress.phase == "paused" else "waiting for a proposal"
 
 
 def _fitting(scene: Scene, room: int) -> str:

@@ -98,7 +98,7 @@ class PlainScreen:
         self.say(live_line(self._scene, _PLAIN_WIDTH))
 
     def progress(self, progress: Progress) -> None:
-        if progress.phase != "paused" and self._clock() - self._told >= _PLAIN_SECONDS:
+        if progress.phase not in ("paused", "waiting") and self._clock() - self._told >= _PLAIN_SECONDS:
             self._told = self._clock()
             self.say(live_line(Scene(self._scene.number, "", progress), _PLAIN_WIDTH))
 
@@ -197,7 +197,7 @@ class Noted:
     def progress(self, progress: Progress) -> None:
         p, was = progress, self._running
         if p.phase != was.phase or self._clock() - self._written >= _NOTE_SECONDS:
-            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share)
+            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share, p.words)
             self._note(Running(was.pid, was.number, was.title, *about))
         self._screen.progress(progress)
 

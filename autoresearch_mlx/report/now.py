@@ -23,7 +23,7 @@ class Running:
     number: int | None = None
     title: str | None = None
     phase: str | None = None
-    """``propose``, or the phase of the measurement."""
+    """``propose``, or the phase of the measurement, or what is done between two: ``paused``, ``waiting``."""
     step: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
@@ -31,6 +31,8 @@ class Running:
     """Of training."""
     share: float | None = None
     """Of the training budget that is used."""
+    words: str | None = None
+    """``waiting``: for what."""
     time: str | None = None
     """When this was noted, local time with its offset."""
 
@@ -54,6 +56,7 @@ def read_now(folder: Path) -> Running | None:
         tokens_per_second=_finite(note.get("tokens_per_second")),
         seconds_left=_finite(note.get("seconds_left")),
         share=_finite(note.get("share")),
+        words=_text(note.get("words")),
         time=_text(note.get("time")),
     )
 

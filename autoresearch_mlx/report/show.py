@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -131,10 +131,29 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     """Failures that the experiment's own reason does not tell, further figures, and the machine."""
     failures = [(f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure]
     told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
-    figures = [("figures", f"seed {m.seed}: {words}") for m in e.measurements if (words := _pairs(m.extra))]
-    machines = dict.fromkeys(words for m in e.measurements if (words := _pairs(m.machine)))
-    facts = [*told, *figures, *(("machine", words) for words in machines)]
+    disturbed = [
+        ("disturbed", f"seed {m.seed}: {_why_tainted(m)}; it does not count") for m in e.measurements if m.tainted
+    ]
+    extras = ((m, {name: fact for name, fact in m.extra.items() if name != "tainted"}) for m in e.measurements)
+    figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
+    facts = [*disturbed, *told, *figures, *_machine(e.measurements)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
+
+
+def _why_tainted(m: Measurement) -> str:
+    return str(m.extra.get("tainted") or "disturbed")
+
+
+def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+    """What all runs have in common, then what was different beside each of them."""
+    known = [m for m in runs if m.machine]
+    common = {name: fact for m in known[:1] for name, fact in m.machine.items()}
+    common = {name: fact for name, fact in common.items() if all(m.machine.get(name) == fact for m in known)}
+    if words := _pairs(common):
+        yield "machine", words
+    for m in known:
+        if words := _pairs({name: fact for name, fact in m.machine.items() if name not in common}):
+            yield "beside it", f"seed {m.seed}: {words}"
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:

@@ -71,6 +71,8 @@ class Status:
     """Of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
     """The last one, as the ledger has it."""
+    disturbed: int = 0
+    """Runs that do not count: the machine slept, or something stood still."""
     limits: Mapping[str, Any] | None = None
     """What ends the run that goes on; None: none goes on."""
 
@@ -102,11 +104,17 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         gained=gained(history),
         budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
         certificate=journal.certificates[-1] if journal.certificates else None,
+        disturbed=_disturbed(history),
     )
 
 
 def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
     return stops(history, conditions.get("budget_seconds")) if of_conditions(conditions) else None
+
+
+def _disturbed(history: History) -> int:
+    runs = [*(m for e in history.experiments for m in e.measurements), *(r.measurement for r in history.repeats)]
+    return sum(m.tainted for m in runs)
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
@@ -142,6 +150,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "comparability": dict(status.key.parts) if status.key else None,
         "stops": asdict(status.stops) if status.stops else None,
         "certificate": dict(status.certificate) if status.certificate else None,
+        "disturbed": status.disturbed,
         "limits": dict(status.limits) if status.limits is not None else None,
     }
 

@@ -44,6 +44,8 @@ def render_status(status: Status, width: int) -> str:
     ]
     if status.limits is not None:
         facts.append(("ends", limits_in_words(status.limits)))
+    if status.disturbed:
+        facts.append(("disturbed", f"{terms.plural(status.disturbed, 'run')}, which do not count; `show N` says why"))
     if status.stops and (status.stops.stopped or status.stops.audits):
         facts.append(("stopped", _stops(status.stops)))
     if status.certificate:
@@ -90,6 +92,8 @@ def _running(running: Running | None) -> str:
     if running is None:
         return "no"
     process = f"process {running.pid}"
+    if running.phase == "waiting":
+        return f"{process}, waiting: {running.words}"
     if running.number is None:
         return f"{process}, paused by hand" if running.phase == "paused" else process
     process = f"{process}, #{running.number}"

@@ -52,6 +52,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "comparability": None,
         "stops": None,
         "certificate": None,
+        "disturbed": 0,
         "limits": None,
     }
     keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
@@ -66,6 +67,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "comparability",
         "stops",
         "certificate",
+        "disturbed",
         "limits",
     ]
 
@@ -109,6 +111,7 @@ class TestRunning:
             "tokens_per_second": 11520.0,
             "seconds_left": 7.0,
             "share": None,
+            "words": None,
             "time": NOON,
         }
 

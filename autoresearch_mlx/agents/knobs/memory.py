@@ -140,7 +140,7 @@ def _trial(experiment: Experiment, point: Point, origin: Point, score: float, ga
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
     if experiment.failed:
-        measured = any(m.failure in _EVIDENCE for m in experiment.measurements)
+        measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False) if measured else None
     if point == origin:
         return Trial(point, origin, 0.0, None, kept=False)

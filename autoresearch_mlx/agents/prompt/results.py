@@ -134,7 +134,7 @@ def _to_show(history: History) -> list[Experiment]:
 def _measured(e: Experiment) -> Measurement | None:
     """The run that tells most of how training went; a crash on the way tells too."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
-    return max(told, key=lambda m: (m.value is not None, len(m.curve)), default=None)
+    return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 
 
 def _ran(m: Measurement | None) -> str:

@@ -51,7 +51,7 @@ function showControls() {
   for (const form of document.querySelectorAll(".writes")) form.hidden = readOnly;
   const waits = run && (run.paused || run.stop);
   label("pause", waits ? "Resume" : "Pause", !run, waits);
-  const still = now.running?.phase === "paused";
+  const still = ["paused", "waiting"].includes(now.running?.phase);
   label("stop", run?.stop ? "Stops after this one" : still ? "End the run" : "Stop after this one", !run || run.stop);
   if (sure != null && sure !== number) sure = null;
   label("skip", sure != null ? `Really skip #${sure}?` : "Skip this one", !run || number == null);

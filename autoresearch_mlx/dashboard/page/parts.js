@@ -26,18 +26,18 @@ function facts(id, pairs) {
   });
 }
 
-const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "scoring", smoke: "trying it for two steps", guard: "checking", paused: "paused" };
+const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "scoring", smoke: "trying it for two steps", guard: "checking", paused: "paused", waiting: "waiting" };
 
 export function showState(session, now) {
   const running = now.running, run = session.run, state = the("state");
-  const words = !running ? "at rest" : running.phase === "paused" ? "paused" : run?.paused ? "pauses after this one" : run?.stop ? "stops after this one" : run ? "running" : "busy";
-  state.className = `state ${!running ? "" : run?.paused || run?.stop || running.phase === "paused" ? "waits" : "runs"}`;
+  const words = !running ? "at rest" : ["paused", "waiting"].includes(running.phase) ? running.phase : run?.paused ? "pauses after this one" : run?.stop ? "stops after this one" : run ? "running" : "busy";
+  state.className = `state ${!running ? "" : run?.paused || run?.stop || ["paused", "waiting"].includes(running.phase) ? "waits" : "runs"}`;
   if (state.lastChild.textContent !== words) state.lastChild.textContent = words;
 }
 
 export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
-  const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.number == null ? "Between two experiments" : null;
+  const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
   put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}` : session.status.branch);
   put("now-title", resting ?? r.title ?? "Waiting for a proposal");
   const used = r?.share ?? (budget && r?.seconds_left != null ? 1 - r.seconds_left / budget : null);

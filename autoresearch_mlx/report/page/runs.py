@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autoresearch_mlx.experiment import History, Measurement
-from autoresearch_mlx.judging import sigma_of
+from autoresearch_mlx.judging import selecting, sigma_of
 from autoresearch_mlx.report.page.clock import Clock
 from autoresearch_mlx.report.page.values import Again, Noise, RunFacts
 
@@ -88,8 +88,9 @@ def constant_facts(history: History) -> Mapping[str, Any]:
 
 def _all(history: History) -> Iterator[_Run]:
     for e in history.experiments:
+        chosen = selecting(e.measurements)
         for at, m in enumerate(e.measurements):
-            yield _Run(e.number, e.number, e.number > 0 and at == 0, m)
+            yield _Run(e.number, e.number, e.number > 0 and at == chosen, m)
     for r in history.repeats:
         yield _Run(r.number, r.during, False, r.measurement)
 

@@ -190,13 +190,18 @@ def _transfer(page: Page) -> str:
     return _section("transfer", f"{name} and here", f"{table}<div class='soft'>{remarks}</div>")
 
 
+_PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
+"""In the names of figures that tell of heat and power."""
+
+
 def _machine(page: Page) -> str:
     """A plot for each figure that moved during the night."""
     moving = dict.fromkeys(name for run in page.runs for name in run.machine)
     named = ("tokens_per_second", "peak_memory_mb")
     held = [name for name in named if any(getattr(run, name) is not None for run in page.runs)]
     plots = "".join(f'<div class="plot" data-fact="{escape(name)}"></div>' for name in [*held, *moving])
-    missing = "" if moving else "<p class='soft'>The runs of this session hold no temperature and no power.</p>"
+    physical = any(word in name for name in moving for word in _PHYSICAL)
+    missing = "" if physical else "<p class='soft'>The runs of this session hold no temperature and no power.</p>"
     facts = tables.facts({**page.head.machine, **page.head.conditions})
     return _section("speed", "Speed and machine", f"{plots or '<p>No run told its speed.</p>'}{missing}{facts}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoresearch_mlx.budget import of_conditions
 from autoresearch_mlx.experiment import FAILED, Experiment, History, Measurement
-from autoresearch_mlx.judging import stops
+from autoresearch_mlx.judging import selecting, stops
 from autoresearch_mlx.ledger import Journal
 from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.page.values import Cause, Spending, StoppedRun, Stops
@@ -111,10 +111,10 @@ def stops_of(journal: Journal) -> Stops | None:
 
 
 def _rule_spoke(e: Experiment) -> bool:
-    return bool(e.measurements) and isinstance(e.measurements[0].extra.get("stop"), dict)
+    return bool(e.measurements) and isinstance(e.measurements[selecting(e.measurements)].extra.get("stop"), dict)
 
 
 def _stopped(e: Experiment) -> StoppedRun:
-    told = e.measurements[0].extra["stop"]
+    told = e.measurements[selecting(e.measurements)].extra["stop"]
     reason = terms.one_line(str(told.get("reason", "")))
     return StoppedRun(e.number, told["share"], bool(told["audit"]), e.status, reason[:300])

@@ -1,0 +1,89 @@
+"""Keep the machine awake while something is measured: ``caffeinate`` on macOS, ``systemd-inhibit`` on Linux.
+
+The helper ends with us in whatever way we end, ``kill -9`` included.  A machine without it goes on as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LAST_SECONDS = 1.0
+_TRY_SECONDS = 3.0
+_INHIBIT = (
+    "systemd-inhibit",
+    "--what=idle:sleep",
+    "--who=autoresearch-mlx",
+    "--why=an experiment is measured",
+    "--mode=block",
+)
+
+
+def keeper(system: str = "") -> list[str] | None:
+    """The command that keeps this system awake for as long as this process lives; None where there is none.
+
+    Never ``caffeinate -d``: while the display is awake the GPU's watchdog can end a training (mlx issue 3267).
+    On Linux the command reads a pipe of ours, which the kernel closes when we end.
+    """
+    system = system or platform.system()
+    if system == "Darwin":
+        return ["caffeinate", "-is", "-w", str(os.getpid())]
+    return [*_INHIBIT, "cat"] if system == "Linux" and shutil.which(_INHIBIT[0]) else None
+
+
+@contextmanager
+def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
+    """Until the end of the block.  Neither a missing command nor its death delays or breaks anything."""
+    child = _start(keeper(system)) if wanted else None
+    try:
+        yield
+    finally:
+        if child is not None:
+            _end(child)
+
+
+def works(system: str = "") -> bool | None:
+    """Whether the machine can be kept awake, tried for an instant; None where this system has no command for it."""
+    command = keeper(system)
+    if command is None:
+        return None
+    if command[0] == "caffeinate":
+        return shutil.which("caffeinate") is not None
+    try:
+        done = subprocess.run(
+            [*_INHIBIT, "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRY_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
+    """In a session of its own: a Ctrl-C that the run survives must not let the machine sleep."""
+    if command is None:
+        return None
+    quiet = subprocess.DEVNULL
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
+    except OSError:
+        return None
+    threading.Thread(target=child.wait, daemon=True).start()  # one that dies early is not left a zombie all night
+    return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        if child.stdin is not None:
+            child.stdin.close()
+        child.terminate()
+    try:
+        child.wait(_LAST_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,79 @@
+"""One measuring command per GPU: a lock for all labs of this user, which names its holder.
+
+The lock belongs to the process that holds it; the system takes it back when that process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from autoresearch_mlx.errors import LockedError
+
+_PATIENCE_SECONDS = 1.0
+
+
+@contextmanager
+def claimed(cache: Path, lab: Path, session: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold this machine's GPU for measuring until the end of the block.
+
+    ``cache``: the user's folder that all labs share.  Where no lock can be made there, that is said, and nobody is
+    kept out.  Raises LockedError naming the process, the lab and the session that hold it.
+    """
+    path = cache / _name(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        say(f"runs in other labs are not kept away: {path} cannot be opened: {error.strerror}")
+        yield
+        return
+    with file:
+        if not _lock(file):
+            raise _taken(file)
+        _write(file, json.dumps({"pid": os.getpid(), "lab": str(lab), "session": session}))
+        yield
+        _write(file, "")
+
+
+def _name(visible: str) -> str:
+    """A process that sees other CUDA devices is not in the way of one that sees these."""
+    return f"gpu{re.sub(r'[^0-9A-Za-z]+', '-', f'-{visible}').rstrip('-')}.lock"
+
+
+def _lock(file: IO[str]) -> bool:
+    """With a little patience: a run that ends just now is no obstacle."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+
+
+def _taken(file: IO[str]) -> LockedError:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        whom = f"process {holder['pid']}, session {holder['session']} of the lab in {holder['lab']}"
+    except (ValueError, LookupError, TypeError):
+        whom = "another process"
+    hint = 'wait for it, or `autoresearch-mlx stop` there; [machine] exclusive = "never" in lab.toml measures beside it'
+    return LockedError(f"this machine is measuring already: {whom}", hint)
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.seek(0)
+    file.truncate(0)
+    file.write(text)
+    file.flush()

@@ -1,0 +1,96 @@
+"""What a person can do about the state of the machine, in sentences; and why a run had better wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from autoresearch_mlx.hardware.state.values import State
+
+SWAP_MB = 512.0
+"""Growth of swap since the first reading that is worth a word."""
+BUSY_PERCENT = 30.0
+"""Of a GPU that should be idle: a desktop takes a few."""
+SLOWER = 0.15
+"""A probe that differs from the usual speed by so much, either way, is worth a word."""
+LEAST_PROBES = 4
+"""So many must be known before one can be unusual."""
+
+
+def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
+    """(name, sentence) of what may spoil runs or slow them; each name is worth saying once.
+
+    ``first``: an early reading, against which swap grows.  ``gpu``: the runs train on one.
+    """
+    yield from _power(state)
+    yield from _heat(state)
+    yield from _memory(state, first)
+    if gpu:
+        yield from _gpu(state)
+
+
+def _power(state: State) -> Iterator[tuple[str, str]]:
+    if state.power == "battery":
+        charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
+        then = "plug it in; [machine] wait_for_mains = true has a run wait for that"
+        yield "battery", f"the machine is on battery{charge}: it runs slower, and sleeps when that is low; {then}"
+    if state.low_power_mode:
+        yield (
+            "low power",
+            "Low Power Mode is on, which slows the GPU down; switch it off in the system's battery settings",
+        )
+    if state.lid_closed and state.display_on is not True:
+        yield "lid", "the lid is closed: without power and an external display the machine sleeps; leave it open"
+
+
+def _heat(state: State) -> Iterator[tuple[str, str]]:
+    then = "give it air; [machine] wait_for_cooling = true has a run wait until it is cool"
+    if state.thermal not in (None, "nominal"):
+        yield "heat", f"thermal pressure is {state.thermal}: runs are slower than on a cool machine; {then}"
+    elif state.cpu_speed_percent is not None and state.cpu_speed_percent < 100:
+        yield "speed limit", f"the system holds the CPU at {state.cpu_speed_percent} % of its speed"
+
+
+def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
+    then = "take a smaller model for the agent, and close other programs"
+    if state.swap_used_mb is not None and first.swap_used_mb is not None:
+        grown = state.swap_used_mb - first.swap_used_mb
+        if grown >= SWAP_MB:
+            yield "swap", f"swap has grown by {grown / 1024:.1f} GB since the run began: memory is short; {then}"
+    if state.memory_pressure in ("warning", "critical"):
+        yield "memory", f"memory pressure is at {state.memory_pressure}: runs may be slow or killed; {then}"
+
+
+def _gpu(state: State) -> Iterator[tuple[str, str]]:
+    if state.display_on:
+        why = "with an awake display macOS may end long GPU work"
+        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` lets it sleep, the run goes on"
+    if state.gpu.processes:
+        named = ", ".join(state.gpu.processes[:3])
+        yield "gpu", f"the GPU is in use besides: {named}; what works there makes runs slower"
+    elif state.gpu.busy_percent is not None and state.gpu.busy_percent >= BUSY_PERCENT:
+        busy = f"the GPU is busy at {state.gpu.busy_percent:.0f} % before the run begins"
+        yield "gpu", f"{busy}: another program uses it, and runs are slower for that"
+
+
+def unusual_speed(speed: float, known: list[float]) -> str | None:
+    """A sentence about a probe far from the median of those before; None for a usual one."""
+    if len(known) < LEAST_PROBES:
+        return None
+    usual = median(known)
+    change = speed / usual - 1
+    if abs(change) < SLOWER:
+        return None
+    word = "slower" if change < 0 else "faster"
+    said = f"the speed probe is {abs(change):.0%} {word} than usual here ({speed:.0f} against {usual:.0f} GFLOP/s)"
+    return f"{said}: runs do not compare well with earlier ones"
+
+
+def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
+    """Why no run should start, for who wants to wait for mains power or for cooling; what is unknown is no reason."""
+    if mains and state.power == "battery":
+        charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
+        return f"on battery{charge}"
+    if cooling and state.thermal not in (None, "nominal"):
+        return f"thermal pressure is {state.thermal}"
+    return None

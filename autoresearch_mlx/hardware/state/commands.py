@@ -1,0 +1,55 @@
+"""Several of the system's own programs asked at once, so that a reading takes as long as the slowest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+Commands: TypeAlias = Mapping[str, Sequence[str]]
+Run: TypeAlias = Callable[[Commands], Mapping[str, str]]
+"""Commands by name; what those printed that could be asked."""
+
+_SECONDS = 2.0
+"""For all together: a reading must hold up no run."""
+
+
+def run_together(commands: Commands, seconds: float = _SECONDS) -> dict[str, str]:
+    """Standard output by name.  Empty for a program that is missing, silent or too slow; raises nothing of its own."""
+    end = time.monotonic() + seconds
+    started = {name: child for name, line in commands.items() if (child := _start(line)) is not None}
+    try:
+        return {name: _output(child, max(end - time.monotonic(), 0.01)) for name, child in started.items()}
+    finally:
+        for child in started.values():
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+def _start(line: Sequence[str]) -> subprocess.Popen[str] | None:
+    try:
+        return subprocess.Popen(
+            list(line),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C"},  # a point in decimal numbers, and no translation
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _output(child: subprocess.Popen[str], seconds: float) -> str:
+    try:
+        return child.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        return ""
+    except OSError:
+        return ""

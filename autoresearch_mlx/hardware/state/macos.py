@@ -1,0 +1,116 @@
+"""The state of a Mac, from pmset, notifyutil, sysctl and ioreg.
+
+None of them needs root.  None was run on a Mac by this project: the formats are the documented ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal
+
+from autoresearch_mlx.hardware.state.commands import Run
+from autoresearch_mlx.hardware.state.values import LEVELS, Others, Pressure, State, Thermal
+
+COMMANDS = {
+    "batt": ("pmset", "-g", "batt"),
+    "settings": ("pmset", "-g"),
+    "therm": ("pmset", "-g", "therm"),
+    "assertions": ("pmset", "-g", "assertions"),
+    "display": ("pmset", "-g", "powerstate", "IODisplayWrangler"),
+    "pressure": ("notifyutil", "-g", "com.apple.system.thermalpressurelevel"),
+    "sysctl": (
+        "sysctl",
+        "vm.swapusage",
+        "kern.memorystatus_vm_pressure_level",
+        "kern.memorystatus_level",
+        "hw.memsize",
+    ),
+    "lid": ("ioreg", "-r", "-k", "AppleClamshellState", "-d", "4"),
+    "battery": ("ioreg", "-r", "-n", "AppleSmartBattery", "-d", "1"),
+    "gpu": ("ioreg", "-r", "-c", "IOAccelerator", "-d", "1", "-w", "0"),
+}
+_PRESSURES: dict[str, Pressure] = {"1": "normal", "2": "warning", "4": "critical"}
+"""Values of kern.memorystatus_vm_pressure_level."""
+_AWAKE = "Prevent sleep while display is on"
+"""Name of an assertion that powerd holds while a display is awake; Apple Silicon has no IODisplayWrangler to ask."""
+
+
+def read(run: Run) -> State:
+    """Ask all at once; what one of them does not tell is None."""
+    said = dict.fromkeys(COMMANDS, "") | dict(run(COMMANDS))
+    return State(
+        power=power(said["batt"]),
+        battery_percent=_whole(r"\s(\d+)%;", said["batt"]),
+        battery_c=battery_celsius(said["battery"]),
+        low_power_mode=low_power_mode(said["settings"]),
+        thermal=thermal(said["pressure"]),
+        cpu_speed_percent=_whole(r"CPU_Speed_Limit\s*=\s*(\d+)", said["therm"]),
+        memory_pressure=_PRESSURES.get(_found(r"vm_pressure_level:\s*(\d+)", said["sysctl"]) or ""),
+        memory_free_mb=memory_free_mb(said["sysctl"]),
+        swap_used_mb=swap_used_mb(said["sysctl"]),
+        lid_closed=_yes(_found(r'"AppleClamshellState"\s*=\s*(\w+)', said["lid"])),
+        display_on=display_on(said["assertions"], said["display"]),
+        gpu=Others(busy_percent=_whole(r'"Device Utilization %"\s*=\s*(\d+)', said["gpu"])),
+        load=round(os.getloadavg()[0], 2),
+    )
+
+
+def power(batt: str) -> Literal["mains", "battery"] | None:
+    """From ``Now drawing from 'AC Power'``; a UPS is a battery too."""
+    source = _found(r"drawing from '([^']+)'", batt)
+    return None if source is None else "mains" if source == "AC Power" else "battery"
+
+
+def low_power_mode(settings: str) -> bool | None:
+    """``lowpowermode 1``, or ``powermode 1`` where the Mac has a High Power Mode (2) too."""
+    mode = _found(r"^\s*(?:lowpowermode|powermode)\s+(\d+)", settings)
+    return None if mode is None else mode == "1"
+
+
+def thermal(pressure: str) -> Thermal | None:
+    """``com.apple.system.thermalpressurelevel 0``: from 0, nominal, to 4, which is critical as 3 is."""
+    level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
+    return None if level is None else LEVELS[min(level, len(LEVELS) - 1)]
+
+
+def battery_celsius(battery: str) -> float | None:
+    """``"Temperature" = 3054``, in hundredths of a degree."""
+    hundredths = _whole(r'^\s*"Temperature"\s*=\s*(\d+)', battery)
+    return None if hundredths is None else round(hundredths / 100, 1)
+
+
+def memory_free_mb(sysctl: str) -> float | None:
+    """kern.memorystatus_level is the share of memory, in percent, that programs could still get."""
+    percent, size = _whole(r"memorystatus_level:\s*(\d+)", sysctl), _whole(r"hw\.memsize:\s*(\d+)", sysctl)
+    return None if percent is None or size is None else round(percent / 100 * size / 2**20)
+
+
+def swap_used_mb(sysctl: str) -> float | None:
+    """``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``"""
+    match = re.search(r"used\s*=\s*(\d+[.,]?\d*)([KMG])", sysctl)
+    if match is None:
+        return None
+    return round(float(match.group(1).replace(",", ".")) * {"K": 2**-10, "M": 1.0, "G": 2**10}[match.group(2)], 1)
+
+
+def display_on(assertions: str, powerstate: str) -> bool | None:
+    """What powerd says of itself; else IODisplayWrangler's state, of which 4 is awake."""
+    if _AWAKE in assertions:
+        return True
+    state = _whole(r"IODisplayWrangler\s+(\d+)", powerstate)
+    return None if state is None else state >= 4
+
+
+def _found(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def _whole(pattern: str, text: str) -> int | None:
+    found = _found(pattern, text)
+    return None if found is None else int(found)
+
+
+def _yes(word: str | None) -> bool | None:
+    return {"Yes": True, "No": False}.get(word or "")

@@ -1,0 +1,63 @@
+"""What ``nvidia-smi`` adds: heat, power and users of the GPU that MLX's CUDA half runs on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from autoresearch_mlx.hardware.state.commands import Run
+from autoresearch_mlx.hardware.state.values import LEVELS, Others, State, Thermal
+
+_FORMAT = "--format=csv,noheader,nounits"
+_FIELDS = "temperature.gpu,power.draw,utilization.gpu"
+_HELD_BACK = "clocks_throttle_reasons.sw_thermal_slowdown,clocks_throttle_reasons.hw_thermal_slowdown"
+
+_LEVEL: dict[str, Thermal] = {"Active": "heavy", "Not Active": "nominal"}
+
+
+def commands(visible: str) -> dict[str, tuple[str, ...]]:
+    """About the first GPU that CUDA_VISIBLE_DEVICES leaves: MLX takes that one."""
+    asked = ("nvidia-smi", "-i", visible.split(",")[0].strip() or "0", _FORMAT)
+    return {
+        "gpu": (*asked, f"--query-gpu={_FIELDS},{_HELD_BACK}"),
+        "users": (*asked, "--query-compute-apps=pid,process_name"),
+    }
+
+
+def added(state: State, run: Run) -> State:
+    """The same with what the GPU says; its heat counts where it is the higher one."""
+    said = {"gpu": "", "users": ""} | dict(run(commands(os.environ.get("CUDA_VISIBLE_DEVICES", ""))))
+    cells = _cells(said["gpu"])
+    if len(cells) != len([*_FIELDS.split(","), *_HELD_BACK.split(",")]):
+        return state
+    celsius, watts, busy, *held_back = cells
+    levels = [level for level in (state.thermal, *map(_LEVEL.get, held_back)) if level is not None]
+    degrees = [each for each in (state.temperature_c, _figure(celsius)) if each is not None]
+    return replace(
+        state,
+        temperature_c=max(degrees, default=None),
+        thermal=max(levels, key=LEVELS.index, default=None),
+        gpu_watts=_figure(watts),
+        gpu=Others(users(said["users"]), _figure(busy)),
+    )
+
+
+def users(text: str) -> tuple[str, ...]:
+    """Lines ``4711, /usr/bin/python3``."""
+    rows = [_cells(line) for line in text.splitlines()]
+    return tuple(
+        f"{PurePosixPath(row[1]).name} (process {row[0]})" for row in rows if len(row) > 1 and row[0].isdigit()
+    )
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().split(",")]
+
+
+def _figure(cell: str) -> float | None:
+    """None for ``[N/A]`` and the like."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
