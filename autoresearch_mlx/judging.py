@@ -188,10 +188,9 @@ def _usual_start(history: History) -> float:
     assert history.baseline is not None
     before = [m for m in history.baseline.measurements if not m.tainted]
     here = [m for m in before if m.epoch == history.epoch]
-    again = [
-        r.measurement for r in history.repeats if r.measurement.epoch == history.epoch and not r.measurement.tainted
-    ]
-    return max((m.seconds.start or 0.0 for m in here or again[:1] or before), default=0.0)
+    later = [r.measurement for r in history.repeats]
+    again = [m for m in later if m.epoch == history.epoch and not m.tainted][:1]
+    return max((m.seconds.start or 0.0 for m in here or again or before), default=0.0)
 
 
 def stops(history: History, budget_seconds: float | None) -> Account:
