@@ -66,8 +66,16 @@ class Patience:
     """After so long no third batch is timed."""
 
 
-def calibrate_here(lab: Lab, settings: Settings, machine: Machine, profile: Profile, say: Say) -> Calibration:
-    """Measure, and keep it in the user's cache.
+def calibrate_here(
+    lab: Lab,
+    settings: Settings,
+    machine: Machine,
+    profile: Profile,
+    say: Say,
+    cache: Path | None = None,
+    patience: Patience | None = None,
+) -> Calibration:
+    """Measure, and keep it in the cache: the user's, or another one.
 
     Prepares text where there is none.  Raises LabError when no step could be timed or the cache cannot be
     written, and whatever settling the conditions raises.
@@ -77,11 +85,12 @@ def calibrate_here(lab: Lab, settings: Settings, machine: Machine, profile: Prof
     target = proven(build_target(settings, conditions, machine), settings.sandbox, (), say)
     assert isinstance(target, Pretrain)
     say(f"measuring this machine, about a minute ({profile.name} profile, {profile.device})")
-    found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say)
+    found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)
+    cache = cache or default_cache()
     try:
-        store(found, default_cache())
+        store(found, cache)
     except OSError as error:
-        said = f"the calibration cannot be kept in {default_cache()}: {error.strerror}"
+        said = f"the calibration cannot be kept in {cache}: {error.strerror}"
         raise LabError(said, "AUTORESEARCH_CACHE names another folder") from None
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import Function, Seconds, lab_here, tag_option
+from autoresearch_mlx.cli.options import Function, Seconds, lab_here, say, tag_option
 
 
 def sandbox_option(function: Function) -> Function:
@@ -26,6 +26,7 @@ def sandbox_option(function: Function) -> Function:
 @click.option(
     "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
 )
+@click.option("--no-calibrate", is_flag=True, help="Neither measure this machine first nor go by what was measured.")
 @sandbox_option
 def run_command(agent: str | None, experiments: int | None, hours: float | None, tag: str | None, **rest: Any) -> None:
     """Research until told to stop: propose an edit, train, measure, keep or revert.
@@ -43,21 +44,29 @@ def run_command(agent: str | None, experiments: int | None, hours: float | None,
       autoresearch-mlx run --agent ollama:qwen3-coder:30b
       autoresearch-mlx run --agent playbook
     """
+    from autoresearch_mlx.calibrating import before_first_run
     from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.config import load_settings
     from autoresearch_mlx.loop import research
+    from autoresearch_mlx.planning import opening_lines
     from autoresearch_mlx.policy import Policy
     from autoresearch_mlx.report.talk import closing_line
     from autoresearch_mlx.researcher import hired
 
     options: dict[str, Any] = {"agent.name": agent, "budget.seconds": rest["budget"], "seed": rest["seed"]}
     options["hardware.profile"] = rest["hardware"]
+    options["hardware.calibrate"] = "never" if rest["no_calibrate"] else None
     options["sandbox.require"] = rest["require_sandbox"]
-    with opened(lab_here(), tag, options) as here:
+    before_first_run(lab := lab_here(), load_settings(lab.root, options), tag, say)
+    with opened(lab, tag, options) as here:
         session, screen = here.session, here.screen
         with hired(session, here.settings, screen.say) as researcher:
             screen.say(session.opening())
+            policy = Policy(experiments, hours)
+            for line in opening_lines(session, here.settings, researcher, policy):
+                screen.say(line)
             try:
-                reason = research(session, researcher, Policy(experiments, hours), screen)
+                reason = research(session, researcher, policy, screen)
             except KeyboardInterrupt:
                 screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
                 raise
