@@ -242,7 +242,8 @@ class _Runs:
     def _more_rows(self, seconds: float) -> int | None:
         """Rows of one more evaluation that fits into the time; None once all were scored.
 
-        Start-up is most of a small one, so that a larger one follows for as long as there are runs.
+        Start-up is most of a small one.  So a second, larger one is made in any case, to tell it from the rows, and
+        others follow for as long as there are runs.
         """
         if not self._scored:
             return None
@@ -250,7 +251,8 @@ class _Runs:
         first_rows, first_spent = min(self._scored)
         each = (spent - first_spent) / (rows - first_rows) if rows > first_rows else spent / rows
         fit = rows * _GROWTH if each <= 0 else rows + int((seconds - spent) / each)
-        wanted = min(self._conditions.eval_rows, rows * _GROWTH, fit)
+        least = 2 * rows if len(self._scored) == 1 else 0
+        wanted = min(self._conditions.eval_rows, max(least, min(rows * _GROWTH, fit)))
         return wanted if wanted > rows else None
 
     def _run(self, rows: int, tokens: int, steps: int, eval_rows: int | None) -> Pace:

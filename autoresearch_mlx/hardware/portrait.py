@@ -51,13 +51,14 @@ def portrait(subject: Subject) -> Iterator[Line]:
 
 
 def table_words(found: Found, dtype: str) -> str | None:
-    """``table: 8.1, estimate``: the published peak in TFLOPS; None where the table has none for that type."""
+    """``table: 8.1 TFLOPS float16, estimate``: the published peak; None where there is none for that type."""
     chip = found.chip
     value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
+    type_there = "float32" if name == "fp32" else "float16"  # nobody publishes bfloat16, which M1 and M2 emulate
     if value is None:
         return None
     near = f", of {chip.name} with {chip.gpu_cores} GPU cores" if found.words else ""
-    return f"table: {value:g} TFLOPS{', estimate' if name in chip.estimates else ''}{near}"
+    return f"table: {value:g} TFLOPS {type_there}{', estimate' if name in chip.estimates else ''}{near}"
 
 
 def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> float:
