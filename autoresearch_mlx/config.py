@@ -185,6 +185,9 @@ class LimitSettings(_Frozen):
 class HardwareSettings(_Frozen):
     profile: str = "auto"
     """Whose sizes: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's own)."""
+    calibrate: Literal["auto", "never"] = "auto"
+    """auto: measure a machine with a GPU before its first session, and settle new sessions by what was measured;
+    never: neither."""
 
 
 class EndSettings(_Frozen):

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import Resolved, load_settings
+from autoresearch_mlx.calibrating import run_probe
+from autoresearch_mlx.config import Resolved, Settings, load_settings
 from autoresearch_mlx.corpus import prepare as corpora
 from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
+from autoresearch_mlx.hardware.chips import find_chip, read_chips
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.hardware.outlook import outlook
+from autoresearch_mlx.hardware.portrait import Subject, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab, find_lab
 from autoresearch_mlx.ledger import holder
+from autoresearch_mlx.targets.calibrated import calibration_here
 from autoresearch_mlx.targets.choose import (
     build_target,
     corpus_request,
@@ -34,7 +37,6 @@ from autoresearch_mlx.targets.choose import (
     settle_conditions,
 )
 from autoresearch_mlx.targets.pretrain import Pretrain
-from autoresearch_mlx.trial.runner import child_process_environment, python_command
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 from autoresearch_mlx.trial.sandbox.probe import probe
@@ -57,9 +59,13 @@ class Finding:
 def examine(start: Path) -> Iterator[Finding]:
     """Look at everything; whatever is broken becomes a finding, never an exception."""
     machine = read_machine()
-    profile = choose_profile(machine)
+    here = _here(start)
+    settings = here[1].settings if here is not None else Settings()
+    profile = _profile(machine, settings)
+    info: dict[str, Any] = {}
     yield from _machine(machine, profile)
-    yield from _matmul(machine, profile)
+    yield from _matmul(machine, profile, info)
+    yield from _portrait(here[0] if here is not None else None, settings, machine, profile, info)
     yield from _night(machine)
     yield from _git(start)
     try:
@@ -79,6 +85,36 @@ def examine(start: Path) -> Iterator[Finding]:
     yield from _settings(resolved)
 
 
+def _here(start: Path) -> tuple[Lab, Resolved] | None:
+    """The lab with its settings, where both are sound; what is wrong with them has findings of its own."""
+    try:
+        lab = find_lab(start)
+        return lab, load_settings(lab.root)
+    except AutoresearchError:
+        return None
+
+
+def _profile(machine: Machine, settings: Settings) -> Profile:
+    try:
+        return choose_profile(machine, settings.hardware.profile)
+    except AutoresearchError:
+        return choose_profile(machine)
+
+
+def _portrait(
+    lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """The chip's row in the table, and what was measured of this machine."""
+    try:
+        found = find_chip(machine, read_chips())
+    except AutoresearchError as error:
+        yield Finding("machine", "chip", str(error), "fail", error.hint)
+        found = None
+    calibration, why = calibration_here(settings, lab, machine, profile)
+    for line in portrait(Subject(machine, profile, found, info, calibration, why)):
+        yield Finding("machine", line.name, line.value, "note" if line.note else "ok", line.hint)
+
+
 def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
     yield Finding("machine", "machine", describe(machine))
     yield Finding("machine", "python", f"{machine.python} ({sys.executable})")
@@ -90,8 +126,8 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
     yield Finding("machine", "profile", f"{profile.name}: {profile.why}")
 
 
-def _matmul(machine: Machine, profile: Profile) -> Iterator[Finding]:
-    """A real product in a real child, with the environment that training gets."""
+def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
+    """A real product in a real child, with the environment that training gets; fills in what MLX says of its device."""
     try:
         blas = find_blas(corpora.default_cache(), machine)
     except AutoresearchError as error:
@@ -101,16 +137,12 @@ def _matmul(machine: Machine, profile: Profile) -> Iterator[Finding]:
     if (said := advice(blas)) is not None and machine.gpu is None:
         yield Finding("machine", "BLAS", said, "note" if slow else "ok")
     dtype = "float32" if profile.device == "cpu" else "bfloat16"
-    command = python_command(
-        "-m", "autoresearch_mlx.hardware.probe", "--size", "512" if slow else "1024", "--dtype", dtype
-    )
-    environment = child_process_environment(child_environment(blas))
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-        found = json.loads(done.stdout)
+        found = run_probe(child_environment(blas), 512 if slow else 1024, dtype, "--info")
+        info.update(found["info"])
         value = f"{found['gflops']:.0f} GFLOP/s {dtype} on the {found['device']}, measured now"
         yield Finding("machine", "matmul", value)
-    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
         last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
         yield Finding("machine", "matmul", f"MLX does not work: {' '.join(last)}", "fail", "install mlx again")
 

@@ -12,7 +12,8 @@ from autoresearch_mlx.agents.prompt.brief import Brief
 from autoresearch_mlx.config import Settings
 from autoresearch_mlx.control import live_run
 from autoresearch_mlx.errors import AgentError, LedgerError
-from autoresearch_mlx.experiment import Agent, Context, Tenant
+from autoresearch_mlx.experiment import Agent, Context, History, Tenant
+from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.session import Session
 
 
@@ -21,6 +22,15 @@ class Briefed(Protocol):
     """An agent that asks a model."""
 
     def next_brief(self, context: Context) -> Brief: ...
+
+
+@runtime_checkable
+class Lodger(Protocol):
+    """An agent whose model may share this machine's memory with training."""
+
+    def memory_words(self, history: History) -> str:
+        """``unloads before training``, or why not."""
+        ...
 
 
 @contextmanager
@@ -43,6 +53,28 @@ def next_brief(session: Session, settings: Settings, say: Callable[[str], None])
         journal = session.journal()
         files = session.workspace.read(session.incumbent(journal.history))
         return agent.next_brief(session.context(journal.history, max(journal.next_number, 1), files))
+
+
+def memory_words(agent: Agent, history: History) -> str:
+    """The agent and what becomes of its memory: ``ollama:qwen3.5:9b unloads before training``."""
+    return f"{agent.name} {agent.memory_words(history)}" if isinstance(agent, Lodger) else agent.name
+
+
+def expected_words(settings: Settings, session: Session | None) -> str:
+    """The same for an agent that is only asked who it would be; one that cannot be had says why."""
+    name = settings.agent.name
+    if name.partition(":")[0] == "command":
+        return name  # it needs the session's worktree, which may be in use
+    memory = session.memory_bytes if session is not None else read_machine().memory_bytes
+    try:
+        agent = load_agent(name, Office(settings.agent, memory_bytes=memory))
+    except AgentError as error:
+        return f"{name} cannot be had: {error}"
+    try:
+        return memory_words(agent, session.journal().history if session is not None else History((), "", "min"))
+    finally:
+        if isinstance(agent, Tenant):
+            agent.close()
 
 
 def office_of(session: Session, settings: Settings, say: Callable[[str], None]) -> Office:

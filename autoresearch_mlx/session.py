@@ -26,6 +26,7 @@ from autoresearch_mlx.notes import read_notes
 from autoresearch_mlx.orphans import end_orphans
 from autoresearch_mlx.source import read_knobs, set_knobs
 from autoresearch_mlx.surroundings import Surroundings, surroundings
+from autoresearch_mlx.targets.calibrated import fit_to_machine
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
@@ -75,6 +76,8 @@ class Session:
     """The user's commit that the session began at: the base of the baseline."""
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
+    table: Mapping[str, Any]
+    """The profile's values for those knobs: `init` has written them, so they are nobody's wish."""
     memory_bytes: int | None
     """Main memory of the machine, which a model may have to share with training."""
     free_bytes: int | None
@@ -141,19 +144,21 @@ class Session:
         return files
 
     def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
-        return {path: preset_text(text, self.preset) for path, text in files.items()}
+        return {path: preset_text(text, self.preset, self.table) for path, text in files.items()}
 
 
-def preset_text(text: str, preset: Mapping[str, Any]) -> str:
+def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
     """A training script with the preset written into each knob that still has its shipped value.
 
-    A value that the user has changed is the user's wish and stays.
+    The value of ``table`` counts as shipped too: `init` has written it.  A value that the user has changed is the
+    user's wish and stays.
     """
+    ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
     fit = {
         name: value
         for name, value in preset.items()
-        if name in knobs and name in shipped and knobs[name].value == shipped[name].value != value
+        if name in knobs and name in shipped and value != knobs[name].value in (shipped[name].value, ours.get(name))
     }
     return set_knobs(text, fit)
 
@@ -177,7 +182,8 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         ledger = Ledger(folder)
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
-            _begin(lab, resolved.settings, workspace, ledger, machine, profile, say)
+            fit = fit_to_machine(resolved.settings, lab, machine, profile, say)
+            _begin(lab, resolved.settings, workspace, ledger, machine, fit, say)
         lab.set_current(chosen)
         journal = ledger.read()
         write_results(folder, journal)  # who died between the ledger and its view left an old one
@@ -229,6 +235,7 @@ def _begin(
         "seed": settings.seed,
         "margin": _margin(settings, profile),
         "profile": profile.name,
+        "preset": dict(profile.knobs),
         "conditions": settle_conditions(settings, lab, profile, say),
         "version": __version__,
         "host": platform.node(),
@@ -280,7 +287,8 @@ def _session(
         program=lab.program(),
         hardware=_in_words(machine, profile, conditions),
         start=record["start"],
-        preset=profile.knobs if record["target"] == "pretrain" else {},
+        preset=record.get("preset", profile.knobs) if record["target"] == "pretrain" else {},
+        table=profile.knobs,
         memory_bytes=machine.memory_bytes,
         free_bytes=limits_of(settings, profile).free_bytes,
         key=settled(journal, key_here(record, machine)),

@@ -66,7 +66,10 @@ def test_an_unknown_name_comes_with_the_nearest_valid_one(tmp_path: Path, text: 
 
 
 def test_a_name_that_resembles_nothing_is_answered_with_the_list(tmp_path: Path) -> None:
-    assert "valid names: seed, hardware.profile, target.kind" in refused(tmp_path, "[zzz]\nqqq = 1").hint
+    assert (
+        "valid names: seed, hardware.profile, hardware.calibrate, target.kind"
+        in refused(tmp_path, "[zzz]\nqqq = 1").hint
+    )
     assert "zzz" in str(refused(tmp_path, "[zzz]"))
 
 

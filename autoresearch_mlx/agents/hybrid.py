@@ -54,6 +54,9 @@ class Hybrid:
     def make_room(self, context: Context) -> Mapping[str, float]:
         return self._model.make_room(context)
 
+    def memory_words(self, history: History) -> str:
+        return f"with {self._model.name}, which {self._model.memory_words(history)}"
+
     def close(self) -> None:
         self._model.close()
 

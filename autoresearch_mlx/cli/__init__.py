@@ -24,6 +24,7 @@ _COMMANDS = {
     "prepare": ("data", "Turn text into tokens: once, before the first run."),
     "run": ("run", "Research until told to stop: edit, train, measure, keep or revert."),
     "try": ("run", "Measure your own edit of the file as one experiment."),
+    "plan": ("plan", "How many experiments fit into the time, and into the memory."),
     "certify": ("certify", "The head against an earlier version: fresh seeds, hidden rows, runs in turn."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),
     "status": ("read", "Where the session stands."),

@@ -9,20 +9,29 @@ from pathlib import Path
 
 import click
 
-from autoresearch_mlx.cli.options import json_option
+from autoresearch_mlx.cli.options import json_option, say
 
 
 @click.command("doctor")
+@click.option("--calibrate", is_flag=True, help="Measure this machine first, about a minute, and keep the figures.")
 @json_option
-def doctor_command(as_json: bool) -> None:
+def doctor_command(calibrate: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
+
+    With --calibrate: time matrix products, memory, training steps at two or three batches, and the evaluation.
+    New sessions get their budget and batch by these figures, and MFU its divisor; docs/hardware.md has the rules.
 
     \b
     Example:
       autoresearch-mlx doctor
+      autoresearch-mlx doctor --calibrate
     """
     from autoresearch_mlx.doctor import examine
 
+    if calibrate:
+        from autoresearch_mlx.calibrating import calibrate_from
+
+        calibrate_from(Path.cwd(), say)
     findings = list(examine(Path.cwd()))
     if as_json:
         click.echo(json.dumps([asdict(f) for f in findings]))

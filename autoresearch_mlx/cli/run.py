@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, Function, TrainingBudget, lab_here, tag_option
+from autoresearch_mlx.cli.options import Clock, Function, TrainingBudget, lab_here, say, tag_option
 
 if TYPE_CHECKING:
     from autoresearch_mlx.config import Settings
@@ -44,6 +44,7 @@ def sandbox_option(function: Function) -> Function:
 @click.option(
     "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
 )
+@click.option("--no-calibrate", is_flag=True, help="Neither measure this machine first nor go by what was measured.")
 @sandbox_option
 def run_command(tag: str | None, **given: Any) -> None:
     """Research until told to stop: propose an edit, train, measure, keep or revert.
@@ -66,19 +67,25 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
       autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
+    from autoresearch_mlx.calibrating import before_first_run
     from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.config import load_settings
     from autoresearch_mlx.ending import alarm, close
     from autoresearch_mlx.loop import research
+    from autoresearch_mlx.planning import opening_lines
     from autoresearch_mlx.report.talk import closing_line
     from autoresearch_mlx.researcher import hired
 
-    lab = lab_here()
-    with opened(lab, tag, _settings(given)) as here:
+    lab, options = lab_here(), _settings(given)
+    before_first_run(lab, load_settings(lab.root, options), tag, say)
+    with opened(lab, tag, options) as here:
         session, settings, screen = here.session, here.settings, here.screen
         policy = _policy(settings, given)
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
                 screen.say(session.opening())
+                for line in opening_lines(session, settings, researcher, policy):
+                    screen.say(line)
                 try:
                     reason = research(session, researcher, policy, screen)
                 except KeyboardInterrupt:
@@ -102,7 +109,8 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "notify": "end.notify",
     }
     report = {None: None, True: "always", False: "never"}[given["report"]]
-    return {"end.report": report, **{name: given[option] for option, name in names.items()}}
+    plain = {name: given[option] for option, name in names.items()}
+    return {"end.report": report, "hardware.calibrate": "never" if given["no_calibrate"] else None, **plain}
 
 
 def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:

@@ -2,7 +2,8 @@
 
     python -P -m autoresearch_mlx.hardware.probe --size 1024
 
-prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.
+prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.  ``--info`` adds what MLX says of the device,
+``--bandwidth`` the rate at which it moves memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,31 @@ def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float
     return 2 * n**3 / best / 1e9
 
 
+def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
+    """Best rate of reading and writing a float32 array of that size, in 1e9 bytes a second; both ways count.
+
+    On a CPU it is one core's: MLX's elementwise operations use one thread there.
+    """
+    array = mx.zeros((megabytes * 2**20 // 4,))
+    mx.eval(array, array + 1)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        mx.eval(array + 1)
+        best = min(best, time.perf_counter() - start)
+    return 2 * array.nbytes / best / 1e9
+
+
+def device_info() -> dict[str, Any]:
+    """``architecture``, ``max_buffer_length``, ``max_recommended_working_set_size``, ``memory_size`` on Metal; name,
+    architecture and memory on CUDA; what the backend does not tell is absent."""
+    try:
+        said = mx.device_info()
+    except (AttributeError, RuntimeError, ValueError):
+        return {}
+    return {key: value for key, value in said.items() if isinstance(value, str | int | float)}
+
+
 def measure(size: int, dtype: str, seconds: float = 0.3) -> dict[str, Any]:
     gflops = matmul_gflops(size, dtype, seconds)
     return {
@@ -52,8 +78,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="rows and columns (default: 1024)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply (default: 0.3)")
+    parser.add_argument("--info", action="store_true", help="add what MLX says of the device")
+    parser.add_argument("--bandwidth", type=int, metavar="MB", help="add the rate of memory, over an array of MB")
     options = parser.parse_args()
-    print(json.dumps(measure(options.size, options.dtype, options.seconds)))
+    found = measure(options.size, options.dtype, options.seconds)
+    if options.bandwidth:
+        found["bandwidth_gbs"] = round(bandwidth_gbs(options.bandwidth), 2)
+    if options.info:
+        found["info"] = device_info()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,10 @@ class Profile:
     """What MLX is told to stay under; ``None`` leaves it to MLX."""
     run_memory_bytes: int | None
     """Main memory that the processes of a run may take together; above it they are killed."""
+    enough_steps: int
+    """Optimiser steps that a search can learn from; fewer, and calibration asks for another batch or budget."""
+    least_batch: int
+    """Tokens of a step below which no batch goes by itself."""
     run_folder_bytes: int = 8 * GB
     """What a run may write into its folder: the weights of two billion float32 parameters."""
     free_disk_bytes: int = GB
@@ -50,6 +54,22 @@ _MEMORY_SHARE = 0.75
 """Of main memory, where a run has no limit inside MLX: the rest is the system's, the loop's and a model's."""
 _BESIDE_MLX = 2 * GB
 """Python, numpy, compiled kernels and buffers of the driver; not measured on a Mac."""
+
+
+class _Enough(NamedTuple):
+    steps: int
+    batch: int
+
+
+# Steps of published runs of five minutes, and what became of them: 55 gave 2.371 (thenamangoyal/autoresearch, M1 Pro),
+# 205 and 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on an M1 Max), 361 gave 1.708
+# (trevin-creator pull 24, M4); 751 gave 1.429 (karpathy pull 205, M4 Pro), about 1500 gave 1.280 (davesque, M4 Max).
+# The one good run with few was an M5 Max with 312 steps of 2**15 tokens, 1.320.  So 750 is the least number that is
+# known to have done well on a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its
+# program.md).  On a CPU the run is a demonstration; its 100 steps in 20 s were measured here (README).
+# 2**12 tokens a step lost in three of three logs of Macs (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA 2**17 won
+# on eight H100s (ClawTeam) and on an A100 (belindamo), and lost to 2**18 on one H100; nobody published less.
+_ENOUGH = {"cpu": _Enough(100, 2**10), "mac": _Enough(750, 2**13), "cuda": _Enough(900, 2**17)}
 
 
 class _Sizes(NamedTuple):
@@ -139,6 +159,8 @@ def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
         margin=sizes.margin,
         memory_limit_bytes=_share(machine.memory_bytes, sizes.memory),
         run_memory_bytes=_run_memory(machine, sizes),
+        enough_steps=_ENOUGH[name.partition("-")[0]].steps,
+        least_batch=_ENOUGH[name.partition("-")[0]].batch,
     )
 
 

@@ -20,7 +20,9 @@ from autoresearch_mlx import budget
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Target
+from autoresearch_mlx.hardware.calibration import Peak, Product
 from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.portrait import mfu_percent
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import read_knobs
@@ -48,7 +50,7 @@ def main(script: Path) -> int:
             said = tail_of(Path(folder) / RUN / "log.txt")
             print(f"{said}\n{measured.failure}: {measured.reason}", file=sys.stderr)
             return 1
-    peak = peak_gflops(target) if isinstance(target, Pretrain) else None
+    peak = peak_of(target) if isinstance(target, Pretrain) else None
     for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
         print(line)
     return 0
@@ -75,17 +77,17 @@ def measure(target: Target, script: Path, folder: Path) -> Measurement:
     return target.measure(Assignment(tree, run, seed=42, watch=_Steps()))
 
 
-def trailer(m: Measurement, total_seconds: float, depth: object, peak: float | None) -> list[str]:
+def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | None) -> list[str]:
     """Upstream's closing lines, ``key: value``, for whoever greps them."""
     rate, matrix = m.tokens_per_second, m.extra.get("matrix_params")
-    # 6 operations for each weight of a product and token: forward once, backward twice, multiply and add.
-    mfu = 100 * 6 * matrix * rate / (peak * 1e9) if rate and matrix and peak else None
+    mfu = mfu_percent(matrix, rate, peak.gflops) if rate and matrix and peak else None
     figures = {
         "val_bpb": _fixed(m.value, 6),
         "training_seconds": _fixed(m.seconds.train, 1),
         "total_seconds": _fixed(total_seconds, 1),
         "peak_vram_mb": _fixed(m.peak_memory_mb, 1),
         "mfu_percent": _fixed(mfu, 2),
+        "mfu_of": peak.words if mfu is not None and peak is not None else None,
         "total_tokens_M": _fixed(m.tokens / 1e6 if m.tokens else None, 1),
         "num_steps": m.steps,
         "num_params_M": _fixed(m.extra["num_params"] / 1e6 if "num_params" in m.extra else None, 1),
@@ -94,8 +96,10 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: float | N
     return ["---", *(f"{key + ':':<18}{value}" for key, value in figures.items() if value is not None)]
 
 
-def peak_gflops(target: Pretrain) -> float | None:
-    """The machine's own best matrix product, measured now: the honest divisor for MFU."""
+def peak_of(target: Pretrain) -> Peak | None:
+    """The machine's own best matrix product: from its calibration, else measured now."""
+    if target.peak is not None:
+        return target.peak
     conditions = target.conditions
     dtype = "bfloat16" if conditions.device == "gpu" else "float32"
     command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", "1024", "--dtype", dtype)
@@ -103,9 +107,10 @@ def peak_gflops(target: Pretrain) -> float | None:
         said = subprocess.run(
             command, env=child_process_environment(conditions.environment), capture_output=True, text=True, timeout=60
         )
-        return float(json.loads(said.stdout)["gflops"])
+        found = Product(dtype, 1024, float(json.loads(said.stdout)["gflops"]))
     except (OSError, ValueError, KeyError, subprocess.SubprocessError):
         return None
+    return Peak(found.gflops, f"{found.words()}, measured now")
 
 
 class _Steps:

@@ -23,6 +23,7 @@ from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.targets.command import Command
+from autoresearch_mlx.targets.peak import measured_peak
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
@@ -81,6 +82,7 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
     blas = find_blas(corpora.default_cache(), machine)
     names = {f.name for f in dataclasses.fields(Conditions)} - {"budget_seconds"}
     found = sandbox_of(settings)
+    profile = choose_profile(machine, settings.hardware.profile)
     return Pretrain(
         Conditions(
             train_rows=corpus.path("train"),
@@ -90,10 +92,11 @@ def build_target(settings: Settings, conditions: Mapping[str, Any], machine: Mac
             environment=child_environment(blas),
             machine={**describe_machine(machine, blas, conditions["device"]), "sandbox": in_the_record(found)},
             sandbox=found if isinstance(found, Sandbox) else None,
-            limits=limits_of(settings, choose_profile(machine, settings.hardware.profile)),
+            limits=limits_of(settings, profile),
             budget_seconds=_most_seconds(conditions),
             **{k: v for k, v in conditions.items() if k in names},
-        )
+        ),
+        peak=measured_peak(settings, conditions, machine, profile),
     )
 
 

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autoresearch_mlx.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
+from autoresearch_mlx.hardware.calibration import Peak
+from autoresearch_mlx.hardware.portrait import mfu_percent
 from autoresearch_mlx.source import UNPARSABLE
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
@@ -36,6 +39,8 @@ class Pretrain:
     name: str = "pretrain"
     metric: str = "val_bpb"
     direction: Direction = "min"
+    peak: Peak | None = None
+    """The machine's best matrix product, of which MFU is a share; None: none was measured lately."""
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Syntax and contract of the script, without running it."""
@@ -112,8 +117,16 @@ class Pretrain:
             log="log.txt",
             curve=training.curve(),
             extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
+            | self._mfu(training)
             | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )
+
+    def _mfu(self, training: Training) -> dict[str, Any]:
+        """The share of the measured peak, with its divisor named; nothing where a part of it is unknown."""
+        rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
+        if self.peak is None or not rate or not matrix:
+            return {}
+        return {"mfu_percent": round(mfu_percent(matrix, rate, self.peak.gflops), 2), "mfu_of": self.peak.words}
 
 
 def sealed_files(conditions: Conditions) -> list[Path]:

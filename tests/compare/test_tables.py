@@ -9,11 +9,12 @@ import pytest
 from conftest import ROOT
 
 from autoresearch_mlx.compare.catalog import TABLES, find, references
-from autoresearch_mlx.compare.facts import read_chips, read_strategies
+from autoresearch_mlx.compare.facts import read_strategies
 from autoresearch_mlx.compare.log import of_reference
 from autoresearch_mlx.compare.match import pairs
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.errors import ConfigError, TableError
+from autoresearch_mlx.hardware.chips import read_chips
 
 DATA = ROOT / "data"
 ABSOLUTE = re.compile(r"\b(always|never|proves?|proven|best ever|state of the art|significant\w*|faster than)\b", re.I)
@@ -69,15 +70,6 @@ def test_the_strategies_of_the_one_controlled_study() -> None:
     assert len(rows) == 25 and all(row.source.startswith("arXiv:2603.24647") for row in rows)
     best = {row.strategy: row.mean_best for row in rows if not row.model and row.seeds == 8}
     assert sorted(best, key=lambda name: best[name]) == ["TPE", "CMA-ES", "SMAC", "Random"]
-
-
-def test_the_chips_with_their_estimates() -> None:
-    chips = read_chips(DATA / "chips.tsv")
-    assert len(chips) == 39 and len({(c.chip, c.gpu_cores) for c in chips}) == 39
-    by_name = {(c.chip, c.gpu_cores): c for c in chips}
-    assert by_name["M5 Max", 40].fp16_tflops == 55 and not by_name["M5 Max", 40].estimates
-    assert by_name["M4 Pro", 20].estimates == {"fp32", "fp16"}
-    assert by_name["M6", 12].fp16_tflops is None
 
 
 @pytest.mark.parametrize("name", ["chips", "strategies"])

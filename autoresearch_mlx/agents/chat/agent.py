@@ -85,12 +85,11 @@ class Chat:
 
     def make_room(self, context: Context) -> Mapping[str, float]:
         """Unload the model when it and a run would not fit together, or when nobody can tell."""
-        keep = self._office.settings.keep_loaded
         try:
             facts = self._endpoint.facts()
         except EndpointError:
             return {}  # a server that tells nothing of the model has not loaded it for us
-        if not facts.here or keep is True or (keep == "auto" and fit(facts, context.history, self._office).fits):
+        if self._lodging(facts, context.history)[0]:
             return {}
         try:
             spent = self._endpoint.release()
@@ -98,6 +97,25 @@ class Chat:
             self._office.say(f"{self.name} stays in memory: {error}")
             return {}
         return {} if spent is None else {"unload": spent}
+
+    def memory_words(self, history: History) -> str:
+        """What :meth:`make_room` would do before the next run."""
+        try:
+            return self._lodging(self._endpoint.facts(), history)[1]
+        except EndpointError as error:
+            return f"tells nothing of its memory: {error}"
+
+    def _lodging(self, facts: ModelFacts, history: History) -> tuple[bool, str]:
+        """Whether the model stays in memory while training goes on, and why, in words."""
+        keep = self._office.settings.keep_loaded
+        if not facts.here:
+            return True, "takes no memory here"
+        if keep != "auto":
+            return keep, f"{'stays in memory' if keep else 'unloads before training'}, as keep_loaded says"
+        found = fit(facts, history, self._office)
+        if found.fits:
+            return True, f"stays in memory: {found.words}"
+        return False, f"unloads before training: {found.words}"
 
     def close(self) -> None:
         self._endpoint.close()

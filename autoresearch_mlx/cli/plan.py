@@ -1,0 +1,60 @@
+"""``plan``: what a night would bring."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from autoresearch_mlx.cli.options import Clock, json_option, lab_here, tag_option
+
+
+@click.command("plan")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Time from now.")
+@click.option("--until", type=Clock(), metavar="HH:MM", help="The end, by this machine's clock.")
+@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="As many experiments at most.")
+@tag_option
+@json_option
+def plan_command(
+    hours: float | None, until: float | None, experiments: int | None, tag: str | None, as_json: bool
+) -> None:
+    """How many experiments fit into the time, what memory a run takes, and what the agent does with its own.
+
+    Times come from the session's experiments, else from `doctor --calibrate`; what neither knows is said to be
+    unknown.  Nothing is trained or started.
+
+    \b
+    Example:
+      autoresearch-mlx plan --until 07:00
+      autoresearch-mlx plan --experiments 20
+    """
+    from dataclasses import asdict
+
+    from autoresearch_mlx.plan import forecast, lines
+
+    outlook = _outlook(hours, until, experiments, tag)
+    if as_json:
+        click.echo(json.dumps({**asdict(outlook), "forecast": asdict(forecast(outlook)), "lines": [*lines(outlook)]}))
+        return
+    for line in lines(outlook):
+        click.echo(line)
+
+
+def _outlook(hours: float | None, until: float | None, experiments: int | None, tag: str | None) -> Any:
+    import time
+
+    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.planning import before_session, limits_in, of_session
+    from autoresearch_mlx.researcher import expected_words
+    from autoresearch_mlx.session import look_at_session
+
+    lab = lab_here()
+    resolved = load_settings(lab.root)
+    ends = [end for end in (None if hours is None else time.time() + 3600 * hours, until) if end is not None]
+    end = min(ends, default=None)
+    limits = limits_in(None if end is None else max(0.0, end - time.time()), experiments)
+    if tag is None and lab.current() is None:
+        return before_session(lab, resolved.settings, expected_words(resolved.settings, None), limits)
+    session = look_at_session(lab, resolved, tag)
+    return of_session(session, resolved.settings, expected_words(resolved.settings, session), limits)

@@ -1,0 +1,213 @@
+"""What was measured of a machine: matrix products, memory, step times, evaluation.  A value, and its file in the cache.
+
+A calibration holds for what it was measured with (:class:`Basis`) and for :data:`DAYS`; a file that is damaged, or that
+tells of another chip, MLX or system, counts as none, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import Device, Profile
+
+SCHEMA = 1
+DAYS = 90
+"""After which a calibration is taken again: systems are updated, fans collect dust."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a calibration depends on."""
+
+    chip: str | None
+    gpu_cores: int | None
+    memory_bytes: int | None
+    device: Device
+    mlx: str | None
+    system: str | None
+    profile: str
+    vocab_size: int
+    seq_len: int
+    knobs: Mapping[str, Any]
+    """The profile's first values, which shape the model that was timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A square matrix product of ``size`` rows, at its best."""
+
+    dtype: str
+    size: int
+    gflops: Positive
+
+    def words(self) -> str:
+        """``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``"""
+        rate = f"{self.gflops / 1000:.3g} TFLOPS" if self.gflops >= 1000 else f"{self.gflops:.3g} GFLOP/s"
+        return f"{rate} {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Optimiser steps of the shipped baseline at one batch; times by the parent's clock, without the first step."""
+
+    rows: int
+    """Rows of a forward pass."""
+    tokens: int
+    """Of one optimiser step."""
+    steps: int = 0
+    """That were timed."""
+    seconds: Positive | None = None
+    """Of one step, on average; None: it failed."""
+    median: Positive | None = None
+    spread: Seconds | None = None
+    """Half the range of the middle half of the step times, in seconds; None where too few were heard of."""
+    peak_memory_mb: Positive | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Evaluations of two sizes, from which others are scaled."""
+
+    rows: int
+    seconds: Positive
+    fewer_rows: int
+    fewer_seconds: Positive
+
+    def seconds_for(self, rows: int) -> float:
+        """Start-up and a share for each row; never less than what fewer rows took."""
+        if rows == self.rows or self.rows == self.fewer_rows:
+            return self.seconds * max(1.0, rows / self.rows)
+        each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))
+        return max(self.fewer_seconds, self.seconds + each * (rows - self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    date: str
+    """Local time with its offset."""
+    basis: Basis
+    took_seconds: Seconds
+    products: tuple[Product, ...] = ()
+    bandwidth_gbs: Positive | None = None
+    start_seconds: Seconds | None = None
+    """From the child's start to its first batch."""
+    compile_seconds: Seconds | None = None
+    """The first step, which compiles."""
+    paces: tuple[Pace, ...] = ()
+    """The preset's batch first."""
+    scored: Scored | None = None
+    matrix_params: Annotated[int, Field(gt=0)] | None = None
+    """Weights of the timed model that stand in matrix products."""
+    info: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What MLX says of the device."""
+
+    def overhead(self, eval_rows: int) -> float | None:
+        """Seconds of one run beyond its training; None where a part of it was not measured."""
+        if self.start_seconds is None or self.compile_seconds is None or self.scored is None:
+            return None
+        return self.start_seconds + self.compile_seconds + self.scored.seconds_for(eval_rows)
+
+    def pace(self, tokens: int | None) -> Pace | None:
+        """The steps at so many tokens; None where that batch was not timed."""
+        return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
+
+    def product(self) -> Product | None:
+        """The divisor of MFU: the products that training makes, bfloat16 on a GPU and float32 on a CPU."""
+        wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
+        return next((p for p in self.products if p.dtype == wanted), None)
+
+    @property
+    def day(self) -> str:
+        return self.date[:10]
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The divisor of MFU, and where it comes from."""
+
+    gflops: float
+    words: str
+
+
+def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) -> Basis:
+    return Basis(
+        chip=machine.chip,
+        gpu_cores=machine.gpu.cores if machine.gpu else None,
+        memory_bytes=machine.memory_bytes,
+        device=profile.device,
+        mlx=machine.mlx,
+        system=machine.os_version,
+        profile=profile.name,
+        vocab_size=vocab_size,
+        seq_len=seq_len,
+        knobs=dict(profile.knobs),
+    )
+
+
+def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibration | None, str | None]:
+    """The calibration for this basis; where there is none that counts, why, in words (None: none was ever taken)."""
+    path = place(basis, cache)
+    try:
+        found = TypeAdapter(_Stored).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValidationError) as error:
+        said = error.strerror if isinstance(error, OSError) else f"{error.error_count()} of its fields are wrong"
+        return None, f"the calibration in {path} cannot be read: {said}"
+    if (why := _stale(found, basis, now or datetime.now().astimezone())) is not None:
+        return None, f"the calibration of {found.calibration.day} is stale: {why}"
+    return found.calibration, None
+
+
+def store(calibration: Calibration, cache: Path) -> Path:
+    """Replace the file in one step.  Raises OSError."""
+    path = place(calibration.basis, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".tmp{id(calibration)}")
+    text = TypeAdapter(_Stored).dump_json(_Stored(SCHEMA, calibration), indent=1)
+    temporary.write_bytes(text + b"\n")
+    temporary.replace(path)
+    return path
+
+
+def place(basis: Basis, cache: Path) -> Path:
+    """One file for each machine, profile and shape of rows; what else matters stands in it."""
+    parts = (basis.chip or "unknown", basis.gpu_cores, basis.profile, basis.device, basis.vocab_size, basis.seq_len)
+    name = "-".join(str(part) for part in parts if part is not None)
+    return cache / "calibration" / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    schema: int
+    calibration: Calibration
+
+
+def _stale(found: _Stored, basis: Basis, now: datetime) -> str | None:
+    if found.schema != SCHEMA:
+        return f"it is written by schema {found.schema}, this version reads {SCHEMA}"
+    then, current = asdict(found.calibration.basis), asdict(basis)
+    changed = [f.name for f in fields(Basis) if then[f.name] != current[f.name]]
+    if changed:
+        name = changed[0]
+        return f"{name} was {_shown(then[name])} and is {_shown(current[name])}"
+    try:
+        age = (now - datetime.fromisoformat(found.calibration.date)).days
+    except (ValueError, TypeError):
+        return f"its date is {found.calibration.date!r}"
+    return f"it is {age} days old" if age > DAYS else None
+
+
+def _shown(value: object) -> str:
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,147 @@
+"""The table of Apple's chips, and which of its rows speaks for a machine.
+
+The figures are peaks from publications (``data/chips.tsv`` names them); a chip that the table lacks is spoken for by
+the nearest row, and that is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.assets import asset
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.tables import positive, read_rows, text
+
+TABLE = "data/chips.tsv"
+CHIP_COLUMNS = (
+    "chip",
+    "gpu_cores",
+    "fp32_tflops",
+    "fp16_tflops",
+    "bandwidth_gbs",
+    "memory_gb",
+    "estimate",
+    "source",
+    "note",
+)
+ESTIMATES = frozenset({"fp32", "fp16", "bandwidth"})
+_NAME = re.compile(r"(?:Apple )?([AM])(\d+)(?: (Pro|Max|Ultra))?\b")
+_ARCHITECTURE = re.compile(r"applegpu_g(\d+)([pgsd])")
+_CLASSES = {"p": "phone", "g": "base or Pro", "s": "Max", "d": "Ultra"}
+"""The last letter of an architecture, as MLX's Metal backend reads it."""
+_FIRST_M = 12
+"""applegpu_g13 is an M1 and g17 an M5: the generation counts from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """Peaks of one chip: matrix products in 10^12 operations a second, memory bandwidth in GB/s."""
+
+    chip: str
+    gpu_cores: int
+    fp32_tflops: float
+    fp16_tflops: float | None
+    bandwidth_gbs: float
+    memory_gb: tuple[int, ...]
+    """Sizes that it was sold with."""
+    estimates: frozenset[str]
+    """Which of fp32, fp16 and bandwidth are estimates."""
+    source: str
+    note: str
+
+    @property
+    def name(self) -> str:
+        """As the machine calls itself: ``A18 Pro``, where the table adds the Mac that has it."""
+        return self.chip.partition(" (")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The row that speaks for a machine; ``words`` say so where it is another chip's or another number of cores."""
+
+    chip: Chip
+    words: str | None = None
+
+
+def read_chips(path: Path | None = None) -> tuple[Chip, ...]:
+    """The table that the package carries, or another one.
+
+    Raises TableError naming file and line for whatever is malformed.
+    """
+    return read_rows(path or asset(TABLE), CHIP_COLUMNS, _chip)
+
+
+def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
+    """The row of this chip with this many GPU cores, else the nearest one; None for what is no Apple chip.
+
+    Unknown cores count as few.
+    """
+    named = _NAME.match(machine.chip or "")
+    if named is None or machine.gpu is None or machine.gpu.kind != "metal" or not chips:
+        return None
+    name = named.group().removeprefix("Apple ")
+    cores = machine.gpu.cores
+    near = min(chips, key=lambda chip: _distance(chip, named, cores))
+    if near.name != name:
+        said = f"{name}{_cores(cores)} is not in the table; nearest: {near.name}{_cores(near.gpu_cores)}"
+        return Found(near, said)
+    if cores is None:
+        return Found(near, f"the number of GPU cores is unknown; taken: {near.name}{_cores(near.gpu_cores)}")
+    if near.gpu_cores != cores:
+        return Found(near, f"{name}{_cores(cores)} is not in the table; nearest: {near.gpu_cores} GPU cores")
+    return Found(near)
+
+
+def architecture_words(architecture: str | None) -> str | None:
+    """``applegpu_g17s (M5 generation, Max)``; a name of another form stands as it is."""
+    found = _ARCHITECTURE.fullmatch(architecture or "")
+    if found is None or not architecture:
+        return architecture or None
+    generation = int(found.group(1)) - _FIRST_M
+    family = f"M{generation} generation, " if generation > 0 and found.group(2) != "p" else ""
+    return f"{architecture} ({family}{_CLASSES[found.group(2)]})"
+
+
+def _distance(chip: Chip, named: re.Match[str], cores: int | None) -> tuple[bool, bool, int, int, int]:
+    """How far a row is: family and class before generation, generation before cores; the smaller chip wins a tie."""
+    letter, generation, kind = named.groups()
+    own = _NAME.match(chip.chip)
+    assert own is not None
+    away = abs(int(own.group(2)) - int(generation))
+    wanted = chip.gpu_cores if cores is None else cores
+    return own.group(1) != letter, own.group(3) != kind, away, abs(chip.gpu_cores - wanted), chip.gpu_cores
+
+
+def _cores(cores: int | None) -> str:
+    return f" with {cores} GPU cores" if cores else ""
+
+
+def _chip(row: Mapping[str, str]) -> Chip:
+    return Chip(
+        chip=_named(row),
+        gpu_cores=int(row["gpu_cores"]),
+        fp32_tflops=positive(row, "fp32_tflops"),
+        fp16_tflops=positive(row, "fp16_tflops") if row["fp16_tflops"] else None,
+        bandwidth_gbs=positive(row, "bandwidth_gbs"),
+        memory_gb=tuple(int(size) for size in row["memory_gb"].split("/")),
+        estimates=_estimates(row["estimate"]),
+        source=text(row, "source"),
+        note=row["note"],
+    )
+
+
+def _named(row: Mapping[str, str]) -> str:
+    name = text(row, "chip")
+    if _NAME.match(name) is None:
+        raise ValueError(f"{name!r} is no chip of Apple's")
+    return name
+
+
+def _estimates(cell: str) -> frozenset[str]:
+    found = frozenset(cell.split("+")) if cell else frozenset()
+    if not found <= ESTIMATES:
+        raise ValueError(f"estimates are of {', '.join(sorted(ESTIMATES))}, not of {cell!r}")
+    return found

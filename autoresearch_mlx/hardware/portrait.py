@@ -1,0 +1,176 @@
+"""A machine in a few lines: its chip, what was measured of it, and what follows.  Pure: facts in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autoresearch_mlx.hardware.calibration import Calibration, Pace, Product
+from autoresearch_mlx.hardware.chips import Chip, Found, architecture_words
+from autoresearch_mlx.hardware.choice import choose
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import Profile
+
+GB = 2**30
+_MFU_OPERATIONS = 6
+"""For each weight of a product and token: forward once, backward twice, multiply and add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is known of a machine."""
+
+    machine: Machine
+    profile: Profile
+    found: Found | None = None
+    """Its row in the table of chips; None where it is no Apple chip."""
+    info: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What MLX says of the device; empty where it was not asked."""
+    calibration: Calibration | None = None
+    why: str | None = None
+    """Why there is no calibration that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    value: str
+    note: bool = False
+    hint: str = ""
+
+
+def portrait(subject: Subject) -> Iterator[Line]:
+    """The lines of ``doctor``: chip, device, buffers, calibration and what it chooses, MFU."""
+    if subject.found is not None:
+        yield _chip(subject.found)
+    if subject.info:
+        yield from _device(subject)
+    yield from _largest(subject)
+    yield from _calibration(subject)
+    yield _mfu(subject)
+
+
+def table_words(found: Found, dtype: str) -> str | None:
+    """``table: 8.1 TFLOPS float16, estimate``: the published peak; None where there is none for that type."""
+    chip = found.chip
+    value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
+    type_there = "float32" if name == "fp32" else "float16"  # nobody publishes bfloat16, which M1 and M2 emulate
+    if value is None:
+        return None
+    near = f", of {chip.name} with {chip.gpu_cores} GPU cores" if found.words else ""
+    return f"table: {value:g} TFLOPS {type_there}{', estimate' if name in chip.estimates else ''}{near}"
+
+
+def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> float:
+    """Share of the peak that goes into the model's products."""
+    return 100 * _MFU_OPERATIONS * matrix_params * tokens_per_second / (gflops * 1e9)
+
+
+def largest_array(profile: Profile) -> int:
+    """Bytes of the largest array of the baseline: the float32 logits of one training pass."""
+    rows: int = profile.knobs["DEVICE_BATCH_SIZE"]
+    return 4 * rows * profile.seq_len * profile.vocab_size
+
+
+def _chip(found: Found) -> Line:
+    chip = found.chip
+    facts = [
+        f"{chip.name}, {chip.gpu_cores} GPU cores",
+        _figure(chip, "fp32", chip.fp32_tflops, "TFLOPS float32"),
+        _figure(chip, "fp16", chip.fp16_tflops, "TFLOPS float16"),
+        _figure(chip, "bandwidth", chip.bandwidth_gbs, "GB/s"),
+    ]
+    said = f"table: {', '.join(fact for fact in facts if fact)}"
+    return Line("chip", f"{found.words}; {said}" if found.words else said, note=found.words is not None)
+
+
+def _figure(chip: Chip, name: str, value: float | None, unit: str) -> str | None:
+    if value is None:
+        return None
+    return f"{value:g} {unit}{' (estimate)' if name in chip.estimates else ''}"
+
+
+def _device(subject: Subject) -> Iterator[Line]:
+    info = subject.info
+    sizes = (
+        ("recommended", "max_recommended_working_set_size"),
+        ("largest buffer", "max_buffer_length"),
+        ("free", "free_memory"),
+        ("total", "total_memory"),
+    )
+    architecture = info.get("architecture")
+    parts = [architecture_words(str(architecture)) if architecture else None]
+    parts += [f"{name} {float(info[key]) / GB:.1f} GB" for name, key in sizes if isinstance(info.get(key), int | float)]
+    yield Line("MLX's device", ", ".join(part for part in parts if part))
+
+
+def _largest(subject: Subject) -> Iterator[Line]:
+    """Whether the largest array of the preset fits into one Metal buffer; evaluation asks for 128 MiB at a time."""
+    most = subject.info.get("max_buffer_length")
+    needed = largest_array(subject.profile)
+    if isinstance(most, int | float) and needed > most:
+        said = f"the logits of a pass take {needed / GB:.1f} GB, Metal allows {most / GB:.1f} at once"
+        yield Line("largest array", said, note=True, hint="a smaller DEVICE_BATCH_SIZE in train_mlx.py")
+
+
+def _calibration(subject: Subject) -> Iterator[Line]:
+    found = subject.calibration
+    if found is None:
+        why = subject.why or "none; budget and batch are the profile's"
+        yield Line("calibration", why, hint="`autoresearch-mlx doctor --calibrate` measures this machine in a minute")
+        return
+    yield Line("calibration", f"{found.day}: {', '.join(_rates(found))}")
+    yield from (Line("steps", pace_words(pace), note=pace.failure is not None) for pace in found.paces)
+    if (overhead := found.overhead(subject.profile.eval_rows)) is not None:
+        yield Line("beyond training", f"{overhead:.1f} s a run: {_overhead_words(found, subject.profile.eval_rows)}")
+    yield Line("chosen", choose(subject.profile, found).words)
+
+
+def _rates(found: Calibration) -> Iterator[str]:
+    yield from (f"{p.words()} ({p.size} x {p.size})" for p in found.products)
+    if found.bandwidth_gbs is not None:
+        yield f"memory {found.bandwidth_gbs:.3g} GB/s"
+    yield f"taken in {found.took_seconds:.0f} s"
+
+
+def pace_words(pace: Pace) -> str:
+    """``8,192 tokens a step: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps, 4.1 GB``"""
+    batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows"
+    if pace.seconds is None:
+        return f"{batch}: {pace.failure}"
+    noise = "" if pace.median is None else f" (median {1000 * pace.median:.0f}{_spread(pace)})"
+    memory = f", {pace.peak_memory_mb / 1024:.1f} GB" if pace.peak_memory_mb else ""
+    rate = f"{pace.tokens / pace.seconds:,.0f} tokens/s over {pace.steps} steps"
+    return f"{batch}: {1000 * pace.seconds:.0f} ms{noise}, {rate}{memory}"
+
+
+def _spread(pace: Pace) -> str:
+    return "" if pace.spread is None else f" +- {1000 * pace.spread:.0f}"
+
+
+def _overhead_words(found: Calibration, rows: int) -> str:
+    scored = found.scored
+    assert scored is not None
+    scaled = "" if rows == scored.rows else f", scaled from {scored.rows}"
+    seconds = f"evaluation of {rows:,} rows {scored.seconds_for(rows):.1f}{scaled}"
+    return f"start {found.start_seconds:.1f}, first step {found.compile_seconds:.1f}, {seconds}"
+
+
+def _mfu(subject: Subject) -> Line:
+    found = subject.calibration
+    product = found.product() if found is not None else None
+    dtype = "float32" if subject.profile.device == "cpu" else "bfloat16"
+    beside = table_words(subject.found, dtype) if subject.found is not None else None
+    rest = f"; {beside}" if beside else ""
+    if found is None or product is None:
+        return Line("MFU", f"unknown: no peak was measured{rest}")
+    return Line("MFU", f"{_mfu_words(found, product)}{rest}")
+
+
+def _mfu_words(found: Calibration, product: Product) -> str:
+    divisor = f"{product.words()}, measured {found.day}"
+    pace = next((p for p in found.paces if p.seconds is not None), None)
+    if pace is None or pace.seconds is None or found.matrix_params is None:
+        return f"of {divisor}"
+    share = mfu_percent(found.matrix_params, pace.tokens / pace.seconds, product.gflops)
+    return f"{share:.1f} % at {pace.tokens:,} tokens a step, of {divisor}"

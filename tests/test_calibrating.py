@@ -1,0 +1,124 @@
+"""A real calibration at a tiny size, and what a session makes of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from conftest import opened
+from machines import calibrated
+from shell import call
+
+from autoresearch_mlx.calibrating import Patience, before_first_run, calibrate, calibrate_here
+from autoresearch_mlx.config import load_settings
+from autoresearch_mlx.corpus.prepare import default_cache
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.hardware.calibration import Calibration, load, place, store
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.portrait import Subject, portrait
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.ledger import now
+from autoresearch_mlx.planning import Limits, expected
+from autoresearch_mlx.targets.calibrated import basis_here
+
+TOML = """
+[data]
+source = "folder"
+path = "{text}"
+vocab_size = 301
+seq_len = 33
+eval_rows = 16
+"""
+"""A shape of rows that no other test has: what is stored for it in the tests' cache concerns nobody else."""
+
+
+def small(profile: Profile) -> Profile:
+    sizes = {**tiny.KNOBS, "TOTAL_BATCH_SIZE": 8 * 33, "DEVICE_BATCH_SIZE": 8}
+    return replace(profile, knobs=sizes, least_batch=33, eval_rows=16)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return tiny.lab(tmp_path / "lab", TOML)
+
+
+def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
+    machine = read_machine()
+    profile = small(choose_profile(machine, "cpu"))
+    settings, said = load_settings(lab.root).settings, list[str]()
+    patience = Patience(pace=1.0, evaluation=2.0, another=1.0)
+    done = calibrate_here(lab, settings, machine, profile, said.append, tmp_path / "cache", patience)
+    assert done.basis.device == "cpu" and [p.dtype for p in done.products] == ["float32"]
+    assert done.products[0].gflops > 0 and done.bandwidth_gbs is not None and done.bandwidth_gbs > 0
+    assert [(p.rows, p.tokens) for p in done.paces] == [(8, 264), (4, 132)]
+    for pace in done.paces:
+        assert pace.seconds is not None and 0 < pace.seconds < 2 and pace.steps >= 3
+    assert done.start_seconds is not None and done.compile_seconds is not None
+    assert done.scored is not None and done.scored.rows == 16
+    assert done.matrix_params is not None and done.took_seconds > 0
+    assert load(basis_here(settings, lab, machine, profile), tmp_path / "cache") == (done, None)
+    assert "measuring this machine, about a minute (cpu profile, cpu)" in said
+    told = {line.name: line.value for line in portrait(Subject(machine, profile, calibration=done))}
+    assert " % at 264 tokens a step, of " in told["MFU"]
+    plan = expected(settings, machine, profile, done, "knobs", Limits(3600.0, "07:00", None))
+    assert plan.overhead_seconds is not None and plan.overhead_source == f"calibrated {now()[:10]}"
+
+
+def test_a_script_that_does_not_run_is_an_error_and_no_figure(lab: Lab, tmp_path: Path) -> None:
+    machine = read_machine()
+    profile = small(choose_profile(machine, "cpu"))
+    impossible = replace(profile, knobs={**profile.knobs, "HEAD_DIM": 0, "DEVICE_BATCH_SIZE": 1})
+    with opened(lab, "t") as session:
+        conditions = session.target.conditions  # type: ignore[attr-defined]
+    basis = basis_here(load_settings(lab.root).settings, lab, machine, profile)
+    with pytest.raises(LabError, match=r"no step of the shipped script could be timed: .*ZeroDivisionError"):
+        calibrate(conditions, basis, impossible, say=lambda text: None)
+
+
+@pytest.fixture
+def stored(lab: Lab) -> Iterator[Calibration]:
+    """A calibration of a machine that makes 80 steps of the preset in its 20 s, and 160 of half of it."""
+    machine = read_machine()
+    profile = choose_profile(machine)
+    found = calibrated(machine, 0.25, 0.125, profile=profile, date=now())
+    basis = basis_here(load_settings(lab.root).settings, lab, machine, profile)
+    yield replace(found, basis=basis)
+    place(basis, default_cache()).unlink(missing_ok=True)
+
+
+def test_a_new_session_goes_by_the_calibration_and_an_old_one_by_its_record(lab: Lab, stored: Calibration) -> None:
+    with opened(lab, "before") as session:
+        assert session.target.conditions.budget_seconds == 20  # type: ignore[attr-defined]
+    store(stored, default_cache())
+    with opened(lab, "before") as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
+    with opened(lab, "after") as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**10
+        assert session.target.peak.gflops == 14200.0  # type: ignore[attr-defined]
+        record = session.journal().session
+        assert (record["preset"]["DEVICE_BATCH_SIZE"], record["conditions"]["budget_seconds"]) == (4, 20)
+    with opened(lab, "never", hardware__calibrate="never") as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
+        assert session.target.peak is None  # type: ignore[attr-defined]
+    with opened(lab, "named", budget__seconds=7.0) as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
+        assert session.target.conditions.budget_seconds == 7  # type: ignore[attr-defined]
+
+
+def test_doctor_and_plan_tell_of_the_calibration(lab: Lab, stored: Calibration) -> None:
+    assert "! calibration" not in call(lab, "doctor").stdout
+    store(stored, default_cache())
+    said = call(lab, "doctor").stdout
+    assert f"calibration             {stored.day}: 14.2 TFLOPS float32" in said
+    assert "a smaller batch, since 2,048 tokens in passes of 8 rows gives only 80" in said
+    assert f"0:20 training + 0:07 overhead (calibrated {stored.day}): about" in call(lab, "plan").stdout
+
+
+def test_a_run_on_a_cpu_does_not_calibrate(lab: Lab) -> None:
+    said: list[str] = []
+    before_first_run(lab, load_settings(lab.root), None, said.append)
+    assert said == []
