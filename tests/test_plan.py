@@ -11,7 +11,7 @@ from conftest import opened
 from shell import STEPS, call, refused, script
 from tries import night, tried
 
-from autoresearch_mlx.cli.plan import TimeOfDay
+from autoresearch_mlx.cli.options import Clock
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Measurement, Seconds
 from autoresearch_mlx.lab import Lab
@@ -119,11 +119,11 @@ def test_the_plan_of_a_program_measures_itself(command_lab: Lab) -> None:
 
 
 def test_a_time_that_is_none_is_refused(command_lab: Lab) -> None:
-    assert "'25:99' is no time of day such as 07:00" in refused(command_lab, "plan", "--until", "25:99", code=2)
+    assert "'25:99' is no time of day; for example 07:00" in refused(command_lab, "plan", "--until", "25:99", code=2)
     assert "there is no session nope" in refused(command_lab, "plan", "--tag", "nope")
 
 
 def test_a_time_of_day_is_the_next_one() -> None:
-    at = TimeOfDay().convert("07:00", None, None)
+    at = Clock().convert("07:00", None, None)
     assert 0 < at - time.time() <= 86_400
     assert time.strftime("%H:%M", time.localtime(at)) == "07:00"
