@@ -7,6 +7,7 @@ training script with this machine's preset, in a temporary tree.  Every time is 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -109,17 +110,18 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
     return calibrate_here(lab, settings, machine, profile, say)
 
 
-def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> None:
+def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
     """Calibrate where a session is about to begin on a GPU that nobody has measured yet, and say what for.
 
-    On a CPU only `doctor --calibrate` does: there a whole first experiment takes less.  What goes wrong is said,
+    ``machine`` is this one by default.  On a CPU only `doctor --calibrate` does: there a whole first
+    experiment takes less.  What goes wrong is said,
     and the profile's own values hold.
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
     if begun or settings.target.kind != "pretrain" or settings.hardware.calibrate == "never":
         return
-    machine = read_machine()
+    machine = machine or read_machine()
     profile = choose_profile(machine, settings.hardware.profile)
     found, why = calibration_here(settings, lab, machine, profile)
     if found is not None or profile.device != "gpu":
@@ -136,13 +138,15 @@ def calibrate(
 ) -> Calibration:
     """The measurements alone.  Raises LabError when not a single step could be timed."""
     began, patience = time.monotonic(), patience or Patience()
-    products, bandwidth, info = _probe(conditions, say)
+    if (busy := _busy()) is not None:
+        say(busy)
     with tempfile.TemporaryDirectory() as folder:
         runs = _Runs(conditions, Path(folder), profile, say)
         paces = tuple(_paces(runs, profile, patience, began))
     if all(pace.seconds is None for pace in paces):
         said = f"no step of the shipped script could be timed: {paces[0].failure}"
         raise LabError(said, "`autoresearch-mlx doctor` tells whether MLX works here")
+    products, bandwidth, info = _probe(conditions, say)
     return Calibration(
         date=now(),
         basis=basis,
@@ -156,6 +160,14 @@ def calibrate(
         matrix_params=runs.matrix_params,
         info=info,
     )
+
+
+def _busy() -> str | None:
+    """What other programs do to the figures, where they keep half of the cores or more."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < cores / 2:
+        return None
+    return f"other programs keep {load:.1f} of {cores} cores busy: this machine will look slower than it is"
 
 
 # --- the probe
