@@ -12,7 +12,7 @@ from conftest import opened
 from machines import calibrated, mac
 from shell import call
 
-from autoresearch_mlx.calibrating import Patience, before_first_run, calibrate, calibrate_here
+from autoresearch_mlx.calibrating import before_first_run, calibrate, calibrate_here
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.corpus.prepare import default_cache
 from autoresearch_mlx.errors import LabError
@@ -24,6 +24,7 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import now
 from autoresearch_mlx.planning import Limits, expected
 from autoresearch_mlx.targets.calibrated import basis_here
+from autoresearch_mlx.timing import Patience
 
 TOML = """
 [data]
@@ -104,6 +105,8 @@ def test_a_new_session_goes_by_the_calibration_and_an_old_one_by_its_record(lab:
     with opened(lab, "never", hardware__calibrate="never") as session:
         assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
         assert session.target.peak is None  # type: ignore[attr-defined]
+    with opened(lab, "profile", hardware__profile="cpu") as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
     with opened(lab, "named", budget__seconds=7.0) as session:
         assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
         assert session.target.conditions.budget_seconds == 7  # type: ignore[attr-defined]
