@@ -20,7 +20,7 @@ from autoresearch_mlx.plan import Outlook, lines
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.researcher import memory_words
 from autoresearch_mlx.session import Session
-from autoresearch_mlx.targets.calibrated import calibration_here
+from autoresearch_mlx.targets.calibrated import calibration_here, chosen_by_hand
 from autoresearch_mlx.targets.choose import limits_of
 from autoresearch_mlx.targets.command import Command
 from autoresearch_mlx.targets.pretrain import Pretrain
@@ -102,7 +102,8 @@ def expected(
         outlook = Outlook(None, timeout_seconds=settings.target.timeout_seconds, baseline_runs=runs, agent=agent)
         return _limited(outlook, limits, settings, machine, profile, None)
     wanted, rows = settings.budget.seconds, settings.data.eval_rows
-    fit = profile if calibration is None or wanted != "auto" else fitted(profile, choose(profile, calibration))
+    by_hand = chosen_by_hand(settings)
+    fit = profile if calibration is None or by_hand else fitted(profile, choose(profile, calibration))
     seconds = fit.budget_seconds if wanted == "auto" else wanted if isinstance(wanted, float) else None
     outlook = Outlook(seconds, baseline_runs=runs, agent=agent)
     rows = profile.eval_rows if rows == "auto" else rows

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import tiny
 from conftest import opened
-from machines import calibrated
+from machines import calibrated, mac
 from shell import call
 
-from autoresearch_mlx.calibrating import Patience, before_first_run, calibrate, calibrate_here
+from autoresearch_mlx.calibrating import before_first_run, calibrate, calibrate_here
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.corpus.prepare import default_cache
 from autoresearch_mlx.errors import LabError
@@ -24,6 +24,7 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import now
 from autoresearch_mlx.planning import Limits, expected
 from autoresearch_mlx.targets.calibrated import basis_here
+from autoresearch_mlx.timing import Patience
 
 TOML = """
 [data]
@@ -104,13 +105,14 @@ def test_a_new_session_goes_by_the_calibration_and_an_old_one_by_its_record(lab:
     with opened(lab, "never", hardware__calibrate="never") as session:
         assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
         assert session.target.peak is None  # type: ignore[attr-defined]
+    with opened(lab, "profile", hardware__profile="cpu") as session:
+        assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
     with opened(lab, "named", budget__seconds=7.0) as session:
         assert session.preset["TOTAL_BATCH_SIZE"] == 2**11
         assert session.target.conditions.budget_seconds == 7  # type: ignore[attr-defined]
 
 
 def test_doctor_and_plan_tell_of_the_calibration(lab: Lab, stored: Calibration) -> None:
-    assert "! calibration" not in call(lab, "doctor").stdout
     store(stored, default_cache())
     said = call(lab, "doctor").stdout
     assert f"calibration             {stored.day}: 14.2 TFLOPS float32" in said
@@ -121,4 +123,20 @@ def test_doctor_and_plan_tell_of_the_calibration(lab: Lab, stored: Calibration) 
 def test_a_run_on_a_cpu_does_not_calibrate(lab: Lab) -> None:
     said: list[str] = []
     before_first_run(lab, load_settings(lab.root), None, said.append)
+    assert said == []
+
+
+def test_a_gpu_is_measured_before_its_first_session_and_what_fails_stops_nothing(lab: Lab) -> None:
+    said: list[str] = []
+    absent = mac("M4 Max", 32, 36)  # the children of this machine have no GPU, so no step can be timed
+    resolved = load_settings(lab.root)
+    before_first_run(lab, resolved, None, said.append, absent)
+    assert said[0] == "this machine was never measured: measuring it once, about a minute; --no-calibrate skips that"
+    assert said[-1].startswith("not calibrated: no step of the shipped script could be timed: ")
+    assert said[-1].endswith("; the values of the profile hold")
+    said.clear()
+    before_first_run(lab, load_settings(lab.root, {"hardware.calibrate": "never"}), None, said.append, absent)
+    with opened(lab, "t"):
+        pass
+    before_first_run(lab, resolved, "t", said.append, absent)
     assert said == []

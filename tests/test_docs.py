@@ -21,6 +21,8 @@ from autoresearch_mlx.cli import _COMMANDS
 from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.state import State
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import changed_knobs, read_knobs
@@ -124,6 +126,30 @@ def test_the_night_page_names_every_fact_of_a_record_and_its_console_runs(comman
     (line,) = blocks(page, "console")
     done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
     assert re.search(r"^  power .*\n  heat .*\n  memory now .*\n  sleep ", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_the_console_of_the_hardware_page_runs_as_written(command_lab: Lab) -> None:
+    (script,) = blocks(ROOT / "docs" / "hardware.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["experiments"] == 20
+
+
+def test_the_profiles_of_the_hardware_page_are_the_profiles() -> None:
+    rows = re.findall(
+        r"^\| (`cpu`|`mac-.*?|`cuda`) \|(.*)\|$", (ROOT / "docs" / "hardware.md").read_text(), re.MULTILINE
+    )
+    told = {name.strip("`"): row for names, row in rows for name in names.split(", ")}
+    machine = Machine("Linux", "x86_64", None, None, None, None, None, "", None)
+    assert len(told) == 7
+    for name, row in told.items():
+        profile = choose_profile(machine, name)
+        depth, tokens, rows_of, budget, scored = (cell.strip() for cell in row.split("|")[1:])
+        knobs = profile.knobs
+        assert (int(depth), f"2^{knobs['TOTAL_BATCH_SIZE'].bit_length() - 1}") == (knobs["DEPTH"], tokens)
+        assert rows_of == f"{knobs['DEVICE_BATCH_SIZE']} of {profile.seq_len:,}"
+        assert (budget, scored) == (f"{profile.budget_seconds} s", f"{profile.eval_rows * profile.seq_len:,}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,7 +1,7 @@
 """Which budget and which batch a calibrated machine gets, so that its baseline makes enough optimiser steps.
 
 In this order: the profile's batch and budget where they suffice; a smaller batch, which was the largest single gain
-in nearly every published log of a Mac; a longer run.  Each choice says why, in words.
+in most published logs of Macs; a longer run.  Each choice says why, in words.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import read_knobs
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.peak import table_beside
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.targets.proven import proven
 from autoresearch_mlx.trial.autopsy import tail_of
@@ -51,6 +52,8 @@ def main(script: Path) -> int:
             print(f"{said}\n{measured.failure}: {measured.reason}", file=sys.stderr)
             return 1
     peak = peak_of(target) if isinstance(target, Pretrain) else None
+    if peak is not None:
+        _say(f"mfu_percent is of {peak.words}")
     for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
         print(line)
     return 0
@@ -87,7 +90,6 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
         "total_seconds": _fixed(total_seconds, 1),
         "peak_vram_mb": _fixed(m.peak_memory_mb, 1),
         "mfu_percent": _fixed(mfu, 2),
-        "mfu_of": peak.words if mfu is not None and peak is not None else None,
         "total_tokens_M": _fixed(m.tokens / 1e6 if m.tokens else None, 1),
         "num_steps": m.steps,
         "num_params_M": _fixed(m.extra["num_params"] / 1e6 if "num_params" in m.extra else None, 1),
@@ -110,7 +112,7 @@ def peak_of(target: Pretrain) -> Peak | None:
         found = Product(dtype, 1024, float(json.loads(said.stdout)["gflops"]))
     except (OSError, ValueError, KeyError, subprocess.SubprocessError):
         return None
-    return Peak(found.gflops, f"{found.words()}, measured now")
+    return Peak(found.gflops, f"{found.words()}, measured now{table_beside(read_machine(), dtype)}")
 
 
 class _Steps:

@@ -27,12 +27,14 @@ def calibration_here(
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())
 
 
-def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
-    """The profile with the budget and the batch that the calibration chooses; without one, as it is.
+def chosen_by_hand(settings: Settings) -> bool:
+    """Whether somebody has named a budget or a profile: then both stay, with the profile's batch."""
+    return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
-    Whoever names a budget has chosen already: then the batch stays the profile's too.
-    """
-    if settings.target.kind != "pretrain" or settings.budget.seconds != "auto":
+
+def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
+    """The profile with the budget and the batch that the calibration chooses; without one, as it is."""
+    if settings.target.kind != "pretrain" or chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)
     if calibration is None:

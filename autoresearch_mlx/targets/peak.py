@@ -29,10 +29,11 @@ def measured_peak(settings: Settings, conditions: Mapping[str, Any], machine: Ma
     if calibration is None or product is None:
         return None
     words = f"{product.words()}, measured {calibration.day}"
-    return Peak(product.gflops, words + _beside(machine, product.dtype))
+    return Peak(product.gflops, words + table_beside(machine, product.dtype))
 
 
-def _beside(machine: Machine, dtype: str) -> str:
+def table_beside(machine: Machine, dtype: str) -> str:
+    """`` (table: 8.1 TFLOPS float16, estimate)`` for a chip that the table has, else nothing."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:

@@ -89,6 +89,30 @@ def test_the_model_leaves_when_both_do_not_fit_or_the_settings_say_so(
     assert spent == ({"unload": 0.25} if released else {})
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "keep", "words"),
+    [
+        (64, "auto", "stays in memory: model "),
+        (4, "auto", "unloads before training: model "),
+        (None, "auto", "unloads before training: memory of the machine unknown"),
+        (4, True, "stays in memory, as keep_loaded says"),
+        (64, False, "unloads before training, as keep_loaded says"),
+    ],
+)
+def test_what_the_model_will_do_is_told_beforehand(gigabytes: float | None, keep: Any, words: str) -> None:
+    voice = Voice(KNOB)
+    told = Chat(voice, machine(gigabytes, keep_loaded=keep)).memory_words(ran().history)
+    assert told.startswith(words)
+    assert voice.released == 0
+    elsewhere = Chat(Voice(KNOB, facts=replace(FACTS, here=False)), machine(4))
+    assert elsewhere.memory_words(ran().history) == "takes no memory here"
+    assert (
+        Chat(Voice(KNOB, facts=away()), machine(4))
+        .memory_words(ran().history)
+        .startswith("tells nothing of its memory")
+    )
+
+
 @pytest.mark.parametrize("keep", ["auto", False])
 def test_a_model_on_another_machine_is_left_alone(keep: Any) -> None:
     voice = Voice(KNOB, facts=replace(FACTS, here=False))
