@@ -1,7 +1,7 @@
 """Measure this machine in about a minute, with the children, the sandbox and the script of a normal run.
 
 Matrix products and memory come from the probe; steps, compilation and evaluation from short runs of the shipped
-training script with this machine's preset, in a temporary tree.  Every time is the parent's.
+training script with this machine's preset, in a temporary tree (:mod:`autoresearch_mlx.timing`).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _busy() -> str | None:
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None
-    return f"other programs keep {load:.1f} of {cores} cores busy: this machine will look slower than it is"
+    return f"the load is {load:.1f} on {cores} cores: other programs make this machine look slower than it is"
 
 
 # --- the probe

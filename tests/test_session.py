@@ -301,3 +301,14 @@ def test_the_files_that_may_change_are_fixed_for_a_session(command_lab: Lab) -> 
     refused = pytest.raises(ConfigError, match=r"measures with target\.editable = \['solver\.py'\]")
     with refused, opened(command_lab, "t", target__editable=("bench.py",)):
         pass
+
+
+def test_what_init_wrote_for_this_machine_is_nobodys_wish() -> None:
+    text = asset("train_mlx.py").read_text()
+    table = {"TOTAL_BATCH_SIZE": 2**15, "DEVICE_BATCH_SIZE": 16}
+    made, smaller = preset_text(text, table), {"TOTAL_BATCH_SIZE": 2**13, "DEVICE_BATCH_SIZE": 4}
+    assert preset_text(made, smaller) == made
+    assert preset_text(made, smaller, table) == preset_text(text, smaller)
+    assert preset_text(set_knobs(made, {"TOTAL_BATCH_SIZE": 2**12}), smaller, table) == set_knobs(
+        made, {"TOTAL_BATCH_SIZE": 2**12, "DEVICE_BATCH_SIZE": 4}
+    )
