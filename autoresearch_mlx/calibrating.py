@@ -24,6 +24,7 @@ from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab import Lab, find_lab
 from autoresearch_mlx.ledger import now
+from autoresearch_mlx.surroundings import machine_for
 from autoresearch_mlx.targets.calibrated import basis_here, calibration_here, chosen_by_hand
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
 from autoresearch_mlx.targets.pretrain import Pretrain
@@ -54,14 +55,16 @@ def calibrate_here(
     """Measure, and keep it in the cache: the user's, or another one.
 
     Prepares text where there is none.  Raises LabError when no step could be timed or the cache cannot be
-    written, and whatever settling the conditions raises.
+    written, LockedError while another command measures on the GPU, and whatever settling the conditions raises.
     """
-    settings = settings.model_copy(update={"target": TargetSettings()})
+    timed = settings.budget.model_copy(update={"seconds": "auto"})
+    settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
     conditions = settle_conditions(settings, lab, profile, say)
     target = proven(build_target(settings, conditions, machine), settings.sandbox, (), say)
     assert isinstance(target, Pretrain)
     say(f"measuring this machine, about a minute ({profile.name} profile, {profile.device})")
-    found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)
+    with machine_for(lab.root, "calibration", settings.machine, conditions, default_cache(), say):
+        found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)
     cache = cache or default_cache()
     try:
         store(found, cache)

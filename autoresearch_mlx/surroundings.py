@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.config import MachineSettings
 from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.hardware.awake import kept_awake
+from autoresearch_mlx.hardware.claim import claimed
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_arguments
 from autoresearch_mlx.hardware.state import State, read_state
@@ -103,6 +107,24 @@ def surroundings(
         command = python_command(*probe_arguments(under.device))
         speed = Speed(command, child_process_environment(under.environment))
     return Surroundings(settings, gpu, speed, read=lambda: read_state(kind))
+
+
+@contextmanager
+def machine_for(
+    lab: Path,
+    who: str,
+    settings: MachineSettings,
+    conditions: Mapping[str, Any],
+    cache: Path,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """The machine awake, and for this command alone where the settings want that, until the end of the block.
+
+    ``who``: the session, or what else is measured.  Raises LockedError.
+    """
+    claim = claimed(cache, lab, who, say) if exclusive(settings, conditions) else nullcontext()
+    with claim, kept_awake(settings.keep_awake == "auto"):
+        yield
 
 
 def exclusive(settings: MachineSettings, conditions: Mapping[str, Any]) -> bool:

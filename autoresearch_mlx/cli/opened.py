@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     from autoresearch_mlx.session import open_session
 
     resolved = load_settings(lab.root, options)
-    with _interruptible(), open_session(lab, resolved, tag, say) as found, _machine_for(lab, found, resolved.settings):
+    with _interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
         session = _confined(found, resolved.settings)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             yield Opened(session, resolved.settings, screen)
@@ -56,19 +56,12 @@ def _confined(session: Session, settings: Settings) -> Session:
     return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
 
 
-@contextmanager
-def _machine_for(lab: Lab, session: Session, settings: Settings) -> Iterator[None]:
-    """The machine awake, and for this command alone where the settings want that.  Raises LockedError."""
+def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractContextManager[None]:
     from autoresearch_mlx.corpus.prepare import default_cache
-    from autoresearch_mlx.hardware.awake import kept_awake
-    from autoresearch_mlx.hardware.claim import claimed
-    from autoresearch_mlx.surroundings import exclusive
+    from autoresearch_mlx.surroundings import machine_for
 
     conditions = session.journal().session["conditions"]
-    alone = exclusive(settings.machine, conditions)
-    claim = claimed(default_cache(), lab.root, session.tag, say) if alone else nullcontext()
-    with claim, kept_awake(settings.machine.keep_awake == "auto"):
-        yield
+    return machine_for(lab.root, session.tag, settings.machine, conditions, default_cache(), say)
 
 
 @contextmanager
