@@ -20,7 +20,7 @@ from autoresearch_mlx.assets import asset
 
 Kind: TypeAlias = Literal["seconds", "match-tokens", "match-flops"]
 
-EXAMPLES = "300, auto, match-tokens:500M, match-tokens:h100, match-flops:2e15"
+EXAMPLES = "valid are 300, auto, match-tokens:500M, match-tokens:h100, match-flops:2e15"
 _TABLE = "data/cuda_baseline.tsv"
 _H100 = re.compile(r"^# tokens_each: ([0-9]+)$", re.MULTILINE)
 _NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:e\+?[0-9]+)?)([kmbgtp]?)", re.IGNORECASE)
