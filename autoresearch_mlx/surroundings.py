@@ -22,6 +22,8 @@ from autoresearch_mlx.trial.runner import child_process_environment, python_comm
 
 _STALE_SECONDS = 5.0
 """A reading that is younger serves again: runs of milliseconds are not to wait for it."""
+_ECHO_SECONDS = 10.0
+"""So long after a run a busy GPU may be its echo, and tells nothing of others."""
 _PROBE_FROM_SECONDS = 60.0
 """On a CPU shorter budgets are not worth two probes a run."""
 COOLING_SECONDS = 900.0
@@ -46,12 +48,16 @@ class Surroundings:
     _last: tuple[float, State] | None = None
     _first: State | None = None
     _said: set[str] = field(default_factory=set)
+    _ended: float | None = None
+    """When a run of ours did."""
 
     def state(self, age: float = _STALE_SECONDS) -> State:
         """A reading that is at most ``age`` seconds old."""
         now = self.clock()
         if self._last is None or now - self._last[0] > age:
-            self._last = now, self.read()
+            seen = self.read()
+            ours = self._ended is not None and now - self._ended < _ECHO_SECONDS
+            self._last = now, replace(seen, gpu=replace(seen.gpu, busy_percent=None)) if ours else seen
         self._first = self._first or self._last[1]
         return self._last[1]
 
@@ -64,6 +70,7 @@ class Surroundings:
         before = self._probe(FRESH_SECONDS)
 
         def with_facts(measured: Measurement) -> Measurement:
+            self._ended = self.clock()
             facts = {**self.state().facts(), **company}
             if self.speed is not None:
                 facts |= {"speed_before": before, "speed_after": self._probe(0.0)}

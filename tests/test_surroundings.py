@@ -86,6 +86,20 @@ def test_a_run_is_recorded_with_heat_at_its_end_and_company_before_it() -> None:
     assert "speed_before" not in machine
 
 
+def test_the_echo_of_our_own_run_is_not_taken_for_another_user_of_the_gpu() -> None:
+    hands = Hands()
+    here = Surroundings(gpu=True, read=Readings(replace(MAINS, gpu=Others(busy_percent=99))), clock=hands)
+    (said,) = here.news()
+    assert "busy at 99 %" in said
+    here = Surroundings(gpu=True, read=Readings(MAINS, replace(MAINS, gpu=Others(busy_percent=99))), clock=hands)
+    beside = here.beside_a_run()
+    hands.now = 300.0
+    beside(Measurement(1.0, 42))
+    assert here.news() == []
+    machine = here.beside_a_run()(Measurement(1.0, 42)).machine
+    assert machine["gpu_busy_percent"] is None
+
+
 def test_each_worry_is_told_once() -> None:
     hands = Hands()
     swapping = replace(BATTERY, swap_used_mb=4096.0)
