@@ -65,7 +65,8 @@ class Evening:
 
     def _make_small(self) -> None:
         (self.folder / "train_mlx.py").write_text(tiny.script())
-        (self.folder / "lab.toml").write_text(TOML.format(text=ROOT / "autoresearch_mlx" / "corpus"))
+        settings = TOML.format(text=ROOT / "autoresearch_mlx" / "corpus")
+        (self.folder / "lab.toml").write_text(f"{settings}replicates = 2\n")
         git(self.folder, "commit", "-qam", "small")
 
 

@@ -74,7 +74,7 @@ CHEATS = {
                     "                SEEN.append((mine, mx.array(logits[row])))"),
             top="SEEN = []\n",
         ),
-        ("causality", "rows"),
+        ("causality", "rows", "repeat"),
     ),
     "counts its calls": (
         cheat(answers("            CALLS.append(1)\n            logits = logits * (1 + 0.05 * len(CALLS))"), top="CALLS = []\n"),

@@ -78,7 +78,8 @@ function showSessions({ sessions, current, read_only }) {
 }
 
 function choose(wanted) {
-  if (wanted == null) { trouble("This lab has no session yet: `autoresearch-mlx run` starts one. Then reload."); return; }
+  if (wanted == null) { trouble("This lab has no session yet: `autoresearch-mlx run` starts one, and then it shows here."); setTimeout(begin, 1000); return; }
+  trouble(null);
   leave();
   [tag, session, now, sure] = [wanted, null, null, null];
   trouble(null);
