@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from git import Git, GitCommandError, GitCommandNotFound
-
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.orphans import WORKS_IN
+
+try:
+    from git import Git, GitCommandError, GitCommandNotFound
+except ImportError as error:  # it asks git for its version
+    raise WorkspaceError(f"git does not answer: {str(error).split(chr(10))[0]}", "`git --version` shows why") from error
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -166,7 +169,8 @@ class Workspace:
         if self._worktree.is_symlink() or self._worktree.is_file():
             self._worktree.unlink()
         # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
-        git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
+        # Twice: a git that was killed while it made one has left it locked.
+        git(self._top, "worktree", "add", "--quiet", "--force", "--force", str(self._worktree), self.branch)
 
     def clear(self, patience: float = 1.0) -> None:
         """Remove what a process of this session that died left: half-made commits, and locks on our own refs.

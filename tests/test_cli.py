@@ -197,3 +197,9 @@ def test_a_repository_that_git_does_not_trust_is_told_in_gits_own_words(command_
         done = call(command_lab, *command, **other_owner)
         assert done.returncode == 1
         assert "git config --global --add safe.directory" in done.stderr + done.stdout
+
+
+def test_without_git_it_is_told_what_is_missing(command_lab: Lab) -> None:
+    done = call(command_lab, "run", "--experiments", "0", PATH=str(command_lab.root))
+    assert done.returncode == 1
+    assert "error: git does not answer" in done.stderr and "hint: `git --version`" in done.stderr
