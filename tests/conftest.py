@@ -57,11 +57,12 @@ BENCH = """\
 from solver import X, Y
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
+# -S: without it each of these runs would start the measuring of coverage, which takes longer than they do.
 LAB = """\
 [target]
 kind = "command"
 editable = ["solver.py"]
-run = "{python} bench.py"
+run = "{python} -S bench.py"
 metric = "score"
 """
 
