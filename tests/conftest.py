@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_configure(config: pytest.Config) -> None:
     """No test reads the developer's caches or git settings, or asks the developer's models."""
+    config.addinivalue_line("markers", "uncounted: nothing of this test counts for coverage; see below")
     os.environ["OLLAMA_HOST"] = "127.0.0.1:9"  # nobody listens there
     os.environ.pop("OPENAI_API_KEY", None)
     os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
@@ -67,11 +69,12 @@ BENCH = """\
 from solver import X, Y
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
+# -S: without it each of these runs would start the measuring of coverage, which takes longer than they do.
 LAB = """\
 [target]
 kind = "command"
 editable = ["solver.py"]
-run = "{python} bench.py"
+run = "{python} -S bench.py"
 metric = "score"
 """
 
@@ -140,3 +143,24 @@ def opened(
     resolved = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()})
     with open_session(lab, resolved, tag, say) as session:
         yield session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """``uncounted``: nothing of a test counts for coverage, neither its fixtures nor its child processes.
+
+    For nights, simulations and floods of random input, which tracing slows down two to three times, and whose code
+    other tests count.  The floor of coverage stays where it is, and fewer tests have to reach it.
+    """
+    if item.get_closest_marker("uncounted") is None:
+        return (yield)
+    traces, children = (sys.gettrace(), threading.gettrace()), os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        return (yield)
+    finally:
+        threading.settrace(traces[1])  # type: ignore[arg-type]
+        sys.settrace(traces[0])
+        if children is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = children

@@ -26,6 +26,8 @@ from autoresearch_mlx.planning import Limits, expected
 from autoresearch_mlx.targets.calibrated import basis_here
 from autoresearch_mlx.timing import Patience
 
+pytestmark = pytest.mark.uncounted
+
 TOML = """
 [data]
 source = "folder"

@@ -39,6 +39,8 @@ from autoresearch_mlx.policy import Policy, Sofar
 from autoresearch_mlx.source import set_knobs
 from autoresearch_mlx.upkeep import look_for_drift
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:

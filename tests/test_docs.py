@@ -27,6 +27,8 @@ from autoresearch_mlx.hardware.state import State
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import changed_knobs, read_knobs
 
+pytestmark = pytest.mark.uncounted
+
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "program.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

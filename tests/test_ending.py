@@ -17,6 +17,8 @@ from autoresearch_mlx.loop import research
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.source import set_knobs
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:

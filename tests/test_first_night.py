@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny
 from conftest import ROOT, git
 from steering import until
@@ -15,6 +16,8 @@ from test_night import TOML
 
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, Journal, read
+
+pytestmark = pytest.mark.uncounted
 
 PAGE = ROOT / "docs" / "first-night.md"
 

@@ -48,7 +48,7 @@ def lab(tmp_path: Path) -> Lab:
     (root / "bench.py").write_text(BENCH)
     drift = tmp_path / "drift"
     drift.write_text("0")
-    (root / "lab.toml").write_text(TOML.format(run=f"DRIFT={drift} {sys.executable} bench.py"))
+    (root / "lab.toml").write_text(TOML.format(run=f"DRIFT={drift} {sys.executable} -S bench.py"))
     git(root, "init", "--quiet")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "noisy")

@@ -21,6 +21,8 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, read
 from autoresearch_mlx.talks import calls_of
 
+pytestmark = pytest.mark.uncounted
+
 TOML = """\
 [budget]
 seconds = 0.6

@@ -15,6 +15,8 @@ import pytest
 import tiny
 from conftest import ROOT, command_line, git
 
+pytestmark = pytest.mark.uncounted
+
 TOML = """\
 [budget]
 seconds = 0.6

@@ -13,6 +13,8 @@ from conftest import command_line
 
 from autoresearch_mlx.ledger import FILE
 
+pytestmark = pytest.mark.uncounted
+
 TOML = """\
 [budget]
 seconds = "match-tokens:6144"

@@ -15,6 +15,8 @@ from autoresearch_mlx.agents.endpoints.wire import Ask, Finish, Reply
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.talks import calls_of
 
+pytestmark = pytest.mark.uncounted
+
 
 class Rambler(Voice):
     """A model that says anything, and ends it in any way."""

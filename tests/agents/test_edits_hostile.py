@@ -14,6 +14,8 @@ from edit_cases import ACTIVATION, FILES, GENTLER, PATH, SMALL, block, fenced, f
 from autoresearch_mlx.agents.edits.fields import Fields, read_fields
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
 
+pytestmark = pytest.mark.uncounted
+
 TWO = {PATH: SMALL, "notes/optim.py": "LR = 0.1\n\n\ndef rate() -> float:\n    return LR\n"}
 WHOLE = SMALL.replace(ACTIVATION, GENTLER)
 

@@ -7,6 +7,8 @@ from bench.knob_file import START_VALUES
 from bench.landscapes import FAMILIES, START, draw
 from bench.search import knobs, local, walk
 
+pytestmark = pytest.mark.uncounted
+
 BY_NAME = {family.name: family for family in FAMILIES}
 
 

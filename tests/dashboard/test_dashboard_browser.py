@@ -23,7 +23,7 @@ from autoresearch_mlx.events import read_events
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.notes import add_note, read_notes
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.uncounted]
 
 
 @pytest.fixture(scope="module")

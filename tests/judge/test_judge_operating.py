@@ -18,6 +18,8 @@ from autoresearch_mlx.judge.values import Evidence, Run, Sigma
 from bench.judge import RULES, nights, one_decision, share_better
 from bench.simulated_runs import REGIMES, Machine, Night
 
+pytestmark = pytest.mark.uncounted
+
 MANY = 4000
 """Decisions: a share of 8 % is known to 0.4 %, one of 96 % to 0.3 %."""
 NIGHTS = 200

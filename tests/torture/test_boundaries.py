@@ -10,6 +10,8 @@ from torture.labs import BETTER, TURNS, WORSE, die_at, run, torture_lab
 
 from autoresearch_mlx.lab import Lab
 
+pytestmark = pytest.mark.uncounted
+
 PARTS = 4
 
 

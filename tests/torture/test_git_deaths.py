@@ -17,6 +17,8 @@ from torture.preload import preload
 
 from autoresearch_mlx.lab import Lab
 
+pytestmark = pytest.mark.uncounted
+
 __all__ = ["preload"]
 
 PARTS = 4

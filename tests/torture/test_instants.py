@@ -37,6 +37,8 @@ print(f"METRIC score={X:.6f}")
 AGENT = """\
 import os, sys, time
 from pathlib import Path
+
+pytestmark = pytest.mark.uncounted
 sys.stdin.read()
 text = Path("solver.py").read_text()
 x = float(text.split("=")[1])

@@ -24,6 +24,8 @@ from torture.test_instants import finished
 
 from autoresearch_mlx.lab import Lab
 
+pytestmark = pytest.mark.uncounted
+
 __all__ = ["preload"]
 
 ONE = ("--agent", BETTER, "--experiments", "1")

@@ -16,6 +16,8 @@ from autoresearch_mlx.judge.early import EarlyRules, should_stop
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 
+pytestmark = pytest.mark.uncounted
+
 END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
 BUILD = "    model = GPT(vocab_size, seq_len)\n"
 SCORED = 'import os\nSCORED = "AUTORESEARCH_TRAIN_SPEC" not in os.environ\n'

@@ -27,6 +27,8 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 
+pytestmark = pytest.mark.uncounted
+
 TRAIN = "    rows, passes = batch_shape(trial.seq_len)\n"
 LIMITS = Limits(memory_bytes=600_000_000, folder_bytes=20_000_000, free_bytes=1_000_000)
 

@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 import tiny
 
 from autoresearch_mlx.experiment import Assignment, Progress
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.disturbance import Vigil
+
+pytestmark = pytest.mark.uncounted
 
 
 def test_a_training_that_was_stopped_alone_shows_in_its_steps(under: Conditions, tmp_path: Path) -> None:
