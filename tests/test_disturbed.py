@@ -25,6 +25,8 @@ from autoresearch_mlx.measuring import repeat
 from autoresearch_mlx.policy import Policy
 from autoresearch_mlx.session import Session
 
+pytestmark = pytest.mark.uncounted
+
 
 @dataclass
 class Shaky:
@@ -154,8 +156,6 @@ def test_certifying_ends_where_every_run_is_disturbed(command_lab: Lab, screen: 
 BENCH = """\
 import time
 from solver import X, Y
-
-pytestmark = pytest.mark.uncounted
 time.sleep(1.5 if X == 8.0 else 0.1)
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """

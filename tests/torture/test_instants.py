@@ -19,6 +19,8 @@ from torture.labs import TURNS, run, start, torture_lab
 
 from autoresearch_mlx.lab import Lab
 
+pytestmark = pytest.mark.uncounted
+
 PARTS, EACH, CHILDREN = 8, 25, 8
 """Tests, and deaths in each: of the loop, of a child."""
 SLOW = """\
@@ -37,8 +39,6 @@ print(f"METRIC score={X:.6f}")
 AGENT = """\
 import os, sys, time
 from pathlib import Path
-
-pytestmark = pytest.mark.uncounted
 sys.stdin.read()
 text = Path("solver.py").read_text()
 x = float(text.split("=")[1])
