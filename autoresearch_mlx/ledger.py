@@ -20,18 +20,18 @@ import fcntl
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
+from autoresearch_mlx.locks import take_lock
 from autoresearch_mlx.source import describe
 
 SCHEMA = 1
@@ -311,7 +311,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
-        if not _lock(file):
+        if not take_lock(file):
             file.seek(0)
             said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
             raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
@@ -320,19 +320,6 @@ def locked(folder: Path) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
-
-
-def _lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Take the lock, with a little patience: :func:`holder` looks by holding it for an instant."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
 
 
 def holder(folder: Path) -> int | None:

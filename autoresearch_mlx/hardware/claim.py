@@ -5,19 +5,16 @@ The lock belongs to the process that holds it; the system takes it back when tha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from autoresearch_mlx.errors import LockedError
-
-_PATIENCE_SECONDS = 1.0
+from autoresearch_mlx.locks import take_lock
 
 
 @contextmanager
@@ -36,7 +33,7 @@ def claimed(cache: Path, lab: Path, session: str, say: Callable[[str], None]) ->
         yield
         return
     with file:
-        if not _lock(file):
+        if not take_lock(file):
             raise _taken(file)
         _write(file, json.dumps({"pid": os.getpid(), "lab": str(lab), "session": session}))
         yield
@@ -46,19 +43,6 @@ def claimed(cache: Path, lab: Path, session: str, say: Callable[[str], None]) ->
 def _name(visible: str) -> str:
     """A process that sees other CUDA devices is not in the way of one that sees these."""
     return f"gpu{re.sub(r'[^0-9A-Za-z]+', '-', f'-{visible}').rstrip('-')}.lock"
-
-
-def _lock(file: IO[str]) -> bool:
-    """With a little patience: a run that ends just now is no obstacle."""
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
 
 
 def _taken(file: IO[str]) -> LockedError:
