@@ -28,7 +28,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, Journal, locked, now, read
-from autoresearch_mlx.measuring import WEIGHTS
+from autoresearch_mlx.trial.spec import WEIGHTS
 
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Experiment, Screen
-from autoresearch_mlx.measuring import WEIGHTS, run_folder
+from autoresearch_mlx.measuring import run_folder
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Log
+from autoresearch_mlx.trial.spec import WEIGHTS
 
 FULL_TOKENS = 40 * 524_288
 """What karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""

@@ -19,9 +19,9 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, Journal, locked, read
-from autoresearch_mlx.measuring import WEIGHTS
 from autoresearch_mlx.talks import FOLDER as TALKS
 from autoresearch_mlx.traces import Item, Kind, note
+from autoresearch_mlx.trial.spec import WEIGHTS
 from autoresearch_mlx.workspace import ref_of
 
 _RUN = re.compile(r"(\d{4,})-.+")

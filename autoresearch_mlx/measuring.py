@@ -13,8 +13,8 @@ from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judging import taken_now
 from autoresearch_mlx.session import Session
 from autoresearch_mlx.trial.disturbance import Vigil
+from autoresearch_mlx.trial.spec import WEIGHTS
 
-WEIGHTS = "weights.safetensors"
 DISTURBED_RUNS = 3
 """So often a run that nothing waits for is taken when it is disturbed each time."""
 

@@ -19,9 +19,7 @@ from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_envir
 from autoresearch_mlx.trial.sandbox.choose import refused
 from autoresearch_mlx.trial.sandbox.policy import private_tmp, without_secrets
 from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy
-from autoresearch_mlx.trial.spec import EvalSpec, ModelSpec, write_spec
-
-_WEIGHTS = "weights.safetensors"
+from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, write_spec
 
 
 class Evaluation:
@@ -61,11 +59,11 @@ class Evaluation:
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
         """Write the specification; why it cannot be written, with what the training child left behind."""
-        weights = self._assignment.folder / _WEIGHTS
+        weights = self._assignment.folder / WEIGHTS
         try:
             found = weights.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-                return f"{_WEIGHTS} is no plain file of its own"
+                return f"{WEIGHTS} is no plain file of its own"
             write_spec(self._spec(mark), path)
         except OSError as error:
             return f"the run folder cannot be used: {error.strerror} ({Path(error.filename or path).name})"
@@ -97,7 +95,7 @@ class Evaluation:
         tmp.mkdir(mode=0o700)
         spec = ModelSpec(
             script=str(assignment.tree / conditions.script),
-            weights=str(assignment.folder / _WEIGHTS),
+            weights=str(assignment.folder / WEIGHTS),
             vocab_size=conditions.vocab_size,
             seq_len=conditions.seq_len,
             seed=assignment.seed,

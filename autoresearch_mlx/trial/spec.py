@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 TRAIN_ENV = "AUTORESEARCH_TRAIN_SPEC"
 EVENTS_ENV = "AUTORESEARCH_EVENTS_FD"
+WEIGHTS = "weights.safetensors"
+"""In the folder of a run."""
 
 Device = Literal["cpu", "gpu"]
 

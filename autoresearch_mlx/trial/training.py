@@ -20,7 +20,7 @@ from autoresearch_mlx.trial.curve import Curve
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
 from autoresearch_mlx.trial.sandbox.rooms import training_policy
-from autoresearch_mlx.trial.spec import TRAIN_ENV, TrainSpec, write_spec
+from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, write_spec
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
 """Import, build the model, open the rows; and a share of the budget.  Little, for what trains in it is not counted."""
@@ -38,7 +38,7 @@ class Training:
         """What the early stop said of this run; an ``audit`` runs on."""
         self._conditions = conditions
         self._assignment = assignment
-        self._weights = assignment.folder / "weights.safetensors"
+        self._weights = assignment.folder / WEIGHTS
         self._began: dict[str, float] = {}
         self._phase: Phase = "start"
         self._failed: str | None = None

@@ -29,6 +29,7 @@ from autoresearch_mlx.trial.sandbox.policy import (
     without_secrets,
 )
 from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy, training_policy
+from autoresearch_mlx.trial.spec import WEIGHTS
 
 _SECONDS = 60.0
 _SHOWN = 3
@@ -134,12 +135,12 @@ def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt
     return [
         _Attempt("product", conditions.device, True, "MLX product"),
         _Attempt("read", assignment.tree, True, "read the tree"),
-        _Attempt("read", run / "weights.safetensors", True, "read the weights"),
+        _Attempt("read", run / WEIGHTS, True, "read the weights"),
         _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
         _Attempt("read", conditions.val_rows, False, "read validation rows"),
         _Attempt("read", conditions.train_rows, False, "read training rows"),
         _Attempt("change", conditions.val_rows, False, "change validation rows"),
-        _Attempt("change", run / "weights.safetensors", False, "change the weights"),
+        _Attempt("change", run / WEIGHTS, False, "change the weights"),
         _Attempt("make", run / "made", False, "write to the run folder"),
         _Attempt("make", assignment.tree / "made", False, "write to the tree"),
     ]
@@ -233,7 +234,7 @@ def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
         assignment = Assignment(root / "tree", root / "runs" / "run", 0, lambda progress: None)
         for folder in (assignment.tree, assignment.folder):
             folder.mkdir(parents=True)
-        for file in ("weights.safetensors", "evaluate.json"):
+        for file in (WEIGHTS, "evaluate.json"):
             (assignment.folder / file).write_text("{}")
         tcp.bind(("127.0.0.1", 0))
         tcp.listen()

@@ -14,6 +14,7 @@ from autoresearch_mlx.trial.sandbox.policy import (
     python_paths,
     real,
 )
+from autoresearch_mlx.trial.spec import WEIGHTS
 
 _FILE_BYTES = 16 * 2**30
 """Four billion float32 weights in one file."""
@@ -39,7 +40,7 @@ def evaluation_policy(conditions: Conditions, assignment: Assignment, tmp: Path)
     its temporary folder ``tmp``.
     """
     gpu = conditions.device == "gpu"
-    weights = assignment.folder / "weights.safetensors"
+    weights = assignment.folder / WEIGHTS
     return Policy(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
         write=(tmp.resolve(),),
