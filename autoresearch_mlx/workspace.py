@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -168,9 +168,26 @@ class Workspace:
         shutil.rmtree(self._worktree, ignore_errors=True)
         if self._worktree.is_symlink() or self._worktree.is_file():
             self._worktree.unlink()
-        # --force: git may still list the old one; `prune` would drop the user's own, too, while their disk is away.
-        # Twice: a git that was killed while it made one has left it locked.
-        git(self._top, "worktree", "add", "--quiet", "--force", "--force", str(self._worktree), self.branch)
+        self._drop_record()
+        # --force: the branch may be checked out elsewhere.
+        git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
+
+    def _drop_record(self) -> None:
+        """Have git forget our worktree, and no other: `prune` would drop the user's own while their disk is away.
+
+        A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
+        in the repository; while it took one back, a record that names no worktree.
+        """
+        for kept in (self._common() / "worktrees").glob("*"):
+            with suppress(OSError, ValueError):
+                if self._is_record(kept):
+                    shutil.rmtree(kept)
+
+    def _is_record(self, kept: Path) -> bool:
+        place = kept / "gitdir"
+        if place.exists() and (named := place.read_text().strip()):
+            return (kept / named).resolve() == (self._worktree / ".git").resolve()
+        return (kept / "HEAD").read_text().strip() == f"ref: refs/heads/{self.branch}"
 
     def clear(self, patience: float = 1.0) -> None:
         """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
