@@ -68,6 +68,9 @@ def test_to_restore_the_worktree_the_branch_is_not_written(command_lab: Lab) -> 
         "empty",
         "a file",
         "unregistered",
+        "locked in its making",
+        "half made",
+        "half taken back",
     ],
 )
 def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_lab: Lab, damage: str) -> None:
@@ -76,6 +79,7 @@ def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_la
     (command_lab.root / "notes.txt").write_text("untracked\n")
     before = checkout_of(command_lab)
     where = command_lab.folder("t") / "worktree"
+    record = command_lab.root / ".git" / "worktrees" / "worktree"
     if damage == "no link":
         (where / ".git").unlink()
     elif damage == "link to nowhere":
@@ -93,9 +97,16 @@ def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_la
             where.mkdir()
         elif damage == "a file":
             where.touch()
+        elif damage == "locked in its making":
+            (record / "locked").write_text("initializing\n")
+        elif damage == "half made":
+            (record / "commondir").write_bytes(b"")
+        elif damage == "half taken back":
+            (record / "gitdir").unlink()
     ws.ensure_worktree()
     assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
     assert checkout_of(command_lab) == before
+    assert [path.name for path in record.parent.iterdir()] == ["worktree"]
 
 
 def test_git_inside_a_worktree_without_its_link_fails_instead_of_reaching_the_users_checkout(command_lab: Lab) -> None:
