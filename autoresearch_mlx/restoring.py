@@ -30,7 +30,7 @@ from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab import Lab, refuse_tag
 from autoresearch_mlx.ledger import FILE, Ledger, holder, locked, now, read, write_results
 from autoresearch_mlx.targets.choose import recorded_corpus
-from autoresearch_mlx.workspace import branch_of, resolve
+from autoresearch_mlx.workspace import branch_of, drop_locks, resolve
 
 _BEGUN, _REFS = ".restoring-", "refs.json"
 _LARGEST_MANIFEST = 64 * 2**20
@@ -195,6 +195,7 @@ def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
     write_results(session, journal)
     made = {ours: told["refs"][theirs] for theirs, ours in names.items()}
     (begun / _REFS).write_text(json.dumps({"tag": tag, "refs": made}))
+    drop_locks(lab.root, tag)
     unpack(lab.root, bundle, names)
     kept = [e.commit for e in journal.history.experiments if e.status == "keep" and e.commit]
     if lacking := next((sha for sha in (journal.session.get("start"), *kept) if not _is_here(lab, sha)), None):

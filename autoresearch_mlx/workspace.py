@@ -88,6 +88,26 @@ def resolve(path: Path, revision: str) -> str | None:
         return None
 
 
+def common_of(top: Path) -> Path:
+    """Where a repository keeps its refs, also when the checkout is itself a worktree."""
+    return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+
+
+def drop_locks(top: Path, tag: str, patience: float = 1.0) -> None:
+    """Remove the locks that a git that died left on a session's own refs.
+
+    A git of the user's own may lock one of them for an instant, while it packs them, so a lock is given
+    ``patience`` seconds to go by itself.
+    """
+    refs = common_of(top) / "refs"
+    patterns = (f"heads/{branch_of(tag)}.lock", f"autoresearch/{tag}/*.lock")
+    end = time.monotonic() + patience
+    while (locks := [lock for pattern in patterns for lock in refs.glob(pattern)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+
+
 def diff(path: Path, before: str, after: str) -> str:
     """The unified diff between two commits."""
     return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
@@ -192,24 +212,14 @@ class Workspace:
     def clear(self, patience: float = 1.0) -> None:
         """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
 
-        To be called by the one process that holds the session.  A git of the user's own may lock one of our refs
-        for an instant, while it packs them, so a lock is given ``patience`` seconds to go by itself.
+        To be called by the one process that holds the session.
         """
         for left in self._folder.glob("tmp*"):  # as tempfile names them
             shutil.rmtree(left, ignore_errors=True)
-        end = time.monotonic() + patience
-        while (locks := self._locks()) and time.monotonic() < end:
-            time.sleep(0.05)
-        for lock in locks:
-            lock.unlink(missing_ok=True)
-
-    def _locks(self) -> list[Path]:
-        refs = self._common() / "refs"
-        return [*refs.glob(f"heads/{self.branch}.lock"), *refs.glob(f"autoresearch/{self.tag}/*.lock")]
+        drop_locks(self._top, self.tag, patience)
 
     def _common(self) -> Path:
-        """Where the repository keeps its refs, also when the user's checkout is itself a worktree."""
-        return (self._top / git(self._top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+        return common_of(self._top)
 
     def _is_ours(self) -> bool:
         """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever

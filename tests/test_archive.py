@@ -327,6 +327,14 @@ def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, 
     assert len(git(clone.root, "for-each-ref", "refs/autoresearch/t").splitlines()) == 6
 
 
+def test_a_lock_that_a_killed_git_left_on_our_refs_is_removed(packed: Path, clone: Lab) -> None:
+    lock = clone.root / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    assert restore(clone, packed, None).experiments == 6
+    assert not lock.exists()
+
+
 def test_refs_of_a_restore_that_died_before_its_folder_came_are_removed(packed: Path, clone: Lab) -> None:
     clone.make_state()
     (begun := clone.state / ".restoring-1").mkdir()
