@@ -50,7 +50,11 @@ def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[subp
 
 @contextmanager
 def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The real command, which takes a Ctrl-C; killed at the end of the block if it goes on."""
+    """The real command, which takes a Ctrl-C; killed at the end of the block if it goes on.
+
+    It counts nothing for coverage: a file of counts that a kill tears spoils all the others.
+    """
+    around = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
     process = subprocess.Popen(
         [sys.executable, "-m", "autoresearch_mlx", *arguments],
         cwd=lab.root,
@@ -58,7 +62,7 @@ def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "COLUMNS": "100"},
+        env={**around, "COLUMNS": "100"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:

@@ -309,6 +309,7 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
         restore(clone, packed, "../x")
 
 
+@pytest.mark.uncounted  # a kill near the end tears the file of counts
 def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, clone: Lab) -> None:
     command = [sys.executable, "-m", "autoresearch_mlx", "restore", str(packed)]
     began = time.monotonic()

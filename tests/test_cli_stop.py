@@ -22,6 +22,8 @@ from shell import STEPS, call, data, experiments, refused, script
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, read
 
+pytestmark = pytest.mark.uncounted
+
 
 @pytest.mark.parametrize(("columns", "kind"), [(8, "xterm"), (200, "xterm"), (0, "dumb")])
 def test_run_on_a_terminal(command_lab: Lab, columns: int, kind: str) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from autoresearch_mlx.orphans import WORKS_IN, end_orphans
 
+pytestmark = pytest.mark.uncounted
+
 FORGETS = """
 import os, subprocess, sys
 child = subprocess.Popen(["sleep", "60"], env={}, start_new_session=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_a_run_that_fails_keeps_the_curve_so_far(tmp_path: Path) -> None:
 
 
 def test_a_real_run_has_a_curve_that_falls(tmp_path: Path, under: Conditions) -> None:
-    done = tiny.measure(tiny.script(), tmp_path, under)
+    done = tiny.measure(tiny.script(), tmp_path, replace(under, budget_seconds=2.0))
     assert done.failure is None, done.reason
     assert 2 <= len(done.curve) <= POINTS
     assert done.curve[-1][1] < done.curve[0][1]
