@@ -12,7 +12,7 @@ run: ## a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for si
 	@$(BIN)/autoresearch-mlx run $(ARGS)
 
 test: lint ## the checks, then the tests; ARGS go to pytest
-	$(BIN)/pytest -n 3 --dist worksteal --cov --cov-fail-under=85 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-fail-under=85 $(ARGS)
 
 torture: ## kill -9 at every step and at 200 instants, for half an hour; ARGS go to pytest
 	@sh scripts/setup dev
