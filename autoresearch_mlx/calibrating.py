@@ -6,7 +6,6 @@ training script with this machine's preset, in a temporary tree (:mod:`autoresea
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -27,11 +26,11 @@ from autoresearch_mlx.ledger import now
 from autoresearch_mlx.surroundings import machine_for
 from autoresearch_mlx.targets.calibrated import basis_here, calibration_here, chosen_by_hand
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.peak import run_probe
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.targets.proven import proven
 from autoresearch_mlx.timing import Patience, Runs, paces_of
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 Say = Callable[[str], None]
 
@@ -40,7 +39,6 @@ _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16
 _SIZE = {"cpu": 1024, "gpu": 4096}
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
 """Well beyond every cache."""
-_PROBE_SECONDS = 60.0
 
 
 def calibrate_here(
@@ -171,13 +169,3 @@ def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float
     if bandwidth is not None:
         say(f"memory: {bandwidth:,.1f} GB/s, read and written")
     return tuple(products), bandwidth, info
-
-
-def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
-    """What the probe prints.  Raises OSError, ValueError, SubprocessError."""
-    command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", str(size), "--dtype", dtype, *more)
-    environment = child_process_environment(environment)
-    limit = _PROBE_SECONDS
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.calibrating import run_probe
 from autoresearch_mlx.config import Resolved, Settings, load_settings
 from autoresearch_mlx.corpus import prepare as corpora
 from autoresearch_mlx.corpus.rows import Corpus
@@ -36,6 +35,7 @@ from autoresearch_mlx.targets.choose import (
     sandbox_of,
     settle_conditions,
 )
+from autoresearch_mlx.targets.peak import run_probe
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits

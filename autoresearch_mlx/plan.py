@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autoresearch_mlx.report.terms import clock, plural
+from autoresearch_mlx.report.terms import clock, plural, took
 
 GB = 2**30
 
@@ -88,7 +88,7 @@ def _each_words(outlook: Outlook) -> str:
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
-            return f"{_short(outlook.each_seconds)} an experiment ({outlook.each_source})"
+            return f"{took(outlook.each_seconds)} an experiment ({outlook.each_source})"
         timeout = outlook.timeout_seconds
         return "time of a run not measured yet" + (f", at most {clock(timeout)} by its timeout" if timeout else "")
     if outlook.overhead_seconds is None:
@@ -137,7 +137,3 @@ def _memory_words(outlook: Outlook) -> str:
 
 def _agent_words(outlook: Outlook) -> str:
     return f"agent {outlook.agent}" if outlook.agent else ""
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)

@@ -16,7 +16,7 @@ from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.config import Resolved, Settings
 from autoresearch_mlx.epochs import keep_apart, settled
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Context, Experiment, History, Target
+from autoresearch_mlx.experiment import Context, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.judging import Judge, sigma_of
@@ -29,7 +29,7 @@ from autoresearch_mlx.surroundings import Surroundings, surroundings
 from autoresearch_mlx.targets.calibrated import fit_to_machine
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
 from autoresearch_mlx.targets.pretrain import Pretrain
-from autoresearch_mlx.trial.autopsy import tail_of
+from autoresearch_mlx.traces import log_of
 from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 from autoresearch_mlx.workspace import Workspace, resolve
 
@@ -122,14 +122,8 @@ class Session:
             notes=read_notes(self.folder),
             sigma=sigma_of(history).value,
             read=self.workspace.read,
-            log_tail=self._log_tail,
+            log_tail=lambda experiment: log_of(self.folder, experiment),
         )
-
-    def _log_tail(self, experiment: Experiment) -> str:
-        log = next((m.log for m in reversed(experiment.measurements) if m.log), None)
-        path = self.folder / (log or "")
-        # A ledger from elsewhere may name any file of this machine, and this goes to a model.
-        return tail_of(path) if log and path.resolve().is_relative_to(self.folder.resolve()) else ""
 
     def opening(self) -> str:
         """What is about to happen, in one line."""

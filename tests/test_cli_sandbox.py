@@ -15,21 +15,14 @@ from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.ledger import FILE, read
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 
-TOML = """\
-[budget]
-seconds = 0.6
-
-[data]
-source = "folder"
-path = "{text}"
-vocab_size = 300
-seq_len = 32
-eval_rows = 32
-
+TOML = tiny.settings(
+    0.6,
+    """\
 [judge]
 mode = "margin"
 replicates = 1
-"""
+""",
+)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import floor_plan
 import pytest
 from conftest import ROOT, command_line
 
@@ -60,11 +61,25 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_rooms_of_the_design_page_are_the_rooms() -> None:
-    named = set(re.findall(r"`(\w+)(?:/|\.py)`", (ROOT / "docs" / "design.md").read_text().split("## Decisions")[0]))
+def table_of_rooms() -> list[tuple[list[str], set[str] | None]]:
+    """The rows of the design page, from the top down: the rooms of one, and what they import; None: everything."""
+    page = (ROOT / "docs" / "design.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    cells = [row.strip("| ").split(" | ") for row in page.splitlines() if row.startswith("| `")]
+    named = [(re.findall(r"`([\w/]+?)(?:/|\.py)`", first), last) for first, _, last in cells]
+    return [(found, set(re.findall(r"`(.+?)`", last)) if "everything" not in last else None) for found, last in named]
+
+
+def test_the_rooms_and_arrows_of_the_design_page_are_those_of_the_code() -> None:
     package = ROOT / "autoresearch_mlx"
-    built = {p.stem for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert built - {"__init__", "__main__"} <= named, built - named
+    code, table = floor_plan.arrows(package), table_of_rooms()
+    told = [room for found, _ in table for room in found]
+    assert sorted(told) == sorted(floor_plan.rooms(package))
+    above: set[str] = set()
+    for found, imports in table:
+        taken = set().union(*(code[room] for room in found)) - set(found)
+        assert not taken & above, f"{found} imports what stands above it"
+        assert imports is None or imports == taken - {"experiment", "errors"}, found
+        above |= set(found)
 
 
 def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:

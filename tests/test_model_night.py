@@ -23,20 +23,7 @@ from autoresearch_mlx.talks import calls_of
 
 pytestmark = pytest.mark.uncounted
 
-TOML = """\
-[budget]
-seconds = 0.6
-
-[data]
-source = "folder"
-path = "{text}"
-vocab_size = 300
-seq_len = 32
-eval_rows = 32
-
-[judge]
-margin = 0.0
-"""
+TOML = tiny.settings(0.6)
 KNOB = """\
 A head that hardly learns is the first thing to mend.
 

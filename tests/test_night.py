@@ -17,20 +17,7 @@ from conftest import ROOT, command_line, git
 
 pytestmark = pytest.mark.uncounted
 
-TOML = """\
-[budget]
-seconds = 0.6
-
-[data]
-source = "folder"
-path = "{text}"
-vocab_size = 300
-seq_len = 32
-eval_rows = 32
-
-[judge]
-margin = 0.0
-"""
+TOML = tiny.settings(0.6)
 
 
 @pytest.fixture(scope="module")

@@ -15,21 +15,14 @@ from autoresearch_mlx.ledger import FILE
 
 pytestmark = pytest.mark.uncounted
 
-TOML = """\
-[budget]
-seconds = "match-tokens:6144"
-
-[data]
-source = "folder"
-path = "{text}"
-vocab_size = 300
-seq_len = 32
-eval_rows = 32
-
+TOML = tiny.settings(
+    '"match-tokens:6144"',
+    """\
 [judge]
 mode = "margin"
 margin = 0.0
-"""
+""",
+)
 
 
 @pytest.fixture(scope="module")

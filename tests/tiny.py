@@ -33,6 +33,12 @@ def script(**knobs: object) -> str:
     return set_knobs((ROOT / "train_mlx.py").read_text(), {**KNOBS, **knobs})
 
 
+def settings(seconds: float | str, rest: str = "[judge]\nmargin = 0.0\n") -> str:
+    """The lab.toml of a small lab for :func:`lab`: its text, its budget and ``rest``, further sections."""
+    data = 'source = "folder"\npath = "{text}"\nvocab_size = 300\nseq_len = 32\neval_rows = 32\n'
+    return f"[budget]\nseconds = {seconds}\n\n[data]\n{data}\n{rest}"
+
+
 def lab(root: Path, toml: str, **knobs: object) -> Lab:
     """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
     root.mkdir()

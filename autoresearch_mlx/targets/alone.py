@@ -8,7 +8,6 @@ evaluator.  A figure that was not measured is left out.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -27,11 +26,10 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab import Lab
 from autoresearch_mlx.source import read_knobs
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
-from autoresearch_mlx.targets.peak import table_beside
+from autoresearch_mlx.targets.peak import run_probe, table_beside
 from autoresearch_mlx.targets.pretrain import Pretrain
 from autoresearch_mlx.targets.proven import proven
 from autoresearch_mlx.trial.autopsy import tail_of
-from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 RUN = "run"
 """Folder of what the run writes, beside the copy of the script."""
@@ -104,12 +102,8 @@ def peak_of(target: Pretrain) -> Peak | None:
         return target.peak
     conditions = target.conditions
     dtype = "bfloat16" if conditions.device == "gpu" else "float32"
-    command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", "1024", "--dtype", dtype)
     try:
-        said = subprocess.run(
-            command, env=child_process_environment(conditions.environment), capture_output=True, text=True, timeout=60
-        )
-        found = Product(dtype, 1024, float(json.loads(said.stdout)["gflops"]))
+        found = Product(dtype, 1024, float(run_probe(conditions.environment, 1024, dtype)["gflops"]))
     except (OSError, ValueError, KeyError, subprocess.SubprocessError):
         return None
     return Peak(found.gflops, f"{found.words()}, measured now{table_beside(read_machine(), dtype)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,9 @@ from autoresearch_mlx.hardware.chips import find_chip, read_chips
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.portrait import table_words
 from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.trial.runner import child_process_environment, python_command
+
+_PROBE_SECONDS = 60.0
 
 
 def measured_peak(settings: Settings, conditions: Mapping[str, Any], machine: Machine, profile: Profile) -> Peak | None:
@@ -40,3 +45,12 @@ def table_beside(machine: Machine, dtype: str) -> str:
         return ""
     said = table_words(found, dtype) if found is not None else None
     return f" ({said})" if said else ""
+
+
+def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
+    """What the probe prints, in the environment that training gets.  Raises OSError, ValueError, SubprocessError."""
+    command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", str(size), "--dtype", dtype, *more)
+    around, limit = child_process_environment(environment), _PROBE_SECONDS
+    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=limit, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -243,17 +243,9 @@ def test_memory_that_is_asked_for_faster_than_the_parent_looks_is_not_given(
 
 # --- through the whole loop
 
-TOML = """\
-[budget]
-seconds = 0.5
-
-[data]
-source = "folder"
-path = "{text}"
-vocab_size = 300
-seq_len = 32
-eval_rows = 32
-
+TOML = tiny.settings(
+    0.5,
+    """\
 [judge]
 mode = "margin"
 margin = 0.0
@@ -264,7 +256,8 @@ repairs = 0
 
 [limits]
 memory_gb = 0.6
-"""
+""",
+)
 
 
 class Cheats:
