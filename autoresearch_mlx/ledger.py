@@ -166,12 +166,12 @@ class _Replay:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Whole lines with their numbers.  What stands behind the last newline was torn off by a death."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:  # line by line: a long ledger in one piece costs more memory than its values
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n") and line.strip():
+                    yield number, line
     except OSError as error:
         raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        if line.strip():
-            yield number, line
 
 
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
@@ -200,11 +200,6 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
     )
 
 
-def _pair(point: Any) -> tuple[float, float]:
-    share, loss = point
-    return share, loss
-
-
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
     seconds = event.get("seconds") or {}
     return Measurement(
@@ -219,7 +214,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         peak_memory_mb=event.get("peak_memory_mb"),
         machine=event.get("machine") or {},
         log=event.get("log"),
-        curve=tuple(map(_pair, event.get("curve") or ())),
+        curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
         extra=event.get("extra") or {},
         epoch=event.get("epoch", 0),
         tainted=event.get("tainted", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,12 @@ def say(text: str) -> None:
 def width() -> int:
     """Columns of the terminal; 100 without one."""
     return shutil.get_terminal_size((100, 24)).columns
+
+
+def uncollected() -> None:
+    """For a command that reads, prints and ends: nothing of it is garbage before its end, and looking for some among
+    the million values of a long ledger takes as long as reading them."""
+    gc.disable()
 
 
 def tag_option(function: Function) -> Function:

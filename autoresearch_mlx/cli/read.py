@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, tag_option, width
+from autoresearch_mlx.cli.options import json_option, lab_here, tag_option, uncollected, width
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab import find_session
 
@@ -22,6 +22,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx status
     """
+    uncollected()
     from dataclasses import replace
 
     from autoresearch_mlx.control import live_run
@@ -50,6 +51,7 @@ def log_command(tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx log --json | jq 'select(.status == "keep") | [.number, .value, .title]'
     """
+    uncollected()
     from autoresearch_mlx.ledger import FILE, read
     from autoresearch_mlx.report.text import render_log
 
@@ -76,6 +78,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
       autoresearch-mlx show 3
       autoresearch-mlx show 3 --reply
     """
+    uncollected()
     from autoresearch_mlx.ledger import FILE, experiment_to, read
     from autoresearch_mlx.report.text import render_show
     from autoresearch_mlx.traces import changes_of, log_of
@@ -126,6 +129,7 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
     Example:
       autoresearch-mlx diff 0 7
     """
+    uncollected()
     from autoresearch_mlx.ledger import FILE, read
     from autoresearch_mlx.traces import commit_gone
     from autoresearch_mlx.workspace import diff
