@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch_mlx.hardware.calibration import Calibration, Pace
 from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.report.terms import clock
 
 LONGEST = 3.0
 """Times the profile's budget: on a 16 GB Mac 15 minutes gave 1.482 where 5 gave 1.610 (trevin-creator pull 15)."""
@@ -91,8 +92,3 @@ def _sum(profile: Profile, pace: Pace) -> str:
     budget = profile.budget_seconds
     steps = f"{_steps(pace, budget):,} steps of {pace.tokens:,} tokens"
     return f"{steps} in {clock(budget)}, {profile.enough_steps} wanted"
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
