@@ -79,8 +79,8 @@ def test_every_limit_can_be_told_in_words() -> None:
     seven = time.mktime((2026, 3, 2, 7, 0, 0, 0, 0, -1))
     limits = Policy(40, 7.5, seven, 12, 2_000_000, 2.5).limits()
     assert limits_in_words(limits) == (
-        "at 07:00, or 7.5 hours after its start, or after 40 experiments, or after 12 experiments in a row that kept"
-        " nothing, or with 2,000,000 tokens spent, or with 2.5 of money spent, whichever comes first"
+        "at 07:00, or 7.5 hours after its start, or after 40 experiments, or after 12 experiments in a row without"
+        " a keep, or with 2,000,000 tokens spent, or with 2.5 of money spent, whichever comes first"
     )
     assert limits_in_words({"experiments": 1}) == "after 1 experiment"
     assert limits_in_words(Policy().limits()) == "when told to"

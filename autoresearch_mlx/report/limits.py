@@ -20,7 +20,7 @@ def _told() -> Mapping[str, Callable[[Any], str]]:
         "until": lambda at: f"at {time.strftime('%H:%M', time.localtime(at))}",
         "hours": lambda hours: f"{hours:g} hours after its start",
         "experiments": lambda count: f"after {terms.plural(count, 'experiment')}",
-        "stall": lambda count: f"after {terms.plural(count, 'experiment')} in a row that kept nothing",
+        "stall": lambda count: f"after {terms.plural(count, 'experiment')} in a row without a keep",
         "tokens": lambda count: f"with {count:,} tokens spent",
         "cost": lambda cost: f"with {cost:g} of money spent",
     }
