@@ -61,7 +61,9 @@ def test_time_is_kept_for_a_certificate_and_the_page_lies_there_in_the_morning(l
     assert "experiments: 1 kept" in outcome
     assert stopped.startswith("stopped: the next experiment takes about") and "what follows it" in stopped
     assert certified.startswith("certified: better by ")
-    assert Path(report.removeprefix("report: ")).read_text().startswith("<!doctype html>")
+    page = Path(report.removeprefix("report: ")).read_text()
+    assert page.startswith("<!doctype html>")
+    assert "running now" not in page, "the run that writes it is over"
     assert note.read_text() == f"autoresearch-mlx t\n{done.stdout}t\n"
     (certificate,) = read(lab.folder("t") / FILE).certificates
     assert (certificate["before"], certificate["head"], certificate["runs"]) == (0, 1, 4)

@@ -52,6 +52,15 @@ def test_it_asks_nothing_of_any_network_and_complains_of_nothing(chromium: Any, 
         assert sight.ask("document.querySelectorAll('#progress circle.dot.keep').length") == 10  # the baseline, too
 
 
+def test_what_is_not_known_is_no_word_of_a_programming_language(chromium: Any, tmp_path: Path) -> None:
+    with seen(chromium, written(tmp_path, Night(12))) as sight:
+        for fold in sight.page.locator("details > summary").all():
+            fold.click()
+        text = sight.page.locator("body").inner_text()
+        assert "baseline" in text
+        assert [word for word in ("undefined", "NaN", "null", "None") if word in text.split()] == []
+
+
 def test_hostile_text_stays_text(chromium: Any, tmp_path: Path) -> None:
     with seen(chromium, written(tmp_path, Night(40, hostile=HOSTILE))) as sight:
         for opener in sight.page.locator("#sheet .open").all():

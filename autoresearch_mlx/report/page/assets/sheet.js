@@ -11,7 +11,7 @@ function sheet(host, rows, metric) {
     { name: "90 %", of: (row) => row.low, cell: (row) => (known(row.low) ? `${gain(row.low)} … ${gain(row.high)}` : ""), number: true, minor: true },
     { name: "axis", of: (row) => row.axis, cell: (row) => row.axis || "", minor: true },
     { name: "title", of: (row) => row.title, cell: (row) => arrows(row.title), title: true },
-    { name: "agent", of: (row) => row.agent, cell: (row) => row.agent, minor: true },
+    { name: "agent", of: (row) => row.agent ?? "", cell: (row) => row.agent ?? "", minor: true },
     { name: "seconds", of: (row) => row.seconds, cell: (row) => (known(row.seconds) ? row.seconds.toFixed(1) : ""), number: true, minor: true },
   ];
   const state = { sort: 0, down: true, statuses: new Set(), axis: "", text: "", shown: 0 };
