@@ -219,6 +219,24 @@ def test_a_certification_that_was_cut_off_goes_on_where_it_was(lab: Lab, screen:
     ]  # fmt: skip
 
 
+def test_a_certification_takes_again_what_was_run_under_another_key(lab: Lab, screen: Recorder) -> None:
+    night(lab, screen, {"X": 3.0})
+    assert command_line("certify", "--pairs", "2", cwd=lab.root).returncode == 0
+    ledger = lab.folder("t") / FILE
+    events = [json.loads(line) for line in ledger.read_text().splitlines()]
+    unfinished = [event for event in events if event["event"] != "certified"]
+    first, second, *_ = (event for event in unfinished if event["event"] == "paired")
+    for event in (first, second):
+        event["measurement"]["key"] = "0" * 12
+    ledger.write_text("".join(json.dumps(event) + "\n" for event in unfinished))
+    assert command_line("certify", "--pairs", "2", cwd=lab.root).returncode == 0
+    journal = read(ledger)
+    again = [(e["side"], e["pair"]) for e in journal.pairs[4:]]
+    assert again == [(first["side"], first["pair"]), (second["side"], second["pair"])]
+    assert {e["measurement"]["key"] for e in journal.pairs[2:]} == {journal.session["key"]}
+    assert journal.certificates[-1]["runs"] == 4
+
+
 def test_an_odd_number_of_pairs_is_a_usage_error(lab: Lab) -> None:
     done = command_line("certify", "--pairs", "3", cwd=lab.root)
     assert done.returncode == 2 and "3 is odd" in done.stderr
