@@ -17,14 +17,14 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.assets import asset
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.hardware.machine import describe, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
-from autoresearch_mlx.lab import SCRIPT, Lab
-from autoresearch_mlx.session import preset_text
-from autoresearch_mlx.source import set_knobs
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import SCRIPT, Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
 
 PHASES = ("start", "compile", "train", "evaluate")

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import click
 
-from autoresearch_mlx.assets import asset
-from autoresearch_mlx.config import load_settings
-from autoresearch_mlx.corpus.prepare import default_cache
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import describe, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
-from autoresearch_mlx.lab import SCRIPT, Lab
-from autoresearch_mlx.session import preset_text
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import SCRIPT, Lab
+from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 
 
 @click.command()

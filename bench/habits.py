@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch_mlx.agents.endpoints.wire import Ask, ModelFacts, Reply
-from autoresearch_mlx.source import Knob, read_knobs
+from autoresearch_mlx.lab.source import Knob, read_knobs
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
 
 FACTORS = (0.5, 0.67, 0.75, 1.33, 1.5, 2.0)
 SHIFTS = (-0.1, -0.05, 0.05, 0.1)

@@ -24,15 +24,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from autoresearch_mlx.assets import asset
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.hardware.machine import describe, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
-from autoresearch_mlx.lab import SCRIPT, Lab
-from autoresearch_mlx.session import preset_text
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import SCRIPT, Lab
+from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.probes import rows_per_call

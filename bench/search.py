@@ -31,7 +31,7 @@ from autoresearch_mlx.agents.hybrid import Hybrid
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Status
-from autoresearch_mlx.source import changed_knobs, read_knobs
+from autoresearch_mlx.lab.source import changed_knobs, read_knobs
 from bench.habits import Habits
 from bench.knob_file import ROWS, START_VALUES, TEXT, Row
 from bench.landscapes import FAMILIES, Landscape, Values, draw

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from steering import working
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 
 @dataclass(frozen=True)

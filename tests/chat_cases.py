@@ -12,15 +12,15 @@ from conftest import Recorder, opened
 from prompt_cases import experiment
 
 from autoresearch_mlx.agents.chat import Chat
-from autoresearch_mlx.agents.endpoints.wire import Ask, ModelFacts, Reply
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings, load_settings
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.researcher import hired
+from autoresearch_mlx.lab.config import AgentSettings, load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.hire import hired
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
 
 MODEL = "tiny-coder:30b"
 NAME = "voice:30b"

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Experiment, Progress
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.session import Session, open_session
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.session import Session, open_session
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from conftest import command_line, write_command_lab
 from shell import STEPS, script
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 
 def night_in(folder: Path) -> Lab:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from conftest import git
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.workspace import Workspace
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.workspace import Workspace
 
 NEW = "X = 1.0\n"
 

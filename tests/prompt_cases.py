@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Seconds
-from autoresearch_mlx.source import describe, set_knobs
+from autoresearch_mlx.lab.source import describe, set_knobs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVER = "X = 4.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n"

@@ -9,8 +9,8 @@ from typing import Any
 
 from conftest import command_line
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
 
 STEPS: list[dict[str, Any]] = [
     {"title": "X nearer", "axis": "x", "knobs": {"X": 3.5}, "rationale": "the minimum is at 3"},

@@ -15,9 +15,9 @@ from typing import Any
 from conftest import git, write_command_lab
 from shell import script
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
+from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.summary import status_of
+from autoresearch_mlx.store.ledger import FILE, read
 
 SLOW = """\
 import time

@@ -23,11 +23,11 @@ from conftest import git, write_command_lab
 from copies import copied, night_in
 from shell import STATUSES, call, data, experiments, refused
 
-from autoresearch_mlx.archive import BUNDLE, MANIFEST, archive
 from autoresearch_mlx.errors import ConfigError, CorpusError, LabError, LockedError
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, locked, read
-from autoresearch_mlx.restoring import restore
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.archive.pack import BUNDLE, MANIFEST, archive
+from autoresearch_mlx.setup.archive.restore import restore
+from autoresearch_mlx.store.ledger import FILE, locked, read
 from autoresearch_mlx.targets.choose import recorded_corpus
 
 

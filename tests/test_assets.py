@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.assets import asset
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from conftest import Recorder, git, opened
 
-from autoresearch_mlx.attempt import Attempt
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Assignment, Context, Measurement, Proposal, Tenant
 from autoresearch_mlx.judge import Again
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.loop import recover, research
-from autoresearch_mlx.notes import add_note
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.session import Session
-from autoresearch_mlx.source import set_knobs
-from autoresearch_mlx.workspace import resolve
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import recover, research
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.notes import add_note
+from autoresearch_mlx.store.workspace import resolve
 
 FILE = "solver.py"
 

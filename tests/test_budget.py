@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.budget import Budget, normal, of_conditions, read, short, to_conditions
 from autoresearch_mlx.compare.catalog import h100
+from autoresearch_mlx.lab.budget import Budget, normal, of_conditions, read, short, to_conditions
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,19 @@ from conftest import opened
 from machines import calibrated, mac
 from shell import call
 
-from autoresearch_mlx.calibrating import before_first_run, calibrate, calibrate_here
-from autoresearch_mlx.config import load_settings
-from autoresearch_mlx.corpus.prepare import default_cache
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.hardware.calibration import Calibration, load, place, store
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.hardware.portrait import Subject, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import now
-from autoresearch_mlx.planning import Limits, expected
-from autoresearch_mlx.targets.calibrated import basis_here
-from autoresearch_mlx.timing import Patience
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.calibrate import before_first_run, calibrate, calibrate_here
+from autoresearch_mlx.setup.plan_facts import Limits, expected
+from autoresearch_mlx.setup.timing import Patience
+from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.pretrain.calibrated import basis_here
 
 pytestmark = pytest.mark.uncounted
 

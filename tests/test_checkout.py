@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import Recorder, git, opened, write_command_lab
 
-from autoresearch_mlx.checkout import distance, edit_from_checkout, nearest
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.loop import baseline, experiment, measure_edit, recover
-from autoresearch_mlx.session import Session
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.checkout import distance, edit_from_checkout, nearest
+from autoresearch_mlx.loop.research import baseline, experiment, measure_edit, recover
+from autoresearch_mlx.loop.session import Session
 
 # Far enough apart that two changes do not touch.
 START = "X = 4.0\n\n# middle\n\nY = 2\n\n# end\n\nZ = 1\n"

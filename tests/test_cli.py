@@ -10,8 +10,8 @@ import pytest
 from conftest import command_line, git
 from shell import STATUSES, STEPS, call, experiments, refused, script
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
 
 COMMANDS = ("init", "prepare", "run", "try", "status", "log", "show", "diff", "compare", "doctor")
 

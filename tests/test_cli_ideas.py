@@ -12,9 +12,9 @@ from conftest import write_command_lab
 from shell import call, data, experiments, refused, script
 
 from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, take
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import locked
-from autoresearch_mlx.notes import FILE, read_notes
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import locked
+from autoresearch_mlx.store.notes import FILE, read_notes
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from conftest import command_line, git, write_command_lab
 from shell import STATUSES, STEPS, call, data, refused, script
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE
 
 VALUES = {0: 11.0, 1: 10.25, 2: 46.0, 3: None, 4: None, 5: 1.25}
 

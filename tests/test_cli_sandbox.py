@@ -11,8 +11,8 @@ import tiny
 from conftest import git
 from shell import call, refused
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 
 TOML = tiny.settings(

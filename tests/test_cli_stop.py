@@ -19,8 +19,8 @@ import pytest
 from conftest import git
 from shell import STEPS, call, data, experiments, refused, script
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
 
 pytestmark = pytest.mark.uncounted
 

@@ -14,8 +14,8 @@ from ollama_server import OllamaModel, OllamaServer
 from shell import call, data, refused, script
 
 from autoresearch_mlx.agents.prompt.tokens import estimate
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import locked
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import locked
 
 AGENT = """
 [agent]

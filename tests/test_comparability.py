@@ -10,18 +10,18 @@ from conftest import BENCH, Recorder, command_line, git, opened
 from tries import tried
 
 from autoresearch_mlx.agents.fixed import Fixed
-from autoresearch_mlx.comparability import NAMES, Key, changes_in_words, differing, key_of, minor
 from autoresearch_mlx.compare.effects import effects, from_experiment
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import History, Measurement, Proposal, Verdict
 from autoresearch_mlx.judge import Again
-from autoresearch_mlx.judging import Case, Judge, gained, standing
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.session import Session
-from autoresearch_mlx.upkeep import measure_anew
+from autoresearch_mlx.judge.history import Case, Judge, gained, standing
+from autoresearch_mlx.lab.comparability import NAMES, Key, changes_in_words, differing, key_of, minor
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import measure_anew
+from autoresearch_mlx.store.ledger import FILE
 
 FILES = {"tokenizer.json": "a", "token_bytes.npy": "b", "train.npy": "c", "val.npy": "d"}
 CONDITIONS = {

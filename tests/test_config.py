@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.config import FILE, Settings, load_settings
 from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab.config import FILE, Settings, load_settings
 
 
 def settings(folder: Path, text: str, **options: Any) -> Settings:

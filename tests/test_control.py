@@ -15,7 +15,11 @@ from conftest import ROOT, Recorder, git, opened
 from shell import call, data, refused
 from steering import finished, going, phase, slow_lab, started, sweep, until
 
-from autoresearch_mlx.control import (
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Context, Progress, Proposal
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop.control import (
     FILE,
     STOPPED,
     Orders,
@@ -28,16 +32,12 @@ from autoresearch_mlx.control import (
     skip,
     stop,
 )
-from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.events import read_events
-from autoresearch_mlx.experiment import Context, Progress, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE as LEDGER
-from autoresearch_mlx.ledger import locked, read
-from autoresearch_mlx.loop import baseline, experiment, recover, research
-from autoresearch_mlx.policy import Policy, Sofar
-from autoresearch_mlx.source import set_knobs
-from autoresearch_mlx.upkeep import look_for_drift
+from autoresearch_mlx.loop.policy import Policy, Sofar
+from autoresearch_mlx.loop.research import baseline, experiment, recover, research
+from autoresearch_mlx.loop.upkeep import look_for_drift
+from autoresearch_mlx.store.journal import read_events
+from autoresearch_mlx.store.ledger import FILE as LEDGER
+from autoresearch_mlx.store.ledger import locked, read
 
 pytestmark = pytest.mark.uncounted
 

@@ -15,15 +15,15 @@ from conftest import Recorder, command_line, git, opened
 from steering import going, slow_lab, started, until
 from test_loop import Steps
 
-from autoresearch_mlx.certifying import certify
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Target
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.measuring import repeat
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.session import Session
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.certify import certify
+from autoresearch_mlx.loop.measure import repeat
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.ledger import FILE, read
 
 pytestmark = pytest.mark.uncounted
 

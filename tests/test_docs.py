@@ -19,14 +19,14 @@ from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.scripted import Scripted
 from autoresearch_mlx.cli import _COMMANDS
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.state import State
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.source import changed_knobs, read_knobs
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import changed_knobs, read_knobs
 
 pytestmark = pytest.mark.uncounted
 

@@ -14,8 +14,8 @@ from conftest import ROOT, git
 from steering import until
 from test_night import TOML
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, Journal, read
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, Journal, read
 
 pytestmark = pytest.mark.uncounted
 

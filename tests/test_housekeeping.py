@@ -17,11 +17,11 @@ from shell import call, data, refused
 from autoresearch_mlx.cli.keep import Age
 from autoresearch_mlx.errors import LockedError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.housekeeping import Wish, tidy
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, RESULTS, Ledger, locked, now, read
+from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.page import attached
-from autoresearch_mlx.traces import Item
+from autoresearch_mlx.setup.archive.gc import Wish, tidy
+from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, locked, now, read
+from autoresearch_mlx.store.removed import Item
 
 ANY = timedelta()
 EVERYTHING = Wish(ANY, refs=True, talks=True, weights=True)

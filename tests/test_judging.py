@@ -13,12 +13,12 @@ from conftest import Recorder, command_line, git, opened
 
 from autoresearch_mlx.agents.fixed import Fixed
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Seconds
-from autoresearch_mlx.judging import padded, sigma_of, standing
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.loop import experiment, research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.source import set_knobs
+from autoresearch_mlx.judge.history import padded, sigma_of, standing
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import experiment, research
+from autoresearch_mlx.store.ledger import FILE, read
 
 BENCH = """\
 import os, random

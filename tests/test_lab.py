@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.lab import Lab, find_lab, find_session, new_tag
+from autoresearch_mlx.lab.lab import Lab, find_lab, find_session, new_tag
 
 
 def session(lab: Lab, tag: str) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, Failure, Measurement, Seconds, Status
-from autoresearch_mlx.ledger import FILE, RESULTS, Ledger, experiment_to, holder, locked, now, read, write_results
+from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, experiment_to, holder, locked, now, read, write_results
 
 GOLDEN = Path(__file__).parent / "golden"
 SESSION = {"tag": "t", "metric": "val_bpb", "direction": "min"}
@@ -312,7 +312,7 @@ def test_a_full_disk_stops_with_the_fact_and_leaves_whole_lines_only(tmp_path: P
 import resource, sys
 from pathlib import Path
 from autoresearch_mlx.errors import LedgerError
-from autoresearch_mlx.ledger import Ledger
+from autoresearch_mlx.store.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 ledger.append("session", tag="t", metric="m", direction="min")
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
@@ -339,7 +339,7 @@ def test_the_keys_of_an_experiment_are_the_contracts() -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from autoresearch_mlx.ledger import locked
+from autoresearch_mlx.store.ledger import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

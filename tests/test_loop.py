@@ -11,11 +11,11 @@ from conftest import Recorder, git, opened, write_command_lab
 
 from autoresearch_mlx.errors import AgentError, LabError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.loop import experiment, recover, research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.source import set_knobs
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import experiment, recover, research
+from autoresearch_mlx.store.ledger import FILE, read
 
 
 class Steps:

@@ -17,9 +17,9 @@ from conftest import command_line, git
 from openai_server import OpenAIServer
 from scripted_model import write_model
 
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.talks import calls_of
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.talks import calls_of
 
 pytestmark = pytest.mark.uncounted
 

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoresearch_mlx.errors import ConfigError, LedgerError
-from autoresearch_mlx.events import read_events, writing
-from autoresearch_mlx.notes import FILE, LONGEST, add_note, clear_notes, read_notes
+from autoresearch_mlx.store.journal import read_events, writing
+from autoresearch_mlx.store.notes import FILE, LONGEST, add_note, clear_notes, read_notes
 
 WRITER = """
 import sys
 from pathlib import Path
-from autoresearch_mlx.notes import add_note
+from autoresearch_mlx.store.notes import add_note
 for number in range(int(sys.argv[3])):
     add_note(Path(sys.argv[1]), f"{sys.argv[2]} {number}")
 """
@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
         "from pathlib import Path\n"
         "from autoresearch_mlx.errors import LedgerError\n"
-        "from autoresearch_mlx.notes import add_note\n"
+        "from autoresearch_mlx.store.notes import add_note\n"
         f"try: add_note(Path({str(tmp_path)!r}), 'too much')\n"
         "except LedgerError as error: sys.exit(str(error))\n"
     )

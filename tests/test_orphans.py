@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.orphans import WORKS_IN, end_orphans
+from autoresearch_mlx.trial.orphans import WORKS_IN, end_orphans
 
 pytestmark = pytest.mark.uncounted
 
@@ -68,7 +68,5 @@ def test_who_asks_is_spared_even_when_an_orphan_started_it(
     tmp_path: Path, sleeper: list[subprocess.Popen[str]]
 ) -> None:
     """A coding agent whose loop is dead may start the next one itself."""
-    asks = (
-        f"from pathlib import Path; from autoresearch_mlx.orphans import *; print(end_orphans(Path({str(tmp_path)!r})))"
-    )
+    asks = f"from pathlib import Path; from autoresearch_mlx.trial.orphans import *; print(end_orphans(Path({str(tmp_path)!r})))"
     assert sleep_in(sleeper, tmp_path, sys.executable, "-c", asks).communicate(timeout=30)[0] == "0\n"

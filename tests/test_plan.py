@@ -12,11 +12,11 @@ from shell import STEPS, call, refused, script
 from tries import night, tried
 
 from autoresearch_mlx.cli.options import Clock
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Measurement, Seconds
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.plan import GB, Outlook, forecast, lines
-from autoresearch_mlx.planning import Limits, _measured, of_session
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.plan import GB, Outlook, forecast, lines
+from autoresearch_mlx.setup.plan_facts import Limits, _measured, of_session
 
 KNOWN = Outlook(
     training_seconds=300.0,

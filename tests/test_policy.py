@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from autoresearch_mlx.policy import Policy, Sofar
+from autoresearch_mlx.loop.policy import Policy, Sofar
 from autoresearch_mlx.report.limits import limits_in_words
 
 

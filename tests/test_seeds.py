@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny
 
-from autoresearch_mlx.seeds import only_seeds_changed, only_seeds_differ
+from autoresearch_mlx.lab.seeds import only_seeds_changed, only_seeds_differ
 
 KEY = "mx.random.key(root ^ crc32(name.encode()))"
 TRAIN = "    rows, passes = batch_shape(trial.seq_len)\n    optimiser"

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from conftest import Recorder, git, opened, write_command_lab
 
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.errors import ConfigError, LabError, LockedError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, Ledger
-from autoresearch_mlx.loop import baseline, experiment, recover
-from autoresearch_mlx.measuring import measure
-from autoresearch_mlx.session import preset_text
-from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import read_knobs, set_knobs
+from autoresearch_mlx.loop.measure import measure
+from autoresearch_mlx.loop.research import baseline, experiment, recover
+from autoresearch_mlx.loop.session import preset_text
+from autoresearch_mlx.store.ledger import FILE, Ledger
 
 
 def begin(lab: Lab, screen: Recorder, **options: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.source import (
+from autoresearch_mlx.lab.source import (
     changed_knobs,
     describe,
     fingerprint,

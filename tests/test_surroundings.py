@@ -18,16 +18,16 @@ from shell import data, refused
 from steering import going, slow_lab, started, sweep, until
 from test_loop import Steps
 
-from autoresearch_mlx.config import MachineSettings
-from autoresearch_mlx.control import stop
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 from autoresearch_mlx.hardware.speed import Speed, probe_arguments
 from autoresearch_mlx.hardware.state import Others, State
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.session import Session
-from autoresearch_mlx.surroundings import COOLING_SECONDS, Surroundings, exclusive
+from autoresearch_mlx.hardware.surroundings import COOLING_SECONDS, Surroundings, exclusive
+from autoresearch_mlx.lab.config import MachineSettings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.control import stop
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 MAINS = State(

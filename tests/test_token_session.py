@@ -11,7 +11,7 @@ import pytest
 import tiny
 from conftest import command_line
 
-from autoresearch_mlx.ledger import FILE
+from autoresearch_mlx.store.ledger import FILE
 
 pytestmark = pytest.mark.uncounted
 

@@ -11,8 +11,8 @@ from conftest import git
 from houses import NEW, head, started, workspace
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.workspace import diff, merge_texts
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.workspace import diff, merge_texts
 
 # --- paths
 

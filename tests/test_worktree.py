@@ -12,8 +12,8 @@ from conftest import git, write_command_lab
 from houses import NEW, checkout_of, head, started, whole_life
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.workspace import Workspace, commit_all, diff, init_repository, resolve, top_of
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.workspace import Workspace, commit_all, diff, init_repository, resolve, top_of
 
 
 def test_the_worktree_is_clean_again_whatever_a_run_left_there(command_lab: Lab) -> None:
@@ -123,7 +123,7 @@ CALL = """
 import sys
 from pathlib import Path
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.workspace import Workspace
+from autoresearch_mlx.store.workspace import Workspace
 root, act, *arguments = sys.argv[1:]
 workspace = Workspace(Path(root), Path(root) / ".autoresearch" / "t", "t", ["solver.py"])
 try:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from conftest import git
 
-from autoresearch_mlx.corpus.prepare import Request, prepare
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress
 from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import read_machine
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.source import set_knobs
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,13 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from autoresearch_mlx.agents.endpoints.choose import PREFIXES
+from autoresearch_mlx.agents.choose_model import PREFIXES
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent
 
 if TYPE_CHECKING:
-    from autoresearch_mlx.agents.endpoints.wire import Endpoint
+    from autoresearch_mlx.models.wire import Endpoint
 
 NAMES = (
     "auto",
@@ -65,7 +65,7 @@ def load_agent(name: str, office: Office) -> Agent:
 
 def _auto(rest: str, office: Office) -> Agent:
     """``hybrid`` with a suitable model where Ollama has one, else ``knobs``; says which, and why."""
-    from autoresearch_mlx.agents.endpoints.choose import suitable_ollama
+    from autoresearch_mlx.agents.choose_model import suitable_ollama
 
     if office.settings.model is not None:
         office.say(f"agent: hybrid with {office.settings.model}, as the settings name it")
@@ -82,7 +82,7 @@ def _knobs(rest: str, office: Office) -> Agent:
 
 
 def _hybrid(model: str, office: Office) -> Agent:
-    from autoresearch_mlx.agents.endpoints.choose import open_endpoint, suitable_ollama
+    from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_ollama
 
     wanted = model or office.settings.model
     if wanted is not None:
@@ -104,7 +104,7 @@ def _pair(endpoint: Endpoint, office: Office) -> Agent:
 
 def _chat(name: str, office: Office) -> Agent:
     from autoresearch_mlx.agents.chat import Chat
-    from autoresearch_mlx.agents.endpoints.choose import open_endpoint
+    from autoresearch_mlx.agents.choose_model import open_endpoint
 
     return Chat(open_endpoint(name, office), office)
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoresearch_mlx.config import AgentSettings
+from autoresearch_mlx.lab.config import AgentSettings
 
 
 def _quiet(text: str) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 _TEXTS = ("title", "axis", "rationale", "search", "replace", "path")
 _FIELDS = (*_TEXTS, "knobs", "files")

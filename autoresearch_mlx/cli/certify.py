@@ -28,9 +28,9 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
     Example:
       autoresearch-mlx certify --pairs 4
     """
-    from autoresearch_mlx.certifying import certify
     from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.loop import recover
+    from autoresearch_mlx.loop.certify import certify
+    from autoresearch_mlx.loop.research import recover
 
     if pairs % 2:
         raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")

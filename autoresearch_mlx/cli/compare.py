@@ -78,7 +78,7 @@ def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: boo
     """Our own ledger tells tokens and times; of other logs there are values only, and the budget."""
     from autoresearch_mlx.compare.course import Course, course_of, render_courses, to_json
     from autoresearch_mlx.compare.curves import of_history
-    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.store.ledger import FILE, read
 
     courses = [course_of(log) for log in (*there, *here)]
     if folder is not None:
@@ -116,7 +116,7 @@ def _imports(files: Sequence[Path], hardware: Sequence[str]) -> list[Log]:
 
 def _session(tag: str | None, needed: bool) -> Path | None:
     """The session's folder; ``None`` where there is none and the command can do without."""
-    from autoresearch_mlx.lab import find_session
+    from autoresearch_mlx.lab.lab import find_session
 
     try:
         return find_session(lab_here(), tag)
@@ -142,7 +142,7 @@ def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tup
 def _own(folder: Path) -> Log:
     from autoresearch_mlx.compare.own import own_log
     from autoresearch_mlx.hardware.machine import read_machine
-    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.store.ledger import FILE, read
 
     machine = read_machine()
     log, trouble = own_log(read(folder / FILE), lab_here().root, machine.chip or machine.arch, f"session {folder.name}")
@@ -156,7 +156,7 @@ def _queue(folder: Path) -> None:
     from autoresearch_mlx.agents.ideas.table import h100_ideas
     from autoresearch_mlx.compare.catalog import h100
     from autoresearch_mlx.compare.log import METRIC
-    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.store.ledger import FILE, read
 
     history = read(folder / FILE).history
     if history.metric != METRIC or history.direction != "min":

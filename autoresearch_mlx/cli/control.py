@@ -10,7 +10,7 @@ import click
 
 from autoresearch_mlx.cli.options import count, json_option, lab_here, next_time, positive, say, tag_option
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.lab import find_session
+from autoresearch_mlx.lab.lab import find_session
 
 
 @click.command("pause")
@@ -20,7 +20,7 @@ def pause_command(tag: str | None) -> None:
 
     --hours goes on counting meanwhile.
     """
-    from autoresearch_mlx.control import pause
+    from autoresearch_mlx.loop.control import pause
 
     folder = _session(tag)
     new = pause(folder, "cli")
@@ -32,7 +32,7 @@ def pause_command(tag: str | None) -> None:
 @tag_option
 def resume_command(tag: str | None) -> None:
     """Go on after `pause`; takes back a `stop` that the run has not come to yet."""
-    from autoresearch_mlx.control import resume
+    from autoresearch_mlx.loop.control import resume
 
     folder = _session(tag)
     _answer(folder, resume(folder, "cli"), "goes on", "goes on anyway: it was neither paused nor stopped")
@@ -45,7 +45,7 @@ def stop_command(tag: str | None) -> None:
 
     Ctrl-C in the run's own terminal ends it at once.
     """
-    from autoresearch_mlx.control import stop
+    from autoresearch_mlx.loop.control import stop
 
     folder = _session(tag)
     new = stop(folder, "cli")
@@ -56,7 +56,7 @@ def stop_command(tag: str | None) -> None:
 @tag_option
 def skip_command(tag: str | None) -> None:
     """End the running experiment now and go on with the next; it is logged as interrupted."""
-    from autoresearch_mlx.control import skip, the_run
+    from autoresearch_mlx.loop.control import skip, the_run
     from autoresearch_mlx.report.summary import status_of
 
     folder = _session(tag)
@@ -86,7 +86,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     """
     import json
 
-    from autoresearch_mlx.control import set_limits, the_run
+    from autoresearch_mlx.loop.control import set_limits, the_run
     from autoresearch_mlx.report.limits import limits_in_words
 
     if words and (words[0] != "set" or len(words) == 1):
@@ -120,7 +120,7 @@ def _check_priced(limits: Mapping[str, Any]) -> None:
     """Money can only be counted where the prices are known.  Raises ConfigError."""
     if limits.get("cost") is None:
         return
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.lab.config import load_settings
 
     agent = load_settings(lab_here().root).settings.agent
     if agent.price_in is None or agent.price_out is None:
@@ -147,7 +147,7 @@ def _session(tag: str | None) -> Path:
 
 def _after(folder: Path) -> str:
     """Behind which experiment a wish comes true."""
-    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)
     return "now" if journal.open is None else f"after experiment {journal.open.number}"

@@ -28,8 +28,8 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
     """
     import ipaddress
 
-    from autoresearch_mlx.dashboard.server import bound, new_token, serve
     from autoresearch_mlx.errors import ConfigError
+    from autoresearch_mlx.report.dashboard.server import bound, new_token, serve
 
     lab = lab_here()
     try:

@@ -26,10 +26,10 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
       autoresearch-mlx doctor
       autoresearch-mlx doctor --calibrate
     """
-    from autoresearch_mlx.doctor import examine
+    from autoresearch_mlx.setup.doctor import examine
 
     if calibrate:
-        from autoresearch_mlx.calibrating import calibrate_from
+        from autoresearch_mlx.setup.calibrate import calibrate_from
 
         calibrate_from(Path.cwd(), say)
     findings = list(examine(Path.cwd()))

@@ -29,8 +29,8 @@ def evaluate_command(
       autoresearch-mlx evaluate --full
     """
     from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.evaluating import evaluate
-    from autoresearch_mlx.loop import recover
+    from autoresearch_mlx.loop.rescore import evaluate
+    from autoresearch_mlx.loop.research import recover
 
     with opened(lab_here(), tag) as here:
         recover(here.session, here.screen)

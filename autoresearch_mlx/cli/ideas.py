@@ -10,7 +10,7 @@ import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
 from autoresearch_mlx.experiment import History
-from autoresearch_mlx.lab import find_session
+from autoresearch_mlx.lab.lab import find_session
 
 
 @click.group("ideas", invoke_without_command=True)
@@ -82,7 +82,7 @@ def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json:
       autoresearch-mlx steer "try smaller batches first"
       autoresearch-mlx steer --clear
     """
-    from autoresearch_mlx.notes import FILE, add_note, clear_notes, read_notes
+    from autoresearch_mlx.store.notes import FILE, add_note, clear_notes, read_notes
 
     if clear and words:
         raise click.UsageError("give either TEXT or --clear")
@@ -99,14 +99,14 @@ def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json:
 
 
 def _history(folder: Path) -> History:
-    from autoresearch_mlx.ledger import FILE, read
+    from autoresearch_mlx.store.ledger import FILE, read
 
     return read(folder / FILE).history
 
 
 def _warn(path: Path) -> None:
     """What somebody spoilt in a journal is passed over by everyone; the person should know."""
-    from autoresearch_mlx.events import read_events
+    from autoresearch_mlx.store.journal import read_events
 
     if damaged := read_events(path).damaged:
         say(f"warning: {path} is damaged, passed over: line {', '.join(map(str, damaged))}")

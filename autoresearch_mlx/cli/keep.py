@@ -12,7 +12,7 @@ import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
 from autoresearch_mlx.errors import LabError, LockedError
-from autoresearch_mlx.lab import find_session
+from autoresearch_mlx.lab.lab import find_session
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = 100 * 365 * 24 * 60
@@ -57,8 +57,8 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
     """
     from datetime import datetime
 
-    from autoresearch_mlx.housekeeping import Wish, tidy
-    from autoresearch_mlx.report.housekeeping import gc_json, gc_lines
+    from autoresearch_mlx.setup.archive.gc import Wish, tidy
+    from autoresearch_mlx.setup.archive.words import gc_json, gc_lines
 
     lab = lab_here()
     if tag is not None and every:
@@ -92,8 +92,8 @@ def archive_command(tag: str | None, output: Path | None, weights: bool, as_json
     Example:
       autoresearch-mlx archive --tag nov24 -o nov24.tar.gz
     """
-    from autoresearch_mlx.archive import archive
-    from autoresearch_mlx.report.housekeeping import packed_json, packed_lines
+    from autoresearch_mlx.setup.archive.pack import archive
+    from autoresearch_mlx.setup.archive.words import packed_json, packed_lines
 
     lab = lab_here()
     name = find_session(lab, tag).name
@@ -121,7 +121,7 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from autoresearch_mlx.restoring import missing_corpus, restore
+    from autoresearch_mlx.setup.archive.restore import missing_corpus, restore
 
     lab = lab_here()
     found = restore(lab, file, tag)

@@ -21,7 +21,7 @@ def init_command(directory: Path) -> None:
     Example:
       autoresearch-mlx init mylab && cd mylab && autoresearch-mlx run
     """
-    from autoresearch_mlx.template import make_lab
+    from autoresearch_mlx.setup.template import make_lab
 
     for line in make_lab(directory, say):
         click.echo(line)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from autoresearch_mlx.cli.options import say
 
 if TYPE_CHECKING:
-    from autoresearch_mlx.config import Settings
-    from autoresearch_mlx.lab import Lab
+    from autoresearch_mlx.lab.config import Settings
+    from autoresearch_mlx.lab.lab import Lab
+    from autoresearch_mlx.loop.session import Session
     from autoresearch_mlx.report.live import Screen
-    from autoresearch_mlx.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     The machine stays awake meanwhile, and a GPU is this command's.  ``options`` go before lab.toml.  Raises
     ConfigError, LabError, LedgerError, LockedError, WorkspaceError and whatever settling the conditions raises.
     """
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.lab.config import load_settings
+    from autoresearch_mlx.loop.session import open_session
     from autoresearch_mlx.report.live import open_screen
-    from autoresearch_mlx.session import open_session
 
     resolved = load_settings(lab.root, options)
     with _interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
@@ -50,15 +50,15 @@ def _confined(session: Session, settings: Settings) -> Session:
     """
     from dataclasses import replace
 
-    from autoresearch_mlx.targets.proven import proven
+    from autoresearch_mlx.targets.pretrain.proven import proven
 
     others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
     return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
 
 
 def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractContextManager[None]:
-    from autoresearch_mlx.corpus.prepare import default_cache
-    from autoresearch_mlx.surroundings import machine_for
+    from autoresearch_mlx.hardware.surroundings import machine_for
+    from autoresearch_mlx.targets.corpus.prepare import default_cache
 
     conditions = session.journal().session["conditions"]
     return machine_for(lab.root, session.tag, settings.machine, conditions, default_cache(), say)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from autoresearch_mlx.lab import Lab, find_lab
+from autoresearch_mlx.lab.lab import Lab, find_lab
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,7 +49,7 @@ class TrainingBudget(click.ParamType[str]):
     name = "BUDGET"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
-        from autoresearch_mlx.budget import normal
+        from autoresearch_mlx.lab.budget import normal
 
         try:
             return normal(value)

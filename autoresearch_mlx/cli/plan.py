@@ -31,7 +31,7 @@ def plan_command(
     """
     from dataclasses import asdict
 
-    from autoresearch_mlx.plan import forecast, lines
+    from autoresearch_mlx.setup.plan import forecast, lines
 
     outlook = _outlook(hours, until, experiments, tag)
     if as_json:
@@ -44,10 +44,10 @@ def plan_command(
 def _outlook(hours: float | None, until: float | None, experiments: int | None, tag: str | None) -> Any:
     import time
 
-    from autoresearch_mlx.config import load_settings
-    from autoresearch_mlx.planning import before_session, limits_in, of_session
-    from autoresearch_mlx.researcher import expected_words
-    from autoresearch_mlx.session import look_at_session
+    from autoresearch_mlx.lab.config import load_settings
+    from autoresearch_mlx.loop.hire import expected_words
+    from autoresearch_mlx.loop.session import look_at_session
+    from autoresearch_mlx.setup.plan_facts import before_session, limits_in, of_session
 
     lab = lab_here()
     resolved = load_settings(lab.root)

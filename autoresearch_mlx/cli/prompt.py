@@ -20,9 +20,9 @@ def prompt_command(agent: str | None, tag: str | None, as_json: bool) -> None:
     Example:
       autoresearch-mlx prompt --agent ollama:qwen3-coder:30b
     """
-    from autoresearch_mlx.config import load_settings
-    from autoresearch_mlx.researcher import next_brief
-    from autoresearch_mlx.session import look_at_session
+    from autoresearch_mlx.lab.config import load_settings
+    from autoresearch_mlx.loop.hire import next_brief
+    from autoresearch_mlx.loop.session import look_at_session
 
     lab = lab_here()
     resolved = load_settings(lab.root, {"agent.name": agent})

@@ -9,7 +9,7 @@ import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, tag_option, uncollected, width
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.lab import find_session
+from autoresearch_mlx.lab.lab import find_session
 
 
 @click.command("status")
@@ -25,7 +25,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
     uncollected()
     from dataclasses import replace
 
-    from autoresearch_mlx.control import live_run
+    from autoresearch_mlx.loop.control import live_run
     from autoresearch_mlx.report.summary import priced, status_of, to_json
     from autoresearch_mlx.report.text import render_status
 
@@ -35,7 +35,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
     if status.running is not None and (run := live_run(folder)) is not None:
         status = replace(status, limits=run.limits)
     if status.spent.calls:
-        from autoresearch_mlx.config import load_settings  # pydantic takes longer than all the rest
+        from autoresearch_mlx.lab.config import load_settings  # pydantic takes longer than all the rest
 
         status = priced(status, load_settings(lab.root).settings.agent)
     click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
@@ -52,8 +52,8 @@ def log_command(tag: str | None, as_json: bool) -> None:
       autoresearch-mlx log --json | jq 'select(.status == "keep") | [.number, .value, .title]'
     """
     uncollected()
-    from autoresearch_mlx.ledger import FILE, read
     from autoresearch_mlx.report.text import render_log
+    from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(find_session(lab_here(), tag) / FILE)
     if not as_json:
@@ -79,9 +79,9 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
       autoresearch-mlx show 3 --reply
     """
     uncollected()
-    from autoresearch_mlx.ledger import FILE, experiment_to, read
     from autoresearch_mlx.report.text import render_show
-    from autoresearch_mlx.traces import changes_of, log_of
+    from autoresearch_mlx.store.ledger import FILE, experiment_to, read
+    from autoresearch_mlx.store.removed import changes_of, log_of
 
     lab = lab_here()
     folder = find_session(lab, tag)
@@ -102,8 +102,8 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
     """What was said for an experiment, also one that is being proposed now."""
     from autoresearch_mlx.report.talks import render_prompts, render_replies
-    from autoresearch_mlx.talks import calls_of
-    from autoresearch_mlx.traces import talk_gone
+    from autoresearch_mlx.store.removed import talk_gone
+    from autoresearch_mlx.store.talks import calls_of
 
     calls = list(calls_of(folder, number))
     if not calls and (gone := talk_gone(folder, number)):
@@ -130,9 +130,9 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
       autoresearch-mlx diff 0 7
     """
     uncollected()
-    from autoresearch_mlx.ledger import FILE, read
-    from autoresearch_mlx.traces import commit_gone
-    from autoresearch_mlx.workspace import diff
+    from autoresearch_mlx.store.ledger import FILE, read
+    from autoresearch_mlx.store.removed import commit_gone
+    from autoresearch_mlx.store.workspace import diff
 
     lab = lab_here()
     folder = find_session(lab, tag)

@@ -25,7 +25,7 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
     Example:
       autoresearch-mlx report --open
     """
-    from autoresearch_mlx.lab import find_session
+    from autoresearch_mlx.lab.lab import find_session
     from autoresearch_mlx.report.page.gather import page_of
     from autoresearch_mlx.report.page.values import to_json
     from autoresearch_mlx.report.page.write import FOLDER, write_report
@@ -47,11 +47,11 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
     """Of a million tokens, in and out; where no call was made there is no need to look."""
-    from autoresearch_mlx.talks import spent
+    from autoresearch_mlx.store.talks import spent
 
     if not spent(folder).calls:
         return None, None
-    from autoresearch_mlx.config import load_settings
+    from autoresearch_mlx.lab.config import load_settings
 
     agent = load_settings(root).settings.agent
     return agent.price_in, agent.price_out

@@ -10,8 +10,8 @@ import click
 from autoresearch_mlx.cli.options import Clock, Function, TrainingBudget, lab_here, say, tag_option
 
 if TYPE_CHECKING:
-    from autoresearch_mlx.config import Settings
-    from autoresearch_mlx.policy import Policy
+    from autoresearch_mlx.lab.config import Settings
+    from autoresearch_mlx.loop.policy import Policy
 
 
 def sandbox_option(function: Function) -> Function:
@@ -67,14 +67,14 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
       autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
-    from autoresearch_mlx.calibrating import before_first_run
+    from autoresearch_mlx.cli.ending import alarm, close
     from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.config import load_settings
-    from autoresearch_mlx.ending import alarm, close
-    from autoresearch_mlx.loop import research
-    from autoresearch_mlx.planning import opening_lines
+    from autoresearch_mlx.lab.config import load_settings
+    from autoresearch_mlx.loop.hire import hired
+    from autoresearch_mlx.loop.research import research
     from autoresearch_mlx.report.talk import closing_line
-    from autoresearch_mlx.researcher import hired
+    from autoresearch_mlx.setup.calibrate import before_first_run
+    from autoresearch_mlx.setup.plan_facts import opening_lines
 
     lab, options = lab_here(), _settings(given)
     before_first_run(lab, load_settings(lab.root, options), tag, say)
@@ -114,7 +114,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:
-    from autoresearch_mlx.policy import Policy
+    from autoresearch_mlx.loop.policy import Policy
 
     limits: dict[str, Any] = {name: given[name] for name in ("experiments", "hours", "until", "stall")}
     limits |= {"tokens": settings.agent.max_tokens_total, "cost": settings.agent.max_cost}
@@ -139,11 +139,11 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     """
     import json
 
-    from autoresearch_mlx.checkout import edit_from_checkout
     from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.ledger import experiment_to
-    from autoresearch_mlx.loop import measure_edit
+    from autoresearch_mlx.loop.checkout import edit_from_checkout
+    from autoresearch_mlx.loop.research import measure_edit
     from autoresearch_mlx.report.talk import verdict
+    from autoresearch_mlx.store.ledger import experiment_to
 
     lab = lab_here()
     options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}

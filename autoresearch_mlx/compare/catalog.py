@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.compare.reference import Reference, read_references
 from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab.assets import asset
 
 TABLES = ("data/cuda_baseline.tsv", "data/cuda_runs.tsv", "data/apple_runs.tsv")
 H100 = "H100"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoresearch_mlx.comparability import NAMES, budget_in_words, differing, key_of
-from autoresearch_mlx.epochs import newest_machine
-from autoresearch_mlx.ledger import Journal
+from autoresearch_mlx.lab.comparability import NAMES, budget_in_words, differing, key_of
+from autoresearch_mlx.store.epochs import newest_machine
+from autoresearch_mlx.store.ledger import Journal
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that a value of any log depends on besides the edited file."""

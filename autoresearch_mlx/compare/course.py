@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.compare.curves import Point, of_log
 from autoresearch_mlx.compare.log import Log
-from autoresearch_mlx.report import terms
 
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Experiments after which a row is shown; the last one always is."""

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from autoresearch_mlx.axes import axis_of
-from autoresearch_mlx.source import UNPARSABLE, changed_knobs, read_knobs
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import UNPARSABLE, changed_knobs, read_knobs
 
 _WORDS = tuple(
     (re.compile(pattern), axis)

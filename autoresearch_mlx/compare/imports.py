@@ -20,7 +20,7 @@ from autoresearch_mlx.compare.effects import Run, effects
 from autoresearch_mlx.compare.log import METRIC, Log, of_history
 from autoresearch_mlx.compare.words import read_lines
 from autoresearch_mlx.errors import LedgerError, TableError
-from autoresearch_mlx.ledger import read
+from autoresearch_mlx.store.ledger import read
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "commit": ("commit", "sha", "hash", "commit_hash", "git_commit"),

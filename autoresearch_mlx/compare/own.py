@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.compare.conditions import of_journal
 from autoresearch_mlx.compare.diffs import axes_of_diff
 from autoresearch_mlx.compare.log import Log, of_history
 from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.ledger import Journal
-from autoresearch_mlx.workspace import git
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.workspace import git
 
 _AT_ONCE = 200
 """Commits in one call of git: their names must fit into a command line."""

@@ -22,8 +22,8 @@ from autoresearch_mlx.compare.effects import AxisEffect, Run
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.summary import AxisRow, Comparison, Match, Side, compare, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
-from autoresearch_mlx.report.terms import one_line
-from autoresearch_mlx.source import describe
+from autoresearch_mlx.lab.source import describe
+from autoresearch_mlx.terms import one_line
 
 __all__ = ["Comparison", "compare", "compare_logs", "render", "render_list", "to_json"]
 

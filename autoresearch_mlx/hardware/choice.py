@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch_mlx.hardware.calibration import Calibration, Pace
 from autoresearch_mlx.hardware.profile import Profile
-from autoresearch_mlx.report.terms import clock
+from autoresearch_mlx.terms import clock
 
 LONGEST = 3.0
 """Times the profile's budget: on a 16 GB Mac 15 minutes gave 1.482 where 5 gave 1.610 (trevin-creator pull 15)."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from autoresearch_mlx.errors import LockedError
-from autoresearch_mlx.locks import take_lock
+from autoresearch_mlx.store.locks import take_lock
 
 
 @contextmanager

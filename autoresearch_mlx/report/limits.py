@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Progress
-from autoresearch_mlx.report import terms
 
 _TITLE = 22
 """Columns of a title that further facts may not take."""

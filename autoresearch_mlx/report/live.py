@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Progress, Screen
-from autoresearch_mlx.ledger import now
-from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.line import Scene, live_line
 from autoresearch_mlx.report.now import Running, remove_now, write_now
 from autoresearch_mlx.report.text import verdict_line
+from autoresearch_mlx.store.ledger import now
 
 if TYPE_CHECKING:
     from rich.live import Live

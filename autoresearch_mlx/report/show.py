@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Measurement
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import describe
+from autoresearch_mlx.lab.source import describe
 
 _NONE = "(none)"
 _LABEL = 11

@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.budget import of_conditions
-from autoresearch_mlx.comparability import Key
 from autoresearch_mlx.experiment import Direction, Experiment, History
 from autoresearch_mlx.judge.early import Account
+from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
 from autoresearch_mlx.judge.values import Sigma
-from autoresearch_mlx.judging import gained, sigma_of, standing, stops
-from autoresearch_mlx.ledger import FILE, Journal, holder, read
+from autoresearch_mlx.lab.budget import of_conditions
+from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, read_now
-from autoresearch_mlx.talks import Spent, spent
+from autoresearch_mlx.store.ledger import FILE, Journal, holder, read
+from autoresearch_mlx.store.talks import Spent, spent
 
 if TYPE_CHECKING:
-    from autoresearch_mlx.config import AgentSettings
+    from autoresearch_mlx.lab.config import AgentSettings
 
 
 @dataclass(frozen=True, slots=True)

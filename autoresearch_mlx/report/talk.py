@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoresearch_mlx.corpus.rows import Corpus
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.judging import gained, runs_of, standing
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.targets.corpus.rows import Corpus
 
 
 def closing_line(history: History, reason: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.talks import Spent
+from autoresearch_mlx import terms
+from autoresearch_mlx.store.talks import Spent
 
 _RULE = "=" * 72
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
-from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.limits import limits_in_words
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show

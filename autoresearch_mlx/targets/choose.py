@@ -11,20 +11,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autoresearch_mlx import budget
-from autoresearch_mlx.comparability import Key, key_of
-from autoresearch_mlx.config import Settings
-from autoresearch_mlx.corpus import prepare as corpora
-from autoresearch_mlx.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.errors import ConfigError, CorpusError
 from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.hardware.blas import Blas, child_environment, find_blas
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab import budget
+from autoresearch_mlx.lab.comparability import Key, key_of
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.targets.command import Command
-from autoresearch_mlx.targets.peak import measured_peak
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
+from autoresearch_mlx.targets.pretrain.peak import measured_peak
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits

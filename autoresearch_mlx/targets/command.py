@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
-from autoresearch_mlx.source import UNPARSABLE
+from autoresearch_mlx.lab.source import UNPARSABLE
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch

@@ -202,7 +202,7 @@ def main(build_model: BuildModel, train: Train) -> None:
     path = os.environ.get(TRAIN_ENV)
     if path is None:
         script = str(Path(sys.argv[0]).resolve())
-        arguments = [sys.executable, "-P", "-m", "autoresearch_mlx.targets.alone", script, *sys.argv[1:]]
+        arguments = [sys.executable, "-P", "-m", "autoresearch_mlx.targets.pretrain.alone", script, *sys.argv[1:]]
         os.execv(sys.executable, arguments)
     _train(build_model, train, read_train_spec(path), Events())
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from autoresearch_mlx.orphans import WORKS_IN
+from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 

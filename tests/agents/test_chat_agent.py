@@ -33,15 +33,15 @@ from ollama_server import OllamaModel, OllamaServer
 from prompt_cases import SOLVER, experiment, small
 
 from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.edits.fields import schema
-from autoresearch_mlx.agents.endpoints.choose import open_endpoint
-from autoresearch_mlx.agents.endpoints.wire import ModelFacts
 from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import History
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.talks import calls_of
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.models.wire import ModelFacts
+from autoresearch_mlx.store.talks import calls_of
 
 PATH = "solver.py"
 

@@ -14,11 +14,11 @@ from conftest import command_line
 from openai_server import OpenAIServer
 
 from autoresearch_mlx.agents.chat.calls import Calls, Spending, secrets_of
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message, Reply
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError, EndpointError
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.talks import calls_of, spent
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.models.wire import Ask, Message, Reply
+from autoresearch_mlx.store.talks import calls_of, spent
 
 ASK = Ask((Message("user", "what next?"),), prompt_tokens=1000, max_tokens=500, seconds=5.0)
 COUNTED = reply(KNOB, prompt_tokens=900, completion_tokens=100)

@@ -11,9 +11,9 @@ from agents.test_edits_hostile import TWO, mutated
 from chat_cases import FACTS, Voice, chat, reply
 from prompt_cases import small
 
-from autoresearch_mlx.agents.endpoints.wire import Ask, Finish, Reply
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.talks import calls_of
+from autoresearch_mlx.models.wire import Ask, Finish, Reply
+from autoresearch_mlx.store.talks import calls_of
 
 pytestmark = pytest.mark.uncounted
 

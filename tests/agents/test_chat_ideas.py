@@ -14,7 +14,7 @@ from prompt_cases import SOLVER, experiment, small
 from autoresearch_mlx.agents.chat.agent import AT_ONCE, SLOW_LOAD
 from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas, read_backlog
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.talks import calls_of
+from autoresearch_mlx.store.talks import calls_of
 
 PATH = "solver.py"
 

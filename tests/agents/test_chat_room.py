@@ -14,11 +14,11 @@ from prompt_cases import experiment, small
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.chat.room import GB, LOADED, RESERVE, fit, run_bytes
-from autoresearch_mlx.agents.endpoints.choose import open_endpoint
+from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.experiment import Context, History
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.lab.lab import Lab
 
 RUN_MB = 4096.0
 

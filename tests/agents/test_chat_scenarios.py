@@ -33,13 +33,13 @@ from conftest import Recorder, git, opened
 from ollama_server import OllamaModel, OllamaServer
 from openai_server import OpenAIServer
 
-from autoresearch_mlx.config import load_settings
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.researcher import hired
-from autoresearch_mlx.talks import calls_of
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.hire import hired
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.store.talks import calls_of
 
 MODEL = "tiny-coder:30b"
 

@@ -16,14 +16,14 @@ from trial.test_runner import is_gone, wait_for
 
 from autoresearch_mlx.agents.command import CodingAgent
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE, read
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.workspace import Workspace
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.workspace import Workspace
 
 EDITED = "X = 3.5  # knob: lin 0 10\nY = 2  # knob: int 0 8\n"
 EDIT = "sed -i.bak 's/4.0/3.5/' solver.py; rm solver.py.bak"

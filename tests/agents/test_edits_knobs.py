@@ -9,7 +9,7 @@ import pytest
 from edit_cases import ACTIVATION, FILES, GENTLER, PATH, SCRIPT, block, fenced, fields, new_text, only, problem
 
 from autoresearch_mlx.agents.edits.reply import read_reply
-from autoresearch_mlx.source import changed_knobs, read_knobs, set_knobs
+from autoresearch_mlx.lab.source import changed_knobs, read_knobs, set_knobs
 
 
 def setting(**knobs: Any) -> str:

@@ -10,7 +10,7 @@ from edit_cases import ACTIVATION, FILES, GENTLER, PATH, SCRIPT, SMALL, block, f
 
 from autoresearch_mlx.agents.edits.fields import Fields
 from autoresearch_mlx.agents.edits.reply import read_reply
-from autoresearch_mlx.source import set_knobs
+from autoresearch_mlx.lab.source import set_knobs
 
 GOOD = block(ACTIVATION, GENTLER)
 WANTED = SCRIPT.replace(ACTIVATION, GENTLER)

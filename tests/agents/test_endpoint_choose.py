@@ -13,15 +13,15 @@ import pytest
 from ollama_server import GB, OllamaModel, OllamaServer
 from openai_server import OpenAIServer
 
-from autoresearch_mlx.agents.endpoints.choose import open_endpoint, suitable_ollama
-from autoresearch_mlx.agents.endpoints.lmstudio import LmStudio
-from autoresearch_mlx.agents.endpoints.mlx import MlxServer
-from autoresearch_mlx.agents.endpoints.ollama import Ollama
-from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_ollama
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.models.lmstudio import LmStudio
+from autoresearch_mlx.models.mlx import MlxServer
+from autoresearch_mlx.models.ollama import Ollama
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.wire import Ask, Message
 
 KEY = "sk-very-secret-0123456789"
 
@@ -102,10 +102,10 @@ def test_a_name_or_address_that_cannot_be_used_is_refused_with_the_next_step(
 
 CHILD = """
 import json, sys
-from autoresearch_mlx.agents.endpoints.choose import open_endpoint
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.agents.choose_model import open_endpoint
+from autoresearch_mlx.models.wire import Ask, Message
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings
+from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.errors import AgentError
 name, settings, call = json.loads(sys.argv[1])
 try:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from openai_server import OpenAIServer
 
-from autoresearch_mlx.agents.endpoints.figures import billions_in
-from autoresearch_mlx.agents.endpoints.lmstudio import LmStudio
-from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible
-from autoresearch_mlx.agents.endpoints.web import is_here
-from autoresearch_mlx.agents.endpoints.wire import ModelFacts
 from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.figures import billions_in
+from autoresearch_mlx.models.lmstudio import LmStudio
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.web import is_here
+from autoresearch_mlx.models.wire import ModelFacts
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from scripted_model import by_count, by_turn, write_model
 
-from autoresearch_mlx.agents.endpoints.mlx import MlxServer
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
 from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.mlx import MlxServer
+from autoresearch_mlx.models.wire import Ask, Message
 
 CODE = '```python\nX = "a  b"\t# no <thought>\r\n\n```\n'
 EDIT = f' {{"title": "wärmer 🙂"}}\n\n{CODE}{"x" * 5000}\n  last line, with a space at its end '
@@ -254,8 +254,8 @@ def test_the_server_dies_with_a_parent_that_is_killed(model: Path) -> None:
 
 PARENT = """
 import sys, time
-from autoresearch_mlx.agents.endpoints.mlx import MlxServer
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.models.mlx import MlxServer
+from autoresearch_mlx.models.wire import Ask, Message
 
 ask = Ask((Message("user", "This is experiment 3."),), 10, 100, 60.0)
 server = MlxServer(sys.argv[1])

@@ -28,10 +28,10 @@ from behaviours import (
 )
 from ollama_server import GB, OllamaModel, OllamaServer
 
-from autoresearch_mlx.agents.endpoints.ollama import Ollama
-from autoresearch_mlx.agents.endpoints.ollama_models import Loaded
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message, ModelFacts
 from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.ollama import Ollama
+from autoresearch_mlx.models.ollama_models import Loaded
+from autoresearch_mlx.models.wire import Ask, Message, ModelFacts
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}
 QUESTION = Ask((Message("system", "You edit."), Message("user", "What now?")), 12, 256, 20.0, seed=7)
@@ -321,8 +321,8 @@ def test_a_server_that_is_no_ollama_is_told_as_such(server: OllamaServer) -> Non
 
 
 CHILD = """
-from autoresearch_mlx.agents.endpoints.ollama import Ollama
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.models.ollama import Ollama
+from autoresearch_mlx.models.wire import Ask, Message
 print(Ollama("tiny:1b").ask(Ask((Message("user", "hi"),), 2, 16, 20.0)).text)
 """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch_mlx.agents.endpoints.ollama_models import full_name, host_address, is_cloud
 from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.models.ollama_models import full_name, host_address, is_cloud
 
 
 @pytest.mark.parametrize(

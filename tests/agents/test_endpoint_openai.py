@@ -32,10 +32,10 @@ from behaviours import (
 )
 from openai_server import OpenAIServer
 
-from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible
-from autoresearch_mlx.agents.endpoints.thoughts import MOST_CHARACTERS, split_thoughts
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
 from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.thoughts import MOST_CHARACTERS, split_thoughts
+from autoresearch_mlx.models.wire import Ask, Message
 
 KEY = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}
@@ -363,8 +363,8 @@ def test_without_a_key_a_placeholder_goes_out(server: OpenAIServer) -> None:
 
 CHILD = """
 import sys
-from autoresearch_mlx.agents.endpoints.openai import OpenAICompatible
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.wire import Ask, Message
 endpoint = OpenAICompatible("x", sys.argv[1], "tiny-1b", None, True)
 print(endpoint.facts().model, endpoint.ask(Ask((Message("user", "hi"),), 2, 16, 20.0)).text)
 """

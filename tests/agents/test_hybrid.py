@@ -23,7 +23,7 @@ from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History, Proposal
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 KNOBLESS = {"solver.py": "def x():\n    return 4.0\n"}
 LOWER = coded("    return 4.0", "    return 3.0", title="lower")

@@ -11,7 +11,7 @@ from autoresearch_mlx.agents.knobs.ranges import Range
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal
-from autoresearch_mlx.source import changed_knobs, describe, read_knobs
+from autoresearch_mlx.lab.source import changed_knobs, describe, read_knobs
 from bench.knob_file import TEXT
 
 FILE = "train_mlx.py"

@@ -3,7 +3,7 @@
 import pytest
 
 from autoresearch_mlx.agents.knobs.ranges import Range, range_of
-from autoresearch_mlx.source import read_knobs
+from autoresearch_mlx.lab.source import read_knobs
 
 
 def found(line: str) -> Range | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.knobs.space import read_space
-from autoresearch_mlx.source import changed_knobs, read_knobs
+from autoresearch_mlx.lab.source import changed_knobs, read_knobs
 from bench.knob_file import TEXT
 
 SPACE = read_space({"train_mlx.py": TEXT})

@@ -16,9 +16,9 @@ from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.playbook import Playbook
 from autoresearch_mlx.agents.scripted import Scripted
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Proposal
+from autoresearch_mlx.lab.config import AgentSettings
 
 
 class Own:

@@ -14,11 +14,11 @@ from playbooks import table
 from autoresearch_mlx.agents.playbook import Playbook
 from autoresearch_mlx.errors import AgentError, TableError
 from autoresearch_mlx.experiment import Context, Experiment, History, Proposal, Status
-from autoresearch_mlx.ledger import FILE as LEDGER
-from autoresearch_mlx.ledger import read
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
-from autoresearch_mlx.source import changed_knobs, fingerprint, read_knobs
+from autoresearch_mlx.lab.source import changed_knobs, fingerprint, read_knobs
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.store.ledger import FILE as LEDGER
+from autoresearch_mlx.store.ledger import read
 
 FILE = """\
 BATCH = 2**11  # knob: pow2 256 65536

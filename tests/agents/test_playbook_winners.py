@@ -10,9 +10,9 @@ from playbooks import table
 
 from autoresearch_mlx.agents.playbook.carry import carry
 from autoresearch_mlx.agents.playbook.winners import Winner, winners
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.compare.reference import read_reference
-from autoresearch_mlx.source import changed_knobs, literal, set_knobs
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.source import changed_knobs, literal, set_knobs
 
 # --- what won there
 

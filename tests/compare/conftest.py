@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.assets import asset
 from autoresearch_mlx.compare.reference import Reference, read_reference
 from autoresearch_mlx.experiment import Experiment, Status
+from autoresearch_mlx.lab.assets import asset
 
 
 @pytest.fixture(scope="session")

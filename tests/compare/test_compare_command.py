@@ -14,8 +14,8 @@ from autoresearch_mlx.compare.catalog import find
 from autoresearch_mlx.compare.log import of_reference
 from autoresearch_mlx.compare.reference import ReferenceRun
 from autoresearch_mlx.compare.table import compare_logs, render
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import literal
 
 GOLDEN = Path(__file__).parent / "golden"
 

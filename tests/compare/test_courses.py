@@ -6,7 +6,7 @@ import json
 
 from conftest import command_line
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 
 def test_the_curves_of_built_in_logs_need_no_session(command_lab: Lab) -> None:

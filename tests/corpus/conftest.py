@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autoresearch_mlx.corpus import tokenizer as bpe
-from autoresearch_mlx.corpus.rows import Corpus, Split
+from autoresearch_mlx.targets.corpus import tokenizer as bpe
+from autoresearch_mlx.targets.corpus.rows import Corpus, Split
 
 WORDS = tuple(
     "the a small old river stone lamp fox moon garden walks sings finds keeps under over near bright".split()  # noqa: SIM905

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.corpus.download import fetch, receipt
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus.download import fetch, receipt
 
 DATA = random.Random(7).randbytes(600_000)
 
@@ -53,7 +53,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(hub, served, cache, say) 
 def test_a_download_whose_process_is_killed_is_resumed_by_the_next(hub, served, cache, say, said) -> None:
     hub.pause = 0.02
     code = (
-        "import sys; from pathlib import Path; from autoresearch_mlx.corpus.download import fetch; "
+        "import sys; from pathlib import Path; from autoresearch_mlx.targets.corpus.download import fetch; "
         "fetch('owner/data', 'big.bin', Path(sys.argv[1]), print, sys.argv[2])"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(cache), hub.endpoint])
@@ -88,7 +88,7 @@ def test_two_at_once_share_one_download(hub, served, cache, say, said) -> None:
 def test_a_full_disk_is_named_and_what_arrived_is_kept(hub, served, cache) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from autoresearch_mlx.corpus.download import fetch\n"
+        "from autoresearch_mlx.targets.corpus.download import fetch\n"
         "from autoresearch_mlx.errors import CorpusError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: fetch('owner/data', 'big.bin', Path(sys.argv[1]), print, sys.argv[2])\n"

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from autoresearch_mlx.corpus import sources
-from autoresearch_mlx.corpus.prepare import Request, prepare
-from autoresearch_mlx.corpus.rows import SPLITS
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus import sources
+from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+from autoresearch_mlx.targets.corpus.rows import SPLITS
 
 
 def publish_climbmix(hub, make_shard, make_story, shards: int = 2) -> None:

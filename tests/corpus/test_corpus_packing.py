@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_mlx.corpus.packing import WAITING, pack
+from autoresearch_mlx.targets.corpus.packing import WAITING, pack
 
 BOS = 9
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoresearch_mlx.corpus.prepare import Request, default_cache, find, prepare
-from autoresearch_mlx.corpus.rows import SPLITS, verify
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus.prepare import Request, default_cache, find, prepare
+from autoresearch_mlx.targets.corpus.rows import SPLITS, verify
 
 
 def of(folder: Path, **changes: object) -> Request:
@@ -152,7 +152,7 @@ def test_a_request_that_cannot_be_is_refused(stories, cache, say, changes, words
 def test_a_full_disk_is_named_with_a_remedy_and_leaves_nothing_behind(stories, cache, leftovers) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from autoresearch_mlx.corpus.prepare import Request, prepare\n"
+        "from autoresearch_mlx.targets.corpus.prepare import Request, prepare\n"
         "from autoresearch_mlx.errors import CorpusError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
         "try: prepare(Request('folder', Path(sys.argv[1]), vocab_size=300, seq_len=16), Path(sys.argv[2]), print)\n"
@@ -175,7 +175,7 @@ def test_a_cache_that_is_a_file_is_named(stories, tmp_path, say) -> None:
 def test_what_a_killed_prepare_left_is_removed_by_the_next(stories, cache, say, said, leftovers) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from autoresearch_mlx.corpus.prepare import Request, prepare\n"
+        "from autoresearch_mlx.targets.corpus.prepare import Request, prepare\n"
         "def say(line):\n"
         "    print(line, flush=True)\n"
         "    if 'packing' in line: time.sleep(60)\n"
@@ -210,14 +210,14 @@ def test_a_damaged_corpus_is_named_when_opened_and_built_again_when_prepared(sto
 
 def test_rows_and_find_load_none_of_the_heavy_libraries() -> None:
     code = (
-        "import sys; import autoresearch_mlx.corpus.rows, autoresearch_mlx.corpus.prepare\n"
+        "import sys; import autoresearch_mlx.targets.corpus.rows, autoresearch_mlx.targets.corpus.prepare\n"
         "print(sorted({'tokenizers', 'pyarrow', 'huggingface_hub', 'mlx'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_the_cache_is_where_the_environment_says() -> None:
-    code = "from autoresearch_mlx.corpus.prepare import default_cache; print(default_cache())"
+    code = "from autoresearch_mlx.targets.corpus.prepare import default_cache; print(default_cache())"
     environment = os.environ | {"AUTORESEARCH_CACHE": "/somewhere/else"}
     output = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

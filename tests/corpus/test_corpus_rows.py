@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoresearch_mlx.corpus.prepare import Request, prepare
-from autoresearch_mlx.corpus.rows import Corpus, open_corpus, verify
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus, verify
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_held_out_rows_that_may_not_be_read_do_not_hinder_opening(corpus: Corpus
     corpus.path("val").chmod(0)
     code = (
         "import os; from pathlib import Path\n"
-        "from autoresearch_mlx.corpus.rows import open_corpus\n"
+        "from autoresearch_mlx.targets.corpus.rows import open_corpus\n"
         "from autoresearch_mlx.errors import CorpusError\n"
         "open_corpus(Path()).rows('train')\n"  # whatever numpy imports late, it has imported now
         "if os.geteuid() == 0: os.setuid(65534)\n"  # root may read everything

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autoresearch_mlx.corpus import sources, stdlib
-from autoresearch_mlx.corpus.documents import chapters, parquet, texts
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus import sources, stdlib
+from autoresearch_mlx.targets.corpus.documents import chapters, parquet, texts
 
 
 def read(path: Path) -> list[str]:

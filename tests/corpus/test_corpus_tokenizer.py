@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_mlx.corpus import tokenizer as bpe
 from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus import tokenizer as bpe
 
 TRAINED = bpe.train([["the river and the stone, the lamp and the moon 1234\n" * 20, "naïve café 你好"]], 290)
 WEIGHTS = bpe.token_bytes(TRAINED)

@@ -18,10 +18,10 @@ from shell import call, script
 from steering import finished, going, slow_lab, started, sweep
 
 from autoresearch_mlx.agents.ideas.backlog import MODEL, Draft, add_ideas
-from autoresearch_mlx.control import FILE as CONTROL
-from autoresearch_mlx.events import read_events
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.notes import add_note, read_notes
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.control import FILE as CONTROL
+from autoresearch_mlx.store.journal import read_events
+from autoresearch_mlx.store.notes import add_note, read_notes
 
 pytestmark = [needs_chromium, pytest.mark.uncounted]
 

@@ -14,12 +14,12 @@ from conftest import write_command_lab
 from shell import STEPS, call, data, refused, script
 from steering import finished, going, slow_lab, started, sweep, until
 
-from autoresearch_mlx.control import FILE as CONTROL
-from autoresearch_mlx.control import live_run
-from autoresearch_mlx.events import read_events
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE
-from autoresearch_mlx.notes import read_notes
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.control import FILE as CONTROL
+from autoresearch_mlx.loop.control import live_run
+from autoresearch_mlx.store.journal import read_events
+from autoresearch_mlx.store.ledger import FILE
+from autoresearch_mlx.store.notes import read_notes
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_page_and_all_that_it_needs_come_from_here(board: Board) -> None:
 
 
 def test_the_scripts_never_write_markup() -> None:
-    import autoresearch_mlx.dashboard as dashboard
+    import autoresearch_mlx.report.dashboard as dashboard
 
     page = Path(dashboard.__file__).parent / "page"
     for script_file in page.glob("*.js"):

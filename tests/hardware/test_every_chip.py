@@ -11,14 +11,14 @@ from pathlib import Path
 
 from machines import GB, calibrated, every_mac, mac
 
-from autoresearch_mlx.config import Settings
 from autoresearch_mlx.hardware.calibration import Calibration, Product
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
 from autoresearch_mlx.hardware.machine import Machine, describe
 from autoresearch_mlx.hardware.portrait import Subject, largest_array, portrait
 from autoresearch_mlx.hardware.profile import choose_profile
-from autoresearch_mlx.plan import lines
-from autoresearch_mlx.planning import Limits, expected
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.setup.plan import lines
+from autoresearch_mlx.setup.plan_facts import Limits, expected
 
 CHIPS = read_chips()
 GOLDEN = Path(__file__).parent / "golden" / "every_chip.txt"

@@ -8,7 +8,7 @@ import pytest
 
 from autoresearch_mlx.hardware.machine import Gpu, Machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.lab.source import literal
 
 GB = 2**30
 

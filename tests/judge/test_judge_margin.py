@@ -6,7 +6,7 @@ import pytest
 
 from autoresearch_mlx.experiment import Direction, Experiment, Failure, History, Measurement, Status, Verdict
 from autoresearch_mlx.judge import Again, Margin, incumbent_value, mean_value
-from autoresearch_mlx.judging import sigma_of
+from autoresearch_mlx.judge.history import sigma_of
 
 
 def measured(*values: float) -> tuple[Measurement, ...]:

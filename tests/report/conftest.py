@@ -7,7 +7,7 @@ import pytest
 from report.nights import night, write_session
 
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.ledger import read
+from autoresearch_mlx.store.ledger import read
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, Failure, Measurement, Seconds
-from autoresearch_mlx.ledger import Ledger
+from autoresearch_mlx.store.ledger import Ledger
 
 MACHINE = {
     "chip": "Apple M4 Pro",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
-from autoresearch_mlx.ledger import Ledger, experiment_to
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.lab.source import literal
+from autoresearch_mlx.store.ledger import Ledger, experiment_to
 
 MACHINE = {"chip": "Apple M4 Pro", "system": "Darwin", "device": "gpu", "memory_gb": 24.0, "mlx": "0.32.2"}
 SIGMA = 0.0021

@@ -16,7 +16,7 @@ import pytest
 from autoresearch_mlx.experiment import Experiment, Progress
 from autoresearch_mlx.report.line import Scene, live_line
 from autoresearch_mlx.report.live import LiveScreen, Noted, PlainScreen, open_screen
-from autoresearch_mlx.report.terms import columns
+from autoresearch_mlx.terms import columns
 
 TRAINING = Progress("train", 143, 2.9213, 11520.4, 7.0)
 SCENE = Scene(12, "MATRIX_LR 0.04 -> 0.028", TRAINING, 2.431022, 13260.0)

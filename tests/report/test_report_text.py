@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.nights import experiment, failed, measured
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Seconds, Status
-from autoresearch_mlx.ledger import locked
-from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.now import Running, write_now
 from autoresearch_mlx.report.summary import status_of
 from autoresearch_mlx.report.text import overhead, render_log, render_show, render_status, verdict_line
+from autoresearch_mlx.store.ledger import locked
 
 GOLDEN = Path(__file__).parent / "golden"
 DIFF = """\

@@ -12,7 +12,7 @@ import pytest
 from torture.audit import audit
 from torture.labs import BETTER, TAG, run
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 SEED = int(os.environ.get("TORTURE_SEED") or date.today().toordinal())
 """Of what is drawn by chance: another one each day, and the same one again when asked for."""

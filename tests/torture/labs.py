@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import git, write_command_lab
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 TAG = "t"
 BENCH = """\

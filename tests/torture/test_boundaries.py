@@ -8,7 +8,7 @@ import pytest
 from torture.conftest import Toll
 from torture.labs import BETTER, TURNS, WORSE, die_at, run, torture_lab
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 pytestmark = pytest.mark.uncounted
 

@@ -15,7 +15,7 @@ from torture.conftest import Toll
 from torture.labs import BETTER, TURNS, run, torture_lab
 from torture.preload import preload
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 pytestmark = pytest.mark.uncounted
 

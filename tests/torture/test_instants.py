@@ -17,7 +17,7 @@ from conftest import git
 from torture.conftest import Toll
 from torture.labs import TURNS, run, start, torture_lab
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 pytestmark = pytest.mark.uncounted
 

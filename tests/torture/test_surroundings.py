@@ -22,7 +22,7 @@ from torture.labs import BETTER, TAG, TURNS, WORSE, Loop, run, start, torture_la
 from torture.preload import preload
 from torture.test_instants import finished
 
-from autoresearch_mlx.lab import Lab
+from autoresearch_mlx.lab.lab import Lab
 
 pytestmark = pytest.mark.uncounted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus
+from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.judge.early import EarlyRules, should_stop
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 
 pytestmark = pytest.mark.uncounted

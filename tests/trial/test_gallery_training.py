@@ -19,10 +19,10 @@ import tiny
 from conftest import Recorder, git, opened
 
 from autoresearch_mlx.experiment import Context, Measurement, Proposal
-from autoresearch_mlx.lab import Lab
-from autoresearch_mlx.ledger import FILE
-from autoresearch_mlx.loop import research
-from autoresearch_mlx.policy import Policy
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.store.ledger import FILE
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits

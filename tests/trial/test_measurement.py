@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Progress
+from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 
 
@@ -228,7 +228,7 @@ def test_a_module_beside_the_script_does_not_replace_the_trusted_package(under: 
     run.mkdir()
     (tree / "train_mlx.py").write_text(tiny.script())
     from autoresearch_mlx.experiment import Assignment
-    from autoresearch_mlx.targets.pretrain import Pretrain
+    from autoresearch_mlx.targets.pretrain.target import Pretrain
 
     done = Pretrain(replace(under, steps=2)).measure(Assignment(tree, run, 42, lambda progress: None))
     assert done.failure is None, done.reason

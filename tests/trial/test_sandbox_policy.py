@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import autoresearch_mlx
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.policy import (
     Policy,

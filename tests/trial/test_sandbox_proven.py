@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.config import SandboxSettings
 from autoresearch_mlx.errors import ConfigError
-from autoresearch_mlx.targets.pretrain import Pretrain
-from autoresearch_mlx.targets.proven import proven
+from autoresearch_mlx.lab.config import SandboxSettings
+from autoresearch_mlx.targets.pretrain.proven import proven
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import Sandbox
 from autoresearch_mlx.trial.sandbox.policy import Policy

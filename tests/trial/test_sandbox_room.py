@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox import landlock, seccomp

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus, sha256_of
-from autoresearch_mlx.targets.pretrain import sealed_files
+from autoresearch_mlx.targets.corpus.rows import Corpus, sha256_of
+from autoresearch_mlx.targets.pretrain.target import sealed_files
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
 

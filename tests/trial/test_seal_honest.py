@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from autoresearch_mlx.corpus.rows import Corpus
 from autoresearch_mlx.experiment import Assignment
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.choose import Sandbox, find_sandbox
 

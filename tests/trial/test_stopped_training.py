@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from autoresearch_mlx.experiment import Assignment, Progress
-from autoresearch_mlx.targets.pretrain import Pretrain
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.disturbance import Vigil
 

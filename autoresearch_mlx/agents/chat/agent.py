@@ -18,13 +18,13 @@ from autoresearch_mlx.agents.chat.tasks import Tasks
 from autoresearch_mlx.agents.chat.thread import Thread
 from autoresearch_mlx.agents.edits.fields import read_fields, schema
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
-from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, ModelFacts, Reply
 from autoresearch_mlx.agents.knobs.report import describe_state
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, write_brief
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import Context, History, Proposal
+from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 USUAL_CONTEXT = 32_768
 """Tokens of prompt and reply, where the settings leave it open: the whole file, a table, an answer."""

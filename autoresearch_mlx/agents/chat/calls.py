@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from autoresearch_mlx import talks
-from autoresearch_mlx.agents.endpoints.wire import Ask, Endpoint, ModelFacts, Reply
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.errors import AgentError, EndpointError
-from autoresearch_mlx.ledger import now
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
+from autoresearch_mlx.store import talks
+from autoresearch_mlx.store.ledger import now
 
 Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")

@@ -6,10 +6,10 @@ blocks in 72 to 95 % of the cases, whole files in over 99 % (aider's published b
 
 from __future__ import annotations
 
-from autoresearch_mlx.agents.endpoints.wire import ModelFacts
 from autoresearch_mlx.agents.prompt.brief import Form
-from autoresearch_mlx.config import AgentSettings
 from autoresearch_mlx.experiment import History
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.models.wire import ModelFacts
 
 BLOCKS_FROM = 14.0
 """Parameters in units of 1e9."""

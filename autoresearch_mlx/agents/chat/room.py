@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoresearch_mlx.agents.endpoints.wire import ModelFacts
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import History
+from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2

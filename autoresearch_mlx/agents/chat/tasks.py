@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from autoresearch_mlx.agents.chat.calls import Calls
-from autoresearch_mlx.agents.endpoints.wire import Ask, Message
 from autoresearch_mlx.agents.ideas.axes import known_axes
 from autoresearch_mlx.agents.ideas.backlog import YOU, Idea, add_ideas, open_ideas, take
 from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
@@ -12,6 +11,7 @@ from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.models.wire import Ask, Message
 
 _REPLY_TOKENS = 4096
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."

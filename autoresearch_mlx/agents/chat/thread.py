@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch_mlx.agents.edits.fields import Fields
-from autoresearch_mlx.agents.endpoints.wire import Message, Reply
 from autoresearch_mlx.agents.ideas.task import Task
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, ask_for_code, repair
 from autoresearch_mlx.agents.prompt.tokens import CHARS_PER_TOKEN, estimate
 from autoresearch_mlx.experiment import Proposal
+from autoresearch_mlx.models.wire import Message, Reply
 
 _LONGEST_ECHO = 8_000
 """Tokens of a bad reply that go back to its author; the error tells the rest."""

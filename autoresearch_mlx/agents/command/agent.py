@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx import talks
 from autoresearch_mlx.agents.command import words
 from autoresearch_mlx.agents.command.changes import Changes, changes, stamps, write_exactly
 from autoresearch_mlx.agents.command.shell import Called, call, secrets
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.ledger import now
-from autoresearch_mlx.source import changed_knobs, describe
+from autoresearch_mlx.lab.source import changed_knobs, describe
+from autoresearch_mlx.store import talks
+from autoresearch_mlx.store.ledger import now
 from autoresearch_mlx.trial.autopsy import how_it_ended
 
 if TYPE_CHECKING:

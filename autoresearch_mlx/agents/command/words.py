@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from autoresearch_mlx.report.terms import cut, one_line, printable
+from autoresearch_mlx.terms import cut, one_line, printable
 
 LONGEST_TITLE = 100
 _LONGEST_WHY = 1000

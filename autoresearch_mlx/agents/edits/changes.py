@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.edits.marks import Block
 from autoresearch_mlx.agents.edits.original import Original
 from autoresearch_mlx.agents.edits.page import Page, Part
 from autoresearch_mlx.agents.edits.survey import survey
-from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 HOW_TO_SEND = (
     "Send code as <<<<<<< SEARCH / ======= / >>>>>>> REPLACE blocks, or as the whole file in one ```python fence, "

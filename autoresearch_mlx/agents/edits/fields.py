@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.edits.page import read_page
-from autoresearch_mlx.agents.schema import closed_object
-from autoresearch_mlx.report.terms import one_line, printable
+from autoresearch_mlx.models.schema import closed_object
+from autoresearch_mlx.terms import one_line, printable
 
 TITLE = 120
 _HYPOTHESIS = 2000

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 from autoresearch_mlx.agents.edits.survey import Survey
-from autoresearch_mlx.source import UNPARSABLE
+from autoresearch_mlx.lab.source import UNPARSABLE
 
 _AROUND = 3
 _WIDTH = 160

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from autoresearch_mlx.agents.edits.gate import parse
 from autoresearch_mlx.agents.edits.survey import Survey, survey
-from autoresearch_mlx.source import Knob, read_knobs
+from autoresearch_mlx.lab.source import Knob, read_knobs
 
 
 class Original:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from autoresearch_mlx.report.terms import one_line
-from autoresearch_mlx.source import Knob, literal, read_knobs
+from autoresearch_mlx.lab.source import Knob, literal, read_knobs
+from autoresearch_mlx.terms import one_line
 
 _LARGEST = 2**63
 _SHOWN = 60

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from autoresearch_mlx.source import read_knobs
+from autoresearch_mlx.lab.source import read_knobs
 
 _COMMENT = re.compile(r"[ \t]*(?:#+|//+|--+)[ \t]*(.{0,160})")
 _DOTS = ("...", "…")

@@ -8,7 +8,7 @@ from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, Idea, add_ideas, s
 from autoresearch_mlx.agents.ideas.novelty import LONGEST_TITLE
 from autoresearch_mlx.agents.ideas.words import clean_axis
 from autoresearch_mlx.errors import ConfigError
-from autoresearch_mlx.report.terms import one_line
+from autoresearch_mlx.terms import one_line
 
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:

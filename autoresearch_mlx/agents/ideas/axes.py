@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from autoresearch_mlx.agents.ideas.coupling import coupled
 from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried, clean_axis
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.experiment import Context, Experiment, History
-from autoresearch_mlx.source import read_knobs
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import read_knobs
 
 if TYPE_CHECKING:
     from autoresearch_mlx.agents.ideas.backlog import Idea

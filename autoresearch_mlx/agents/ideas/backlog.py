@@ -14,9 +14,9 @@ from typing import Any
 from autoresearch_mlx.agents.ideas.idea import H100, MODEL, YOU, Draft, Idea, State
 from autoresearch_mlx.agents.ideas.novelty import distinct_axes_first, finite, same, tidy, welcome
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.events import Event, Writer, read_events, writing
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.ledger import now
+from autoresearch_mlx.store.journal import Event, Writer, read_events, writing
+from autoresearch_mlx.store.ledger import now
 
 __all__ = [
     "H100",

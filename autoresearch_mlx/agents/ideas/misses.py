@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
 from autoresearch_mlx.agents.prompt.results import margin_told
 from autoresearch_mlx.experiment import Context, Experiment, History
-from autoresearch_mlx.source import read_knobs
+from autoresearch_mlx.lab.source import read_knobs
 
 Pair: TypeAlias = tuple[Experiment, Experiment]
 

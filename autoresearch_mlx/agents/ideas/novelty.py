@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch_mlx.agents.ideas.idea import YOU, Draft, Idea
 from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis, title_key
-from autoresearch_mlx.report.terms import one_line
+from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16
 """Open ideas from which on only the person adds more."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.edits.fields import check
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.ideas.backlog import read_backlog, refilled
@@ -15,9 +16,8 @@ from autoresearch_mlx.agents.ideas.idea import MODEL, Draft, Idea
 from autoresearch_mlx.agents.ideas.request import COSTS, refill_request
 from autoresearch_mlx.agents.ideas.table import h100_ideas
 from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.experiment import History
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.lab.axes import axis_of
 
 __all__ = ["h100_ideas", "read_ideas", "refill_due", "refill_request", "wants_refill"]
 

@@ -6,13 +6,13 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.ideas.axes import banned, knobs_of
 from autoresearch_mlx.agents.ideas.words import axis_tried
 from autoresearch_mlx.agents.prompt.foreign import block, cell, phrase, tame
-from autoresearch_mlx.agents.schema import closed_object
 from autoresearch_mlx.experiment import Context, History
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import UNPARSABLE, literal, read_knobs
+from autoresearch_mlx.lab.source import UNPARSABLE, literal, read_knobs
+from autoresearch_mlx.models.schema import closed_object
 
 COSTS = ("constant", "lines", "rewrite")
 """How much of the code an idea touches."""

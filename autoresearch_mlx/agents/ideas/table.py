@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.ideas.idea import Draft
 from autoresearch_mlx.agents.ideas.words import axes_touched, clean_axis
 from autoresearch_mlx.compare.effects import UNTRIED, Effect, effects, from_experiment, from_reference
@@ -11,8 +12,7 @@ from autoresearch_mlx.compare.match import same_way
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.lab.source import literal
 
 
 def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:

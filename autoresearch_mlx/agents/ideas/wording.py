@@ -9,9 +9,9 @@ from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import resolution
 from autoresearch_mlx.agents.ideas.words import axis_tried
 from autoresearch_mlx.experiment import Context, Experiment
-from autoresearch_mlx.judging import standing
-from autoresearch_mlx.report.terms import cut, gain, one_line, value
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.judge.history import standing
+from autoresearch_mlx.lab.source import literal
+from autoresearch_mlx.terms import cut, gain, one_line, value
 
 _TITLE, _REASON = 80, 200
 _NAMED = 12

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from autoresearch_mlx.source import Knob
+from autoresearch_mlx.lab.source import Knob
 
 Kind: TypeAlias = Literal["log", "lin", "int", "pow2", "choice"]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.interest import interest
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial, first_values, remember
@@ -14,8 +15,7 @@ from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.region import FIRST
 from autoresearch_mlx.agents.knobs.space import Point, Space, read_space
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import describe, literal
+from autoresearch_mlx.lab.source import describe, literal
 
 BEST = 3
 """Measured points that are shown."""

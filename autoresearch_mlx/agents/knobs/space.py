@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from autoresearch_mlx.agents.knobs.ranges import Range, range_of
-from autoresearch_mlx.source import read_knobs, set_knobs
+from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 Point: TypeAlias = tuple[Any, ...]
 """One value for each dimension of a space, as they stand in the files."""

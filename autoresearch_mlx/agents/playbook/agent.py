@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.playbook.carry import Play, carry
 from autoresearch_mlx.agents.playbook.winners import winners
 from autoresearch_mlx.compare.catalog import h100
@@ -18,8 +19,7 @@ from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.reference import read_reference
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import describe, fingerprint
+from autoresearch_mlx.lab.source import describe, fingerprint
 
 _INTERRUPTED = 2
 """As often as this, and there will be a reason: the play is given up."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from autoresearch_mlx.agents.knobs.ranges import Range, range_of
 from autoresearch_mlx.agents.playbook.winners import Winner
-from autoresearch_mlx.source import Knob, literal, read_knobs, set_knobs
+from autoresearch_mlx.lab.source import Knob, literal, read_knobs, set_knobs
 
 SMALL = 16
 """Whole numbers below it count things; from here on they are sizes."""

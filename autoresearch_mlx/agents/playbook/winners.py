@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.compare.effects import Effect, effects, from_reference
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import KnobChanges
+from autoresearch_mlx.lab.axes import axis_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from autoresearch_mlx.axes import axis_of
 from autoresearch_mlx.compare.effects import axis_of_experiment
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.source import read_knobs
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import read_knobs
 
 _NAME = r"([a-z0-9_]+(?:\.[a-z0-9_]+)*)"
 _MARKED = re.compile(rf"\baxis\s*(?:[:=]\s*[`'\"]?|[`'\"]){_NAME}", re.IGNORECASE)

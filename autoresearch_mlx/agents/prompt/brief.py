@@ -18,7 +18,7 @@ from autoresearch_mlx.agents.prompt.sections import ROWS, Detail, Material
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.report.terms import plural
+from autoresearch_mlx.terms import plural
 
 __all__ = ["CUTS", "Asks", "Brief", "Form", "agent_brief", "ask_for_code", "repair", "write_brief"]
 

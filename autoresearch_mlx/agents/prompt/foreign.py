@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from autoresearch_mlx.report.terms import cut, one_line, printable
+from autoresearch_mlx.terms import cut, one_line, printable
 
 _RUNS = re.compile(r"`{3,}|~{3,}")
 # `<|im_end|>`, `</s>`, `<think>`, `[INST]`: servers turn these into control tokens wherever they stand.

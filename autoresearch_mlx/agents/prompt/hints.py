@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.compare import catalog
 from autoresearch_mlx.compare.effects import Effect, effects, from_reference
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import KnobChanges
-from autoresearch_mlx.report import terms
-from autoresearch_mlx.source import literal
+from autoresearch_mlx.lab.source import literal
 
 MOST = 6
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.prompt.foreign import cell, phrase
 from autoresearch_mlx.compare.effects import axis_of_experiment, by_axis, effects, from_experiment
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement
 from autoresearch_mlx.judge.early import loss_at
-from autoresearch_mlx.judging import counting, gained, standing
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.judge.history import counting, gained, standing
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Where the loss curves are read off."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.prompt import results
 from autoresearch_mlx.agents.prompt.axis import axis_named
 from autoresearch_mlx.agents.prompt.failures import Failure, nearest
@@ -12,7 +13,6 @@ from autoresearch_mlx.agents.prompt.failures import render as render_failures
 from autoresearch_mlx.agents.prompt.foreign import block, phrase, tame
 from autoresearch_mlx.agents.prompt.hints import h100
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.report import terms
 
 ROWS = 20
 """Experiments in the table when there is room for all."""

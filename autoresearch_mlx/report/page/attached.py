@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_mlx import traces
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.report.terms import printable
-from autoresearch_mlx.workspace import diff, git
+from autoresearch_mlx.store import removed as traces
+from autoresearch_mlx.store.workspace import diff, git
+from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
 """Bytes for all experiments together, and for one at most, as they stand in the file: it stays under 5 MB."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.report import terms
 from autoresearch_mlx.report.page.values import AxisRow
 
 NO_AXIS = "no axis"

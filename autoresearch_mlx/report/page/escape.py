@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 
 
 def escape(text: object) -> str:

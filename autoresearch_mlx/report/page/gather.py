@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch_mlx.comparability import Key
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.judging import gained, runs_of, standing
-from autoresearch_mlx.ledger import Journal, holder, now
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.lab.comparability import Key
+from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.report.page.axes import by_axis
 from autoresearch_mlx.report.page.check import read_checked
@@ -23,7 +23,7 @@ from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
 from autoresearch_mlx.report.page.transfer import transfer_of
 from autoresearch_mlx.report.page.values import Certified, Head, Mark, Page, Row, Standing
 from autoresearch_mlx.report.summary import count_outcomes
-from autoresearch_mlx.source import describe
+from autoresearch_mlx.store.ledger import Journal, holder, now
 
 Prices = tuple[float | None, float | None]
 """Of a million tokens, in and out."""

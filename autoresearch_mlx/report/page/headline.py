@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.values import Page
 
 

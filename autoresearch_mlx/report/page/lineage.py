@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.lab.source import literal
 from autoresearch_mlx.report.page.attached import head
 from autoresearch_mlx.report.page.values import Changed, Step
-from autoresearch_mlx.source import literal
 
 _DIFF_BYTES = 60_000
 

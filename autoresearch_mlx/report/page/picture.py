@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.labels import Box, Label, place
 from autoresearch_mlx.report.page.span import worth_showing
 from autoresearch_mlx.report.page.values import Page, Row

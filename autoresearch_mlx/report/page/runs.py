@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autoresearch_mlx.experiment import History, Measurement
-from autoresearch_mlx.judging import selecting, sigma_of
+from autoresearch_mlx.judge.history import selecting, sigma_of
 from autoresearch_mlx.report.page.clock import Clock
 from autoresearch_mlx.report.page.values import Again, Noise, RunFacts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 from autoresearch_mlx.report.page import tables
 from autoresearch_mlx.report.page.escape import change, escape
 from autoresearch_mlx.report.page.headline import belief, counts_in_words, noise_in_words

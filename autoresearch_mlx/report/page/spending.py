@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_mlx.budget import of_conditions
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import FAILED, Experiment, History, Measurement
-from autoresearch_mlx.judging import selecting, stops
-from autoresearch_mlx.ledger import Journal
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.judge.history import selecting, stops
+from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.report.page.values import Cause, Spending, StoppedRun, Stops
-from autoresearch_mlx.talks import spent
+from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.talks import spent
 
 _RUN_PHASES = ("start", "compile", "train", "evaluate")
 _ORDER = ("propose", "think", "load", "unload", "smoke", *_RUN_PHASES, "commit", "settle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autoresearch_mlx.report import terms
+from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.escape import change, escape
 from autoresearch_mlx.report.page.values import AxisRow, Carried, Page, Shown, Step, Transfer
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.compare.agreement import Agreement
 from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.compare.effects import AxisEffect, Effect
@@ -14,10 +15,9 @@ from autoresearch_mlx.compare.own import own_log
 from autoresearch_mlx.compare.summary import AxisRow, Match, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.ledger import Journal
-from autoresearch_mlx.report import terms
+from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page.values import Carried, Shown, Transfer
-from autoresearch_mlx.source import describe
+from autoresearch_mlx.store.ledger import Journal
 
 _NOBODY = Shown("", None, None, None, None)
 

@@ -1,0 +1,239 @@
+"""From a name to an endpoint, and the choice that ``--agent auto`` makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.models.wire import Endpoint
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.models.ollama import Ollama
+    from autoresearch_mlx.models.ollama_models import Installed
+
+PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
+"""Of a model's name: which server has it."""
+_KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
+_LM_STUDIO = "http://127.0.0.1:1234/v1"
+_WEIGHTS = 0.6
+"""Most of the memory that weights may take: the context and the system need room beside them."""
+_GB = 2**30
+_NAMED = 6
+_SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
+"""Models worth pulling, with the memory in GB that their weights take at the least."""
+
+
+def open_endpoint(name: str, office: Office) -> Endpoint:
+    """The endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL``, ``mlx:MODEL_OR_PATH``; without such a
+    prefix the model of that name at ``base_url`` of the settings.  Nothing is called yet.
+
+    Raises AgentError: an unknown prefix, an address that is none, a key that the environment does not hold.
+    """
+    kind, colon, model = name.partition(":")
+    makers: dict[str, Callable[[str, Office], Endpoint]] = {
+        "ollama": _ollama,
+        "lmstudio": _lmstudio,
+        "openai": _openai,
+        "mlx": _mlx,
+    }
+    if colon and kind in makers:
+        if not model:
+            raise AgentError(f"{name} names no model", _KNOWN)
+        return makers[kind](model, office)
+    near = get_close_matches(kind.lower(), PREFIXES, 1, 0.7) if colon else []
+    if near:
+        raise AgentError(f"there is no server {kind!r}", f"did you mean {near[0]}:{model}?")
+    if office.settings.base_url is None:
+        hint = f"for a model of Ollama ollama:{name}; {_KNOWN}, or set base_url in [agent] of lab.toml"
+        raise AgentError(f"{name or 'no name'!r} does not say which server has the model", hint)
+    if not name:
+        raise AgentError("base_url is set, but no model", "set model in [agent] of lab.toml")
+    return _at(office.settings.base_url, name, name, office)
+
+
+def _ollama(model: str, office: Office) -> Endpoint:
+    from autoresearch_mlx.models.ollama import Ollama
+
+    return Ollama(model, office.settings.base_url, most_context=_most_context(office))
+
+
+def _most_context(office: Office) -> int | None:
+    tokens = office.settings.context_tokens
+    return None if tokens == "auto" else tokens
+
+
+def _lmstudio(model: str, office: Office) -> Endpoint:
+    from autoresearch_mlx.models.lmstudio import LmStudio
+    from autoresearch_mlx.models.web import is_here
+
+    url = _address(office.settings.base_url or _LM_STUDIO)
+    here = is_here(urlsplit(url).hostname or "")
+    return LmStudio(
+        f"lmstudio:{model}", url, model, _key_of_settings(office), here, key_env=office.settings.api_key_env
+    )
+
+
+def _openai(model: str, office: Office) -> Endpoint:
+    from autoresearch_mlx.models.openai import PUBLIC_URL
+
+    url = office.settings.base_url or os.environ.get("OPENAI_BASE_URL") or PUBLIC_URL
+    return _at(url, f"openai:{model}", model, office)
+
+
+def _mlx(model: str, office: Office) -> Endpoint:
+    from autoresearch_mlx.models.mlx import MlxServer
+
+    return MlxServer(model, office.folder)
+
+
+def _at(url: str, name: str, model: str, office: Office) -> Endpoint:
+    """A model at an address of somebody's choosing."""
+    from autoresearch_mlx.models import lmstudio
+    from autoresearch_mlx.models.openai import OpenAICompatible
+    from autoresearch_mlx.models.web import is_here
+
+    url = _address(url)
+    here = is_here(urlsplit(url).hostname or "")
+    key, key_env = _key_for(url, here, office)
+    made = lmstudio.LmStudio if here and urlsplit(url).port == lmstudio.PORT else OpenAICompatible
+    return made(name, url, model, key, here, key_env=key_env)
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise AgentError(f"base_url {url!r} is no address", "it is like http://127.0.0.1:8080/v1")
+    return url.rstrip("/")
+
+
+# -- keys: from the environment only ----------------------------------------------------------------------------------
+
+
+def _key_for(url: str, here: bool, office: Office) -> tuple[str | None, str | None]:
+    """The key for an address and the variable it came from.
+
+    OPENAI_API_KEY goes to OpenAI and to OPENAI_BASE_URL, which stands beside it in the environment; any other server
+    gets only the key whose variable the settings name.
+    """
+    from autoresearch_mlx.models.openai import PUBLIC_URL
+
+    if office.settings.api_key_env:
+        return _key_of_settings(office), office.settings.api_key_env
+    if url == PUBLIC_URL:
+        return _key_in("OPENAI_API_KEY"), "OPENAI_API_KEY"
+    if office.settings.base_url is None:
+        needed = not here or os.environ.get("OPENAI_API_KEY")
+        return (_key_in("OPENAI_API_KEY") if needed else None), "OPENAI_API_KEY"
+    return None, None
+
+
+def _key_of_settings(office: Office) -> str | None:
+    return _key_in(office.settings.api_key_env) if office.settings.api_key_env else None
+
+
+def _key_in(variable: str) -> str:
+    """The value of an environment variable.  Raises AgentError, which never quotes it."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        said = f"the environment variable {variable} holds no API key"
+        raise AgentError(said, f"export {variable}=..., or name another variable: api_key_env in lab.toml")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise AgentError(f"what {variable} holds is no API key: a key is ASCII without spaces", f"check {variable}")
+    return key
+
+
+# -- the choice of auto -----------------------------------------------------------------------------------------------
+
+
+def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
+    """A model that a reachable Ollama has and this machine can hold, or ``None``; and why, as a sentence.
+
+    Models of the cloud, embeddings and those that cannot answer are left out, and those whose weights take more than
+    0.6 of the memory: they may be unloaded for training, but must leave the system and their own context room.  Of the
+    others: one made for code before the rest, then the one with more parameters, then the larger file, then by name.
+    """
+    from autoresearch_mlx.models.ollama import Ollama
+
+    asked = Ollama("", office.settings.base_url)
+    try:
+        installed = asked.list_models(connect_seconds=1.0)
+        able = [model for model in installed if not model.cloud and _answers(asked, model)]
+    except EndpointError as error:
+        nobody = f"no Ollama answers at {asked.where.removeprefix('Ollama at ')}"
+        return None, nobody if error.kind == "unreachable" else str(error)
+    fitting = sorted((model for model in able if _fits(model, office)), key=_rank)
+    if not fitting:
+        return None, f"{asked.where} has no model that suits: {_lacks(installed, able)}; {_pull(office)}"
+    best = fitting[0]
+    return _ollama(best.name, office), f"{_praise(best, fitting, office)}, in {asked.where}"
+
+
+def _answers(asked: Ollama, model: Installed) -> bool:
+    """Whether it can complete a chat; older versions tell that only of one model at a time."""
+    from autoresearch_mlx.models.ollama_models import completes
+
+    if model.embeds:
+        return False
+    if model.capabilities is not None:
+        return "completion" in model.capabilities
+    return completes(asked.show(model.name))
+
+
+def _room(office: Office) -> float | None:
+    """Bytes that weights may take; ``None`` when this machine's memory is unknown."""
+    return None if office.memory_bytes is None else _WEIGHTS * office.memory_bytes
+
+
+def _fits(model: Installed, office: Office) -> bool:
+    room = _room(office)
+    return room is None or model.size_bytes is None or model.size_bytes <= room
+
+
+def _for_code(model: Installed) -> bool:
+    return any(word in model.name.lower() for word in ("coder", "code", "devstral"))
+
+
+def _rank(model: Installed) -> tuple[bool, float, int, str]:
+    return not _for_code(model), -(model.billions or 0.0), -(model.size_bytes or 0), model.name
+
+
+def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> str:
+    code = " made for code" if _for_code(best) else ""
+    first = f"{best.name} is the largest{code} of the {len(fitting)} models that suit"
+    if len(fitting) == 1:
+        first = f"{best.name} is the one model that suits"
+    if best.size_bytes is None:
+        return f"{first} (its size is unknown)"
+    size = f"{best.size_bytes / _GB:.1f} GB"
+    if office.memory_bytes is None:
+        return f"{first} ({size}; this machine's memory is unknown)"
+    return f"{first} ({size} of {office.memory_bytes / _GB:.0f} GB of memory)"
+
+
+def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
+    """Why none of what is there will do, model by model."""
+    if not installed:
+        return "it has none at all"
+    reasons = []
+    for model in installed:
+        if model in able:
+            size = (model.size_bytes or 0) / _GB
+            reasons.append(f"{model.name} takes {size:.1f} GB, too much for this machine")
+        else:
+            reasons.append(f"{model.name} {'is in the cloud' if model.cloud else 'does not chat'}")
+    return ", ".join(reasons[:_NAMED]) + (f", and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else "")
+
+
+def _pull(office: Office) -> str:
+    room = (_room(office) or 0.0) / _GB
+    model = next((name for least, name in _SUGGESTED if room >= least), _SUGGESTED[-1][1])
+    return f"`ollama pull {model}` gets one"

@@ -1,0 +1,77 @@
+"""What follows the last experiment of a run: a certificate, the page, and word to the person who is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import Screen
+from autoresearch_mlx.hardware import notice
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.certify import certify
+from autoresearch_mlx.loop.control import STOPPED
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.report.talk import closing_line
+
+
+def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
+    """Do what is left to do, tell the person, and say how the session stands; ``reason`` ended the run.
+
+    A certificate or a page that cannot be made is said, not raised: the night has its results without it.
+    """
+    lines = []
+    if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
+        lines.append(f"certified: {words}")
+    lines.insert(0, closing_line(session.journal().history, reason))
+    if _wants_page(settings, policy) and (page := _page(session, lab, settings, screen)):
+        lines.append(f"report: {page}")
+    said = "\n".join(lines)
+    _tell(session, settings, said, screen)
+    return said
+
+
+@contextmanager
+def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
+    """Have the person told when the block ends by an error, which is passed on."""
+    try:
+        yield
+    except AutoresearchError as error:
+        _tell(session, settings, f"stopped by an error: {error}", screen)
+        raise
+
+
+def _certified(session: Session, pairs: int, screen: Screen) -> str | None:
+    try:
+        return str(certify(session, pairs, None, screen)["words"])
+    except AutoresearchError as error:
+        screen.say(f"not certified: {error}")
+        return None
+
+
+def _wants_page(settings: Settings, policy: Policy) -> bool:
+    by_the_clock = policy.hours is not None or policy.until is not None
+    return settings.end.report == "always" or (settings.end.report == "auto" and by_the_clock)
+
+
+def _page(session: Session, lab: Lab, settings: Settings, screen: Screen) -> str | None:
+    from autoresearch_mlx.report.page.gather import page_of
+    from autoresearch_mlx.report.page.write import FOLDER, write_report
+
+    prices = settings.agent.price_in, settings.agent.price_out
+    try:
+        page = page_of(session.folder, lab.root, prices)
+        return str(write_report(page, session.folder / FOLDER)[0])
+    except AutoresearchError as error:
+        screen.say(f"no report: {error}")
+        return None
+
+
+def _tell(session: Session, settings: Settings, text: str, screen: Screen) -> None:
+    if not settings.end.notify:
+        return
+    about = {"AUTORESEARCH_SESSION": session.tag, "AUTORESEARCH_FOLDER": str(session.folder)}
+    if (trouble := notice.send(settings.end.notify, f"autoresearch-mlx {session.tag}", text, about)) is not None:
+        screen.say(f"nobody was notified: {settings.end.notify!r} {trouble}")

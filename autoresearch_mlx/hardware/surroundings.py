@@ -1,0 +1,158 @@
+"""The machine around the runs of a session: read beside each run, spoken of once, waited for between experiments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.hardware.awake import kept_awake
+from autoresearch_mlx.hardware.claim import claimed
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_arguments
+from autoresearch_mlx.hardware.state import State, read_state
+from autoresearch_mlx.hardware.state.advice import reason_to_wait, unusual_speed, worries
+from autoresearch_mlx.lab.config import MachineSettings
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.runner import child_process_environment, python_command
+
+_STALE_SECONDS = 5.0
+"""A reading that is younger serves again: runs of milliseconds are not to wait for it."""
+_ECHO_SECONDS = 10.0
+"""So long after a run a busy GPU may be its echo, and tells nothing of others."""
+_PROBE_FROM_SECONDS = 60.0
+"""On a CPU shorter budgets are not worth two probes a run."""
+COOLING_SECONDS = 900.0
+"""Longer no run waits for cooling: what is not cool by then will not be."""
+
+
+def _read() -> State:
+    return read_state()
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """Nothing is read before it is asked for."""
+
+    settings: MachineSettings = field(default_factory=MachineSettings)
+    gpu: bool = False
+    """The runs train on one."""
+    speed: Speed | None = None
+    """None: these runs have no speed probe."""
+    read: Callable[[], State] = _read
+    clock: Callable[[], float] = time.monotonic
+    _last: tuple[float, State] | None = None
+    _first: State | None = None
+    _said: set[str] = field(default_factory=set)
+    _ended: float | None = None
+    """When a run of ours did."""
+
+    def state(self, age: float = _STALE_SECONDS) -> State:
+        """A reading that is at most ``age`` seconds old."""
+        now = self.clock()
+        if self._last is None or now - self._last[0] > age:
+            seen = self.read()
+            ours = self._ended is not None and now - self._ended < _ECHO_SECONDS
+            self._last = now, replace(seen, gpu=replace(seen.gpu, busy_percent=None)) if ours else seen
+        self._first = self._first or self._last[1]
+        return self._last[1]
+
+    def beside_a_run(self) -> Callable[[Measurement], Measurement]:
+        """Called before a run; what it returns is called right after it, and adds the facts to its record.
+
+        Other users of the machine show before a run, heat and memory at its end, the speed on both sides.
+        """
+        company = self.state().company()
+        before = self._probe(FRESH_SECONDS)
+
+        def with_facts(measured: Measurement) -> Measurement:
+            self._ended = self.clock()
+            facts = {**self.state().facts(), **company}
+            if self.speed is not None:
+                facts |= {"speed_before": before, "speed_after": self._probe(0.0)}
+            return replace(measured, machine={**measured.machine, **facts})
+
+        return with_facts
+
+    def news(self, history: History | None = None) -> list[str]:
+        """What a person should know of the machine and was not told yet in this run of the command."""
+        state = self.state()
+        found = list(worries(state, self._first or state, self.gpu))
+        if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
+            found.append(("speed", said))
+        new = [(name, words) for name, words in found if name not in self._said]
+        self._said |= {name for name, _ in new}
+        return [words for _, words in new]
+
+    def reason_to_wait(self, since: float | None = None) -> str | None:
+        """Why no experiment should start now, if the settings want to wait for it.
+
+        ``since``: the clock's reading when the waiting began; waiting for cooling has an end.
+        """
+        wanted = self.settings
+        if not (wanted.wait_for_mains or wanted.wait_for_cooling):
+            return None
+        cooling = wanted.wait_for_cooling and (since is None or self.clock() - since < COOLING_SECONDS)
+        return reason_to_wait(self.state(), wanted.wait_for_mains, cooling)
+
+    def _probe(self, fresh: float) -> float | None:
+        return None if self.speed is None else self.speed.probe(fresh)
+
+
+def surroundings(
+    settings: MachineSettings, machine: Machine, conditions: Mapping[str, Any], under: Conditions | None
+) -> Surroundings:
+    """For a session under recorded ``conditions``; ``under``: those of a training script, None for another program."""
+    kind = machine.gpu.kind if machine.gpu is not None else None
+    gpu = conditions.get("device") == "gpu"
+    speed = None
+    if under is not None and _probing(settings, gpu, under.budget_seconds):
+        command = python_command(*probe_arguments(under.device))
+        speed = Speed(command, child_process_environment(under.environment))
+    return Surroundings(settings, gpu, speed, read=lambda: read_state(kind))
+
+
+@contextmanager
+def machine_for(
+    lab: Path,
+    who: str,
+    settings: MachineSettings,
+    conditions: Mapping[str, Any],
+    cache: Path,
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """The machine awake, and for this command alone where the settings want that, until the end of the block.
+
+    ``who``: the session, or what else is measured.  Raises LockedError.
+    """
+    claim = claimed(cache, lab, who, say) if exclusive(settings, conditions) else nullcontext()
+    with claim, kept_awake(settings.keep_awake == "auto"):
+        yield
+
+
+def exclusive(settings: MachineSettings, conditions: Mapping[str, Any]) -> bool:
+    """Whether a command that measures keeps others away: by default where a GPU trains."""
+    return settings.exclusive == "always" or (settings.exclusive == "auto" and conditions.get("device") == "gpu")
+
+
+def _probing(settings: MachineSettings, gpu: bool, budget_seconds: float) -> bool:
+    return settings.probe == "auto" and (gpu or budget_seconds >= _PROBE_FROM_SECONDS)
+
+
+def _speed_news(history: History) -> str | None:
+    """About the newest probe beside those of the session before it."""
+    experiments = [m for e in history.experiments for m in e.measurements]
+    runs = [*experiments, *(r.measurement for r in history.repeats)]
+    newest = max(history.experiments, key=lambda e: e.number).measurements[-1:] if history.experiments else ()
+    known = [speed for m in runs if m not in newest for speed in _speeds(m)]
+    now = [speed for m in newest for speed in _speeds(m)]
+    return unusual_speed(now[-1], known) if now else None
+
+
+def _speeds(measured: Measurement) -> list[float]:
+    found = (measured.machine.get(name) for name in ("speed_before", "speed_after"))
+    return [float(speed) for speed in found if isinstance(speed, int | float) and speed > 0]

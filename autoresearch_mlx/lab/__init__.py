@@ -1,0 +1,1 @@
+"""A lab on disk: its settings, its files, its budget, and what its values depend on."""

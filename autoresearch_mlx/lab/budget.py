@@ -1,0 +1,131 @@
+"""What ends the training of one experiment: a time, a number of tokens, or a number of operations.
+
+    300                   seconds
+    match-tokens:500M     the same tokens for every experiment, however long they take
+    match-tokens:h100     as many as upstream's baseline saw in its five minutes
+    match-flops:2e15      the same operations: 6 for each matrix parameter and token
+
+Pure: what is written in lab.toml, on the command line and in the ledger, and the words for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from autoresearch_mlx.lab.assets import asset
+
+Kind: TypeAlias = Literal["seconds", "match-tokens", "match-flops"]
+
+EXAMPLES = "valid are 300, auto, match-tokens:500M, match-tokens:h100, match-flops:2e15"
+_TABLE = "data/cuda_baseline.tsv"
+_H100 = re.compile(r"^# tokens_each: ([0-9]+)$", re.MULTILINE)
+_NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:e\+?[0-9]+)?)([kmbgtp]?)", re.IGNORECASE)
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
+_KEYS: Mapping[Kind, str] = {
+    "seconds": "budget_seconds",
+    "match-tokens": "budget_tokens",
+    "match-flops": "budget_flops",
+}
+"""Where the conditions of a session keep the amount."""
+_MOST = 2.0**62
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    kind: Kind
+    amount: float
+    """Seconds, tokens (a whole number) or floating-point operations."""
+
+    def said(self) -> float | str:
+        """As lab.toml has it: a number of seconds, or ``match-tokens:499646464``."""
+        if self.kind == "seconds":
+            return self.amount
+        return f"{self.kind}:{self.amount:.0f}" if self.kind == "match-tokens" else f"{self.kind}:{self.amount!r}"
+
+    def in_words(self) -> str:
+        """``300 s of training``, ``499.6 M tokens of training``."""
+        if self.kind == "seconds":
+            return f"{self.amount:g} s of training"
+        what = "tokens" if self.kind == "match-tokens" else "FLOPs"
+        return f"{short(self.amount)} {what} of training"
+
+
+def read(value: Any) -> Budget | None:
+    """A budget as a person writes it; None for ``auto``.  Raises ValueError with what would be valid."""
+    if value == "auto":
+        return None
+    if isinstance(value, str) and ":" in value:
+        kind, _, number = (part.strip() for part in value.partition(":"))
+        if kind not in _KEYS or kind == "seconds":
+            raise ValueError(f"{kind!r} is no kind of budget: {EXAMPLES}")
+        return Budget(kind, _amount(kind, number))  # type: ignore[arg-type]
+    return Budget("seconds", _seconds(value))
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        raise ValueError(f"should be a number of seconds, or another budget: {EXAMPLES}") from None
+    if not math.isfinite(seconds):
+        raise ValueError(f"should be a finite number of seconds: {EXAMPLES}")
+    if seconds <= 0:
+        raise ValueError("should be greater than 0")
+    return seconds
+
+
+def _amount(kind: str, text: str) -> float:
+    if text.lower() == "h100":
+        return _of_h100(kind)
+    match = _NUMBER.fullmatch(text)
+    found = float(match.group(1).replace("_", "")) * _UNITS[match.group(2).lower()] if match else 0.0
+    if kind == "match-tokens":
+        found = float(round(found)) if found < _MOST else found
+    if not 1 <= found < (_MOST if kind == "match-tokens" else math.inf):
+        raise ValueError(f"{text!r} is no number of {'tokens' if kind == 'match-tokens' else 'FLOPs'}: {EXAMPLES}")
+    return found
+
+
+def _of_h100(kind: str) -> float:
+    """From the table of that session, which names its source."""
+    if kind != "match-tokens":
+        said = "match-flops has no figure for h100: upstream counts attention too, and we do not"
+        raise ValueError(f"{said}; match-tokens:h100, or a number such as match-flops:2e15")
+    match = _H100.search(asset(_TABLE).read_text(encoding="utf-8"))
+    if match is None:
+        raise ValueError(f"{_TABLE} does not tell the tokens of h100: {EXAMPLES}")
+    return float(match.group(1))
+
+
+def normal(value: Any) -> float | str:
+    """The same in one spelling, for settings: ``500M`` and ``5e8`` are one budget.  Raises ValueError."""
+    budget = read(value)
+    return "auto" if budget is None else budget.said()
+
+
+def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
+    """What the conditions of a session record.  ``most_seconds``: of a run that no clock ends."""
+    amount = int(budget.amount) if budget.kind == "match-tokens" else float(budget.amount)
+    found = {"budget_kind": budget.kind, "budget_seconds": None, _KEYS[budget.kind]: amount}
+    return found if budget.kind == "seconds" else {**found, "max_seconds": most_seconds}
+
+
+def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
+    """The budget of a session; a ledger that names no kind has seconds.  None: it has none, or none that is known."""
+    kind = conditions.get("budget_kind", "seconds")
+    amount = conditions.get(_KEYS.get(kind, ""))
+    if kind not in get_args(Kind) or isinstance(amount, bool) or not isinstance(amount, int | float) or amount <= 0:
+        return None
+    return Budget(kind, float(amount))
+
+
+def short(amount: float) -> str:
+    """``499.6 M``, ``2.5 B``, ``65,536``; from 1e12 on in powers of ten."""
+    for size, unit in ((1e12, ""), (1e9, "B"), (1e6, "M")):
+        if amount >= size:
+            return f"{amount / size:.4g} {unit}" if unit else f"{amount:.4g}"
+    return f"{amount:,.0f}"

@@ -1,0 +1,122 @@
+"""What a value depends on besides the edited file: readable parts, and one short mark for all of them.
+
+Values compare as equals only where the mark is the same.  Where it is not, the parts say why.  Pure: it is given
+what a session's ledger says and what is known of the machine; what nobody knows is ``None`` and never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autoresearch_mlx.lab.budget import of_conditions
+
+NAMES: Mapping[str, str] = {
+    "metric": "metric",
+    "direction": "direction",
+    "program": "program",
+    "data": "data",
+    "tokenizer": "tokenizer",
+    "seq_len": "length of a row",
+    "rows": "validation rows",
+    "split": "split",
+    "budget": "budget",
+    "device": "device",
+    "machine": "machine",
+    "gpu_cores": "GPU cores",
+    "blas": "BLAS",
+    "mlx": "MLX",
+}
+"""The parts in the order in which they are told, and what they are called."""
+_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """``parts``: values by the names of :data:`NAMES`; a part that does not apply is missing, an unknown one None."""
+
+    parts: Mapping[str, Any]
+
+    @property
+    def mark(self) -> str:
+        """Twelve hexadecimal digits; the same for the same parts, on any machine."""
+        return _digest(self.parts)
+
+    def on(self, split: str) -> Key:
+        """The same on other rows; a target without rows has no splits."""
+        return replace(self, parts={**self.parts, "split": split}) if "split" in self.parts else self
+
+
+def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
+    """The key of a session.
+
+    ``record``: the first line of its ledger.  ``machine``: as measurements record it; what is missing is unknown.
+    """
+    conditions = record.get("conditions") or {}
+    measured = {"metric": record.get("metric"), "direction": record.get("direction")}
+    if "data_sha256" not in conditions:
+        program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
+        return Key({**measured, "program": program or None, "machine": machine.get("chip")})
+    return Key({**measured, **parts_of(conditions), **_hardware(conditions.get("device"), machine)})
+
+
+def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Data, rows and budget.  The hashes are those of the corpus's files."""
+    ends = of_conditions(conditions)
+    hashes = conditions.get("data_sha256")
+    return {
+        "data": f"{conditions.get('source')}, corpus {_corpus(hashes)}",
+        "tokenizer": f"{conditions.get('vocab_size')} tokens, {_corpus(hashes, 'tokenizer.json', 'token_bytes.npy')}",
+        "seq_len": conditions.get("seq_len"),
+        "rows": f"{conditions.get('eval_rows')} rows, {_corpus(hashes, 'val.npy')}",
+        "split": "val",
+        "budget": None if ends is None else budget_in_words(ends.said()),
+    }
+
+
+def _corpus(hashes: Any, *files: str) -> str:
+    """One short hash for some files of a corpus; without names, or where they have none of their own, for all of it."""
+    if not isinstance(hashes, Mapping):
+        return str(hashes)[:_LENGTH]
+    wanted = files if all(name in hashes for name in files) else ()
+    return _digest({name: hashes[name] for name in wanted or hashes})
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(sorted(parts.items())), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+
+
+def budget_in_words(said: float | str) -> str:
+    """``300 s``; other kinds as lab.toml has them."""
+    return said if isinstance(said, str) else f"{said:g} s"
+
+
+def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """A GPU's cores count on a GPU, the BLAS on a CPU."""
+    chip, gpu = machine.get("chip"), machine.get("gpu")
+    named = gpu if device == "gpu" and gpu and gpu != chip else None
+    own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}
+    parts = [part for part in (chip, named) if part]
+    return {"device": device, "machine": ", ".join(parts) or None, **own, "mlx": minor(machine.get("mlx"))}
+
+
+def minor(version: Any) -> str | None:
+    """``0.32`` of ``0.32.4``: what a patch changes is no other machine."""
+    found = re.match(r"\d+\.\d+", version) if isinstance(version, str) else None
+    return found.group() if found else None
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """Parts that are known on both sides and are not the same, in the order of :data:`NAMES`."""
+    known = (name for name in NAMES if a.get(name) is not None and b.get(name) is not None)
+    return tuple(name for name in known if a[name] != b[name])
+
+
+def changes_in_words(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """``MLX 0.31 -> 0.32``; empty when nothing known differs."""
+    return ", ".join(f"{NAMES[name]} {a[name]} -> {b[name]}" for name in differing(a, b))

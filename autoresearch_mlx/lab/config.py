@@ -1,0 +1,312 @@
+"""lab.toml and command options become frozen settings; every value remembers where it came from.
+
+Everything has a default; a lab without lab.toml works.  "auto" is settled by the hardware's profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab import budget
+
+FILE = "lab.toml"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Auto = Literal["auto"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetSettings(_Frozen):
+    """What is optimised."""
+
+    kind: Literal["pretrain", "command"] = "pretrain"
+    editable: tuple[str, ...] = ("train_mlx.py",)
+    """Paths or globs, relative to the lab; nothing else may change."""
+    metric: str = "val_bpb"
+    direction: Literal["min", "max"] = "min"
+    run: str | None = None
+    """command: the shell line that prints the metric."""
+    guard: str | None = None
+    """command: a shell line that must end with 0 before the metric counts."""
+    pattern: str | None = None
+    """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
+    timeout_seconds: Positive = 600.0
+
+    @model_validator(mode="after")
+    def _complete(self) -> TargetSettings:
+        if self.kind == "command" and not self.run:
+            raise ValueError('kind = "command" needs run = "the shell line that prints METRIC name=value"')
+        if not self.editable:
+            raise ValueError("editable names no file")
+        for path in map(PurePosixPath, self.editable):
+            if not path.parts or path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"editable: {str(path)!r} is no path inside the lab")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"pattern is no regular expression: {error}") from None
+        return self
+
+
+class BudgetSettings(_Frozen):
+    """What ends one measurement."""
+
+    seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
+    """Of training; or the same tokens, ``match-tokens:500M``, or operations, ``match-flops:2e15``, for all."""
+    max_seconds: Positive = 43_200.0
+    """The most training time of a run that a number of tokens or operations ends."""
+    compile_seconds: Positive | Auto = "auto"
+    evaluate_seconds: Positive = 1200.0
+    """Hard limit of the sealed evaluation."""
+    smoke: Literal["code", "always", "never"] = "code"
+    """A run of two steps ahead of the real one; code: when more than the values of knobs changed."""
+
+
+class DataSettings(_Frozen):
+    """The text that the model learns."""
+
+    source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
+    """auto: what `prepare` made last for this lab, else stdlib."""
+    path: str | None = None
+    shards: Count = 10
+    vocab_size: Count | Auto = "auto"
+    seq_len: Count | Auto = "auto"
+    eval_rows: Count | Auto = "auto"
+
+
+class JudgeSettings(_Frozen):
+    """What counts as better."""
+
+    mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
+    """auto: one run while gains are large against the noise, repeats after; margin: one run, no statistics."""
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    """The least gain to keep; auto: any that is believed, and the profile's while sigma is unknown."""
+    replicates: Count = 3
+    """Runs of the baseline, which tell sigma."""
+    refresh_every: Count = 10
+    """Experiments after which the incumbent is measured again."""
+    removal_every: Count = 8
+    """Keeps after which weakly supported ones are taken out on trial."""
+    calibrated_steps: bool = False
+    """Whether repeats end by a fixed number of steps, measured before, instead of the clock."""
+    early_stop: bool = True
+    """Whether clear losers are stopped at six tenths of their budget."""
+
+
+class AgentSettings(_Frozen):
+    """Who proposes, and how a model is asked."""
+
+    name: str = "auto"
+    """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, command, ..."""
+    repairs: Annotated[int, Field(ge=0)] = 2
+    """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
+    base_url: str | None = None
+    """chat, hybrid: where an OpenAI-compatible server answers, ``http://127.0.0.1:8080/v1``."""
+    model: str | None = None
+    """chat, hybrid: the model's name there, or with its server: ``ollama:qwen3-coder:30b``."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key; the key itself is never written anywhere."""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """hybrid: how much of the proposals come from the model."""
+    format: Literal["auto", "blocks", "whole"] = "auto"
+    """How the model writes code; auto: by its size, and whole after repeated mismatches."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    context_tokens: Count | Auto = "auto"
+    """Most tokens of prompt and reply together; auto: what the model and the memory allow."""
+    reply_tokens: Count = 8192
+    """Most tokens of one reply, thinking included."""
+    think: Literal["auto", "off", "low", "medium", "high"] = "auto"
+    timeout_seconds: Positive = 900.0
+    """Most time of one call: loading, reading the prompt, answering."""
+    patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    """How long one experiment waits for a server that is away or busy."""
+    proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
+    """Ideas asked for in one call; auto: more than one when the model loads slowly."""
+    keep_loaded: bool | Auto = "auto"
+    """Whether the model stays in memory while training; auto: when both fit."""
+    max_tokens_total: Count | None = None
+    """Tokens that a session may spend, prompts and replies together."""
+    max_cost: Positive | None = None
+    """Money that a session may spend; needs the two prices."""
+    price_in: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Price of a million prompt tokens."""
+    price_out: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Price of a million reply tokens."""
+    command: str | None = None
+    """command: the shell line of a coding agent that reads the prompt from its standard input."""
+    command_seconds: Positive = 1800.0
+    """command: most time of one call."""
+
+    @model_validator(mode="after")
+    def _priced(self) -> AgentSettings:
+        if self.max_cost is not None and (self.price_in is None or self.price_out is None):
+            raise ValueError("max_cost needs price_in and price_out, the prices of a million tokens")
+        return self
+
+
+class SandboxSettings(_Frozen):
+    """Whether edited training code is confined."""
+
+    enabled: Literal["auto", "never"] = "auto"
+    """auto: wherever this system has a sandbox that holds."""
+    require: bool = False
+    """Refuse to measure without one."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> SandboxSettings:
+        if self.require and self.enabled == "never":
+            raise ValueError('require = true and enabled = "never" exclude each other')
+        return self
+
+
+class LimitSettings(_Frozen):
+    """What one run may use, in GB of 1000 MB; auto: by the machine."""
+
+    memory_gb: Positive | Auto = "auto"
+    """Main memory of all its processes together."""
+    folder_gb: Positive | Auto = "auto"
+    """What it may write into its folder."""
+    free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    """What must stay free on the disk."""
+
+
+class HardwareSettings(_Frozen):
+    profile: str = "auto"
+    """Whose sizes: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's own)."""
+    calibrate: Literal["auto", "never"] = "auto"
+    """auto: measure a machine with a GPU before its first session, and settle new sessions by what was measured;
+    never: neither."""
+
+
+class EndSettings(_Frozen):
+    """What follows the last experiment of a run."""
+
+    certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
+    """Pairs of runs that certify the head, for which the time is kept; 0: none."""
+    report: Literal["auto", "always", "never"] = "auto"
+    """The page; auto: when a clock ended the run."""
+    notify: str = ""
+    """desktop, or a shell line that gets the outcome on its standard input."""
+
+
+class MachineSettings(_Frozen):
+    """The machine at night: docs/night.md."""
+
+    wait_for_mains: bool = False
+    """Start no experiment on battery."""
+    wait_for_cooling: bool = False
+    """Start none while the system holds back because of heat, for a quarter of an hour at most."""
+    keep_awake: Literal["auto", "never"] = "auto"
+    """auto: the machine does not sleep while something is measured, where it can be kept from it."""
+    exclusive: Literal["auto", "always", "never"] = "auto"
+    """One measuring command on this machine; auto: where a GPU trains."""
+    probe: Literal["auto", "never"] = "auto"
+    """The machine's speed before and after each run; auto: on a GPU, and on a CPU from budgets of a minute on."""
+
+
+class Settings(_Frozen):
+    seed: Annotated[int, Field(ge=0)] = 42
+    hardware: HardwareSettings = HardwareSettings()
+    target: TargetSettings = TargetSettings()
+    budget: BudgetSettings = BudgetSettings()
+    data: DataSettings = DataSettings()
+    judge: JudgeSettings = JudgeSettings()
+    agent: AgentSettings = AgentSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    limits: LimitSettings = LimitSettings()
+    end: EndSettings = EndSettings()
+    machine: MachineSettings = MachineSettings()
+
+
+class Resolved(_Frozen):
+    """Settings with the source of each value: ``default``, ``lab.toml`` or ``option``."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """(dotted name, value, source), in the order of the sections."""
+        for name, value in _flatten(self.settings.model_dump()):
+            yield name, value, self.sources.get(name, "default")
+
+
+def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resolved:
+    """Read ``root/lab.toml``, overlay the options (dotted names; None means not given).
+
+    Raises ConfigError that names the file, the key, and the nearest valid one.
+    """
+    written = _read(root / FILE)
+    _check_names(written, root / FILE)
+    sources = {name: FILE for name, _ in _flatten(written)}
+    for name, value in (options or {}).items():
+        if value is not None:
+            _put(written, name, value)
+            sources[name] = "option"
+    try:
+        return Resolved(settings=Settings.model_validate(written), sources=sources)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, sources), f"edit {root / FILE}, or see `autoresearch-mlx doctor`") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}", "mend that line; strings need quotes") from None
+
+
+def _check_names(written: Mapping[str, Any], path: Path) -> None:
+    known = dict(_flatten(Settings().model_dump()))
+    sections = {name.split(".")[0] for name in known if "." in name}
+    for name, value in _flatten(written):
+        if name in sections:
+            said = f"{path}: {name} = {value!r} should be a section [{name}]"
+            raise ConfigError(said, f"write [{name}] on a line of its own")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            last = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
+            guess = (last or near or [None])[0]
+            hint = f"did you mean {guess}?" if guess else f"valid names: {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown setting {name}", hint)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[key] = value
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    # A union reports each of its arms; the arm's own name is no part of the setting's.
+    arms = ("constrained", "literal", "function")
+    name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
+    name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
+    said = first["msg"].removeprefix("Value error, ")
+    given = f" (got {first['input']!r})" if not isinstance(first["input"], Mapping | BaseModel) else ""
+    return f"{sources.get(name, FILE)}: {name}: {said}{given}"

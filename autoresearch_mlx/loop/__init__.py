@@ -1,0 +1,1 @@
+"""The research loop: propose, commit, measure, judge, keep or revert."""

@@ -1,0 +1,283 @@
+"""One experiment between ``started`` and ``finished``: what the loop's steps do, and the time they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+from autoresearch_mlx.errors import AgentError, AutoresearchError
+from autoresearch_mlx.experiment import (
+    Agent,
+    Context,
+    Experiment,
+    History,
+    Measurement,
+    Proposal,
+    Stopper,
+    Tenant,
+    Verdict,
+    Watch,
+    verdict_on_failure,
+)
+from autoresearch_mlx.judge import Again, Decision, mean_value
+from autoresearch_mlx.judge.history import Case, standing
+from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import changed_knobs, fingerprint, lines_removed, only_knobs_differ
+from autoresearch_mlx.loop import measure as measuring
+from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.ledger import Open, now
+from autoresearch_mlx.store.workspace import ref_of
+from autoresearch_mlx.trial.autopsy import tail_of
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Grows step by step; :meth:`conclude` turns it into the ledger's Experiment."""
+
+    session: Session
+    history: History
+    number: int
+    started: str
+    base: str
+    incumbent: str
+    """The commit that a keep replaces; the base, unless the proposal departs from another one."""
+    files: Mapping[str, str]
+    """The editable files of the base."""
+    proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
+    sha: str | None = None
+    committed: tuple[str, Proposal] | None = None
+    """What the commit was made from."""
+    measurements: list[Measurement] = field(default_factory=list)
+    refreshes: int = 0
+    """Runs of the incumbent that were taken to decide on this candidate."""
+    audited: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, session: Session) -> Attempt:
+        session.refuse_full_disk()
+        journal = session.journal()
+        base = session.incumbent(journal.history)
+        files = session.workspace.read(base)
+        attempt = cls(session, journal.history, journal.next_number, now(), base, base, files)
+        session.ledger.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
+        return attempt
+
+    @classmethod
+    def left_open(cls, session: Session, left: Open) -> Attempt:
+        """What a dead process had begun; its commit, if it got that far, is still under its ref."""
+        history = session.journal().history
+        base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
+        files = session.workspace.read(base)
+        attempt = cls(session, history, left.number, left.time, base, session.incumbent(history), files, sha=sha)
+        if sha is not None:
+            attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha))
+        return attempt
+
+    @property
+    def title(self) -> str:
+        return self.proposal.title
+
+    @property
+    def incumbent_value(self) -> float | None:
+        return None if self.history.incumbent is None else standing(self.history, self.history.incumbent)
+
+    def propose(self, agent: Agent, watch: Watch) -> Decision:
+        """Ask the agent, and again with the reason when what it wrote cannot be measured.  Raises AgentError."""
+        feedback: tuple[str, ...] = ()
+        offered, refused = self.files, None
+        for _ in range(self.session.repairs + 1):
+            before = self.proposal
+            with self._timed("propose"):
+                context = self.session.context(self.history, self.number, offered, feedback)
+                self.proposal = writable(_ask(agent, context))
+            if feedback and self.proposal == before:
+                break  # the same answer again: it has no other
+            self._depart()
+            self.measurements.clear()  # of a smoke run of the try before
+            refused = refuse(self._candidate()) or self._smoke(agent, context, watch)
+            if refused is None:
+                self._make_room(agent, context)
+                return Again("not measured yet")
+            feedback = (*feedback, self._told(refused))
+        assert refused is not None
+        return refused
+
+    def _depart(self) -> None:
+        """Stand on the commit that the proposal departs from."""
+        base = self.proposal.base or self.incumbent
+        if base != self.base:
+            self.base, self.files = base, self.session.workspace.read(base)
+
+    def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
+        """A run of seconds for what may not work at all; None when it does, or when there is no need to look."""
+        if not self._worth_a_smoke():
+            return None
+        self.commit()
+        self._make_room(agent, context)
+        with self._timed("smoke"):
+            assert self.sha is not None
+            ran = measuring.smoke(self.session, self.sha, self.number, watch)
+        failed = verdict_on_failure(ran) if ran is not None else None
+        if ran is None or failed is None:
+            return None
+        self.measurements.append(ran)
+        return Verdict(failed.status, f"smoke run: {failed.reason}")
+
+    def _worth_a_smoke(self) -> bool:
+        """A knob can only break what runs at all; code may not even start."""
+        if self.session.smoking == "code" and self.number > 0:
+            changed = self.proposal.files.items()
+            return not all(only_knobs_differ(self.files.get(path, ""), text) for path, text in changed)
+        return self.session.smoking == "always"
+
+    def _told(self, refused: Verdict) -> str:
+        """The refusal in words for the author, with the end of the log where something ran."""
+        log = next((m.log for m in self.measurements if m.log), None)
+        tail = tail_of(self.session.folder / log) if log else ""
+        return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
+
+    def _make_room(self, agent: Agent, context: Context) -> None:
+        """Have the agent leave the memory that a run needs."""
+        if isinstance(agent, Tenant):
+            for name, seconds in agent.make_room(context).items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def commit(self) -> None:
+        """Every attempt becomes a commit under its own ref, a refused one too."""
+        if self.sha is not None and self.committed == (self.base, self.proposal):
+            return
+        allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
+        if clash({*allowed, *self.files}):
+            allowed = {}  # no tree can hold them; the reason names them
+        message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
+        with self._timed("commit"):
+            self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
+        self.committed = (self.base, self.proposal)
+
+    def measure(self, again: Again, watch: Watch) -> Decision:
+        """One more run, of this commit or of the incumbent, and what the judge then says."""
+        with self._timed("measure"):
+            if again.whom == "incumbent" and self.history.incumbent is not None:
+                measuring.repeat(self.session, self.history.incumbent, watch, again.seed, again.steps)
+                self.history = self.session.journal().history
+                self.refreshes += 1
+            else:
+                self.audited = self.audited or again.audit
+                self.measurements.append(self._run(again, watch))
+        return self.session.judge.decide(self.history, self.case())
+
+    def _run(self, again: Again, watch: Watch) -> Measurement:
+        """The first undisturbed run may be stopped early; what repeats is past that."""
+        assert self.sha is not None
+        measured = any(not m.tainted for m in self.measurements)
+        stop = None if measured or self.number == 0 else self._stop()
+        order = measuring.Order(again.seed, again.steps, stop, earlier=tuple(self.measurements))
+        return measuring.measure(self.session, self.sha, self.number, len(self.measurements) + 1, watch, order)
+
+    def _stop(self) -> Stopper | None:
+        return measuring.stopper(self.session, self.history, self.number, self._axis())
+
+    def case(self) -> Case:
+        return Case(
+            self.number,
+            self.measurements,
+            axis=self._axis(),
+            lines_removed=lines_removed(self.files, {**self.files, **self.proposal.files}),
+            refreshes=self.refreshes,
+            audited=self.audited,
+            removes=self.proposal.talk.get("removes"),
+        )
+
+    def _axis(self) -> str | None:
+        knobs = self._changes()
+        return self.proposal.axis or (axis_of(next(iter(knobs))) if knobs else None)
+
+    def abandon(self, reason: str) -> None:
+        self.session.workspace.forget(self.number)
+        self.session.ledger.append("abandoned", number=self.number, reason=reason)
+
+    def conclude(self, verdict: Verdict) -> Experiment:
+        """Revert or keep, and log.  A keep is logged first: if we die before the branch moves, the ledger mends it."""
+        kept = verdict.status == "keep"
+        if not kept:
+            with self._timed("settle"):
+                self.session.workspace.ensure_worktree()
+        done = self._experiment(verdict)
+        self.session.ledger.finish(done)
+        if kept and self.sha is not None:
+            self.session.workspace.keep(self.sha, self.incumbent)
+            self.session.workspace.ensure_worktree()
+        if not kept:
+            measuring.drop_weights(self.session, self.number)
+        elif self.history.incumbent is not None:
+            measuring.drop_weights(self.session, self.history.incumbent.number)
+        return done
+
+    def _candidate(self) -> Candidate:
+        origin = "the incumbent" if self.base == self.incumbent else "the version it departs from"
+        return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin)
+
+    def _fingerprint(self) -> str:
+        """Of all editable files as they would be: the proposal's over the base's."""
+        return fingerprint({**self.files, **self.proposal.files})
+
+    def _changes(self) -> Mapping[str, tuple[object, object]]:
+        changes = (changed_knobs(self.files.get(path, ""), text) for path, text in self.proposal.files.items())
+        return {name: change for each in changes for name, change in each.items()}
+
+    def _experiment(self, verdict: Verdict) -> Experiment:
+        value, before = mean_value(self.measurements), self.incumbent_value
+        measured = value is not None and verdict.status in ("keep", "discard")
+        gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None
+        effect = self.session.judge.effect(self.history, self.case()) if measured else None
+        knobs = self._changes()
+        return Experiment(
+            number=self.number,
+            status=verdict.status,
+            value=value if measured else None,
+            gain=gain if effect is None else effect.gain,
+            commit=self.sha,
+            base=self.base,
+            ref=ref_of(self.session.tag, self.number) if self.sha else None,
+            title=self.title or "(unfinished)",
+            axis=self._axis(),
+            knobs=knobs,
+            agent=self.proposal.agent,
+            reason=verdict.reason,
+            started=self.started,
+            finished=now(),
+            measurements=tuple(self.measurements),
+            rationale=self.proposal.rationale,
+            fingerprint=self._fingerprint() if self.proposal.files else None,
+            seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
+            talk=self.proposal.talk,
+            effect={name: _rounded(field) for name, field in asdict(effect).items()} if effect else {},
+        )
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
+
+
+def _ask(agent: Agent, context: Context) -> Proposal:
+    """The agent's answer.  Raises AgentError for whatever else its code raises: it may be anybody's."""
+    try:
+        return agent.propose(context)
+    except AutoresearchError:
+        raise
+    except Exception as error:
+        said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
+        raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+
+
+def _rounded(field: float) -> float:
+    """Six significant digits: what lies behind them is noise of the arithmetic."""
+    return field if isinstance(field, int) else float(f"{field:.6g}")

@@ -1,0 +1,153 @@
+"""Certify: the head against an earlier version, in turn, on fresh seeds and on rows that nothing was selected by.
+
+Every run is logged as it ends, so that a killed certification goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen
+from autoresearch_mlx.judge.certify import Certificate, Slot, certificate, in_words, plan
+from autoresearch_mlx.judge.history import sigma_of
+from autoresearch_mlx.judge.values import Run
+from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import tell_of_machine
+from autoresearch_mlx.store.ledger import Journal, measurement_from, now
+
+_SEEDS = 1_000_000
+"""Above all seeds that experiments take, which count up from the session's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Two kept experiments; ``done`` are the slots that have a run."""
+
+    before: Experiment
+    head: Experiment
+    done: Mapping[tuple[str, int], Measurement]
+
+
+def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
+    """Take what runs are missing, then the certificate as the ledger has it.
+
+    ``against``: the number of a kept experiment; None: the head of the last certificate, else the baseline.
+    Raises LabError when there is nothing to compare or a run fails.
+    """
+    journal = session.journal()
+    contest = _contest(session, journal, against)
+    if pairs == 2 and sigma_of(journal.history).value is None:
+        said = "two pairs tell no error where nothing was measured twice"
+        raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
+    tell_of_machine(session, screen)
+    slots = plan(pairs, session.seed + _SEEDS)
+    for slot in slots:
+        if (slot.side, slot.pair) not in contest.done:
+            _take(session, contest, slot, screen)
+    found, runs = _found(session, contest, pairs)
+    event = {
+        "before": contest.before.number,
+        "head": contest.head.number,
+        "time": now(),
+        "split": _split(session),
+        "runs": runs,
+        **asdict(found),
+        "words": in_words(found),
+    }
+    session.ledger.append("certified", **event)
+    return event
+
+
+def _contest(session: Session, journal: Journal, against: int | None) -> Contest:
+    history = journal.history
+    head = history.incumbent
+    if head is None or head.commit is None:
+        raise LabError("there is nothing to certify: no baseline was measured", "`autoresearch-mlx run` measures one")
+    before = _before(history, journal, against)
+    if before.number == head.number:
+        said = f"the head is experiment {head.number} itself: there is nothing to compare it with"
+        raise LabError(said, "keep something first, or name an earlier keep: certify --against N")
+    done = {
+        (event["side"], event["pair"]): measurement_from(event["measurement"])
+        for event in _unfinished(journal, before, head)
+    }
+    return Contest(before, head, {slot: m for slot, m in done.items() if _counts(session, m)})
+
+
+def _before(history: History, journal: Journal, against: int | None) -> Experiment:
+    kept = {e.number: e for e in history.experiments if e.status == "keep" and e.commit}
+    if against is None:
+        heads = [event["head"] for event in journal.certificates]
+        against = heads[-1] if heads and heads[-1] != max(kept) else 0
+    if against not in kept:
+        raise LabError(f"experiment {against} was not kept", f"kept: {', '.join(map(str, kept))}")
+    return kept[against]
+
+
+def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Iterator[Mapping[str, Any]]:
+    """Runs of these two that no certificate has used yet."""
+    wanted = (len(journal.certificates), before.number, head.number)
+    return (e for e in journal.pairs if (e["certificate"], e["before"], e["head"]) == wanted)
+
+
+def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
+    """One run for the slot; a disturbed one is logged and taken again.  Raises LabError."""
+    for _ in range(DISTURBED_RUNS):
+        measured = _run(session, contest, slot, screen)
+        if not measured.tainted:
+            break
+        screen.say(f"disturbed, measured again: {measured.extra.get('tainted')}")
+    experiment = contest.head if slot.side == "head" else contest.before
+    hint = "`autoresearch-mlx certify` goes on with that run; what is measured stays"
+    if measured.tainted:
+        raise LabError(f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed", hint)
+    if measured.value is None:
+        raise LabError(f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}", hint)
+
+
+def _run(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Measurement:
+    experiment = contest.head if slot.side == "head" else contest.before
+    assert experiment.commit is not None
+    title = f"certify, pair {slot.pair + 1}: {'the head' if slot.side == 'head' else 'before'}, #{experiment.number}"
+    screen.started(experiment.number, title, None, None)
+    order = Order(slot.seed, split=_split(session))
+    name = f"certify-{slot.side}-"
+    measured = measure(session, experiment.commit, experiment.number, slot.pair + 1, screen.progress, order, name)
+    session.ledger.append(
+        "paired",
+        before=contest.before.number,
+        head=contest.head.number,
+        certificate=len(session.journal().certificates),
+        side=slot.side,
+        pair=slot.pair,
+        measurement=asdict(measured),
+    )
+    return measured
+
+
+def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:
+    journal = session.journal()
+    events = list(_unfinished(journal, contest.before, contest.head))
+    events = [e for e in events if e["pair"] < pairs and _counts(session, measurement_from(e["measurement"]))]
+    before, head = _runs(events, "before"), _runs(events, "head")
+    found = certificate(before, head, journal.history.direction, sigma_of(journal.history))
+    return found, len(before) + len(head)
+
+
+def _counts(session: Session, m: Measurement) -> bool:
+    """It has a value, nothing disturbed it, and it was taken under the key of now: the two of a pair must compare."""
+    return m.value is not None and not m.tainted and m.key in (None, session.key.on(_split(session)).mark)
+
+
+def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
+    newest = {e["pair"]: measurement_from(e["measurement"]) for e in events if e["side"] == side}
+    return [Run(m.value, m.seed, pair=pair) for pair, m in newest.items() if m.value is not None]
+
+
+def _split(session: Session) -> Any:
+    """Hidden rows where the target has them; another program's number is taken as it comes."""
+    return "hidden" if session.target.name == "pretrain" else "val"

@@ -1,0 +1,94 @@
+"""The user's own edit, read from the user's checkout; nothing there is ever written."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import History, Proposal
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.workspace import merge_texts
+
+AGENT = "manual"
+
+
+def edit_from_checkout(session: Session, root: Path, message: str, say: Callable[[str], None]) -> Proposal:
+    """The editable files as they lie in the checkout, as a proposal on the incumbent.
+
+    A file that was edited on an older base (the user's own commit, an earlier keep) would silently
+    undo what was kept since; then only the user's change is carried over to the incumbent.  For the same
+    reason an older version without any change counts only when no other file was edited.
+
+    Raises LabError when the change and the incumbent's overlap, or when there is no change.
+    """
+    history = session.journal().history
+    incumbent = session.workspace.read(session.incumbent(history))
+    mine = read_checkout(root, incumbent, session)
+    files: dict[str, str] = {}
+    older: dict[str, str] = {}
+    for path, text in mine.items():
+        label, base = nearest(path, text, bases(session, history))
+        if base == incumbent.get(path) or path not in incumbent:
+            files[path] = text
+        elif text == base:
+            older[path] = text
+        else:
+            say(f"{path} was edited on {label}; your change is carried over to the incumbent")
+            files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
+    return Proposal(message, files or older, rationale="", agent=AGENT)
+
+
+def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
+    """Editable files of the checkout that differ from the incumbent's."""
+    found: dict[str, str] = {}
+    for pattern in session.workspace.editable:
+        for file in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
+            path = file.relative_to(root).as_posix()
+            if file.is_file() and not path.startswith(".autoresearch/"):
+                found[path] = _text(file)
+    changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
+    if not changed:
+        editable = ", ".join(session.workspace.editable)
+        raise LabError("your file is the incumbent's: there is nothing to try", f"edit {editable} first")
+    return changed
+
+
+def _text(file: Path) -> str:
+    """The file as it is, line ends included.  Raises LabError when it is no text."""
+    try:
+        return file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{file} cannot be read as UTF-8 text: {error}", "take it out of `editable`") from None
+
+
+def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:
+    """What the user may have started from, newest first: the incumbent, earlier keeps, the start commit."""
+    kept = [e for e in reversed(history.experiments) if e.status == "keep" and e.commit]
+    named = [(f"experiment {e.number}", session.workspace.read(e.commit)) for e in kept if e.commit]
+    return [*named, (f"commit {session.start[:7]}", session.workspace.read(session.start))]
+
+
+def nearest(path: str, text: str, candidates: list[tuple[str, dict[str, str]]]) -> tuple[str, str]:
+    """The candidate that differs from ``text`` in the fewest lines; the newest of equals."""
+    present = [(label, files[path]) for label, files in candidates if path in files]
+    if not present:
+        return "nothing", text
+    return min(present, key=lambda candidate: distance(candidate[1], text))
+
+
+def distance(a: str, b: str) -> int:
+    """Lines that were added or removed between two texts."""
+    return sum(line[0] in "+-" for line in difflib.ndiff(a.splitlines(), b.splitlines()))
+
+
+def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        merged = merge_texts(Path(folder), mine, base, incumbent)
+    if merged is None:
+        said = f"your change of {path} overlaps with what was kept since you began it"
+        hint = f"save your edit, `git restore --source {branch} -- {path}`, make it again there, and try that"
+        raise LabError(said, hint)
+    return merged

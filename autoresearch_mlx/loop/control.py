@@ -1,0 +1,270 @@
+"""What a person wants of a run that goes on, told from another terminal or from the dashboard.
+
+``control.jsonl`` in the session's folder:
+
+    began     a run has started: its process, and the limits it was given
+    ended     that run is over
+    pause     start nothing new
+    resume    go on; takes a stop back too that was not obeyed yet
+    stop      end the run after this experiment
+    skip      end the experiment NUMBER now; it is logged as interrupted
+    policy    other limits from now on
+
+Whatever was wanted of one run holds for that run only: ``began`` makes all before it void.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.errors import AutoresearchError, LabError, LedgerError
+from autoresearch_mlx.experiment import SKIPPED, Progress, Watch
+from autoresearch_mlx.loop.policy import KINDS, Policy, Sofar
+from autoresearch_mlx.store.journal import Event, read_events, writing
+from autoresearch_mlx.store.ledger import FILE as LEDGER
+from autoresearch_mlx.store.ledger import holder, read, stamp
+
+FILE = "control.jsonl"
+STOPPED = "stopped by hand (autoresearch-mlx stop)"
+_POLL_SECONDS = 0.5
+
+Origin: TypeAlias = Literal["cli", "dashboard"]
+Say: TypeAlias = Callable[[str], None]
+
+
+class Skipped(AutoresearchError):
+    """The person wants the running measurement ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted of the run that began last."""
+
+    paused: bool = False
+    stop: bool = False
+    skip: int | None = None
+    """The experiment to be ended, as it was named last."""
+    skips: int = 0
+    """How often that was asked in this run."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the policy that were changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that began last, alive or not."""
+
+    pid: int
+    time: str
+    limits: Mapping[str, Any]
+    """As they hold now, by the names of :class:`Policy`; None: no limit."""
+    wish: Wish
+    ended: bool = False
+
+
+# --- the person's side
+
+
+def live_run(folder: Path) -> Run | None:
+    """The run that goes on in a session's folder.  Raises LedgerError when the file cannot be read."""
+    return _alive(folder, read_events(folder / FILE).events)
+
+
+def the_run(folder: Path) -> Run:
+    """The same.  Raises LabError when there is none."""
+    return _refuse_idle(folder, live_run(folder))
+
+
+def pause(folder: Path, origin: Origin) -> bool:
+    """Start nothing after the running experiment; False when that was wanted already.
+
+    Like all wishes, raises LabError when no run is going on, LedgerError when it cannot be written.
+    """
+    return _want(folder, "pause", origin, unless=lambda wish: wish.paused)
+
+
+def resume(folder: Path, origin: Origin) -> bool:
+    """Go on after a pause, or in spite of a stop; False when nothing was in the way."""
+    return _want(folder, "resume", origin, unless=lambda wish: not (wish.paused or wish.stop))
+
+
+def stop(folder: Path, origin: Origin) -> bool:
+    """End the run after the running experiment; False when that was wanted already."""
+    return _want(folder, "stop", origin, unless=lambda wish: wish.stop)
+
+
+def skip(folder: Path, number: int, origin: Origin) -> bool:
+    """End the experiment ``number``, which is running, and go on with the next.
+
+    Raises LabError for the first baseline too: without it there is nothing to go on from.
+    """
+    the_run(folder)
+    if number == 0 and read(folder / LEDGER).history.baseline is None:
+        said = "the baseline cannot be skipped: everything is compared with it"
+        raise LabError(said, "`autoresearch-mlx stop` ends the run after it, Ctrl-C there ends it now")
+    return _want(folder, "skip", origin, unless=lambda wish: False, number=number)
+
+
+def set_limits(folder: Path, limits: Mapping[str, Any], origin: Origin) -> bool:
+    """Change limits of the run, by the names of :class:`Policy`; None lifts one."""
+    return _want(folder, "policy", origin, unless=lambda wish: False, limits=dict(limits))
+
+
+def _want(folder: Path, kind: str, origin: Origin, unless: Callable[[Wish], bool], **fields: Any) -> bool:
+    the_run(folder)  # asked first: an idle session gets no file
+    with writing(folder / FILE) as journal:
+        run = _refuse_idle(folder, _alive(folder, journal.events))
+        if unless(run.wish):
+            return False
+        journal.append(kind, origin=origin, **fields)
+    return True
+
+
+def _refuse_idle(folder: Path, run: Run | None) -> Run:
+    if run is not None:
+        return run
+    pid = holder(folder)
+    if pid is not None:
+        said = f"no run is going on; process {pid} works on session {folder.name}, and is none"
+        raise LabError(said, "wait for it, or end it with Ctrl-C there")
+    raise LabError(f"no run is going on; session {folder.name} is at rest", "`autoresearch-mlx run` goes on with it")
+
+
+def _alive(folder: Path, events: Sequence[Event]) -> Run | None:
+    run = _last_run(events)
+    return run if run is not None and not run.ended and holder(folder) == run.pid else None
+
+
+# --- the run's side
+
+
+@contextmanager
+def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
+    """Say that this process runs the session, and hear what is wanted of it.  Needs the session's lock.
+
+    Raises LedgerError when that cannot be written.
+    """
+    with writing(folder / FILE) as journal:
+        journal.append("began", pid=os.getpid(), limits=policy.limits())
+    try:
+        yield Orders(policy, folder, say)
+    finally:
+        # A run whose end cannot be noted is over all the same: its lock says so.
+        with suppress(LedgerError), writing(folder / FILE) as journal:
+            journal.append("ended", pid=os.getpid())
+
+
+class Orders:
+    """What is wanted of this run, for the loop to ask.  Without a folder nobody wants anything."""
+
+    def __init__(self, policy: Policy | None = None, folder: Path | None = None, say: Say = lambda text: None) -> None:
+        self._given, self._folder, self._say = policy or Policy(), folder, say
+        self._seen: tuple[int, int] | None = None
+        self._wish = Wish()
+        self._obeyed = 0
+
+    @property
+    def policy(self) -> Policy:
+        """The limits as they hold now."""
+        return replace(self._given, **self._wish.limits)
+
+    def wish(self) -> Wish:
+        """As the file has it now.  What cannot be read is said once, and what was wanted before holds."""
+        if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
+            self._seen = seen
+            try:
+                run = _last_run(read_events(self._folder / FILE).events)
+            except LedgerError as error:
+                self._say(f"{error}; until then pause, stop and skip are not heard")
+            else:
+                self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
+        return self._wish
+
+    def stop(self, sofar: Sofar, watch: Watch) -> str | None:
+        """Why no experiment is to follow, or None; waits here for as long as a pause is wanted."""
+        waited = False
+        while True:
+            wish = self.wish()
+            if (reason := STOPPED if wish.stop else self.policy.stop(sofar)) is not None:
+                return reason
+            if not wish.paused:
+                if waited:
+                    self._say("going on")
+                return None
+            if not waited:
+                self._say("paused by hand; `autoresearch-mlx resume` goes on")
+            waited = True
+            watch(Progress("paused"))
+            time.sleep(_POLL_SECONDS)
+
+    def watching(self, number: int, watch: Watch) -> Watch:
+        """The same watch, which ends the measurement of ``number`` by Skipped once that is wanted from now on."""
+        self._obeyed = self.wish().skips
+
+        def heard(progress: Progress) -> None:
+            self.obey(number)
+            watch(progress)
+
+        return heard
+
+    def obey(self, number: int) -> None:
+        """Raises Skipped when this experiment is to end."""
+        wish = self.wish()
+        if wish.skip == number and wish.skips > self._obeyed:
+            self._obeyed = wish.skips
+            raise Skipped(SKIPPED)
+
+
+# --- replay
+
+
+def _last_run(events: Sequence[Event]) -> Run | None:
+    run: Run | None = None
+    for event in events:
+        if event["event"] == "began":
+            run = _begun(event)
+        elif run is not None and event["event"] == "ended":
+            run = replace(run, ended=True)
+        elif run is not None:
+            wish = _after(run.wish, event)
+            run = replace(run, wish=wish, limits={**run.limits, **wish.limits})
+    return run
+
+
+def _begun(event: Event) -> Run | None:
+    pid, time_, limits = event.get("pid"), event.get("time"), event.get("limits")
+    if type(pid) is not int or not isinstance(time_, str):
+        return None
+    return Run(pid, time_, _limits(limits), Wish())
+
+
+def _after(wish: Wish, event: Event) -> Wish:
+    kind = event["event"]
+    if kind == "pause":
+        return replace(wish, paused=True)
+    if kind == "resume":
+        return replace(wish, paused=False, stop=False)
+    if kind == "stop":
+        return replace(wish, stop=True)
+    if kind == "skip" and type(number := event.get("number")) is int:
+        return replace(wish, skip=number, skips=wish.skips + 1)
+    if kind == "policy":
+        return replace(wish, limits={**wish.limits, **_limits(event.get("limits"))})
+    return wish
+
+
+def _limits(written: Any) -> dict[str, Any]:
+    """What of it a policy understands."""
+    if not isinstance(written, dict):
+        return {}
+    return {
+        name: written[name]
+        for name, types in KINDS.items()
+        if name in written and (written[name] is None or (type(written[name]) in types and written[name] >= 0))
+    }

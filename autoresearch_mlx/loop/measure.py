@@ -1,0 +1,158 @@
+"""One run of a commit of a session: its folder, its seed, and who may stop it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Stopper, Watch
+from autoresearch_mlx.judge.early import should_stop
+from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.trial.disturbance import Vigil
+from autoresearch_mlx.trial.spec import WEIGHTS
+
+DISTURBED_RUNS = 3
+"""So often a run that nothing waits for is taken when it is disturbed each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How one run is to be taken; the defaults are a plain one."""
+
+    seed: int | None = None
+    """None: the session's for that run."""
+    steps: int | None = None
+    stop: Stopper | None = None
+    split: Literal["val", "hidden"] = "val"
+    earlier: Sequence[Measurement] = ()
+    """Runs of the same commit that the ledger does not hold yet."""
+
+
+def measure(
+    session: Session, commit: str, number: int, run: int, watch: Watch, order: Order | None = None, name: str = ""
+) -> Measurement:
+    """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own.
+
+    A run that the machine slept through, or in which something stood still, comes back ``tainted``.
+    """
+    order = order or Order()
+    folder = run_folder(session, f"{number:04d}-{name}{run}")
+    _lay_out(session, commit)
+    seed = session.seed + run - 1 if order.seed is None else order.seed
+    history = session.journal().history
+    recorded = session.surroundings.beside_a_run()
+    with Vigil() as vigil:
+        watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
+        assignment = Assignment(session.workspace.tree, folder, seed, watched, order.steps, stop, order.split)
+        measured = session.target.measure(assignment)
+        measured = replace(measured, epoch=history.epoch, key=session.key.on(order.split).mark)
+        measured = _marked(measured, vigil, _habits(history, number, order.earlier))
+    measured = recorded(measured)
+    if name or measured.tainted or any(not m.tainted for m in order.earlier):
+        (folder / WEIGHTS).unlink(missing_ok=True)  # one run's are enough to look at
+    return _kept_in(folder, measured)
+
+
+def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
+    """With what befell the run; tainted when it does not count for that, or when the target says so itself."""
+    found = vigil.found()
+    words = found.words(habits)
+    told = {"tainted": words} if words is not None else {}
+    tainted = measured.tainted or words is not None
+    return replace(measured, tainted=tainted, extra={**measured.extra, **found.facts(), **told})
+
+
+def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
+    """Gaps between steps: that of the last run of this experiment, and those with which the incumbent counted."""
+    own = [*_runs(history, number), *earlier][-1:]
+    best = history.incumbent
+    counted = [m for m in _runs(history, best.number) if not m.tainted] if best is not None else []
+    return [float(gap) for m in (*own, *counted) if (gap := m.extra.get("step_gap_seconds")) is not None]
+
+
+def _runs(history: History, number: int) -> list[Measurement]:
+    experiment = [m for e in history.experiments if e.number == number for m in e.measurements]
+    return [*experiment, *(r.measurement for r in history.repeats if r.number == number)]
+
+
+def repeat(
+    session: Session, experiment: Experiment, watch: Watch, seed: int | None = None, steps: int | None = None
+) -> None:
+    """One more run of a kept experiment, into the ledger; on a seed that it has not run on by default.
+
+    A disturbed one is logged and taken again, three times at most.
+    """
+    assert experiment.commit is not None
+    history = session.journal().history
+    before = [r.measurement for r in history.repeats if r.number == experiment.number]
+    taken = [m.seed for m in (*experiment.measurements, *before)]
+    chosen = seed if seed is not None else max([session.seed - 1, *taken]) + 1
+    during = max((e.number for e in history.experiments), default=0)
+    for run in range(len(before) + 1, len(before) + 1 + DISTURBED_RUNS):
+        order = Order(chosen, steps)
+        measured = measure(session, experiment.commit, experiment.number, run, watch, order, "repeat-")
+        session.ledger.append("repeated", number=experiment.number, during=during, measurement=asdict(measured))
+        if not measured.tainted:
+            return
+
+
+def smoke(session: Session, commit: str, number: int, watch: Watch) -> Measurement | None:
+    """The run of seconds ahead of experiment ``number``, if the target has one."""
+    _lay_out(session, commit)
+    for _ in range(DISTURBED_RUNS):
+        folder = run_folder(session, f"{number:04d}-smoke")
+        with Vigil() as vigil:
+            ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, vigil.watching(watch)))
+            if ran is None or ran.failure is None:
+                shutil.rmtree(folder)
+                return ran
+            ran = _marked(_kept_in(folder, ran), vigil)
+        if not ran.tainted:
+            break
+    return ran
+
+
+def stopper(session: Session, history: History, number: int, axis: str | None) -> Stopper | None:
+    """What may stop a run of this experiment early; None where nothing may."""
+    best = history.incumbent
+    if not session.early_stop or best is None or not best.measurements:
+        return None
+    full = sum(m.value is not None for e in history.experiments for m in e.measurements)
+    before = next((m.curve for m in taken_now(history, best) if m.curve and not m.tainted), None)
+    if before is None:
+        return None
+
+    def stop(curve: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
+        found = should_stop(curve, before, number, axis, full)
+        return None if found is None else asdict(found)
+
+    return stop
+
+
+def drop_weights(session: Session, number: int) -> None:
+    """Only the incumbent's weights are worth their space."""
+    for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
+        weights.unlink()
+
+
+def _lay_out(session: Session, commit: str) -> None:
+    """The files of a commit in the worktree, which is made anew when somebody has deleted it."""
+    if not session.workspace.tree.exists():
+        session.workspace.ensure_worktree()
+    session.workspace.checkout(commit)
+
+
+def run_folder(session: Session, name: str) -> Path:
+    folder = session.folder / "runs" / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _kept_in(folder: Path, measured: Measurement) -> Measurement:
+    """The log's path as the ledger has it: relative to the session's folder."""
+    return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

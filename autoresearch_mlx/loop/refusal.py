@@ -1,0 +1,84 @@
+"""Why a proposal is not worth a run: no edit, forbidden or unparsable files, nothing new."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from autoresearch_mlx.experiment import History, Proposal, Verdict
+from autoresearch_mlx.lab.seeds import only_seeds_changed
+from autoresearch_mlx.lab.source import fingerprint
+from autoresearch_mlx.loop.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal and what it is held against."""
+
+    session: Session
+    history: History
+    number: int
+    files: Mapping[str, str]
+    """The editable files of the version that it departs from."""
+    proposal: Proposal
+    origin: str
+    """That version, in words."""
+
+
+def refuse(c: Candidate) -> Verdict | None:
+    """The verdict on what cannot or need not be measured; None for a proposal worth a run."""
+    files, workspace = c.proposal.files, c.session.workspace
+    if c.proposal.problem:
+        return Verdict("invalid", c.proposal.problem)
+    if not files:
+        return Verdict("invalid", "the proposal changes no file")
+    forbidden = [path for path in files if not workspace.may_edit(path)]
+    if forbidden:
+        return Verdict("invalid", f"{', '.join(forbidden)} may not be edited; only {', '.join(workspace.editable)} may")
+    if (reason := clash({*files, *c.files})) is not None:
+        return Verdict("invalid", reason)
+    if (problem := c.session.target.refuse(files)) is not None:
+        return Verdict("invalid", problem)
+    if c.number > 0 and only_seeds_changed(c.files, files):
+        return Verdict("invalid", "only seeds are changed: a lucky draw is no gain, and the harness sets the seed")
+    # What a removal leaves was measured in its time; it is measured again beside the head of now.
+    if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
+        return Verdict("duplicate", before)
+    return None
+
+
+def _seen_before(c: Candidate) -> str | None:
+    mark = fingerprint({**c.files, **c.proposal.files})
+    if mark == fingerprint(c.files):
+        return f"the same as {c.origin}, but for comments and layout"
+    for e in c.history.experiments:
+        measured = any(not m.tainted for m in e.measurements)  # what was only ever disturbed may come again
+        if e.fingerprint == mark and measured and e.status != "interrupted":
+            value = f", {c.history.metric} {e.value:.6f}" if e.value is not None else ""
+            return f"the same as experiment {e.number} ({e.status}{value})"
+    return None
+
+
+def clash(paths: Collection[str]) -> str | None:
+    """Why these files cannot lie in one tree: one of them would have to be a folder."""
+    for path in paths:
+        parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
+        if (folder := next((p for p in parents if p in paths), None)) is not None:
+            return f"{path} cannot be: {folder} is a file"
+    return None
+
+
+def writable(proposal: Proposal) -> Proposal:
+    """The proposal in characters that files can hold: JSON lets a model write half a surrogate pair."""
+    return replace(
+        proposal,
+        title=_whole(proposal.title),
+        files={_whole(path): _whole(text) for path, text in proposal.files.items()},
+        axis=_whole(proposal.axis) if proposal.axis else None,
+        rationale=_whole(proposal.rationale),
+    )
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="surrogatepass").decode(errors="replace")

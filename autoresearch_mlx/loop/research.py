@@ -1,0 +1,123 @@
+"""The whole story: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autoresearch_mlx.agents.fixed import Fixed
+from autoresearch_mlx.errors import AgentError, LabError
+from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Screen, Verdict
+from autoresearch_mlx.judge import Again
+from autoresearch_mlx.lab.source import changed_knobs, describe
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.control import Orders, Skipped, listening
+from autoresearch_mlx.loop.pacing import pace, sofar
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import (
+    NOTHING_DONE,
+    REMOVER,
+    look_for_drift,
+    measure_anew,
+    next_removal,
+    tell_of_machine,
+    wait_until_fit,
+)
+
+
+def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
+    """Experiment after experiment, until the policy says stop or the agent has nothing left; returns why."""
+    with listening(session.folder, policy, screen.say) as orders:
+        recover(session, screen)
+        if (reason := wait_until_fit(session, screen, orders, NOTHING_DONE)) is not None:
+            return reason
+        baseline(session, screen)
+        done = idle = 0
+        while True:
+            come = sofar(session.journal().history, orders.policy, done, idle)
+            reason = orders.stop(come, screen.progress) or wait_until_fit(session, screen, orders, come)
+            if reason is not None:
+                return reason
+            try:
+                measure_anew(session, screen, orders)
+                look_for_drift(session, screen, orders)
+            except Skipped as skipped:
+                screen.say(f"the incumbent's new run was {skipped}")
+            history = session.journal().history
+            removal = next_removal(session, history)
+            author = Fixed(REMOVER, removal) if removal else agent
+            try:
+                ended = experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
+            except AgentError as error:
+                if error.hint:
+                    screen.say(f"hint: {error.hint}")
+                return str(error)
+            done, idle = done + 1, 0 if ended.status == "keep" else idle + 1
+
+
+def experiment(
+    session: Session, agent: Agent, screen: Screen, eta_seconds: float | None = None, orders: Orders | None = None
+) -> Experiment:
+    """One experiment from proposal to log.
+
+    Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on; so does a skip by hand,
+    which is not.  Raises AgentError when there is no proposal: the experiment then never was.
+    """
+    attempt, orders = Attempt.start(session), orders or Orders()
+    watch = orders.watching(attempt.number, screen.progress)
+    try:
+        decision = attempt.propose(agent, watch)
+        attempt.commit()
+        screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
+        orders.obey(attempt.number)
+        while isinstance(decision, Again):
+            decision = attempt.measure(decision, watch)
+        finished = attempt.conclude(decision)
+    except Skipped as skipped:
+        finished = attempt.conclude(Verdict("interrupted", str(skipped)))
+    except AgentError as error:
+        attempt.abandon(str(error))
+        raise
+    except KeyboardInterrupt:
+        if session.journal().open is not None:  # else it is logged already, and the next start settles the rest
+            screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
+        raise
+    screen.finished(finished)
+    return finished
+
+
+def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen) -> Experiment:
+    """One experiment with an edit that somebody else wrote; a baseline first when the session has none."""
+    recover(session, screen)
+    tell_of_machine(session, screen)
+    baseline(session, screen)
+    measure_anew(session, screen)
+    proposal = edit()
+    return experiment(session, Fixed(proposal.agent, proposal), screen)
+
+
+def baseline(session: Session, screen: Screen) -> None:
+    """Measure the file as it is, with this machine's preset, unless that was done before.
+
+    Raises LabError when it fails: there would be nothing to compare with.
+    """
+    if session.journal().history.baseline is not None:
+        return
+    before = session.start_files()
+    files = session.with_preset(before)
+    preset = describe({k: v for path in files for k, v in changed_knobs(before[path], files[path]).items()})
+    title = f"baseline; preset {preset}" if preset else "baseline"
+    done = experiment(session, Fixed("baseline", Proposal(title, files, axis="baseline")), screen)
+    if done.status != "keep":
+        hint = "`autoresearch-mlx show 0` has the log; mend the file, commit, and start anew with --tag NAME"
+        raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
+
+
+def recover(session: Session, screen: Screen) -> None:
+    """Take up after a death at any point: close what was left open, bring branch and worktree to the ledger's state."""
+    if (left := session.journal().open) is not None:
+        attempt = Attempt.left_open(session, left)
+        screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
+    history = session.journal().history
+    session.workspace.settle(session.incumbent(history), session.commits(history))
+    session.workspace.ensure_worktree()

@@ -1,0 +1,127 @@
+"""Between experiments: is the machine fit, is it still the one it was, and is every keep still worth it?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
+from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.loop.control import Orders
+from autoresearch_mlx.loop.measure import repeat
+from autoresearch_mlx.loop.policy import Sofar
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.workspace import merge_texts
+
+REMOVER = "upkeep"
+"""The author of removals in the ledger."""
+NOTHING_DONE = Sofar(done=-1)
+"""Not even the baseline, which a limit of no experiments leaves to be measured."""
+_POLL_SECONDS = 0.5
+
+
+def tell_of_machine(session: Session, screen: Screen) -> None:
+    """Say what of the machine may spoil or slow the runs, each thing once."""
+    around = session.surroundings
+    for words in around.news(session.journal().history if around.speed is not None else None):
+        screen.say(f"note: {words}")
+
+
+def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
+    """Come back when the machine is fit for a run, as the settings want it; or with the reason to end instead.
+
+    A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
+    """
+    tell_of_machine(session, screen)
+    around, said = session.surroundings, None
+    began = around.clock()
+    while (why := around.reason_to_wait(began)) is not None:
+        if (reason := orders.stop(sofar, screen.progress)) is not None:
+            return reason
+        if why != said:
+            screen.say(f"waiting: {why}; `autoresearch-mlx stop` or Ctrl-C ends the run")
+        said = why
+        screen.progress(Progress("waiting", words=why))
+        time.sleep(_POLL_SECONDS)
+    if said is not None:
+        screen.say("going on")
+    return None
+
+
+def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
+    """Where the epoch has no run of the incumbent yet, its runs come first, on the seeds of the session.
+
+    Raises LabError when it cannot be measured here: there would be nothing to compare with.
+    """
+    history = session.journal().history
+    best = history.incumbent
+    if best is None or any(m.value is not None and not m.tainted for m in taken_now(history, best)):
+        return
+    screen.started(best.number, f"the incumbent again, where runs so far do not compare: {best.title}", None, None)
+    watch = (orders or Orders()).watching(best.number, screen.progress)
+    for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
+        repeat(session, best, watch, seed=session.seed + at)
+    taken = taken_now(session.journal().history, best)
+    if not any(m.value is not None for m in taken):
+        said = f"experiment {best.number}, the incumbent, ended as {taken[-1].failure} here: {taken[-1].reason}"
+        raise LabError(said, "go on where it was measured, or start another session with --tag NAME")
+
+
+def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:
+    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new epoch.
+
+    One disturbed run looks like a shift, so a second one must say the same.
+    """
+    history = session.journal().history
+    best = history.incumbent
+    if best is None or not session.judge.refresh_due(history):
+        return
+    screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
+    known = len(history.repeats)
+    watch = (orders or Orders()).watching(best.number, screen.progress)
+    for _ in range(2):
+        repeat(session, best, watch)
+        new = [r.measurement for r in session.journal().history.repeats[known:]]
+        if not session.judge.drifted(history, new):
+            return
+    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
+    reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
+    session.ledger.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
+    screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
+
+
+def next_removal(session: Session, history: History) -> Proposal | None:
+    """The head without its most weakly supported keep, while a pass is due; None when there is nothing to try.
+
+    A keep whose change cannot be taken out alone, since later ones overlap with it, is passed over.
+    """
+    kept = {e.number: e for e in history.experiments}
+    head = session.workspace.read(session.incumbent(history))
+    for number in session.judge.suspects(history):
+        files = _without(session, kept[number], head)
+        if files:
+            e = kept[number]
+            talk = {"removes": number}
+            return Proposal(f"without #{number}: {e.title}", files, e.axis, agent=REMOVER, talk=talk)
+    return None
+
+
+def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
+    """The head's files with the change of one experiment taken out; empty where that cannot be done."""
+    if e.commit is None or e.base is None:
+        return {}
+    after, before = session.workspace.read(e.commit), session.workspace.read(e.base)
+    found: dict[str, str] = {}
+    for path, text in head.items():
+        if after.get(path) == before.get(path):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            merged = merge_texts(Path(folder), text, after.get(path, ""), before.get(path, ""))
+        if merged is None:
+            return {}
+        found[path] = merged
+    return {path: text for path, text in found.items() if text != head[path]}

@@ -1,0 +1,134 @@
+"""``mlx_lm.server`` as a process of ours that never outlives us.
+
+Its memory is the machine's: one that stayed behind after a kill -9 would take it from the next night.  So the
+child runs this module, which ends its whole group as soon as its standard input closes, and only we hold the
+other end of that pipe.
+
+    python -P -m autoresearch_mlx.models.child --model PATH --port 8080
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+LOG_LIMIT = 2**20
+"""Bytes of log above which a new start begins a new one."""
+_GENTLE_SECONDS = 5.0
+"""From SIGTERM to SIGKILL."""
+_TAIL_BYTES = 65536
+
+
+class Child:
+    """One running server.  Its output is appended to a log; the last lines of this start can be read."""
+
+    def __init__(self, arguments: Sequence[str], log: Path | None) -> None:
+        """Start it, on a free port of this machine alone; without a log its output goes to a file without a name.
+
+        Raises OSError when the log cannot be written or the process not be started.
+        """
+        self.port = _free_port()
+        self._log = _opened(log)
+        self._began_at = self._log.seek(0, os.SEEK_END)
+        command = [sys.executable, "-P", "-m", __name__, *arguments, "--host", "127.0.0.1", "--port", str(self.port)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._log.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self, within: float = 0.0) -> int | None:
+        """Its exit status as subprocess gives it, negative for a signal; None when it runs on after so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(within)
+        return None
+
+    def listens(self) -> bool:
+        """Whether this very process, and not another that took the port first, can be connected to."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            sockets = psutil.Process(self.pid).net_connections("tcp4")
+            return any(s.status == psutil.CONN_LISTEN and s.laddr.port == self.port for s in sockets)
+        return False
+
+    def output(self) -> str:
+        """The last 64 KiB of what this start has written."""
+        end = self._log.seek(0, os.SEEK_END)
+        start = max(self._began_at, end - _TAIL_BYTES)
+        return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")
+
+    def stop(self) -> float:
+        """End it and all of its group, and wait until it has ended; seconds that took."""
+        began = time.monotonic()
+        if self.ended() is None:
+            self._signal(signal.SIGTERM)
+        if self.ended(_GENTLE_SECONDS) is None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._log.close()
+        return time.monotonic() - began
+
+    def _signal(self, number: signal.Signals) -> None:
+        # macOS says PermissionError for a group of which only a zombie is left.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _opened(log: Path | None) -> IO[bytes]:
+    if log is None:
+        return tempfile.TemporaryFile()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        log.unlink()
+    return log.open("ab+")
+
+
+def main() -> None:
+    """In the child: serve until SIGTERM, or until whoever started it is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.argv[0] = "mlx_lm.server"
+    from mlx_lm import server
+
+    server.main()
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""LM Studio: OpenAI's API for asking, its own for what a model is, what is loaded, and how to unload it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.figures import billions_in, first_number
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.wire import ModelFacts
+
+PORT = 1234
+_POLL_SECONDS = 0.1
+
+
+class LmStudio(OpenAICompatible):
+    """One model in LM Studio.  Versions before 0.4 tell less and cannot be asked to unload."""
+
+    _start = "start LM Studio's server: `lms server start`"
+
+    def facts(self) -> ModelFacts:
+        if self._facts is None:
+            self._facts = self._own_facts() or self._ask_facts()
+        return self._facts
+
+    def release(self, seconds: float = 30.0) -> float | None:
+        """Unload every instance of the model, and wait until none is listed.
+
+        ``None`` when none was loaded, or when this version has no word for it.
+        """
+        started = time.monotonic()
+        if not self.here or not (loaded := self._instances()):
+            return None
+        for instance in loaded:
+            answer = self.get(self._root + "/api/v1/models/unload", {"instance_id": instance})
+            if answer.status >= 400:
+                raise self.refused(answer.status, answer.text, answer.headers)
+        while loaded := self._instances():
+            if time.monotonic() - started > seconds:
+                said = f"{self.where} still lists {', '.join(loaded)} {seconds:g} s after it was asked to unload"
+                raise EndpointError("hung", said, "eject the model in LM Studio, or run `lms unload --all`")
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - started
+
+    @property
+    def _root(self) -> str:
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def _own_facts(self) -> ModelFacts | None:
+        entry = self._entry("/api/v1/models", "models", "key") or self._entry("/api/v0/models", "data", "id")
+        if entry is None:
+            return None
+        words = entry.get("params_string")
+        # What is loaded counts; the longest possible is a promise that another load would have to keep.
+        contexts = [first_number(config, "context_length") for config in _configs(entry)]
+        return ModelFacts(
+            model=self.model,
+            billions=(billions_in(words) if isinstance(words, str) else None) or billions_in(self.model),
+            context_tokens=min((c for c in contexts if c), default=None)
+            or first_number(entry, "loaded_context_length", "max_context_length"),
+            size_bytes=first_number(entry, "size_bytes"),
+            enforces_schema="response_format" not in self._unwanted,
+            here=self.here,
+        )
+
+    def _entry(self, path: str, listing: str, key: str) -> dict[str, Any] | None:
+        """This model in LM Studio's own list; ``None`` too when there is none (unknown paths answer 200)."""
+        data = self.get(self._root + path).data
+        entries = data.get(listing) if isinstance(data, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and self.model in (entry.get(key), *_ids(entry)):
+                return entry
+        return None
+
+    def _instances(self) -> list[str]:
+        entry = self._entry("/api/v1/models", "models", "key")
+        return _ids(entry) if entry else []
+
+
+def _loaded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = entry.get("loaded_instances")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _ids(entry: Mapping[str, Any]) -> list[str]:
+    return [each["id"] for each in _loaded(entry) if isinstance(each.get("id"), str)]
+
+
+def _configs(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each["config"] for each in _loaded(entry) if isinstance(each.get("config"), dict)]

@@ -1,0 +1,242 @@
+"""``mlx:MODEL_OR_PATH``: mlx_lm.server as a child of ours, started for a question and ended before training.
+
+The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process;
+the next question starts it again.  A child that died in between is started again too, and said so by
+the reply's ``load_seconds``.
+
+What mlx_lm.server 0.32 does not do is done here: it takes a prompt of any length, so prompt and reply are
+checked against the context before they are sent; it loads whatever name it is given, from the network too,
+so it is only ever asked for the model that it was started with; it goes on listening when that could not be
+loaded, so it counts as started when it has answered with one token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.checkpoint import read_facts
+from autoresearch_mlx.models.child import Child
+from autoresearch_mlx.models.figures import billions_in
+from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
+
+LOG = "mlx-server.log"
+_SERVED = "default_model"
+"""mlx_lm.server's own name for the model it was started with."""
+_PROMPT_CACHES = 4
+"""A repair goes on from the last prompt; older ones only hold memory."""
+_TICK_SECONDS = 0.05
+_DYING_SECONDS = 1.0
+"""A process that is killed closes its sockets a little before it has ended."""
+_LAST_LINES = 4
+_NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
+"""What Hugging Face takes for ``org/name``."""
+_NOTES = (
+    r"^\s|^127\.0\.0\.1|^Traceback|^The above exception|^During handling| - INFO - |UserWarning:|PyTorch was not found"
+)
+"""Lines of the server's log that name no failure."""
+
+
+class MlxServer:
+    """One local model behind a server of ours."""
+
+    def __init__(self, model: str, folder: Path | None = None, seconds_to_start: float = 600.0) -> None:
+        """``model``: a folder, or the name of a model on Hugging Face, ``org/name``; looked at when first used.
+
+        ``folder``: the session's, whose ``talks/mlx-server.log`` gets the server's output; without one it is not
+        kept.  ``seconds_to_start``: most time from the start of the process to its first token, within the
+        deadline of the question.
+        """
+        self.model = model
+        self._log = folder / "talks" / LOG if folder is not None else None
+        self._seconds_to_start = seconds_to_start
+        self._child: Child | None = None
+        self._facts: ModelFacts | None = None
+
+    @property
+    def name(self) -> str:
+        return f"mlx:{self.model}"
+
+    def facts(self) -> ModelFacts:
+        """What the checkpoint's files say, without starting anything.
+
+        Of a model on Hugging Face that has not been downloaded, no more than its name says.  Raises EndpointError
+        (refused) when ``model`` is neither a checkpoint nor such a name.
+        """
+        if self._facts is None:
+            source = self._source()
+            folder = source if isinstance(source, Path) else _downloaded(source)
+            if folder is None:
+                return ModelFacts(self.model, billions=billions_in(self.model))
+            self._facts = read_facts(self.model, folder)
+        return self._facts
+
+    def ask(self, ask: Ask) -> Reply:
+        """One call, through a server that is started when none runs; ``load_seconds`` is what that took.
+
+        Raises EndpointError: overflow before anything is sent; unreachable with the log's last lines when the
+        server will not start, dropped with them when it ended during the call; hung when a deadline passed, after
+        which the server is ended, since it may go on reading the prompt for minutes.
+        """
+        self._check_room(ask)
+        loaded = 0.0 if self._running() else self._start(ask.seconds)
+        reply = self._through_client(replace(ask, seconds=ask.seconds - loaded))
+        known = self.facts().context_tokens
+        return replace(reply, model=self.model, load_seconds=loaded, context_tokens=known)
+
+    def release(self) -> float | None:
+        """End the server and wait until its memory is free again; seconds that took, None when none ran."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        ended_before = child.ended() is not None
+        seconds = child.stop()
+        return None if ended_before else seconds
+
+    def close(self) -> None:
+        """As :meth:`release`; never raises."""
+        with contextlib.suppress(OSError):
+            self.release()
+
+    def _source(self) -> Path | str:
+        """The folder, or the name on Hugging Face."""
+        path = Path(self.model).expanduser()
+        if path.is_dir():
+            return path.resolve()
+        if path.exists():
+            raise EndpointError(
+                "refused", f"{path} is a file", "give the folder that holds config.json and the weights"
+            )
+        if _NAME.fullmatch(self.model) and not _NEVER.search(self.model):
+            return self.model
+        raise EndpointError(
+            "refused",
+            f"there is no model at {self.model}",
+            "give the folder of an MLX model, or a name on Hugging Face such as mlx:mlx-community/NAME",
+        )
+
+    def _check_room(self, ask: Ask) -> None:
+        context = self.facts().context_tokens
+        if context is not None and ask.prompt_tokens + ask.max_tokens > context:
+            raise EndpointError(
+                "overflow",
+                f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, {self.model} has {context}",
+                f"set context_tokens = {context} and a smaller reply_tokens under [agent] in lab.toml",
+            )
+
+    def _running(self) -> bool:
+        """Whether a child of ours lives and listens; one that does not is put away.
+
+        Both, because a killed process with threads has closed its sockets a little before it has ended.
+        """
+        if self._child is not None and (self._child.ended() is not None or not self._child.listens()):
+            self.release()
+        return self._child is not None
+
+    def _start(self, seconds: float) -> float:
+        began = time.monotonic()
+        deadline = began + min(seconds, self._seconds_to_start)
+        source = self._source()
+        if isinstance(source, Path):
+            read_facts(self.model, source)
+        _make_hub_cache()
+        arguments = ["--model", str(source), "--prompt-cache-size", str(_PROMPT_CACHES)]
+        try:
+            self._child = Child(arguments, self._log)
+        except OSError as error:
+            said = f"mlx_lm.server cannot be started: {error}"
+            raise EndpointError("unreachable", said, "see that the session's folder can be written") from None
+        try:
+            self._await_first_token(self._child, deadline)
+        except BaseException:
+            self.close()
+            raise
+        return time.monotonic() - began
+
+    def _await_first_token(self, child: Child, deadline: float) -> None:
+        """Until the model is loaded.  Raises EndpointError when it ends, refuses, or the deadline passes."""
+        while not child.listens():
+            if child.ended() is not None:
+                raise self._failed(child, "mlx_lm.server ended while starting")
+            if time.monotonic() > deadline:
+                raise self._too_slow()
+            time.sleep(_TICK_SECONDS)
+        try:
+            loaded = _makes_a_token(child.port, max(deadline - time.monotonic(), _TICK_SECONDS))
+        except TimeoutError:
+            raise self._too_slow() from None
+        except (OSError, http.client.HTTPException):
+            child.ended(_DYING_SECONDS)
+            raise self._failed(child, "mlx_lm.server ended while loading the model") from None
+        if not loaded:
+            raise self._failed(child, f"mlx_lm.server could not load {self.model}")
+
+    def _through_client(self, ask: Ask) -> Reply:
+        assert self._child is not None
+        url = f"http://127.0.0.1:{self._child.port}/v1"
+        client = OpenAICompatible(self.name, url, _SERVED, None, here=True, schema=False)
+        try:
+            return client.ask(ask)
+        except EndpointError as error:
+            if error.kind == "hung":
+                self.close()
+            elif error.kind in ("dropped", "unreachable") and self._child.ended(_DYING_SECONDS) is not None:
+                failed = self._failed(self._child, "mlx_lm.server ended during the call")
+                raise EndpointError(error.kind, str(failed), failed.hint, partial=error.partial) from error
+            raise
+
+    def _failed(self, child: Child, what: str) -> EndpointError:
+        status = child.ended()
+        how = "" if status is None else f" (signal {-status})" if status < 0 else f" (exit status {status})"
+        where = f"; the whole log is {self._log}" if self._log else ""
+        hint = f"see whether `python -m mlx_lm generate --model {self.model}` works{where}"
+        return EndpointError("unreachable", f"{what}{how}: {_last_lines(child.output())}", hint)
+
+    def _too_slow(self) -> EndpointError:
+        hint = "raise timeout_seconds under [agent] in lab.toml"
+        if isinstance(self._source(), str):
+            hint = f"a model that is not on this machine is downloaded first: `hf download {self.model}`; or {hint}"
+        return EndpointError("hung", f"mlx_lm.server had not loaded {self.model} when its time was over", hint)
+
+
+def _makes_a_token(port: int, seconds: float) -> bool:
+    """Whether the server answers, for which it must have loaded its model; False when it says that it cannot.
+
+    A plain text, not a chat, so that no chat template has a say.  Raises OSError and HTTPException.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        body = json.dumps({"model": _SERVED, "prompt": "a", "max_tokens": 1, "temperature": 0.0})
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
+
+
+def _last_lines(output: str) -> str:
+    """The end of a log in one line: what went wrong, without the frames of tracebacks and the daily notes."""
+    lines = [line for line in output.splitlines() if line.strip() and not re.search(_NOTES, line)]
+    return " | ".join(lines[-_LAST_LINES:]) or "it wrote nothing of use"
+
+
+def _downloaded(name: str) -> Path | None:
+    """The newest snapshot of a model in the Hugging Face cache; asks no server."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _make_hub_cache() -> None:
+    """mlx_lm.server lists its models by reading this folder, and breaks off when it is missing."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    with contextlib.suppress(OSError):
+        Path(HF_HUB_CACHE).mkdir(parents=True, exist_ok=True)

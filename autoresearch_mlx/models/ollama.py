@@ -1,0 +1,280 @@
+"""Ollama's own API: it sets the context length, tells what is loaded, and unloads it; its /v1 route does none of that.
+
+Ollama cuts a prompt that is longer than the loaded context, without a word.  So each call asks for a context that
+has room for prompt and reply, asks not to cut, and then compares the count of the tokens read with our estimate.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.failures import kind_of, of_transport, overflowed, quote, wait_of
+from autoresearch_mlx.models.figures import whole_number
+from autoresearch_mlx.models.ollama_chat import Heard, request
+from autoresearch_mlx.models.ollama_models import (
+    Installed,
+    Loaded,
+    facts_of,
+    full_name,
+    host_address,
+    installed_of,
+    is_cloud,
+    loaded_of,
+)
+from autoresearch_mlx.models.proof import TokenMeter
+from autoresearch_mlx.models.thoughts import split_thoughts
+from autoresearch_mlx.models.web import Deadline, as_json, fetch, is_here, web_client
+from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply
+
+KEEP_ALIVE = "30m"
+"""Longer than a usual training run, so that the model outlives it where both fit; never for ever."""
+_STEP = 4096
+_POLL_SECONDS = 0.1
+_NANO = 1e-9
+_ROOM_HINT = (
+    "raise context_tokens in lab.toml, or OLLAMA_CONTEXT_LENGTH where Ollama runs; "
+    "an old Ollama may not know that a prompt must not be cut (`ollama --version`)"
+)
+_START = "start Ollama: `ollama serve`, or its app; OLLAMA_HOST says where it is"
+_FACTS_SECONDS = 10.0
+_MEMORY = ("memory", "free gpu")
+
+
+class Ollama:
+    """One model of one Ollama."""
+
+    def __init__(
+        self, model: str, host: str | None = None, keep_alive: str | int = KEEP_ALIVE, most_context: int | None = None
+    ) -> None:
+        """``host``: default OLLAMA_HOST, else 127.0.0.1:11434.  ``keep_alive``: how long the model stays loaded
+        after a call, a duration like ``30m`` or seconds.  ``most_context``: tokens never to be exceeded."""
+        self.model = model
+        self.address = host_address(host or os.environ.get("OLLAMA_HOST", ""))
+        self.where = f"Ollama at {urlsplit(self.address).netloc}"
+        self.here = not is_cloud(model) and is_here(urlsplit(self.address).hostname or "")
+        self._keep_alive = keep_alive
+        self._most_context = most_context
+        self._context = 0
+        self._thinks_on_request = True
+        self._facts: ModelFacts | None = None
+        self._version: str | None = None
+        self._meter = TokenMeter()
+
+    @property
+    def name(self) -> str:
+        return f"ollama:{self.model}"
+
+    def facts(self, seconds: float = _FACTS_SECONDS) -> ModelFacts:
+        """Raises EndpointError: unreachable, or refused with the models that are there."""
+        if self._facts is None:
+            shown = self.show(seconds=seconds)
+            listed = self.list_models(seconds=seconds)
+            size = next((m.size_bytes for m in listed if full_name(m.name) == full_name(self.model)), None)
+            here = self.here and not shown.get("remote_host")
+            self._facts = facts_of(self.model, shown, size, here)
+        return self._facts
+
+    def ask(self, ask: Ask) -> Reply:
+        """One call, in a context with room for prompt and reply.
+
+        Raises EndpointError; overflow also after a reply, when the model did not read the whole prompt.
+        """
+        deadline = Deadline(ask.seconds)
+        self.facts(min(ask.seconds, _FACTS_SECONDS))
+        context = self._context_for(ask)
+        while True:  # ends: only a refused ``think`` is left out and asked again
+            heard = Heard()
+            body = request(self.model, ask, context, self._keep_alive, self._thinks_on_request)
+            failure = self._converse(body, heard, deadline)
+            if failure is None:
+                return self._reply(ask, heard, context, ask.seconds - deadline.left)
+            if not self._forgets_thinking(ask, failure):
+                raise failure
+
+    def release(self, seconds: float = 30.0) -> float | None:
+        """Unload the model and wait until /api/ps lists it no more; other models are left alone.
+
+        ``None`` when it was not loaded, or is not on this machine.  Raises EndpointError (hung) when it stays.
+        """
+        started = time.monotonic()
+        try:
+            if not self.here or not self._is_loaded():
+                return None
+        except EndpointError as error:
+            if error.kind == "unreachable":  # the server's end ended its models
+                return None
+            raise
+        self._call("/api/generate", {"model": self.model, "keep_alive": 0})
+        while self._is_loaded():
+            if time.monotonic() - started > seconds:
+                listed = ", ".join(each.name for each in self.loaded())
+                said = f"{self.where} still lists {listed} {seconds:g} s after {self.model} was to be unloaded"
+                raise EndpointError("hung", said, f"`ollama stop {self.model}`, or restart Ollama")
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        """Nothing to end: the server was there before."""
+
+    def list_models(self, seconds: float = _FACTS_SECONDS, connect_seconds: float = 10.0) -> list[Installed]:
+        """What this Ollama has, cloud models and embeddings too."""
+        return installed_of(self._call("/api/tags", seconds=seconds, connect_seconds=connect_seconds))
+
+    def loaded(self) -> list[Loaded]:
+        """What is in memory now, by whoever asked for it."""
+        return loaded_of(self._call("/api/ps"))
+
+    def show(self, model: str | None = None, seconds: float = _FACTS_SECONDS) -> dict[str, Any]:
+        """What Ollama tells of a model, this one if none is named."""
+        found = self._call("/api/show", {"model": model or self.model}, seconds)
+        return found if isinstance(found, dict) else {}
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def _context_for(self, ask: Ask) -> int:
+        """Tokens to ask for.  It only ever grows: a different context loads the model anew."""
+        caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
+        most = min(caps, default=None)
+        if most is not None and ask.prompt_tokens >= most:
+            own = self.facts().context_tokens
+            said = f"a prompt of about {ask.prompt_tokens} tokens does not fit a context of {most}"
+            limit = "the model has no more" if most == own else "context_tokens in lab.toml sets this limit"
+            raise EndpointError("overflow", f"{self.name}: {said}", f"{limit}; shorten program.md or the edited file")
+        wanted = -(-(ask.prompt_tokens + ask.max_tokens) // _STEP) * _STEP
+        self._context = max(self._context, min(wanted, most or wanted))
+        return self._context
+
+    def _converse(self, body: Mapping[str, Any], heard: Heard, deadline: Deadline) -> EndpointError | None:
+        """Why there is no whole answer; ``None`` when ``heard`` holds one."""
+        import httpx2
+
+        def cut(error: Exception | None) -> EndpointError:
+            return of_transport(error, self.where, deadline.seconds, deadline.passed, heard.text, start=_START)
+
+        with web_client(self.address, deadline) as web:
+            try:
+                with web.stream("POST", self.address + "/api/chat", json=body) as response:
+                    if response.status_code != 200:
+                        text = response.read().decode(errors="replace")
+                        return self._refusal(response.status_code, text, response.headers)
+                    for line in response.iter_lines():
+                        if deadline.passed:
+                            return cut(None)
+                        if problem := heard.take(line):
+                            return self._broken(problem, heard)
+                        if heard.last:
+                            return None
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                return cut(error)
+        return cut(ConnectionError("no end was sent"))
+
+    def _broken(self, problem: str, heard: Heard) -> EndpointError:
+        said = f"{self.where} answered with status 200, but {quote(problem)}"
+        if overflowed(problem):
+            return EndpointError("overflow", said, _ROOM_HINT, partial=heard.text)
+        return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?", partial=heard.text)
+
+    def _forgets_thinking(self, ask: Ask, failure: EndpointError) -> bool:
+        """Whether the model refused to be told how to think, which it will not be told again."""
+        refused = failure.kind == "refused" and "support thinking" in str(failure)
+        if not (refused and self._thinks_on_request and ask.think != "auto"):
+            return False
+        self._thinks_on_request = False
+        return True
+
+    def _reply(self, ask: Ask, heard: Heard, context: int, seconds: float) -> Reply:
+        last = heard.last
+        given = self._given()
+        count = whole_number(last.get("prompt_eval_count"))
+        self._prove(ask, count, given or context)
+        load = last.get("load_duration")
+        load_seconds = load * _NANO if isinstance(load, int | float) else None
+        text, reasoning = split_thoughts(heard.text, "".join(heard.thoughts))
+        known: dict[Any, Finish] = {"stop": "stop", "length": "length"}
+        return Reply(
+            text=text,
+            finish=known.get(last.get("done_reason"), "unknown"),
+            model=str(last.get("model") or self.model),
+            reasoning=reasoning,
+            prompt_tokens=count,
+            completion_tokens=last["eval_count"] if isinstance(last.get("eval_count"), int) else None,
+            load_seconds=load_seconds,
+            think_seconds=max(seconds - (load_seconds or 0.0), 0.0),
+            context_tokens=given,
+        )
+
+    def _prove(self, ask: Ask, count: int | None, context: int) -> None:
+        """Raises EndpointError when the model did not read the whole prompt."""
+        missing = self._meter.missing(ask.prompt_tokens, count, context)
+        if missing and not (context > ask.prompt_tokens and self._leaves_cache_out()):
+            raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT)
+
+    def _leaves_cache_out(self) -> bool:
+        """Whether this version counts only what was not in its cache: 0.30 did (ollama pull 16428 mended it)."""
+        if self._version is None:
+            found = self._call("/api/version")
+            self._version = str(found.get("version", "")) if isinstance(found, dict) else ""
+        return self._version.startswith("0.30.")
+
+    def _given(self) -> int | None:
+        """The context that the model was loaded with, by /api/ps; ``None`` when it does not say."""
+        try:
+            listed = self.loaded() if self.here else []
+        except EndpointError:
+            return None  # the answer is there; what it was given stays unknown
+        return next((each.context_tokens for each in listed if self._is_mine(each)), None)
+
+    # -- plain calls ----------------------------------------------------------------------------------------------
+
+    def _is_mine(self, each: Loaded) -> bool:
+        return full_name(each.name) == full_name(self.model)
+
+    def _is_loaded(self) -> bool:
+        return any(map(self._is_mine, self.loaded()))
+
+    def _call(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        seconds: float = _FACTS_SECONDS,
+        connect_seconds: float = 10.0,
+    ) -> Any:
+        answer = fetch(self.address + path, self.where, body, None, seconds, connect_seconds, _START)
+        if answer.status != 200:
+            raise self._refusal(answer.status, answer.text, answer.headers)
+        if answer.data is None:
+            said = f"{self.where} answered {path} with no JSON: {quote(answer.text) or 'nothing'}"
+            raise EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?")
+        return answer.data
+
+    def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
+        data = as_json(text)
+        words = data["error"] if isinstance(data, dict) and isinstance(data.get("error"), str) else text
+        said = f"{self.where} answered {status}: {quote(words) or 'no words'}"
+        kind = kind_of(status, words)
+        if kind == "overflow":
+            return EndpointError(kind, said, _ROOM_HINT)
+        if status == 500 and any(word in words.lower() for word in _MEMORY):
+            return EndpointError("refused", said, "a smaller model, or one of fewer bits; or close what needs memory")
+        if kind == "busy":
+            return EndpointError(kind, said, "Ollama has other work; OLLAMA_MAX_QUEUE", retry_after=wait_of(headers))
+        return EndpointError(kind, said, self._hint(status, words))
+
+    def _hint(self, status: int, words: str) -> str:
+        if status in (401, 403):
+            return "a cloud model needs `ollama signin`"
+        if status != 404:
+            return f"what Ollama knows of it: `ollama show {self.model}`"
+        if "model" not in words:
+            return "is OLLAMA_HOST the address of an Ollama?"
+        try:
+            there = [model.name for model in installed_of(fetch(self.address + "/api/tags", self.where).data)]
+        except EndpointError:
+            there = []
+        known = f"; models there: {', '.join(there)}" if there else "; it has no model yet"
+        return f"`ollama pull {self.model}`{known}"

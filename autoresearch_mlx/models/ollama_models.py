@@ -1,0 +1,155 @@
+"""What Ollama tells of its models, as values: installed, loaded, and the facts of one.  No network here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.models.figures import billions_in, first_number
+from autoresearch_mlx.models.wire import ModelFacts
+
+PORT = 11434
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model that Ollama has, as ``/api/tags`` lists it; unknown is ``None``."""
+
+    name: str
+    size_bytes: int | None
+    billions: float | None
+    cloud: bool
+    """It runs on somebody else's machine."""
+    capabilities: tuple[str, ...] | None
+    """Newer versions list them; ``/api/show`` always tells."""
+    family: str = ""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it only makes embeddings."""
+        if self.capabilities is not None:
+            return "completion" not in self.capabilities and "embedding" in self.capabilities
+        return "bert" in self.family or "embed" in self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, as ``/api/ps`` lists it."""
+
+    name: str
+    size_bytes: int | None
+    context_tokens: int | None
+
+
+def full_name(name: str) -> str:
+    """With its tag: ``qwen3`` and ``qwen3:latest`` are the same model."""
+    return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
+
+
+def is_cloud(name: str) -> bool:
+    tag = full_name(name).rpartition(":")[2]
+    return tag == "cloud" or tag.endswith("-cloud")
+
+
+def installed_of(data: Any) -> list[Installed]:
+    return [
+        Installed(
+            name=entry["name"],
+            size_bytes=first_number(entry, "size"),
+            billions=_billions(entry, entry["name"]),
+            cloud=is_cloud(entry["name"]) or bool(entry.get("remote_host")),
+            capabilities=_capabilities(entry),
+            family=str(_dict(entry, "details").get("family") or ""),
+        )
+        for entry in _models(data)
+    ]
+
+
+def loaded_of(data: Any) -> list[Loaded]:
+    return [
+        Loaded(entry["name"], first_number(entry, "size"), first_number(entry, "context_length"))
+        for entry in _models(data)
+    ]
+
+
+def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> ModelFacts:
+    """From what ``/api/show`` says; ``size_bytes`` is only in the list of what is installed."""
+    shown = shown if isinstance(shown, dict) else {}
+    info = _dict(shown, "model_info")
+    lengths = [key for key in info if key.endswith(".context_length")]
+    capabilities = _capabilities(shown)
+    # Models on Ollama's MLX engine take a schema and ignore it.
+    gguf = _dict(shown, "details").get("format") == "gguf"
+    return ModelFacts(
+        model=model,
+        billions=_billions(shown, model) or _parameters(info),
+        context_tokens=first_number(info, *lengths),
+        size_bytes=size_bytes,
+        thinks=None if capabilities is None else "thinking" in capabilities,
+        enforces_schema=gguf and here,
+        here=here,
+    )
+
+
+def completes(shown: Any) -> bool:
+    """Whether a model can answer at all; a version that lists no capabilities is believed."""
+    capabilities = _capabilities(shown) if isinstance(shown, dict) else None
+    return capabilities is None or "completion" in capabilities
+
+
+def host_address(host: str) -> str:
+    """``OLLAMA_HOST`` in any form Ollama takes, as an address without a slash at its end.
+
+    ``0.0.0.0`` is where a server listens, not where one can be called: it becomes 127.0.0.1.  Without a port it
+    is Ollama's own, after ``http://`` or ``https://`` the scheme's, as Ollama reads it.
+    Raises AgentError for what is no address.
+    """
+    host = host.strip().strip("\"'")
+    scheme, named, rest = host.partition("://")
+    if not named:
+        scheme, rest = "http", host
+    try:
+        parts = urlsplit(f"//{rest}")
+        good = parts.hostname is not None or not parts.netloc or parts.netloc.startswith(":")
+    except ValueError:
+        good = False
+    if not good or scheme not in ("http", "https"):
+        raise AgentError(f"{host!r} is no address of an Ollama", "it is like 127.0.0.1:11434: OLLAMA_HOST, or base_url")
+    usual = {"http": 80, "https": 443}.get(scheme, PORT) if named else PORT
+    try:
+        port = parts.port or usual
+    except ValueError:
+        port = usual
+    name = parts.hostname or "127.0.0.1"
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)
+    path = parts.path.rstrip("/").removesuffix("/v1")
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{path}"
+
+
+def _models(data: Any) -> list[dict[str, Any]]:
+    found = data.get("models") if isinstance(data, dict) else None
+    entries = found if isinstance(found, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+
+
+def _dict(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = entry.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _capabilities(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+    found = entry.get("capabilities")
+    return tuple(map(str, found)) if isinstance(found, list) else None
+
+
+def _billions(entry: Mapping[str, Any], name: str) -> float | None:
+    words = _dict(entry, "details").get("parameter_size")
+    return (billions_in(words) if isinstance(words, str) else None) or billions_in(name)
+
+
+def _parameters(info: Mapping[str, Any]) -> float | None:
+    count = first_number(info, "general.parameter_count")
+    return count / 1e9 if count else None

@@ -1,0 +1,304 @@
+"""Any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
+
+Servers differ in which fields of a request they know.  A field that a server refuses by name is left out from
+then on, and the same call is made again at once; everything else that fails is told to the caller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.failures import START, hide, kind_of, of_transport, overflowed, quote, wait_of
+from autoresearch_mlx.models.figures import billions_in, first_number, whole_number
+from autoresearch_mlx.models.heard import Heard, words_of
+from autoresearch_mlx.models.proof import TokenMeter
+from autoresearch_mlx.models.thoughts import split_thoughts
+from autoresearch_mlx.models.web import Answer, Deadline, as_json, fetch, web_client
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
+
+if TYPE_CHECKING:
+    import httpx2
+
+PUBLIC_URL = "https://api.openai.com/v1"
+_NO_KEY = "none"
+"""Sent where no key is needed: without one the client takes OPENAI_API_KEY, whichever server it talks to."""
+_HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
+_NEWER_LIMIT = "max_completion_tokens"
+_OPTIONAL = {
+    "stream_options": ("stream_options", "include_usage"),
+    "response_format": ("response_format", "json_schema", "grammar", "structured output"),
+    "reasoning_effort": ("reasoning_effort", "reasoning effort", "support thinking"),
+    "chat_template_kwargs": ("chat_template_kwargs", "enable_thinking"),
+    "temperature": ("temperature",),
+    "seed": ("seed",),
+}
+"""Fields that a server may refuse, and the words by which its error names them."""
+
+
+class OpenAICompatible:
+    """One model on one server that speaks OpenAI's chat completions, always streamed."""
+
+    _start = START
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        model: str,
+        api_key: str | None,
+        here: bool,
+        schema: bool = True,
+        key_env: str | None = None,
+    ) -> None:
+        """``here``: the model shares this machine's memory.  ``schema``: the server may be asked for one.
+        ``key_env``: the environment variable that the key came from, for hints."""
+        self._name = name
+        self.base_url = base_url.rstrip("/")
+        self.model = model
+        self.here = here
+        self.where = quote(self.base_url)
+        self._key = api_key or _NO_KEY
+        self._key_env = key_env
+        self._unwanted: set[str] = set() if schema else {"response_format"}
+        self._limit = "max_tokens"
+        self._facts: ModelFacts | None = None
+        self._meter = TokenMeter()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def ask(self, ask: Ask) -> Reply:
+        """One call; made again within its deadline only when the server refused a field by name."""
+        deadline = Deadline(ask.seconds)
+        while True:  # ends: there are only so many fields to be refused
+            heard, failure, status = self._converse(ask, deadline)
+            if failure is None:
+                return self._reply(ask, heard, ask.seconds - deadline.left)
+            if deadline.passed or not self._learned(ask, status, str(failure)):
+                raise failure  # outside of the handler: the client's own error may hold the key
+
+    def facts(self) -> ModelFacts:
+        if self._facts is None:
+            self._facts = self._ask_facts()
+        return self._facts
+
+    def release(self) -> float | None:
+        """``None``: this API has no word for unloading."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to end: each call closes its own connection."""
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def _converse(self, ask: Ask, deadline: Deadline) -> tuple[Heard, EndpointError | None, int | None]:
+        """What was heard, and why it is no answer with the HTTP status of that, if any."""
+        import httpx2
+        import openai
+
+        heard = Heard()
+        with web_client(self.base_url, deadline) as web:
+            if not self._may_have_environment():
+                web.event_hooks["request"].append(_strip)
+            client = openai.OpenAI(
+                api_key=self._key, base_url=self.base_url, max_retries=0, timeout=web.timeout, http_client=web
+            )
+            fields = self._fields(ask)
+            messages = cast(Any, [{"role": m.role, "content": m.content} for m in ask.messages])
+            try:
+                with client.chat.completions.create(
+                    model=self.model, messages=messages, stream=True, extra_body=fields
+                ) as stream:
+                    failure = self._listen(stream, heard, deadline)
+            except openai.APIStatusError as error:
+                return heard, self._refusal(error.status_code, error.response), error.status_code
+            except openai.APIConnectionError as error:
+                cause = error.__cause__ or error
+                failure = self._cut(cause, heard, deadline)
+            except httpx2.HTTPError as error:
+                failure = self._cut(error, heard, deadline)
+            except openai.APIError as error:
+                failure = self._broken(f"an error inside its answer: {error.message}", heard)
+            except (ValueError, RecursionError) as error:
+                failure = self._broken(f"no JSON: {error}", heard)
+        return heard, failure, None
+
+    def _fields(self, ask: Ask) -> dict[str, Any]:
+        """What goes into the request besides the messages."""
+        fields: dict[str, Any] = {
+            "stream_options": {"include_usage": True},
+            self._limit: ask.max_tokens,
+            "temperature": ask.temperature,
+            "seed": ask.seed,
+        }
+        if ask.schema is not None:
+            described = {"name": "reply", "schema": ask.schema, "strict": True}
+            fields["response_format"] = {"type": "json_schema", "json_schema": described}
+        if ask.think != "auto":
+            fields["reasoning_effort"] = "none" if ask.think == "off" else ask.think
+        if ask.think == "off" and self.here:
+            # llama-server and mlx_lm.server leave it to the chat template.
+            fields["chat_template_kwargs"] = {"enable_thinking": False}
+        return {key: value for key, value in fields.items() if value is not None and key not in self._unwanted}
+
+    def _listen(self, stream: Any, heard: Heard, deadline: Deadline) -> EndpointError | None:
+        kind = stream.response.headers.get("content-type", "")
+        if "html" in kind or "json" in kind:
+            return self._whole(stream.response.read().decode(errors="replace"), heard)
+        for chunk in stream:
+            if deadline.passed:
+                return self._cut(None, heard, deadline)
+            heard.take(chunk.to_dict(warnings=False) if hasattr(chunk, "to_dict") else chunk)
+        if not heard.chunks and not deadline.passed:
+            return self._broken("an empty stream", heard)
+        if not heard.finished:
+            return self._cut(ConnectionError("no end was sent"), heard, deadline)
+        return None
+
+    def _cut(self, error: BaseException | None, heard: Heard, deadline: Deadline) -> EndpointError | None:
+        """The connection's end as an error; ``None`` when all had been said, for some servers never hang up."""
+        if heard.finished:
+            return None
+        late, start = deadline.passed, self._start
+        return of_transport(error, self.where, deadline.seconds, late, heard.text, self._key, start)
+
+    def _whole(self, text: str, heard: Heard) -> EndpointError | None:
+        """An answer that was not streamed: from a server that cannot, or from none that speaks this API."""
+        data = as_json(text)
+        if isinstance(data, dict) and isinstance(data.get("choices"), list) and "error" not in data:
+            heard.take(data)
+            return None
+        return self._broken(f"with {text!r}" if text.strip() else "with nothing", heard)
+
+    def _broken(self, what: str, heard: Heard) -> EndpointError:
+        said = f"{self.where} answered with status 200, but {quote(what, self._key)}"
+        partial = hide(heard.text, self._key)
+        if overflowed(what):
+            return EndpointError("overflow", said, self._room_hint(), partial=partial)
+        return EndpointError("garbled", said, "is base_url right? it often ends in /v1", partial=partial)
+
+    def _reply(self, ask: Ask, heard: Heard, seconds: float) -> Reply:
+        # A cloud refuses what is too long; servers at home cut it.
+        missing = self._meter.missing(ask.prompt_tokens, heard.prompt_tokens, None) if self.here else ""
+        if missing:
+            raise EndpointError("overflow", f"{self.where}: {missing}", self._room_hint())
+        text, reasoning = split_thoughts(heard.text, "".join(heard.thoughts))
+        return Reply(
+            text=text or heard.refusal,
+            finish=heard.finish,
+            model=heard.model or self.model,
+            reasoning=reasoning,
+            prompt_tokens=heard.prompt_tokens,
+            completion_tokens=heard.completion_tokens,
+            think_seconds=seconds,
+        )
+
+    # -- refusals -------------------------------------------------------------------------------------------------
+
+    def _learned(self, ask: Ask, status: int | None, text: str) -> bool:
+        """Whether the server refused a field of the request by name, which it will not be sent again."""
+        if status not in (400, 404, 422, 500, 501) or overflowed(text):
+            return False
+        sent = self._fields(ask)
+        if self._limit != _NEWER_LIMIT and "max_tokens" in text:
+            self._limit = _NEWER_LIMIT
+            return True
+        for name, words in _OPTIONAL.items():
+            if name in sent and any(word in text.lower() for word in words):
+                self._unwanted.add(name)
+                return True
+        return False
+
+    def _refusal(self, status: int, response: httpx2.Response) -> EndpointError:
+        try:
+            text = response.text
+        except RuntimeError:  # the body was never read
+            text = ""
+        return self.refused(status, text, response.headers)
+
+    def refused(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
+        """An HTTP status as an error, with the server's words and what to do."""
+        kind = kind_of(status, text)
+        said = f"{self.where} answered {status}: {quote(words_of(text) or 'no words', self._key)}"
+        if kind == "overflow":
+            return EndpointError(kind, said, self._room_hint())
+        if kind == "busy":
+            return EndpointError(kind, said, "wait, or ask less often", retry_after=wait_of(headers))
+        return EndpointError(kind, said, self._hint(status))
+
+    def _hint(self, status: int) -> str:
+        if status in (401, 403):
+            if self._key_env:
+                return f"put a key that this server takes into the environment variable {self._key_env}"
+            return "name the environment variable that holds the key: api_key_env in lab.toml"
+        if status == 404:
+            models = self._models()
+            if models:
+                return f"models there: {', '.join(models)}"
+            return "is base_url right (it often ends in /v1), and the model's name?"
+        if 300 <= status < 400:
+            return "give base_url as the address that it redirects to"
+        return "the server's words say what it does not take"
+
+    def _room_hint(self) -> str:
+        return (
+            "load the model with a longer context there, or set context_tokens in lab.toml to what it has, "
+            "so that the prompt is made to fit"
+        )
+
+    # -- facts ----------------------------------------------------------------------------------------------------
+
+    def _ask_facts(self) -> ModelFacts:
+        entry: Mapping[str, Any] = next((e for e in self._listed() if e.get("id") == self.model), {})
+        meta = entry.get("meta") if isinstance(entry.get("meta"), dict) else {}
+        known = {**entry, **cast(dict[str, Any], meta)}
+        parameters = whole_number(known.get("n_params"))
+        llama = known.get("owned_by") == "llamacpp"
+        return ModelFacts(
+            model=self.model,
+            billions=parameters / 1e9 if parameters else billions_in(self.model),
+            context_tokens=first_number(known, "n_ctx", "max_context_length", "context_length", "max_model_len"),
+            size_bytes=first_number(known, "size", "size_bytes") if self.here else None,
+            enforces_schema="response_format" not in self._unwanted and (llama or self.base_url == PUBLIC_URL),
+            here=self.here,
+        )
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """The entries of /v1/models; none when the server has no such list.
+
+        Raises EndpointError when nobody listens or when the key is refused.
+        """
+        try:
+            answer = self.get(self.base_url + "/models")
+        except EndpointError as error:
+            if error.kind == "dropped":  # mlx_lm.server dies on this call when its cache folder does not exist
+                return []
+            raise
+        if answer.status in (401, 403):
+            raise self.refused(answer.status, answer.text, answer.headers)
+        data = answer.data.get("data") if isinstance(answer.data, dict) else None
+        return [entry for entry in data or () if isinstance(entry, dict)] if isinstance(data, list) else []
+
+    def _models(self) -> list[str]:
+        try:
+            return [str(entry["id"]) for entry in self._listed() if "id" in entry][:12]
+        except EndpointError:
+            return []
+
+    def get(self, url: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """A plain call of this server, with the key.  Raises EndpointError when it cannot be reached."""
+        return fetch(url, self.where, body, {"authorization": f"Bearer {self._key}"}, start=self._start)
+
+    def _may_have_environment(self) -> bool:
+        """Whether headers that the client finds in the environment are meant for this server."""
+        return self.base_url in (PUBLIC_URL, os.environ.get("OPENAI_BASE_URL", "").rstrip("/"))
+
+
+def _strip(request: httpx2.Request) -> None:
+    """Only what HTTP needs: the client adds OpenAI's organisation, project and own headers from the environment."""
+    for name in set(request.headers) - _HEADERS:
+        del request.headers[name]

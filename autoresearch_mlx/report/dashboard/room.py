@@ -1,0 +1,109 @@
+"""One session as the page sees it, read again only when its files changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoresearch_mlx.agents.ideas import backlog
+from autoresearch_mlx.errors import AutoresearchError, ConfigError
+from autoresearch_mlx.lab.config import AgentSettings, load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop import control
+from autoresearch_mlx.report.dashboard.trace import Machine, Trace
+from autoresearch_mlx.report.dashboard.views import finite, session_view
+from autoresearch_mlx.report.summary import running_in
+from autoresearch_mlx.store import notes, talks
+from autoresearch_mlx.store.ledger import FILE, Journal, holder, read, stamp
+
+_WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talks.CALLS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``version`` grows when ``session`` changed; ``now`` changes all the time."""
+
+    version: int
+    session: dict[str, Any]
+    now: dict[str, Any]
+
+
+class Room:
+    """May be looked into from several threads."""
+
+    def __init__(self, lab: Lab, tag: str) -> None:
+        self._lab, self._folder = lab, lab.folder(tag)
+        self._lock = threading.Lock()
+        self._seen: object = None
+        self._version = 0
+        self._journal: Journal | None = None
+        self._session: dict[str, Any] = {}
+        self._trace, self._machine = Trace(), Machine()
+
+    def look(self) -> Look:
+        """Raises LedgerError when a file cannot be read or understood."""
+        with self._lock:
+            journal = self._read()
+            return Look(self._version, self._session, finite(self._now(journal)))
+
+    def _read(self) -> Journal:
+        seen = (holder(self._folder), *(stamp(self._folder / name) for name in _WRITTEN))
+        if seen != self._seen or self._journal is None:
+            self._journal = None
+            self._journal = read(self._folder / FILE)
+            view = finite(session_view(self._folder, self._journal, self._prices()))
+            if view != self._session:
+                self._session, self._version = view, self._version + 1
+            self._seen = seen
+        return self._journal
+
+    def _prices(self) -> AgentSettings | None:
+        """The settings of now; a lab.toml that is being mended costs the prices, not the page."""
+        try:
+            return load_settings(self._lab.root).settings.agent
+        except ConfigError:
+            return None
+
+    def _now(self, journal: Journal) -> dict[str, Any]:
+        running = running_in(self._folder, journal)
+        self._trace.see(running, (journal.session.get("conditions") or {}).get("budget_seconds"))
+        return {
+            "running": asdict(running) if running is not None else None,
+            "points": [list(point) for point in self._trace.points],
+            "trace": self._trace.run,
+            "machine": self._machine.see(running.pid if running is not None else None),
+            "time": round(time.time(), 1),
+        }
+
+
+class House:
+    """The sessions of a lab; what has a run is looked at even while no page is open, so that no curve has a gap."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._rooms: dict[str, Room] = {}
+        self._lock = threading.Lock()
+
+    def room(self, tag: str) -> Room | None:
+        """None when there is no such session."""
+        if tag not in self.lab.tags():
+            return None
+        with self._lock:
+            return self._rooms.setdefault(tag, Room(self.lab, tag))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Newest first, with whether somebody works there."""
+        tags = self.lab.tags()
+        return [{"tag": tag, "live": holder(self.lab.folder(tag)) is not None} for tag in reversed(tags)]
+
+    def watch(self) -> None:
+        """One look at everything that runs."""
+        for session in self.sessions():
+            room = self.room(session["tag"]) if session["live"] else None
+            if room is not None:
+                try:
+                    room.look()
+                except AutoresearchError:
+                    continue  # whoever opens that session is told

@@ -1,0 +1,225 @@
+"""The dashboard's socket, its routes and its event stream.
+
+/                                   the page; its style and scripts beside it
+GET  /api/sessions                  the sessions of this lab
+GET  /api/sessions/TAG/events       server-sent events: sessions, session, now, trouble
+GET  /api/sessions/TAG/experiments/N
+POST /api/sessions/TAG/DEED         see :mod:`steering`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx.errors import AutoresearchError, ConfigError
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.report.dashboard.guard import Guard, Rules
+from autoresearch_mlx.report.dashboard.room import House
+from autoresearch_mlx.report.dashboard.steering import deeds
+from autoresearch_mlx.report.dashboard.views import experiment_view, finite
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_PAGE = Path(__file__).parent / "page"
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    "/app.js": ("app.js", "text/javascript"),
+    "/parts.js": ("parts.js", "text/javascript"),
+    "/charts.js": ("charts.js", "text/javascript"),
+    "/words.js": ("words.js", "text/javascript"),
+    "/wire.js": ("wire.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_LOOK_SECONDS = 0.5
+_ALIVE_SECONDS = 10.0
+_WILD = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A socket that listens, and what it is reached by."""
+
+    socket: socket.socket
+    hosts: frozenset[str]
+    url: str
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[Bound]:
+    """Listen; port 0 takes a free one.  Raises ConfigError when that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            listening.listen(128)  # who reads the address may call at once
+        except (OSError, OverflowError) as error:
+            said = f"{host}:{port} cannot be listened at: {getattr(error, 'strerror', None) or error}"
+            raise ConfigError(said, "another --port; 0 takes a free one") from None
+        port = listening.getsockname()[1]
+        names = _addresses(host)
+        yield Bound(listening, frozenset(f"{name}:{port}" for name in names), f"http://{names[0]}:{port}/")
+
+
+def _addresses(host: str) -> list[str]:
+    """What a browser may write into its Host header; all addresses of this machine for 0.0.0.0."""
+    if host not in _WILD:
+        return [f"[{host}]" if ":" in host else host]
+    import psutil
+
+    found = [a for each in psutil.net_if_addrs().values() for a in each]
+    four = [a.address for a in found if a.family == socket.AF_INET]
+    six = [f"[{a.address.partition('%')[0]}]" for a in found if a.family == socket.AF_INET6]
+    return ["127.0.0.1", *(a for a in (*four, *(six if host == "::" else [])) if a != "127.0.0.1")]
+
+
+def serve(lab: Lab, at: Bound, token: str, read_only: bool) -> None:
+    """Answer until interrupted."""
+    import uvicorn
+
+    ending: list[Callable[[], bool]] = []
+    app = application(lab, Rules(at.hosts, token, read_only), lambda: any(ends() for ends in ending))
+    # No access log: nothing of what is asked is written anywhere.
+    config = uvicorn.Config(app, log_level="critical", access_log=False, server_header=False, ws="none")
+    server = uvicorn.Server(config)
+    ending.append(lambda: server.should_exit)
+    server.run(sockets=[at.socket])
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette:
+    """The routes behind their guard; ``ending``: whether open streams should close."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.routing import Route
+
+    answers = _Answers(House(lab), rules, ending)
+    routes = [Route(path, answers.file) for path in _FILES]
+    routes += [
+        Route("/api/sessions", answers.sessions),
+        Route("/api/sessions/{tag}/events", answers.events),
+        Route("/api/sessions/{tag}/experiments/{number:int}", answers.experiment),
+        Route("/api/sessions/{tag}/{deed}", answers.deed, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, rules=rules)], lifespan=answers.lifespan)
+
+
+class _Answers:
+    """One method for each route."""
+
+    def __init__(self, house: House, rules: Rules, ending: Callable[[], bool]) -> None:
+        self._house, self._rules, self._ending = house, rules, ending
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(self._watch())
+        yield
+        watching.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.to_thread(self._house.watch)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def file(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        name, kind = _FILES[request.url.path]
+        return Response((_PAGE / name).read_bytes(), media_type=kind)
+
+    async def sessions(self, request: Request) -> Response:
+        sessions = await asyncio.to_thread(self._house.sessions)
+        return _json(self._of_lab(sessions))
+
+    def _of_lab(self, sessions: Any) -> dict[str, Any]:
+        current = self._house.lab.current()
+        return {"sessions": sessions, "current": current, "read_only": self._rules.read_only}
+
+    async def experiment(self, request: Request) -> Response:
+        tag, number = request.path_params["tag"], request.path_params["number"]
+        if self._house.room(tag) is None:
+            return _no_session(tag)
+        lab = self._house.lab
+        return await _told(lambda: experiment_view(lab.root, lab.folder(tag), number))
+
+    async def deed(self, request: Request) -> Response:
+        tag, deed = request.path_params["tag"], deeds().get(request.path_params["deed"])
+        if self._house.room(tag) is None:
+            return _no_session(tag)
+        if deed is None:
+            return _json({"error": "that cannot be done", "hint": "reload the page"}, 404)
+        try:
+            sent = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            sent = None
+        if not isinstance(sent, Mapping):
+            return _json({"error": "the body is no JSON object", "hint": "reload the page"}, 400)
+        return await _told(lambda: {"said": deed(self._house.lab.folder(tag), sent)})
+
+    async def events(self, request: Request) -> Response:
+        from starlette.responses import StreamingResponse
+
+        tag = request.path_params["tag"]
+        if self._house.room(tag) is None:
+            return _no_session(tag)
+        return StreamingResponse(self._stream(tag), media_type="text/event-stream")
+
+    async def _stream(self, tag: str) -> AsyncIterator[str]:
+        """What has changed, twice a second."""
+        before: dict[str, Any] = {}
+        spoken = time.monotonic()
+        while not self._ending():
+            for name, data in (await asyncio.to_thread(self._look, tag)).items():
+                if before.get(name) != data:
+                    before[name], spoken = data, time.monotonic()
+                    yield f"event: {name}\ndata: {data}\n\n"
+            if time.monotonic() - spoken > _ALIVE_SECONDS:
+                spoken = time.monotonic()
+                yield ": still here\n\n"
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _look(self, tag: str) -> dict[str, str]:
+        """Events by name, each one line of JSON."""
+        found: dict[str, Any] = {"sessions": self._of_lab(self._house.sessions())}
+        try:
+            room = self._house.room(tag)
+            if room is None:
+                raise ConfigError(f"session {tag} is no more", "choose another one")
+            look = room.look()
+            found |= {"session": look.session, "now": look.now, "trouble": None}
+        except AutoresearchError as error:
+            found["trouble"] = {"error": str(error), "hint": error.hint}
+        return {name: json.dumps(value, allow_nan=False) for name, value in found.items()}
+
+
+async def _told(do: Callable[[], dict[str, Any]]) -> Response:
+    try:
+        return _json(await asyncio.to_thread(do))
+    except AutoresearchError as error:
+        return _json({"error": str(error), "hint": error.hint}, 409)
+
+
+def _no_session(tag: str) -> Response:
+    return _json({"error": f"there is no session {tag}", "hint": "choose another one"}, 404)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(finite(value), status)

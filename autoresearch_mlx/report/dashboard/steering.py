@@ -1,0 +1,82 @@
+"""What a person may do from the page: each deed by the same function that the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from autoresearch_mlx.agents.ideas.asked import add_yours
+from autoresearch_mlx.agents.ideas.backlog import drop
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.loop import control
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.notes import add_note, clear_notes
+
+Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
+"""Takes the session's folder and what the page sent; returns what was done, in words.  Raises AutoresearchError."""
+
+
+def deeds() -> dict[str, Deed]:
+    """By the last part of their address."""
+    return {
+        "pause": _pause,
+        "resume": _resume,
+        "stop": _stop,
+        "skip": _skip,
+        "note": _note,
+        "clear-notes": _clear_notes,
+        "idea": _idea,
+        "drop-idea": _drop_idea,
+    }
+
+
+def _pause(folder: Path, sent: Mapping[str, Any]) -> str:
+    return "pauses after this experiment" if control.pause(folder, "dashboard") else "is paused already"
+
+
+def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
+    return "goes on" if control.resume(folder, "dashboard") else "goes on anyway"
+
+
+def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
+    return "stops after this experiment" if control.stop(folder, "dashboard") else "stops already"
+
+
+def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
+    """The page names the experiment that it shows: what began meanwhile is not meant."""
+    number = _whole(sent, "number")
+    control.skip(folder, number, "dashboard")
+    return f"experiment {number} ends"
+
+
+def _note(folder: Path, sent: Mapping[str, Any]) -> str:
+    return f"noted: {add_note(folder, _text(sent, 'text'))}"
+
+
+def _clear_notes(folder: Path, sent: Mapping[str, Any]) -> str:
+    return f"notes withdrawn: {clear_notes(folder)}"
+
+
+def _idea(folder: Path, sent: Mapping[str, Any]) -> str:
+    idea = add_yours(folder, _text(sent, "title"), _text(sent, "axis") or None, _text(sent, "why"))
+    return f"idea {idea.id}: {idea.title}"
+
+
+def _drop_idea(folder: Path, sent: Mapping[str, Any]) -> str:
+    idea = drop(folder, _whole(sent, "id"), read(folder / FILE).history)
+    return f"dropped idea {idea.id}: {idea.title}"
+
+
+def _text(sent: Mapping[str, Any], name: str) -> str:
+    value = sent.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is no text", "reload the page")
+    return value
+
+
+def _whole(sent: Mapping[str, Any], name: str) -> int:
+    value = sent.get(name)
+    if type(value) is not int:
+        raise ConfigError(f"{name} is no whole number", "reload the page")
+    return value

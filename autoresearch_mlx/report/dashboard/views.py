@@ -1,0 +1,151 @@
+"""A session as plain JSON values for the page.  Unknown is null; texts go as they are, the page shows them as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.agents.ideas.backlog import Idea, read_backlog
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.judge.history import gained, standing
+from autoresearch_mlx.lab.budget import of_conditions
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.loop.control import Run, live_run
+from autoresearch_mlx.loop.pacing import pace
+from autoresearch_mlx.report.summary import priced, status_of, to_json
+from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
+from autoresearch_mlx.store.notes import read_notes
+from autoresearch_mlx.store.removed import changes_of, log_of
+
+NEWEST = 200
+"""Experiments in the table; the plot has them all."""
+_LONGEST_DIFF = 60_000
+"""Characters; nobody reads more in a window."""
+
+
+def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
+    """All that changes only when something was written.  Raises LedgerError."""
+    history, run = journal.history, live_run(folder)
+    status = status_of(folder, journal)
+    if settings is not None and status.spent.calls:
+        status = priced(status, settings)
+    conditions = journal.session.get("conditions") or {}
+    return {
+        "tag": folder.name,
+        "status": to_json(status),
+        "hardware": {"device": conditions.get("device"), **_budget(conditions)},
+        "incumbent": _incumbent(history),
+        "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],
+        "night": [[e.number, e.value, e.status] for e in history.experiments],
+        "ideas": [_idea(i) for i in read_backlog(folder, history) if i.state in ("open", "taken")],
+        "notes": list(read_notes(folder)),
+        "run": _run(run),
+        "plan": _plan(run, history),
+    }
+
+
+def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """In seconds where it is a time, and in words whatever it is."""
+    ends = of_conditions(conditions)
+    return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
+
+
+def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
+    """One experiment with its diff and the end of its log.  Raises LabError when there is none."""
+    history = read(folder / FILE).history
+    e = next((e for e in history.experiments if e.number == number), None)
+    if e is None:
+        raise LabError(f"session {folder.name} has no experiment {number}", "it may be running still")
+    changes = changes_of(root, folder, e)
+    return {**experiment_to(e), "diff": changes[:_LONGEST_DIFF], "log_tail": log_of(folder, e)}
+
+
+def finite(value: Any) -> Any:
+    """The same value without NaN and infinities, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
+
+
+def _incumbent(history: History) -> dict[str, Any] | None:
+    best = history.incumbent
+    if best is None:
+        return None
+    curve = next((m.curve for m in best.measurements if m.curve and not m.tainted), ())
+    value = standing(history, best)
+    return {
+        "number": best.number,
+        "title": best.title,
+        "commit": best.commit,
+        "value": value,
+        "measured": best.value,
+        "gained": gained(history),
+        "curve": [list(point) for point in curve],
+    }
+
+
+def _row(e: Experiment) -> dict[str, Any]:
+    return {
+        "number": e.number,
+        "status": e.status,
+        "value": e.value,
+        "gain": e.gain,
+        "title": e.title,
+        "axis": e.axis,
+        "agent": e.agent,
+        "reason": e.reason,
+        "seconds": sum(e.seconds.values()) if e.seconds else None,
+        "runs": len(e.measurements),
+    }
+
+
+def _idea(idea: Idea) -> dict[str, Any]:
+    names = ("id", "title", "axis", "hypothesis", "source", "state", "experiment")
+    return {name: value for name, value in asdict(idea).items() if name in names}
+
+
+def _run(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    wish = run.wish
+    return {"pid": run.pid, "paused": wish.paused, "stop": wish.stop, "skip": wish.skip, "limits": dict(run.limits)}
+
+
+def _plan(run: Run | None, history: History) -> dict[str, Any] | None:
+    """What is known of the night: since when, how fast, and what ends it.  Times in seconds since 1970."""
+    if run is None:
+        return None
+    began = _epoch(run.time)
+    done = _since(history.experiments, began)
+    hours, until, most = (run.limits.get(name) for name in ("hours", "until", "experiments"))
+    ends = [began + hours * 3600] if hours is not None and began is not None else []
+    return {
+        "began": began,
+        "done": len(done),
+        "kept": sum(e.status == "keep" for e in done),
+        "pace_seconds": pace(history),
+        "ends": min([*ends, *([until] if until is not None else [])], default=None),
+        "left": max(most - len(done), 0) if most is not None else None,
+    }
+
+
+def _since(experiments: Sequence[Experiment], began: float | None) -> list[Experiment]:
+    if began is None:
+        return []
+    return [e for e in experiments if e.number > 0 and (_epoch(e.started) or 0.0) >= began]
+
+
+def _epoch(time: str) -> float | None:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Before and after a night: a new lab, the checks of doctor, calibration, the plan, archives."""

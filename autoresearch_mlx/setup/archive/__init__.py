@@ -1,0 +1,1 @@
+"""Sessions as one file: pack, restore, and clean up."""

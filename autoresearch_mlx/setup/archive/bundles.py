@@ -1,0 +1,94 @@
+"""Git for a session as a whole: its refs, its history as one file, its worktree let go.
+
+What :mod:`autoresearch_mlx.store.workspace` does for one experiment is done here for all of them at once, and
+under the same rule: only the session's own branch, refs and worktree are touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.workspace import branch_of, git, top_of
+
+
+def refs_of(root: Path, tag: str) -> dict[str, str]:
+    """Every ref of a session with its commit: the branch, if there is one, and one for each experiment."""
+    names = (f"refs/heads/{branch_of(tag)}", f"refs/autoresearch/{tag}")
+    listed = git(root, "for-each-ref", "--format=%(refname) %(objectname)", *names)
+    pairs = (line.split(" ") for line in listed.splitlines())
+    # A pattern of git's also names what lies below it.
+    return {ref: sha for ref, sha in pairs if ref == names[0] or PurePosixPath(ref).parent == PurePosixPath(names[1])}
+
+
+def drop(root: Path, refs: Mapping[str, str]) -> None:
+    """Remove these refs where they still name these commits; others stay.  The commits go with git's own gc."""
+    for ref, sha in refs.items():
+        try:
+            git(root, "update-ref", "-d", ref, sha)
+        except WorkspaceError:
+            continue  # gone already, or moved by somebody else
+
+
+def prefix_of(root: Path) -> str:
+    """Where a lab lies in its checkout, ``.`` at the top.  Raises WorkspaceError outside of any."""
+    top = top_of(root)
+    if top is None:
+        raise WorkspaceError(f"{root} lies in no git checkout", "`git init` and commit there")
+    return root.resolve().relative_to(top).as_posix()
+
+
+def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
+    """Write the session's branch and refs with their whole history to ``bundle``; returns the refs.
+
+    Raises WorkspaceError where the clone lacks a part of the history, or the session its branch.
+    """
+    _refuse_part_of_a_history(root)
+    refs = refs_of(root, tag)
+    branch = f"refs/heads/{branch_of(tag)}"
+    if branch not in refs:
+        raise WorkspaceError(f"branch {branch_of(tag)} is gone", "`autoresearch-mlx run` puts it back")
+    git(root, "bundle", "create", "--quiet", str(bundle.resolve()), branch, f"--glob=refs/autoresearch/{tag}/*")
+    return refs
+
+
+def _refuse_part_of_a_history(root: Path) -> None:
+    if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+        said = "the clone is shallow: the history that the session stands on is not all here"
+        raise WorkspaceError(said, "`git fetch --unshallow` brings the rest; then archive again")
+    try:
+        promised = git(root, "config", "--get-regexp", r"^remote\..*\.promisor$")
+    except WorkspaceError:
+        return  # git's way to say that there is none
+    name = promised.split(".")[1]
+    whole = f"git config --unset remote.{name}.partialclonefilter && git fetch --refetch {name}"
+    raise WorkspaceError(
+        "the clone is partial: git fetches the files of older commits only when asked",
+        f"make it whole, then archive again: {whole} && git config --unset remote.{name}.promisor",
+    )
+
+
+def heads_of(root: Path, bundle: Path) -> dict[str, str]:
+    """The refs that a bundle brings.  Raises WorkspaceError for a file that is none."""
+    pairs = (line.split(" ", 1) for line in git(root, "bundle", "list-heads", str(bundle.resolve())).splitlines())
+    return {ref: sha for sha, ref in pairs}
+
+
+def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
+    """Bring a bundle's commits, and make refs of its refs, ``{name in the bundle: name here}``: all or none.
+
+    Raises WorkspaceError with git's own words.
+    """
+    quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
+    pairs = [f"{theirs}:{ours}" for theirs, ours in refs.items()]
+    git(root, "fetch", *quiet, "--atomic", str(bundle.resolve()), *pairs)
+
+
+def drop_worktree(root: Path, worktree: Path) -> None:
+    """Remove a session's worktree and what git keeps about it; the next run makes it anew."""
+    try:
+        git(root, "worktree", "remove", "--force", str(worktree))
+    except WorkspaceError:  # damaged, or unknown to git; `ensure_worktree` knows what to do
+        shutil.rmtree(worktree, ignore_errors=True)

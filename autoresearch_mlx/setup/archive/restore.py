@@ -1,0 +1,276 @@
+"""A session taken out of an archive: checked whole in a folder of its own, then put in place.
+
+    .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json, before the refs are made
+
+The session's folder comes last, by one rename.  What a restore that was killed left behind, its refs
+included, is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from autoresearch_mlx.errors import CorpusError, LabError, WorkspaceError
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.lab.lab import Lab, refuse_tag
+from autoresearch_mlx.setup.archive.bundles import drop, heads_of, prefix_of, refs_of, unpack
+from autoresearch_mlx.setup.archive.pack import BUNDLE, FORMAT, KIND, MANIFEST, SESSION
+from autoresearch_mlx.store.ledger import FILE, Ledger, holder, locked, now, read, write_results
+from autoresearch_mlx.store.workspace import branch_of, drop_locks, resolve
+from autoresearch_mlx.targets.choose import recorded_corpus
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+
+_BEGUN, _REFS = ".restoring-", "refs.json"
+_LARGEST_MANIFEST = 64 * 2**20
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
+"""How Python says that a file is no tar, no gzip, or ends too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    tag: str
+    experiments: int
+    left_out: int
+    """Files that the archive was made without."""
+    elsewhere: str | None
+    """What the session was measured on, where that is not this machine."""
+
+
+def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
+    """Make a session of this lab out of an archive, named ``tag`` or as it was.
+
+    Raises LabError: no archive, a damaged one, one of another lab's place in its repository, a session, branch
+    or refs of that name that are here already, or a disk that refuses.  Nothing is left behind then.
+    """
+    lab.make_state()
+    _sweep(lab)
+    begun = lab.state / f"{_BEGUN}{os.getpid()}"
+    with _in_words(lab), locked(begun):
+        try:
+            told = _take(file, begun)
+            name = tag or told["tag"]
+            _refuse_what_is_here(lab, name, told)
+            experiments = _publish(lab, begun, name, told)
+        finally:
+            _undo(lab, begun)
+    left = told.get("left_out")
+    return Restored(name, experiments, len(left) if isinstance(left, list) else 0, _elsewhere(told))
+
+
+def missing_corpus(lab: Lab, tag: str) -> CorpusError | None:
+    """Why a session that trains cannot go on here, None when its rows are found."""
+    conditions = read(lab.folder(tag) / FILE).session.get("conditions") or {}
+    if "corpus" not in conditions:
+        return None
+    try:
+        recorded_corpus(conditions, default_cache())
+    except CorpusError as error:
+        return error
+    return None
+
+
+# --- out of the file
+
+
+def _take(file: Path, begun: Path) -> dict[str, Any]:
+    """Unpack and check everything; returns the manifest."""
+    try:
+        with tarfile.open(file, "r:gz") as tar:
+            told = _manifest(file, tar)
+            wanted = dict(told["members"])
+            _refuse_without_room(begun, sum(entry["bytes"] for entry in wanted.values()))
+            while (member := tar.next()) is not None:
+                _unpack(tar, member, wanted.pop(member.name, None), begun)
+    except OSError as error:
+        if error.errno is not None and str(error.filename) != str(file):
+            raise  # of what is written; gzip's own complaints have no number
+        raise _no_archive(file, error.strerror or str(error)) from None
+    except _TROUBLE as error:
+        raise _no_archive(file, str(error)) from None
+    if wanted:
+        raise _no_archive(file, f"{min(wanted)} is missing from it")
+    return told
+
+
+def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
+    """The first member, checked as far as it is used.  Raises ValueError."""
+    first = tar.next()
+    source = tar.extractfile(first) if first is not None and first.isreg() and first.name == MANIFEST else None
+    if first is None or source is None or first.size > _LARGEST_MANIFEST:
+        raise ValueError(f"it does not begin with a {MANIFEST}")
+    told = json.loads(source.read())
+    if not isinstance(told, dict) or told.get("kind") != KIND:
+        raise ValueError("it holds no session")
+    if told.get("format") != FORMAT:
+        version = told.get("version")
+        raise LabError(f"{file} was written by version {version}, in format {told.get('format')}", "update this one")
+    members, refs = told.get("members"), told.get("refs")
+    if not isinstance(told.get("tag"), str) or not isinstance(refs, dict) or not isinstance(members, dict):
+        raise ValueError(f"its {MANIFEST} is not whole")
+    if not {BUNDLE, f"{SESSION}/{FILE}"} <= members.keys():
+        raise ValueError("it has no ledger or no history")
+    for name, entry in members.items():
+        _refuse_path(name)
+        if not isinstance(entry, dict) or type(entry.get("bytes")) is not int or entry["bytes"] < 0:
+            raise ValueError(f"its {MANIFEST} gives no size for {name}")
+    return told
+
+
+def _refuse_path(name: str) -> None:
+    """Only plain ways down from here: what is named otherwise wants to be written elsewhere."""
+    path = PurePosixPath(name)
+    plain = path.as_posix() == name and name.isprintable() and "\\" not in name
+    if not plain or path.is_absolute() or ".." in path.parts or path.parts[0] not in (BUNDLE, SESSION):
+        raise ValueError(f"a member is named {name!r}")
+
+
+def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
+    """Write one member, if it is the plain file that the manifest tells of.  Raises ValueError."""
+    if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
+        raise ValueError(f"it holds {member.name!r}, which its {MANIFEST} does not tell of")
+    if hasattr(tarfile, "data_filter"):  # Python's own opinion, where this one has it
+        tarfile.data_filter(member, str(begun))
+    path, digest, source = begun / member.name, hashlib.sha256(), tar.extractfile(member)
+    assert source is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        while block := source.read(1 << 20):
+            digest.update(block)
+            file.write(block)
+    if digest.hexdigest() != wanted.get("sha256"):
+        raise ValueError(f"{member.name} is not what it was: its SHA-256 differs")
+    os.utime(path, (member.mtime, member.mtime))
+
+
+def _no_archive(file: Path, why: str) -> LabError:
+    return LabError(f"{file} is no whole archive of a session: {why}", "`autoresearch-mlx archive` writes one")
+
+
+def _refuse_without_room(begun: Path, size: int) -> None:
+    free = shutil.disk_usage(begun).free
+    if size > free:
+        raise LabError(f"the session takes {size:,} bytes, {free:,} are free on this disk", "free some space")
+
+
+# --- into the lab
+
+
+def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
+    refuse_tag(tag)
+    here, there = prefix_of(lab.root), told.get("prefix")
+    if here != there:
+        said = f"the session's lab lies in {there!r} of its repository, this one in {here!r}"
+        raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
+    other = "`autoresearch-mlx restore FILE --tag NAME` gives it another name"
+    if lab.folder(tag).exists():
+        raise LabError(f"session {tag} is here already, in {lab.folder(tag)}", other)
+    if found := refs_of(lab.root, tag):
+        raise LabError(f"{min(found)} is here already, of a branch or session {branch_of(tag)}", other)
+
+
+def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
+    """Refs, then the folder; returns the number of experiments.
+
+    Raises LabError where the archive contradicts itself.
+    """
+    session, bundle = begun / SESSION, begun / BUNDLE
+    names = _renamed(heads_of(lab.root, bundle), told, tag)
+    _readdress(session, told["tag"], tag)
+    ledger = Ledger(session)
+    ledger.append("restored", time=now(), tag=told["tag"], host=told.get("host"), on=platform.node())
+    journal = ledger.read()
+    write_results(session, journal)
+    made = {ours: told["refs"][theirs] for theirs, ours in names.items()}
+    (begun / _REFS).write_text(json.dumps({"tag": tag, "refs": made}))
+    drop_locks(lab.root, tag)
+    unpack(lab.root, bundle, names)
+    kept = [e.commit for e in journal.history.experiments if e.status == "keep" and e.commit]
+    if lacking := next((sha for sha in (journal.session.get("start"), *kept) if not _is_here(lab, sha)), None):
+        raise LabError(f"the archive's history lacks commit {lacking}", "archive the session again where it was made")
+    session.rename(lab.folder(tag))
+    lab.set_current(tag)
+    return len(journal.history.experiments)
+
+
+def _is_here(lab: Lab, sha: Any) -> bool:
+    return isinstance(sha, str) and _SHA.fullmatch(sha) is not None and resolve(lab.root, sha) is not None
+
+
+def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
+    """``{ref in the bundle: ref here}``; only a branch and refs of the archived session."""
+    if dict(heads) != told["refs"]:
+        raise LabError("the archive's bundle has other refs than its manifest tells", "archive the session again")
+    was = told["tag"]
+    refuse_tag(was)
+    names = {f"refs/heads/{branch_of(was)}": f"refs/heads/{branch_of(tag)}"}
+    for ref in heads:
+        number = ref.removeprefix(f"refs/autoresearch/{was}/")
+        if ref not in names and not (number.isascii() and number.isdigit()):
+            raise LabError(f"the archive brings {ref!r}, which is no ref of a session", "archive the session again")
+        names.setdefault(ref, f"refs/autoresearch/{tag}/{number}")
+    return names
+
+
+def _readdress(session: Path, was: str, tag: str) -> None:
+    """Under another name the ledger's own addresses change with it; every other byte stays."""
+    read(session / FILE)
+    if was == tag:
+        return
+    lines = [json.loads(line) for line in (session / FILE).read_bytes().split(b"\n")[:-1] if line.strip()]
+    for event in lines:
+        if event.get("event") == "session":
+            event |= {"tag": tag, "branch": branch_of(tag)}
+        elif isinstance(event.get("ref"), str):
+            event["ref"] = event["ref"].replace(f"refs/autoresearch/{was}/", f"refs/autoresearch/{tag}/")
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in lines)
+    (session / FILE).write_text(text, encoding="utf-8")
+
+
+def _elsewhere(told: Mapping[str, Any]) -> str | None:
+    """Host and chip of the archive in words, None when both are this machine's."""
+    machine, was = read_machine(), told.get("machine")
+    chip = was.get("chip") if isinstance(was, dict) else None
+    if told.get("host") == platform.node() and chip == machine.chip:
+        return None
+    return f"{told.get('host') or 'another machine'} ({chip or 'chip unknown'})"
+
+
+# --- what must not stay
+
+
+def _sweep(lab: Lab) -> None:
+    """Remove what a restore that was killed left; one that lives holds its folder's lock."""
+    for begun in lab.state.glob(f"{_BEGUN}*"):
+        if holder(begun) is None:
+            _undo(lab, begun)
+
+
+def _undo(lab: Lab, begun: Path) -> None:
+    """Remove a restore's folder, and the refs it made unless their session came to be."""
+    with suppress(OSError, ValueError, LookupError, AttributeError, WorkspaceError):
+        made = json.loads((begun / _REFS).read_text())
+        if not lab.folder(made["tag"]).exists():
+            drop(lab.root, made["refs"])
+    shutil.rmtree(begun, ignore_errors=True)
+
+
+@contextmanager
+def _in_words(lab: Lab) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        said = f"{error.filename or lab.state}: {error.strerror or error}"
+        raise LabError(f"the session cannot be restored: {said}", "free some space, or mend the rights") from None

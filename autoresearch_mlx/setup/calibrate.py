@@ -1,0 +1,171 @@
+"""Measure this machine in about a minute, with the children, the sandbox and the script of a normal run.
+
+Matrix products and memory come from the probe; steps, compilation and evaluation from short runs of the shipped
+training script with this machine's preset, in a temporary tree (:mod:`autoresearch_mlx.setup.timing`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import AutoresearchError, LabError
+from autoresearch_mlx.hardware.calibration import Basis, Calibration, Product, store
+from autoresearch_mlx.hardware.machine import Machine, read_machine
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.hardware.surroundings import machine_for
+from autoresearch_mlx.lab.config import Resolved, Settings, TargetSettings, load_settings
+from autoresearch_mlx.lab.lab import Lab, find_lab
+from autoresearch_mlx.setup.timing import Patience, Runs, paces_of
+from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.pretrain.calibrated import basis_here, calibration_here, chosen_by_hand
+from autoresearch_mlx.targets.pretrain.peak import run_probe
+from autoresearch_mlx.targets.pretrain.proven import proven
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+
+Say = Callable[[str], None]
+
+_DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
+"""Of the products.  On a CPU training uses float32 alone, and the BLAS has no other type."""
+_SIZE = {"cpu": 1024, "gpu": 4096}
+_MEMORY_MB = {"cpu": 128, "gpu": 512}
+"""Well beyond every cache."""
+
+
+def calibrate_here(
+    lab: Lab,
+    settings: Settings,
+    machine: Machine,
+    profile: Profile,
+    say: Say,
+    cache: Path | None = None,
+    patience: Patience | None = None,
+) -> Calibration:
+    """Measure, and keep it in the cache: the user's, or another one.
+
+    Prepares text where there is none.  Raises LabError when no step could be timed or the cache cannot be
+    written, LockedError while another command measures on the GPU, and whatever settling the conditions raises.
+    """
+    timed = settings.budget.model_copy(update={"seconds": "auto"})
+    settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
+    conditions = settle_conditions(settings, lab, profile, say)
+    target = proven(build_target(settings, conditions, machine), settings.sandbox, (), say)
+    assert isinstance(target, Pretrain)
+    say(f"measuring this machine, about a minute ({profile.name} profile, {profile.device})")
+    with machine_for(lab.root, "calibration", settings.machine, conditions, default_cache(), say):
+        found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)
+    cache = cache or default_cache()
+    try:
+        store(found, cache)
+    except OSError as error:
+        said = f"the calibration cannot be kept in {cache}: {error.strerror}"
+        raise LabError(said, "AUTORESEARCH_CACHE names another folder") from None
+    return found
+
+
+def calibrate_from(start: Path, say: Say) -> Calibration:
+    """Calibrate for the lab at ``start``, or for one with every default where there is none.
+
+    Raises what finding and reading the lab and :func:`calibrate_here` raise.
+    """
+    lab, settings = Lab(start), Settings()
+    with suppress(LabError):
+        lab = find_lab(start)
+        settings = load_settings(lab.root).settings
+    machine = read_machine()
+    profile = choose_profile(machine, settings.hardware.profile)
+    return calibrate_here(lab, settings, machine, profile, say)
+
+
+def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
+    """Calibrate where a session is about to begin on a GPU that nobody has measured yet, and say what for.
+
+    ``machine`` is this one by default.  Whoever names a budget or a profile has chosen already; on a CPU only
+    `doctor --calibrate` measures: there a whole first experiment takes less.  What goes wrong is said,
+    and the profile's own values hold.
+    """
+    settings = resolved.settings
+    begun = [known for known in lab.tags() if known == (tag or lab.current())]
+    wanted = settings.target.kind == "pretrain" and settings.hardware.calibrate == "auto"
+    if begun or not wanted or chosen_by_hand(settings):
+        return
+    machine = machine or read_machine()
+    profile = choose_profile(machine, settings.hardware.profile)
+    found, why = calibration_here(settings, lab, machine, profile)
+    if found is not None or profile.device != "gpu":
+        return
+    say(f"{why or 'this machine was never measured'}: measuring it once, about a minute; --no-calibrate skips that")
+    try:
+        calibrate_here(lab, settings, machine, profile, say)
+    except AutoresearchError as error:
+        say(f"not calibrated: {error}; the values of the profile hold")
+
+
+def calibrate(
+    conditions: Conditions, basis: Basis, profile: Profile, say: Say, patience: Patience | None = None
+) -> Calibration:
+    """The measurements alone.  Raises LabError when not a single step could be timed."""
+    began, patience = time.monotonic(), patience or Patience()
+    if (busy := _busy()) is not None:
+        say(busy)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(conditions, Path(folder), profile, say)
+        paces = tuple(paces_of(runs, profile, patience, began))
+    if all(pace.seconds is None for pace in paces):
+        said = f"no step of the shipped script could be timed: {paces[0].failure}"
+        raise LabError(said, "`autoresearch-mlx doctor` tells whether MLX works here")
+    products, bandwidth, info = _probe(conditions, say)
+    return Calibration(
+        date=now(),
+        basis=basis,
+        took_seconds=round(time.monotonic() - began, 1),
+        products=products,
+        bandwidth_gbs=bandwidth,
+        start_seconds=runs.start,
+        compile_seconds=runs.compile,
+        paces=paces,
+        scored=runs.scored(),
+        matrix_params=runs.matrix_params,
+        info=info,
+    )
+
+
+def _busy() -> str | None:
+    """What other programs do to the figures, where they keep half of the cores or more."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < cores / 2:
+        return None
+    return f"the load is {load:.1f} on {cores} cores: other programs make this machine look slower than it is"
+
+
+# --- the probe
+
+
+def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
+    """Products by type, memory in GB/s, and what MLX says of the device; what does not work is left out."""
+    products: list[Product] = []
+    bandwidth: float | None = None
+    info: Mapping[str, Any] = {}
+    size = _SIZE[conditions.device]
+    for at, dtype in enumerate(_DTYPES[conditions.device]):
+        more = ["--info", "--bandwidth", str(_MEMORY_MB[conditions.device])] if at == 0 else []
+        try:
+            found = run_probe(conditions.environment, size, dtype, *more)
+            products.append(Product(dtype, size, float(found["gflops"])))
+        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+            say(f"products of {dtype}: not measured ({type(error).__name__})")
+            continue
+        bandwidth, info = found.get("bandwidth_gbs", bandwidth), found.get("info", info)
+        say(f"products of {size} x {size}, {dtype}: {products[-1].gflops:,.0f} GFLOP/s")
+    if bandwidth is not None:
+        say(f"memory: {bandwidth:,.1f} GB/s, read and written")
+    return tuple(products), bandwidth, info

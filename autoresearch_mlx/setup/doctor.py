@@ -1,0 +1,288 @@
+"""What stands here and what does not: the machine, the data, the lab, and every setting with its source."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import Tenant
+from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
+from autoresearch_mlx.hardware.chips import find_chip, read_chips
+from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
+from autoresearch_mlx.hardware.outlook import outlook
+from autoresearch_mlx.hardware.portrait import Subject, portrait
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
+from autoresearch_mlx.lab.lab import Lab, find_lab
+from autoresearch_mlx.store.ledger import holder
+from autoresearch_mlx.store.workspace import git, resolve, top_of
+from autoresearch_mlx.targets.choose import (
+    build_target,
+    corpus_request,
+    last_corpus,
+    limits_of,
+    sandbox_of,
+    settle_conditions,
+)
+from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.calibrated import calibration_here
+from autoresearch_mlx.targets.pretrain.peak import run_probe
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.sandbox.choose import NoSandbox
+from autoresearch_mlx.trial.sandbox.limits import Limits
+from autoresearch_mlx.trial.sandbox.probe import probe
+
+State = Literal["ok", "note", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.  ``fail``: the loop cannot run; ``note``: it can, but look."""
+
+    section: str
+    name: str
+    value: str
+    state: State = "ok"
+    hint: str = ""
+
+
+def examine(start: Path) -> Iterator[Finding]:
+    """Look at everything; whatever is broken becomes a finding, never an exception."""
+    machine = read_machine()
+    here = _here(start)
+    settings = here[1].settings if here is not None else Settings()
+    profile = _profile(machine, settings)
+    info: dict[str, Any] = {}
+    yield from _machine(machine, profile)
+    yield from _matmul(machine, profile, info)
+    yield from _portrait(here[0] if here is not None else None, settings, machine, profile, info)
+    yield from _night(machine)
+    yield from _git(start)
+    try:
+        lab = find_lab(start)
+    except AutoresearchError as error:
+        yield Finding("lab", "lab", str(error), "fail", error.hint)
+        return
+    yield from _lab(lab)
+    try:
+        resolved = load_settings(lab.root)
+    except AutoresearchError as error:
+        yield Finding("settings", "lab.toml", str(error), "fail", error.hint)
+        return
+    yield from _data(lab, resolved, profile)
+    yield from _sandbox(lab, resolved, machine, profile)
+    yield from _agent(resolved, machine)
+    yield from _settings(resolved)
+
+
+def _here(start: Path) -> tuple[Lab, Resolved] | None:
+    """The lab with its settings, where both are sound; what is wrong with them has findings of its own."""
+    try:
+        lab = find_lab(start)
+        return lab, load_settings(lab.root)
+    except AutoresearchError:
+        return None
+
+
+def _profile(machine: Machine, settings: Settings) -> Profile:
+    try:
+        return choose_profile(machine, settings.hardware.profile)
+    except AutoresearchError:
+        return choose_profile(machine)
+
+
+def _portrait(
+    lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """The chip's row in the table, and what was measured of this machine."""
+    try:
+        found = find_chip(machine, read_chips())
+    except AutoresearchError as error:
+        yield Finding("machine", "chip", str(error), "fail", error.hint)
+        found = None
+    calibration, why = calibration_here(settings, lab, machine, profile)
+    for line in portrait(Subject(machine, profile, found, info, calibration, why)):
+        yield Finding("machine", line.name, line.value, "note" if line.note else "ok", line.hint)
+
+
+def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
+    yield Finding("machine", "machine", describe(machine))
+    yield Finding("machine", "python", f"{machine.python} ({sys.executable})")
+    packages = {name: _version(name) for name in ("mlx", "mlx-lm", "optuna", "tokenizers", "openai")}
+    missing = [name for name, version in packages.items() if version is None]
+    known = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    hint = "install autoresearch-mlx again" if missing else ""
+    yield Finding("machine", "packages", known, "fail" if missing else "ok", hint)
+    yield Finding("machine", "profile", f"{profile.name}: {profile.why}")
+
+
+def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
+    """A real product in a real child, with the environment that training gets; fills in what MLX says of its device."""
+    try:
+        blas = find_blas(corpora.default_cache(), machine)
+    except AutoresearchError as error:
+        yield Finding("machine", "BLAS", str(error), "fail", error.hint)
+        return
+    slow = machine.gpu is None and blas.source in ("reference", "off")
+    if (said := advice(blas)) is not None and machine.gpu is None:
+        yield Finding("machine", "BLAS", said, "note" if slow else "ok")
+    dtype = "float32" if profile.device == "cpu" else "bfloat16"
+    try:
+        found = run_probe(child_environment(blas), 512 if slow else 1024, dtype, "--info")
+        info.update(found["info"])
+        value = f"{found['gflops']:.0f} GFLOP/s {dtype} on the {found['device']}, measured now"
+        yield Finding("machine", "matmul", value)
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
+        last = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
+        yield Finding("machine", "matmul", f"MLX does not work: {' '.join(last)}", "fail", "install mlx again")
+
+
+def _night(machine: Machine) -> Iterator[Finding]:
+    """What the machine is like just now, and whether it stays awake."""
+    for line in outlook(machine.gpu.kind if machine.gpu is not None else None):
+        yield Finding("machine", *line)
+
+
+def _git(start: Path) -> Iterator[Finding]:
+    try:
+        yield Finding("lab", "git", git(start, "--version").strip())
+    except AutoresearchError as error:
+        yield Finding("lab", "git", str(error), "fail", error.hint)
+
+
+def _lab(lab: Lab) -> Iterator[Finding]:
+    yield Finding("lab", "lab", str(lab.root))
+    try:
+        top = top_of(lab.root)
+    except AutoresearchError as error:
+        yield Finding("lab", "repository", str(error), "fail", error.hint)
+        return
+    if top is None:
+        yield Finding("lab", "repository", "none", "fail", "`git init` and commit in the lab's folder")
+    elif (head := resolve(lab.root, "HEAD")) is None:
+        yield Finding("lab", "repository", f"{top} has no commit", "fail", "`git add -A && git commit` there")
+    else:
+        yield Finding("lab", "repository", f"{top} at {head[:7]}")
+    tag = lab.current()
+    if tag is None:
+        yield Finding("lab", "session", "none yet", hint="`autoresearch-mlx run` starts one")
+    else:
+        pid = holder(lab.folder(tag))
+        yield Finding("lab", "session", f"{tag}, {f'in use by process {pid}' if pid else 'not running'}")
+
+
+def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
+    if resolved.settings.target.kind != "pretrain":
+        return
+    try:
+        corpus = _corpus(lab, resolved, profile)
+    except AutoresearchError as error:
+        yield Finding("data", "corpus", str(error), "fail", error.hint)
+        return
+    if corpus is None:
+        yield Finding("data", "corpus", "not prepared yet", hint="`run` does it, or `autoresearch-mlx prepare`")
+        return
+    m = corpus.manifest
+    rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
+    yield Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
+
+
+def _corpus(lab: Lab, resolved: Resolved, profile: Profile) -> Corpus | None:
+    """What `run` would train on, if it is there.  Raises CorpusError."""
+    last = last_corpus(lab) if resolved.settings.data.source == "auto" else None
+    return last or corpora.find(corpus_request(resolved.settings, profile), corpora.default_cache())
+
+
+def _sandbox(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
+    """What confines edited code, and whether it holds, tried with the lab's own rows."""
+    settings = resolved.settings
+    yield from _limits(limits_of(settings, profile))
+    missing: State = "fail" if settings.sandbox.require else "note"
+    if settings.target.kind != "pretrain":
+        said = "none for a target command: its program is its owner's"
+        yield Finding("sandbox", "sandbox", said, "fail" if settings.sandbox.require else "ok")
+        return
+    found = sandbox_of(settings)
+    if isinstance(found, NoSandbox):
+        hint = "edited code runs with your rights; docs/sandbox.md says what is needed"
+        yield Finding("sandbox", "sandbox", f"none: {found.words}", missing, hint)
+        return
+    yield Finding("sandbox", "sandbox", found.words)
+    if found.lacks:
+        yield Finding("sandbox", "not confined", "; ".join(found.lacks))
+    yield from _probe(lab, resolved, machine, profile, missing)
+
+
+def _limits(limits: Limits) -> Iterator[Finding]:
+    sizes = ((limits.memory_bytes, "of memory"), (limits.folder_bytes, "written into its folder"))
+    said = [f"{size / 1e9:.1f} GB {what}" for size, what in sizes if size is not None]
+    if limits.free_bytes is not None:
+        said.append(f"{limits.free_bytes / 1e9:.1f} GB of disk stay free")
+    yield Finding("sandbox", "a run may use", ", ".join(said))
+
+
+def _probe(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile, missing: State) -> Iterator[Finding]:
+    try:
+        if _corpus(lab, resolved, profile) is None:
+            yield Finding("sandbox", "probe", "not made: it needs prepared data")
+            return
+        settled = settle_conditions(resolved.settings, lab, profile, say=lambda text: None)
+        target = build_target(resolved.settings, settled, machine)
+    except AutoresearchError as error:
+        yield Finding("sandbox", "probe", str(error), "fail", error.hint)
+        return
+    if isinstance(target, Pretrain) and target.conditions.sandbox is not None:
+        done = probe(target.conditions.sandbox, target.conditions)
+        said = done.words() if done.holds else f"it does not hold: {done.words()}"
+        hint = "" if done.holds else "runs go on without it, and say so; --require-sandbox refuses"
+        yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
+
+
+def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
+    """Who would propose; a model's server is asked what it has, nothing is generated."""
+    said: list[str] = []
+    settings = resolved.settings.agent
+    if settings.name.partition(":")[0] == "command":
+        yield _command(settings.name.partition(":")[2] or settings.command or "")
+        return
+    try:
+        agent = load_agent(settings.name, Office(settings, say=said.append, memory_bytes=machine.memory_bytes))
+    except AutoresearchError as error:
+        yield Finding("agent", "agent", str(error), "fail", error.hint)
+        return
+    yield Finding("agent", "agent", "; ".join(said).removeprefix("agent: ") or agent.name)
+    if isinstance(agent, Tenant):
+        agent.close()
+
+
+def _command(line: str) -> Finding:
+    """A coding agent's shell line; whether its program is there can be told of a plain one."""
+    program = line.split(maxsplit=1)[0] if line.strip() else ""
+    if not program:
+        return Finding("agent", "agent", "command without a line", "fail", '[agent] command = "claude -p" in lab.toml')
+    if program.isidentifier() and shutil.which(program) is None:
+        return Finding("agent", "agent", f"command: {line}", "note", f"{program} is not on PATH")
+    return Finding("agent", "agent", f"command: {line}")
+
+
+def _settings(resolved: Resolved) -> Iterator[Finding]:
+    for name, value, source in resolved.rows():
+        shown = ", ".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
+        yield Finding("settings", name, f"{shown}  ({source})")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

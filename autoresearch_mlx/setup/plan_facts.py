@@ -1,0 +1,182 @@
+"""Where the facts of a plan come from: this session's own ledger, else the calibration, else nowhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from autoresearch_mlx.experiment import Agent, Experiment, History
+from autoresearch_mlx.hardware.calibration import Calibration, basis_of, load
+from autoresearch_mlx.hardware.choice import choose, fitted
+from autoresearch_mlx.hardware.machine import Machine, read_machine
+from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.hire import memory_words
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.setup.plan import Outlook, lines
+from autoresearch_mlx.targets.choose import limits_of
+from autoresearch_mlx.targets.command import Command
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.pretrain.calibrated import calibration_here, chosen_by_hand
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+
+_MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the time that is planned: seconds from now, the clock's time then, a count; None: no limit."""
+
+    seconds: float | None = None
+    until: str | None = None
+    experiments: int | None = None
+
+
+def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
+    """The plan of a run that begins."""
+    limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
+    history = session.journal().history
+    yield from lines(of_session(session, settings, memory_words(agent, history), limits))
+
+
+def limits_in(seconds: float | None, experiments: int | None) -> Limits:
+    end = None if seconds is None else time.time() + seconds
+    return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
+
+
+def of_session(session: Session, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
+    """A session that has begun, under the conditions in its ledger."""
+    machine = read_machine()
+    profile = choose_profile(machine, settings.hardware.profile)
+    history = session.journal().history
+    target, calibration = session.target, None
+    if isinstance(target, Pretrain) and settings.hardware.calibrate != "never":
+        c = target.conditions
+        calibration, _ = load(basis_of(machine, profile, c.vocab_size, c.seq_len), default_cache())
+    replicates = session.judge.replicates if session.judge.mode != "margin" else 1
+    outlook = Outlook(
+        training_seconds=_by_the_clock(target.conditions) if isinstance(target, Pretrain) else None,
+        timeout_seconds=target.timeout_seconds if isinstance(target, Command) else None,
+        baseline_runs=replicates if history.baseline is None else 0,
+        agent=agent,
+    )
+    if isinstance(target, Pretrain):
+        tokens = session.preset.get("TOTAL_BATCH_SIZE")
+        outlook = _calibrated(outlook, calibration, target.conditions.eval_rows, tokens)
+    return _measured(_limited(outlook, limits, settings, machine, profile, calibration), history)
+
+
+def _by_the_clock(conditions: Conditions) -> float | None:
+    """Seconds of training; None where a number of tokens or of operations ends it."""
+    counted = conditions.budget_tokens is not None or conditions.budget_flops is not None
+    return None if counted else conditions.budget_seconds
+
+
+def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
+    """What a session would begin with now; nothing is prepared or started.  Raises ConfigError."""
+    machine = read_machine()
+    profile = choose_profile(machine, settings.hardware.profile)
+    calibration = None
+    if settings.target.kind == "pretrain":
+        calibration, _ = calibration_here(settings, lab, machine, profile)
+    return expected(settings, machine, profile, calibration, agent, limits)
+
+
+def expected(
+    settings: Settings,
+    machine: Machine,
+    profile: Profile,
+    calibration: Calibration | None,
+    agent: str | None,
+    limits: Limits,
+) -> Outlook:
+    """The same from these facts alone."""
+    runs = settings.judge.replicates if settings.judge.mode != "margin" else 1
+    if settings.target.kind == "command":
+        outlook = Outlook(None, timeout_seconds=settings.target.timeout_seconds, baseline_runs=runs, agent=agent)
+        return _limited(outlook, limits, settings, machine, profile, None)
+    wanted, rows = settings.budget.seconds, settings.data.eval_rows
+    by_hand = chosen_by_hand(settings)
+    fit = profile if calibration is None or by_hand else fitted(profile, choose(profile, calibration))
+    seconds = fit.budget_seconds if wanted == "auto" else wanted if isinstance(wanted, float) else None
+    outlook = Outlook(seconds, baseline_runs=runs, agent=agent)
+    rows = profile.eval_rows if rows == "auto" else rows
+    outlook = _calibrated(outlook, calibration, rows, fit.knobs["TOTAL_BATCH_SIZE"])
+    return _limited(outlook, limits, settings, machine, profile, calibration)
+
+
+def _calibrated(outlook: Outlook, calibration: Calibration | None, rows: int, tokens: int | None) -> Outlook:
+    if calibration is None:
+        return outlook
+    pace = calibration.pace(tokens)
+    return replace(
+        outlook,
+        overhead_seconds=calibration.overhead(rows),
+        overhead_source=f"calibrated {calibration.day}",
+        peak_bytes=int(pace.peak_memory_mb * _MB) if pace and pace.peak_memory_mb else None,
+    )
+
+
+def _limited(
+    outlook: Outlook,
+    limits: Limits,
+    settings: Settings,
+    machine: Machine,
+    profile: Profile,
+    calibration: Calibration | None,
+) -> Outlook:
+    return replace(
+        outlook,
+        seconds_left=limits.seconds,
+        until=limits.until,
+        experiments=limits.experiments,
+        limit_bytes=limits_of(settings, profile).memory_bytes,
+        memory_bytes=_memory(machine, calibration.info if calibration is not None else {}),
+    )
+
+
+def _memory(machine: Machine, info: Mapping[str, Any]) -> int | None:
+    """Main memory, which a Mac's GPU shares; a CUDA GPU's own, as far as MLX has told it."""
+    if machine.gpu is None or machine.gpu.kind != "cuda":
+        return machine.memory_bytes
+    total = info.get("total_memory")
+    return int(total) if isinstance(total, int | float) else None
+
+
+def _measured(outlook: Outlook, history: History) -> Outlook:
+    """What this session's own experiments tell goes before everything else."""
+    whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
+    if not whole:
+        return outlook
+    good = [e for e in whole if all(m.value is not None for m in e.measurements)]
+    if good and outlook.training_seconds is not None:
+        source = f"measured in {len(good)} {'experiment' if len(good) == 1 else 'experiments'}"
+        outlook = replace(outlook, overhead_seconds=fmean(map(_overhead, good)), overhead_source=source)
+    peaks = [m.peak_memory_mb for e in whole[-8:] for m in e.measurements if m.peak_memory_mb]
+    if peaks:
+        outlook = replace(outlook, peak_bytes=int(max(peaks) * _MB))
+    return _each(outlook, [e for e in whole if e.number > 0])
+
+
+def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
+    """Of proposals; the baseline's repeats are no example."""
+    if not tried:
+        return outlook
+    return replace(
+        outlook,
+        each_seconds=fmean(sum(e.seconds.values()) for e in tried),
+        each_source=f"measured in {len(tried)}",
+        runs_each=fmean(len(e.measurements) for e in tried),
+    )
+
+
+def _overhead(experiment: Experiment) -> float:
+    """Seconds of one run that were not training: the agent's, the loop's and git's are among them."""
+    trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
+    return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

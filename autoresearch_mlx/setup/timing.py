@@ -1,0 +1,192 @@
+"""Short runs of the shipped training script, timed: how long a step takes at a batch, and how long an evaluation.
+
+The clock is the parent's.  The steps' mean is the training time without the first step, divided by the other steps;
+their spread comes from the moments at which the parent heard of a step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+
+from autoresearch_mlx.experiment import Assignment, Progress
+from autoresearch_mlx.hardware.calibration import Pace, Scored
+from autoresearch_mlx.hardware.choice import batches
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.lab import SCRIPT
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.evaluation import Evaluation
+from autoresearch_mlx.trial.runner import Log
+from autoresearch_mlx.trial.training import Training
+
+Say = Callable[[str], None]
+
+_FIRST_STEPS = 4
+"""The first run only tells how long a step takes."""
+_LEAST_STEPS, _MOST_STEPS = 4, 2000
+_GROWTH = 8
+"""Times as many rows as before that a further evaluation scores at most."""
+_MOST_SECONDS = 60.0
+"""From which the limits of such a run follow: three times as long, and it is killed."""
+_SEED = 42
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the parts may take, in seconds.  A slow step or evaluation takes longer than its part."""
+
+    pace: float = 10.0
+    """Of the preset's timed steps; half of it for each other batch."""
+    evaluation: float = 12.0
+    another: float = 40.0
+    """After so long no third batch is timed."""
+
+
+def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
+    """The preset's batch, then smaller ones: one more in any case, a third where neither gives enough steps."""
+    timed: list[Pace] = []
+    for rows, tokens in batches(profile):
+        enough = any(p.seconds and profile.budget_seconds / p.seconds >= profile.enough_steps for p in timed)
+        if len(timed) >= 2 and (enough or time.monotonic() - began > patience.another):
+            return
+        timed.append(runs.pace(rows, tokens, patience if not timed else replace(patience, pace=patience.pace / 2)))
+        yield timed[-1]
+
+
+class Runs:
+    """Short runs of the shipped script, one after the other, and what they told."""
+
+    def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
+        self.start: float | None = None
+        self.compile: float | None = None
+        self.matrix_params: int | None = None
+        self._conditions, self._folder, self._say = conditions, folder, say
+        self._text = set_knobs(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs)
+        self._token_seconds: float | None = None
+        """Of one token in training, as far as it is known."""
+        self._scored: list[tuple[int, float]] = []
+        self._count = 0
+
+    def scored(self) -> Scored | None:
+        """The largest and the smallest evaluation; None where none ended well."""
+        if not self._scored:
+            return None
+        most, least = max(self._scored), min(self._scored)
+        return Scored(most[0], most[1], least[0], least[1])
+
+    def pace(self, rows: int, tokens: int, patience: Patience) -> Pace:
+        """One batch: a run of few steps where nothing is known yet, then one of as many as fit into the time."""
+        if self._token_seconds is None:
+            least = min(8, self._conditions.eval_rows)
+            short = self._run(rows, tokens, _FIRST_STEPS, least)
+            if short.seconds is None:
+                return short
+            self._token_seconds = short.seconds / tokens
+        steps = int(patience.pace / (self._token_seconds * tokens))
+        steps = min(max(steps, _LEAST_STEPS), _MOST_STEPS)
+        return self._run(rows, tokens, steps, self._more_rows(patience.evaluation))
+
+    def _more_rows(self, seconds: float) -> int | None:
+        """Rows of one more evaluation that fits into the time; None once all were scored.
+
+        Start-up is most of a small one.  So a second, larger one is made in any case, to tell it from the rows, and
+        others follow for as long as there are runs.
+        """
+        if not self._scored:
+            return None
+        rows, spent = max(self._scored)
+        first_rows, first_spent = min(self._scored)
+        each = (spent - first_spent) / (rows - first_rows) if rows > first_rows else spent / rows
+        fit = rows * _GROWTH if each <= 0 else rows + int((seconds - spent) / each)
+        least = 2 * rows if len(self._scored) == 1 else 0
+        wanted = min(self._conditions.eval_rows, max(least, min(rows * _GROWTH, fit)))
+        return wanted if wanted > rows else None
+
+    def _run(self, rows: int, tokens: int, steps: int, eval_rows: int | None) -> Pace:
+        assignment = self._assign(rows, tokens, beats := _Beats())
+        patient = min(_MOST_SECONDS, self._conditions.budget_seconds)
+        conditions = replace(self._conditions, steps=steps, budget_seconds=patient)
+        training, log = Training(conditions, assignment), assignment.folder / "log.txt"
+        with Log(log) as file:
+            ended = training.run(file)
+        failure = training.failure(ended, log)
+        spent = training.seconds(ended)
+        done = training.facts.get("steps") or 0
+        if failure is None and done == steps < _MOST_STEPS and not spent["train"]:
+            return self._run(rows, tokens, min(steps * _GROWTH, _MOST_STEPS), eval_rows)  # heard of all at once
+        if failure is not None or not spent["train"] or done < 2:
+            said = failure[1] if failure is not None else f"it ended after {done} steps"
+            self._say(f"{tokens:,} tokens a step, {rows} rows a pass: {said}")
+            return Pace(rows, tokens, failure=said)
+        self.start = spent["start"] if self.start is None else min(self.start, spent["start"] or self.start)
+        self.compile = self.compile or spent["compile"]
+        self.matrix_params = self.matrix_params or training.facts.get("matrix_params")
+        seconds = spent["train"] / (done - 1)
+        pace = Pace(rows, tokens, done - 1, seconds, *beats.spread(), _memory(training, ended.peak_memory_mb))
+        self._say(_in_words(pace))
+        if eval_rows is not None:
+            self._evaluate(conditions, assignment, eval_rows)
+        return pace
+
+    def _assign(self, rows: int, tokens: int, watch: _Beats) -> Assignment:
+        """A fresh tree with the script at this batch, and a fresh folder."""
+        self._count += 1
+        tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
+        tree.mkdir()
+        run.mkdir()
+        text = set_knobs(self._text, {"DEVICE_BATCH_SIZE": rows, "TOTAL_BATCH_SIZE": tokens})
+        (tree / self._conditions.script).write_text(text, encoding="utf-8")
+        return Assignment(tree, run, _SEED, watch)
+
+    def _evaluate(self, conditions: Conditions, assignment: Assignment, rows: int) -> None:
+        evaluation, log = Evaluation(replace(conditions, eval_rows=rows), assignment), assignment.folder / "log.txt"
+        with Log(log) as file:
+            ended = evaluation.run(file)
+        failure = evaluation.failure(ended, log)
+        if failure is not None or not evaluation.seconds:
+            self._say(f"evaluation of {rows} rows: {failure[1] if failure else 'not measured'}")
+            return
+        self._scored.append((rows, evaluation.seconds))
+        self._say(f"evaluation of {rows:,} of {conditions.eval_rows:,} rows: {evaluation.seconds:.1f} s")
+
+
+class _Beats:
+    """Hears when steps are told of, by the parent's clock, and makes step times of the gaps."""
+
+    def __init__(self) -> None:
+        self._heard: list[tuple[float, int]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase != "train" or progress.step is None:
+            return
+        if not self._heard or progress.step > self._heard[-1][1]:
+            self._heard.append((time.monotonic(), progress.step))
+
+    def spread(self) -> tuple[float | None, float | None]:
+        """Median step time, and half the range of the middle half; the first gap holds the start and is left out."""
+        gaps = [(b - a) / (m - n) for (a, n), (b, m) in pairwise(self._heard[1:])]
+        if len(gaps) < 4:
+            return (median(gaps) if gaps else None), None
+        low, middle, high = quantiles(gaps, n=4)
+        return middle, (high - low) / 2
+
+
+def _memory(training: Training, outside: float | None) -> float | None:
+    inside = training.facts.get("peak_memory_mb")
+    return float(inside) if inside else outside
+
+
+def _in_words(pace: Pace) -> str:
+    assert pace.seconds is not None
+    rate = pace.tokens / pace.seconds
+    noise = ""
+    if pace.median is not None and pace.spread is not None:
+        noise = f", median {1000 * pace.median:,.0f} +- {1000 * pace.spread:,.0f} ms"
+    said = f"{1000 * pace.seconds:,.0f} ms a step over {pace.steps} steps{noise}"
+    return f"{pace.tokens:,} tokens a step, {pace.rows} rows a pass: {said}, {rate:,.0f} tokens/s"

@@ -1,0 +1,1 @@
+"""What a session keeps on disk: ledger, journals, locks, notes and the git worktree."""

@@ -1,0 +1,357 @@
+"""The journal of a session: append-only JSON lines, replayed into values.
+
+    session     once, first: tag, target, metric, direction, conditions
+    started     before any work on an experiment: its number and its base commit
+    finished    the experiment, whole
+    abandoned   the agent had nothing to propose; the number is free again
+    repeated    one more run of a kept experiment
+    epoch       the machine was seen to have changed, or is another one: earlier runs stop counting
+    paired      one run of a certification
+    certified   what a certification found
+
+Every line is flushed and synced before the work goes on.  A process that dies leaves ``started``
+without ``finished``; a torn last line was never written and is ignored.  Lines and keys that this
+version does not know are left alone.  ``results.tsv`` is a view, rewritten from the journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from autoresearch_mlx.errors import LedgerError, LockedError
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
+from autoresearch_mlx.lab.source import describe
+from autoresearch_mlx.store.locks import take_lock
+
+SCHEMA = 1
+FILE = "ledger.jsonl"
+RESULTS = "results.tsv"
+
+
+def now() -> str:
+    """Local time with its offset, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An experiment that was started and not finished."""
+
+    number: int
+    base: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a ledger says, replayed."""
+
+    session: Mapping[str, Any]
+    history: History
+    open: Open | None
+    pairs: tuple[Mapping[str, Any], ...] = ()
+    """The runs of certifications, as they were written."""
+    certificates: tuple[Mapping[str, Any], ...] = ()
+    comparability: Mapping[str, Any] | None = None
+    """The parts of the key of now; None in a ledger that has none."""
+    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    """The finished experiments as they were written, unknown keys included; same order as the history."""
+
+    @property
+    def next_number(self) -> int:
+        """0 until a baseline is kept: a baseline that failed or was interrupted is measured again."""
+        if self.history.baseline is None:
+            return 0
+        return max(e.number for e in self.history.experiments) + 1
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What differs once a file was written to: (time in ns, size in bytes); ``None`` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def read(path: Path) -> Journal:
+    """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
+    return _replayed(path).journal()
+
+
+def _replayed(path: Path) -> _Replay:
+    replay = _Replay()
+    for number, line in _lines(path):
+        try:
+            replay.take(orjson.loads(line))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            said = f"{path}, line {number}: {type(error).__name__}: {error}"
+            raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
+    if not replay.session:
+        raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
+    return replay
+
+
+class _Replay:
+    """Takes the events one by one."""
+
+    def __init__(self) -> None:
+        self.session: Mapping[str, Any] = {}
+        self._finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
+        self._started: Open | None = None
+        self._repeats: list[Repeat] = []
+        self._epoch = 0
+        self._pairs: list[Mapping[str, Any]] = []
+        self._certificates: list[Mapping[str, Any]] = []
+        self._comparability: Mapping[str, Any] | None = None
+
+    def take(self, event: Any) -> None:
+        kind = event.get("event")
+        if kind == "session":
+            self.session = event
+            self._kind = event["metric"], event["direction"]
+            self._comparability = event.get("comparability")
+        elif kind == "started":
+            self._started = Open(event["number"], event["base"], event["time"])
+        elif kind == "finished":
+            experiment = experiment_from(event)
+            self._finished.pop(experiment.number, None)
+            self._finished[experiment.number] = (experiment, event)
+            self._started = None
+        elif kind == "abandoned":
+            self._started = None
+        elif kind == "repeated":
+            self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
+        elif kind == "epoch":
+            self._open_epoch(int(event["epoch"]), int(event.get("takes", 0)))
+            self._comparability = event.get("comparability", self._comparability)
+        elif kind == "paired":
+            self._pairs.append(event)
+        elif kind == "certified":
+            self._certificates.append(event)
+
+    def _open_epoch(self, epoch: int, takes: int) -> None:
+        """The last ``takes`` repeats, which showed the change, are the first runs of the new epoch."""
+        self._epoch = epoch
+        for at in range(len(self._repeats) - takes, len(self._repeats)):
+            old = self._repeats[at]
+            self._repeats[at] = replace(old, measurement=replace(old.measurement, epoch=epoch))
+
+    def journal(self) -> Journal:
+        experiments = tuple(e for e, _ in self._finished.values())
+        history = History(experiments, *self._kind, repeats=tuple(self._repeats), epoch=self._epoch)
+        records = tuple(r for _, r in self._finished.values())
+        return Journal(
+            self.session,
+            history,
+            self._started,
+            tuple(self._pairs),
+            tuple(self._certificates),
+            self._comparability,
+            records=records,
+        )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines with their numbers.  What stands behind the last newline was torn off by a death."""
+    try:
+        with path.open("rb") as file:  # line by line: a long ledger in one piece costs more memory than its values
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n") and line.strip():
+                    yield number, line
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
+
+
+def experiment_from(event: Mapping[str, Any]) -> Experiment:
+    """An experiment from its JSON object; keys that are missing in old ledgers are unknown."""
+    return Experiment(
+        number=int(event["number"]),
+        status=event["status"],
+        value=event.get("value"),
+        gain=event.get("gain"),
+        commit=event.get("commit"),
+        base=event.get("base"),
+        ref=event.get("ref"),
+        title=event.get("title", ""),
+        axis=event.get("axis"),
+        knobs={name: (change[0], change[1]) for name, change in (event.get("knobs") or {}).items()},
+        agent=event.get("agent", ""),
+        reason=event.get("reason", ""),
+        started=event.get("started", ""),
+        finished=event.get("finished", ""),
+        measurements=tuple(measurement_from(m) for m in event.get("measurements") or ()),
+        rationale=event.get("rationale", ""),
+        fingerprint=event.get("fingerprint"),
+        seconds=event.get("seconds") or {},
+        talk=event.get("talk") or {},
+        effect=event.get("effect") or {},
+    )
+
+
+def measurement_from(event: Mapping[str, Any]) -> Measurement:
+    seconds = event.get("seconds") or {}
+    return Measurement(
+        value=event.get("value"),
+        seed=event.get("seed", 0),
+        failure=event.get("failure"),
+        reason=event.get("reason", ""),
+        seconds=Seconds(*(seconds.get(k) for k in ("start", "compile", "train", "evaluate"))),
+        steps=event.get("steps"),
+        tokens=event.get("tokens"),
+        tokens_per_second=event.get("tokens_per_second"),
+        peak_memory_mb=event.get("peak_memory_mb"),
+        machine=event.get("machine") or {},
+        log=event.get("log"),
+        curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
+        extra=event.get("extra") or {},
+        epoch=event.get("epoch", 0),
+        tainted=event.get("tainted", False),
+        key=event.get("key"),
+    )
+
+
+def experiment_to(experiment: Experiment) -> dict[str, Any]:
+    """The JSON object of an experiment, keys in the order of the contract."""
+    fields = asdict(experiment)
+    fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
+    return fields
+
+
+class Ledger:
+    """The one writer of a session's journal.  Open it inside :func:`locked`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / FILE
+        self._whole = False
+        """Whether a line that a death tore off has been looked for."""
+        self._replay: _Replay | None = None
+        self._stamp: tuple[int, int] | None = None
+        """Of the file that the replay tells of."""
+
+    def read(self) -> Journal:
+        """What the file says now; it is read whole only when somebody else has written to it.  Raises LedgerError."""
+        if self._replay is None or stamp(self.path) != self._stamp:
+            self._stamp = stamp(self.path)
+            self._replay = _replayed(self.path)
+        return self._replay.journal()
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one line and wait until the disk has it.
+
+        Raises LedgerError when it cannot be written; ValueError for a NaN, which is a mistake of ours.
+        """
+        line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
+        self.mend()
+        known, self._replay = self._replay if stamp(self.path) == self._stamp else None, None
+        try:
+            with self.path.open("ab") as file:
+                file.write(line + b"\n")
+                file.flush()
+                sync(file.fileno())
+        except OSError as error:
+            self._drop_torn_line()
+            said = f"{self.path} cannot be written: {error.strerror}"
+            raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
+        if known is not None:
+            known.take(orjson.loads(line))
+            self._replay, self._stamp = known, stamp(self.path)
+
+    def mend(self) -> None:
+        """Drop a line that a death tore off, once; only the session's owner may."""
+        if not self._whole:
+            self._drop_torn_line()
+            self._whole = True
+
+    def finish(self, experiment: Experiment) -> None:
+        self.append("finished", **experiment_to(experiment))
+        write_results(self.folder, self.read())
+
+    def _drop_torn_line(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(self.path, whole)
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the disk has a file.  Raises OSError."""
+    if sys.platform == "darwin":
+        # There fsync leaves it in the drive's own cache, says its manual; network drives know no more than fsync.
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the session for this process.  The system releases it when the process dies.
+
+    Raises LockedError naming the holder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        if not take_lock(file):
+            file.seek(0)
+            said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
+            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def holder(folder: Path) -> int | None:
+    """Process id of the live writer of a session, None when there is none."""
+    try:
+        with (folder / "lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else None
+    except OSError:
+        return None
+    return None
+
+
+def write_results(folder: Path, journal: Journal) -> None:
+    """Rewrite results.tsv: upstream's five columns first, then ours.
+
+    Failures are written as upstream writes crashes (0.000000, 0.0, crash), so that existing notebooks
+    read the file; the sixth column has our word.
+    """
+    metric = journal.history.metric
+    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
+    lines += ["\t".join(_row(e)) for e in journal.history.experiments]
+    temporary = folder / f"{RESULTS}.tmp"
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(folder / RESULTS)
+
+
+def _row(e: Experiment) -> list[str]:
+    memory = max((m.peak_memory_mb for m in e.measurements if m.peak_memory_mb is not None), default=0.0)
+    if e.value is None:
+        value, gigabytes, status = "0.000000", "0.0", "crash"
+    else:
+        value, gigabytes, status = f"{e.value:.6f}", f"{memory / 1024:.1f}", e.status
+    gain = "" if e.gain is None else f"{e.gain:.6f}"
+    words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
+    # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
+    return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]

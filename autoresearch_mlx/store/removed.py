@@ -1,0 +1,99 @@
+"""What `gc` took away from a session, so that whoever misses it is told.
+
+gc.jsonl    freed: what was removed, by kind, written before the first file goes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.store.journal import read_events, writing
+from autoresearch_mlx.store.workspace import diff, ref_of, resolve
+from autoresearch_mlx.trial.autopsy import tail_of
+
+FILE = "gc.jsonl"
+Kind: TypeAlias = Literal["weights", "runs", "talks", "refs", "worktree", "leftovers"]
+KINDS: tuple[Kind, ...] = ("weights", "runs", "talks", "refs", "worktree", "leftovers")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that can go: a file or folder of the session, or a ref."""
+
+    kind: Kind
+    name: str
+    """Relative to the session's folder; a ref by its full name."""
+    bytes: int | None
+    """None for a ref: what its commit takes is git's to say."""
+
+
+def note(folder: Path, items: Sequence[Item]) -> None:
+    """Write down what is about to go.  Raises LedgerError."""
+    names = {kind: [item.name for item in items if item.kind == kind] for kind in KINDS}
+    with writing(folder / FILE) as journal:
+        journal.append("freed", **{kind: found for kind, found in names.items() if found})
+
+
+def log_of(folder: Path, experiment: Experiment) -> str:
+    """The end of an experiment's last log, or in brackets that gc removed it; empty where there is none to be had.
+
+    A ledger from elsewhere may name any file of this machine: only those of the session are read.
+    """
+    name = next((m.log for m in reversed(experiment.measurements) if m.log), None)
+    if name is None:
+        return ""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return ""
+    if path.exists():
+        return tail_of(path)
+    gone = _gone(folder, "runs", PurePosixPath(name).parent.as_posix())
+    return f"({gone})" if gone else ""
+
+
+def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
+    """An experiment's diff against its base, or in brackets why there is none; empty where nothing was committed.
+
+    Raises WorkspaceError where git cannot compare two commits that it has.
+    """
+    e = experiment
+    if not e.base or not e.commit:
+        return ""
+    try:
+        return diff(root, e.base, e.commit)
+    except WorkspaceError:
+        if (words := commit_gone(root, folder, e)) is None:
+            raise
+        return f"({words})"
+
+
+def commit_gone(root: Path, folder: Path, experiment: Experiment) -> str | None:
+    """Why an experiment's commit, or the one it was made on, cannot be shown; None when both are there."""
+    for sha in (experiment.commit, experiment.base):
+        if sha is not None and resolve(root, sha) is None:
+            dropped = _gone(folder, "refs", ref_of(folder.name, experiment.number))
+            return f"commit {sha[:7]} is no longer in the repository" + (f": its ref was {dropped}" if dropped else "")
+    return None
+
+
+def talk_gone(folder: Path, number: int) -> str | None:
+    """Why the calls of an experiment cannot be shown; None when gc has nothing to do with it."""
+    return _gone(folder, "talks", f"talks/{number:04d}")
+
+
+def _gone(folder: Path, kind: Kind, name: str) -> str | None:
+    """``removed by gc on 2026-11-25``, None when gc did not; names of talks by their beginning."""
+    for event in reversed(read_events(folder / FILE).events):
+        if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):
+            return f"removed by gc on {str(event.get('time'))[:10]}"
+    return None
+
+
+def _names(event: Mapping[str, Any], kind: Kind) -> list[str]:
+    names = event.get(kind)
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

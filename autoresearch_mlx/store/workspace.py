@@ -1,0 +1,366 @@
+"""Every git call of the house, and only on what the house owns.
+
+A session owns one branch ``autoresearch/<tag>``, one worktree on it, and private refs
+``refs/autoresearch/<tag>/<n>``, one for each experiment.  Commits are built from the base's tree with
+the editable files replaced, so nothing else can change.  The user's own checkout and index are never
+touched, and hooks, which are for the user's commits, do not run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.trial.orphans import WORKS_IN
+
+try:
+    from git import Git, GitCommandError, GitCommandNotFound
+except ImportError as error:  # it asks git for its version
+    raise WorkspaceError(f"git does not answer: {str(error).split(chr(10))[0]}", "`git --version` shows why") from error
+
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
+}
+
+_SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objects,reference")
+"""The last one: what the ledger names is on the disk before the ledger names it, else a power cut takes it away."""
+
+_FILE_MODES = ("100644", "100755")
+
+
+class _Killed(WorkspaceError):
+    """Git was killed: it did not answer, which is no answer."""
+
+
+def branch_of(tag: str) -> str:
+    return f"autoresearch/{tag}"
+
+
+def ref_of(tag: str, number: int) -> str:
+    return f"refs/autoresearch/{tag}/{number}"
+
+
+def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Standard output of one git command, byte for byte.
+
+    Raises WorkspaceError with git's own words.
+    """
+    # -C, because GitPython expands `$` and `~` in its own folder, and takes the current one where that is missing.
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    command = ["git", "-C", str(cwd), *settings, *arguments]
+    try:
+        out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
+    except GitCommandNotFound:
+        raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
+    except GitCommandError as error:
+        said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
+        kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
+        hint = f"git ran in {cwd}; mend that, or free some space, and `autoresearch-mlx run` goes on"
+        raise kind(f"git {arguments[0]}: {said}", hint) from None
+    return bytes(out).decode(errors="surrogateescape")
+
+
+def top_of(path: Path) -> Path | None:
+    """The top of the checkout that ``path`` lies in, None outside of any; raises where git distrusts the owner."""
+    try:
+        return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
+    except WorkspaceError as error:
+        if "dubious ownership" in str(error) or isinstance(error, _Killed):
+            raise  # git's own words have the remedy
+        return None
+
+
+def resolve(path: Path, revision: str) -> str | None:
+    """The commit that a revision names, None when it names none."""
+    try:
+        return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except _Killed:
+        raise
+    except WorkspaceError:
+        return None
+
+
+def common_of(top: Path) -> Path:
+    """Where a repository keeps its refs, also when the checkout is itself a worktree."""
+    return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+
+
+def drop_locks(top: Path, tag: str, patience: float = 1.0) -> None:
+    """Remove the locks that a git that died left on a session's own refs.
+
+    A git of the user's own may lock one of them for an instant, while it packs them, so a lock is given
+    ``patience`` seconds to go by itself.
+    """
+    refs = common_of(top) / "refs"
+    patterns = (f"heads/{branch_of(tag)}.lock", f"autoresearch/{tag}/*.lock")
+    end = time.monotonic() + patience
+    while (locks := [lock for pattern in patterns for lock in refs.glob(pattern)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+
+
+def diff(path: Path, before: str, after: str) -> str:
+    """The unified diff between two commits."""
+    return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
+
+
+def init_repository(directory: Path) -> None:
+    git(directory, "init", "--quiet")
+
+
+def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
+    """Commit these files in a repository that we have just made; no identity of the user is needed."""
+    git(directory, "add", "--", *paths)
+    git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
+
+
+def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
+    """A three-way merge in an empty ``folder``; None when the two changes overlap."""
+    for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
+        (folder / name).write_bytes(text.encode())
+    try:
+        return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
+    except _Killed:
+        raise
+    except WorkspaceError:
+        return None
+
+
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a whole path fits a glob, as ``Path.glob`` understands it: ``**`` is any number of folders."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return len(pattern) == 1 or matches(parts, pattern[1:]) or matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+
+
+class Workspace:
+    """The git side of one session.  ``root`` is the lab's directory in the user's checkout."""
+
+    def __init__(self, root: Path, folder: Path, tag: str, editable: Sequence[str]) -> None:
+        top = top_of(root)
+        if top is None:
+            raise WorkspaceError(
+                f"{root} lies in no git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
+            )
+        self.tag = tag
+        self.branch = branch_of(tag)
+        self.editable = tuple(editable)
+        self._top = top
+        self._prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
+        self._worktree = folder / "worktree"
+        self._folder = folder
+
+    @property
+    def tree(self) -> Path:
+        """The lab's directory inside the owned worktree."""
+        return self._worktree / self._prefix
+
+    # --- the branch and its worktree
+
+    def start(self, commit: str) -> None:
+        """Make the branch at ``commit``.  Raises WorkspaceError when it exists."""
+        if self.tip() is not None:
+            raise WorkspaceError(f"branch {self.branch} exists already", "choose another --tag")
+        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, "")
+
+    def tip(self) -> str | None:
+        """The branch's commit, None when there is no such branch."""
+        return resolve(self._top, f"refs/heads/{self.branch}")
+
+    def ensure_worktree(self) -> None:
+        """The worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
+        if self._is_ours():
+            try:
+                return self.restore()
+            except WorkspaceError:
+                pass  # moved, half made or damaged: make it anew
+        shutil.rmtree(self._worktree, ignore_errors=True)
+        if self._worktree.is_symlink() or self._worktree.is_file():
+            self._worktree.unlink()
+        self._drop_record()
+        # --force: the branch may be checked out elsewhere.
+        git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
+
+    def _drop_record(self) -> None:
+        """Have git forget our worktree, and no other: `prune` would drop the user's own while their disk is away.
+
+        A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
+        in the repository; while it took one back, a record that names no worktree.
+        """
+        for kept in (self._common() / "worktrees").glob("*"):
+            with suppress(OSError, ValueError):
+                if self._is_record(kept):
+                    shutil.rmtree(kept)
+
+    def _is_record(self, kept: Path) -> bool:
+        place = kept / "gitdir"
+        if place.exists() and (named := place.read_text().strip()):
+            return (kept / named).resolve() == (self._worktree / ".git").resolve()
+        return (kept / "HEAD").read_text().strip() == f"ref: refs/heads/{self.branch}"
+
+    def clear(self, patience: float = 1.0) -> None:
+        """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
+
+        To be called by the one process that holds the session.
+        """
+        for left in self._folder.glob("tmp*"):  # as tempfile names them
+            shutil.rmtree(left, ignore_errors=True)
+        drop_locks(self._top, self.tag, patience)
+
+    def _common(self) -> Path:
+        return common_of(self._top)
+
+    def _is_ours(self) -> bool:
+        """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever
+        works in the worktree can make a repository of it, or point the link at the user's."""
+        link = self._worktree / ".git"
+        try:
+            kept = (self._worktree / link.read_text().removeprefix("gitdir:").strip()).resolve()
+            back = (kept / (kept / "gitdir").read_text().strip()).resolve()
+        except (OSError, ValueError):
+            return False
+        return kept.parent == self._common() / "worktrees" and back == link.resolve()
+
+    def restore(self) -> None:
+        """The worktree holds the branch's tip again, and nothing else."""
+        # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
+        ours = Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
+        for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
+            for left in ours.glob(pattern):
+                left.unlink(missing_ok=True)
+        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
+        # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
+        self.checkout("HEAD")
+
+    def checkout(self, commit: str) -> None:
+        """Put the files of ``commit`` into the worktree; the branch stays where it is."""
+        self._inside("read-tree", "-u", "--reset", commit)
+        self._inside("clean", "-ffdxq")
+
+    @contextmanager
+    def lent(self, commit: str) -> Iterator[Path]:
+        """The lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
+
+        For somebody who edits there and may use git besides.  Afterwards the branch is where it was, and
+        the worktree stands clean on it.
+        """
+        tip = self.tip()
+        if tip is None:
+            raise WorkspaceError(f"branch {self.branch} is gone", "`autoresearch-mlx run` puts it back")
+        self.ensure_worktree()
+        self._inside("update-ref", "--no-deref", "HEAD", commit)
+        self.checkout(commit)
+        try:
+            yield self.tree
+        finally:
+            if self.tip() != tip:
+                git(self._top, "update-ref", f"refs/heads/{self.branch}", tip)
+            self.ensure_worktree()
+
+    def keep(self, commit: str, base: str) -> None:
+        """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
+        try:
+            git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+        except WorkspaceError:
+            if (tip := self.tip()) is not None and tip != base:
+                raise self._moved(tip, commit) from None
+            raise
+
+    def settle(self, incumbent: str, ours: Container[str]) -> None:
+        """Bring the branch to the ledger's incumbent after a death between two steps.
+
+        Raises WorkspaceError when the branch holds a commit that is not among ``ours``.
+        """
+        tip = self.tip()
+        if tip == incumbent:
+            return
+        if tip is not None and tip not in ours:
+            raise self._moved(tip, incumbent)
+        git(self._top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+
+    def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
+        said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
+        keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
+        return WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
+
+    # --- experiments
+
+    def read(self, commit: str) -> dict[str, str]:
+        """The editable files of a commit, by their path in the lab."""
+        return {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
+
+    def may_edit(self, path: str) -> bool:
+        """Whether a path, relative to the lab, is one that experiments may change."""
+        pure = PurePosixPath(path)
+        if pure.as_posix() != path or pure.is_absolute() or ".." in pure.parts or not path.isprintable():
+            return False
+        return any(path == e or matches(pure.parts, PurePosixPath(e).parts) for e in self.editable)
+
+    def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
+        """A commit on ``base`` with these files replaced, kept by the experiment's own ref."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
+            index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
+            git(self._top, "read-tree", base, env=index)
+            for path, text in files.items():
+                self._add(path, text, base, Path(temporary), index)
+            tree = git(self._top, "write-tree", env=index).strip()
+            # In a file: an argument has a limit, and git takes no NUL.
+            (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
+            sha = git(self._top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
+        git(self._top, "update-ref", ref_of(self.tag, number), sha)
+        return sha
+
+    def _add(self, path: str, text: str, base: str, temporary: Path, index: Mapping[str, str]) -> None:
+        blob = temporary / "blob"
+        blob.write_bytes(text.encode())
+        sha = git(self._top, "hash-object", "-w", "--no-filters", str(blob)).strip()
+        listed = git(self._top, "ls-tree", base, "--", self._full(path))
+        mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
+        git(self._top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
+
+    def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
+        """The base and the commit of an experiment, if it has one and was built on one of ``bases``."""
+        sha = resolve(self._top, ref_of(self.tag, number))
+        base = resolve(self._top, f"{sha}^") if sha is not None else None
+        return (base, sha) if sha is not None and base is not None and base in bases else None
+
+    def forget(self, number: int) -> None:
+        """Drop the ref of an experiment that never was; fine when there is none."""
+        git(self._top, "update-ref", "-d", ref_of(self.tag, number))
+
+    def title(self, commit: str) -> str:
+        return git(self._top, "log", "-1", "--format=%s", commit).strip()
+
+    def _paths(self, commit: str) -> Iterator[str]:
+        """Regular files of a commit in the lab: no links, whose text is a path, and no submodules."""
+        listed = git(self._top, "ls-tree", "-r", "-z", "--full-tree", commit)
+        for entry in listed.split("\0"):
+            path = PurePosixPath(entry.partition("\t")[2])
+            if entry.startswith(_FILE_MODES) and path.is_relative_to(self._prefix):
+                yield path.relative_to(self._prefix).as_posix()
+
+    def _text(self, commit: str, path: str) -> str:
+        text = git(self._top, "cat-file", "blob", f"{commit}:{self._full(path)}")
+        if any("\udc80" <= c <= "\udcff" for c in text):
+            raise WorkspaceError(f"{path} at {commit[:7]} is no UTF-8 text", "take it out of `editable`")
+        return text
+
+    def _full(self, path: str) -> str:
+        return (self._prefix / path).as_posix()
+
+    def _inside(self, *arguments: str) -> str:
+        """Git in the owned worktree.  The ceiling keeps a damaged worktree from falling through to the
+        user's checkout, which lies around it: that one is never reset or cleaned."""
+        marks = {"GIT_CEILING_DIRECTORIES": str(self._folder.resolve()), WORKS_IN: str(self._worktree.resolve())}
+        return git(self._worktree, *arguments, env=marks)

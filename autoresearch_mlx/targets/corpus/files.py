@@ -1,0 +1,94 @@
+"""Writing without half-written results: row files that grow row by row, and disk errors in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus.rows import HEADER_BYTES, Rows
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CHUNK_ROWS = 4096
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a CorpusError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            hint = "Free some space, or set AUTORESEARCH_CACHE to a folder on a larger disk, and run it again."
+        else:
+            hint = "Set AUTORESEARCH_CACHE to a folder you can write to, and run it again."
+        raise CorpusError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
+    """Write uint16 rows of ``width`` tokens as one .npy file while they come; return how many.
+
+    The header's length is fixed, so the row count is filled in at the end.  A full disk is an error
+    here, where a memory map would end the process with SIGBUS.  Raises CorpusError.
+    """
+    count = 0
+    with writing(path):
+        file = path.open("wb", buffering=1 << 20)
+    try:
+        with writing(path):
+            file.write(_header(0, width))
+        for row in rows:
+            with writing(path):
+                file.write(row.tobytes())
+            count += 1
+        with writing(path):
+            file.seek(0)
+            file.write(_header(count, width))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):  # what could not be flushed is reported above; closing would report it twice
+            file.close()
+    return count
+
+
+def shuffle_rows(path: Path, seed: int) -> None:
+    """Put the rows of a .npy file into a random order fixed by ``seed``, chunk by chunk."""
+    rows: Rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = path.with_suffix(".shuffled")
+    chunks = (order[i : i + CHUNK_ROWS] for i in range(0, len(order), CHUNK_ROWS))
+    write_rows(shuffled, (row for chunk in chunks for row in rows[chunk]), rows.shape[1])
+    with writing(path):
+        shuffled.replace(path)
+
+
+def count(rows: Rows, weights: npt.NDArray[np.int32], bos: int) -> tuple[int, int]:
+    """Raw text bytes of ``rows`` and the number of BOS in them."""
+    text_bytes = begins = 0
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = rows[start : start + CHUNK_ROWS]
+        text_bytes += int(weights[chunk].sum(dtype=np.int64))
+        begins += int((chunk == bos).sum())
+    return text_bytes, begins
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file and wait until it is on disk.  Raises CorpusError."""
+    with writing(path), path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _header(count: int, width: int) -> bytes:
+    """A version 1.0 .npy header for uint16 ``[count, width]``, padded to HEADER_BYTES."""
+    text = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({count}, {width}), }}"
+    length = HEADER_BYTES - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.ljust(length - 1).encode("ascii") + b"\n"

@@ -1,0 +1,96 @@
+"""Best-fit packing of documents into rows of equal width, without padding.
+
+Every row starts with BOS and so does every document.  A row takes the longest waiting document that
+still fits; when none fits, the shortest is cut to fill the row.  What becomes of the cut-off rest is
+the policy:
+
+``crop``    it is dropped, as karpathy/autoresearch does, so that val_bpb can be compared with its runs;
+``split``   it waits again behind a BOS of its own, and documents longer than a row come in row-sized
+            pieces, so that no text is lost but the last incomplete row.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from autoresearch_mlx.targets.corpus.rows import Rows
+
+Policy: TypeAlias = Literal["crop", "split"]
+Tokens: TypeAlias = Rows
+"""One document: uint16 ``[n]``, without BOS."""
+
+WAITING = 1000
+"""Documents kept waiting to choose from, as upstream."""
+
+
+class Shelf:
+    """Waiting documents in order of length; among equals the first that came goes first."""
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[int, int]] = []
+        self._documents: dict[int, Tokens] = {}
+        self._arrivals = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def put(self, document: Tokens) -> None:
+        insort(self._keys, (len(document), self._arrivals))
+        self._documents[self._arrivals] = document
+        self._arrivals += 1
+
+    def take(self, room: int) -> Tokens:
+        """The longest document of at most ``room`` tokens, or else the shortest of all."""
+        fits = bisect_right(self._keys, (room, self._arrivals))
+        first = bisect_left(self._keys, (self._keys[fits - 1][0], -1)) if fits else 0
+        return self._documents.pop(self._keys.pop(first)[1])
+
+
+def pack(batches: Iterable[list[Tokens]], width: int, bos: int, policy: Policy) -> Iterator[Rows]:
+    """Rows, uint16 ``[width]``, from batches of documents read only as they are needed."""
+    source = iter(batches)
+    shelf = Shelf()
+    while True:
+        row = _fill(shelf, source, width, bos, policy)
+        if row is None:
+            return
+        yield row
+
+
+def _fill(shelf: Shelf, source: Iterator[list[Tokens]], width: int, bos: int, policy: Policy) -> Rows | None:
+    """One full row, or None when the text ends before it is full."""
+    parts: list[Tokens] = []
+    room = width
+    while room:
+        _refill(shelf, source, width, bos, policy)
+        if not shelf:
+            return None
+        document = shelf.take(room)
+        parts.append(document[:room])
+        if policy == "split" and len(document) > room:
+            shelf.put(_with_bos(document[room:], bos))
+        room -= len(parts[-1])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _refill(shelf: Shelf, source: Iterator[list[Tokens]], width: int, bos: int, policy: Policy) -> None:
+    while len(shelf) < WAITING:
+        batch = next(source, None)
+        if batch is None:
+            return
+        for document in batch:
+            for piece in _pieces(document, width - 1) if policy == "split" else (document,):
+                shelf.put(_with_bos(piece, bos))
+
+
+def _pieces(document: Tokens, length: int) -> Iterator[Tokens]:
+    for start in range(0, max(1, len(document)), length):
+        yield document[start : start + length]
+
+
+def _with_bos(tokens: Tokens, bos: int) -> Tokens:
+    return np.concatenate((np.array([bos], dtype=np.uint16), tokens))

@@ -1,0 +1,156 @@
+"""From a request to a corpus: found when it is there, built once when it is not.
+
+A corpus is built in a folder beside its place and takes its name in one rename, so a folder with
+that name is always whole.  What a killed ``prepare`` left is removed by the next one; downloads are
+kept, and go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus import sources
+from autoresearch_mlx.targets.corpus.download import Say
+from autoresearch_mlx.targets.corpus.files import writing
+from autoresearch_mlx.targets.corpus.rows import MANIFEST, Corpus, open_corpus
+from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
+
+__all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
+
+SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
+RECIPE = 1
+"""Raise it when the same request would give other rows: corpora of an older recipe are then not found."""
+SHORTEST_ROW = 8
+SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
+"""256 bytes and 4 special tokens; rows are uint16."""
+
+
+def default_cache() -> Path:
+    """``AUTORESEARCH_CACHE``, else a folder in the user's cache."""
+    return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-mlx").expanduser()
+
+
+def find(request: Request, cache: Path) -> Corpus | None:
+    """The corpus for this request if it has been prepared.  Raises CorpusError when it is damaged."""
+    place = _place(request, cache)
+    return open_corpus(place) if place.exists() else None
+
+
+def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
+    """The corpus whose files have these hashes, whatever it is called; damaged ones are passed over."""
+    for manifest in sorted((cache / "corpora").glob(f"[!.]*/{MANIFEST}")):
+        with suppress(CorpusError):
+            corpus = open_corpus(manifest.parent)
+            if corpus.manifest.sha256 == sha256:
+                return corpus
+    return None
+
+
+def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
+    """The corpus for this request, built if need be; ``endpoint`` replaces the hub's address.
+
+    Raises CorpusError, and then leaves nothing behind but finished or resumable downloads.
+    """
+    place = _place(request, cache)
+    if found := _usable(place, say):
+        return found
+    with writing(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(place.parent, say)
+    source = _open(request, cache / "downloads", say, endpoint)
+    _build(source, request, place, say)
+    return open_corpus(place)
+
+
+def _place(request: Request, cache: Path) -> Path:
+    """``<cache>/corpora/stdlib-v2048-t256-1a2b3c4d``: readable, and a hash of all else that defines it."""
+    _check(request)
+    detail = sources.fingerprint(request.source, request.path, request.shards)
+    rest = f"{RECIPE} {detail} {request.val_rows} {request.hidden_rows}"
+    stem = f"folder-{request.path.resolve().name}" if request.path else request.source
+    digest = hashlib.sha256(rest.encode()).hexdigest()[:8]
+    name = f"{re.sub(r'[^0-9A-Za-z_.-]+', '-', stem)[:40]}-v{request.vocab_size}-t{request.seq_len}-{digest}"
+    return cache / "corpora" / name
+
+
+def _check(request: Request) -> None:
+    if request.source not in SOURCES:
+        raise CorpusError(f"no source is called {request.source!r}", f"Choose one of {', '.join(SOURCES)}.")
+    if (request.source == "folder") != (request.path is not None):
+        raise CorpusError("a path goes with the source `folder`, and with no other", "`prepare folder PATH`")
+    if not SMALLEST_VOCAB <= request.vocab_size <= LARGEST_VOCAB:
+        raise CorpusError(
+            f"vocab_size {request.vocab_size:,} cannot be: 256 bytes and 4 special tokens are the least, "
+            "and rows hold 16 bits a token",
+            f"Choose {SMALLEST_VOCAB} to {LARGEST_VOCAB}.",
+        )
+    if request.seq_len < SHORTEST_ROW:
+        raise CorpusError(f"seq_len {request.seq_len} is too short", f"Choose {SHORTEST_ROW} or more.")
+    if any(rows is not None and rows < 1 for rows in (request.val_rows, request.hidden_rows)):
+        raise CorpusError("a held-out split needs at least one row", "Leave val_rows and hidden_rows to the default.")
+
+
+def _usable(place: Path, say: Say) -> Corpus | None:
+    if not place.exists():
+        return None
+    try:
+        return open_corpus(place)
+    except CorpusError as error:
+        say(f"{error}; preparing it again")
+        with writing(place):
+            shutil.rmtree(place)
+        return None
+
+
+def _open(request: Request, downloads: Path, say: Say, endpoint: str | None) -> Pooled | Fixed:
+    if request.source == "climbmix":
+        return sources.climbmix(request.shards, downloads, say, endpoint)
+    if request.source == "tinystories":
+        return sources.tinystories(downloads, say, endpoint)
+    seq_len = request.seq_len
+    return sources.folder(request.path, seq_len) if request.path else sources.standard_library(say, seq_len)
+
+
+def _build(source: Pooled | Fixed, request: Request, place: Path, say: Say) -> None:
+    from autoresearch_mlx.targets.corpus.build import build  # brings the tokenizers library, which `find` does not need
+
+    building = place.with_name(f".building-{place.name}-{os.getpid()}")
+    try:
+        with writing(building):
+            building.mkdir()
+        build(source, request, building, place.name, say)
+        _publish(building, place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _publish(building: Path, place: Path) -> None:
+    try:
+        building.rename(place)
+    except OSError:
+        if not place.exists():  # else another process was faster, with the same rows
+            raise
+
+
+def _sweep(folder: Path, say: Say) -> None:
+    """Remove what dead processes left.  A living one may still be at work."""
+    for leftover in folder.glob(".building-*"):
+        pid = leftover.name.rpartition("-")[2]
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            say(f"removing {leftover.name}, left by a prepare that was stopped")
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        with suppress(PermissionError):
+            os.kill(pid, 0)
+        return True
+    return False

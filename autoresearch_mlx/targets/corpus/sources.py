@@ -1,0 +1,188 @@
+"""Where text comes from: two hub datasets, a folder, and the standard library.
+
+``Pooled`` is one stream of documents that is split here, by a hash of each document; text is scarce,
+so nothing is thrown away.  ``Fixed`` comes with its split; text is plentiful, so it is packed as
+karpathy/autoresearch packs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.targets.corpus import stdlib
+from autoresearch_mlx.targets.corpus.documents import (
+    SUFFIXES,
+    Batches,
+    Skip,
+    batched,
+    chapters,
+    check_parquet,
+    parquet,
+    texts,
+)
+from autoresearch_mlx.targets.corpus.download import OFFLINE, Say, discard, fetch, receipt
+
+CLIMBMIX = "karpathy/climbmix-400b-shuffle"
+CLIMBMIX_VAL = 6542
+"""Upstream's pinned validation shard, the last one of the dataset."""
+CLIMBMIX_HIDDEN = 6541
+"""Its neighbour, for certification: one download more than upstream, and never trained on."""
+TINYSTORIES = "karpathy/tinystories-gpt4-clean"
+TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
+TINYSTORIES_PART = 10_000
+"""The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for validation, the rest to train."""
+CHAPTER_CHARS_PER_TOKEN = 8
+"""Texts longer than so many characters for each token of a row (some two rows) are cut before they are split: else
+two or three long files fill a held-out split, and the score is about them alone."""
+CHAPTERS_PER_CORPUS = 256
+"""A small corpus is cut finer: a single file of text must still give three splits."""
+SHORTEST_CHAPTER = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to prepare.  ``path`` belongs to ``folder``, ``shards`` to ``climbmix``."""
+
+    source: str
+    path: Path | None = None
+    shards: int = 10
+    vocab_size: int = 8192
+    seq_len: int = 2048
+    val_rows: int | None = None
+    """Rows to hold out; None: a share of the text, or upstream's 20,971,520 tokens where they are plentiful."""
+    hidden_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One stream, read several times; ``text(skip)`` reports the files it leaves out."""
+
+    text: Callable[[Skip], Batches]
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Three streams, split by their publisher; each call starts one anew."""
+
+    train: Callable[[], Batches]
+    val: Callable[[], Batches]
+    hidden: Callable[[], Batches]
+    detail: dict[str, Any]
+
+
+def standard_library(say: Say, seq_len: int) -> Pooled:
+    files = stdlib.source_files()
+    if not stdlib.has_tests():
+        say("this Python comes without its `test` package: the text is less than half of the usual 30 MB")
+    limit = _chapter_limit(files, seq_len)
+
+    def text(skip: Skip) -> Batches:
+        return batched(
+            piece for each in chain(_all(files, skip), stdlib.docstrings()) for piece in chapters(each, limit)
+        )
+
+    return Pooled(text, {"python": platform.python_version(), "files": len(files)})
+
+
+def folder(path: Path, seq_len: int) -> Pooled:
+    """Raises CorpusError when ``path`` is no folder or holds no file of a known kind."""
+    files = folder_files(path)
+    limit = _chapter_limit(files, seq_len)
+
+    def text(skip: Skip) -> Batches:
+        return batched(piece for each in _all(files, skip) for piece in chapters(each, limit))
+
+    return Pooled(text, {"path": str(path.resolve()), "files": len(files)})
+
+
+def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fixed:
+    """Shards 0 to ``shards`` - 1 train, the last two of the dataset are held out.  Raises CorpusError."""
+    if not 1 <= shards <= CLIMBMIX_HIDDEN:
+        raise CorpusError(f"{shards} training shards: {CLIMBMIX} has {CLIMBMIX_HIDDEN} to train on", "Try --shards 10.")
+    wanted = [CLIMBMIX_VAL, CLIMBMIX_HIDDEN, *range(shards)]
+    paths = [_fetch(CLIMBMIX, f"shard_{number:05d}.parquet", downloads, say, endpoint) for number in wanted]
+    val, hidden, *train = paths
+
+    def training() -> Batches:
+        return chain.from_iterable(parquet(path) for path in train)
+
+    return Fixed(training, lambda: parquet(val), lambda: parquet(hidden), _detail(CLIMBMIX, paths))
+
+
+def tinystories(downloads: Path, say: Say, endpoint: str | None) -> Fixed:
+    path = _fetch(TINYSTORIES, TINYSTORIES_FILE, downloads, say, endpoint)
+    part = TINYSTORIES_PART
+    return Fixed(
+        train=lambda: parquet(path, 2 * part),
+        val=lambda: parquet(path, part, 2 * part),
+        hidden=lambda: parquet(path, 0, part),
+        detail=_detail(TINYSTORIES, [path]),
+    )
+
+
+def folder_files(path: Path) -> list[Path]:
+    """Text files below a folder, sorted; hidden folders and files are passed over.  Raises CorpusError."""
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise CorpusError(f"{path} {what}", "Name a folder with text in it: `autoresearch-mlx prepare folder PATH`.")
+    found: list[Path] = []
+    for where, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(where, name) for name in names if Path(name).suffix in SUFFIXES and not name.startswith(".")]
+    found = [file for file in found if file.is_file()]  # a link may lead nowhere
+    if not found:
+        raise CorpusError(
+            f"{path} holds no text file ({', '.join(SUFFIXES)})",
+            "Name a folder with text in it, or use `autoresearch-mlx prepare stdlib`.",
+        )
+    return sorted(found)
+
+
+def fingerprint(source: str, path: Path | None, shards: int) -> str:
+    """What defines a source beside its name, cheap enough to compute at every start.  Raises CorpusError.
+
+    Files count by name, size and (in a folder) time of change; the interpreter by its version string.
+    """
+    if source == "climbmix":
+        return f"{CLIMBMIX} {shards}"
+    if source == "tinystories":
+        return TINYSTORIES
+    files = stdlib.source_files() if path is None else folder_files(path)
+    root = path or stdlib.root()
+    stats = ((file, file.stat()) for file in files)
+    lines = (f"{file.relative_to(root)} {stat.st_size} {stat.st_mtime_ns if path else ''}" for file, stat in stats)
+    return hashlib.sha256("\n".join([sys.version if path is None else "", *lines]).encode()).hexdigest()
+
+
+def _all(files: Iterable[Path], skip: Skip) -> Iterator[str]:
+    return chain.from_iterable(texts(file, skip) for file in files)
+
+
+def _chapter_limit(files: Iterable[Path], seq_len: int) -> int:
+    total = sum(file.stat().st_size for file in files)
+    return max(SHORTEST_CHAPTER, min(CHAPTER_CHARS_PER_TOKEN * seq_len, total // CHAPTERS_PER_CORPUS))
+
+
+def _fetch(repository: str, name: str, downloads: Path, say: Say, endpoint: str | None) -> Path:
+    path = fetch(repository, name, downloads / repository.replace("/", "--"), say, endpoint)
+    try:
+        check_parquet(path)
+    except CorpusError as error:
+        discard(path)  # a bad file must not be taken for a good one by the next run
+        raise CorpusError(f"{error}; the download has been removed", OFFLINE) from error
+    return path
+
+
+def _detail(repository: str, paths: Iterable[Path]) -> dict[str, Any]:
+    receipts = {path.name: receipt(path) or {} for path in paths}
+    return {"repository": repository, "etags": {name: known.get("etag") for name, known in receipts.items()}}

@@ -1,0 +1,143 @@
+"""What ``python train_mlx.py`` does when nobody measures it: one whole measurement, and upstream's trailer.
+
+    python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
+
+The trailer goes to stdout, what happens meanwhile to stderr.  ``val_bpb`` comes from the sealed
+evaluator.  A figure that was not measured is left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Target
+from autoresearch_mlx.hardware.calibration import Peak, Product
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.portrait import mfu_percent
+from autoresearch_mlx.hardware.profile import choose_profile
+from autoresearch_mlx.lab import budget
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import read_knobs
+from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.pretrain.peak import run_probe, table_beside
+from autoresearch_mlx.targets.pretrain.proven import proven
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.autopsy import tail_of
+
+RUN = "run"
+"""Folder of what the run writes, beside the copy of the script."""
+
+
+def main(script: Path) -> int:
+    """Measure ``script`` once; exit code 0 when there is a score."""
+    began = time.monotonic()
+    try:
+        target = target_of(script)
+    except AutoresearchError as error:
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(target, script, Path(folder))
+        if measured.value is None:
+            said = tail_of(Path(folder) / RUN / "log.txt")
+            print(f"{said}\n{measured.failure}: {measured.reason}", file=sys.stderr)
+            return 1
+    peak = peak_of(target) if isinstance(target, Pretrain) else None
+    if peak is not None:
+        _say(f"mfu_percent is of {peak.words}")
+    for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
+        print(line)
+    return 0
+
+
+def target_of(script: Path) -> Target:
+    """The target under the conditions of the script's lab.  Raises AutoresearchError."""
+    lab = Lab(script.parent)
+    settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
+    machine = read_machine()
+    conditions = settle_conditions(settings, lab, choose_profile(machine, settings.hardware.profile), _say)
+    ends = budget.of_conditions(conditions)
+    if ends is not None:
+        _say(f"{ends.in_words()} on the {conditions['device']}")
+    return proven(build_target(settings, conditions, machine), settings.sandbox, (), _say)
+
+
+def measure(target: Target, script: Path, folder: Path) -> Measurement:
+    """One run of a copy of the script, so that what it writes beside itself is not left behind."""
+    tree, run = folder / "tree", folder / RUN
+    tree.mkdir()
+    run.mkdir()
+    shutil.copy(script, tree)
+    return target.measure(Assignment(tree, run, seed=42, watch=_Steps()))
+
+
+def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | None) -> list[str]:
+    """Upstream's closing lines, ``key: value``, for whoever greps them."""
+    rate, matrix = m.tokens_per_second, m.extra.get("matrix_params")
+    mfu = mfu_percent(matrix, rate, peak.gflops) if rate and matrix and peak else None
+    figures = {
+        "val_bpb": _fixed(m.value, 6),
+        "training_seconds": _fixed(m.seconds.train, 1),
+        "total_seconds": _fixed(total_seconds, 1),
+        "peak_vram_mb": _fixed(m.peak_memory_mb, 1),
+        "mfu_percent": _fixed(mfu, 2),
+        "total_tokens_M": _fixed(m.tokens / 1e6 if m.tokens else None, 1),
+        "num_steps": m.steps,
+        "num_params_M": _fixed(m.extra["num_params"] / 1e6 if "num_params" in m.extra else None, 1),
+        "depth": depth,
+    }
+    return ["---", *(f"{key + ':':<18}{value}" for key, value in figures.items() if value is not None)]
+
+
+def peak_of(target: Pretrain) -> Peak | None:
+    """The machine's own best matrix product: from its calibration, else measured now."""
+    if target.peak is not None:
+        return target.peak
+    conditions = target.conditions
+    dtype = "bfloat16" if conditions.device == "gpu" else "float32"
+    try:
+        found = Product(dtype, 1024, float(run_probe(conditions.environment, 1024, dtype)["gflops"]))
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError):
+        return None
+    return Peak(found.gflops, f"{found.words()}, measured now{table_beside(read_machine(), dtype)}")
+
+
+class _Steps:
+    """Prints a step now and then; a terminal needs no more."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.step is None or progress.loss is None or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 2.0
+        left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left is not None else ""
+        _say(f"step {progress.step}: loss {progress.loss:.4f}{left}")
+
+
+def _depth(script: Path) -> object:
+    knob = read_knobs(script.read_text()).get("DEPTH")
+    return knob.value if knob else None
+
+
+def _fixed(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1]).resolve()))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,59 @@
+"""What this machine's calibration has to say to a session: its budget and its preset."""
+
+from __future__ import annotations
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.hardware.calibration import Basis, Calibration, basis_of, load
+from autoresearch_mlx.hardware.choice import choose, fitted
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.targets.choose import Say, last_corpus
+from autoresearch_mlx.targets.corpus import prepare as corpora
+
+
+def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: Profile) -> Basis:
+    """What a calibration for this lab would rest on; the settings' shape of rows, or the prepared corpus's."""
+    return basis_of(machine, profile, *_shape(settings, lab, profile))
+
+
+def calibration_here(
+    settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
+) -> tuple[Calibration | None, str | None]:
+    """The calibration that counts for this lab; where there is none, why (None: none was ever taken)."""
+    if settings.hardware.calibrate == "never":
+        return None, "not used: hardware.calibrate = never"
+    return load(basis_here(settings, lab, machine, profile), corpora.default_cache())
+
+
+def chosen_by_hand(settings: Settings) -> bool:
+    """Whether somebody has named a budget or a profile: then both stay, with the profile's batch."""
+    return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
+
+
+def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
+    """The profile with the budget and the batch that the calibration chooses; without one, as it is."""
+    if settings.target.kind != "pretrain" or chosen_by_hand(settings):
+        return profile
+    calibration, why = calibration_here(settings, lab, machine, profile)
+    if calibration is None:
+        if why is not None and settings.hardware.calibrate != "never":
+            say(f"{why}; `autoresearch-mlx doctor --calibrate` measures again")
+        return profile
+    choice = choose(profile, calibration)
+    say(f"calibrated {calibration.day}: {choice.words}")
+    return fitted(profile, choice)
+
+
+def _shape(settings: Settings, lab: Lab | None, profile: Profile) -> tuple[int, int]:
+    """Vocabulary and length of rows that a session of this lab would train on."""
+    data = settings.data
+    try:
+        last = last_corpus(lab) if lab is not None and data.source == "auto" else None
+    except CorpusError:
+        last = None
+    if last is not None:
+        return last.manifest.vocab_size, last.manifest.seq_len
+    vocab_size = profile.vocab_size if data.vocab_size == "auto" else data.vocab_size
+    return vocab_size, profile.seq_len if data.seq_len == "auto" else data.seq_len

@@ -1,0 +1,56 @@
+"""The divisor of MFU: the best matrix product that was measured on this machine, never a table's value alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_mlx.errors import TableError
+from autoresearch_mlx.hardware.calibration import Peak, basis_of, load
+from autoresearch_mlx.hardware.chips import find_chip, read_chips
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.portrait import table_words
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.trial.runner import child_process_environment, python_command
+
+_PROBE_SECONDS = 60.0
+
+
+def measured_peak(settings: Settings, conditions: Mapping[str, Any], machine: Machine, profile: Profile) -> Peak | None:
+    """The best product that was measured here, with the table's value beside it in words; None: nothing fresh.
+
+    ``conditions`` are a session's: the calibration must be of their shape of rows and their device.  The product does
+    not depend on them, but a calibration is looked up by them.
+    """
+    if settings.hardware.calibrate == "never" or conditions["device"] != profile.device:
+        return None
+    basis = basis_of(machine, profile, conditions["vocab_size"], conditions["seq_len"])
+    calibration, _ = load(basis, corpora.default_cache())
+    product = calibration.product() if calibration is not None else None
+    if calibration is None or product is None:
+        return None
+    words = f"{product.words()}, measured {calibration.day}"
+    return Peak(product.gflops, words + table_beside(machine, product.dtype))
+
+
+def table_beside(machine: Machine, dtype: str) -> str:
+    """`` (table: 8.1 TFLOPS float16, estimate)`` for a chip that the table has, else nothing."""
+    try:
+        found = find_chip(machine, read_chips())
+    except TableError:
+        return ""
+    said = table_words(found, dtype) if found is not None else None
+    return f" ({said})" if said else ""
+
+
+def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
+    """What the probe prints, in the environment that training gets.  Raises OSError, ValueError, SubprocessError."""
+    command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", str(size), "--dtype", dtype, *more)
+    around, limit = child_process_environment(environment), _PROBE_SECONDS
+    done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=limit, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

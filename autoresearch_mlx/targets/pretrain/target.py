@@ -1,0 +1,156 @@
+"""The target ``pretrain``: train the edited file for a fixed time, then score its weights elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
+from autoresearch_mlx.hardware.calibration import Peak
+from autoresearch_mlx.hardware.portrait import mfu_percent
+from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
+from autoresearch_mlx.trial import seal
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.evaluation import Evaluation
+from autoresearch_mlx.trial.runner import Ended, Log
+from autoresearch_mlx.trial.sandbox.policy import TMP
+from autoresearch_mlx.trial.training import Training
+
+_CONTRACT = ("build_model", "train")
+_SMOKE_STEPS = 2
+"""The first step compiles, the second one meets what the first has changed."""
+_SMOKE_SECONDS = 10.0
+"""From which the limits of a smoke run follow; its length is its steps."""
+_SMOKE_ROWS = 4
+_EXTRA = ("loss", "num_params", "matrix_params")
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrain:
+    """One editable training script; rows, budget and device are the harness's."""
+
+    conditions: Conditions
+    name: str = "pretrain"
+    metric: str = "val_bpb"
+    direction: Direction = "min"
+    peak: Peak | None = None
+    """The machine's best matrix product, of which MFU is a share; None: none was measured lately."""
+
+    def refuse(self, files: Mapping[str, str]) -> str | None:
+        """Syntax and contract of the script, without running it."""
+        for path, text in files.items():
+            if not path.endswith(".py"):
+                continue
+            try:
+                tree = ast.parse(text)
+            except UNPARSABLE as error:
+                return f"{path} does not parse: {error}"
+            if path == self.conditions.script and (missing := _missing(tree)):
+                return f"{path} lacks {' and '.join(missing)} at the top level; the harness calls build_model and train"
+        return None
+
+    def smoke(self, assignment: Assignment) -> Measurement | None:
+        """Two steps at full size and the evaluation of a few rows: what cannot run ends here, in seconds."""
+        rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
+        brief = replace(
+            self.conditions,
+            steps=_SMOKE_STEPS,
+            budget_seconds=_SMOKE_SECONDS,
+            budget_tokens=None,
+            budget_flops=None,
+            eval_rows=rows,
+        )
+        quiet = replace(assignment, watch=lambda p: assignment.watch(Progress("smoke", p.step, p.loss)))
+        return replace(self, conditions=brief).measure(quiet)
+
+    def measure(self, assignment: Assignment) -> Measurement:
+        """Train and evaluate once.  Failures come back as data, with the phase they happened in."""
+        before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
+        try:
+            done = self._measure(assignment)
+            changed = seal.broken(before)
+            return done if changed is None else replace(done, value=None, failure="invalid", reason=f"seal: {changed}")
+        finally:
+            shutil.rmtree(assignment.folder / TMP, ignore_errors=True)
+
+    def _measure(self, assignment: Assignment) -> Measurement:
+        path = assignment.folder / "log.txt"
+        ordered = replace(self.conditions, steps=assignment.steps or self.conditions.steps, split=assignment.split)
+        training = Training(ordered, assignment)
+        with Log(path) as log:
+            ended = training.run(log)
+        failure = training.failure(ended, path)
+        if failure is not None:
+            return self._measurement(assignment, training, ended, None, failure)
+        evaluation = Evaluation(ordered, assignment)
+        with Log(path) as log:
+            log.write(b"--- evaluation ---\n")
+            scored = evaluation.run(log)
+        return self._measurement(assignment, training, ended, evaluation, evaluation.failure(scored, path))
+
+    def _measurement(
+        self,
+        assignment: Assignment,
+        training: Training,
+        ended: Ended,
+        evaluation: Evaluation | None,
+        failure: tuple[Failure, str] | None,
+    ) -> Measurement:
+        kind, reason = failure if failure is not None else (None, "")
+        return Measurement(
+            value=evaluation.value if evaluation is not None and failure is None else None,
+            seed=assignment.seed,
+            failure=kind,
+            reason=reason,
+            seconds=Seconds(**training.seconds(ended), evaluate=evaluation.seconds if evaluation else None),
+            steps=training.facts.get("steps"),
+            tokens=training.facts.get("tokens"),
+            tokens_per_second=training.tokens_per_second(),
+            peak_memory_mb=training.facts.get("peak_memory_mb") or ended.peak_memory_mb,
+            machine=dict(self.conditions.machine),
+            log="log.txt",
+            curve=training.curve(),
+            extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
+            | self._mfu(training)
+            | ({"stop": dict(training.stopped)} if training.stopped else {}),
+        )
+
+    def _mfu(self, training: Training) -> dict[str, Any]:
+        """The share of the measured peak, with its divisor named; nothing where a part of it is unknown."""
+        rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
+        if self.peak is None or not rate or not matrix:
+            return {}
+        return {"mfu_percent": round(mfu_percent(matrix, rate, self.peak.gflops), 2), "mfu_of": self.peak.words}
+
+
+def sealed_files(conditions: Conditions) -> list[Path]:
+    """What no run may change: the code that measures, and the data."""
+    data = [conditions.train_rows, conditions.val_rows, conditions.token_bytes, conditions.hidden_rows]
+    return [*seal.trial_code(), *(path for path in data if path is not None)]
+
+
+def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
+    """SHA-256 of the data as the corpus's manifest names it; empty without a manifest."""
+    folder = conditions.train_rows.parent
+    try:
+        return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}
+    except CorpusError:
+        return {}
+
+
+def _missing(tree: ast.Module) -> list[str]:
+    defined: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign):
+            defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            defined |= {alias.asname or alias.name for alias in node.names}
+    return [f"{name}()" for name in _CONTRACT if name not in defined]
