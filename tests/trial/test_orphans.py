@@ -68,5 +68,6 @@ def test_who_asks_is_spared_even_when_an_orphan_started_it(
     tmp_path: Path, sleeper: list[subprocess.Popen[str]]
 ) -> None:
     """A coding agent whose loop is dead may start the next one itself."""
-    asks = f"from pathlib import Path; from autoresearch_mlx.trial.orphans import *; print(end_orphans(Path({str(tmp_path)!r})))"
+    imports = "from pathlib import Path; from autoresearch_mlx.trial.orphans import *"
+    asks = f"{imports}; print(end_orphans(Path({str(tmp_path)!r})))"
     assert sleep_in(sleeper, tmp_path, sys.executable, "-c", asks).communicate(timeout=30)[0] == "0\n"

@@ -9,7 +9,7 @@ import pytest
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.assets import asset
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["train_mlx.py", "program.md", "data/cuda_baseline.tsv"])
