@@ -33,10 +33,9 @@ import numpy as np
 
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.compare import compare, counted
-from autoresearch_mlx.judge.drift import age_of, drifted, refresh_due
 from autoresearch_mlx.judge.effect import effect_of
 from autoresearch_mlx.judge.margin import by_margin
-from autoresearch_mlx.judge.noise import pair_differences, pooled, replicates
+from autoresearch_mlx.judge.noise import age_of, drifted, pair_differences, pooled, refresh_due, replicates
 from autoresearch_mlx.judge.stages import decide
 from autoresearch_mlx.judge.values import Again, Evidence, Mode, Rules, Run, Sigma
 from bench.simulated_runs import REGIMES, Machine, Night, Regime, SpentError, draw_proposals

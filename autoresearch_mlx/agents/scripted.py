@@ -20,8 +20,19 @@ from typing import Any
 
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.lab.axes import axis_of
-from autoresearch_mlx.lab.source import read_knobs, set_knobs
+from autoresearch_mlx.lab.source import axis_of, read_knobs, set_knobs
+
+
+class Fixed:
+    """Proposes the same thing whenever it is asked."""
+
+    def __init__(self, name: str, proposal: Proposal) -> None:
+        self.name = name
+        self._proposal = proposal
+
+    def propose(self, context: Context) -> Proposal:
+        return self._proposal
+
 
 _TEXTS = ("title", "axis", "rationale", "search", "replace", "path")
 _FIELDS = (*_TEXTS, "knobs", "files")

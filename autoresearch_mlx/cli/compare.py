@@ -76,8 +76,7 @@ def compare_command(
 
 def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: bool) -> None:
     """Our own ledger tells tokens and times; of other logs there are values only, and the budget."""
-    from autoresearch_mlx.compare.course import Course, course_of, render_courses, to_json
-    from autoresearch_mlx.compare.curves import of_history
+    from autoresearch_mlx.compare.curves import Course, course_of, of_history, render_courses, to_json
     from autoresearch_mlx.store.ledger import FILE, read
 
     courses = [course_of(log) for log in (*there, *here)]
@@ -87,7 +86,7 @@ def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: boo
 
 
 def _list(as_json: bool) -> None:
-    from autoresearch_mlx.compare.catalog import references
+    from autoresearch_mlx.compare.reference import references
     from autoresearch_mlx.compare.table import render_list
 
     found = references()
@@ -128,8 +127,8 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
     """(here, there): the session beside all others, or the imports beside the logs that were named."""
-    from autoresearch_mlx.compare.catalog import find, h100
     from autoresearch_mlx.compare.log import of_reference
+    from autoresearch_mlx.compare.reference import find, h100
 
     named = [of_reference(find(name)) for name in names]
     if folder is not None:
@@ -154,8 +153,8 @@ def _own(folder: Path) -> Log:
 def _queue(folder: Path) -> None:
     from autoresearch_mlx.agents.ideas.backlog import H100, add_ideas
     from autoresearch_mlx.agents.ideas.table import h100_ideas
-    from autoresearch_mlx.compare.catalog import h100
     from autoresearch_mlx.compare.log import METRIC
+    from autoresearch_mlx.compare.reference import h100
     from autoresearch_mlx.store.ledger import FILE, read
 
     history = read(folder / FILE).history

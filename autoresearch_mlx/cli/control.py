@@ -87,7 +87,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     import json
 
     from autoresearch_mlx.loop.control import set_limits, the_run
-    from autoresearch_mlx.report.limits import limits_in_words
+    from autoresearch_mlx.report.text import limits_in_words
 
     if words and (words[0] != "set" or len(words) == 1):
         raise click.UsageError("for example: autoresearch-mlx policy set until=08:30")

@@ -58,7 +58,7 @@ def _wants_page(settings: Settings, policy: Policy) -> bool:
 
 def _page(session: Session, lab: Lab, settings: Settings, screen: Screen) -> str | None:
     from autoresearch_mlx.report.page.gather import page_of
-    from autoresearch_mlx.report.page.write import FOLDER, write_report
+    from autoresearch_mlx.report.page.html import FOLDER, write_report
 
     prices = settings.agent.price_in, settings.agent.price_out
     try:

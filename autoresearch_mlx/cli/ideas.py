@@ -50,7 +50,7 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
     """Add an idea of yours; the next model that is asked gets it, before any other task."""
-    from autoresearch_mlx.agents.ideas.asked import add_yours
+    from autoresearch_mlx.agents.ideas.backlog import add_yours
 
     idea = add_yours(find_session(lab_here(), tag or context.obj), title, axis, why)
     say(f"idea {idea.id}: {idea.title}")

@@ -57,8 +57,7 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
     """
     from datetime import datetime
 
-    from autoresearch_mlx.setup.archive.gc import Wish, tidy
-    from autoresearch_mlx.setup.archive.words import gc_json, gc_lines
+    from autoresearch_mlx.setup.archive.gc import Wish, gc_json, gc_lines, tidy
 
     lab = lab_here()
     if tag is not None and every:
@@ -92,8 +91,8 @@ def archive_command(tag: str | None, output: Path | None, weights: bool, as_json
     Example:
       autoresearch-mlx archive --tag nov24 -o nov24.tar.gz
     """
+    from autoresearch_mlx.setup.archive.gc import packed_json, packed_lines
     from autoresearch_mlx.setup.archive.pack import archive
-    from autoresearch_mlx.setup.archive.words import packed_json, packed_lines
 
     lab = lab_here()
     name = find_session(lab, tag).name

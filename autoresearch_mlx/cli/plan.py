@@ -31,7 +31,7 @@ def plan_command(
     """
     from dataclasses import asdict
 
-    from autoresearch_mlx.setup.plan import forecast, lines
+    from autoresearch_mlx.setup.plan_facts import forecast, lines
 
     outlook = _outlook(hours, until, experiments, tag)
     if as_json:

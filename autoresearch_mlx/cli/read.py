@@ -101,7 +101,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
     """What was said for an experiment, also one that is being proposed now."""
-    from autoresearch_mlx.report.talks import render_prompts, render_replies
+    from autoresearch_mlx.report.talk import render_prompts, render_replies
     from autoresearch_mlx.store.removed import talk_gone
     from autoresearch_mlx.store.talks import calls_of
 

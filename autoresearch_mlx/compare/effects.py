@@ -12,7 +12,7 @@ from typing import Any
 
 from autoresearch_mlx.compare.reference import ReferenceRun
 from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 # These say nothing of the strategy: one was refused unrun, the other cut off from outside.
 UNTRIED = frozenset({"duplicate", "interrupted"})

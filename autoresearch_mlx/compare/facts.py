@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_mlx.lab.tables import positive, read_rows, text
+from autoresearch_mlx.lab.assets import positive, read_rows, text
 
 STRATEGY_COLUMNS = (
     "source",

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch_mlx.compare import conditions, noise
+from autoresearch_mlx.compare import agreement, noise
 from autoresearch_mlx.compare.effects import Run, effects
 from autoresearch_mlx.compare.log import METRIC, Log, of_history
 from autoresearch_mlx.compare.words import read_lines
@@ -77,7 +77,7 @@ def _ledger(path: Path, hardware: str) -> Log:
         raise TableError(str(error), "give a ledger.jsonl of a session, or its results.tsv") from None
     told = next((str(m.machine["chip"]) for e in journal.history.experiments for m in e.measurements if _chip(m)), "")
     name = hardware or told or path.parent.name or path.stem
-    return of_history(journal.history, name, path.name, conditions.of_journal(journal))
+    return of_history(journal.history, name, path.name, agreement.of_journal(journal))
 
 
 def _chip(measurement: object) -> bool:

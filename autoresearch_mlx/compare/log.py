@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.compare import conditions, noise
+from autoresearch_mlx.compare import agreement, noise
 from autoresearch_mlx.compare.effects import Effect, Run, effects, from_experiment, from_reference
 from autoresearch_mlx.compare.noise import Noise
 from autoresearch_mlx.compare.reference import Reference
@@ -52,7 +52,7 @@ def of_reference(reference: Reference) -> Log:
         direction="min",
         runs=runs,
         noise=noise.of_effects(effects(runs, "min")),
-        conditions=conditions.of_table(reference.facts, reference.hardware),
+        conditions=agreement.of_table(reference.facts, reference.hardware),
         caveats=tuple(_caveat(text, n, len(runs)) for text, n in counts.items()),
     )
 

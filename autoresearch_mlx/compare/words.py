@@ -14,7 +14,7 @@ from typing import Any
 
 from autoresearch_mlx.compare.phrases import CODE, NAMES, REPEAT
 from autoresearch_mlx.experiment import KnobChanges
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 OTHER = "other"
 _PLAIN = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?(?![\^\d.])\s?(?:%|percent|[kx](?![a-z]))?"

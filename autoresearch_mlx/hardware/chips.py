@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_mlx.hardware.machine import Machine
-from autoresearch_mlx.lab.assets import asset
-from autoresearch_mlx.lab.tables import positive, read_rows, text
+from autoresearch_mlx.lab.assets import asset, positive, read_rows, text
 
 TABLE = "data/chips.tsv"
 CHIP_COLUMNS = (

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import median
 
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.compare import Comparison, record
 from autoresearch_mlx.judge.effect import effect_of, in_words
 from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run
+
+
+def calibrated_steps(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
+    """Steps that fit the budget at the median speed of runs given as (steps, seconds of training).
+
+    None when no run has both.  Speed stays part of a file's merit: each file is calibrated by its own runs.
+    """
+    paces = [seconds / steps for steps, seconds in runs if steps > 0 and seconds > 0]
+    return max(1, math.floor(budget_seconds / median(paces))) if paces else None
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.judge.effect import digits_of
-from autoresearch_mlx.judge.student import cumulative, normal_score, quantile
+from autoresearch_mlx.judge.noise import cumulative, normal_score, quantile
 from autoresearch_mlx.judge.values import Run, Sigma
 
 _COVERAGE = 0.9

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from autoresearch_mlx.judge.noise import pair_differences, with_repeats
-from autoresearch_mlx.judge.student import normal_score, quantile
+from autoresearch_mlx.judge.noise import normal_score, pair_differences, quantile, with_repeats
 from autoresearch_mlx.judge.values import Evidence, Run, Sigma
 
 _PAIR_DOF = 4

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch_mlx.judge.compare import Comparison
-from autoresearch_mlx.judge.student import quantile
+from autoresearch_mlx.judge.noise import quantile
 
 _PRIOR_SIGMA = 0.8
 """Before anything was measured, effects are taken to spread over so many sigma ..."""

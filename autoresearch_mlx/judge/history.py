@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
-from autoresearch_mlx.judge import drift, noise, removal, stages
-from autoresearch_mlx.judge.calibrate import calibrated_steps
+from autoresearch_mlx.judge import noise, removal, stages
+from autoresearch_mlx.judge.ask import calibrated_steps
 from autoresearch_mlx.judge.compare import compare, counted, record
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.effect import Effect, effect_of
@@ -143,7 +143,7 @@ class Judge:
         return calibrated_steps(paces, self.budget_seconds)
 
     def refresh_due(self, history: History) -> bool:
-        due = drift.refresh_due(_looked_at(history), self.refresh_every)
+        due = noise.refresh_due(_looked_at(history), self.refresh_every)
         return self.mode != "margin" and history.incumbent is not None and due
 
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
@@ -151,7 +151,7 @@ class Judge:
         assert history.incumbent is not None
         old = [run for run in runs_of(history, history.incumbent) if run.epoch == history.epoch]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
-        return drift.drifted(record(old, self.rules.record), fresh, sigma_of(history))
+        return noise.drifted(record(old, self.rules.record), fresh, sigma_of(history))
 
     def suspects(self, history: History) -> tuple[int, ...]:
         """Kept experiments to be taken out on trial now, weakest first; empty while no pass is due.
@@ -324,7 +324,7 @@ def _keys(history: History, experiment: Experiment) -> set[str]:
 
 def age(history: History) -> int:
     """Experiments finished since the incumbent was last measured."""
-    return drift.age_of(_looked_at(history))
+    return noise.age_of(_looked_at(history))
 
 
 def _looked_at(history: History) -> list[bool]:

@@ -5,10 +5,100 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
+from functools import lru_cache
+from statistics import NormalDist, fmean, median
 from typing import Literal
 
 from autoresearch_mlx.judge.values import UNKNOWN, Run, Sigma
+
+_FAR = 3.0
+
+
+def age_of(measured: Sequence[bool]) -> int:
+    """Experiments since the incumbent was last measured, given for each, oldest first, whether it was then.
+
+    A keep counts: it measured what is the incumbent now.
+    """
+    return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
+
+
+def refresh_due(measured: Sequence[bool], every: int = 10) -> bool:
+    """Is it time to measure the incumbent, which is wanted every so many experiments?
+
+    Raises ValueError when ``every`` is under 1.
+    """
+    if every < 1:
+        raise ValueError(f"the incumbent cannot be measured every {every} experiments")
+    return age_of(measured) >= every
+
+
+def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float = _FAR) -> bool:
+    """Do the new runs of the incumbent lie beyond ``far`` sigma of its stored ones, either way?
+
+    That is far standard errors of the difference, sigma * sqrt(1/n + 1/m); with few repeats behind sigma,
+    as many more as leave the same share of false alarms, 1 in 370.  One disturbed run looks like drift:
+    take a second before opening an epoch, and ask with both.  False where nothing compares.
+    """
+    old = [run.value for run in stored if run.fresh and not run.tainted]
+    now = [run.value for run in new if not run.tainted]
+    if not old or not now or not sigma.known or sigma.value is None:
+        return False
+    error = sigma.value * math.sqrt(1 / len(old) + 1 / len(now))
+    return abs(normal_score((fmean(now) - fmean(old)) / error, sigma.dof)) > far
+
+
+_FURTHEST = 8.0
+"""Beyond this many sigma a float has no tail left to tell apart."""
+_MANY = 200
+"""From here on t is the normal law to the third digit of any score."""
+
+
+def cumulative(t: float, dof: int) -> float:
+    """P(T <= t) for ``dof`` >= 1."""
+    return (1 + math.copysign(_inside(abs(t), dof), t)) / 2
+
+
+def normal_score(t: float, dof: int) -> float:
+    """The z with the same tail as ``t``: odd, rising, and closer to 0 than ``t`` the smaller ``dof`` is."""
+    if dof >= _MANY or t == 0:
+        return max(-_FURTHEST, min(_FURTHEST, t))
+    tail = (1 - _inside(abs(t), dof)) / 2
+    score = _FURTHEST if tail < 1e-15 else min(_FURTHEST, -NormalDist().inv_cdf(tail))
+    return math.copysign(score, t)
+
+
+@lru_cache(maxsize=1024)
+def quantile(share: float, dof: int) -> float:
+    """The t with P(T <= t) = ``share``, for 0 < share < 1.  Raises ValueError for another share or dof < 1."""
+    if not 0 < share < 1 or dof < 1:
+        raise ValueError(f"t has no quantile {share} with {dof} degrees of freedom")
+    if share < 0.5:
+        return -quantile(1 - share, dof)
+    if dof >= _MANY:
+        return NormalDist().inv_cdf(share)
+    low, high = 0.0, 1.0
+    while cumulative(high, dof) < share:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cumulative(middle, dof) < share else (low, middle)
+    return (low + high) / 2
+
+
+def _inside(t: float, dof: int) -> float:
+    """P(|T| <= t), by the finite series in cos(theta) (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    theta = math.atan(t / math.sqrt(dof))
+    square = math.cos(theta) ** 2
+    odd = dof % 2
+    term = math.cos(theta) if odd else 1.0
+    series = 0.0 if dof == 1 else term
+    for k in range(2 + odd, dof, 2):
+        term *= square * (k - 1) / k
+        series += term
+    if odd:
+        return 2 / math.pi * (theta + math.sin(theta) * series)
+    return math.sin(theta) * series
+
 
 _MAD = 1.4826
 """Median absolute deviation to standard deviation, for normal noise."""

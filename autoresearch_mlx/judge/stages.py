@@ -15,8 +15,31 @@ from autoresearch_mlx.judge.ask import disturbed, missing, next_seed, refresh, r
 from autoresearch_mlx.judge.compare import Comparison, compare, counted, record
 from autoresearch_mlx.judge.margin import by_margin
 from autoresearch_mlx.judge.noise import pooled
-from autoresearch_mlx.judge.too_good import quarantine
 from autoresearch_mlx.judge.values import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
+
+_PATIENCE = 3
+"""So many runs are taken while the audit that was asked for is not made."""
+
+
+def incredible(comparison: Comparison, rules: Rules) -> bool:
+    """Over 5 sigma and over 8 % of the incumbent's value; the latter alone while sigma is unknown."""
+    least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
+    return comparison.gain > least > 0
+
+
+def quarantine(comparison: Comparison, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
+    """What is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
+    if not incredible(comparison, rules) or (audited and runs > 1):
+        return None
+    if runs >= _PATIENCE:
+        return Verdict("invalid", f"{_size(comparison)}, and in {runs} runs nobody audited it")
+    needs = "an audit" if runs > 1 else "a second seed" if audited else "a second seed and an audit"
+    return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited)
+
+
+def _size(comparison: Comparison) -> str:
+    share = f", {comparison.gain / abs(comparison.before):.0%} of {comparison.before:.6f}" if comparison.before else ""
+    return f"gain {comparison.gain:.6f}{share}: too good to be believed at once"
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:

@@ -23,8 +23,7 @@ from autoresearch_mlx.experiment import (
 )
 from autoresearch_mlx.judge import Again, Decision, mean_value
 from autoresearch_mlx.judge.history import Case, standing
-from autoresearch_mlx.lab.axes import axis_of
-from autoresearch_mlx.lab.source import changed_knobs, fingerprint, lines_removed, only_knobs_differ
+from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session

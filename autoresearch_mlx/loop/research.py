@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autoresearch_mlx.agents.fixed import Fixed
+from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import AgentError, LabError
 from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Screen, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
-from autoresearch_mlx.loop.pacing import pace, sofar
-from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.policy import Policy, pace, sofar
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import (
     NOTHING_DONE,

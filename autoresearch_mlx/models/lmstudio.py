@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autoresearch_mlx.errors import EndpointError
-from autoresearch_mlx.models.figures import billions_in, first_number
 from autoresearch_mlx.models.openai import OpenAICompatible
-from autoresearch_mlx.models.wire import ModelFacts
+from autoresearch_mlx.models.wire import ModelFacts, billions_in, first_number
 
 PORT = 1234
 _POLL_SECONDS = 0.1

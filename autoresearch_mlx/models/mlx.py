@@ -23,9 +23,8 @@ from pathlib import Path
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.checkpoint import read_facts
 from autoresearch_mlx.models.child import Child
-from autoresearch_mlx.models.figures import billions_in
 from autoresearch_mlx.models.openai import OpenAICompatible
-from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply, billions_in
 
 LOG = "mlx-server.log"
 _SERVED = "default_model"

@@ -13,10 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autoresearch_mlx.errors import EndpointError
-from autoresearch_mlx.models.failures import kind_of, of_transport, overflowed, quote, wait_of
-from autoresearch_mlx.models.figures import whole_number
-from autoresearch_mlx.models.ollama_chat import Heard, request
 from autoresearch_mlx.models.ollama_models import (
+    Heard,
     Installed,
     Loaded,
     facts_of,
@@ -25,11 +23,21 @@ from autoresearch_mlx.models.ollama_models import (
     installed_of,
     is_cloud,
     loaded_of,
+    request,
 )
-from autoresearch_mlx.models.proof import TokenMeter
-from autoresearch_mlx.models.thoughts import split_thoughts
-from autoresearch_mlx.models.web import Deadline, as_json, fetch, is_here, web_client
-from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply
+from autoresearch_mlx.models.web import (
+    Deadline,
+    as_json,
+    fetch,
+    is_here,
+    kind_of,
+    of_transport,
+    overflowed,
+    quote,
+    wait_of,
+    web_client,
+)
+from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply, TokenMeter, split_thoughts, whole_number
 
 KEEP_ALIVE = "30m"
 """Longer than a usual training run, so that the model outlives it where both fit; never for ever."""

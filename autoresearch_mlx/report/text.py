@@ -5,16 +5,35 @@ Widths are terminal columns.  What an agent or a script wrote is shown without t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
-from autoresearch_mlx.report.limits import limits_in_words
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.summary import Counts, Mark, Status, count_outcomes
-from autoresearch_mlx.report.talks import spent_words
+from autoresearch_mlx.report.talk import spent_words
+
+
+def limits_in_words(limits: Mapping[str, Any]) -> str:
+    """``at 07:00, or after 40 experiments, whichever comes first``; by the names of :class:`Policy`."""
+    words = [say(limits[name]) for name, say in _told().items() if limits.get(name) is not None]
+    return ", or ".join(words) + ", whichever comes first" * (len(words) > 1) if words else "when told to"
+
+
+def _told() -> Mapping[str, Callable[[Any], str]]:
+    return {
+        "until": lambda at: f"at {time.strftime('%H:%M', time.localtime(at))}",
+        "hours": lambda hours: f"{hours:g} hours after its start",
+        "experiments": lambda count: f"after {terms.plural(count, 'experiment')}",
+        "stall": lambda count: f"after {terms.plural(count, 'experiment')} in a row without a keep",
+        "tokens": lambda count: f"with {count:,} tokens spent",
+        "cost": lambda cost: f"with {cost:g} of money spent",
+    }
+
 
 __all__ = ["overhead", "render_log", "render_show", "render_status", "verdict_line"]
 

@@ -18,8 +18,7 @@ from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
-from autoresearch_mlx.hardware.outlook import outlook
-from autoresearch_mlx.hardware.portrait import Subject, portrait
+from autoresearch_mlx.hardware.portrait import Subject, outlook, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab

@@ -21,8 +21,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
-from autoresearch_mlx.trial.sizes import FLOPS_PER_PARAMETER, count
-from autoresearch_mlx.trial.spec import TRAIN_ENV, Events, TrainSpec, read_train_spec
+from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, TRAIN_ENV, Events, TrainSpec, count, read_train_spec
 
 BuildModel = Callable[[int, int], nn.Module]
 Train = Callable[[Any, Any], Any]

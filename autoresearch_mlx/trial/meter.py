@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sizes import FLOPS_PER_PARAMETER, count, shapes_of
+from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 
 _FLOOR = 0.9
 """A run that used less of its budget than this did not run."""

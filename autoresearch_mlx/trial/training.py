@@ -6,6 +6,7 @@ allowance when that comes first.  How much of it is used up, the meter tells.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,11 +17,37 @@ from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
-from autoresearch_mlx.trial.curve import Curve
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
 from autoresearch_mlx.trial.sandbox.rooms import training_policy
 from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, write_spec
+
+POINTS = 20
+
+
+class Curve:
+    """Gathers losses into ``POINTS`` equal parts of the budget; memory does not grow with the run."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[int, float, float]] = {}
+
+    def add(self, share: float, loss: float) -> None:
+        """One loss at a share of the budget; what comes after its end counts as its end.
+
+        Numbers that are not finite are left out: the edited script tells them.
+        """
+        if not (math.isfinite(share) and math.isfinite(loss)):
+            return
+        share = min(max(share, 0.0), 1.0)
+        part = min(int(share * POINTS), POINTS - 1)
+        count, shares, losses = self._parts.get(part, (0, 0.0, 0.0))
+        self._parts[part] = (count + 1, shares + share, losses + loss)
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """(share of the budget, loss), each the mean of its part, in order; parts without a loss are missing."""
+        means = ((shares / count, losses / count) for _, (count, shares, losses) in sorted(self._parts.items()))
+        return tuple((round(share, 4), round(loss, 4)) for share, loss in means)
+
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
 """Import, build the model, open the rows; and a share of the budget.  Little, for what trains in it is not counted."""

@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tries import FILES, context, lost, night, tried
 
-from autoresearch_mlx.agents.ideas.axes import BAN, DECAY, FLOOR, STREAK, banned, choose_axis, known_axes, records
-from autoresearch_mlx.agents.ideas.coupling import coupled
+from autoresearch_mlx.agents.ideas.axes import (
+    BAN,
+    DECAY,
+    FLOOR,
+    STREAK,
+    banned,
+    choose_axis,
+    coupled,
+    known_axes,
+    records,
+)
 from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.experiment import Experiment
 

@@ -25,8 +25,8 @@ from autoresearch_mlx.agents.ideas.backlog import (
     same_open,
     take,
 )
+from autoresearch_mlx.agents.ideas.idea import LONGEST_TITLE, MOST_OPEN
 from autoresearch_mlx.agents.ideas.listing import render_ideas
-from autoresearch_mlx.agents.ideas.novelty import LONGEST_TITLE, MOST_OPEN
 from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis, title_key
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment

@@ -26,7 +26,7 @@ from autoresearch_mlx.agents.ideas.refill import (
     wants_refill,
 )
 from autoresearch_mlx.agents.prompt.tokens import estimate
-from autoresearch_mlx.compare.catalog import h100
+from autoresearch_mlx.compare.reference import h100
 from autoresearch_mlx.experiment import Experiment
 
 MODEL = "model:ollama:m"

@@ -17,7 +17,7 @@ from autoresearch_mlx.agents.ideas.axes import STREAK
 from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair, near_misses, resolution
 from autoresearch_mlx.agents.ideas.task import ISLAND, LEAP, PUSH, Task, choose_task, never_tried, stagnation
-from autoresearch_mlx.agents.prompt.axis import axis_named
+from autoresearch_mlx.agents.prompt.sections import axis_named
 from autoresearch_mlx.experiment import Context, Experiment, History
 
 KNOWN = ("lr.matrix", "depth", "batch", "rope", "softcap", "weight_tying")

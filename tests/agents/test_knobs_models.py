@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.knobs import region
 from autoresearch_mlx.agents.knobs.coordinates import coordinates
-from autoresearch_mlx.agents.knobs.failures import learn_failures
 from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.moves import last_resort, point_of, single_moves
 from autoresearch_mlx.agents.knobs.space import read_space
-from autoresearch_mlx.agents.knobs.surrogate import fit, log_expected_improvement
+from autoresearch_mlx.agents.knobs.surrogate import fit, learn_failures, log_expected_improvement
 from bench.knob_file import TEXT
 
 SPACE = read_space({"t.py": "A = 0.5\nB = 0.5\nC = 0.5\n"})

@@ -12,11 +12,10 @@ import pytest
 from prompt_cases import ROOT, experiment, night, small
 
 from autoresearch_mlx.agents.prompt import results
-from autoresearch_mlx.agents.prompt.axis import axis_named
 from autoresearch_mlx.agents.prompt.brief import write_brief
-from autoresearch_mlx.agents.prompt.failures import nearest, render
 from autoresearch_mlx.agents.prompt.foreign import block, phrase, tail, tame
-from autoresearch_mlx.agents.prompt.hints import h100
+from autoresearch_mlx.agents.prompt.results import nearest, render
+from autoresearch_mlx.agents.prompt.sections import axis_named, h100
 from autoresearch_mlx.experiment import Context, History, Measurement
 
 

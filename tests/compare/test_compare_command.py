@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from conftest import BENCH, LAB, command_line, git, write_command_lab
 
-from autoresearch_mlx.compare.catalog import find
 from autoresearch_mlx.compare.log import of_reference
-from autoresearch_mlx.compare.reference import ReferenceRun
+from autoresearch_mlx.compare.reference import ReferenceRun, find
 from autoresearch_mlx.compare.table import compare_logs, render
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import literal

@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch_mlx.compare.effects import by_axis, effects, from_reference
 from autoresearch_mlx.compare.reference import Reference, ReferenceRun
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 # Upstream's train.py before the session.
 DEFAULTS: dict[str, Any] = {

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, git
 
-from autoresearch_mlx.compare.diffs import axes_of_diff
-from autoresearch_mlx.compare.patches import ARGUMENTS, read_patches
+from autoresearch_mlx.compare.diffs import ARGUMENTS, axes_of_diff, read_patches
 
 SCRIPT = (ROOT / "train_mlx.py").read_text(encoding="utf-8")
 CODE = """\

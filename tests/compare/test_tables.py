@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoresearch_mlx.compare.catalog import TABLES, find, references
 from autoresearch_mlx.compare.facts import read_strategies
 from autoresearch_mlx.compare.log import of_reference
 from autoresearch_mlx.compare.match import pairs
-from autoresearch_mlx.compare.reference import Reference
+from autoresearch_mlx.compare.reference import TABLES, Reference, find, references
 from autoresearch_mlx.errors import ConfigError, TableError
 from autoresearch_mlx.hardware.chips import read_chips
 

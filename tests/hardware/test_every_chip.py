@@ -17,8 +17,7 @@ from autoresearch_mlx.hardware.machine import Machine, describe
 from autoresearch_mlx.hardware.portrait import Subject, largest_array, portrait
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import Settings
-from autoresearch_mlx.setup.plan import lines
-from autoresearch_mlx.setup.plan_facts import Limits, expected
+from autoresearch_mlx.setup.plan_facts import Limits, expected, lines
 
 CHIPS = read_chips()
 GOLDEN = Path(__file__).parent / "golden" / "every_chip.txt"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoresearch_mlx.hardware.outlook import lines, outlook
+from autoresearch_mlx.hardware.portrait import lines, outlook
 from autoresearch_mlx.hardware.state import State
 
 MACBOOK = State(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Recorder, command_line, git, opened
 
-from autoresearch_mlx.agents.fixed import Fixed
+from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Seconds
 from autoresearch_mlx.judge.history import padded, sigma_of, standing
 from autoresearch_mlx.lab.lab import Lab

@@ -7,7 +7,7 @@ import math
 import pytest
 from judges import WELL_KNOWN, runs
 
-from autoresearch_mlx.judge.drift import age_of, drifted, refresh_due
+from autoresearch_mlx.judge.noise import age_of, drifted, refresh_due
 from autoresearch_mlx.judge.values import UNKNOWN, Run, Sigma
 
 KNOWN = Sigma(1.0, 300, 250, "many runs")

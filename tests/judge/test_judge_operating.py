@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
-from autoresearch_mlx.judge.drift import drifted
+from autoresearch_mlx.judge.noise import drifted
 from autoresearch_mlx.judge.removal import decide_removal
 from autoresearch_mlx.judge.values import Evidence, Run, Sigma
 from bench.judge import RULES, nights, one_decision, share_better

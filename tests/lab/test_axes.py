@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 
 @pytest.mark.parametrize(

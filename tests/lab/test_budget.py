@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.compare.catalog import h100
+from autoresearch_mlx.compare.reference import h100
 from autoresearch_mlx.lab.budget import Budget, normal, of_conditions, read, short, to_conditions
 
 

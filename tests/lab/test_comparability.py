@@ -9,7 +9,7 @@ import pytest
 from conftest import BENCH, Recorder, command_line, git, opened
 from tries import tried
 
-from autoresearch_mlx.agents.fixed import Fixed
+from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.compare.effects import effects, from_experiment
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import History, Measurement, Proposal, Verdict

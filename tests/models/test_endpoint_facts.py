@@ -9,11 +9,10 @@ import pytest
 from openai_server import OpenAIServer
 
 from autoresearch_mlx.errors import EndpointError
-from autoresearch_mlx.models.figures import billions_in
 from autoresearch_mlx.models.lmstudio import LmStudio
 from autoresearch_mlx.models.openai import OpenAICompatible
 from autoresearch_mlx.models.web import is_here
-from autoresearch_mlx.models.wire import ModelFacts
+from autoresearch_mlx.models.wire import ModelFacts, billions_in
 
 
 @pytest.fixture

@@ -34,8 +34,7 @@ from openai_server import OpenAIServer
 
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.openai import OpenAICompatible
-from autoresearch_mlx.models.thoughts import MOST_CHARACTERS, split_thoughts
-from autoresearch_mlx.models.wire import Ask, Message
+from autoresearch_mlx.models.wire import MOST_CHARACTERS, Ask, Message, split_thoughts
 
 KEY = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch_mlx.models.proof import TokenMeter, cut_short
+from autoresearch_mlx.models.wire import TokenMeter, cut_short
 
 
 @pytest.mark.parametrize(

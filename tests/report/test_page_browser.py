@@ -14,7 +14,7 @@ from report.pages import Night
 from report.sight import seen
 
 from autoresearch_mlx.report.page.gather import page_of
-from autoresearch_mlx.report.page.write import write_report
+from autoresearch_mlx.report.page.html import write_report
 
 pytestmark = [needs_chromium, pytest.mark.uncounted]
 

@@ -14,9 +14,8 @@ from shell import STEPS, call, data, refused, script
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.page.gather import page_of
-from autoresearch_mlx.report.page.html import render_html
+from autoresearch_mlx.report.page.html import HTML, PICTURE, TEXT, render_html, write_report
 from autoresearch_mlx.report.page.text import render_text
-from autoresearch_mlx.report.page.write import HTML, PICTURE, TEXT, write_report
 from autoresearch_mlx.store.ledger import FILE, locked
 
 

@@ -10,8 +10,7 @@ from report.nights import night, write_session
 from report.pages import Night
 
 from autoresearch_mlx.report.page.gather import page_of
-from autoresearch_mlx.report.page.labels import Box, Label, lead_of, place
-from autoresearch_mlx.report.page.picture import render_progress
+from autoresearch_mlx.report.page.picture import Box, Label, lead_of, place, render_progress
 from autoresearch_mlx.report.page.span import worth_showing
 
 FRAME = Box(0, 0, 1000, 500)

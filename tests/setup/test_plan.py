@@ -15,8 +15,7 @@ from autoresearch_mlx.cli.options import Clock
 from autoresearch_mlx.experiment import Measurement, Seconds
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.setup.plan import GB, Outlook, forecast, lines
-from autoresearch_mlx.setup.plan_facts import Limits, _measured, of_session
+from autoresearch_mlx.setup.plan_facts import GB, Limits, Outlook, _measured, forecast, lines, of_session
 
 KNOWN = Outlook(
     training_seconds=300.0,

@@ -13,7 +13,7 @@ import tiny
 from autoresearch_mlx.experiment import Measurement, Progress
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.meter import meter_of
-from autoresearch_mlx.trial.sizes import count, shapes_of
+from autoresearch_mlx.trial.spec import count, shapes_of
 
 TOKENS = 24 * 256
 """Of 24 steps of the small script."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from autoresearch_mlx.agents.chat import forms
+from autoresearch_mlx.agents.chat import room
 from autoresearch_mlx.agents.chat.calls import Calls
 from autoresearch_mlx.agents.chat.room import fit
-from autoresearch_mlx.agents.chat.stock import Stock
-from autoresearch_mlx.agents.chat.tasks import Tasks
+from autoresearch_mlx.agents.chat.tasks import Stock, Tasks
 from autoresearch_mlx.agents.chat.thread import Thread
 from autoresearch_mlx.agents.edits.fields import read_fields, schema
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
@@ -141,7 +140,7 @@ class Chat:
 
     def _open(self, context: Context, looking: bool = False) -> Thread:
         facts = self._facts(looking)
-        form = forms.form_now(self._office.settings, facts, context.history, self.name)
+        form = room.form_now(self._office.settings, facts, context.history, self.name)
         task = self._tasks.look(context) if looking else self._tasks.take(context)
         files = context.read(task.base) if task.base else context.files
         count = self._count(form, context.history)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from autoresearch_mlx.agents.chat.calls import Calls
+from autoresearch_mlx.agents.edits.reply import Edit, read_reply
 from autoresearch_mlx.agents.ideas.axes import known_axes
 from autoresearch_mlx.agents.ideas.backlog import YOU, Idea, add_ideas, open_ideas, take
 from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
@@ -12,6 +15,27 @@ from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
+
+
+class Stock:
+    """First in, first out."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, int]] = []
+
+    def put(self, reply: str, others: int) -> None:
+        """The ``others`` edits that follow the first of a reply."""
+        self._waiting += [(reply, index) for index in range(1, others + 1)]
+
+    def pick(self, files: Mapping[str, str]) -> Edit | None:
+        """The next edit that still fits these files; what fits no more is dropped."""
+        while self._waiting:
+            reply, index = self._waiting.pop(0)
+            edits = read_reply(reply, files)
+            if index < len(edits) and edits[index].files and not edits[index].problem:
+                return edits[index]
+        return None
+
 
 _REPLY_TOKENS = 4096
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."

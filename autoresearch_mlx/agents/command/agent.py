@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.agents.command import words
-from autoresearch_mlx.agents.command.changes import Changes, changes, stamps, write_exactly
+from autoresearch_mlx.agents.command.changes import Changes, changes, last_line, stamps, title_of, why_of, write_exactly
 from autoresearch_mlx.agents.command.shell import Called, call, secrets
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
@@ -162,7 +161,7 @@ class CodingAgent:
         if found.problems:
             return "; ".join(found.problems)
         if not found.files:
-            said = words.last_line(called.output)
+            said = last_line(called.output)
             return f"the agent changed no editable file{_ignored(found)}" + (f"; its last line: {said}" if said else "")
         return ""
 
@@ -175,13 +174,13 @@ class CodingAgent:
         return problem
 
     def _proposal(self, context: Context, called: Called, found: Changes, prompt: str, problem: str) -> Proposal:
-        why = words.why_of(called.output, prompt)
+        why = why_of(called.output, prompt)
         notes = [why] if why else []
         if called.ended.returncode != 0 and not problem:
             notes.append(f"The program ended with exit code {called.ended.returncode}.")
         if found.ignored:
             notes.append(f"Also touched and ignored: {_few(found.ignored)}.")
-        title = words.title_of(called.output, prompt)
+        title = title_of(called.output, prompt)
         return Proposal(
             title="no usable edit" if problem else title or _described(context, found),
             files={} if problem else found.files,

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.agents.edits import aims, values, whole
+from autoresearch_mlx.agents.edits import values, whole
 from autoresearch_mlx.agents.edits.blocks import apply_blocks, find
-from autoresearch_mlx.agents.edits.fences import Fence
-from autoresearch_mlx.agents.edits.gate import missing_modules, missing_names, parse
+from autoresearch_mlx.agents.edits.fences import Aim, Fence, aim_of_block, code_fences, first_comment, is_diff
+from autoresearch_mlx.agents.edits.gate import missing_modules, missing_names, parse, survey
 from autoresearch_mlx.agents.edits.marks import Block
-from autoresearch_mlx.agents.edits.original import Original
-from autoresearch_mlx.agents.edits.page import Page, Part
-from autoresearch_mlx.agents.edits.survey import survey
+from autoresearch_mlx.agents.edits.page import Original, Page, Part
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 HOW_TO_SEND = (
@@ -65,11 +63,11 @@ def _code(part: Part, page: Page, originals: Mapping[str, Original], beside_knob
     if broken is not None:
         said = f"{broken.where} {broken.problem}. {HOW_TO_SEND}"
         return Outcome(problem=said, mismatch=True, has_code=True)
-    fences = aims.code_fences(part.fences, part.blocks, page.lines, list(originals))
+    fences = code_fences(part.fences, part.blocks, page.lines, list(originals))
     if beside_knobs:
         fences = [(fence, aim) for fence, aim in fences if aim.said or not _illustrates(fence, originals)]
     if not part.blocks and not fences:
-        if any(map(aims.is_diff, part.fences)):
+        if any(map(is_diff, part.fences)):
             return Outcome(problem=f"A unified diff is not read. {HOW_TO_SEND}", mismatch=True, has_code=True)
         return Outcome()
     blocks, wholes, problem = _sorted_out(part, page, fences, originals)
@@ -86,13 +84,13 @@ def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
 
 
 def _sorted_out(
-    part: Part, page: Page, fences: list[tuple[Fence, aims.Aim]], originals: Mapping[str, Original]
+    part: Part, page: Page, fences: list[tuple[Fence, Aim]], originals: Mapping[str, Original]
 ) -> tuple[dict[str, list[Block]], dict[str, Fence], str]:
     """Blocks and fences by file; a problem where a file is not editable, unknown, or given twice."""
     blocks: dict[str, list[Block]] = {}
     wholes: dict[str, Fence] = {}
     for block in part.blocks:
-        aim = aims.aim_of_block(block, part.fences, page.lines, list(originals))
+        aim = aim_of_block(block, part.fences, page.lines, list(originals))
         path = aim.path or _only_fit(block, originals)
         if path is None or path not in originals:
             return {}, {}, _not_editable(path, block.where, originals)
@@ -145,7 +143,7 @@ def _texts(
 
 def _whole_text(fence: Fence, original: Original) -> str:
     lines = list(fence.lines)
-    if aims.first_comment(fence) is not None and lines[0] not in original.lines[:1]:
+    if first_comment(fence) is not None and lines[0] not in original.lines[:1]:
         lines = lines[1:]
     text = "\n".join(lines).rstrip() + "\n"
     # Some models indent all of it, as in a list.

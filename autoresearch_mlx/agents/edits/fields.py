@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.edits.page import read_page
-from autoresearch_mlx.models.schema import closed_object
+from autoresearch_mlx.models.wire import closed_object
 from autoresearch_mlx.terms import one_line, printable
 
 TITLE = 120

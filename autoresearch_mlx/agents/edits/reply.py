@@ -16,10 +16,8 @@ from itertools import zip_longest
 
 from autoresearch_mlx.agents.edits.changes import HOW_TO_SEND, changed
 from autoresearch_mlx.agents.edits.fields import EXAMPLE, TITLE, Fields, check
-from autoresearch_mlx.agents.edits.original import Original
-from autoresearch_mlx.agents.edits.page import Page, Part, parts, read_page, whole_part
-from autoresearch_mlx.lab.axes import axis_of
-from autoresearch_mlx.lab.source import changed_knobs, describe
+from autoresearch_mlx.agents.edits.page import Original, Page, Part, parts, read_page, whole_part
+from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe
 from autoresearch_mlx.terms import one_line, printable
 
 MOST_CHARACTERS = 400_000

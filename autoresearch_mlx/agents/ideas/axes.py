@@ -12,16 +12,44 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoresearch_mlx.agents.ideas.coupling import coupled
 from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried, clean_axis
-from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.compare.log import METRIC
+from autoresearch_mlx.compare.reference import h100
 from autoresearch_mlx.experiment import Context, Experiment, History
-from autoresearch_mlx.lab.axes import axis_of
-from autoresearch_mlx.lab.source import read_knobs
+from autoresearch_mlx.lab.source import axis_of, read_knobs
 
 if TYPE_CHECKING:
     from autoresearch_mlx.agents.ideas.backlog import Idea
+
+
+from itertools import combinations
+
+_TOGETHER = (
+    # Noise of the gradient: more tokens a step bear a larger rate, and mean fewer steps.
+    ("batch", "lr", "schedule", "adam", "muon"),
+    # Size: the best rate and the initial scale depend on it, and depth pays for width within a time budget.
+    ("depth", "width", "mlp", "lr", "init"),
+    # One block of attention: heads share the width; what is seen and how positions are told go together.
+    ("width", "attention", "rope"),
+    # Decay acts in proportion to the rate, and all along the schedule.
+    ("weight_decay", "lr", "schedule"),
+    # What flows along the residual stream.
+    ("depth", "residual", "value_embedding"),
+    # The scale of the logits.
+    ("softcap", "lr", "init"),
+)
+_PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinations(group, 2))
+
+
+def coupled(one: str, other: str) -> bool:
+    """Whether a new incumbent on one axis puts what is known of the other in doubt; symmetric."""
+    if one == other:
+        return True
+    first, second = one.split(".")[0], other.split(".")[0]
+    if first == second:
+        return first != "knob"  # constants that nothing is known of
+    return frozenset((first, second)) in _PAIRS
+
 
 DECAY = 0.98
 """What a try still counts one experiment later."""

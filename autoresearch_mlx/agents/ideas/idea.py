@@ -2,9 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis, title_key
+from autoresearch_mlx.terms import one_line
+
+MOST_OPEN = 16
+"""Open ideas from which on only the person adds more."""
+LONGEST_TITLE, _TEXT = 120, 1000
+
+
+def tidy(draft: Draft) -> Draft:
+    """One-line texts of bounded length, an axis that can be compared, and no number that is none."""
+    return Draft(
+        title=_line(draft.title, LONGEST_TITLE),
+        axis=clean_axis(draft.axis) or axis_in(draft.title),
+        hypothesis=_line(draft.hypothesis, _TEXT),
+        expected=finite(draft.expected),
+        cost=_line(draft.cost, LONGEST_TITLE) if draft.cost else None,
+        knobs=_plain(draft.knobs),
+    )
+
+
+def finite(number: Any) -> float | None:
+    """The number as a float; None for what is none."""
+    try:
+        return float(number) if type(number) in (int, float) and math.isfinite(number) else None
+    except OverflowError:
+        return None
+
+
+def _plain(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON keeps them; nothing where a value is no JSON."""
+    try:
+        return dict(json.loads(json.dumps(knobs, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+
+
+def _line(text: str, most: int) -> str:
+    line = one_line(text[: 10 * most])
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[Draft]:
+    """Those on an axis that neither an open idea nor an earlier draft has, then the others."""
+    seen = {idea.axis for idea in ideas if idea.state == "open"}
+    first: list[Draft] = []
+    later: list[Draft] = []
+    for draft in drafts:
+        (later if draft.axis in seen else first).append(draft)
+        seen.add(draft.axis)
+    return first + later
+
+
+def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
+    """Whether a tidy draft is added to these ideas."""
+    if not draft.title:
+        return False
+    if source == YOU:
+        return not any(i.state == "open" and i.source == YOU and same(draft, i) for i in ideas)
+    room = sum(idea.state == "open" for idea in ideas) < MOST_OPEN
+    return room and not any(same(draft, idea) for idea in ideas)
+
+
+def same(draft: Draft, idea: Idea) -> bool:
+    """Whether they say the same: by title, or by axis and the same values of knobs."""
+    if title_key(draft.title) == title_key(idea.title):
+        return True
+    return bool(draft.knobs) and draft.axis == idea.axis and draft.knobs == idea.knobs
+
 
 State: TypeAlias = Literal["open", "taken", "done", "dropped"]
 

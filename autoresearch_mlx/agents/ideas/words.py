@@ -7,7 +7,7 @@ import unicodedata
 
 from autoresearch_mlx.compare.effects import axis_of_experiment
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 LONGEST_AXIS = 40
 NO_AXIS = frozenset({"baseline", "code", "seed", "none", "null", "unknown", "other"})

@@ -10,12 +10,11 @@ import numpy as np
 from autoresearch_mlx.agents.knobs import tpe
 from autoresearch_mlx.agents.knobs.memory import Memory, first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, last_resort, point_of, single_moves
-from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import Space, read_space
+from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.lab.axes import axis_of
-from autoresearch_mlx.lab.source import describe, literal
+from autoresearch_mlx.lab.source import axis_of, describe, literal
 
 JOINT = 8
 """How many joint moves Optuna is asked for; each question costs about 3 ms."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.space import Space
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 _USUAL = 1.0
 _INTEREST = {

@@ -14,9 +14,8 @@ from pathlib import Path
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.playbook.carry import Play, carry
 from autoresearch_mlx.agents.playbook.winners import winners
-from autoresearch_mlx.compare.catalog import h100
 from autoresearch_mlx.compare.log import METRIC
-from autoresearch_mlx.compare.reference import read_reference
+from autoresearch_mlx.compare.reference import h100, read_reference
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.source import describe, fingerprint

@@ -13,7 +13,7 @@ from typing import Any
 from autoresearch_mlx.compare.effects import Effect, effects, from_reference
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import KnobChanges
-from autoresearch_mlx.lab.axes import axis_of
+from autoresearch_mlx.lab.source import axis_of
 
 
 @dataclass(frozen=True, slots=True)

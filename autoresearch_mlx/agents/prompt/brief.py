@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from autoresearch_mlx.agents.prompt import answer, role, sections
+from autoresearch_mlx.agents.prompt import answer, sections
 from autoresearch_mlx.agents.prompt.answer import Asks, Form, ask_for_code, repair
 from autoresearch_mlx.agents.prompt.sections import ROWS, Detail, Material
 from autoresearch_mlx.agents.prompt.tokens import estimate
@@ -87,7 +87,7 @@ def write_brief(
     ``asks="fields"``: the first of two calls, which brings the JSON alone.  ``task`` and ``optimiser``
     are texts; without a task the model chooses.  Raises AgentError when even the least does not fit.
     """
-    system = role.system(context)
+    system = answer.system(context)
     material = sections.gather(context, task, optimiser)
     ending = answer.how_to_answer(context, form, asks, proposals)
     cut: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
     """
     material = sections.gather(context, task, optimiser)
     parts = [
-        answer.for_an_agent(context, role.rules(context)),
+        answer.for_an_agent(context, answer.rules(context)),
         sections.program(context.program, 1.0),
         sections.machine(context),
         *_record(material, Detail()),

@@ -2,17 +2,86 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.prompt import results
-from autoresearch_mlx.agents.prompt.axis import axis_named
-from autoresearch_mlx.agents.prompt.failures import Failure, nearest
-from autoresearch_mlx.agents.prompt.failures import render as render_failures
 from autoresearch_mlx.agents.prompt.foreign import block, phrase, tame
-from autoresearch_mlx.agents.prompt.hints import h100
-from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.agents.prompt.results import Failure, nearest
+from autoresearch_mlx.agents.prompt.results import render as render_failures
+from autoresearch_mlx.compare import reference
+from autoresearch_mlx.compare.effects import Effect, axis_of_experiment, effects, from_reference
+from autoresearch_mlx.compare.log import METRIC
+from autoresearch_mlx.compare.summary import best_wins
+from autoresearch_mlx.experiment import Context, KnobChanges
+from autoresearch_mlx.lab.source import axis_of, literal, read_knobs
+
+MOST = 6
+
+
+def h100(axis: str | None, metric: str) -> str:
+    """The H100's runs of this axis (or of its family), else its best axes; empty for another metric.
+
+    Raises LabError when the installation lacks the table, TableError when that is malformed.
+    """
+    if metric != METRIC:
+        return ""
+    found = effects([from_reference(run) for run in reference.h100().runs], "min")
+    chosen = _of_axis(found, axis) if axis is not None else best_wins(found)[:MOST]
+    lines = [f"- {_told(effect)}" for effect in chosen]
+    return "\n".join([_WARNING, *lines]) if lines else ""
+
+
+_WARNING = (
+    "ANOTHER MACHINE: an H100 with 300 s a run, about a thousand steps of half a million tokens."
+    " Only directions may carry over, and some reverse on a small machine."
+)
+
+
+def _of_axis(found: Sequence[Effect], axis: str) -> list[Effect]:
+    same = [e for e in found if e.run.axis == axis]
+    family = [e for e in found if e.run.axis.split(".")[0] == axis.split(".")[0]]
+    return (same or family)[:MOST]
+
+
+def _told(effect: Effect) -> str:
+    run = effect.run
+    what = _changes(run.changes) or "change of code"
+    gain = f"gain {terms.gain(effect.gain)}" if effect.gain is not None else "no value"
+    return f"{run.axis}: {what}: {gain}, {run.status} ({run.note})"
+
+
+def _changes(changes: KnobChanges) -> str:
+    return ", ".join(f"{name} {_value(was)} -> {_value(now)}" for name, (was, now) in changes.items())
+
+
+def _value(value: object) -> str:
+    return "?" if value is None else literal(value)
+
+
+_NAME = r"([a-z0-9_]+(?:\.[a-z0-9_]+)*)"
+_MARKED = re.compile(rf"\baxis\s*(?:[:=]\s*[`'\"]?|[`'\"]){_NAME}", re.IGNORECASE)
+_BARE = re.compile(rf"\baxis\s+{_NAME}|{_NAME}\s+axis\b", re.IGNORECASE)
+_KNOB = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
+
+
+def axis_named(task: str, context: Context) -> str | None:
+    """``batch`` from "the axis `batch`" or "axis: batch"; else the axis of the first knob that the task names."""
+    if marked := _MARKED.search(task):
+        return marked.group(1).lower()
+    known = {*axes_of_files(context), *(axis_of_experiment(e) for e in context.history.experiments)}
+    bare = ((match.group(1) or match.group(2)).lower() for match in _BARE.finditer(task))
+    knobs = {name for text in context.files.values() for name in read_knobs(text)}
+    named = (axis_of(word) for word in _KNOB.findall(task) if word in knobs)
+    return next((axis for axis in [*bare, *named] if axis in known), None)
+
+
+def axes_of_files(context: Context) -> list[str]:
+    """The axes of all knobs, in the order of the files."""
+    return list(dict.fromkeys(axis_of(name) for text in context.files.values() for name in read_knobs(text)))
+
 
 ROWS = 20
 """Experiments in the table when there is room for all."""

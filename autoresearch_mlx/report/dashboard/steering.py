@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from autoresearch_mlx.agents.ideas.asked import add_yours
-from autoresearch_mlx.agents.ideas.backlog import drop
+from autoresearch_mlx.agents.ideas.backlog import add_yours, drop
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.store.ledger import FILE, read

@@ -16,7 +16,7 @@ from autoresearch_mlx.judge.history import gained, standing
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.loop.control import Run, live_run
-from autoresearch_mlx.loop.pacing import pace
+from autoresearch_mlx.loop.policy import pace
 from autoresearch_mlx.report.summary import priced, status_of, to_json
 from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
 from autoresearch_mlx.store.notes import read_notes

@@ -14,11 +14,9 @@ from autoresearch_mlx.judge.history import gained, runs_of, standing
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page import attached
-from autoresearch_mlx.report.page.axes import by_axis
 from autoresearch_mlx.report.page.check import read_checked
-from autoresearch_mlx.report.page.clock import Clock, clock_of
-from autoresearch_mlx.report.page.lineage import changed, lineage
-from autoresearch_mlx.report.page.runs import constant_facts, noise_of, run_facts
+from autoresearch_mlx.report.page.lineage import by_axis, changed, lineage
+from autoresearch_mlx.report.page.runs import Clock, clock_of, constant_facts, noise_of, run_facts
 from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
 from autoresearch_mlx.report.page.transfer import transfer_of
 from autoresearch_mlx.report.page.values import Certified, Head, Mark, Page, Row, Standing

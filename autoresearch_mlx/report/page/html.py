@@ -8,16 +8,46 @@ those whose hashes it names.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.report.page.attached import embedded
 from autoresearch_mlx.report.page.escape import escape
 from autoresearch_mlx.report.page.headline import title_of
+from autoresearch_mlx.report.page.picture import render_progress
 from autoresearch_mlx.report.page.sections import body
 from autoresearch_mlx.report.page.span import worth_showing
+from autoresearch_mlx.report.page.text import render_text
 from autoresearch_mlx.report.page.values import Page, to_json
+
+FOLDER = "report"
+HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"
+
+
+def write_report(page: Page, out: Path) -> tuple[Path, ...]:
+    """The three files in ``out``, each replaced in one step.  Raises LabError when the disk refuses."""
+    made = {
+        HTML: render_html(page).encode(errors="replace"),
+        PICTURE: render_progress(page),
+        TEXT: render_text(page).encode(errors="replace"),
+    }
+    temporary = [out / f"{name}.tmp" for name in made]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, content in zip(temporary, made.values(), strict=True):
+            path.write_bytes(content)
+        for path, name in zip(temporary, made, strict=True):
+            path.replace(out / name)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            for path in temporary:
+                path.unlink(missing_ok=True)
+        raise LabError(f"{out} cannot be written: {error.strerror}", "name another folder with --out") from None
+    return tuple(out / name for name in made)
+
 
 _SCRIPTS = ("words.js", "plot.js", "forest.js", "sheet.js", "page.js")
 _ASSETS = Path(__file__).parent / "assets"

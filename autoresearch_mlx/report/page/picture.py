@@ -13,13 +13,81 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.report.page.labels import Box, Label, place
 from autoresearch_mlx.report.page.span import worth_showing
 from autoresearch_mlx.report.page.values import Page, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle; y may point either way."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+
+    def meets(self, other: Box) -> bool:
+        return self.left < other.right and other.left < self.right and self.low < other.high and other.low < self.high
+
+    def inside(self, other: Box) -> bool:
+        return (
+            other.left <= self.left and self.right <= other.right and other.low <= self.low and self.high <= other.high
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text of a size that belongs to a point; all in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: int = 14) -> dict[int, Box]:
+    """Boxes of the labels that found room, by their position in ``labels``, most important first.
+
+    None of them meets another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
+    """
+    placed: dict[int, Box] = {}
+    leads: list[Box] = []
+    for at, label in enumerate(labels):
+        if len(placed) == most:
+            break
+        for box in _around(label):
+            lead = lead_of(label, box)
+            others = (*placed.values(), *leads)
+            crossing = any(lead.meets(other) for other in placed.values())
+            if box.inside(frame) and not crossing and not any(box.meets(other) for other in (*taken, *others)):
+                placed[at] = box
+                leads.append(lead)
+                break
+    return placed
+
+
+def lead_of(label: Label, box: Box) -> Box:
+    """What the line from the point to the nearest place of its label takes up."""
+    x = min(max(label.x, box.left), box.right)
+    y = box.low if box.low > label.y else box.high
+    return Box(min(x, label.x) - 1, min(y, label.y) + 1, max(x, label.x) + 1, max(y, label.y) - 1)
+
+
+def _around(label: Label) -> list[Box]:
+    """Places for a label, the nearest first: above right, above left, below left, below right, further off."""
+    boxes = []
+    for gap in (8.0, 26.0, 46.0, 70.0, 100.0, 136.0):
+        for up in (True, False):
+            for right in (up, not up):
+                left = label.x + 4 if right else label.x - 4 - label.width
+                low = label.y + gap if up else label.y - gap - label.height
+                boxes.append(Box(left, low, left + label.width, low + label.height))
+    return boxes
+
 
 _INCHES, _DPI = (12.0, 6.75), 100
 _GREY, _GREEN, _DARK, _RED, _INK = "#a8adb5", "#1f9d55", "#0f6b37", "#c63d2f", "#2b2f36"
