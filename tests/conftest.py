@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.experiment import Experiment, Progress
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Context, Experiment, Progress, Proposal
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.session import Session, open_session
 from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
 
@@ -59,6 +61,24 @@ def command_line(*arguments: str, cwd: Path, **environment: str) -> subprocess.C
         text=True,
         timeout=300,
     )
+
+
+class Steps:
+    """An agent that sets knobs of solver.py as a list says, one step an experiment; a string is the whole file."""
+
+    name = "steps"
+
+    def __init__(self, *steps: dict[str, float] | str) -> None:
+        self._steps = list(steps)
+        self.contexts: list[Context] = []
+
+    def propose(self, context: Context) -> Proposal:
+        self.contexts.append(context)
+        if not self._steps:
+            raise AgentError("no steps left")
+        step = self._steps.pop(0)
+        text = step if isinstance(step, str) else set_knobs(context.files["solver.py"], step)
+        return Proposal(f"try {step}", {"solver.py": text}, agent=self.name)
 
 
 SOLVER = """\

@@ -1,43 +1,111 @@
-"""The rooms of the package and the arrows between them, as the code has them."""
+"""Reads the rooms of a package and the imports between them from its source text.
+
+A room is a folder of the package, or a module that lies loose at its top.  Imports inside functions count too: they
+bind two rooms together just as those at the top of a file do.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-LEAF = "report/terms"
-"""A file that counts as a room of its own: whoever speaks to a person uses it."""
+
+def folders(package: Path) -> set[str]:
+    return {p.name for p in package.iterdir() if (p / "__init__.py").exists()}
+
+
+def loose_modules(package: Path) -> set[str]:
+    return {p.stem for p in package.glob("*.py")}
 
 
 def rooms(package: Path) -> set[str]:
-    inside = (p for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists())
-    return {p.stem for p in inside} - {"__init__", "__main__"} | {LEAF}
+    """All folders and loose modules, but for the package's own ``__init__`` and ``__main__``."""
+    return folders(package) | loose_modules(package) - {"__init__", "__main__"}
 
 
 def arrows(package: Path) -> dict[str, set[str]]:
-    """For each room those that it imports."""
+    """For each room, the rooms that it imports."""
     known = rooms(package)
     found: dict[str, set[str]] = {room: set() for room in known}
-    for file in package.rglob("*.py"):
-        here = _room(".".join(file.relative_to(package.parent).with_suffix("").parts), known)
-        if here is not None:
-            named = {_room(module, known) for module in _imported(ast.parse(file.read_text()))}
-            found[here] |= {room for room in named if room is not None and room != here}
+    for file, imported in files(package).items():
+        here = file.split(".")[1] if "." in file else ""
+        if here in known:
+            found[here] |= {module.split(".")[1] for module in imported if "." in module} & known - {here}
     return found
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def upward(arrows: Mapping[str, set[str]], top_down: Sequence[str]) -> list[str]:
+    """The imports that run against the order, as ``"store imports loop, which stands above it"``."""
+    return [
+        f"{room} imports {above}, which stands above it"
+        for at, room in enumerate(top_down)
+        for above in top_down[:at]
+        if above in arrows[room]
+    ]
+
+
+def longest_chain(arrows: Mapping[str, set[str]]) -> list[str]:
+    """The longest line of rooms in which each imports the next.  Raises RecursionError where they form a circle."""
+    longest: dict[str, list[str]] = {}
+
+    def below(room: str) -> list[str]:
+        if room not in longest:
+            longest[room] = [room, *max((below(each) for each in arrows[room]), key=len, default=[])]
+        return longest[room]
+
+    return max((below(room) for room in sorted(arrows)), key=len)
+
+
+def circles(package: Path) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others (Tarjan, 1972)."""
+    edges = files(package)
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in sorted(edges[module]):
+            if other not in order:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], order[other])
+        if low[module] == order[module]:
+            at = stack.index(module)
+            group = stack[at:]
+            del stack[at:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(edges):
+        if module not in order:
+            visit(module)
+    return found
+
+
+def files(package: Path) -> dict[str, set[str]]:
+    """For each module by its dotted name, the modules of the same package that it imports."""
+    paths = {_dotted(file, package): file for file in package.rglob("*.py")}
+    return {
+        module: {each for each in _imported(ast.parse(file.read_text()), paths) if each != module}
+        for module, file in paths.items()
+    }
+
+
+def _dotted(file: Path, package: Path) -> str:
+    parts = file.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(tree: ast.Module, known: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            # What stands in a package's own __init__ has no further name.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _room(module: str, known: set[str]) -> str | None:
-    package, *parts = module.split(".")
-    if package != "autoresearch_mlx" or not parts:
-        return None
-    return LEAF if "/".join(parts[:2]) == LEAF else parts[0] if parts[0] in known else None
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"  # a module of a package, or a name in the package's own file
+                yield module if module in known else node.module

@@ -11,7 +11,6 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import floor_plan
 import pytest
 from conftest import ROOT, command_line
 
@@ -59,27 +58,6 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
 def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
-
-
-def table_of_rooms() -> list[tuple[list[str], set[str] | None]]:
-    """The rows of the design page, from the top down: the rooms of one, and what they import; None: everything."""
-    page = (ROOT / "docs" / "design.md").read_text().split("## The rooms")[1].split("\n## ")[0]
-    cells = [row.strip("| ").split(" | ") for row in page.splitlines() if row.startswith("| `")]
-    named = [(re.findall(r"`([\w/]+?)(?:/|\.py)`", first), last) for first, _, last in cells]
-    return [(found, set(re.findall(r"`(.+?)`", last)) if "everything" not in last else None) for found, last in named]
-
-
-def test_the_rooms_and_arrows_of_the_design_page_are_those_of_the_code() -> None:
-    package = ROOT / "autoresearch_mlx"
-    code, table = floor_plan.arrows(package), table_of_rooms()
-    told = [room for found, _ in table for room in found]
-    assert sorted(told) == sorted(floor_plan.rooms(package))
-    above: set[str] = set()
-    for found, imports in table:
-        taken = set().union(*(code[room] for room in found)) - set(found)
-        assert not taken & above, f"{found} imports what stands above it"
-        assert imports is None or imports == taken - {"experiment", "errors"}, found
-        above |= set(found)
 
 
 def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:

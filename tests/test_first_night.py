@@ -12,7 +12,6 @@ import pytest
 import tiny
 from conftest import ROOT, git
 from steering import until
-from test_night import TOML
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, Journal, read
@@ -68,7 +67,7 @@ class Evening:
 
     def _make_small(self) -> None:
         (self.folder / "train_mlx.py").write_text(tiny.script())
-        settings = TOML.format(text=ROOT / "autoresearch_mlx" / "corpus")
+        settings = tiny.settings(0.6).format(text=ROOT / "autoresearch_mlx" / "targets" / "corpus")
         (self.folder / "lab.toml").write_text(f"{settings}replicates = 2\n")
         git(self.folder, "commit", "-qam", "small")
 

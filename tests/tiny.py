@@ -43,7 +43,7 @@ def lab(root: Path, toml: str, **knobs: object) -> Lab:
     """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
     root.mkdir()
     (root / "train_mlx.py").write_text(script(**knobs))
-    (root / "lab.toml").write_text(toml.format(text=ROOT / "autoresearch_mlx" / "corpus"))
+    (root / "lab.toml").write_text(toml.format(text=ROOT / "autoresearch_mlx" / "targets" / "corpus"))
     git(root, "init", "--quiet")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "tiny")

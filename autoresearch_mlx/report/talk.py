@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, runs_of, standing
 from autoresearch_mlx.store.talks import Spent
-from autoresearch_mlx.targets.corpus.rows import Corpus
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.targets.corpus.rows import Corpus
 
 _RULE = "=" * 72
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Recorder, command_line, git, opened
+from conftest import Recorder, Steps, command_line, git, opened
 from steering import going, slow_lab, started, until
-from test_loop import Steps
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Target

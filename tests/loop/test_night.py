@@ -61,7 +61,7 @@ def test_run_prepares_the_data_measures_a_baseline_and_experiments(lab: Path, ca
 def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
     (lab / "lab.toml").write_text("[budget]\nseconds = 0.6\n")
     git(lab, "commit", "-qam", "no data settings")
-    text = str(ROOT / "autoresearch_mlx" / "corpus")
+    text = str(ROOT / "autoresearch_mlx" / "targets" / "corpus")
     prepared = run("prepare", "folder", text, "--vocab-size", "300", "--seq-len", "32", "--json", lab=lab, cache=cache)
     run("run", "--experiments", "0", lab=lab, cache=cache)
     conditions = json.loads((lab / ".autoresearch").glob("*/ledger.jsonl").__next__().read_text().splitlines()[0])[

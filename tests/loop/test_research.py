@@ -7,33 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import Recorder, git, opened, write_command_lab
+from conftest import Recorder, Steps, git, opened, write_command_lab
 
-from autoresearch_mlx.errors import AgentError, LabError, WorkspaceError
+from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import experiment, recover, research
 from autoresearch_mlx.store.ledger import FILE, read
-
-
-class Steps:
-    """Sets knobs as a list says, one step an experiment."""
-
-    name = "steps"
-
-    def __init__(self, *steps: dict[str, float] | str) -> None:
-        self._steps = list(steps)
-        self.contexts: list[Context] = []
-
-    def propose(self, context: Context) -> Proposal:
-        self.contexts.append(context)
-        if not self._steps:
-            raise AgentError("no steps left")
-        step = self._steps.pop(0)
-        text = step if isinstance(step, str) else set_knobs(context.files["solver.py"], step)
-        return Proposal(f"try {step}", {"solver.py": text}, agent=self.name)
 
 
 def statuses(lab: Lab, tag: str) -> list[str]:
