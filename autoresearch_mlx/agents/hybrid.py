@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from autoresearch_mlx.agents.chat.agent import Chat
+from autoresearch_mlx.agents.chat.chat_agent import Chat
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.brief import Brief
 from autoresearch_mlx.errors import AgentError, EndpointError

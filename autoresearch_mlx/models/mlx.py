@@ -22,7 +22,7 @@ from pathlib import Path
 
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.checkpoint import read_facts
-from autoresearch_mlx.models.child import Child
+from autoresearch_mlx.models.mlx_child import Child
 from autoresearch_mlx.models.openai import OpenAICompatible
 from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply, billions_in
 

@@ -8,7 +8,7 @@ import pytest
 from chat_cases import FACTS, KNOB, MISS, NAME, Voice, chat, whole
 from prompt_cases import SOLVER, experiment, small
 
-from autoresearch_mlx.agents.chat.room import BLOCKS_FROM, first_form, form_now
+from autoresearch_mlx.agents.chat.thread import BLOCKS_FROM, first_form, form_now
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import ModelFacts

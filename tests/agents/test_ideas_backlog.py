@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tries import night, tried
 
+from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_key
 from autoresearch_mlx.agents.ideas.backlog import (
     FILE,
     H100,
@@ -27,7 +28,6 @@ from autoresearch_mlx.agents.ideas.backlog import (
 )
 from autoresearch_mlx.agents.ideas.idea import LONGEST_TITLE, MOST_OPEN
 from autoresearch_mlx.agents.ideas.listing import render_ideas
-from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis, title_key
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment
 

@@ -11,7 +11,7 @@ import pytest
 from prompt_cases import experiment, night, small
 
 from autoresearch_mlx.agents.edits.reply import read_reply
-from autoresearch_mlx.agents.knobs.report import describe_state
+from autoresearch_mlx.agents.knobs.state_summary import describe_state
 from autoresearch_mlx.agents.prompt import answer
 from autoresearch_mlx.agents.prompt.answer import Form
 from autoresearch_mlx.agents.prompt.brief import Brief, agent_brief, ask_for_code, repair, write_brief

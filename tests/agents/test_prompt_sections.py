@@ -13,9 +13,9 @@ from prompt_cases import ROOT, experiment, night, small
 
 from autoresearch_mlx.agents.prompt import results
 from autoresearch_mlx.agents.prompt.brief import write_brief
-from autoresearch_mlx.agents.prompt.foreign import block, phrase, tail, tame
+from autoresearch_mlx.agents.prompt.prompt_sections import axis_named, h100
+from autoresearch_mlx.agents.prompt.quoting import block, phrase, tail, tame
 from autoresearch_mlx.agents.prompt.results import nearest, render
-from autoresearch_mlx.agents.prompt.sections import axis_named, h100
 from autoresearch_mlx.experiment import Context, History, Measurement
 
 

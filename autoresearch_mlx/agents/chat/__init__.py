@@ -7,6 +7,6 @@ thread   one experiment's conversation
 agent    a proposal from all of this
 """
 
-from autoresearch_mlx.agents.chat.agent import Chat
+from autoresearch_mlx.agents.chat.chat_agent import Chat
 
 __all__ = ["Chat"]

@@ -7,14 +7,45 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch_mlx.agents.edits.fields import Fields
-from autoresearch_mlx.agents.ideas.task import Task
+from autoresearch_mlx.agents.ideas.choose_task import Task
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, ask_for_code, repair
 from autoresearch_mlx.agents.prompt.tokens import CHARS_PER_TOKEN, estimate
-from autoresearch_mlx.experiment import Proposal
-from autoresearch_mlx.models.wire import Message, Reply
+from autoresearch_mlx.experiment import History, Proposal
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.models.wire import Message, ModelFacts, Reply
 
 _LONGEST_ECHO = 8_000
 """Tokens of a bad reply that go back to its author; the error tells the rest."""
+
+
+BLOCKS_FROM = 14.0
+"""Parameters in units of 1e9."""
+MOST_MISMATCHES = 2
+"""So many experiments in a row whose blocks fit nowhere, and the whole file is asked for instead."""
+
+
+def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
+    """By the settings, else by the model's size; a model of unknown size elsewhere counts as large."""
+    if settings.format != "auto":
+        return settings.format
+    if facts.billions is None:
+        return "whole" if facts.here else "blocks"
+    return "blocks" if facts.billions >= BLOCKS_FROM else "whole"
+
+
+def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
+    """The first form, or ``whole`` once this agent's blocks did not fit several times in a row."""
+    form = first_form(settings, facts)
+    if settings.format != "auto" or form == "whole":
+        return form
+    missed = 0
+    for e in history.experiments:
+        if e.talk.get("agent", e.agent) != agent or "mismatches" not in e.talk:
+            continue
+        missed = missed + 1 if e.talk["mismatches"] else 0
+        if missed >= MOST_MISMATCHES:
+            return "whole"
+    return form
 
 
 @dataclass(slots=True)

@@ -6,6 +6,6 @@ words     title and reason from its output
 agent     a proposal from all of this
 """
 
-from autoresearch_mlx.agents.command.agent import CodingAgent
+from autoresearch_mlx.agents.command.coding_agent import CodingAgent
 
 __all__ = ["CodingAgent"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from autoresearch_mlx.agents.edits.marks import Block
-from autoresearch_mlx.agents.edits.page import Original, folded
+from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 
 _MOST_LINES = 40
 _WIDTH = 160

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
 
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
-from autoresearch_mlx.agents.edits.page import read_page
+from autoresearch_mlx.agents.edits.reply_parts import read_page
 from autoresearch_mlx.models.wire import closed_object
 from autoresearch_mlx.terms import one_line, printable
 

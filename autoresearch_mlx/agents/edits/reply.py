@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from autoresearch_mlx.agents.edits.changes import HOW_TO_SEND, changed
+from autoresearch_mlx.agents.edits.apply import HOW_TO_SEND, changed
 from autoresearch_mlx.agents.edits.fields import EXAMPLE, TITLE, Fields, check
-from autoresearch_mlx.agents.edits.page import Original, Page, Part, parts, read_page, whole_part
+from autoresearch_mlx.agents.edits.reply_parts import Original, Page, Part, parts, read_page, whole_part
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe
 from autoresearch_mlx.terms import one_line, printable
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried, clean_axis
+from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried, clean_axis
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.reference import h100
 from autoresearch_mlx.experiment import Context, Experiment, History

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx.agents.ideas.axis_names import clean_axis
 from autoresearch_mlx.agents.ideas.idea import (
     H100,
     LONGEST_TITLE,
@@ -25,7 +26,6 @@ from autoresearch_mlx.agents.ideas.idea import (
     tidy,
     welcome,
 )
-from autoresearch_mlx.agents.ideas.words import clean_axis
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.store.journal import Event, Writer, read_events, writing

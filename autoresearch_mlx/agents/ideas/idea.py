@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from autoresearch_mlx.agents.ideas.words import axis_in, clean_axis, title_key
+from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_key
 from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16

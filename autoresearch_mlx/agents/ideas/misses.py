@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
+from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried
 from autoresearch_mlx.agents.prompt.results import margin_told
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.source import read_knobs

@@ -13,11 +13,11 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents.edits.fields import check
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.ideas.axes import banned, knobs_of
+from autoresearch_mlx.agents.ideas.axis_names import axis_in, axis_tried, clean_axis
 from autoresearch_mlx.agents.ideas.backlog import read_backlog, refilled
+from autoresearch_mlx.agents.ideas.h100_ideas import h100_ideas
 from autoresearch_mlx.agents.ideas.idea import MODEL, Draft, Idea
-from autoresearch_mlx.agents.ideas.table import h100_ideas
-from autoresearch_mlx.agents.ideas.words import axis_in, axis_tried, clean_axis
-from autoresearch_mlx.agents.prompt.foreign import block, cell, phrase, tame
+from autoresearch_mlx.agents.prompt.quoting import block, cell, phrase, tame
 from autoresearch_mlx.experiment import Context, History
 from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, read_knobs
 from autoresearch_mlx.models.wire import closed_object

@@ -7,6 +7,6 @@ surrogate, failures     what a step is expected to gain, how likely it is to fai
 moves -> agent          steps of one to three knobs, ranked; the best one not tried yet
 """
 
-from autoresearch_mlx.agents.knobs.agent import Knobs
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 
 __all__ = ["Knobs"]

@@ -23,133 +23,6 @@ from autoresearch_mlx.agents.knobs.moves import Move, point_of
 from autoresearch_mlx.agents.knobs.region import gains, tiredness, weights, widths
 from autoresearch_mlx.agents.knobs.space import Space
 
-MOST_TRIALS = 200
-"""The models see the trials nearest to the incumbent; beyond this many they only cost time."""
-CAUTION = 8.0
-"""The power of the chance to run: a crash costs a whole run and teaches little."""
-
-TIRED = 0.5
-"""Off the logarithm, for each recent trial that moved the same knob for nothing."""
-LIKELY, REFUSED = 0.5, 1e6
-"""What more likely fails than runs comes after everything else, whatever it promises."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    space: Space
-    where: Coordinates
-    widths: Array
-    gains: Array
-    weights: Array
-    tired: Array
-    surrogate: Surrogate
-    failures: FailureModel
-
-    def rank(self, moves: Sequence[Move]) -> Array:
-        """The logarithm of expected improvement times P(runs)^CAUTION, less for tired knobs; higher is better."""
-        rows = self._rows(moves)
-        runs = 1 - self.failures.chance(rows)
-        ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
-        ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
-        return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
-
-    def expect(self, move: Move) -> tuple[float, float, float]:
-        """Gain over the incumbent and its deviation, in the metric's unit; chance of failing."""
-        rows = self._rows([move])
-        mean, deviation = self.surrogate.predict(rows)
-        unit = self.surrogate.unit
-        return float(mean[0]) * unit, float(deviation[0]) * unit, float(self.failures.chance(rows)[0])
-
-    def _rows(self, moves: Sequence[Move]) -> Array:
-        return self.where.rows([point_of(self.space, move) for move in moves])
-
-
-def look(space: Space, memory: Memory) -> Outlook:
-    """Fit both models to what is remembered."""
-    where = coordinates(space)
-    here = where.rows([space.start])
-    trials = _nearest(where, here, memory.trials)
-    measured = [t for t in trials if t.score is not None]
-    rows = where.rows([space.start, *(t.point for t in measured)])
-    scores = np.array([0.0, *(t.score - memory.score for t in measured if t.score is not None)])
-    share = weights(memory.trials, interest(space))
-    return Outlook(
-        space,
-        where,
-        widths(memory.trials, len(space)),
-        gains(memory.trials, len(space)),
-        share,
-        tiredness(memory.trials, len(space)),
-        fit(where, rows, scores, share),
-        learn_failures(
-            where, where.rows([t.point for t in trials]), np.array([t.failed for t in trials], bool), here[0]
-        ),
-    )
-
-
-def _nearest(where: Coordinates, here: Array, trials: Sequence[Trial]) -> list[Trial]:
-    if len(trials) <= MOST_TRIALS:
-        return list(trials)
-    distance = where.squares(here, where.rows([t.point for t in trials])).sum(axis=-1)[0]
-    return [trials[i] for i in sorted(np.argsort(distance, kind="stable")[:MOST_TRIALS])]
-
-
-PRIOR = -3.0
-"""Log-odds of failing before anything is known: about 1 in 20."""
-RIDGE = 0.002
-"""Weak: one more tick of a size may turn a sure run into a sure crash."""
-RIDGE_PRIOR = 0.3
-STEPS = 12
-REACH = 0.05
-"""How near, as a share of the ranges, an outcome is close by."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailureModel:
-    """Log-odds of failing as a linear function of the way from the incumbent, and the outcomes."""
-
-    where: Coordinates
-    rows: Array
-    failed: NDArray[np.bool_]
-    origin: Array
-    intercept: float
-    slope: Array
-
-    def chance(self, rows: Array) -> Array:
-        beyond = _sigmoid(self.intercept + (rows - self.origin) @ self.slope)
-        return np.asarray(1 - (1 - beyond) * (1 - self._close_by(rows)))
-
-    def _close_by(self, rows: Array) -> Array:
-        """The share of failures among the outcomes close by, counted with one success more."""
-        if not len(self.rows):
-            return np.zeros(len(rows))
-        near = np.exp(-0.5 * self.where.squares(rows, self.rows).sum(axis=-1) / REACH**2)
-        return np.asarray(near @ self.failed / (near.sum(axis=-1) + 1))
-
-
-def learn_failures(where: Coordinates, rows: Array, failed: NDArray[np.bool_], origin: Array) -> FailureModel:
-    """Fit to all trials that ran or failed; none is fine.  Damped Newton on a convex loss."""
-    a = np.hstack([np.ones((len(rows), 1)), rows - origin])
-    prior, ridge = np.zeros(a.shape[1]), np.full(a.shape[1], RIDGE)
-    prior[0], ridge[0] = PRIOR, RIDGE_PRIOR
-
-    def loss(w: Array) -> float:
-        log_odds = np.where(failed, -1, 1) * (a @ w)
-        return float(np.logaddexp(0, log_odds).sum() + 0.5 * (ridge * (w - prior) ** 2).sum())
-
-    w = prior.copy()
-    for _ in range(STEPS):
-        p = _sigmoid(a @ w)
-        slope = a.T @ (p - failed) + ridge * (w - prior)
-        step = np.linalg.solve((a.T * (p * (1 - p))) @ a + np.diag(ridge), slope)
-        w = next((w - s * step for s in (1.0, 0.5, 0.25, 0.1, 0.03) if loss(w - s * step) < loss(w)), w)
-    return FailureModel(where, rows, failed, origin, float(w[0]), w[1:])
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))
-
-
 SINGLE_SCALES = (0.1, 0.2, 0.4)
 JOINT_SCALES = (0.5, 1.0)
 JOINT_SHARES = (0.3, 0.7)
@@ -261,3 +134,130 @@ def _density(z: float) -> float:
 
 def _cumulative(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+PRIOR = -3.0
+"""Log-odds of failing before anything is known: about 1 in 20."""
+RIDGE = 0.002
+"""Weak: one more tick of a size may turn a sure run into a sure crash."""
+RIDGE_PRIOR = 0.3
+STEPS = 12
+REACH = 0.05
+"""How near, as a share of the ranges, an outcome is close by."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureModel:
+    """Log-odds of failing as a linear function of the way from the incumbent, and the outcomes."""
+
+    where: Coordinates
+    rows: Array
+    failed: NDArray[np.bool_]
+    origin: Array
+    intercept: float
+    slope: Array
+
+    def chance(self, rows: Array) -> Array:
+        beyond = _sigmoid(self.intercept + (rows - self.origin) @ self.slope)
+        return np.asarray(1 - (1 - beyond) * (1 - self._close_by(rows)))
+
+    def _close_by(self, rows: Array) -> Array:
+        """The share of failures among the outcomes close by, counted with one success more."""
+        if not len(self.rows):
+            return np.zeros(len(rows))
+        near = np.exp(-0.5 * self.where.squares(rows, self.rows).sum(axis=-1) / REACH**2)
+        return np.asarray(near @ self.failed / (near.sum(axis=-1) + 1))
+
+
+def learn_failures(where: Coordinates, rows: Array, failed: NDArray[np.bool_], origin: Array) -> FailureModel:
+    """Fit to all trials that ran or failed; none is fine.  Damped Newton on a convex loss."""
+    a = np.hstack([np.ones((len(rows), 1)), rows - origin])
+    prior, ridge = np.zeros(a.shape[1]), np.full(a.shape[1], RIDGE)
+    prior[0], ridge[0] = PRIOR, RIDGE_PRIOR
+
+    def loss(w: Array) -> float:
+        log_odds = np.where(failed, -1, 1) * (a @ w)
+        return float(np.logaddexp(0, log_odds).sum() + 0.5 * (ridge * (w - prior) ** 2).sum())
+
+    w = prior.copy()
+    for _ in range(STEPS):
+        p = _sigmoid(a @ w)
+        slope = a.T @ (p - failed) + ridge * (w - prior)
+        step = np.linalg.solve((a.T * (p * (1 - p))) @ a + np.diag(ridge), slope)
+        w = next((w - s * step for s in (1.0, 0.5, 0.25, 0.1, 0.03) if loss(w - s * step) < loss(w)), w)
+    return FailureModel(where, rows, failed, origin, float(w[0]), w[1:])
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))
+
+
+MOST_TRIALS = 200
+"""The models see the trials nearest to the incumbent; beyond this many they only cost time."""
+CAUTION = 8.0
+"""The power of the chance to run: a crash costs a whole run and teaches little."""
+
+TIRED = 0.5
+"""Off the logarithm, for each recent trial that moved the same knob for nothing."""
+LIKELY, REFUSED = 0.5, 1e6
+"""What more likely fails than runs comes after everything else, whatever it promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    space: Space
+    where: Coordinates
+    widths: Array
+    gains: Array
+    weights: Array
+    tired: Array
+    surrogate: Surrogate
+    failures: FailureModel
+
+    def rank(self, moves: Sequence[Move]) -> Array:
+        """The logarithm of expected improvement times P(runs)^CAUTION, less for tired knobs; higher is better."""
+        rows = self._rows(moves)
+        runs = 1 - self.failures.chance(rows)
+        ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
+        ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
+        return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
+
+    def expect(self, move: Move) -> tuple[float, float, float]:
+        """Gain over the incumbent and its deviation, in the metric's unit; chance of failing."""
+        rows = self._rows([move])
+        mean, deviation = self.surrogate.predict(rows)
+        unit = self.surrogate.unit
+        return float(mean[0]) * unit, float(deviation[0]) * unit, float(self.failures.chance(rows)[0])
+
+    def _rows(self, moves: Sequence[Move]) -> Array:
+        return self.where.rows([point_of(self.space, move) for move in moves])
+
+
+def look(space: Space, memory: Memory) -> Outlook:
+    """Fit both models to what is remembered."""
+    where = coordinates(space)
+    here = where.rows([space.start])
+    trials = _nearest(where, here, memory.trials)
+    measured = [t for t in trials if t.score is not None]
+    rows = where.rows([space.start, *(t.point for t in measured)])
+    scores = np.array([0.0, *(t.score - memory.score for t in measured if t.score is not None)])
+    share = weights(memory.trials, interest(space))
+    return Outlook(
+        space,
+        where,
+        widths(memory.trials, len(space)),
+        gains(memory.trials, len(space)),
+        share,
+        tiredness(memory.trials, len(space)),
+        fit(where, rows, scores, share),
+        learn_failures(
+            where, where.rows([t.point for t in trials]), np.array([t.failed for t in trials], bool), here[0]
+        ),
+    )
+
+
+def _nearest(where: Coordinates, here: Array, trials: Sequence[Trial]) -> list[Trial]:
+    if len(trials) <= MOST_TRIALS:
+        return list(trials)
+    distance = where.squares(here, where.rows([t.point for t in trials])).sum(axis=-1)[0]
+    return [trials[i] for i in sorted(np.argsort(distance, kind="stable")[:MOST_TRIALS])]

@@ -5,6 +5,6 @@ carry     a change made there as the same change relative to a value here
 agent     which is next, read from the history alone
 """
 
-from autoresearch_mlx.agents.playbook.agent import Playbook
+from autoresearch_mlx.agents.playbook.playbook_agent import Playbook
 
 __all__ = ["Playbook"]

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from autoresearch_mlx.agents.prompt.foreign import block, tame
+from autoresearch_mlx.agents.prompt.prompt_sections import axes_of_files
+from autoresearch_mlx.agents.prompt.quoting import block, tame
 from autoresearch_mlx.agents.prompt.results import better
-from autoresearch_mlx.agents.prompt.sections import axes_of_files
 from autoresearch_mlx.experiment import Context
 
 _CONTRACT = re.compile(r"^def (build_model|train)\(", re.MULTILINE)

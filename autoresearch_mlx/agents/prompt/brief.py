@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from autoresearch_mlx.agents.prompt import answer, sections
+from autoresearch_mlx.agents.prompt import answer, prompt_sections
 from autoresearch_mlx.agents.prompt.answer import Asks, Form, ask_for_code, repair
-from autoresearch_mlx.agents.prompt.sections import ROWS, Detail, Material
+from autoresearch_mlx.agents.prompt.prompt_sections import ROWS, Detail, Material
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context
@@ -88,7 +88,7 @@ def write_brief(
     are texts; without a task the model chooses.  Raises AgentError when even the least does not fit.
     """
     system = answer.system(context)
-    material = sections.gather(context, task, optimiser)
+    material = prompt_sections.gather(context, task, optimiser)
     ending = answer.how_to_answer(context, form, asks, proposals)
     cut: tuple[str, ...] = ()
     user = ""
@@ -114,13 +114,13 @@ def _levels() -> Iterator[tuple[Detail, Words]]:
 def _user(material: Material, detail: Detail, ending: str) -> str:
     context = material.context
     parts = [
-        sections.program(context.program, detail.program),
-        sections.machine(context),
+        prompt_sections.program(context.program, detail.program),
+        prompt_sections.machine(context),
         material.files,
         *_record(material, detail),
-        sections.refused(context.feedback),
-        sections.wishes(context.notes, detail.notes),
-        sections.mission(context, material.task),
+        prompt_sections.refused(context.feedback),
+        prompt_sections.wishes(context.notes, detail.notes),
+        prompt_sections.mission(context, material.task),
         ending,
     ]
     return "\n\n".join(part for part in parts if part)
@@ -130,13 +130,13 @@ def _record(material: Material, detail: Detail) -> list[str]:
     """What is known from experiments, here and elsewhere."""
     context = material.context
     return [
-        sections.standing(context),
-        sections.experiments(context, detail.rows),
-        sections.tried(context) if detail.axes else "",
-        sections.curves(context) if detail.curves else "",
-        sections.failed(material.failures, detail.code, detail.logs) if detail.failures else "",
-        sections.hinted(material.hints) if detail.hints else "",
-        sections.optimised(material.optimiser) if detail.optimiser else "",
+        prompt_sections.standing(context),
+        prompt_sections.experiments(context, detail.rows),
+        prompt_sections.tried(context) if detail.axes else "",
+        prompt_sections.curves(context) if detail.curves else "",
+        prompt_sections.failed(material.failures, detail.code, detail.logs) if detail.failures else "",
+        prompt_sections.hinted(material.hints) if detail.hints else "",
+        prompt_sections.optimised(material.optimiser) if detail.optimiser else "",
     ]
 
 
@@ -154,15 +154,15 @@ def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
 
     Nothing is cut: such an agent has its own context to keep.
     """
-    material = sections.gather(context, task, optimiser)
+    material = prompt_sections.gather(context, task, optimiser)
     parts = [
         answer.for_an_agent(context, answer.rules(context)),
-        sections.program(context.program, 1.0),
-        sections.machine(context),
+        prompt_sections.program(context.program, 1.0),
+        prompt_sections.machine(context),
         *_record(material, Detail()),
-        sections.refused(context.feedback),
-        sections.wishes(context.notes, None),
-        sections.mission(context, task),
+        prompt_sections.refused(context.feedback),
+        prompt_sections.wishes(context.notes, None),
+        prompt_sections.mission(context, task),
         answer.agents_ending(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.agents.prompt.foreign import block, cell, phrase, tail, tame
+from autoresearch_mlx.agents.prompt.quoting import block, cell, phrase, tail, tame
 from autoresearch_mlx.compare.effects import axis_of_experiment, by_axis, effects, from_experiment
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autoresearch_mlx.agents.command.changes import title_of, why_of
 from autoresearch_mlx.agents.command.shell import secrets
+from autoresearch_mlx.agents.command.worktree_changes import title_of, why_of
 
 
 @pytest.mark.parametrize(

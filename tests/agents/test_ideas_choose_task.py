@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tries import FILES, MARGIN, context, lost, night, tried
 
 from autoresearch_mlx.agents.ideas.axes import STREAK
+from autoresearch_mlx.agents.ideas.choose_task import ISLAND, LEAP, PUSH, Task, choose_task, never_tried, stagnation
 from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair, near_misses, resolution
-from autoresearch_mlx.agents.ideas.task import ISLAND, LEAP, PUSH, Task, choose_task, never_tried, stagnation
-from autoresearch_mlx.agents.prompt.sections import axis_named
+from autoresearch_mlx.agents.prompt.prompt_sections import axis_named
 from autoresearch_mlx.experiment import Context, Experiment, History
 
 KNOWN = ("lr.matrix", "depth", "batch", "rope", "softcap", "weight_tying")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.prompt import results
-from autoresearch_mlx.agents.prompt.foreign import block, phrase, tame
+from autoresearch_mlx.agents.prompt.quoting import block, phrase, tame
 from autoresearch_mlx.agents.prompt.results import Failure, nearest
 from autoresearch_mlx.agents.prompt.results import render as render_failures
 from autoresearch_mlx.compare import reference

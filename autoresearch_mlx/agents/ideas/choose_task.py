@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from autoresearch_mlx.agents.ideas import wording
+from autoresearch_mlx.agents.ideas import task_texts
 from autoresearch_mlx.agents.ideas.axes import banned, choose_axis, records
+from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried
 from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair
-from autoresearch_mlx.agents.ideas.words import axes_touched, axis_tried
 from autoresearch_mlx.experiment import Context, Experiment, History
 
 Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair"]
@@ -57,16 +57,16 @@ def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[st
     dice = random.Random(f"task {context.seed} {context.number}")
     kind, repairs = _drawn(dice, context), dice.random() < _REPAIR
     if repairs and (broken := crashed(context.history)) is not None:
-        text = wording.repair(broken)
+        text = task_texts.repair(broken)
         return Task("repair", axis_tried(broken), text, experiments=(broken.number,))
     known = tuple(dict.fromkeys([*known_axes, *(i.axis for i in waiting if i.axis)]))
     if on_island(context.history):
         return _leap(context, known, dice, _ancestor(context, dice))
     if kind == "combine" and (pair := choose_pair(context, dice)) is not None:
-        text = wording.combine(*pair) + _pushed(context)
+        text = task_texts.combine(*pair) + _pushed(context)
         return Task("combine", None, text, experiments=(pair[0].number, pair[1].number))
     if kind == "simplify":
-        return Task("simplify", None, wording.simplify(context) + _pushed(context))
+        return Task("simplify", None, task_texts.simplify(context) + _pushed(context))
     if kind == "leap":
         return _leap(context, known, dice, None)
     return _improve(context, waiting, known, dice)
@@ -103,12 +103,12 @@ def _drawn(dice: random.Random, context: Context) -> str:
 
 def _pushed(context: Context) -> str:
     stalled = stagnation(context.history)
-    return f"\n{wording.stalled(stalled)}" if stalled >= PUSH else ""
+    return f"\n{task_texts.stalled(stalled)}" if stalled >= PUSH else ""
 
 
 def _idea(idea: Idea, context: Context) -> Task:
     pushed = "" if idea.source == YOU else _pushed(context)
-    return Task("idea", idea.axis, wording.idea(idea, context) + pushed, idea=idea.id)
+    return Task("idea", idea.axis, task_texts.idea(idea, context) + pushed, idea=idea.id)
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
@@ -125,9 +125,9 @@ def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], di
     if chosen is not None:
         return _idea(chosen, context)
     if axis is None:
-        return Task("axis", None, wording.anything(context) + _pushed(context))
-    push = f"\n{wording.push(stagnation(history), _last_axes(history), ())}" if pushed else ""
-    return Task("axis", axis, wording.axis(axis, context) + push)
+        return Task("axis", None, task_texts.anything(context) + _pushed(context))
+    push = f"\n{task_texts.push(stagnation(history), _last_axes(history), ())}" if pushed else ""
+    return Task("axis", axis, task_texts.axis(axis, context) + push)
 
 
 def _other_kinds(known: Sequence[str], history: History) -> tuple[str, ...]:
@@ -145,11 +145,11 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
     stalled = stagnation(context.history)
     unused = list(never_tried(known, context.history))
     dice.shuffle(unused)
-    text = wording.leap(context, origin)
+    text = task_texts.leap(context, origin)
     if stalled >= PUSH:
-        text += f"\n{wording.push(stalled, _last_axes(context.history), unused)}"
+        text += f"\n{task_texts.push(stalled, _last_axes(context.history), unused)}"
     elif unused:
-        text += f"\n{wording.unused(unused)}"
+        text += f"\n{task_texts.unused(unused)}"
     if origin is None:
         return Task("leap", None, text)
     return Task("leap", None, text, base=origin.commit, experiments=(origin.number,))

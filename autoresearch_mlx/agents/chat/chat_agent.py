@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from autoresearch_mlx.agents.chat import room
 from autoresearch_mlx.agents.chat.calls import Calls
-from autoresearch_mlx.agents.chat.room import fit
-from autoresearch_mlx.agents.chat.tasks import Stock, Tasks
-from autoresearch_mlx.agents.chat.thread import Thread
+from autoresearch_mlx.agents.chat.memory_fit import fit
+from autoresearch_mlx.agents.chat.task_source import SpareEdits, TaskSource
+from autoresearch_mlx.agents.chat.thread import Thread, form_now
 from autoresearch_mlx.agents.edits.fields import read_fields, schema
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
-from autoresearch_mlx.agents.knobs.report import describe_state
+from autoresearch_mlx.agents.knobs.state_summary import describe_state
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, write_brief
 from autoresearch_mlx.agents.prompt.tokens import estimate
@@ -44,8 +43,8 @@ class Chat:
         self._endpoint, self._office = endpoint, office
         self._patient = patience_seconds is None
         self._calls = Calls(endpoint, office, patience_seconds)
-        self._tasks = Tasks(office, self._calls, endpoint.name)
-        self._stock = Stock()
+        self._tasks = TaskSource(office, self._calls, endpoint.name)
+        self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
         """The experiment that got no answer, and what was proposed instead: the same when asked again."""
@@ -140,7 +139,7 @@ class Chat:
 
     def _open(self, context: Context, looking: bool = False) -> Thread:
         facts = self._facts(looking)
-        form = room.form_now(self._office.settings, facts, context.history, self.name)
+        form = form_now(self._office.settings, facts, context.history, self.name)
         task = self._tasks.look(context) if looking else self._tasks.take(context)
         files = context.read(task.base) if task.base else context.files
         count = self._count(form, context.history)

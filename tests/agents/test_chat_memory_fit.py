@@ -13,7 +13,7 @@ from ollama_server import OllamaModel, OllamaServer
 from prompt_cases import experiment, small
 
 from autoresearch_mlx.agents.chat import Chat
-from autoresearch_mlx.agents.chat.room import GB, LOADED, RESERVE, fit, run_bytes
+from autoresearch_mlx.agents.chat.memory_fit import GB, LOADED, RESERVE, fit, run_bytes
 from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import Context, History

@@ -4,7 +4,7 @@ Its memory is the machine's: one that stayed behind after a kill -9 would take i
 child runs this module, which ends its whole group as soon as its standard input closes, and only we hold the
 other end of that pipe.
 
-    python -P -m autoresearch_mlx.models.child --model PATH --port 8080
+    python -P -m autoresearch_mlx.models.mlx_child --model PATH --port 8080
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from autoresearch_mlx.agents.chat.calls import Calls
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
 from autoresearch_mlx.agents.ideas.axes import known_axes
 from autoresearch_mlx.agents.ideas.backlog import YOU, Idea, add_ideas, open_ideas, take
+from autoresearch_mlx.agents.ideas.choose_task import Task, choose_task
 from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
-from autoresearch_mlx.agents.ideas.task import Task, choose_task
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import EndpointError
@@ -17,7 +17,7 @@ from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
 
 
-class Stock:
+class SpareEdits:
     """First in, first out."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ _REPLY_TOKENS = 4096
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
 
 
-class Tasks:
+class TaskSource:
     """Ideas live in the session's folder; without one, tasks come from the history alone."""
 
     def __init__(self, office: Office, calls: Calls, source: str) -> None:

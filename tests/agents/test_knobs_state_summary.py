@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from prompt_cases import experiment, night, small
 
-from autoresearch_mlx.agents.knobs.report import describe_state
+from autoresearch_mlx.agents.knobs.state_summary import describe_state
 from autoresearch_mlx.experiment import Experiment, History
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.agents.edits import values, whole
+from autoresearch_mlx.agents.edits import knob_values, whole
 from autoresearch_mlx.agents.edits.blocks import apply_blocks, find
 from autoresearch_mlx.agents.edits.fences import Aim, Fence, aim_of_block, code_fences, first_comment, is_diff
 from autoresearch_mlx.agents.edits.gate import missing_modules, missing_names, parse, survey
 from autoresearch_mlx.agents.edits.marks import Block
-from autoresearch_mlx.agents.edits.page import Original, Page, Part
+from autoresearch_mlx.agents.edits.reply_parts import Original, Page, Part
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 HOW_TO_SEND = (
@@ -200,9 +200,9 @@ def _tune(texts: dict[str, str], originals: Mapping[str, Original], knobs: Mappi
     problems: list[str] = []
     for name, value in knobs.items():
         try:
-            path, bare = values.place(name, known)
-            fitting = values.fit(known[path][bare], value)
-        except values.Unfit as error:
+            path, bare = knob_values.place(name, known)
+            fitting = knob_values.fit(known[path][bare], value)
+        except knob_values.Unfit as error:
             problems.append(str(error))
             continue
         before, after = originals[path].knobs.get(bare), now[path].get(bare)

@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.agents.command.changes import Changes, changes, last_line, stamps, title_of, why_of, write_exactly
 from autoresearch_mlx.agents.command.shell import Called, call, secrets
+from autoresearch_mlx.agents.command.worktree_changes import (
+    Changes,
+    changes,
+    last_line,
+    stamps,
+    title_of,
+    why_of,
+    write_exactly,
+)
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
@@ -94,7 +102,7 @@ class CodingAgent:
     def _prompt(self, context: Context) -> str:
         """The brief, which has the reasons of a refusal, and then what was refused: the files are as before."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
-        from autoresearch_mlx.agents.prompt.foreign import block
+        from autoresearch_mlx.agents.prompt.quoting import block
 
         brief, last = agent_brief(context), self._asked.last
         if last is None or not last.files:
