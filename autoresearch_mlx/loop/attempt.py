@@ -27,7 +27,8 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lin
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.store.ledger import Open, now
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Open
 from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.trial.autopsy import tail_of
 

@@ -17,7 +17,8 @@ from autoresearch_mlx.judge.values import Run
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
-from autoresearch_mlx.store.ledger import Journal, measurement_from, now
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Journal, measurement_from
 
 _SEEDS = 1_000_000
 """Above all seeds that experiments take, which count up from the session's."""

@@ -26,9 +26,10 @@ from typing import Any, Literal, TypeAlias
 from autoresearch_mlx.errors import AutoresearchError, LabError, LedgerError
 from autoresearch_mlx.experiment import SKIPPED, Progress, Watch
 from autoresearch_mlx.loop.policy import KINDS, Policy, Sofar
-from autoresearch_mlx.store.journal import Event, read_events, writing
+from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
 from autoresearch_mlx.store.ledger import FILE as LEDGER
-from autoresearch_mlx.store.ledger import holder, read, stamp
+from autoresearch_mlx.store.ledger import read
+from autoresearch_mlx.store.locks import holder
 
 FILE = "control.jsonl"
 STOPPED = "stopped by hand (autoresearch-mlx stop)"

@@ -14,7 +14,7 @@ from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.workspace import merge_texts
 
 REMOVER = "upkeep"

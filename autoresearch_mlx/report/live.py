@@ -17,7 +17,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Progress, Screen
 from autoresearch_mlx.report.now import Running, remove_now, write_now
 from autoresearch_mlx.report.text import verdict_line
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 
 if TYPE_CHECKING:
     from rich.live import Live

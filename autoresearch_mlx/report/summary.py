@@ -14,7 +14,8 @@ from autoresearch_mlx.judge.values import Sigma
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, read_now
-from autoresearch_mlx.store.ledger import FILE, Journal, holder, read
+from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.talks import Spent, spent
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from autoresearch_mlx.hardware.surroundings import machine_for
 from autoresearch_mlx.lab.config import Resolved, Settings, TargetSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
 from autoresearch_mlx.setup.timing import Patience, Runs, paces_of
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.targets.choose import build_target, settle_conditions
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here, calibration_here, chosen_by_hand

@@ -22,7 +22,7 @@ from autoresearch_mlx.hardware.portrait import Subject, outlook, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
-from autoresearch_mlx.store.ledger import holder
+from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.workspace import git, resolve, top_of
 from autoresearch_mlx.targets.choose import (
     build_target,

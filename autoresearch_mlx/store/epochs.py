@@ -7,7 +7,8 @@ from typing import Any
 
 from autoresearch_mlx.experiment import History
 from autoresearch_mlx.lab.comparability import Key, changes_in_words, differing, key_of
-from autoresearch_mlx.store.ledger import Journal, Ledger, now
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Journal, Ledger
 
 
 def settled(journal: Journal, here: Key) -> Key:

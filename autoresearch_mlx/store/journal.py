@@ -1,8 +1,11 @@
-"""Small journals beside the ledger, which a person may write to while a run goes on.
+"""Journals: files of JSON lines that are only ever appended to.
 
-JSON lines, only ever appended to.  A writer holds the file's own lock for the moment of its append, so
-two of them lose nothing; what it wrote is synced before the lock is let go.  What a death tore off at the
-end was never written: readers pass over it, and the next writer removes it.
+The ledger, the notes to a run, the orders of a person and the list of calls to models are kept so.  Three rules make
+them safe against a death at any moment:
+
+- a line is written whole and synced to the disk before the work goes on, or nothing of it stays;
+- a last line without its line end was torn off by a death: readers pass over it, and the next writer removes it;
+- where several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
 """
 
 from __future__ import annotations
@@ -10,92 +13,160 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from autoresearch_mlx.errors import LedgerError
-from autoresearch_mlx.store.ledger import now, sync
 
 Event: TypeAlias = Mapping[str, Any]
 
 SCHEMA = 1
+_BLOCK = 1 << 16
+"""Bytes read at once when the end of the last whole line is looked for."""
+
+
+def now() -> str:
+    """Local time with its offset, to the second (ISO 8601)."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written to: (time in ns, size in bytes); None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+# --- lines
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that end in a line end, with their numbers from 1; empty lines are left out.  Raises OSError."""
+    with path.open("rb") as file:  # line by line: a long journal in one piece costs more memory than its values
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n") and line.strip():
+                yield number, line
+
+
+def append(file: IO[bytes], line: bytes) -> None:
+    """Write one line at the end of an unbuffered file and wait until the disk has it.
+
+    Raises OSError when the disk refuses; then nothing of the line stays.
+    """
+    end = file.seek(0, os.SEEK_END)
+    left = line + b"\n"
+    try:
+        while left:  # a disk that is almost full takes a part
+            left = left[file.write(left) :]
+        sync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+def mend(file: IO[bytes]) -> None:
+    """Remove what stands behind the last line end.  Only who holds the file's lock may."""
+    size = at = file.seek(0, os.SEEK_END)
+    whole = 0
+    while at and not whole:  # from the end: a torn line is short, the journal may be long
+        start = max(0, at - _BLOCK)
+        file.seek(start)
+        whole = start + file.read(at - start).rfind(b"\n") + 1
+        whole, at = (whole if whole > start else 0), start
+    if whole < size:
+        file.truncate(whole)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[IO[bytes]]:
+    """The journal, open for :func:`append` and mended; nobody else writes meanwhile.  Raises OSError."""
+    # Unbuffered: after a failed write nothing may be left to be written when the file is closed.
+    with path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # closing the file lets it go, and so does dying
+        mend(file)
+        yield file
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the disk has a file.  Raises OSError."""
+    if sys.platform == "darwin":
+        # On macOS fsync(2) leaves the data in the drive's own cache, says its manual page; F_FULLFSYNC empties that
+        # too.  Network drives know no more than fsync.
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+# --- events
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a journal says, oldest first.  ``damaged``: numbers of lines that somebody else spoilt."""
+    """What a journal says, oldest first.  ``damaged``: numbers of the lines that are no JSON object with an event."""
 
     events: tuple[Event, ...] = ()
     damaged: tuple[int, ...] = ()
 
 
 def read_events(path: Path) -> Events:
-    """All whole lines; nothing where there is no file.  Raises LedgerError when it cannot be read."""
+    """The events of all whole lines; none where there is no file.  Raises LedgerError when it cannot be read."""
     try:
-        return _replay(path.read_bytes())
+        read = [(number, _event(line)) for number, line in whole_lines(path)]
     except FileNotFoundError:
         return Events()
     except OSError as error:
         raise LedgerError(f"{path} cannot be read: {error.strerror}", "mend its rights") from None
+    events = tuple(event for _, event in read if event is not None)
+    return Events(events, tuple(number for number, event in read if event is None))
 
 
 class Writer:
-    """A journal held open for one moment: what it says now, and what is to be added."""
+    """A journal held open for one moment: the events it has, and a way to add one."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
-        data = file.read()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            file.truncate(whole)
-        self.events = _replay(data).events
+        self.events = read_events(path).events
 
     def append(self, kind: str, **fields: Any) -> None:
         """Add one event with its time.  Raises LedgerError when the disk refuses; then nothing was added."""
-        line = json.dumps({"schema": SCHEMA, "event": kind, "time": now(), **fields}, allow_nan=False) + "\n"
-        end = self._file.seek(0, os.SEEK_END)
+        line = json.dumps({"schema": SCHEMA, "event": kind, "time": now(), **fields}, allow_nan=False)
         try:
-            self._write(line.encode())
+            append(self._file, line.encode())
         except OSError as error:
-            self._file.truncate(end)
             raise _unwritable(self._path, error) from None
-
-    def _write(self, line: bytes) -> None:
-        while line:  # a disk that is almost full takes a part
-            line = line[self._file.write(line) :]
-        sync(self._file.fileno())
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
     """``with writing(path) as journal:`` nobody else writes meanwhile.  Raises LedgerError."""
-    try:
-        # Unbuffered: after a failed write nothing may be left to be written when the file is closed.
-        file = path.open("a+b", buffering=0)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # closing the file lets it go, and so does dying
-        file.seek(0)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(held(path))
+        except OSError as error:
+            raise _unwritable(path, error) from None
         yield Writer(path, file)
 
 
-def _replay(data: bytes) -> Events:
-    lines = data.split(b"\n")[:-1]
-    read = [(number, _event(line)) for number, line in enumerate(lines, 1) if line.strip()]
-    events = tuple(event for _, event in read if event is not None)
-    return Events(events, tuple(number for number, event in read if event is None))
+def json_object(line: bytes) -> Mapping[str, Any] | None:
+    """The JSON object of a line; None for anything else."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _event(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    event = json_object(line)
+    return event if event is not None and isinstance(event.get("event"), str) else None
 
 
 def _unwritable(path: Path, error: OSError) -> LedgerError:

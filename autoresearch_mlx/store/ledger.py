@@ -9,39 +9,28 @@
     paired      one run of a certification
     certified   what a certification found
 
-Every line is flushed and synced before the work goes on.  A process that dies leaves ``started``
-without ``finished``; a torn last line was never written and is ignored.  Lines and keys that this
-version does not know are left alone.  ``results.tsv`` is a view, rewritten from the journal.
+Every line is on the disk before the work goes on (:mod:`journal`).  A process that dies leaves ``started``
+without ``finished``.  Lines and keys that this version does not know are left alone.  ``results.tsv`` is a view,
+rewritten from the ledger.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from autoresearch_mlx.errors import LedgerError, LockedError
+from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
 from autoresearch_mlx.lab.source import describe
-from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.journal import SCHEMA, append, mend, stamp, whole_lines
 
-SCHEMA = 1
 FILE = "ledger.jsonl"
 RESULTS = "results.tsv"
-
-
-def now() -> str:
-    """Local time with its offset, to the second."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +65,6 @@ class Journal:
         return max(e.number for e in self.history.experiments) + 1
 
 
-def stamp(path: Path) -> tuple[int, int] | None:
-    """What differs once a file was written to: (time in ns, size in bytes); ``None`` where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
 def read(path: Path) -> Journal:
     """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
     return _replayed(path).journal()
@@ -92,12 +72,16 @@ def read(path: Path) -> Journal:
 
 def _replayed(path: Path) -> _Replay:
     replay = _Replay()
-    for number, line in _lines(path):
-        try:
-            replay.take(orjson.loads(line))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            said = f"{path}, line {number}: {type(error).__name__}: {error}"
-            raise LedgerError(said, "the file was changed by hand or by another program; restore that line") from None
+    try:
+        for number, line in whole_lines(path):
+            try:
+                replay.take(orjson.loads(line))
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                said = f"{path}, line {number}: {type(error).__name__}: {error}"
+                hint = "the file was changed by hand or by another program; restore that line"
+                raise LedgerError(said, hint) from None
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
     if not replay.session:
         raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
     return replay
@@ -163,17 +147,6 @@ class _Replay:
         )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Whole lines with their numbers.  What stands behind the last newline was torn off by a death."""
-    try:
-        with path.open("rb") as file:  # line by line: a long ledger in one piece costs more memory than its values
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n") and line.strip():
-                    yield number, line
-    except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
-
-
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
     """An experiment from its JSON object; keys that are missing in old ledgers are unknown."""
     return Experiment(
@@ -230,7 +203,7 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
 
 
 class Ledger:
-    """The one writer of a session's journal.  Open it inside :func:`locked`."""
+    """The one writer of a session's journal.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -257,12 +230,9 @@ class Ledger:
         self.mend()
         known, self._replay = self._replay if stamp(self.path) == self._stamp else None, None
         try:
-            with self.path.open("ab") as file:
-                file.write(line + b"\n")
-                file.flush()
-                sync(file.fileno())
+            with self.path.open("ab", buffering=0) as file:
+                append(file, line)
         except OSError as error:
-            self._drop_torn_line()
             said = f"{self.path} cannot be written: {error.strerror}"
             raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
         if known is not None:
@@ -271,64 +241,14 @@ class Ledger:
 
     def mend(self) -> None:
         """Drop a line that a death tore off, once; only the session's owner may."""
-        if not self._whole:
-            self._drop_torn_line()
-            self._whole = True
+        if not self._whole and self.path.exists():
+            with self.path.open("r+b", buffering=0) as file:
+                mend(file)
+        self._whole = True
 
     def finish(self, experiment: Experiment) -> None:
         self.append("finished", **experiment_to(experiment))
         write_results(self.folder, self.read())
-
-    def _drop_torn_line(self) -> None:
-        if not self.path.exists():
-            return
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            os.truncate(self.path, whole)
-
-
-def sync(descriptor: int) -> None:
-    """Wait until the disk has a file.  Raises OSError."""
-    if sys.platform == "darwin":
-        # There fsync leaves it in the drive's own cache, says its manual; network drives know no more than fsync.
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-    os.fsync(descriptor)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the session for this process.  The system releases it when the process dies.
-
-    Raises LockedError naming the holder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
-        if not take_lock(file):
-            file.seek(0)
-            said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
-            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-        file.truncate(0)
-
-
-def holder(folder: Path) -> int | None:
-    """Process id of the live writer of a session, None when there is none."""
-    try:
-        with (folder / "lock").open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                text = file.read().strip()
-                return int(text) if text.isdigit() else None
-    except OSError:
-        return None
-    return None
 
 
 def write_results(folder: Path, journal: Journal) -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
+
+from autoresearch_mlx.errors import LockedError
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
@@ -22,3 +28,36 @@ def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
             if time.monotonic() > end:
                 return False
             time.sleep(0.02)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the session for this process.  The system releases it when the process dies.
+
+    Raises LockedError naming the holder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        if not take_lock(file):
+            file.seek(0)
+            said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
+            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def holder(folder: Path) -> int | None:
+    """Process id of the live writer of a session, None when there is none."""
+    try:
+        with (folder / "lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else None
+    except OSError:
+        return None
+    return None

@@ -9,11 +9,13 @@ Both are written when a call ends, so that a killed run has spent what it says i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from autoresearch_mlx.store.journal import append, held, json_object, whole_lines
 
 FOLDER = "talks"
 CALLS = "calls.jsonl"
@@ -97,12 +99,8 @@ def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
     path.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
     counts = {k: v for k, v in whole.items() if k not in ("messages", "reply", "reasoning", "cut")}
     line = json.dumps({**counts, "estimated_completion_tokens": _guess(call)}, ensure_ascii=False)
-    with (talks / CALLS).open("a+b") as file:
-        # A line that a power cut tore ends here, or it would take this one with it.
-        start = b"" if _whole(file) else b"\n"
-        file.write(start + line.encode(errors="replace") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with held(talks / CALLS) as file:
+        append(file, line.encode(errors="replace"))
     return path.relative_to(folder).as_posix()
 
 
@@ -155,27 +153,12 @@ def _files(folder: Path, experiment: int) -> Iterator[tuple[int, Path]]:
             yield int(number), path
 
 
-def _whole(file: BinaryIO) -> bool:
-    """Whether a file is empty or ends with a whole line."""
-    if not file.seek(0, os.SEEK_END):
-        return True
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
-
-
 def _count(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return
-    for line in data.split(b"\n")[:-1]:
-        try:
-            call = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(call, dict):
-            yield call
+    with suppress(OSError):
+        for _, line in whole_lines(path):
+            if (call := json_object(line)) is not None:
+                yield call

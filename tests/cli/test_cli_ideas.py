@@ -13,7 +13,7 @@ from shell import call, data, experiments, refused, script
 
 from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, take
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.store.ledger import locked
+from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import FILE, read_notes
 
 

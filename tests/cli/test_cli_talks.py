@@ -15,7 +15,7 @@ from shell import call, data, refused, script
 
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.store.ledger import locked
+from autoresearch_mlx.store.locks import locked
 
 AGENT = """
 [agent]

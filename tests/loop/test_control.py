@@ -37,7 +37,8 @@ from autoresearch_mlx.loop.research import baseline, experiment, recover, resear
 from autoresearch_mlx.loop.upkeep import look_for_drift
 from autoresearch_mlx.store.journal import read_events
 from autoresearch_mlx.store.ledger import FILE as LEDGER
-from autoresearch_mlx.store.ledger import locked, read
+from autoresearch_mlx.store.ledger import read
+from autoresearch_mlx.store.locks import locked
 
 pytestmark = pytest.mark.uncounted
 

@@ -15,7 +15,8 @@ from report.nights import experiment, measured
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.report.now import Running, read_now, write_now
 from autoresearch_mlx.report.summary import status_of, to_json
-from autoresearch_mlx.store.ledger import Ledger, locked
+from autoresearch_mlx.store.ledger import Ledger
+from autoresearch_mlx.store.locks import locked
 
 NOON = "2026-07-14T12:00:00+02:00"
 

@@ -18,7 +18,7 @@ from autoresearch_mlx.experiment import Experiment, Seconds, Status
 from autoresearch_mlx.report.now import Running, write_now
 from autoresearch_mlx.report.summary import status_of
 from autoresearch_mlx.report.text import overhead, render_log, render_show, render_status, verdict_line
-from autoresearch_mlx.store.ledger import locked
+from autoresearch_mlx.store.locks import locked
 
 GOLDEN = Path(__file__).parent / "golden"
 DIFF = """\

@@ -27,7 +27,8 @@ from autoresearch_mlx.errors import ConfigError, CorpusError, LabError, LockedEr
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.archive.pack import BUNDLE, MANIFEST, archive
 from autoresearch_mlx.setup.archive.restore import restore
-from autoresearch_mlx.store.ledger import FILE, locked, read
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.targets.choose import recorded_corpus
 
 

@@ -22,7 +22,7 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.calibrate import before_first_run, calibrate, calibrate_here
 from autoresearch_mlx.setup.plan_facts import Limits, expected
 from autoresearch_mlx.setup.timing import Patience
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here
 

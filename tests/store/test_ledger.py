@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, Failure, Measurement, Seconds, Status
-from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, experiment_to, holder, locked, now, read, write_results
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, experiment_to, read, write_results
+from autoresearch_mlx.store.locks import holder, locked
 
 GOLDEN = Path(__file__).parent / "golden"
 SESSION = {"tag": "t", "metric": "val_bpb", "direction": "min"}
@@ -339,7 +341,7 @@ def test_the_keys_of_an_experiment_are_the_contracts() -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from autoresearch_mlx.store.ledger import locked
+from autoresearch_mlx.store.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

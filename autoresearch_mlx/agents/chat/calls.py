@@ -18,7 +18,7 @@ from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 from autoresearch_mlx.store import talks
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 
 Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")

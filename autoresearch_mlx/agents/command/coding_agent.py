@@ -26,7 +26,7 @@ from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.store import talks
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.trial.autopsy import how_it_ended
 
 if TYPE_CHECKING:

@@ -28,8 +28,7 @@ from autoresearch_mlx.agents.ideas.idea import (
 )
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.store.journal import Event, Writer, read_events, writing
-from autoresearch_mlx.store.ledger import now
+from autoresearch_mlx.store.journal import Event, Writer, now, read_events, writing
 from autoresearch_mlx.terms import one_line
 
 

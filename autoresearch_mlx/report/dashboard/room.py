@@ -16,7 +16,9 @@ from autoresearch_mlx.report.dashboard.trace import Machine, Trace
 from autoresearch_mlx.report.dashboard.views import finite, session_view
 from autoresearch_mlx.report.summary import running_in
 from autoresearch_mlx.store import notes, talks
-from autoresearch_mlx.store.ledger import FILE, Journal, holder, read, stamp
+from autoresearch_mlx.store.journal import stamp
+from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.locks import holder
 
 _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talks.CALLS}")
 

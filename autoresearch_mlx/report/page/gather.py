@@ -21,7 +21,9 @@ from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
 from autoresearch_mlx.report.page.transfer import transfer_of
 from autoresearch_mlx.report.page.values import Certified, Head, Mark, Page, Row, Standing
 from autoresearch_mlx.report.summary import count_outcomes
-from autoresearch_mlx.store.ledger import Journal, holder, now
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.locks import holder
 
 Prices = tuple[float | None, float | None]
 """Of a million tokens, in and out."""

@@ -21,7 +21,8 @@ from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.archive.bundles import drop, drop_worktree, refs_of
 from autoresearch_mlx.setup.archive.pack import Packed
-from autoresearch_mlx.store.ledger import FILE, Journal, locked, read
+from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.removed import KINDS, Item, Kind, note
 from autoresearch_mlx.store.talks import FOLDER as TALKS
 from autoresearch_mlx.store.workspace import ref_of

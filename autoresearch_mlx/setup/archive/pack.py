@@ -27,7 +27,9 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.archive.bundles import pack, prefix_of
-from autoresearch_mlx.store.ledger import FILE, Journal, locked, now, read
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 KIND, FORMAT = "autoresearch-mlx session", 1
