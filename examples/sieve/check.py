@@ -1,4 +1,4 @@
-"""The guard: a faster sieve that counts wrong is no sieve."""
+"""Check the sieve's counts: the guard that every edit has to pass."""
 
 from sieve import count_primes
 

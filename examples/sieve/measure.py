@@ -1,4 +1,4 @@
-"""The measurement: best of several runs, since other work on the machine can only slow one down."""
+"""Print the best time of several runs in milliseconds; other work on the machine can only make a run slower."""
 
 import time
 

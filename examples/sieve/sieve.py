@@ -5,7 +5,7 @@ WHEEL = False  # leave even numbers out            # knob: choice False True
 
 
 def count_primes(limit: int) -> int:
-    """How many primes are below ``limit``."""
+    """Return how many primes are below ``limit``."""
     if limit <= 2:
         return 0
     small = _primes_up_to(int(limit**0.5) + 1)
