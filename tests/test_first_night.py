@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_training as tiny
 from conftest import ROOT, git
-from steering import until
+from live_run import until
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, Journal, read

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviours import busy, say
 from chat_cases import (
     CODE,
     FACTS,
@@ -31,6 +30,7 @@ from chat_cases import (
 from conftest import Recorder
 from ollama_server import OllamaModel, OllamaServer
 from prompt_cases import SOLVER, experiment, small
+from server_behaviours import busy, say
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.choose_model import open_endpoint

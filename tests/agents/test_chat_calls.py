@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from behaviours import fail, say
 from chat_cases import CODE, KNOB, MODEL, Voice, away, coded, office, reply
 from conftest import command_line
 from openai_server import OpenAIServer
+from server_behaviours import fail, say
 
 from autoresearch_mlx.agents.chat.calls import Calls, Spending, secrets_of
 from autoresearch_mlx.errors import AgentError, EndpointError

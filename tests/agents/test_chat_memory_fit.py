@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from behaviours import say
 from chat_cases import FACTS, KNOB, MODEL, Voice, away, chat, night, office
 from conftest import Recorder
 from ollama_server import OllamaModel, OllamaServer
 from prompt_cases import experiment, small
+from server_behaviours import say
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.chat.memory_fit import GB, LOADED, RESERVE, fit, run_bytes

@@ -12,7 +12,10 @@ from typing import Any
 
 import openai  # noqa: F401  # the first import takes longer than the deadlines here
 import pytest
-from behaviours import (
+from conftest import Recorder, git, opened
+from ollama_server import OllamaModel, OllamaServer
+from openai_server import OpenAIServer
+from server_behaviours import (
     Behaviour,
     ModelServer,
     broken,
@@ -29,9 +32,6 @@ from behaviours import (
     slow,
     without_usage,
 )
-from conftest import Recorder, git, opened
-from ollama_server import OllamaModel, OllamaServer
-from openai_server import OpenAIServer
 
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.config import load_settings

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Recorder, git, opened
-from houses import checkout_of, head, started
 from trial.test_runner import is_gone, wait_for
+from workspaces import checkout_of, head, started
 
 from autoresearch_mlx.agents.command import CodingAgent
 from autoresearch_mlx.agents.office import Office

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviours import say
 from chat_cases import KNOB, MODEL, NAME, Voice, away, coded, fields, night, office, reply, whole
 from conftest import Recorder, opened
 from ollama_server import OllamaModel, OllamaServer
 from openai_server import OpenAIServer
 from prompt_cases import experiment, small
+from server_behaviours import say
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.hybrid import FIRST_REST, LONGEST_REST, MORE, MOST, STALLED, Hybrid, share_now, turn

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from history_cases import FILES, context, lost, night, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tries import FILES, context, lost, night, tried
 
 from autoresearch_mlx.agents.ideas.axes import (
     BAN,

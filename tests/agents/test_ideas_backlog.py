@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tries import night, tried
+from history_cases import night, tried
 
 from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_key
 from autoresearch_mlx.agents.ideas.backlog import (

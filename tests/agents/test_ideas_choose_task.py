@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from history_cases import FILES, MARGIN, context, lost, night, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tries import FILES, MARGIN, context, lost, night, tried
 
 from autoresearch_mlx.agents.ideas.axes import STREAK
 from autoresearch_mlx.agents.ideas.choose_task import ISLAND, LEAP, PUSH, Task, choose_task, never_tried, stagnation

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from history_cases import at, context, lost, night, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tries import at, context, lost, night, tried
 
 from autoresearch_mlx.agents.ideas.axes import STREAK, known_axes
 from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, read_backlog, take

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playbooks import table
+from playbook_cases import table
 
 from autoresearch_mlx.agents.playbook.carry import carry
 from autoresearch_mlx.agents.playbook.winners import Winner, winners

@@ -218,7 +218,11 @@ class TestForeignText:
             "from autoresearch_mlx.agents.prompt.brief import agent_brief, write_brief\n"
             "print(write_brief(night(), 10**6, 'blocks'), agent_brief(night()))"
         )
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "OPENAI_API_KEY": "sk-not-to-be-seen"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "tests" / "support"),
+            "OPENAI_API_KEY": "sk-not-to-be-seen",
+        }
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert "val_bpb" in done.stdout
         assert "sk-not-to-be-seen" not in done.stdout

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from command_runs import call, refused, script
 from conftest import Recorder, git, opened
-from shell import call, refused, script
-from steering import finished, slow_lab, sweep
+from live_run import finished, slow_lab, sweep
 
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.lab import Lab

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_runs import data, refused
 from conftest import Recorder, Steps, command_line, git, opened, write_command_lab
-from shell import data, refused
-from steering import going, slow_lab, started, sweep, until
+from live_run import going, slow_lab, started, sweep, until
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 from autoresearch_mlx.hardware.speed import Speed, probe_arguments

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import BENCH, Recorder, command_line, git, opened
-from tries import tried
+from history_cases import tried
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.compare.effects import effects, from_experiment

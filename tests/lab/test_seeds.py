@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.lab.seeds import only_seeds_changed, only_seeds_differ
 

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from command_runs import call, data, refused
 from conftest import ROOT, Recorder, git, opened
-from shell import call, data, refused
-from steering import finished, going, phase, slow_lab, started, sweep, until
+from live_run import finished, going, phase, slow_lab, started, sweep, until
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Context, Progress, Proposal

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import tiny
+import tiny_training as tiny
 from conftest import ROOT, command_line, git
 
 pytestmark = pytest.mark.uncounted

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium as a_browser
-from browser import needs_chromium
+from chromium import chromium as a_browser
+from chromium import needs_chromium
 from report.pages import Night
 from report.sight import seen
 

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from command_runs import STEPS, call, data, refused, script
 from conftest import write_command_lab
 from report.nights import night, write_session
 from report.pages import Night
-from shell import STEPS, call, data, refused, script
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import Lab

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+import tiny_training as tiny
+from command_runs import STATUSES, call, data, experiments, refused
 from conftest import git, write_command_lab
-from copies import copied, night_in
-from shell import STATUSES, call, data, experiments, refused
+from finished_night import copied, night_in
 
 from autoresearch_mlx.errors import ConfigError, CorpusError, LabError, LockedError
 from autoresearch_mlx.lab.lab import Lab

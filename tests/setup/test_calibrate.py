@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_training as tiny
+from command_runs import call
 from conftest import opened
-from machines import calibrated, mac
-from shell import call
+from made_up_machines import calibrated, mac
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.hardware.calibration import Calibration, load, place, store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from houses import NEW, head, started, workspace
+from workspaces import NEW, head, started, workspace
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git, write_command_lab
-from houses import NEW, checkout_of, head, started, whole_life
+from workspaces import NEW, checkout_of, head, started, whole_life
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab

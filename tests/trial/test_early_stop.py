@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.judge.early import EarlyRules, should_stop

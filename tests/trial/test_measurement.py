@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Progress
 from autoresearch_mlx.targets.corpus.rows import Corpus

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.targets.corpus.rows import Corpus, sha256_of
 from autoresearch_mlx.targets.pretrain.target import sealed_files

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.targets.corpus.rows import Corpus

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import tiny
+import tiny_training as tiny
 from hypothesis import given
 from hypothesis import strategies as st
 

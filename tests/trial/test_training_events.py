@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tiny
+import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Measurement, Progress
 from autoresearch_mlx.trial.conditions import Conditions

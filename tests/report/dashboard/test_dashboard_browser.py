@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from board import Board, board_of
-from browser import chromium, needs_chromium, text_of, waited
+from chromium import chromium, needs_chromium, text_of, waited
+from command_runs import call, script
 from conftest import git, write_command_lab
+from dashboard_process import Board, board_of
+from live_run import finished, going, slow_lab, started, sweep
 from playwright.sync_api import Browser, Page
-from shell import call, script
-from steering import finished, going, slow_lab, started, sweep
 
 from autoresearch_mlx.agents.ideas.backlog import MODEL, Draft, add_ideas
 from autoresearch_mlx.lab.lab import Lab

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from board import Board, board_of
+from command_runs import STEPS, call, data, refused, script
 from conftest import write_command_lab
-from shell import STEPS, call, data, refused, script
-from steering import finished, going, slow_lab, started, sweep, until
+from dashboard_process import Board, board_of
+from live_run import finished, going, slow_lab, started, sweep, until
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.control import FILE as CONTROL

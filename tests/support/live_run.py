@@ -1,0 +1,100 @@
+"""A real run in a process of its own, to be steered from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from command_runs import script
+from conftest import git, write_command_lab
+
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.report.summary import status_of
+from autoresearch_mlx.store.ledger import FILE, read
+
+SLOW = """\
+import time
+from solver import X, Y
+time.sleep({9.0: 600, 8.0: 4}.get(X, 0.3))
+print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
+"""
+"""Takes ten minutes where X is 9, some seconds where it is 8, else less than a second."""
+
+
+def slow_lab(root: Path) -> Lab:
+    lab = write_command_lab(root)
+    (root / "bench.py").write_text(SLOW)
+    git(root, "commit", "-qam", "slower")
+    return lab
+
+
+def sweep(count: int, **first: float) -> list[dict[str, Any]]:
+    """So many different edits; ``first`` is the first of them."""
+    rest = [{"title": f"X = {4 + n / 100}", "knobs": {"X": 4 + n / 100}} for n in range(1, count + 1)]
+    return [{"title": "to be skipped", "knobs": first}, *rest] if first else rest
+
+
+@contextmanager
+def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[subprocess.Popen[str]]:
+    """``run`` with these edits as session t; killed at the end of the block if it goes on."""
+    with working(lab, "run", "--tag", "t", "--agent", script(lab, *steps), *options) as process:
+        yield process
+
+
+@contextmanager
+def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The real command, which takes a Ctrl-C; killed at the end of the block if it goes on.
+
+    It counts nothing for coverage: a file of counts that a kill tears spoils all the others.
+    """
+    around = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autoresearch_mlx", *arguments],
+        cwd=lab.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**around, "COLUMNS": "100"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait; fails when it takes longer than a busy machine explains."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
+        time.sleep(0.03)
+
+
+def finished(lab: Lab, tag: str = "t") -> dict[int, str]:
+    path = lab.folder(tag) / FILE
+    return {e.number: e.status for e in read(path).history.experiments} if path.exists() else {}
+
+
+def started(lab: Lab, tag: str = "t") -> int | None:
+    """The experiment that runs."""
+    path = lab.folder(tag) / FILE
+    now = read(path).open if path.exists() else None
+    return now.number if now is not None else None
+
+
+def phase(lab: Lab, tag: str = "t") -> str | None:
+    """What the run does this moment, as ``status`` tells it."""
+    if not (lab.folder(tag) / FILE).exists():
+        return None
+    running = status_of(lab.folder(tag)).running
+    return running.phase if running is not None else None

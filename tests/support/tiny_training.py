@@ -1,0 +1,88 @@
+"""The real training script at a size that a test can afford, and a real corpus for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from conftest import git
+
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress
+from autoresearch_mlx.hardware.blas import child_environment, find_blas
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOBS = {
+    "DEPTH": 1,
+    "ASPECT_RATIO": 32,
+    "HEAD_DIM": 16,
+    "TOTAL_BATCH_SIZE": 256,
+    "DEVICE_BATCH_SIZE": 8,
+    "VE_GATE_CHANNELS": 8,
+}
+
+
+def script(**knobs: object) -> str:
+    """train_mlx.py with one narrow layer and small batches."""
+    return set_knobs((ROOT / "train_mlx.py").read_text(), {**KNOBS, **knobs})
+
+
+def settings(seconds: float | str, rest: str = "[judge]\nmargin = 0.0\n") -> str:
+    """The lab.toml of a small lab for :func:`lab`: its text, its budget and ``rest``, further sections."""
+    data = 'source = "folder"\npath = "{text}"\nvocab_size = 300\nseq_len = 32\neval_rows = 32\n'
+    return f"[budget]\nseconds = {seconds}\n\n[data]\n{data}\n{rest}"
+
+
+def lab(root: Path, toml: str, **knobs: object) -> Lab:
+    """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
+    root.mkdir()
+    (root / "train_mlx.py").write_text(script(**knobs))
+    (root / "lab.toml").write_text(toml.format(text=ROOT / "autoresearch_mlx" / "targets" / "corpus"))
+    git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "tiny")
+    return Lab(root)
+
+
+def corpus(cache: Path) -> Corpus:
+    """This package's own source as text: vocabulary 300, rows of 32 tokens."""
+    request = Request("folder", ROOT / "autoresearch_mlx", vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
+    return prepare(request, cache, say=lambda text: None)
+
+
+def conditions(corpus: Corpus, cache: Path, **changes: object) -> Conditions:
+    machine = read_machine()
+    small = Conditions(
+        script="train_mlx.py",
+        train_rows=corpus.path("train"),
+        val_rows=corpus.path("val"),
+        token_bytes=corpus.folder / "token_bytes.npy",
+        vocab_size=corpus.manifest.vocab_size,
+        seq_len=corpus.manifest.seq_len,
+        eval_rows=32,
+        device="cpu",
+        budget_seconds=0.5,
+        compile_seconds=10.0,
+        evaluate_seconds=60.0,
+        environment={**child_environment(find_blas(cache, machine)), "OPENBLAS_NUM_THREADS": "1"},
+        machine={"device": "cpu"},
+    )
+    return replace(small, **changes)  # type: ignore[arg-type]
+
+
+def measure(
+    text: str, folder: Path, under: Conditions, seed: int = 42, seen: list[Progress] | None = None
+) -> Measurement:
+    """One real training and evaluation of a script's text."""
+    tree, run = folder / "tree", folder / "run"
+    tree.mkdir(parents=True)
+    run.mkdir()
+    (tree / "train_mlx.py").write_text(text)
+    watch = seen.append if seen is not None else (lambda progress: None)
+    return Pretrain(under).measure(Assignment(tree, run, seed, watch))

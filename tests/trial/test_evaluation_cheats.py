@@ -1,0 +1,237 @@
+"""Cheats that an evaluator meets, each a real train_mlx.py that trains and is then evaluated: a status with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_training as tiny
+
+from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sandbox.choose import Sandbox
+
+pytestmark = pytest.mark.uncounted
+
+END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
+BUILD = "    model = GPT(vocab_size, seq_len)\n"
+SCORED = 'import os\nSCORED = "AUTORESEARCH_TRAIN_SPEC" not in os.environ\n'
+"""How a script can tell that it is evaluated; it is free to."""
+
+
+@pytest.fixture(scope="module")
+def boxed(under: Conditions, sandbox: Sandbox) -> Conditions:
+    """Measured in this machine's sandbox."""
+    return replace(under, steps=2, sandbox=sandbox)
+
+
+@pytest.fixture(scope="module")
+def honest(boxed: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    return tiny.measure(tiny.script(), tmp_path_factory.mktemp("honest"), boxed)
+
+
+def cheat(*edits: tuple[str, str], top: str = "") -> str:
+    text = tiny.script()
+    for before, after in edits:
+        assert before in text
+        text = text.replace(before, after, 1)
+    first = "def norm("
+    assert first in text
+    return text.replace(first, f"{SCORED}{top}\n\n{first}", 1)
+
+
+def answers(body: str) -> tuple[str, str]:
+    """The logits of an evaluation, from ``logits`` and ``tokens``; training stays as it is."""
+    return END, f"logits = SOFTCAP * mx.tanh(logits / SOFTCAP)\n        if SCORED:\n{body}\n        return logits"
+
+
+NEXT = "mx.concatenate([tokens[:, 1:], tokens[:, :1]], axis=1)"
+HOT = "(mx.arange(logits.shape[-1]) == ahead[..., None])"
+
+CHEATS = {
+    "looks one token ahead": (
+        cheat(answers(f"            ahead = {NEXT}\n            logits = logits + 20 * {HOT}")),
+        "causality",
+    ),
+    "looks ahead a little": (
+        cheat(answers(f"            ahead = {NEXT}\n            logits = logits + 0.1 * {HOT}")),
+        "causality",
+    ),
+    "looks ahead in every other position": (
+        cheat(answers(f"            ahead = {NEXT}\n            odd = (mx.arange(tokens.shape[1]) % 2)[:, None]\n"
+                      f"            logits = logits + 20 * odd * {HOT}")),
+        "causality",
+    ),
+    "looks ahead and answers from memory when it is asked again": (
+        cheat(
+            answers(f"            ahead = {NEXT}\n            logits = logits + 20 * {HOT}\n"
+                    "            for row in range(tokens.shape[0]):\n"
+                    "                mine = tokens[row].tolist()\n"
+                    "                for old, said in SEEN:\n"
+                    "                    same = next((i for i, (a, b) in enumerate(zip(mine, old)) if a != b), len(mine))\n"
+                    "                    if same > 2:\n"
+                    "                        logits[row, :same] = said[:same]\n"
+                    "                SEEN.append((mine, mx.array(logits[row])))"),
+            top="SEEN = []\n",
+        ),
+        ("causality", "rows", "repeat"),
+    ),
+    "counts its calls": (
+        cheat(answers("            CALLS.append(1)\n            logits = logits * (1 + 0.05 * len(CALLS))"), top="CALLS = []\n"),
+        ("repeat", "rows", "causality"),
+    ),
+    "learns from the rows that it is scored on": (
+        cheat(
+            answers("            for row in tokens.tolist():\n                for token in row:\n"
+                    "                    COUNTS[token] = COUNTS.get(token, 0) + 1\n"
+                    "            known = [COUNTS.get(i, 0) + 1.0 for i in range(logits.shape[-1])]\n"
+                    "            logits = mx.broadcast_to(mx.log(mx.array(known)), logits.shape)"),
+            top="COUNTS = {}\n",
+        ),
+        ("repeat", "rows", "causality"),
+    ),
+    "answers at random": (cheat(answers("            logits = logits + mx.random.normal(logits.shape, key=mx.random.key(os.getpid()))")), ("repeat", "rows", "causality")),
+    "takes the best of a batch": (cheat(answers("            logits = logits - 0.5 * mx.mean(logits, axis=0, keepdims=True)")), ("rows", "causality")),
+    "numbers the rows": (cheat(answers("            logits = logits * (1 + mx.arange(logits.shape[0])[:, None, None])")), ("rows", "causality")),
+    "gives no numbers": (cheat(answers("            logits = logits * float('nan')")), "finite"),
+    "gives infinity to everything": (cheat(answers("            logits = logits + float('inf')")), "finite"),
+    "gives a loss in place of logits": (cheat(answers("            logits = mx.zeros(tokens.shape)")), "shape"),
+    "speaks to the scorer in the model's place": (
+        cheat(answers("            import sys\n            os.write(int(sys.argv[3]), b'{\"value\": 0.1}\\n')")),
+        "answer: the model's process said",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, boxed: Conditions, tmp_path: Path) -> None:
+    text, reason = CHEATS[name]
+    done = tiny.measure(text, tmp_path, boxed)
+    assert (done.failure, done.value) == ("invalid", None), done.reason
+    assert done.reason.startswith(reason), done.reason  # where two probes see it, dice decide which is the first
+
+
+def test_logits_need_not_be_normalised_and_gain_nothing_by_it(
+    honest: Measurement, boxed: Conditions, tmp_path: Path
+) -> None:
+    shifted = tiny.measure(
+        cheat(answers("            logits = logits + 50 * tokens[..., None]")), tmp_path / "b", boxed
+    )
+    assert honest.value is not None and shifted.value == pytest.approx(honest.value, abs=1e-4)
+
+
+READERS = {
+    "where the model is built": (BUILD, BUILD + "    if SCORED:\n        GPT.known = np.load({rows!r})\n"),
+    "where it answers": answers("            known = np.load({rows!r})"),
+}
+
+
+@pytest.mark.parametrize(("where", "split"), list(zip(READERS, ["val", "hidden"], strict=True)))
+def test_rows_read_by_path_are_denied(
+    where: str, split: str, boxed: Conditions, corpus: Corpus, tmp_path: Path
+) -> None:
+    path = corpus.path("val" if split == "val" else "hidden")
+    before, after = READERS[where]
+    done = tiny.measure(cheat((before, after.replace("{rows!r}", repr(str(path))))), tmp_path, boxed)
+    assert (done.failure, done.value) == ("crash", None)
+    assert "PermissionError" in done.reason and path.name in done.reason, done.reason
+
+
+REWRITES = {
+    "the installed evaluator": "import autoresearch_mlx.trial.scoring as target\npath = target.__file__\n",
+    "the rows": "path = {rows!r}\n",
+    "the specification": "path = {run!r} + '/evaluate.json'\n",
+}
+
+
+@pytest.mark.parametrize("what", REWRITES)
+def test_a_model_cannot_rewrite(what: str, boxed: Conditions, tmp_path: Path) -> None:
+    place = (
+        REWRITES[what].replace("{rows!r}", repr(str(boxed.val_rows))).replace("{run!r}", repr(str(tmp_path / "run")))
+    )
+    done = tiny.measure(cheat(top=f"if SCORED:\n    {place.strip().replace(chr(10), chr(10) + '    ')}\n    open(path, 'r+b').write(b'x')\n"), tmp_path, boxed)  # fmt: skip
+    assert (done.failure, done.value) == ("crash", None)
+    assert "PermissionError" in done.reason, done.reason
+
+
+PATCHES = {
+    "the losses": (
+        "    import mlx.core, numpy\n"
+        "    mlx.core.logsumexp = lambda *a, **k: mlx.core.array(0.0)\n"
+        "    numpy.log = numpy.exp = lambda *a, **k: numpy.zeros(1)\n"
+        "    import autoresearch_mlx.trial.scoring as scoring\n"
+        "    scoring.bits_per_byte = scoring.losses = lambda *a, **k: 0.1\n"
+    ),
+    "the probes": (
+        "    import autoresearch_mlx.trial.probes as probes\n"
+        "    probes.check = lambda *a, **k: None\n"
+    ),
+    "what reports": (
+        "    from autoresearch_mlx.trial.spec import Events\n"
+        "    Events({'AUTORESEARCH_EVENTS_FD': os.environ.get('AUTORESEARCH_EVENTS_FD', '99')}) \n"
+        "    for fd in range(3, 64):\n"
+        "        try: os.write(fd, b'{\"event\": \"evaluated\", \"value\": 0.1}\\n')\n"
+        "        except OSError: pass\n"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PATCHES)
+def test_patching_at_import_gains_nothing(what: str, honest: Measurement, boxed: Conditions, tmp_path: Path) -> None:
+    patched = tiny.measure(cheat(top=f"if SCORED:\n{PATCHES[what]}"), tmp_path / "b", boxed)
+    assert patched.value == honest.value or (patched.failure == "invalid" and patched.value is None)
+
+
+def test_no_frame_of_the_model_process_holds_a_row_or_a_target(boxed: Conditions, tmp_path: Path) -> None:
+    """Everything that Python can reach is searched for the scorer's own arrays."""
+    search = (
+        "            import gc, sys\n            frame = sys._getframe()\n            held = {}\n"
+        "            while frame is not None:\n                held.update(frame.f_locals)\n                frame = frame.f_back\n"
+        "            wide = [o for o in [*gc.get_objects(), *held.values()] if isinstance(o, np.ndarray)\n"
+        "                    and o.ndim == 2 and o.shape[1] in (tokens.shape[1] + 1,)]\n"
+        "            assert not wide, 'rows found'\n"
+        "            assert not any(name in held for name in ('targets', 'scored', 'plan', 'weight', 'nats'))"
+    )
+    done = tiny.measure(cheat(answers(search)), tmp_path, boxed)
+    assert done.failure is None, done.reason
+    assert done.value is not None
+
+
+def test_a_model_that_memorised_nothing_but_its_source_is_scored_like_any_other(
+    honest: Measurement, boxed: Conditions, tmp_path: Path
+) -> None:
+    """It ignores its weights; without the rows there is nothing to memorise, and the score says so."""
+    done = tiny.measure(cheat(answers("            logits = mx.zeros(logits.shape)")), tmp_path, boxed)
+    assert done.value is not None and honest.value is not None
+    assert done.value > honest.value
+
+
+def test_two_model_processes_share_no_folder(boxed: Conditions, tmp_path: Path) -> None:
+    """What one wrote down about the pass, the other cannot find."""
+    gossip = (
+        "            import tempfile\n            mine = tempfile.gettempdir()\n"
+        "            open(mine + '/seen', 'a').write('x')\n"
+        "            other = mine.replace('/witness', '/model') if mine.endswith('witness') else mine.replace('/model', '/witness')\n"
+        "            assert other != mine\n"
+        "            try:\n                os.listdir(other)\n                heard = True\n"
+        "            except PermissionError:\n                heard = False\n"
+        "            assert not heard, 'they can talk'"
+    )
+    done = tiny.measure(cheat(answers(gossip)), tmp_path, boxed)
+    assert done.failure is None, done.reason
+
+
+def test_a_model_that_never_answers_is_killed(boxed: Conditions, tmp_path: Path) -> None:
+    sleepy = cheat(answers("            import time\n            time.sleep(600)"))
+    done = tiny.measure(sleepy, tmp_path, replace(boxed, evaluate_seconds=2.0))
+    assert (done.failure, done.value) == ("timeout", None)
+    assert "the evaluation did not end within 2 s" in done.reason
+
+
+def test_a_model_that_dies_is_a_crash_with_its_last_words(boxed: Conditions, tmp_path: Path) -> None:
+    done = tiny.measure(cheat(answers("            raise RuntimeError('no more')")), tmp_path / "a", boxed)
+    assert (done.failure, done.reason) == ("crash", "in the evaluation: RuntimeError: no more")
+    silent = tiny.measure(cheat(answers("            os._exit(0)")), tmp_path / "b", boxed)
+    assert (silent.failure, silent.value) == ("crash", None)
