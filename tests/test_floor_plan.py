@@ -61,7 +61,7 @@ def test_the_longest_chain_of_rooms_is_ten_or_less() -> None:
         ("judge/noise.py", "import autoresearch_mlx.cli.read", "judge imports cli, which stands above it"),
         (
             "terms.py",
-            "def late() -> None:\n    from autoresearch_mlx.report.text import log",
+            "def late() -> None:\n    from autoresearch_mlx.report.terminal import log",
             "terms imports report, which stands above it",
         ),
     ],

@@ -57,7 +57,7 @@ def stop_command(tag: str | None) -> None:
 def skip_command(tag: str | None) -> None:
     """End the running experiment now and go on with the next; it is logged as interrupted."""
     from autoresearch_mlx.loop.control import skip, the_run
-    from autoresearch_mlx.report.summary import status_of
+    from autoresearch_mlx.report.status import status_of
 
     folder = _session(tag)
     running = status_of(folder).running
@@ -87,7 +87,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     import json
 
     from autoresearch_mlx.loop.control import set_limits, the_run
-    from autoresearch_mlx.report.text import limits_in_words
+    from autoresearch_mlx.report.terminal import limits_in_words
 
     if words and (words[0] != "set" or len(words) == 1):
         raise click.UsageError("for example: autoresearch-mlx policy set until=08:30")

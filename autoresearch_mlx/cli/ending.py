@@ -14,7 +14,7 @@ from autoresearch_mlx.loop.certify import certify
 from autoresearch_mlx.loop.control import STOPPED
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.report.talk import closing_line
+from autoresearch_mlx.report.closing import closing_line
 
 
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:

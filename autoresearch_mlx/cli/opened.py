@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
     from autoresearch_mlx.lab.lab import Lab
     from autoresearch_mlx.loop.session import Session
-    from autoresearch_mlx.report.live import Screen
+    from autoresearch_mlx.report.screens import Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session
-    from autoresearch_mlx.report.live import open_screen
+    from autoresearch_mlx.report.screens import open_screen
 
     resolved = load_settings(lab.root, options)
     with _interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):

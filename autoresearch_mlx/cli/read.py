@@ -26,8 +26,8 @@ def status_command(tag: str | None, as_json: bool) -> None:
     from dataclasses import replace
 
     from autoresearch_mlx.loop.control import live_run
-    from autoresearch_mlx.report.summary import priced, status_of, to_json
-    from autoresearch_mlx.report.text import render_status
+    from autoresearch_mlx.report.status import priced, status_of, to_json
+    from autoresearch_mlx.report.terminal import render_status
 
     lab = lab_here()
     folder = find_session(lab, tag)
@@ -52,7 +52,7 @@ def log_command(tag: str | None, as_json: bool) -> None:
       autoresearch-mlx log --json | jq 'select(.status == "keep") | [.number, .value, .title]'
     """
     uncollected()
-    from autoresearch_mlx.report.text import render_log
+    from autoresearch_mlx.report.terminal import render_log
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(find_session(lab_here(), tag) / FILE)
@@ -79,9 +79,9 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
       autoresearch-mlx show 3 --reply
     """
     uncollected()
-    from autoresearch_mlx.report.text import render_show
+    from autoresearch_mlx.report.terminal import render_show
+    from autoresearch_mlx.store.freed import changes_of, log_of
     from autoresearch_mlx.store.ledger import FILE, experiment_to, read
-    from autoresearch_mlx.store.removed import changes_of, log_of
 
     lab = lab_here()
     folder = find_session(lab, tag)
@@ -101,8 +101,8 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
     """What was said for an experiment, also one that is being proposed now."""
-    from autoresearch_mlx.report.talk import render_prompts, render_replies
-    from autoresearch_mlx.store.removed import talk_gone
+    from autoresearch_mlx.report.conversation import render_prompts, render_replies
+    from autoresearch_mlx.store.freed import talk_gone
     from autoresearch_mlx.store.talks import calls_of
 
     calls = list(calls_of(folder, number))
@@ -130,8 +130,8 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
       autoresearch-mlx diff 0 7
     """
     uncollected()
+    from autoresearch_mlx.store.freed import commit_gone
     from autoresearch_mlx.store.ledger import FILE, read
-    from autoresearch_mlx.store.removed import commit_gone
     from autoresearch_mlx.store.workspace import diff
 
     lab = lab_here()

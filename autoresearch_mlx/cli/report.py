@@ -26,9 +26,9 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
       autoresearch-mlx report --open
     """
     from autoresearch_mlx.lab.lab import find_session
+    from autoresearch_mlx.report.page.content import to_json
     from autoresearch_mlx.report.page.gather import page_of
     from autoresearch_mlx.report.page.html import FOLDER, write_report
-    from autoresearch_mlx.report.page.values import to_json
 
     if as_json and (out is not None or show):
         raise click.UsageError("--json writes no file: leave out --out and --open")

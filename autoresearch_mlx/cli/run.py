@@ -72,7 +72,7 @@ def run_command(tag: str | None, **given: Any) -> None:
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
-    from autoresearch_mlx.report.talk import closing_line
+    from autoresearch_mlx.report.closing import closing_line
     from autoresearch_mlx.setup.calibrate import before_first_run
     from autoresearch_mlx.setup.plan_facts import opening_lines
 
@@ -142,7 +142,7 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.loop.checkout import edit_from_checkout
     from autoresearch_mlx.loop.research import measure_edit
-    from autoresearch_mlx.report.talk import verdict
+    from autoresearch_mlx.report.closing import verdict
     from autoresearch_mlx.store.ledger import experiment_to
 
     lab = lab_here()

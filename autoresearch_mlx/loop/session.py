@@ -24,11 +24,11 @@ from autoresearch_mlx.lab.config import Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.store.epochs import keep_apart, settled
+from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger, write_results
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
-from autoresearch_mlx.store.removed import log_of
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
 from autoresearch_mlx.targets.pretrain.calibrated import fit_to_machine

@@ -166,7 +166,7 @@ def test_a_run_without_experiments_still_waits_before_its_baseline(command_lab: 
 def test_status_says_what_is_waited_for(command_lab: Lab) -> None:
     """The words that the waiting run leaves for ``status``."""
     from autoresearch_mlx.experiment import Progress
-    from autoresearch_mlx.report.live import Noted, PlainScreen
+    from autoresearch_mlx.report.screens import Noted, PlainScreen
 
     with opened(command_lab, "t") as session:
         shown = Noted(PlainScreen(sys.stderr, "score"), session.folder)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from autoresearch_mlx.loop.policy import Policy, Sofar
-from autoresearch_mlx.report.text import limits_in_words
+from autoresearch_mlx.report.terminal import limits_in_words
 
 
 def after(seconds: float, **limits: float) -> Policy:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Experiment, Progress, Status
-from autoresearch_mlx.report.live import open_screen
+from autoresearch_mlx.report.screens import open_screen
 
 
 def night(folder: Path, pause: float) -> None:

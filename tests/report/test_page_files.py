@@ -15,7 +15,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.html import HTML, PICTURE, TEXT, render_html, write_report
-from autoresearch_mlx.report.page.text import render_text
+from autoresearch_mlx.report.page.markdown import render_text
 from autoresearch_mlx.store.ledger import FILE
 from autoresearch_mlx.store.locks import locked
 

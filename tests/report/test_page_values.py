@@ -12,8 +12,8 @@ from report.pages import Night
 
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Measurement, Seconds
+from autoresearch_mlx.report.page.content import Page, to_json
 from autoresearch_mlx.report.page.gather import page_of
-from autoresearch_mlx.report.page.values import Page, to_json
 from autoresearch_mlx.store.ledger import FILE, Ledger
 from autoresearch_mlx.store.talks import Call, keep
 

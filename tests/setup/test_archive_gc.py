@@ -20,10 +20,10 @@ from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.setup.archive.gc import Wish, tidy
+from autoresearch_mlx.store.freed import Item
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, read
 from autoresearch_mlx.store.locks import locked
-from autoresearch_mlx.store.removed import Item
 
 ANY = timedelta()
 EVERYTHING = Wish(ANY, refs=True, talks=True, weights=True)

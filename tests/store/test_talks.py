@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.report.talk import render_prompts, render_replies, spent_words
+from autoresearch_mlx.report.conversation import render_prompts, render_replies, spent_words
 from autoresearch_mlx.store.talks import CALLS, COMMAND, FOLDER, Call, Spent, blotted, calls_of, keep, spent
 
 KEY = "sk-very-secret-0123456789"

@@ -16,7 +16,7 @@ from command_runs import script
 from conftest import git, write_command_lab
 
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.report.summary import status_of
+from autoresearch_mlx.report.status import status_of
 from autoresearch_mlx.store.ledger import FILE, read
 
 SLOW = """\

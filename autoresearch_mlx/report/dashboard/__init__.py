@@ -3,8 +3,8 @@
 It knows the loop only by the files of the session, and the loop does not know it at all.
 
     views      a session as plain JSON values
-    trace      what the running measurement said so far, its memory, the machine's temperature
-    room       one session, read again only when its files changed
+    gauges     what the running measurement has shown so far: its loss curve, its memory, the temperature
+    watch      the sessions of a lab, each read again only when its files changed
     steering   what a person may do, by the same functions as the command line
     guard      who may ask: address, token, origin
     server     the routes, the event stream, the socket

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.dashboard.guard import Guard, Rules
-from autoresearch_mlx.report.dashboard.room import House
 from autoresearch_mlx.report.dashboard.steering import deeds
 from autoresearch_mlx.report.dashboard.views import experiment_view, finite
+from autoresearch_mlx.report.dashboard.watch import WatchedLab
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -109,7 +109,7 @@ def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette
     from starlette.middleware import Middleware
     from starlette.routing import Route
 
-    answers = _Answers(House(lab), rules, ending)
+    answers = _Answers(WatchedLab(lab), rules, ending)
     routes = [Route(path, answers.file) for path in _FILES]
     routes += [
         Route("/api/sessions", answers.sessions),
@@ -123,8 +123,8 @@ def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette
 class _Answers:
     """One method for each route."""
 
-    def __init__(self, house: House, rules: Rules, ending: Callable[[], bool]) -> None:
-        self._house, self._rules, self._ending = house, rules, ending
+    def __init__(self, watched: WatchedLab, rules: Rules, ending: Callable[[], bool]) -> None:
+        self._watched, self._rules, self._ending = watched, rules, ending
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -134,7 +134,7 @@ class _Answers:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.to_thread(self._house.watch)
+            await asyncio.to_thread(self._watched.watch)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def file(self, request: Request) -> Response:
@@ -144,23 +144,23 @@ class _Answers:
         return Response((_PAGE / name).read_bytes(), media_type=kind)
 
     async def sessions(self, request: Request) -> Response:
-        sessions = await asyncio.to_thread(self._house.sessions)
+        sessions = await asyncio.to_thread(self._watched.sessions)
         return _json(self._of_lab(sessions))
 
     def _of_lab(self, sessions: Any) -> dict[str, Any]:
-        current = self._house.lab.current()
+        current = self._watched.lab.current()
         return {"sessions": sessions, "current": current, "read_only": self._rules.read_only}
 
     async def experiment(self, request: Request) -> Response:
         tag, number = request.path_params["tag"], request.path_params["number"]
-        if self._house.room(tag) is None:
+        if self._watched.session(tag) is None:
             return _no_session(tag)
-        lab = self._house.lab
+        lab = self._watched.lab
         return await _told(lambda: experiment_view(lab.root, lab.folder(tag), number))
 
     async def deed(self, request: Request) -> Response:
         tag, deed = request.path_params["tag"], deeds().get(request.path_params["deed"])
-        if self._house.room(tag) is None:
+        if self._watched.session(tag) is None:
             return _no_session(tag)
         if deed is None:
             return _json({"error": "that cannot be done", "hint": "reload the page"}, 404)
@@ -170,13 +170,13 @@ class _Answers:
             sent = None
         if not isinstance(sent, Mapping):
             return _json({"error": "the body is no JSON object", "hint": "reload the page"}, 400)
-        return await _told(lambda: {"said": deed(self._house.lab.folder(tag), sent)})
+        return await _told(lambda: {"said": deed(self._watched.lab.folder(tag), sent)})
 
     async def events(self, request: Request) -> Response:
         from starlette.responses import StreamingResponse
 
         tag = request.path_params["tag"]
-        if self._house.room(tag) is None:
+        if self._watched.session(tag) is None:
             return _no_session(tag)
         return StreamingResponse(self._stream(tag), media_type="text/event-stream")
 
@@ -196,12 +196,12 @@ class _Answers:
 
     def _look(self, tag: str) -> dict[str, str]:
         """Events by name, each one line of JSON."""
-        found: dict[str, Any] = {"sessions": self._of_lab(self._house.sessions())}
+        found: dict[str, Any] = {"sessions": self._of_lab(self._watched.sessions())}
         try:
-            room = self._house.room(tag)
-            if room is None:
+            session = self._watched.session(tag)
+            if session is None:
                 raise ConfigError(f"session {tag} is no more", "choose another one")
-            look = room.look()
+            look = session.look()
             found |= {"session": look.session, "now": look.now, "trouble": None}
         except AutoresearchError as error:
             found["trouble"] = {"error": str(error), "hint": error.hint}

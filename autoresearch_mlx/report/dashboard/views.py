@@ -17,10 +17,10 @@ from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.loop.control import Run, live_run
 from autoresearch_mlx.loop.policy import pace
-from autoresearch_mlx.report.summary import priced, status_of, to_json
+from autoresearch_mlx.report.status import priced, status_of, to_json
+from autoresearch_mlx.store.freed import changes_of, log_of
 from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
 from autoresearch_mlx.store.notes import read_notes
-from autoresearch_mlx.store.removed import changes_of, log_of
 
 NEWEST = 200
 """Experiments in the table; the plot has them all."""

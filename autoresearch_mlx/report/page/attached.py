@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.store import removed as traces
+from autoresearch_mlx.store import freed
 from autoresearch_mlx.store.workspace import diff, git
 from autoresearch_mlx.terms import printable
 
@@ -63,7 +63,7 @@ def between(root: Path, before: str | None, after: str | None) -> str | None:
 
 def log_of(folder: Path, e: Experiment) -> str | None:
     """The end of what the last run wrote, or why it is gone; of files inside the session's folder only."""
-    return traces.log_of(folder, e) or None
+    return freed.log_of(folder, e) or None
 
 
 @dataclass(frozen=True, slots=True)

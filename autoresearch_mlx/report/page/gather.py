@@ -15,12 +15,12 @@ from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.report.page.check import read_checked
+from autoresearch_mlx.report.page.content import Certified, Head, Mark, Page, Row, Standing
 from autoresearch_mlx.report.page.lineage import by_axis, changed, lineage
 from autoresearch_mlx.report.page.runs import Clock, clock_of, constant_facts, noise_of, run_facts
 from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
 from autoresearch_mlx.report.page.transfer import transfer_of
-from autoresearch_mlx.report.page.values import Certified, Head, Mark, Page, Row, Standing
-from autoresearch_mlx.report.summary import count_outcomes
+from autoresearch_mlx.report.status import count_outcomes
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder

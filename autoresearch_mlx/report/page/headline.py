@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.report.page.values import Page
+from autoresearch_mlx.report.page.content import Page
 
 
 def title_of(page: Page) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.report.page.attached import embedded
+from autoresearch_mlx.report.page.content import Page, to_json
 from autoresearch_mlx.report.page.escape import escape
 from autoresearch_mlx.report.page.headline import title_of
+from autoresearch_mlx.report.page.markdown import render_text
 from autoresearch_mlx.report.page.picture import render_progress
 from autoresearch_mlx.report.page.sections import body
 from autoresearch_mlx.report.page.span import worth_showing
-from autoresearch_mlx.report.page.text import render_text
-from autoresearch_mlx.report.page.values import Page, to_json
 
 FOLDER = "report"
 HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"

@@ -8,7 +8,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.lab.source import literal
 from autoresearch_mlx.report.page.attached import head
-from autoresearch_mlx.report.page.values import AxisRow, Changed, Step
+from autoresearch_mlx.report.page.content import AxisRow, Changed, Step
 
 NO_AXIS = "no axis"
 

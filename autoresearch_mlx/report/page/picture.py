@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.report.page.content import Page, Row
 from autoresearch_mlx.report.page.span import worth_showing
-from autoresearch_mlx.report.page.values import Page, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

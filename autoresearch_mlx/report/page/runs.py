@@ -10,7 +10,7 @@ from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 from autoresearch_mlx.judge.history import selecting, sigma_of
-from autoresearch_mlx.report.page.values import Again, Noise, RunFacts
+from autoresearch_mlx.report.page.content import Again, Noise, RunFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page import tables
+from autoresearch_mlx.report.page.content import Changed, Page, Standing
 from autoresearch_mlx.report.page.escape import change, escape
 from autoresearch_mlx.report.page.headline import belief, counts_in_words, noise_in_words
-from autoresearch_mlx.report.page.values import Changed, Page, Standing
 
 _SECTIONS = (
     ("night", "The night"),

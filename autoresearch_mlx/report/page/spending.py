@@ -10,7 +10,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import FAILED, Experiment, History, Measurement
 from autoresearch_mlx.judge.history import selecting, stops
 from autoresearch_mlx.lab.budget import of_conditions
-from autoresearch_mlx.report.page.values import Cause, Spending, StoppedRun, Stops
+from autoresearch_mlx.report.page.content import Cause, Spending, StoppedRun, Stops
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.talks import spent
 

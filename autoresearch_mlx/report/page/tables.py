@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.report.page.content import AxisRow, Carried, Page, Shown, Step, Transfer
 from autoresearch_mlx.report.page.escape import change, escape
-from autoresearch_mlx.report.page.values import AxisRow, Carried, Page, Shown, Step, Transfer
 
 _BAR = 160
 """Pixels of the longest bar."""

@@ -16,7 +16,7 @@ from autoresearch_mlx.compare.summary import AxisRow, Match, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import describe
-from autoresearch_mlx.report.page.values import Carried, Shown, Transfer
+from autoresearch_mlx.report.page.content import Carried, Shown, Transfer
 from autoresearch_mlx.store.ledger import Journal
 
 _NOBODY = Shown("", None, None, None, None)

@@ -1,7 +1,7 @@
 """Space given back: what a session at rest can spare, and how it goes.
 
 Never: the ledger and the other journals, results.tsv, a kept commit, what a kept one was made on, and
-anything of a session in use.  What goes is written down first (:mod:`autoresearch_mlx.store.removed`).
+anything of a session in use.  What goes is written down first (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.archive.bundles import drop, drop_worktree, refs_of
 from autoresearch_mlx.setup.archive.pack import Packed
+from autoresearch_mlx.store.freed import KINDS, Item, Kind, note
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import locked
-from autoresearch_mlx.store.removed import KINDS, Item, Kind, note
 from autoresearch_mlx.store.talks import FOLDER as TALKS
 from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.trial.spec import WEIGHTS

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.experiment import Experiment, Progress
-from autoresearch_mlx.report.live import LiveScreen, Noted, PlainScreen, Scene, live_line, open_screen
+from autoresearch_mlx.report.screens import LiveScreen, Noted, PlainScreen, Scene, live_line, open_screen
 from autoresearch_mlx.terms import columns
 
 TRAINING = Progress("train", 143, 2.9213, 11520.4, 7.0)

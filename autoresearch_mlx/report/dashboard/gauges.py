@@ -15,7 +15,7 @@ _MACHINE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
-class Trace:
+class LossCurve:
     """The loss by the share of the budget, of one measurement after the other."""
 
     points: list[tuple[float, float]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Trace:
         self.run += 1
 
 
-class Machine:
+class MachineGauge:
     """Memory and temperature, looked at every other second."""
 
     def __init__(self) -> None:

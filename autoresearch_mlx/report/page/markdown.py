@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.report.page.content import Page
 from autoresearch_mlx.report.page.escape import code, fenced
 from autoresearch_mlx.report.page.headline import belief, counts_in_words, noise_in_words
 from autoresearch_mlx.report.page.tables import asked_words, interval, percent
-from autoresearch_mlx.report.page.values import Page
 
 _SHORT = 10
 _DIFF_LINES = 120

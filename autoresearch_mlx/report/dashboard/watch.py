@@ -12,9 +12,9 @@ from autoresearch_mlx.errors import AutoresearchError, ConfigError
 from autoresearch_mlx.lab.config import AgentSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop import control
-from autoresearch_mlx.report.dashboard.trace import Machine, Trace
+from autoresearch_mlx.report.dashboard.gauges import LossCurve, MachineGauge
 from autoresearch_mlx.report.dashboard.views import finite, session_view
-from autoresearch_mlx.report.summary import running_in
+from autoresearch_mlx.report.status import running_in
 from autoresearch_mlx.store import notes, talks
 from autoresearch_mlx.store.journal import stamp
 from autoresearch_mlx.store.ledger import FILE, Journal, read
@@ -32,7 +32,7 @@ class Look:
     now: dict[str, Any]
 
 
-class Room:
+class WatchedSession:
     """May be looked into from several threads."""
 
     def __init__(self, lab: Lab, tag: str) -> None:
@@ -42,7 +42,7 @@ class Room:
         self._version = 0
         self._journal: Journal | None = None
         self._session: dict[str, Any] = {}
-        self._trace, self._machine = Trace(), Machine()
+        self._curve, self._machine = LossCurve(), MachineGauge()
 
     def look(self) -> Look:
         """Raises LedgerError when a file cannot be read or understood."""
@@ -70,30 +70,30 @@ class Room:
 
     def _now(self, journal: Journal) -> dict[str, Any]:
         running = running_in(self._folder, journal)
-        self._trace.see(running, (journal.session.get("conditions") or {}).get("budget_seconds"))
+        self._curve.see(running, (journal.session.get("conditions") or {}).get("budget_seconds"))
         return {
             "running": asdict(running) if running is not None else None,
-            "points": [list(point) for point in self._trace.points],
-            "trace": self._trace.run,
+            "points": [list(point) for point in self._curve.points],
+            "trace": self._curve.run,
             "machine": self._machine.see(running.pid if running is not None else None),
             "time": round(time.time(), 1),
         }
 
 
-class House:
+class WatchedLab:
     """The sessions of a lab; what has a run is looked at even while no page is open, so that no curve has a gap."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self._rooms: dict[str, Room] = {}
+        self._watched: dict[str, WatchedSession] = {}
         self._lock = threading.Lock()
 
-    def room(self, tag: str) -> Room | None:
+    def session(self, tag: str) -> WatchedSession | None:
         """None when there is no such session."""
         if tag not in self.lab.tags():
             return None
         with self._lock:
-            return self._rooms.setdefault(tag, Room(self.lab, tag))
+            return self._watched.setdefault(tag, WatchedSession(self.lab, tag))
 
     def sessions(self) -> list[dict[str, Any]]:
         """Newest first, with whether somebody works there."""
@@ -102,10 +102,10 @@ class House:
 
     def watch(self) -> None:
         """One look at everything that runs."""
-        for session in self.sessions():
-            room = self.room(session["tag"]) if session["live"] else None
-            if room is not None:
+        for each in self.sessions():
+            session = self.session(each["tag"]) if each["live"] else None
+            if session is not None:
                 try:
-                    room.look()
+                    session.look()
                 except AutoresearchError:
                     continue  # whoever opens that session is told

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, TextIO, cast
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Progress, Screen
 from autoresearch_mlx.report.now import Running, remove_now, write_now
-from autoresearch_mlx.report.text import verdict_line
+from autoresearch_mlx.report.terminal import verdict_line
 from autoresearch_mlx.store.journal import now
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from report.nights import experiment, measured
 
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.report.now import Running, read_now, write_now
-from autoresearch_mlx.report.summary import status_of, to_json
+from autoresearch_mlx.report.status import status_of, to_json
 from autoresearch_mlx.store.ledger import Ledger
 from autoresearch_mlx.store.locks import locked
 
@@ -146,9 +146,9 @@ class TestRunning:
         assert read_now(tmp_path) == Running(5, 7, time=NOON)
 
 
-@pytest.mark.parametrize("module", ["summary", "text", "live"])
+@pytest.mark.parametrize("module", ["status", "terminal", "screens"])
 def test_nothing_heavy_is_imported(module: str) -> None:
-    heavy = {"rich", "click", "pydantic", "numpy", "git", "mlx", "optuna", "asyncio"}
+    heavy = {"rich", "click", "pydantic", "numpy", "git", "mlx", "optuna", "asyncio", "jinja2"}
     code = f"import sys, autoresearch_mlx.report.{module}; print(*{{m.split('.')[0] for m in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not heavy & set(loaded.split())

@@ -12,10 +12,10 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
+from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.show import overhead, render_show
-from autoresearch_mlx.report.summary import Counts, Mark, Status, count_outcomes
-from autoresearch_mlx.report.talk import spent_words
+from autoresearch_mlx.report.status import Counts, Mark, Status, count_outcomes
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:

@@ -1,0 +1,77 @@
+"""What was said to models and what they answered, as plain text for ``show --prompt`` and ``show --reply``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.store.talks import Spent
+
+_RULE = "=" * 72
+
+
+def render_prompts(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Every message of every call, as it was sent."""
+    return "\n".join(line for number, call in enumerate(calls, 1) for line in _prompt(number, call))
+
+
+def render_replies(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Every reply as it came, with what the model thought before, or the error in its place."""
+    return "\n".join(line for number, call in enumerate(calls, 1) for line in _reply(number, call))
+
+
+def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float | None]) -> str:
+    """``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; nothing where no call was made."""
+    most_tokens, most_cost = caps
+    words = [
+        terms.plural(spent.calls, "call"),
+        f"{spent.tokens:,}" + (f" of {most_tokens:,}" if most_tokens is not None else "") + " tokens",
+    ]
+    if cost is not None:
+        words.append(f"cost {cost:.4f}" + (f" of {most_cost:g}" if most_cost is not None else ""))
+    if spent.estimated:
+        words.append(f"{terms.plural(spent.estimated, 'call')} without the server's count, estimated")
+    return ", ".join(words)
+
+
+def _prompt(number: int, call: Mapping[str, Any]) -> Iterator[str]:
+    counted, guess = _number(call, "prompt_tokens"), _number(call, "estimated_prompt_tokens")
+    tokens = f"{counted:,} tokens" if counted is not None else f"about {guess or 0:,} tokens by our estimate"
+    yield f"{_RULE}\n{_head(number, call)}; prompt {tokens}"
+    if cut := _list(call, "cut"):
+        yield f"cut to fit: {terms.printable('; '.join(map(str, cut)))}"
+    for message in _list(call, "messages"):
+        if isinstance(message, Mapping):
+            yield f"{_RULE}\n[{message.get('role')}]\n{terms.printable(str(message.get('content', '')))}"
+
+
+def _reply(number: int, call: Mapping[str, Any]) -> Iterator[str]:
+    counted, seconds = _number(call, "completion_tokens"), _number(call, "think_seconds")
+    loading = _number(call, "load_seconds")
+    facts = [_head(number, call), f"finish {call.get('finish') or terms.UNKNOWN}"]
+    facts += [f"{counted:,} tokens"] if counted is not None else []
+    facts += [f"{seconds:.1f} s"] if seconds is not None else []
+    facts += [f"loading {loading:.1f} s"] if loading else []
+    yield f"{_RULE}\n{', '.join(facts)}\n{_RULE}"
+    if call.get("reasoning"):
+        yield f"[thinking]\n{terms.printable(str(call['reasoning']))}\n[reply]"
+    if call.get("error"):
+        yield f"[error] {terms.printable(str(call['error']))}"
+    if call.get("reply"):
+        yield terms.printable(str(call["reply"]))
+
+
+def _head(number: int, call: Mapping[str, Any]) -> str:
+    return terms.one_line(f"call {number}: {call.get('purpose')} from {call.get('model')}, {call.get('time')}")
+
+
+def _number(call: Mapping[str, Any], name: str) -> float | None:
+    """What somebody has written over it is unknown."""
+    value = call.get(name)
+    return value if isinstance(value, int | float) else None
+
+
+def _list(call: Mapping[str, Any], name: str) -> Sequence[Any]:
+    value = call.get(name)
+    return value if isinstance(value, list | tuple) else ()
