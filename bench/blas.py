@@ -57,7 +57,7 @@ def main(seconds: float) -> None:
 
 
 def gflops(environment: Mapping[str, str]) -> float:
-    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.probe", "--size", "1024"]
+    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.gflops", "--size", "1024"]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout)["gflops"])
 

@@ -35,10 +35,10 @@ from autoresearch_mlx.targets.choose import build_target, settle_conditions
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
-from autoresearch_mlx.trial.probes import rows_per_call
 from autoresearch_mlx.trial.runner import Log, child_process_environment
-from autoresearch_mlx.trial.sandbox.choose import Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox, find_sandbox
 from autoresearch_mlx.trial.spec import ModelSpec
+from autoresearch_mlx.trial.witness import rows_per_call
 
 ALLOWED = 1.25
 _STEPS = 10
@@ -155,7 +155,7 @@ def evaluate_plainly(told: dict[str, object]) -> float:
 
     from autoresearch_mlx.trial.exchange import Answer
     from autoresearch_mlx.trial.harness import set_device
-    from autoresearch_mlx.trial.model import load
+    from autoresearch_mlx.trial.logits import load
     from autoresearch_mlx.trial.scoring import bits_per_byte, losses_on
 
     spec = ModelSpec(**told["model"])  # type: ignore[arg-type]

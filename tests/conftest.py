@@ -20,7 +20,7 @@ from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.session import Session, open_session
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox, find_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Screen
-from autoresearch_mlx.hardware import notice
+from autoresearch_mlx.hardware import notification
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.certify import certify
@@ -73,5 +73,5 @@ def _tell(session: Session, settings: Settings, text: str, screen: Screen) -> No
     if not settings.end.notify:
         return
     about = {"AUTORESEARCH_SESSION": session.tag, "AUTORESEARCH_FOLDER": str(session.folder)}
-    if (trouble := notice.send(settings.end.notify, f"autoresearch-mlx {session.tag}", text, about)) is not None:
+    if (trouble := notification.send(settings.end.notify, f"autoresearch-mlx {session.tag}", text, about)) is not None:
         screen.say(f"nobody was notified: {settings.end.notify!r} {trouble}")

@@ -53,4 +53,4 @@ class Speed:
 def probe_arguments(device: Literal["cpu", "gpu"]) -> list[str]:
     """What the trusted interpreter runs: about a fifth of a second beyond its start."""
     size, dtype = _SIZES[device]
-    return ["-m", "autoresearch_mlx.hardware.probe", "--size", size, "--dtype", dtype, "--seconds", str(_SECONDS)]
+    return ["-m", "autoresearch_mlx.hardware.gflops", "--size", size, "--dtype", dtype, "--seconds", str(_SECONDS)]

@@ -11,8 +11,8 @@ from typing import Any
 
 from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.hardware.awake import kept_awake
-from autoresearch_mlx.hardware.claim import claimed
 from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.machine_lock import machine_lock
 from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_arguments
 from autoresearch_mlx.hardware.state import State, read_state
 from autoresearch_mlx.hardware.state.advice import reason_to_wait, unusual_speed, worries
@@ -129,8 +129,8 @@ def machine_for(
 
     ``who``: the session, or what else is measured.  Raises LockedError.
     """
-    claim = claimed(cache, lab, who, say) if exclusive(settings, conditions) else nullcontext()
-    with claim, kept_awake(settings.keep_awake == "auto"):
+    lock = machine_lock(cache, lab, who, say) if exclusive(settings, conditions) else nullcontext()
+    with lock, kept_awake(settings.keep_awake == "auto"):
         yield
 
 

@@ -17,8 +17,8 @@ from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
+from autoresearch_mlx.hardware.doctor_lines import Line, Subject, machine_lines, state_lines
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
-from autoresearch_mlx.hardware.portrait import Subject, outlook, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
@@ -37,9 +37,9 @@ from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.targets.pretrain.calibrated import calibration_here
 from autoresearch_mlx.targets.pretrain.peak import run_probe
 from autoresearch_mlx.targets.pretrain.target import Pretrain
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
-from autoresearch_mlx.trial.sandbox.probe import probe
+from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
 
 State = Literal["ok", "note", "fail"]
 
@@ -64,7 +64,7 @@ def examine(start: Path) -> Iterator[Finding]:
     info: dict[str, Any] = {}
     yield from _machine(machine, profile)
     yield from _matmul(machine, profile, info)
-    yield from _portrait(here[0] if here is not None else None, settings, machine, profile, info)
+    yield from _chip(here[0] if here is not None else None, settings, machine, profile, info)
     yield from _night(machine)
     yield from _git(start)
     try:
@@ -100,7 +100,7 @@ def _profile(machine: Machine, settings: Settings) -> Profile:
         return choose_profile(machine)
 
 
-def _portrait(
+def _chip(
     lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """The chip's row in the table, and what was measured of this machine."""
@@ -110,8 +110,8 @@ def _portrait(
         yield Finding("machine", "chip", str(error), "fail", error.hint)
         found = None
     calibration, why = calibration_here(settings, lab, machine, profile)
-    for line in portrait(Subject(machine, profile, found, info, calibration, why)):
-        yield Finding("machine", line.name, line.value, "note" if line.note else "ok", line.hint)
+    for line in machine_lines(Subject(machine, profile, found, info, calibration, why)):
+        yield _finding(line)
 
 
 def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
@@ -148,8 +148,12 @@ def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterato
 
 def _night(machine: Machine) -> Iterator[Finding]:
     """What the machine is like just now, and whether it stays awake."""
-    for line in outlook(machine.gpu.kind if machine.gpu is not None else None):
-        yield Finding("machine", *line)
+    for line in state_lines(machine.gpu.kind if machine.gpu is not None else None):
+        yield _finding(line)
+
+
+def _finding(line: Line) -> Finding:
+    return Finding("machine", line.name, line.value, "note" if line.note else "ok", line.hint)
 
 
 def _git(start: Path) -> Iterator[Finding]:
@@ -241,7 +245,7 @@ def _probe(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile, mis
         yield Finding("sandbox", "probe", str(error), "fail", error.hint)
         return
     if isinstance(target, Pretrain) and target.conditions.sandbox is not None:
-        done = probe(target.conditions.sandbox, target.conditions)
+        done = check_sandbox(target.conditions.sandbox, target.conditions)
         said = done.words() if done.holds else f"it does not hold: {done.words()}"
         hint = "" if done.holds else "runs go on without it, and say so; --require-sandbox refuses"
         yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)

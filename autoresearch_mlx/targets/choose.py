@@ -26,7 +26,7 @@ from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.targets.pretrain.peak import measured_peak
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox, find_sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 
 Say = Callable[[str], None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 from autoresearch_mlx.trial.spec import Device
 

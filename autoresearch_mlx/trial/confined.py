@@ -1,10 +1,10 @@
 """How a child of a measurement starts: in the sandbox, with its own temporary folder, watched by the parent.
 
-    room = confined(conditions, assignment, command, training_policy(conditions, assignment))
+    room = confined(conditions, assignment, command, training_permissions(conditions, assignment))
     ended = run_child(room.command, environment=room.environment, watch=room.watch, ...)
     failure = why_killed(ended, log)
 
-The policy is made after the files that it names: what does not exist yet is dropped from it.  ``watched`` and
+The permissions is made after the files that it names: what does not exist yet is dropped from it.  ``watched`` and
 ``inside`` are the two halves, for the evaluation: there our own scorer starts the processes that are confined.
 """
 
@@ -20,9 +20,9 @@ from autoresearch_mlx.experiment import Assignment, Failure
 from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import Ended, child_process_environment
-from autoresearch_mlx.trial.sandbox.choose import refused
+from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
-from autoresearch_mlx.trial.sandbox.policy import MOST_PROCESSES, Policy, private_tmp, without_secrets
+from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissions, private_tmp, without_secrets
 
 _HARD_SHARE = 1.25
 """The kernel's own limit lies above the watched one: most of what eats memory is then killed with a reason, and
@@ -37,8 +37,10 @@ class Confined(NamedTuple):
     watch: Watch
 
 
-def confined(conditions: Conditions, assignment: Assignment, command: Sequence[str], policy: Policy) -> Confined:
-    """A child's command, environment and watch under a policy; without a sandbox the command is left as it is.
+def confined(
+    conditions: Conditions, assignment: Assignment, command: Sequence[str], permissions: Permissions
+) -> Confined:
+    """A child's command, environment and watch under ``permissions``; without a sandbox the command stays as it is.
 
     Keys and tokens are left out of the environment in any case.  Raises OSError when no temporary folder can be
     made in the run folder.
@@ -49,7 +51,7 @@ def confined(conditions: Conditions, assignment: Assignment, command: Sequence[s
         **private_tmp(assignment.folder),
         **mark,
     }
-    return Confined(inside(conditions, command, policy), environment, watch)
+    return Confined(inside(conditions, command, permissions), environment, watch)
 
 
 def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, str], Watch]:
@@ -59,11 +61,11 @@ def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, s
     return {MARKER: marker}, Watch(limits, marker)
 
 
-def inside(conditions: Conditions, command: Sequence[str], policy: Policy) -> list[str]:
+def inside(conditions: Conditions, command: Sequence[str], permissions: Permissions) -> list[str]:
     """The command in the sandbox, with what the kernel enforces of the limits; unchanged without a sandbox."""
     if conditions.sandbox is None:
         return list(command)
-    return conditions.sandbox.wrap(command, _with_limits(policy, conditions.limits))
+    return conditions.sandbox.wrap(command, _with_limits(permissions, conditions.limits))
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
@@ -77,8 +79,8 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
     return None
 
 
-def _with_limits(policy: Policy, limits: Limits) -> Policy:
+def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
     """What the kernel enforces of the limits.  A GPU's driver maps far more than it uses, so memory is not in it."""
-    memory = None if policy.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
-    largest = [size for size in (policy.file_bytes, limits.folder_bytes) if size is not None]
-    return replace(policy, memory_bytes=memory, file_bytes=min(largest, default=None))
+    memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
+    largest = [size for size in (permissions.file_bytes, limits.folder_bytes) if size is not None]
+    return replace(permissions, memory_bytes=memory, file_bytes=min(largest, default=None))

@@ -14,12 +14,12 @@ from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
-from autoresearch_mlx.trial.probes import rows_per_call
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
-from autoresearch_mlx.trial.sandbox.choose import refused
-from autoresearch_mlx.trial.sandbox.policy import private_tmp, without_secrets
-from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy
+from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions
+from autoresearch_mlx.trial.sandbox.detect import refused
+from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
 from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, write_spec
+from autoresearch_mlx.trial.witness import rows_per_call
 
 
 class Evaluation:
@@ -46,7 +46,7 @@ class Evaluation:
             self._invalid = why
             return Ended(0, None, 0.0, None)
         ended = run_child(
-            python_command("-m", "autoresearch_mlx.trial.evaluate", str(path)),
+            python_command("-m", "autoresearch_mlx.trial.evaluator", str(path)),
             cwd=self._assignment.folder,
             environment={**child_process_environment(self._conditions.environment), **mark},
             log=log,
@@ -103,9 +103,9 @@ class Evaluation:
             rows_per_call=self._rows_per_call(),
             memory_limit_bytes=conditions.memory_limit_bytes,
         )
-        command = python_command("-m", "autoresearch_mlx.trial.model", json.dumps(asdict(spec)))
+        command = python_command("-m", "autoresearch_mlx.trial.logits", json.dumps(asdict(spec)))
         own = {key: value.replace(shared, str(tmp)) for key, value in environment.items()}
-        command = inside(conditions, command, evaluation_policy(conditions, assignment, tmp))
+        command = inside(conditions, command, evaluation_permissions(conditions, assignment, tmp))
         return command, {**without_secrets(child_process_environment(conditions.environment)), **own}
 
     def _rows_per_call(self) -> int:

@@ -19,7 +19,7 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
-from autoresearch_mlx.trial.sandbox.rooms import training_policy
+from autoresearch_mlx.trial.sandbox.child_permissions import training_permissions
 from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, write_spec
 
 POINTS = 20
@@ -91,8 +91,8 @@ class Training:
             flops=conditions.budget_flops,
         )
         write_spec(spec, folder / "train.json")
-        policy = training_policy(conditions, self._assignment)
-        room = confined(conditions, self._assignment, python_command(conditions.script), policy)
+        permissions = training_permissions(conditions, self._assignment)
+        room = confined(conditions, self._assignment, python_command(conditions.script), permissions)
         self._enter("start")
         return run_child(
             room.command,

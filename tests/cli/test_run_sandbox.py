@@ -13,7 +13,7 @@ from conftest import git
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
 
 TOML = tiny.settings(
     0.6,

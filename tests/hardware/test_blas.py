@@ -48,7 +48,7 @@ def preloaded(blas: Blas) -> dict[str, str]:
 
 
 def gflops(environ: dict[str, str]) -> float:
-    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.probe", "--size", "512"]
+    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.gflops", "--size", "512"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)["gflops"]
 

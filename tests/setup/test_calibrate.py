@@ -14,8 +14,8 @@ from made_up_machines import calibrated, mac
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.hardware.calibration import Calibration, load, place, store
+from autoresearch_mlx.hardware.doctor_lines import Subject, machine_lines
 from autoresearch_mlx.hardware.machine import read_machine
-from autoresearch_mlx.hardware.portrait import Subject, portrait
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
@@ -65,7 +65,7 @@ def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
     assert done.matrix_params is not None and done.took_seconds > 0
     assert load(basis_here(settings, lab, machine, profile), tmp_path / "cache") == (done, None)
     assert "measuring this machine, about a minute (cpu profile, cpu)" in said
-    told = {line.name: line.value for line in portrait(Subject(machine, profile, calibration=done))}
+    told = {line.name: line.value for line in machine_lines(Subject(machine, profile, calibration=done))}
     assert " % at 264 tokens a step, of " in told["MFU"]
     plan = expected(settings, machine, profile, done, "knobs", Limits(3600.0, "07:00", None))
     assert plan.overhead_seconds is not None and plan.overhead_source == f"calibrated {now()[:10]}"

@@ -11,7 +11,7 @@ import tiny_training as tiny
 from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
 
 pytestmark = pytest.mark.uncounted
 
@@ -165,7 +165,7 @@ PATCHES = {
         "    scoring.bits_per_byte = scoring.losses = lambda *a, **k: 0.1\n"
     ),
     "the probes": (
-        "    import autoresearch_mlx.trial.probes as probes\n"
+        "    import autoresearch_mlx.trial.witness as probes\n"
         "    probes.check = lambda *a, **k: None\n"
     ),
     "what reports": (
@@ -192,7 +192,7 @@ def test_no_frame_of_the_model_process_holds_a_row_or_a_target(boxed: Conditions
         "            wide = [o for o in [*gc.get_objects(), *held.values()] if isinstance(o, np.ndarray)\n"
         "                    and o.ndim == 2 and o.shape[1] in (tokens.shape[1] + 1,)]\n"
         "            assert not wide, 'rows found'\n"
-        "            assert not any(name in held for name in ('targets', 'scored', 'plan', 'weight', 'nats'))"
+        "            assert not any(name in held for name in ('targets', 'scored', 'asked', 'weight', 'nats'))"
     )
     done = tiny.measure(cheat(answers(search)), tmp_path, boxed)
     assert done.failure is None, done.reason

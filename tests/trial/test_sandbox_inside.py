@@ -20,9 +20,9 @@ from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox import landlock, seccomp
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox, Sandbox, find_sandbox, refused
-from autoresearch_mlx.trial.sandbox.policy import Policy, private_tmp
-from autoresearch_mlx.trial.sandbox.rooms import training_policy
+from autoresearch_mlx.trial.sandbox.child_permissions import training_permissions
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox, find_sandbox, refused
+from autoresearch_mlx.trial.sandbox.permissions import Permissions, private_tmp
 from autoresearch_mlx.trial.spec import TRAIN_ENV
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of Linux")
@@ -35,9 +35,9 @@ class Room:
     sandbox: Sandbox
     assignment: Assignment
     conditions: Conditions
-    policy: Policy
+    permissions: Permissions
 
-    def run(self, *command: str, policy: Policy | None = None) -> tuple[Ended, str, list[Mapping[str, Any]]]:
+    def run(self, *command: str, permissions: Permissions | None = None) -> tuple[Ended, str, list[Mapping[str, Any]]]:
         events: list[Mapping[str, Any]] = []
         end = time.monotonic() + 30
         environment = {
@@ -49,7 +49,7 @@ class Room:
         log.unlink(missing_ok=True)
         with Log(log) as writer:
             ended = run_child(
-                self.sandbox.wrap(command, policy or self.policy),
+                self.sandbox.wrap(command, permissions or self.permissions),
                 cwd=self.assignment.tree,
                 environment=environment,
                 log=writer,
@@ -58,9 +58,9 @@ class Room:
             )
         return ended, log.read_text(errors="replace"), events
 
-    def python(self, text: str, policy: Policy | None = None) -> str:
+    def python(self, text: str, permissions: Permissions | None = None) -> str:
         """What a program says; an exception in it is its last line."""
-        _, said, _ = self.run(*python_command("-c", text), policy=policy)
+        _, said, _ = self.run(*python_command("-c", text), permissions=permissions)
         return (said.strip().splitlines() or [""])[-1]
 
 
@@ -69,7 +69,7 @@ def room(sandbox: Sandbox, under: Conditions, tmp_path: Path) -> Room:
     assignment = Assignment(tmp_path / "tree", tmp_path / "runs" / "run", 42, lambda progress: None)
     assignment.tree.mkdir(parents=True)
     assignment.folder.mkdir(parents=True)
-    return Room(sandbox, assignment, under, training_policy(under, assignment))
+    return Room(sandbox, assignment, under, training_permissions(under, assignment))
 
 
 DENIED = "PermissionError: [Errno 13] Permission denied"
@@ -156,7 +156,7 @@ def test_no_socket_can_be_opened(room: Room) -> None:
 
 
 def test_a_network_that_is_allowed_is_there(room: Room) -> None:
-    said = room.python("import socket; socket.socket(); print('open')", replace(room.policy, network=True))
+    said = room.python("import socket; socket.socket(); print('open')", replace(room.permissions, network=True))
     assert said == "open"
 
 
@@ -180,7 +180,7 @@ def test_nobody_leaves_the_process_group(room: Room) -> None:
 
 
 def test_threads_always_work_and_processes_only_where_they_are_allowed(room: Room) -> None:
-    alone = replace(room.policy, processes=1)
+    alone = replace(room.permissions, processes=1)
     threads = "import threading; t = threading.Thread(target=print, args=('ran',)); t.start(); t.join()"
     assert room.python(threads, alone) == "ran"
     for way in (
@@ -235,20 +235,21 @@ def test_a_program_outside_the_system_and_this_python_is_not_started(room: Room,
 
 def test_a_file_that_grows_too_large_ends_with_an_error(room: Room) -> None:
     big = f"open({str(room.assignment.folder / 'big')!r}, 'wb').write(bytes(9_000_000))"
-    assert room.python(big, replace(room.policy, file_bytes=1_000_000)).startswith("OSError: [Errno 27]")
+    assert room.python(big, replace(room.permissions, file_bytes=1_000_000)).startswith("OSError: [Errno 27]")
     assert (room.assignment.folder / "big").stat().st_size <= 1_000_000
 
 
 def test_limits_cannot_be_raised_again_not_even_by_root(room: Room) -> None:
     said = room.python(
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))", replace(room.policy, file_bytes=10**6)
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))",
+        replace(room.permissions, file_bytes=10**6),
     )
     assert said.startswith(("ValueError", "PermissionError"))
 
 
 def test_memory_beyond_the_limit_is_not_given(room: Room) -> None:
     eater = "blocks = [b'x' * 10_000_000 for _ in range(100)]"
-    assert room.python(eater, replace(room.policy, memory_bytes=300_000_000)).startswith("MemoryError")
+    assert room.python(eater, replace(room.permissions, memory_bytes=300_000_000)).startswith("MemoryError")
 
 
 def test_memory_that_no_process_shows_cannot_be_had(room: Room) -> None:
@@ -259,11 +260,12 @@ def test_a_second_stricter_policy_stays_on_top_of_the_first(room: Room, corpus: 
     rows = str(corpus.path("train"))
     said = room.python(
         "from dataclasses import replace\n"
-        "from autoresearch_mlx.trial.sandbox.linux import confine\n"
-        "from autoresearch_mlx.trial.sandbox.policy import policy_from_json\n"
-        f"policy = policy_from_json({room.policy.to_json()!r})\n"
+        "from autoresearch_mlx.trial.sandbox.linux_sandbox import confine\n"
+        "from autoresearch_mlx.trial.sandbox.permissions import permissions_from_json\n"
+        f"permissions = permissions_from_json({room.permissions.to_json()!r})\n"
         f"first = open({rows!r}, 'rb')\n"
-        f"confine(replace(policy, read=tuple(p for p in policy.read if str(p) != {str(Path(rows).resolve())!r})))\n"
+        f"less = tuple(p for p in permissions.read if str(p) != {str(Path(rows).resolve())!r})\n"
+        "confine(replace(permissions, read=less))\n"
         "print(len(first.read(9)), end=' ')\n"
         f"try: open({rows!r}, 'rb')\n"
         "except PermissionError: print('denied')"
@@ -276,9 +278,9 @@ def test_an_older_kernel_still_keeps_files_sockets_and_signals(version: int, roo
     """This kernel, asked for no more than what an older one has."""
     text = (
         "import os, signal, socket\n"
-        "from autoresearch_mlx.trial.sandbox.linux import confine\n"
-        "from autoresearch_mlx.trial.sandbox.policy import policy_from_json\n"
-        f"confine(policy_from_json({room.policy.to_json()!r}), {version})\n"
+        "from autoresearch_mlx.trial.sandbox.linux_sandbox import confine\n"
+        "from autoresearch_mlx.trial.sandbox.permissions import permissions_from_json\n"
+        f"confine(permissions_from_json({room.permissions.to_json()!r}), {version})\n"
         f"for act in (lambda: open({str(corpus.path('val'))!r}), socket.socket, lambda: os.kill(os.getppid(), 0)):\n"
         "    try: act(); print('works', end=' ')\n"
         "    except PermissionError: print('denied', end=' ')\n"

@@ -13,8 +13,8 @@ from autoresearch_mlx.lab.config import SandboxSettings
 from autoresearch_mlx.targets.pretrain.proven import proven
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
-from autoresearch_mlx.trial.sandbox.policy import Policy
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
+from autoresearch_mlx.trial.sandbox.permissions import Permissions
 
 REQUIRED = SandboxSettings(require=True)
 
@@ -22,7 +22,7 @@ REQUIRED = SandboxSettings(require=True)
 class Open(Sandbox):
     """Lets everything through."""
 
-    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+    def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return list(command)
 
 

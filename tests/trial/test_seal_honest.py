@@ -12,7 +12,7 @@ from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox, find_sandbox
 
 HEAD = "logits = self.lm_head(norm(x))"
 WTE = "        self.lm_head = Linear(width, vocab_size)\n"

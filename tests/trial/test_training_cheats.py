@@ -24,7 +24,7 @@ from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.store.ledger import FILE
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
 from autoresearch_mlx.trial.sandbox.limits import Limits
 
 pytestmark = pytest.mark.uncounted

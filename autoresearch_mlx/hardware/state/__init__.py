@@ -13,7 +13,7 @@ from typing import Literal
 
 from autoresearch_mlx.hardware.state import linux, macos, nvidia
 from autoresearch_mlx.hardware.state.commands import Run, run_together
-from autoresearch_mlx.hardware.state.values import LEVELS, Others, State, Thermal
+from autoresearch_mlx.hardware.state.reading import LEVELS, Others, State, Thermal
 
 __all__ = ["LEVELS", "Others", "State", "Thermal", "read_state"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from autoresearch_mlx.hardware.state.values import State
+from autoresearch_mlx.hardware.state.reading import State
 
 SWAP_MB = 512.0
 """Growth of swap since the first reading that is worth a word."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from autoresearch_mlx.hardware.state.values import LEVELS, Pressure, State, Thermal
+from autoresearch_mlx.hardware.state.reading import LEVELS, Pressure, State, Thermal
 
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """Drivers whose sensors are the processor's."""

@@ -10,7 +10,7 @@ import re
 from typing import Literal
 
 from autoresearch_mlx.hardware.state.commands import Run
-from autoresearch_mlx.hardware.state.values import LEVELS, Others, Pressure, State, Thermal
+from autoresearch_mlx.hardware.state.reading import LEVELS, Others, Pressure, State, Thermal
 
 COMMANDS = {
     "batt": ("pmset", "-g", "batt"),

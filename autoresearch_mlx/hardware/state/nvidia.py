@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from autoresearch_mlx.hardware.state.commands import Run
-from autoresearch_mlx.hardware.state.values import LEVELS, Others, State, Thermal
+from autoresearch_mlx.hardware.state.reading import LEVELS, Others, State, Thermal
 
 _FORMAT = "--format=csv,noheader,nounits"
 _FIELDS = "temperature.gpu,power.draw,utilization.gpu"

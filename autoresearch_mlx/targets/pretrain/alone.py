@@ -18,8 +18,8 @@ from pathlib import Path
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Target
 from autoresearch_mlx.hardware.calibration import Peak, Product
+from autoresearch_mlx.hardware.doctor_lines import mfu_percent
 from autoresearch_mlx.hardware.machine import read_machine
-from autoresearch_mlx.hardware.portrait import mfu_percent
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.config import load_settings

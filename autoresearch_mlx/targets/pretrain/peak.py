@@ -10,8 +10,8 @@ from typing import Any
 from autoresearch_mlx.errors import TableError
 from autoresearch_mlx.hardware.calibration import Peak, basis_of, load
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
+from autoresearch_mlx.hardware.doctor_lines import table_words
 from autoresearch_mlx.hardware.machine import Machine
-from autoresearch_mlx.hardware.portrait import table_words
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.targets.corpus import prepare as corpora
@@ -49,7 +49,7 @@ def table_beside(machine: Machine, dtype: str) -> str:
 
 def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
     """What the probe prints, in the environment that training gets.  Raises OSError, ValueError, SubprocessError."""
-    command = python_command("-m", "autoresearch_mlx.hardware.probe", "--size", str(size), "--dtype", dtype, *more)
+    command = python_command("-m", "autoresearch_mlx.hardware.gflops", "--size", str(size), "--dtype", dtype, *more)
     around, limit = child_process_environment(environment), _PROBE_SECONDS
     done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=limit, check=True)
     found: dict[str, Any] = json.loads(done.stdout)

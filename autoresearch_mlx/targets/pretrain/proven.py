@@ -11,8 +11,8 @@ from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.lab.config import SandboxSettings
 from autoresearch_mlx.targets.choose import in_the_record
 from autoresearch_mlx.targets.pretrain.target import Pretrain
-from autoresearch_mlx.trial.sandbox.choose import NoSandbox
-from autoresearch_mlx.trial.sandbox.probe import probe
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox
+from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
 
 _WARNING = """\
 WARNING: no sandbox: {why}.
@@ -46,7 +46,7 @@ def _why_not(target: Pretrain, private: Sequence[Path]) -> str | None:
     if sandbox is None:
         recorded = str(target.conditions.machine.get("sandbox", "none"))
         return recorded.removeprefix("none (").removesuffix(")")
-    done = probe(sandbox, target.conditions, private)
+    done = check_sandbox(sandbox, target.conditions, private)
     return None if done.holds else f"{sandbox.words} does not hold: {done.words()}"
 
 

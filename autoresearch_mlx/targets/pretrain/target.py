@@ -12,14 +12,14 @@ from typing import Any
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
 from autoresearch_mlx.hardware.calibration import Peak
-from autoresearch_mlx.hardware.portrait import mfu_percent
+from autoresearch_mlx.hardware.doctor_lines import mfu_percent
 from autoresearch_mlx.lab.source import UNPARSABLE
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
-from autoresearch_mlx.trial.sandbox.policy import TMP
+from autoresearch_mlx.trial.sandbox.permissions import TMP
 from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")

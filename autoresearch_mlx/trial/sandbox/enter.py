@@ -1,8 +1,8 @@
 """Confine this process, then become the command:
 
-    python -P -m autoresearch_mlx.trial.sandbox.enter POLICY -- COMMAND...
+    python -P -m autoresearch_mlx.trial.sandbox.enter PERMISSIONS -- COMMAND...
 
-POLICY is the JSON of a Policy.  Where the room cannot be made the command does not run: one line on standard
+PERMISSIONS is the JSON of a Permissions.  Where the room cannot be made the command does not run: one line on standard
 error that begins with ``sandbox:``, and exit code 71.
 """
 
@@ -14,29 +14,29 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from autoresearch_mlx.trial.sandbox.policy import Policy, policy_from_json
+from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_from_json
 
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 """By these a tool enters each Python and writes at its end, where the command may not; last words would be lost."""
-EXIT_NO_ROOM = 71
+EXIT_NO_SANDBOX = 71
 """EX_OSERR, which sandbox-exec exits with, too."""
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     text, dashes, *command = arguments
     if dashes != "--" or not command:
-        raise SystemExit("usage: enter POLICY -- COMMAND...")
-    policy = policy_from_json(text)
+        raise SystemExit("usage: enter PERMISSIONS -- COMMAND...")
+    permissions = permissions_from_json(text)
     try:
-        limit(policy)
+        limit(permissions)
         if sys.platform == "darwin":
-            from autoresearch_mlx.trial.sandbox.macos import confined
+            from autoresearch_mlx.trial.sandbox.seatbelt import confined
 
-            command = confined(command, policy)
+            command = confined(command, permissions)
         else:
-            from autoresearch_mlx.trial.sandbox.linux import confine
+            from autoresearch_mlx.trial.sandbox.linux_sandbox import confine
 
-            confine(policy)
+            confine(permissions)
         for name in _AT_START:
             os.environ.pop(name, None)
         os.execvp(command[0], command)
@@ -44,13 +44,13 @@ def main(arguments: Sequence[str]) -> NoReturn:
         _refuse(f"{error.strerror or error} ({error.filename or command[0]})")
 
 
-def limit(policy: Policy) -> None:
+def limit(permissions: Permissions) -> None:
     """What the kernel limits for each process: file size, memory, and no core dump.  Raises OSError."""
     _set(resource.RLIMIT_CORE, 0)
-    if policy.file_bytes is not None:
-        _set(resource.RLIMIT_FSIZE, policy.file_bytes)
-    if policy.memory_bytes is not None and sys.platform == "linux":  # macOS does not count what is mapped
-        _set(resource.RLIMIT_DATA, policy.memory_bytes)
+    if permissions.file_bytes is not None:
+        _set(resource.RLIMIT_FSIZE, permissions.file_bytes)
+    if permissions.memory_bytes is not None and sys.platform == "linux":  # macOS does not count what is mapped
+        _set(resource.RLIMIT_DATA, permissions.memory_bytes)
 
 
 def _set(what: int, value: int) -> None:
@@ -61,7 +61,7 @@ def _set(what: int, value: int) -> None:
 
 def _refuse(why: str) -> NoReturn:
     print(f"sandbox: {why}", file=sys.stderr, flush=True)
-    raise SystemExit(EXIT_NO_ROOM)
+    raise SystemExit(EXIT_NO_SANDBOX)
 
 
 if __name__ == "__main__":

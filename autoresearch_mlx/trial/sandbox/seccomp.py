@@ -2,7 +2,7 @@
 
 Landlock guards files; this closes what goes around them: sockets, other processes, ways out of the process
 group (so that one killpg ends everything), and memory that no process's size shows.  A refused call fails with
-EPERM.  Threads always work; whether processes do is the policy's choice.
+EPERM.  Threads always work; whether processes do is the permissions's choice.
 
 The numbers are those of <asm/unistd.h>; a machine that is not in the table has no sandbox.
 """
@@ -81,7 +81,7 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policy leaves to the filter."""
+    """What the permissions leaves to the filter."""
 
     network: bool
     fork: bool

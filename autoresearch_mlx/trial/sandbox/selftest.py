@@ -1,6 +1,6 @@
 """Shows that the sandbox holds: real children under the real policies try what must fail and what must work.
 
-Two children, one under the policy of training and one under that of the model's evaluation, meet real listeners,
+Two children, one under the permissions of training and one under that of the model's evaluation, meet real listeners,
 the real rows and the user's real files; what they could open they neither change nor print.
 """
 
@@ -20,15 +20,15 @@ from typing import Any
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
-from autoresearch_mlx.trial.sandbox.inside import DENIED, WORKS
-from autoresearch_mlx.trial.sandbox.policy import (
+from autoresearch_mlx.trial.sandbox.attempts import DENIED, WORKS
+from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions, training_permissions
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
+from autoresearch_mlx.trial.sandbox.permissions import (
     TMP,
-    Policy,
+    Permissions,
     private_tmp,
     without_secrets,
 )
-from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy, training_policy
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 _SECONDS = 60.0
@@ -51,7 +51,7 @@ Finding = tuple[str, bool | None, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Selftest:
     holds: bool
     """Everything that could be tried came out as it must, and at least the essentials could be tried."""
     findings: tuple[Finding, ...]
@@ -73,7 +73,9 @@ class _Attempt:
     name: str
 
 
-def probe(sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None) -> Probe:
+def check_sandbox(
+    sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None
+) -> Selftest:
     """Try the sandbox with the policies of real runs.  Some 0.5 s; at most a minute.
 
     ``private``: the ledger and whatever else must stay closed; a file to be neither read nor changed, a folder
@@ -86,7 +88,7 @@ def probe(sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = ()
         findings = [("probe", False, f"could not be made: {error}")]
     essential = {"training: MLX product", "training: read validation rows", "training: connect by TCP"}
     tried = {name for name, ok, _ in findings if ok}
-    return Probe(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
+    return Selftest(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
 
 
 def _both(
@@ -97,8 +99,8 @@ def _both(
     private: Sequence[Path],
     home: Path,
 ) -> list[Finding]:
-    training = training_policy(conditions, assignment)
-    evaluation = evaluation_policy(conditions, assignment, assignment.folder / TMP)
+    training = training_permissions(conditions, assignment)
+    evaluation = evaluation_permissions(conditions, assignment, assignment.folder / TMP)
     environment = {
         **without_secrets(child_process_environment(conditions.environment)),
         **private_tmp(assignment.folder),
@@ -109,8 +111,8 @@ def _both(
         "evaluation": (evaluation, [*_evaluation(conditions, assignment), *closed, *_outside(lines)]),
     }
     started = [
-        (who, attempts, _start(sandbox, policy, attempts, assignment.tree, environment))
-        for who, (policy, attempts) in plans.items()
+        (who, attempts, _start(sandbox, permissions, attempts, assignment.tree, environment))
+        for who, (permissions, attempts) in plans.items()
     ]
     return [finding for who, attempts, child in started for finding in _findings(who, attempts, child)]
 
@@ -171,14 +173,14 @@ def _outside(lines: Mapping[str, Any]) -> list[_Attempt]:
 
 
 def _start(
-    sandbox: Sandbox, policy: Policy, attempts: Sequence[_Attempt], tree: Path, environment: Mapping[str, str]
+    sandbox: Sandbox, permissions: Permissions, attempts: Sequence[_Attempt], tree: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[str]:
-    plan: dict[str, list[Any]] = {}
+    tries: dict[str, list[Any]] = {}
     for attempt in attempts:
-        plan.setdefault(attempt.what, []).append(_plain(attempt.of))
-    command = python_command("-m", "autoresearch_mlx.trial.sandbox.inside", json.dumps(plan))
+        tries.setdefault(attempt.what, []).append(_plain(attempt.of))
+    command = python_command("-m", "autoresearch_mlx.trial.sandbox.attempts", json.dumps(tries))
     return subprocess.Popen(
-        sandbox.wrap(command, policy),
+        sandbox.wrap(command, permissions),
         cwd=tree,
         env=dict(environment),
         stdin=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import pytest
 
 
 def probe(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.probe", *options]
+    command = [sys.executable, "-P", "-m", "autoresearch_mlx.hardware.gflops", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -1,6 +1,6 @@
 """Runs inside the sandbox and tries what must fail and what must work:
 
-    python -P -m autoresearch_mlx.trial.sandbox.inside ATTEMPTS
+    python -P -m autoresearch_mlx.trial.sandbox.attempts ATTEMPTS
 
 ATTEMPTS is JSON: ``read``, ``change``, ``make`` (paths), ``connect`` (host and port, or a socket's path),
 ``signal`` (a process), ``product`` (MLX's device).  Prints one line of JSON for each: what, of what, and how it

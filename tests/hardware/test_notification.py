@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autoresearch_mlx.hardware.notice import desktop_command, send
+from autoresearch_mlx.hardware.notification import desktop_command, send
 
 
 def test_on_a_mac_the_words_are_arguments_and_never_code() -> None:
@@ -26,7 +26,7 @@ def test_on_a_linux_desktop_words_that_look_like_options_are_words(tmp_path: Pat
     program = tmp_path / "notify-send"
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/told\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    code = "from autoresearch_mlx.hardware.notice import send; print(send('desktop', '-t', '--help'))"
+    code = "from autoresearch_mlx.hardware.notification import send; print(send('desktop', '-t', '--help'))"
     around = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-c", code], env=around, capture_output=True, text=True)
     assert done.stdout == "None\n", done.stderr

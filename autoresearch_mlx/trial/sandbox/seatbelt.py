@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from autoresearch_mlx.trial.sandbox.policy import Policy
+from autoresearch_mlx.trial.sandbox.permissions import Permissions
 
 TOOL = "/usr/bin/sandbox-exec"
 NESTED = "sandbox_apply: Operation not permitted"
@@ -42,9 +42,12 @@ def why_not() -> str | None:
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 
-def confined(command: Sequence[str], policy: Policy) -> list[str]:
-    """The command that runs ``command`` under the policy.  Raises OSError for a path that cannot be written down."""
-    return [TOOL, "-p", profile(policy, user_cache()), *command]
+def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
+    """Return the command that runs ``command`` under ``permissions``.
+
+    Raises OSError for a path with control characters, which a profile cannot hold.
+    """
+    return [TOOL, "-p", profile(permissions, user_cache()), *command]
 
 
 def explain(returncode: int, stderr: str) -> str:
@@ -55,14 +58,14 @@ def explain(returncode: int, stderr: str) -> str:
     return f"sandbox-exec failed: {last}"
 
 
-def profile(policy: Policy, cache: Path | None) -> str:
-    """The policy in sandbox-exec's language.  ``cache``: the user's cache folder, for compiled shaders."""
-    rules = [*_base(policy), *_files(policy)]
-    if policy.gpu:
+def profile(permissions: Permissions, cache: Path | None) -> str:
+    """The permissions in sandbox-exec's language.  ``cache``: the user's cache folder, for compiled shaders."""
+    rules = [*_base(permissions), *_files(permissions)]
+    if permissions.gpu:
         rules += _metal(cache)
-    if policy.network:
+    if permissions.network:
         rules += ["(allow network*)", "(allow system-socket)"]
-    if not policy.leave_group:
+    if not permissions.leave_group:
         rules.append("(deny syscall-unix (syscall-number SYS_setsid) (syscall-number SYS_setpgid))")
     return "\n".join(rules) + "\n"
 
@@ -75,12 +78,12 @@ def user_cache() -> Path | None:
     return Path(found).resolve() if found else None
 
 
-def _base(policy: Policy) -> list[str]:
+def _base(permissions: Permissions) -> list[str]:
     return [
         "(version 1)",
         "(deny default)",
         "(allow process-exec)",
-        *(["(allow process-fork)"] if policy.processes != 1 else []),
+        *(["(allow process-fork)"] if permissions.processes != 1 else []),
         "(allow process-info* (target same-sandbox))",
         "(allow signal (target same-sandbox))",
         "(allow sysctl-read)",
@@ -89,18 +92,18 @@ def _base(policy: Policy) -> list[str]:
     ]
 
 
-def _files(policy: Policy) -> list[str]:
+def _files(permissions: Permissions) -> list[str]:
     """Names and sizes may be asked for everywhere: resolving a path needs them."""
-    readable = [*map(Path, _SYSTEM), *policy.read]
+    readable = [*map(Path, _SYSTEM), *permissions.read]
     return [
         "(allow file-read-metadata)",
         "(allow file-test-existence)",
         "(allow file-map-executable)",
         '(allow file-read-data (literal "/"))',
         *_each("file-read*", readable),
-        *(f"(allow file-read-data (literal {quoted(path)}))" for path in policy.listed),
+        *(f"(allow file-read-data (literal {quoted(path)}))" for path in permissions.listed),
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
-        *_each("file-read* file-write*", policy.write),
+        *_each("file-read* file-write*", permissions.write),
         # The parent opens files by name in the folder that a child writes to.
         "(deny file-write-create (vnode-type SYMLINK))",
         "(deny file-link)",

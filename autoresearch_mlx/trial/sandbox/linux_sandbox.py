@@ -4,7 +4,7 @@ No supervisor and no fork: the process group, the pipes and the exit code stay t
 sandlock 0.9, tried in its place, puts the child into a group of its own, closes the inherited event pipe, reports
 each death by a signal as exit code 255 and lets stream and Unix sockets be made.)
 
-Allowed besides the policy, what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX 0.32 for a
+Allowed besides the permissions, what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX 0.32 for a
 CPU) and what its kind commonly asks for.  Only the first line is indispensable: without any one of the others MLX
 still multiplied.
 
@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch_mlx.trial.sandbox import landlock, seccomp
-from autoresearch_mlx.trial.sandbox.policy import Policy
+from autoresearch_mlx.trial.sandbox.permissions import Permissions
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store",
@@ -73,10 +73,10 @@ def lacks() -> tuple[str, ...]:
     return tuple(said)
 
 
-def confine(policy: Policy, version: int | None = None) -> None:
+def confine(permissions: Permissions, version: int | None = None) -> None:
     """Confine this process, and all that it becomes or starts, for good.  Raises OSError.
 
-    May be called again for a stricter policy: what was given up stays given up.
+    May be called again for a stricter permissions: what was given up stays given up.
     ``version``: which Landlock to use, the kernel's by default.
     """
     version = landlock.abi() if version is None else version
@@ -85,17 +85,17 @@ def confine(policy: Policy, version: int | None = None) -> None:
         code = ctypes.get_errno()
         raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")
     _drop_capabilities(libc)
-    landlock.restrict(_rules(policy), policy.network, version)
+    landlock.restrict(_rules(permissions), permissions.network, version)
     own = None if version >= landlock.SIGNALS_ABI else os.getpid()
-    seccomp.install(seccomp.Rules(policy.network, policy.processes != 1, policy.leave_group, own))
+    seccomp.install(seccomp.Rules(permissions.network, permissions.processes != 1, permissions.leave_group, own))
 
 
-def _rules(policy: Policy) -> Iterator[tuple[Path, int]]:
-    yield from ((path, landlock.READ) for path in (*map(Path, _SYSTEM), *policy.read))
-    yield from ((path, landlock.LIST) for path in policy.listed)
-    yield from ((path, landlock.WRITE) for path in policy.write)
+def _rules(permissions: Permissions) -> Iterator[tuple[Path, int]]:
+    yield from ((path, landlock.READ) for path in (*map(Path, _SYSTEM), *permissions.read))
+    yield from ((path, landlock.LIST) for path in permissions.listed)
+    yield from ((path, landlock.WRITE) for path in permissions.write)
     yield from ((Path(path), landlock.DEVICE) for path in _DEVICES)
-    if policy.gpu:
+    if permissions.gpu:
         yield from ((Path(path), landlock.READ) for path in _CUDA_READ)
         for pattern in _CUDA_DEVICES:
             yield from ((path, landlock.DEVICE) for path in Path("/dev").glob(pattern) if not path.is_dir())

@@ -13,8 +13,8 @@ from made_up_machines import GB, calibrated, every_mac, mac
 
 from autoresearch_mlx.hardware.calibration import Calibration, Product
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
+from autoresearch_mlx.hardware.doctor_lines import Subject, largest_array, machine_lines
 from autoresearch_mlx.hardware.machine import Machine, describe
-from autoresearch_mlx.hardware.portrait import Subject, largest_array, portrait
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.setup.plan_facts import Limits, expected, lines
@@ -45,7 +45,7 @@ def test_no_preset_asks_for_more_than_a_buffer_of_its_machine_holds() -> None:
 def test_a_buffer_that_is_too_small_is_told() -> None:
     machine = mac("M4 Max", 32, 36)
     subject = Subject(machine, choose_profile(machine), info={"max_buffer_length": 2**28})
-    (line,) = (line for line in portrait(subject) if line.name == "largest array")
+    (line,) = (line for line in machine_lines(subject) if line.name == "largest array")
     assert line.note and line.value == "the logits of a pass take 0.5 GB, Metal allows 0.2 at once"
 
 
@@ -69,7 +69,7 @@ def _told(machine: Machine, calibration: Calibration | None = None, agent: str =
     info = calibration.info if calibration is not None else {}
     yield f"\n{describe(machine)}{' (calibration composed)' if calibration else ''}"
     yield f"  {'profile':<16}{profile.name}: {profile.why}"
-    for line in portrait(Subject(machine, profile, find_chip(machine, CHIPS), info, calibration)):
+    for line in machine_lines(Subject(machine, profile, find_chip(machine, CHIPS), info, calibration)):
         yield f"{'! ' if line.note else '  '}{line.name:<16}{line.value}"
     for text in lines(expected(Settings(), machine, profile, calibration, agent, NIGHT)):
         yield f"  {'plan':<16}{text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoresearch_mlx.hardware.portrait import lines, outlook
+from autoresearch_mlx.hardware.doctor_lines import lines_of_state, state_lines
 from autoresearch_mlx.hardware.state import State
 
 MACBOOK = State(
@@ -11,7 +11,7 @@ MACBOOK = State(
 
 
 def test_a_macbook_at_its_worst_is_told_line_by_line_with_what_to_do() -> None:
-    told = [f"{line.name}: {line.value}" for line in lines(MACBOOK, gpu=True, awake=True)]
+    told = [f"{line.name}: {line.value}" for line in lines_of_state(MACBOOK, gpu=True, awake=True)]
     assert told == [
         "power: battery, 62 % charged, Low Power Mode is on",
         "heat: thermal pressure heavy, battery at 34 °C",
@@ -22,12 +22,12 @@ def test_a_macbook_at_its_worst_is_told_line_by_line_with_what_to_do() -> None:
         "look: thermal pressure is heavy: runs are slower than on a cool machine",
         "look: memory pressure is at warning: runs may be slow or killed",
     ]
-    notes = [line for line in lines(MACBOOK, gpu=True, awake=True) if line.state == "note"]
+    notes = [line for line in lines_of_state(MACBOOK, gpu=True, awake=True) if line.note]
     assert all(line.hint for line in notes) and notes[0].hint.startswith("plug it in")
 
 
 def test_an_unknown_machine_is_said_to_be_unknown() -> None:
-    told = [line.value for line in lines(State(), gpu=False, awake=None)]
+    told = [line.value for line in lines_of_state(State(), gpu=False, awake=None)]
     assert told == [
         *["the system does not tell"] * 3,
         "nothing keeps the machine from it: no command for it here",
@@ -35,4 +35,4 @@ def test_an_unknown_machine_is_said_to_be_unknown() -> None:
 
 
 def test_this_machine_is_read_without_a_failure() -> None:
-    assert [line.name for line in outlook(None)][:4] == ["power", "heat", "memory now", "sleep"]
+    assert [line.name for line in state_lines(None)][:4] == ["power", "heat", "memory now", "sleep"]

@@ -57,7 +57,7 @@ TOLERANCES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Questions:
     """What the witness is asked: one call of ``again``, then calls of ``mixed`` rows."""
 
     again: Indices
@@ -76,7 +76,7 @@ def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int
     return max(1, min(fit, max(_LEAST_CALL, row_count // _ONE_IN)))
 
 
-def plan(inputs: Tokens, size: int, rng: np.random.Generator) -> Plan:
+def draw_questions(inputs: Tokens, size: int, rng: np.random.Generator) -> Questions:
     """``inputs``: those of the pass [n, seq_len], in calls of ``size`` rows."""
     count, seq_len = inputs.shape
     first = size * int(rng.integers(count // size // 2, count // size)) if count >= size else 0
@@ -88,7 +88,7 @@ def plan(inputs: Tokens, size: int, rng: np.random.Generator) -> Plan:
         cuts[spliced] = rng.integers(1, seq_len, size=int(spliced.sum()))
     rows = np.stack([_spliced(inputs, int(row), int(cut), rng) for row, cut in zip(mixed, cuts, strict=True)])
     turned = rng.permutation(len(mixed))
-    return Plan(np.arange(first, min(first + size, count)), mixed[turned], cuts[turned], rows[turned])
+    return Questions(np.arange(first, min(first + size, count)), mixed[turned], cuts[turned], rows[turned])
 
 
 def _spliced(inputs: Tokens, row: int, cut: int, rng: np.random.Generator) -> Tokens:
@@ -104,16 +104,16 @@ def _spliced(inputs: Tokens, row: int, cut: int, rng: np.random.Generator) -> To
     return mine
 
 
-def check(plan: Plan, scored: Nats, again: Nats, mixed: Nats, tolerance: Tolerance) -> None:
+def check(asked: Questions, scored: Nats, again: Nats, mixed: Nats, tolerance: Tolerance) -> None:
     """Compare the witness's losses with the pass's [n, seq_len].  Raises Invalid with the name of the probe."""
-    _same(again - scored[plan.again], tolerance, "repeat: a fresh process gives other logits for the same rows")
-    difference = mixed - scored[plan.mixed]
+    _same(again - scored[asked.again], tolerance, "repeat: a fresh process gives other logits for the same rows")
+    difference = mixed - scored[asked.mixed]
     seq_len = scored.shape[1]
-    copies = plan.cuts == seq_len
+    copies = asked.cuts == seq_len
     _same(difference[copies], tolerance, "rows: the logits of a row depend on the other rows of a batch")
     if copies.all():
         return
-    cuts = plan.cuts[~copies]
+    cuts = asked.cuts[~copies]
     before = np.arange(seq_len) < cuts[:, None]
     words = "causality: later tokens change earlier logits"
     _same(difference[~copies][before], tolerance, words)

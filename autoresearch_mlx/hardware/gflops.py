@@ -1,6 +1,6 @@
 """How fast MLX multiplies matrices here.  A program of its own, so that nobody else has to load MLX:
 
-    python -P -m autoresearch_mlx.hardware.probe --size 1024
+    python -P -m autoresearch_mlx.hardware.gflops --size 1024
 
 prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.  ``--info`` adds what MLX says of the device,
 ``--bandwidth`` the rate at which it moves memory.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.trial.sandbox.choose import refused
-from autoresearch_mlx.trial.sandbox.macos import TOOL, confined, explain, profile, quoted
-from autoresearch_mlx.trial.sandbox.policy import Policy
+from autoresearch_mlx.trial.sandbox.detect import refused
+from autoresearch_mlx.trial.sandbox.permissions import Permissions
+from autoresearch_mlx.trial.sandbox.seatbelt import TOOL, confined, explain, profile, quoted
 
-POLICY = Policy(
+PERMISSIONS = Permissions(
     read=(Path("/Users/me/lab/.autoresearch/a/worktree"), Path("/Users/me/Library/Caches/rows/train.npy")),
     write=(Path("/Users/me/lab/.autoresearch/a/runs/0001-1"),),
     listed=(Path("/Users/me/src"),),
@@ -54,29 +54,29 @@ LAST = "(deny syscall-unix (syscall-number SYS_setsid) (syscall-number SYS_setpg
 
 
 def test_the_profile_of_a_training_run() -> None:
-    text = profile(POLICY, CACHE)
+    text = profile(PERMISSIONS, CACHE)
     assert text.startswith(BEGINNING)
     assert END in text
     assert text.endswith(LAST)
 
 
 def test_nothing_lets_it_out_to_the_network_or_the_home_directory() -> None:
-    text = profile(POLICY, CACHE)
+    text = profile(PERMISSIONS, CACHE)
     assert "network" not in text and "socket" not in text
     assert '(subpath "/")' not in text and '(subpath "/Users/me")' not in text and '(subpath "/System")' not in text
     assert "process-fork" not in text
 
 
 def test_each_permission_is_a_rule_of_its_own() -> None:
-    assert "(allow process-fork)" in profile(replace(POLICY, processes=32), CACHE)
-    assert "(allow network*)" in profile(replace(POLICY, network=True), CACHE)
-    assert "SYS_setsid" not in profile(replace(POLICY, leave_group=True), CACHE)
-    assert "AGXDeviceUserClient" not in profile(replace(POLICY, gpu=False), CACHE)
-    assert "com.apple.metal" not in profile(POLICY, None)
+    assert "(allow process-fork)" in profile(replace(PERMISSIONS, processes=32), CACHE)
+    assert "(allow network*)" in profile(replace(PERMISSIONS, network=True), CACHE)
+    assert "SYS_setsid" not in profile(replace(PERMISSIONS, leave_group=True), CACHE)
+    assert "AGXDeviceUserClient" not in profile(replace(PERMISSIONS, gpu=False), CACHE)
+    assert "com.apple.metal" not in profile(PERMISSIONS, None)
 
 
 def test_parentheses_are_closed() -> None:
-    text = profile(POLICY, CACHE)
+    text = profile(PERMISSIONS, CACHE)
     assert all(line.count("(") == line.count(")") for line in text.splitlines())
 
 
@@ -97,11 +97,11 @@ def test_odd_paths_are_quoted(path: str, written: str) -> None:
 @pytest.mark.parametrize("path", ["/new\nline", "/tab\t", "/nul\x7f"])
 def test_a_path_that_cannot_be_written_down_is_an_error(path: str) -> None:
     with pytest.raises(OSError, match="control characters"):
-        profile(replace(POLICY, read=(Path(path),)), None)
+        profile(replace(PERMISSIONS, read=(Path(path),)), None)
 
 
 def test_the_command_line_carries_the_profile() -> None:
-    command = confined(["/usr/bin/true", "-x"], POLICY)
+    command = confined(["/usr/bin/true", "-x"], PERMISSIONS)
     assert command[:2] == [TOOL, "-p"]
     assert command[2].startswith("(version 1)\n(deny default)\n")
     assert command[3:] == ["/usr/bin/true", "-x"]
@@ -118,4 +118,4 @@ def test_a_sandbox_inside_another_one_is_said_clearly() -> None:
 
 def test_this_text_is_the_same_everywhere() -> None:
     """Nothing of the machine that makes the profile stands in it but the name of its Python."""
-    assert f"python{sys.version_info.major}.{sys.version_info.minor}/com.apple.metal" in profile(POLICY, CACHE)
+    assert f"python{sys.version_info.major}.{sys.version_info.minor}/com.apple.metal" in profile(PERMISSIONS, CACHE)

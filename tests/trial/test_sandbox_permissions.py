@@ -12,15 +12,15 @@ import autoresearch_mlx
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.policy import (
-    Policy,
-    policy_from_json,
+from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions, training_permissions
+from autoresearch_mlx.trial.sandbox.permissions import (
+    Permissions,
+    permissions_from_json,
     preloaded,
     private_tmp,
     real,
     without_secrets,
 )
-from autoresearch_mlx.trial.sandbox.rooms import evaluation_policy, training_policy
 
 
 @pytest.fixture
@@ -35,36 +35,39 @@ def assignment(tmp_path: Path) -> Assignment:
 def test_training_reads_its_rows_and_not_those_beside_them(
     under: Conditions, corpus: Corpus, assignment: Assignment
 ) -> None:
-    policy = training_policy(under, assignment)
-    assert policy.reads(corpus.path("train"))
-    assert policy.reads(assignment.tree / "train_mlx.py")
-    assert policy.write == (assignment.folder.resolve(),)
+    permissions = training_permissions(under, assignment)
+    assert permissions.reads(corpus.path("train"))
+    assert permissions.reads(assignment.tree / "train_mlx.py")
+    assert permissions.write == (assignment.folder.resolve(),)
     for secret in (corpus.path("val"), corpus.path("hidden"), Path.home(), assignment.folder.parent, Path("/")):
-        assert not policy.reads(secret)
-    assert not policy.network
+        assert not permissions.reads(secret)
+    assert not permissions.network
 
 
 def test_the_model_under_evaluation_reads_the_weights_and_no_rows_and_writes_to_its_temporary_folder_only(
     under: Conditions, corpus: Corpus, assignment: Assignment
 ) -> None:
-    policy = evaluation_policy(under, assignment, assignment.folder / "tmp")
+    permissions = evaluation_permissions(under, assignment, assignment.folder / "tmp")
     for needed in (assignment.tree / "train_mlx.py", assignment.folder / "weights.safetensors"):
-        assert policy.reads(needed)
+        assert permissions.reads(needed)
     for closed in (corpus.path("train"), corpus.path("val"), corpus.path("hidden"), assignment.folder / "log.txt"):
-        assert not policy.reads(closed)
-    assert policy.write == (assignment.folder.resolve() / "tmp",)
+        assert not permissions.reads(closed)
+    assert permissions.write == (assignment.folder.resolve() / "tmp",)
 
 
 def test_both_read_this_python_and_this_package(under: Conditions, assignment: Assignment) -> None:
-    for policy in (training_policy(under, assignment), evaluation_policy(under, assignment, assignment.folder / "tmp")):
-        assert policy.reads(Path(sys.prefix) / "pyvenv.cfg")
-        assert policy.reads(Path(sys.base_prefix) / "lib")
-        assert policy.reads(Path(autoresearch_mlx.__file__))
+    for permissions in (
+        training_permissions(under, assignment),
+        evaluation_permissions(under, assignment, assignment.folder / "tmp"),
+    ):
+        assert permissions.reads(Path(sys.prefix) / "pyvenv.cfg")
+        assert permissions.reads(Path(sys.base_prefix) / "lib")
+        assert permissions.reads(Path(autoresearch_mlx.__file__))
 
 
 def test_a_gpu_needs_no_second_process_and_a_cpu_a_compiler(under: Conditions, assignment: Assignment) -> None:
-    assert training_policy(replace(under, device="gpu"), assignment).processes == 1
-    on_cpu = training_policy(under, assignment)
+    assert training_permissions(replace(under, device="gpu"), assignment).processes == 1
+    on_cpu = training_permissions(under, assignment)
     assert on_cpu.processes is not None and on_cpu.processes > 1
     assert not on_cpu.gpu
 
@@ -80,15 +83,15 @@ def test_a_link_out_of_an_allowed_folder_is_not_allowed(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "secret").touch()
     (tmp_path / "open" / "link").symlink_to(tmp_path / "secret")
-    policy = Policy(real([tmp_path / "open"]), ())
-    assert not policy.reads(tmp_path / "open" / "link")
-    assert policy.reads(tmp_path / "open" / "other")
+    permissions = Permissions(real([tmp_path / "open"]), ())
+    assert not permissions.reads(tmp_path / "open" / "link")
+    assert permissions.reads(tmp_path / "open" / "other")
 
 
 def test_a_policy_travels_as_json(under: Conditions, assignment: Assignment) -> None:
     odd = Path('/a "b"/\\c/ü')
-    policy = replace(training_policy(under, assignment), memory_bytes=2**30, listed=(odd,), leave_group=True)
-    assert policy_from_json(policy.to_json()) == policy
+    permissions = replace(training_permissions(under, assignment), memory_bytes=2**30, listed=(odd,), leave_group=True)
+    assert permissions_from_json(permissions.to_json()) == permissions
 
 
 def test_the_preloaded_blas_is_read(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from itertools import chain, islice
 
 import numpy as np
 
-from autoresearch_mlx.trial import probes
 from autoresearch_mlx.trial.exchange import Died, Frame, Invalid, Respondent, Tokens
 from autoresearch_mlx.trial.scoring import Losses, Nats, bits_per_byte, check_finite, losses_on
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
+from autoresearch_mlx.trial.witness import TOLERANCES, Tolerance, check, draw_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,17 @@ def evaluate(spec: EvalSpec) -> float:
     ):
         inputs, targets = pairs(spec)
         weight = np.load(spec.token_bytes, allow_pickle=False)
-        plan = probes.plan(inputs, spec.rows_per_call, np.random.default_rng(int.from_bytes(os.urandom(8))))
-        scored, again, mixed = (empty(targets[rows]) for rows in (slice(None), plan.again, plan.mixed))
+        asked = draw_questions(inputs, spec.rows_per_call, np.random.default_rng(int.from_bytes(os.urandom(8))))
+        scored, again, mixed = (empty(targets[rows]) for rows in (slice(None), asked.again, asked.mixed))
         size = spec.rows_per_call
-        first = calls(inputs[plan.again], targets[plan.again], again, size)
+        first = calls(inputs[asked.again], targets[asked.again], again, size)
         questions = {
             model: calls(inputs, targets, scored, size),
-            witness: chain(first, calls(plan.inputs, targets[plan.mixed], mixed, size)),
+            witness: chain(first, calls(asked.inputs, targets[asked.mixed], mixed, size)),
         }
         types = answer_all(questions, losses_on(spec.device))
     check_finite(scored, weight[targets] > 0)
-    probes.check(plan, scored, again, mixed, tolerance(types, spec.device))
+    check(asked, scored, again, mixed, tolerance(types, spec.device))
     return bits_per_byte(scored, targets, weight)
 
 
@@ -113,10 +113,10 @@ def _ask(who: Respondent, questions: Iterator[Call], waiting: deque[Call]) -> No
         waiting.append(call)
 
 
-def tolerance(types: set[str], device: str) -> probes.Tolerance:
+def tolerance(types: set[str], device: str) -> Tolerance:
     """That of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
     coarse = types | ({"bfloat16"} if device == "gpu" else {"float32"})
-    return max((probes.TOLERANCES[name] for name in coarse), key=lambda known: known.largest)
+    return max((TOLERANCES[name] for name in coarse), key=lambda known: known.largest)
 
 
 if __name__ == "__main__":

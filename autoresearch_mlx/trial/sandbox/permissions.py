@@ -1,6 +1,6 @@
 """What a child may touch, as an allow-list: everything that is not named here is denied.
 
-The operating system's own files (libraries, a few facts about the processor) are not part of a policy; each
+The operating system's own files (libraries, a few facts about the processor) are not part of a permissions; each
 system's module knows its own.  Single files are allowed where their neighbours are secret: the validation rows
 lie beside the training rows.
 """
@@ -28,7 +28,7 @@ _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRAS
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Permissions:
     """One child's permissions.  Paths are absolute and real: no symbolic link in them."""
 
     read: tuple[Path, ...]
@@ -49,7 +49,7 @@ class Policy:
     """Largest single file."""
 
     def reads(self, path: Path) -> bool:
-        """Whether this policy, by itself, lets a file be read."""
+        """Whether this permissions, by itself, lets a file be read."""
         real = path.resolve()
         return any(real.is_relative_to(allowed) for allowed in (*self.read, *self.write))
 
@@ -58,9 +58,9 @@ class Policy:
         return json.dumps(values | {name: [str(path) for path in values[name]] for name in _PATHS})
 
 
-def policy_from_json(text: str) -> Policy:
+def permissions_from_json(text: str) -> Permissions:
     values: dict[str, Any] = json.loads(text)
-    return Policy(**values | {name: tuple(map(Path, values[name])) for name in _PATHS})
+    return Permissions(**values | {name: tuple(map(Path, values[name])) for name in _PATHS})
 
 
 def private_tmp(folder: Path) -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.choose import Sandbox
-from autoresearch_mlx.trial.sandbox.policy import Policy
-from autoresearch_mlx.trial.sandbox.probe import probe
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
+from autoresearch_mlx.trial.sandbox.permissions import Permissions
+from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
 
 
 @pytest.fixture
@@ -24,21 +24,21 @@ def home(tmp_path: Path) -> Path:
 class Open(Sandbox):
     """Lets everything through."""
 
-    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+    def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return list(command)
 
 
 class Wider(Sandbox):
-    """The real one, with a folder to read, here named by its words, that the policy does not have."""
+    """The real one, with a folder to read, here named by its words, that the permissions does not have."""
 
-    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
-        return super().wrap(command, replace(policy, read=(*policy.read, Path(self.words))))
+    def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
+        return super().wrap(command, replace(permissions, read=(*permissions.read, Path(self.words))))
 
 
 def test_the_sandbox_of_this_machine_holds(sandbox: Sandbox, under: Conditions, home: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_text("{}")
-    done = probe(sandbox, under, [ledger], home)
+    done = check_sandbox(sandbox, under, [ledger], home)
     assert done.holds, done.words()
     assert {name for name, ok, _ in done.findings if ok} >= {
         "training: MLX product",
@@ -60,7 +60,7 @@ def test_the_sandbox_of_this_machine_holds(sandbox: Sandbox, under: Conditions, 
 
 
 def test_no_sandbox_at_all_is_found_out_and_leaves_nothing_behind(under: Conditions, home: Path) -> None:
-    done = probe(Open("landlock", "none"), under, home=home)
+    done = check_sandbox(Open("landlock", "none"), under, home=home)
     assert not done.holds
     assert ("training: read validation rows", False, "works, and must not") in done.findings
     assert ("training: connect by TCP", False, "works, and must not") in done.findings
@@ -70,7 +70,7 @@ def test_no_sandbox_at_all_is_found_out_and_leaves_nothing_behind(under: Conditi
 
 
 def test_one_rule_too_many_is_found_out(sandbox: Sandbox, under: Conditions, home: Path) -> None:
-    done = probe(Wider(sandbox.kind, str(under.val_rows.parent)), under, home=home)
+    done = check_sandbox(Wider(sandbox.kind, str(under.val_rows.parent)), under, home=home)
     wrong = {name for name, ok, _ in done.findings if ok is False}
     assert wrong == {
         "training: read validation rows",
@@ -82,16 +82,16 @@ def test_one_rule_too_many_is_found_out(sandbox: Sandbox, under: Conditions, hom
 
 
 def test_what_is_not_there_cannot_be_tried_and_is_no_failure(sandbox: Sandbox, under: Conditions, home: Path) -> None:
-    done = probe(sandbox, under, [home / "no-ledger"], home)
+    done = check_sandbox(sandbox, under, [home / "no-ledger"], home)
     assert ("training: read no-ledger", None) in {(name, ok) for name, ok, _ in done.findings}
     assert done.holds
 
 
 def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditions, home: Path) -> None:
     class Broken(Sandbox):
-        def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+        def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
             return ["/bin/sh", "-c", "echo sandbox: no room >&2; exit 71"]
 
-    done = probe(Broken("landlock", "broken"), under, home=home)
+    done = check_sandbox(Broken("landlock", "broken"), under, home=home)
     assert not done.holds
     assert "was not tried: sandbox: no room" in done.words()

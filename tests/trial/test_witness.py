@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from autoresearch_mlx.trial.exchange import Answer, Invalid
-from autoresearch_mlx.trial.probes import TOLERANCES, Plan, check, plan, rows_per_call
 from autoresearch_mlx.trial.scoring import bits_per_byte, check_finite, losses
+from autoresearch_mlx.trial.witness import TOLERANCES, Questions, check, draw_questions, rows_per_call
 
 ROWS, LENGTH, SIZE = 48, 20, 4
 
@@ -17,18 +17,18 @@ def inputs() -> np.ndarray:  # type: ignore[type-arg]
     return np.random.default_rng(0).integers(0, 50, (ROWS, LENGTH)).astype(np.int32)
 
 
-def plans(inputs: np.ndarray, count: int = 30) -> list[Plan]:  # type: ignore[type-arg]
-    return [plan(inputs, SIZE, np.random.default_rng(i)) for i in range(count)]
+def drawn(inputs: np.ndarray, count: int = 30) -> list[Questions]:  # type: ignore[type-arg]
+    return [draw_questions(inputs, SIZE, np.random.default_rng(i)) for i in range(count)]
 
 
 def test_probes_have_the_shape_of_scored_calls_and_are_few(inputs: np.ndarray) -> None:  # type: ignore[type-arg]
-    for one in plans(inputs):
+    for one in drawn(inputs):
         assert one.inputs.shape == (8, LENGTH) and one.inputs.dtype == np.int32
         assert len(one.again) == SIZE and one.again[0] % SIZE == 0
 
 
 def test_a_mixed_row_is_its_row_up_to_the_cut_and_another_one_from_there(inputs: np.ndarray) -> None:  # type: ignore[type-arg]
-    for one in plans(inputs):
+    for one in drawn(inputs):
         for row, cut, probe in zip(one.mixed, one.cuts, one.inputs, strict=True):
             assert (probe[:cut] == inputs[row, :cut]).all()
             if cut < LENGTH:
@@ -37,7 +37,7 @@ def test_a_mixed_row_is_its_row_up_to_the_cut_and_another_one_from_there(inputs:
 
 
 def test_rows_and_positions_are_spread_over_the_whole_pass(inputs: np.ndarray) -> None:  # type: ignore[type-arg]
-    many = plans(inputs, 200)
+    many = drawn(inputs, 200)
     assert {int(row) for one in many for row in one.mixed} == set(range(ROWS))
     assert {int(cut) for one in many for cut in one.cuts} == set(range(1, LENGTH + 1))
     assert {int(one.again[0]) for one in many} == set(range(ROWS // 2, ROWS, SIZE))
@@ -45,8 +45,8 @@ def test_rows_and_positions_are_spread_over_the_whole_pass(inputs: np.ndarray) -
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 2), (2, 1), (3, 5), (7, 2)])
-def test_the_smallest_corpora_have_a_plan(rows: int, length: int) -> None:
-    one = plan(np.zeros((rows, length), np.int32), rows_per_call(rows, length, 10), np.random.default_rng(1))
+def test_the_smallest_corpora_get_questions(rows: int, length: int) -> None:
+    one = draw_questions(np.zeros((rows, length), np.int32), rows_per_call(rows, length, 10), np.random.default_rng(1))
     assert len(one.again) >= 1 and len(one.mixed) >= 8
     nats = np.zeros((rows, length), np.float32)
     check(one, nats, nats[one.again], nats[one.mixed], TOLERANCES["float32"])
@@ -72,7 +72,7 @@ def test_rounding_passes_and_a_small_shift_of_all_losses_does_not(
     scored: np.ndarray,  # type: ignore[type-arg]
 ) -> None:
     tolerance, rng = TOLERANCES[dtype], np.random.default_rng(3)
-    for one in plans(inputs):
+    for one in drawn(inputs):
         again, mixed = (
             scored[rows] + rng.normal(0, tolerance.noise / 2, scored[rows].shape) for rows in (one.again, one.mixed)
         )
@@ -84,7 +84,7 @@ def test_rounding_passes_and_a_small_shift_of_all_losses_does_not(
 
 
 def test_one_large_difference_is_enough(inputs: np.ndarray, scored: np.ndarray) -> None:  # type: ignore[type-arg]
-    one = plans(inputs, 1)[0]
+    one = drawn(inputs, 1)[0]
     row = int(np.flatnonzero(one.cuts < LENGTH)[0])
     mixed = scored[one.mixed].copy()
     mixed[row, one.cuts[row]] += 9  # after the cut all may differ

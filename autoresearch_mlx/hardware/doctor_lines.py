@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from autoresearch_mlx.hardware.awake import works
 from autoresearch_mlx.hardware.calibration import Calibration, Pace, Product, choose
@@ -15,27 +15,32 @@ from autoresearch_mlx.hardware.state import State, read_state
 from autoresearch_mlx.hardware.state.advice import worries
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of ``doctor``."""
+
     name: str
     value: str
-    state: Literal["ok", "note"] = "ok"
+    note: bool = False
+    """The line tells of something that a person may want to change."""
     hint: str = ""
+    """What the person can do about it."""
 
 
-def outlook(gpu: Literal["metal", "cuda"] | None) -> Iterator[Row]:
+def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
     """Read the machine now; ``gpu``: the one that MLX uses.  Raises nothing."""
-    yield from lines(read_state(gpu), gpu is not None, works())
+    yield from lines_of_state(read_state(gpu), gpu is not None, works())
 
 
-def lines(state: State, gpu: bool, awake: bool | None) -> Iterator[Row]:
+def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line]:
     """``awake``: whether a command here keeps the machine from sleeping; None: there is none."""
-    yield Row("power", _power(state))
-    yield Row("heat", _heat(state))
-    yield Row("memory now", _memory(state))
+    yield Line("power", _power(state))
+    yield Line("heat", _heat(state))
+    yield Line("memory now", _memory(state))
     yield _awake(awake)
     for _, words in worries(state, state, gpu):
         told, _, then = words.partition("; ")
-        yield Row("look", told, "note", then)
+        yield Line("look", told, True, then)
 
 
 def _power(state: State) -> str:
@@ -58,11 +63,11 @@ def _memory(state: State) -> str:
     return _told([free, swap, pressure])
 
 
-def _awake(awake: bool | None) -> Row:
+def _awake(awake: bool | None) -> Line:
     if awake:
-        return Row("sleep", "kept from it while an experiment is measured")
+        return Line("sleep", "kept from it while an experiment is measured")
     why = "no command for it here" if awake is None else "the system's command for it does not work"
-    return Row("sleep", f"nothing keeps the machine from it: {why}", hint="a machine that never sleeps needs nothing")
+    return Line("sleep", f"nothing keeps the machine from it: {why}", hint="a machine that never sleeps needs nothing")
 
 
 def _told(facts: list[str | None]) -> str:
@@ -89,15 +94,7 @@ class Subject:
     """Why there is no calibration that counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    name: str
-    value: str
-    note: bool = False
-    hint: str = ""
-
-
-def portrait(subject: Subject) -> Iterator[Line]:
+def machine_lines(subject: Subject) -> Iterator[Line]:
     """The lines of ``doctor``: chip, device, buffers, calibration and what it chooses, MFU."""
     if subject.found is not None:
         yield _chip(subject.found)

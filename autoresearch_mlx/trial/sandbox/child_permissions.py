@@ -6,9 +6,9 @@ from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.sandbox.policy import (
+from autoresearch_mlx.trial.sandbox.permissions import (
     MOST_PROCESSES,
-    Policy,
+    Permissions,
     package,
     preloaded,
     python_paths,
@@ -20,10 +20,10 @@ _FILE_BYTES = 16 * 2**30
 """Four billion float32 weights in one file."""
 
 
-def training_policy(conditions: Conditions, assignment: Assignment) -> Policy:
+def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
     """The training child: its tree, the training rows, and its run folder to write to."""
     gpu = conditions.device == "gpu"
-    return Policy(
+    return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
         write=real([assignment.folder]),
         listed=real([package().parent]),
@@ -33,7 +33,7 @@ def training_policy(conditions: Conditions, assignment: Assignment) -> Policy:
     )
 
 
-def evaluation_policy(conditions: Conditions, assignment: Assignment, tmp: Path) -> Policy:
+def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: Path) -> Permissions:
     """A process that runs the edited model in the evaluation: its tree and the weights to read, and no rows.
 
     Inputs and logits come and go through inherited descriptors, which need no permission.  Nothing is written but
@@ -41,7 +41,7 @@ def evaluation_policy(conditions: Conditions, assignment: Assignment, tmp: Path)
     """
     gpu = conditions.device == "gpu"
     weights = assignment.folder / WEIGHTS
-    return Policy(
+    return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
         write=(tmp.resolve(),),
         listed=real([package().parent]),

@@ -1,6 +1,6 @@
 """The process that runs the edited model, and sees inputs only:
 
-    python -P -m autoresearch_mlx.trial.model SPEC ASKS ANSWERS MEMORY
+    python -P -m autoresearch_mlx.trial.logits SPEC ASKS ANSWERS MEMORY
 
 SPEC is the JSON of a ModelSpec, the others are inherited descriptors (see ``exchange``).  It loads the trained
 weights into what the edited file's ``build_model`` gives, and answers each call with logits.  Nothing that it says

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.errors import LockedError
-from autoresearch_mlx.hardware.claim import claimed
+from autoresearch_mlx.hardware.machine_lock import machine_lock
 
 HOLDER = """\
 import sys
 from pathlib import Path
-from autoresearch_mlx.hardware.claim import claimed
-with claimed(Path({cache!r}), Path("/home/me/lab"), "night", print):
+from autoresearch_mlx.hardware.machine_lock import machine_lock
+with machine_lock(Path({cache!r}), Path("/home/me/lab"), "night", print):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -36,7 +36,7 @@ def holder(cache: Path, **environment: str) -> subprocess.Popen[str]:
 
 def take(cache: Path) -> list[str]:
     said: list[str] = []
-    with claimed(cache, Path("/home/me/other"), "day", said.append):
+    with machine_lock(cache, Path("/home/me/other"), "day", said.append):
         return said
 
 

@@ -2,7 +2,7 @@
 
 found = find_sandbox()
 if isinstance(found, Sandbox):
-    command = found.wrap(command, policy)
+    command = found.wrap(command, permissions)
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from autoresearch_mlx.trial.sandbox import landlock, linux, macos
-from autoresearch_mlx.trial.sandbox.enter import EXIT_NO_ROOM
-from autoresearch_mlx.trial.sandbox.policy import Policy, python_paths, real
+from autoresearch_mlx.trial.sandbox import landlock, linux_sandbox, seatbelt
+from autoresearch_mlx.trial.sandbox.enter import EXIT_NO_SANDBOX
+from autoresearch_mlx.trial.sandbox.permissions import Permissions, python_paths, real
 
 _TRY_SECONDS = 30.0
 
@@ -33,12 +33,12 @@ class Sandbox:
     leave_group: bool = False
     """It cannot keep processes in their group; the parent looks for those that left."""
 
-    def wrap(self, command: Sequence[str], policy: Policy) -> list[str]:
+    def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         """The command that confines itself and becomes ``command``: same process, group, pipes and exit code.
 
-        The policy travels as an argument, which the child cannot change.
+        The permissions travels as an argument, which the child cannot change.
         """
-        fit = replace(policy, leave_group=policy.leave_group or self.leave_group)
+        fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", "autoresearch_mlx.trial.sandbox.enter"]
         return [*enter, fit.to_json(), "--", *command]
 
@@ -61,25 +61,25 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
     """What a wrapped child's end says about the room itself, not about the command; None when it got in."""
-    if returncode != EXIT_NO_ROOM:
+    if returncode != EXIT_NO_SANDBOX:
         return None
-    if macos.NESTED in log_tail:
-        return macos.explain(returncode, log_tail)
+    if seatbelt.NESTED in log_tail:
+        return seatbelt.explain(returncode, log_tail)
     said = [line for line in log_tail.splitlines() if line.startswith("sandbox: ")]
     return f"the sandbox could not be entered: {said[-1].removeprefix('sandbox: ')}" if said else None
 
 
 def _found_linux() -> Sandbox | NoSandbox:
-    if (why := linux.why_not()) is not None:
+    if (why := linux_sandbox.why_not()) is not None:
         return NoSandbox(why)
-    found = Sandbox("landlock", f"Landlock {landlock.abi()} and seccomp", linux.lacks())
+    found = Sandbox("landlock", f"Landlock {landlock.abi()} and seccomp", linux_sandbox.lacks())
     why = _tried(found)
     return found if why is None else NoSandbox(why)
 
 
 def _found_macos() -> Sandbox | NoSandbox:
     """With the rule that keeps processes in their group if this macOS knows it, else without."""
-    if (why := macos.why_not()) is not None:
+    if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are only watched"
     strict = Sandbox("seatbelt", "sandbox-exec", (unlimited,))
@@ -91,8 +91,8 @@ def _found_macos() -> Sandbox | NoSandbox:
 
 def _tried(sandbox: Sandbox) -> str | None:
     """Run Python once inside; why it failed, in words, or None."""
-    policy = Policy(real(python_paths()), (), listed=real([Path(__file__).parents[3]]))
-    command = sandbox.wrap([sys.executable, "-P", "-c", "pass"], policy)
+    permissions = Permissions(real(python_paths()), (), listed=real([Path(__file__).parents[3]]))
+    command = sandbox.wrap([sys.executable, "-P", "-c", "pass"], permissions)
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TRY_SECONDS
@@ -102,6 +102,6 @@ def _tried(sandbox: Sandbox) -> str | None:
     if done.returncode == 0:
         return None
     if sandbox.kind == "seatbelt":
-        return macos.explain(done.returncode, done.stderr)
+        return seatbelt.explain(done.returncode, done.stderr)
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return f"a program in it failed: {said}"

@@ -18,7 +18,7 @@ from autoresearch_mlx.store.locks import take_lock
 
 
 @contextmanager
-def claimed(cache: Path, lab: Path, session: str, say: Callable[[str], None]) -> Iterator[None]:
+def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None]) -> Iterator[None]:
     """Hold this machine's GPU for measuring until the end of the block.
 
     ``cache``: the user's folder that all labs share.  Where no lock can be made there, that is said, and nobody is
