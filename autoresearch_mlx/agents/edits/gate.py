@@ -7,73 +7,64 @@ target's question.
 from __future__ import annotations
 
 import ast
-import builtins
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
 from autoresearch_mlx.lab.source import UNPARSABLE
 
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Filled once by :func:`survey`, in one walk over the tree."""
-
-    bound: set[str] = field(default_factory=set)
-    """Names that anything binds, in whatever scope."""
-    used: dict[str, int] = field(default_factory=dict)
-    """Names that are read, each with its first line."""
-    imports: dict[str, int] = field(default_factory=dict)
-    """Modules by their full names with the lines, but relative ones and those tried with a way out."""
-    stars: list[int] = field(default_factory=list)
-    """Lines of ``from ... import *``, after which any name may be defined."""
-
-
-def survey(tree: ast.Module) -> Survey:
-    found = Survey()
-    tried: set[int] = set()
-    for node in ast.walk(tree):  # parents come before their children
-        if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Load):
-                found.used[node.id] = min(node.lineno, found.used.get(node.id, node.lineno))
-            else:
-                found.bound.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            _add_import(found, node, id(node) in tried)
-        elif isinstance(node, ast.arg):
-            found.bound.add(node.arg)
-        elif isinstance(node, ast.MatchMapping):
-            found.bound.add(node.rest or "")
-        elif isinstance(node, ast.Try) and node.handlers:
-            tried.update(map(id, node.body))
-        elif not isinstance(node, ast.alias) and isinstance(name := getattr(node, "name", None), str):
-            found.bound.add(name)  # functions, classes, `except ... as`, patterns, type parameters
-    return found
-
-
-def _add_import(found: Survey, node: ast.Import | ast.ImportFrom, tried: bool) -> None:
-    for alias in node.names:
-        if alias.name == "*":
-            found.stars.append(node.lineno)
-        else:
-            found.bound.add(alias.asname or alias.name.partition(".")[0])
-    if tried:
-        return
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            found.imports.setdefault(alias.name, node.lineno)
-    elif node.level == 0 and node.module:
-        found.imports.setdefault(node.module, node.lineno)
-
-
 _AROUND = 3
 _WIDTH = 160
 _SHOWN = 8
-_GIVEN = frozenset({*dir(builtins), "__file__", "__class__", "__path__", "__annotations__", "__builtins__"})
 _OFFERED = ("mlx", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a Python file needs from elsewhere."""
+
+    undefined: Mapping[str, int] = field(default_factory=dict)
+    """Names that are read where nothing defines them, each with its first line."""
+    names: frozenset[str] = frozenset()
+    """Every name that the file reads or assigns, in whatever scope."""
+    imports: Mapping[str, int] = field(default_factory=dict)
+    """Imported modules by full name, each with its first line; without relative imports and those inside ``try``."""
+
+
+def survey(tree: ast.Module) -> Survey:
+    """Read the tree once; nothing is imported or run."""
+    imports: dict[str, int] = {}
+    tried: set[int] = set()
+    for node in ast.walk(tree):  # parents come before their children
+        if isinstance(node, ast.Try) and node.handlers:
+            tried.update(map(id, node.body))
+        elif id(node) in tried:
+            continue
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                imports.setdefault(alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            imports.setdefault(node.module, node.lineno)
+    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return Survey(_undefined(tree), names, imports)
+
+
+def _undefined(tree: ast.Module) -> dict[str, int]:
+    """By pyflakes, which knows Python's scopes; empty where the code is nested too deeply for it."""
+    from pyflakes.checker import Checker
+    from pyflakes.messages import UndefinedName
+
+    try:
+        found = Checker(tree).messages
+    except RecursionError:
+        return {}  # the smoke run will tell
+    undefined: dict[str, int] = {}
+    for message in sorted((m for m in found if isinstance(m, UndefinedName)), key=lambda m: m.lineno):
+        undefined.setdefault(message.message_args[0], message.lineno)
+    return undefined
 
 
 def parse(text: str) -> ast.Module | str:
@@ -99,17 +90,13 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Names that are used and defined nowhere: each would be a NameError once its line runs.
+    """Say which names the new text reads and nothing defines: each would be a NameError once its line runs.
 
-    A name counts as defined when anything in the file binds it, in whatever scope.
+    Names that the old text lacked in the same way are not the edit's fault.
     """
-    if new.stars:
-        return None
-    # What was so before is none of this edit's doing.
-    known = new.bound | _GIVEN | (old.used.keys() - old.bound)
-    missing = {name: line for name, line in new.used.items() if name not in known}
-    lost = [f"{name} (line {line})" for name, line in missing.items() if name in old.bound][:_SHOWN]
-    never = [f"{name} (line {line})" for name, line in missing.items() if name not in old.bound][:_SHOWN]
+    missing = {name: line for name, line in new.undefined.items() if name not in old.undefined}
+    lost = [f"{name} (line {line})" for name, line in missing.items() if name in old.names][:_SHOWN]
+    never = [f"{name} (line {line})" for name, line in missing.items() if name not in old.names][:_SHOWN]
     said = [f"still uses {', '.join(lost)} but no longer defines or imports it"] if lost else []
     said += [f"uses {', '.join(never)} but never defines or imports it"] if never else []
     return " and ".join(said) or None
