@@ -48,12 +48,11 @@ def _confined(session: Session, settings: Settings) -> Session:
 
     Raises ConfigError where there is none and the settings require it.
     """
-    from dataclasses import replace
-
     from autoresearch_mlx.targets.pretrain.proven import proven
 
     others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
-    return replace(session, target=proven(session.target, settings.sandbox, [session.ledger.path, *others], say))
+    target = proven(session.target, settings.sandbox, [session.ledger.path, *others], say)
+    return session.measuring(target=target)
 
 
 def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractContextManager[None]:

@@ -27,6 +27,7 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lin
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Open
 from autoresearch_mlx.store.workspace import ref_of
@@ -38,6 +39,8 @@ class Attempt:
     """Grows step by step; :meth:`conclude` turns it into the ledger's Experiment."""
 
     session: Session
+    worker: Worker
+    """Who measures it."""
     history: History
     number: int
     started: str
@@ -57,13 +60,13 @@ class Attempt:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, session: Session) -> Attempt:
-        session.refuse_full_disk()
+    def start(cls, session: Session, worker: Worker) -> Attempt:
+        worker.refuse_full_disk(session.folder)
         journal = session.journal()
         base = session.incumbent(journal.history)
         files = session.workspace.read(base)
-        attempt = cls(session, journal.history, journal.next_number, now(), base, base, files)
-        session.ledger.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
+        attempt = cls(session, worker, journal.history, journal.next_number, now(), base, base, files)
+        session.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
         return attempt
 
     @classmethod
@@ -72,7 +75,8 @@ class Attempt:
         history = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
         files = session.workspace.read(base)
-        attempt = cls(session, history, left.number, left.time, base, session.incumbent(history), files, sha=sha)
+        incumbent = session.incumbent(history)
+        attempt = cls(session, session.worker, history, left.number, left.time, base, incumbent, files, sha=sha)
         if sha is not None:
             attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha))
         return attempt
@@ -120,7 +124,7 @@ class Attempt:
         self._make_room(agent, context)
         with self._timed("smoke"):
             assert self.sha is not None
-            ran = measuring.smoke(self.session, self.sha, self.number, watch)
+            ran = measuring.smoke(self.session, self.worker, self.sha, self.number, watch)
         failed = verdict_on_failure(ran) if ran is not None else None
         if ran is None or failed is None:
             return None
@@ -162,7 +166,7 @@ class Attempt:
         """One more run, of this commit or of the incumbent, and what the judge then says."""
         with self._timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
-                measuring.repeat(self.session, self.history.incumbent, watch, again.seed, again.steps)
+                measuring.repeat(self.session, self.worker, self.history.incumbent, watch, again.seed, again.steps)
                 self.history = self.session.journal().history
                 self.refreshes += 1
             else:
@@ -176,7 +180,8 @@ class Attempt:
         measured = any(not m.tainted for m in self.measurements)
         stop = None if measured or self.number == 0 else self._stop()
         order = measuring.Order(again.seed, again.steps, stop, earlier=tuple(self.measurements))
-        return measuring.measure(self.session, self.sha, self.number, len(self.measurements) + 1, watch, order)
+        run = len(self.measurements) + 1
+        return measuring.measure(self.session, self.worker, self.sha, self.number, run, watch, order)
 
     def _stop(self) -> Stopper | None:
         return measuring.stopper(self.session, self.history, self.number, self._axis())
@@ -198,19 +203,19 @@ class Attempt:
 
     def abandon(self, reason: str) -> None:
         self.session.workspace.forget(self.number)
-        self.session.ledger.append("abandoned", number=self.number, reason=reason)
+        self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
         """Revert or keep, and log.  A keep is logged first: if we die before the branch moves, the ledger mends it."""
         kept = verdict.status == "keep"
         if not kept:
             with self._timed("settle"):
-                self.session.workspace.ensure_worktree()
+                self.worker.worktree.ensure()
         done = self._experiment(verdict)
         self.session.ledger.finish(done)
         if kept and self.sha is not None:
             self.session.workspace.keep(self.sha, self.incumbent)
-            self.session.workspace.ensure_worktree()
+            self.worker.worktree.ensure()
         if not kept:
             measuring.drop_weights(self.session, self.number)
         elif self.history.incumbent is not None:

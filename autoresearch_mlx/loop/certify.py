@@ -59,7 +59,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
         **asdict(found),
         "words": in_words(found),
     }
-    session.ledger.append("certified", **event)
+    session.append("certified", **event)
     return event
 
 
@@ -117,8 +117,9 @@ def _run(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Meas
     screen.started(experiment.number, title, None, None)
     order = Order(slot.seed, split=_split(session))
     name = f"certify-{slot.side}-"
-    measured = measure(session, experiment.commit, experiment.number, slot.pair + 1, screen.progress, order, name)
-    session.ledger.append(
+    number, run = experiment.number, slot.pair + 1
+    measured = measure(session, session.worker, experiment.commit, number, run, screen.progress, order, name)
+    session.append(
         "paired",
         before=contest.before.number,
         head=contest.head.number,

@@ -65,7 +65,7 @@ def expected_words(settings: Settings, session: Session | None) -> str:
     name = settings.agent.name
     if name.partition(":")[0] == "command":
         return name  # it needs the session's worktree, which may be in use
-    memory = session.memory_bytes if session is not None else read_machine().memory_bytes
+    memory = session.worker.memory_bytes if session is not None else read_machine().memory_bytes
     try:
         agent = load_agent(name, Office(settings.agent, memory_bytes=memory))
     except AgentError as error:
@@ -82,10 +82,10 @@ def office_of(session: Session, settings: Settings, say: Callable[[str], None]) 
         settings=settings.agent,
         seed=session.seed,
         folder=session.folder,
-        lend=session.workspace.lent,
+        lend=session.worker.worktree.lent,
         may_edit=session.workspace.may_edit,
         say=say,
-        memory_bytes=session.memory_bytes,
+        memory_bytes=session.worker.memory_bytes,
         caps=lambda: _caps(session, settings),
     )
 

@@ -12,6 +12,7 @@ from autoresearch_mlx.experiment import Assignment, Experiment, History, Measure
 from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
@@ -33,22 +34,29 @@ class Order:
 
 
 def measure(
-    session: Session, commit: str, number: int, run: int, watch: Watch, order: Order | None = None, name: str = ""
+    session: Session,
+    worker: Worker,
+    commit: str,
+    number: int,
+    run: int,
+    watch: Watch,
+    order: Order | None = None,
+    name: str = "",
 ) -> Measurement:
-    """Run ``run`` (from 1) of experiment ``number``; its files go into a folder of its own.
+    """Take run ``run`` (from 1) of experiment ``number`` with a worker; its files go into a folder of its own.
 
     A run that the machine slept through, or in which something stood still, comes back ``tainted``.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
-    _lay_out(session, commit)
+    worker.worktree.lay_out(commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     history = session.journal().history
-    recorded = session.surroundings.beside_a_run()
+    recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
-        assignment = Assignment(session.workspace.tree, folder, seed, watched, order.steps, stop, order.split)
-        measured = session.target.measure(assignment)
+        assignment = Assignment(worker.worktree.tree, folder, seed, watched, order.steps, stop, order.split)
+        measured = worker.target.measure(assignment)
         measured = replace(measured, epoch=history.epoch, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
@@ -80,11 +88,16 @@ def _runs(history: History, number: int) -> list[Measurement]:
 
 
 def repeat(
-    session: Session, experiment: Experiment, watch: Watch, seed: int | None = None, steps: int | None = None
+    session: Session,
+    worker: Worker,
+    experiment: Experiment,
+    watch: Watch,
+    seed: int | None = None,
+    steps: int | None = None,
 ) -> None:
-    """One more run of a kept experiment, into the ledger; on a seed that it has not run on by default.
+    """Run a kept experiment once more and log it; by default on a seed that it has not run on yet.
 
-    A disturbed one is logged and taken again, three times at most.
+    A disturbed run is logged and taken again, three times at most.
     """
     assert experiment.commit is not None
     history = session.journal().history
@@ -94,19 +107,19 @@ def repeat(
     during = max((e.number for e in history.experiments), default=0)
     for run in range(len(before) + 1, len(before) + 1 + DISTURBED_RUNS):
         order = Order(chosen, steps)
-        measured = measure(session, experiment.commit, experiment.number, run, watch, order, "repeat-")
-        session.ledger.append("repeated", number=experiment.number, during=during, measurement=asdict(measured))
+        measured = measure(session, worker, experiment.commit, experiment.number, run, watch, order, "repeat-")
+        session.append("repeated", number=experiment.number, during=during, measurement=asdict(measured))
         if not measured.tainted:
             return
 
 
-def smoke(session: Session, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """The run of seconds ahead of experiment ``number``, if the target has one."""
-    _lay_out(session, commit)
+def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
+    """Take the run of seconds ahead of experiment ``number``; None where the target has no such run."""
+    worker.worktree.lay_out(commit)
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-smoke")
         with Vigil() as vigil:
-            ran = session.target.smoke(Assignment(session.workspace.tree, folder, session.seed, vigil.watching(watch)))
+            ran = worker.target.smoke(Assignment(worker.worktree.tree, folder, session.seed, vigil.watching(watch)))
             if ran is None or ran.failure is None:
                 shutil.rmtree(folder)
                 return ran
@@ -137,13 +150,6 @@ def drop_weights(session: Session, number: int) -> None:
     """Only the incumbent's weights are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
-
-
-def _lay_out(session: Session, commit: str) -> None:
-    """The files of a commit in the worktree, which is made anew when somebody has deleted it."""
-    if not session.workspace.tree.exists():
-        session.workspace.ensure_worktree()
-    session.workspace.checkout(commit)
 
 
 def run_folder(session: Session, name: str) -> Path:

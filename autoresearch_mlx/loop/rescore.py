@@ -68,16 +68,16 @@ def _score(session: Session, experiment: Experiment, target: Pretrain, screen: S
     assert experiment.commit is not None
     folder = run_folder(session, f"{experiment.number:04d}-evaluate")
     shutil.copyfile(weights, folder / WEIGHTS)
-    session.workspace.checkout(experiment.commit)
+    session.worker.worktree.checkout(experiment.commit)
     try:
         evaluation = Evaluation(
-            target.conditions, Assignment(session.workspace.tree, folder, session.seed, screen.progress)
+            target.conditions, Assignment(session.worker.worktree.tree, folder, session.seed, screen.progress)
         )
         with Log(folder / "log.txt") as log:
             ended = evaluation.run(log)
         failure = evaluation.failure(ended, folder / "log.txt")
     finally:
-        session.workspace.ensure_worktree()
+        session.worker.worktree.ensure()
     (folder / WEIGHTS).unlink()
     if failure is not None or evaluation.value is None:
         kind, reason = failure or ("invalid", "no score")

@@ -62,7 +62,7 @@ def experiment(
     Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on; so does a skip by hand,
     which is not.  Raises AgentError when there is no proposal: the experiment then never was.
     """
-    attempt, orders = Attempt.start(session), orders or Orders()
+    attempt, orders = Attempt.start(session, session.worker), orders or Orders()
     watch = orders.watching(attempt.number, screen.progress)
     try:
         decision = attempt.propose(agent, watch)
@@ -119,4 +119,4 @@ def recover(session: Session, screen: Screen) -> None:
         screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
     history = session.journal().history
     session.workspace.settle(session.incumbent(history), session.commits(history))
-    session.workspace.ensure_worktree()
+    session.worker.worktree.ensure()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.experiment import Context, History, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
-from autoresearch_mlx.hardware.surroundings import Surroundings, surroundings
+from autoresearch_mlx.hardware.surroundings import surroundings
 from autoresearch_mlx.judge.history import Judge, sigma_of
 from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.assets import asset
@@ -23,6 +23,7 @@ from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.config import Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
+from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.epochs import keep_apart, settled
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
@@ -30,11 +31,11 @@ from autoresearch_mlx.store.ledger import Journal, Ledger, write_results
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.workspace import Workspace, resolve
+from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
 from autoresearch_mlx.targets.pretrain.calibrated import fit_to_machine
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.orphans import end_orphans
-from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 _KEPT = {
     "seed": "seed",
@@ -66,7 +67,8 @@ class Session:
     folder: Path
     ledger: Ledger
     workspace: Workspace
-    target: Target
+    worker: Worker
+    """This machine's half, which measures."""
     judge: Judge
     early_stop: bool
     seed: int
@@ -81,17 +83,29 @@ class Session:
     """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
     table: Mapping[str, Any]
     """The profile's values for those knobs: `init` has written them, so they are nobody's wish."""
-    memory_bytes: int | None
-    """Main memory of the machine, which a model may have to share with training."""
-    free_bytes: int | None
-    """What must stay free on the disk."""
     key: Key
     """What the values that are measured now depend on besides the file."""
-    surroundings: Surroundings = field(default_factory=Surroundings)
-    """What the machine does beside the runs."""
+    deciding: threading.RLock = field(default_factory=threading.RLock)
+    """Held by the lane that decides on an experiment: one at a time reads the incumbent and replaces it."""
+
+    @property
+    def target(self) -> Target:
+        """What is optimised, as this machine measures it."""
+        return self.worker.target
 
     def journal(self) -> Journal:
-        return self.ledger.read()
+        """Return what the ledger says now.  Raises LedgerError."""
+        with self.deciding:
+            return self.ledger.read()
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one line into the ledger.  Raises LedgerError."""
+        with self.deciding:
+            self.ledger.append(event, **fields)
+
+    def measuring(self, **changes: Any) -> Session:
+        """Return the same session with a worker that differs in these fields."""
+        return replace(self, worker=replace(self.worker, **changes))
 
     def incumbent(self, history: History) -> str:
         """The commit that the next experiment builds on."""
@@ -101,15 +115,6 @@ class Session:
     def commits(self, history: History) -> set[str]:
         """Every commit that may be the base of an experiment, or the tip of the branch."""
         return {self.start, *(e.commit for e in history.experiments if e.commit)}
-
-    def refuse_full_disk(self) -> None:
-        """Raises LabError when a run would end at once for want of disk, which is not its edit's fault."""
-        left = shutil.disk_usage(self.folder).free
-        if (why := exceeded(Sample(free_bytes=left), Limits(free_bytes=self.free_bytes))) is not None:
-            hint = (
-                "free some space, then `autoresearch-mlx run` goes on; [limits] free_disk_gb in lab.toml is the limit"
-            )
-            raise LabError(f"{self.folder}: {why}", hint)
 
     def context(
         self, history: History, number: int, files: Mapping[str, str], feedback: tuple[str, ...] = ()
@@ -275,7 +280,14 @@ def _session(
         folder=ledger.folder,
         ledger=ledger,
         workspace=workspace,
-        target=target,
+        worker=Worker(
+            name="worker",
+            worktree=Worktree(workspace),
+            target=target,
+            surroundings=surroundings(settings.machine, machine, conditions, under),
+            memory_bytes=machine.memory_bytes,
+            free_bytes=limits_of(settings, profile).free_bytes,
+        ),
         judge=_judge(settings, record),
         early_stop=settings.judge.early_stop,
         seed=record["seed"],
@@ -286,10 +298,7 @@ def _session(
         start=record["start"],
         preset=record.get("preset", profile.knobs) if record["target"] == "pretrain" else {},
         table=profile.knobs,
-        memory_bytes=machine.memory_bytes,
-        free_bytes=limits_of(settings, profile).free_bytes,
         key=settled(journal, key_here(record, machine)),
-        surroundings=surroundings(settings.machine, machine, conditions, under),
     )
 
 

@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.5
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
     """Say what of the machine may spoil or slow the runs, each thing once."""
-    around = session.surroundings
+    around = session.worker.surroundings
     for words in around.news(session.journal().history if around.speed is not None else None):
         screen.say(f"note: {words}")
 
@@ -37,7 +37,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
     A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
     """
     tell_of_machine(session, screen)
-    around, said = session.surroundings, None
+    around, said = session.worker.surroundings, None
     began = around.clock()
     while (why := around.reason_to_wait(began)) is not None:
         if (reason := orders.stop(sofar, screen.progress)) is not None:
@@ -64,7 +64,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     screen.started(best.number, f"the incumbent again, where runs so far do not compare: {best.title}", None, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
-        repeat(session, best, watch, seed=session.seed + at)
+        repeat(session, session.worker, best, watch, seed=session.seed + at)
     taken = taken_now(session.journal().history, best)
     if not any(m.value is not None for m in taken):
         said = f"experiment {best.number}, the incumbent, ended as {taken[-1].failure} here: {taken[-1].reason}"
@@ -84,13 +84,13 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
     known = len(history.repeats)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     for _ in range(2):
-        repeat(session, best, watch)
+        repeat(session, session.worker, best, watch)
         new = [r.measurement for r in session.journal().history.repeats[known:]]
         if not session.judge.drifted(history, new):
             return
     values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
-    session.ledger.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
+    session.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
     screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
 
 

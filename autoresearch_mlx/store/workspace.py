@@ -1,23 +1,22 @@
-"""Every git call of the house, and only on what the house owns.
+"""Git for a session: its branch, its refs and its commits.  Nothing that the user owns is ever written.
 
-A session owns one branch ``autoresearch/<tag>``, one worktree on it, and private refs
-``refs/autoresearch/<tag>/<n>``, one for each experiment.  Commits are built from the base's tree with
-the editable files replaced, so nothing else can change.  The user's own checkout and index are never
-touched, and hooks, which are for the user's commits, do not run.
+A session owns one branch ``autoresearch/<tag>``, the worktrees on it (``store/worktree.py``), and private refs
+``refs/autoresearch/<tag>/<n>``, one for each experiment.  A commit is built from the tree of its base with the
+editable files replaced, so nothing else can change.  The user's own checkout and index are never touched, and the
+user's hooks do not run.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.trial.orphans import WORKS_IN
 
 try:
     from git import Git, GitCommandError, GitCommandNotFound
@@ -156,122 +155,42 @@ class Workspace:
         self.tag = tag
         self.branch = branch_of(tag)
         self.editable = tuple(editable)
-        self._top = top
-        self._prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
-        self._worktree = folder / "worktree"
-        self._folder = folder
+        self.top = top
+        self.prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
+        self.folder = folder
+        self.one_at_a_time = threading.RLock()
+        """Held while a worktree is made or removed: git keeps the records of all of them in one place."""
 
-    @property
-    def tree(self) -> Path:
-        """The lab's directory inside the owned worktree."""
-        return self._worktree / self._prefix
-
-    # --- the branch and its worktree
+    # --- the branch
 
     def start(self, commit: str) -> None:
         """Make the branch at ``commit``.  Raises WorkspaceError when it exists."""
         if self.tip() is not None:
             raise WorkspaceError(f"branch {self.branch} exists already", "choose another --tag")
-        git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, "")
+        git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
 
     def tip(self) -> str | None:
         """The branch's commit, None when there is no such branch."""
-        return resolve(self._top, f"refs/heads/{self.branch}")
+        return resolve(self.top, f"refs/heads/{self.branch}")
 
-    def ensure_worktree(self) -> None:
-        """The worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
-        if self._is_ours():
-            try:
-                return self.restore()
-            except WorkspaceError:
-                pass  # moved, half made or damaged: make it anew
-        shutil.rmtree(self._worktree, ignore_errors=True)
-        if self._worktree.is_symlink() or self._worktree.is_file():
-            self._worktree.unlink()
-        self._drop_record()
-        # --force: the branch may be checked out elsewhere.
-        git(self._top, "worktree", "add", "--quiet", "--force", str(self._worktree), self.branch)
-
-    def _drop_record(self) -> None:
-        """Have git forget our worktree, and no other: `prune` would drop the user's own while their disk is away.
-
-        A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
-        in the repository; while it took one back, a record that names no worktree.
-        """
-        for kept in (self._common() / "worktrees").glob("*"):
-            with suppress(OSError, ValueError):
-                if self._is_record(kept):
-                    shutil.rmtree(kept)
-
-    def _is_record(self, kept: Path) -> bool:
-        place = kept / "gitdir"
-        if place.exists() and (named := place.read_text().strip()):
-            return (kept / named).resolve() == (self._worktree / ".git").resolve()
-        return (kept / "HEAD").read_text().strip() == f"ref: refs/heads/{self.branch}"
+    def put_back(self, tip: str) -> None:
+        """Move the branch back to ``tip`` when somebody has moved or removed it."""
+        if self.tip() != tip:
+            git(self.top, "update-ref", f"refs/heads/{self.branch}", tip)
 
     def clear(self, patience: float = 1.0) -> None:
         """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
 
         To be called by the one process that holds the session.
         """
-        for left in self._folder.glob("tmp*"):  # as tempfile names them
+        for left in self.folder.glob("tmp*"):  # as tempfile names them
             shutil.rmtree(left, ignore_errors=True)
-        drop_locks(self._top, self.tag, patience)
-
-    def _common(self) -> Path:
-        return common_of(self._top)
-
-    def _is_ours(self) -> bool:
-        """Whether the worktree's link leads to what our repository keeps for it, and from there back: whoever
-        works in the worktree can make a repository of it, or point the link at the user's."""
-        link = self._worktree / ".git"
-        try:
-            kept = (self._worktree / link.read_text().removeprefix("gitdir:").strip()).resolve()
-            back = (kept / (kept / "gitdir").read_text().strip()).resolve()
-        except (OSError, ValueError):
-            return False
-        return kept.parent == self._common() / "worktrees" and back == link.resolve()
-
-    def restore(self) -> None:
-        """The worktree holds the branch's tip again, and nothing else."""
-        # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
-        ours = Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
-        for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
-            for left in ours.glob(pattern):
-                left.unlink(missing_ok=True)
-        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
-        # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
-        self.checkout("HEAD")
-
-    def checkout(self, commit: str) -> None:
-        """Put the files of ``commit`` into the worktree; the branch stays where it is."""
-        self._inside("read-tree", "-u", "--reset", commit)
-        self._inside("clean", "-ffdxq")
-
-    @contextmanager
-    def lent(self, commit: str) -> Iterator[Path]:
-        """The lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
-
-        For somebody who edits there and may use git besides.  Afterwards the branch is where it was, and
-        the worktree stands clean on it.
-        """
-        tip = self.tip()
-        if tip is None:
-            raise WorkspaceError(f"branch {self.branch} is gone", "`autoresearch-mlx run` puts it back")
-        self.ensure_worktree()
-        self._inside("update-ref", "--no-deref", "HEAD", commit)
-        self.checkout(commit)
-        try:
-            yield self.tree
-        finally:
-            if self.tip() != tip:
-                git(self._top, "update-ref", f"refs/heads/{self.branch}", tip)
-            self.ensure_worktree()
+        drop_locks(self.top, self.tag, patience)
 
     def keep(self, commit: str, base: str) -> None:
         """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
         try:
-            git(self._top, "update-ref", f"refs/heads/{self.branch}", commit, base)
+            git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, base)
         except WorkspaceError:
             if (tip := self.tip()) is not None and tip != base:
                 raise self._moved(tip, commit) from None
@@ -287,7 +206,7 @@ class Workspace:
             return
         if tip is not None and tip not in ours:
             raise self._moved(tip, incumbent)
-        git(self._top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+        git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent)
 
     def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
         said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
@@ -309,58 +228,52 @@ class Workspace:
 
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
         """A commit on ``base`` with these files replaced, kept by the experiment's own ref."""
-        with tempfile.TemporaryDirectory(dir=self._folder) as temporary:
+        with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
-            git(self._top, "read-tree", base, env=index)
+            git(self.top, "read-tree", base, env=index)
             for path, text in files.items():
                 self._add(path, text, base, Path(temporary), index)
-            tree = git(self._top, "write-tree", env=index).strip()
+            tree = git(self.top, "write-tree", env=index).strip()
             # In a file: an argument has a limit, and git takes no NUL.
             (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
-            sha = git(self._top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
-        git(self._top, "update-ref", ref_of(self.tag, number), sha)
+            sha = git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
+        git(self.top, "update-ref", ref_of(self.tag, number), sha)
         return sha
 
     def _add(self, path: str, text: str, base: str, temporary: Path, index: Mapping[str, str]) -> None:
         blob = temporary / "blob"
         blob.write_bytes(text.encode())
-        sha = git(self._top, "hash-object", "-w", "--no-filters", str(blob)).strip()
-        listed = git(self._top, "ls-tree", base, "--", self._full(path))
+        sha = git(self.top, "hash-object", "-w", "--no-filters", str(blob)).strip()
+        listed = git(self.top, "ls-tree", base, "--", self._full(path))
         mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
-        git(self._top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
+        git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
     def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
         """The base and the commit of an experiment, if it has one and was built on one of ``bases``."""
-        sha = resolve(self._top, ref_of(self.tag, number))
-        base = resolve(self._top, f"{sha}^") if sha is not None else None
+        sha = resolve(self.top, ref_of(self.tag, number))
+        base = resolve(self.top, f"{sha}^") if sha is not None else None
         return (base, sha) if sha is not None and base is not None and base in bases else None
 
     def forget(self, number: int) -> None:
         """Drop the ref of an experiment that never was; fine when there is none."""
-        git(self._top, "update-ref", "-d", ref_of(self.tag, number))
+        git(self.top, "update-ref", "-d", ref_of(self.tag, number))
 
     def title(self, commit: str) -> str:
-        return git(self._top, "log", "-1", "--format=%s", commit).strip()
+        return git(self.top, "log", "-1", "--format=%s", commit).strip()
 
     def _paths(self, commit: str) -> Iterator[str]:
         """Regular files of a commit in the lab: no links, whose text is a path, and no submodules."""
-        listed = git(self._top, "ls-tree", "-r", "-z", "--full-tree", commit)
+        listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit)
         for entry in listed.split("\0"):
             path = PurePosixPath(entry.partition("\t")[2])
-            if entry.startswith(_FILE_MODES) and path.is_relative_to(self._prefix):
-                yield path.relative_to(self._prefix).as_posix()
+            if entry.startswith(_FILE_MODES) and path.is_relative_to(self.prefix):
+                yield path.relative_to(self.prefix).as_posix()
 
     def _text(self, commit: str, path: str) -> str:
-        text = git(self._top, "cat-file", "blob", f"{commit}:{self._full(path)}")
+        text = git(self.top, "cat-file", "blob", f"{commit}:{self._full(path)}")
         if any("\udc80" <= c <= "\udcff" for c in text):
             raise WorkspaceError(f"{path} at {commit[:7]} is no UTF-8 text", "take it out of `editable`")
         return text
 
     def _full(self, path: str) -> str:
-        return (self._prefix / path).as_posix()
-
-    def _inside(self, *arguments: str) -> str:
-        """Git in the owned worktree.  The ceiling keeps a damaged worktree from falling through to the
-        user's checkout, which lies around it: that one is never reset or cleaned."""
-        marks = {"GIT_CEILING_DIRECTORIES": str(self._folder.resolve()), WORKS_IN: str(self._worktree.resolve())}
-        return git(self._worktree, *arguments, env=marks)
+        return (self.prefix / path).as_posix()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import Recorder, git, opened
 from trial.test_runner import is_gone, wait_for
-from workspaces import checkout_of, head, started
+from workspaces import Owned, checkout_of, head, started
 
 from autoresearch_mlx.agents.command import CodingAgent
 from autoresearch_mlx.agents.office import Office
@@ -23,7 +23,6 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.store.ledger import FILE, read
-from autoresearch_mlx.store.workspace import Workspace
 
 EDITED = "X = 3.5  # knob: lin 0 10\nY = 2  # knob: int 0 8\n"
 EDIT = "sed -i.bak 's/4.0/3.5/' solver.py; rm solver.py.bak"
@@ -40,7 +39,7 @@ class House:
 
     def agent(self, line: str, seconds: float = 60.0) -> CodingAgent:
         office = Office(AgentSettings(command_seconds=seconds), folder=self.lab.folder("t"))
-        return CodingAgent(line, office, self.workspace.lent, self.workspace.may_edit)
+        return CodingAgent(line, office, self.workspace.worktree.lent, self.workspace.may_edit)
 
     def propose(self, line: str, seconds: float = 60.0, *feedback: str) -> Proposal:
         return self.agent(line, seconds).propose(self.context(*feedback))
@@ -86,11 +85,11 @@ def house(command_lab: Lab) -> Iterator[House]:
     stands_clean(made.workspace, made.base)
 
 
-def stands_clean(workspace: Workspace, tip: str) -> None:
+def stands_clean(workspace: Owned, tip: str) -> None:
     assert workspace.tip() == tip
-    assert git(workspace.tree, "symbolic-ref", "HEAD") == f"refs/heads/{workspace.branch}"
-    assert git(workspace.tree, "rev-parse", "HEAD") == tip
-    assert git(workspace.tree, "status", "--porcelain", "--ignored") == ""
+    assert git(workspace.worktree.tree, "symbolic-ref", "HEAD") == f"refs/heads/{workspace.branch}"
+    assert git(workspace.worktree.tree, "rev-parse", "HEAD") == tip
+    assert git(workspace.worktree.tree, "status", "--porcelain", "--ignored") == ""
 
 
 # --- an edit
@@ -118,7 +117,7 @@ def test_the_prompt_arrives_whole_on_standard_input_and_the_experiments_number_i
 
 def test_the_program_works_in_the_labs_directory_of_the_worktree_on_no_branch(house: House, tmp_path: Path) -> None:
     house.propose(f"pwd > '{tmp_path}/where'; git status > '{tmp_path}/status'; ls > '{tmp_path}/files'")
-    assert Path((tmp_path / "where").read_text().strip()).samefile(house.workspace.tree)
+    assert Path((tmp_path / "where").read_text().strip()).samefile(house.workspace.worktree.tree)
     assert (tmp_path / "status").read_text().splitlines()[0] == "Not currently on any branch."
     assert (tmp_path / "files").read_text().split() == ["bench.py", "lab.toml", "solver.py"]
 
@@ -336,7 +335,7 @@ def test_a_refusal_and_the_refused_edit_are_part_of_the_next_prompt(house: House
 
 
 def test_without_a_session_folder_nothing_is_kept(house: House) -> None:
-    agent = CodingAgent(f"{EDIT}; {SAY}", Office(), house.workspace.lent)
+    agent = CodingAgent(f"{EDIT}; {SAY}", Office(), house.workspace.worktree.lent)
     proposal = agent.propose(house.context())
     assert (proposal.files, proposal.talk["files"]) == ({"solver.py": EDITED}, [])
     assert not (house.lab.folder("t") / "talks").exists()
@@ -362,7 +361,7 @@ def test_a_night_with_a_coding_agent_keeps_what_gains_and_logs_the_rest(command_
     before = checkout_of(command_lab)
     with opened(command_lab, "t") as session:
         office = Office(folder=session.folder)
-        agent = CodingAgent(f"{line}; true", office, session.workspace.lent, session.workspace.may_edit)
+        agent = CodingAgent(f"{line}; true", office, session.worker.worktree.lent, session.workspace.may_edit)
         research(session, agent, Policy(experiments=4), screen)
         tip = session.workspace.tip()
     done = read(command_lab.folder("t") / FILE).history.experiments

@@ -61,7 +61,7 @@ def around(lab: Lab, readings: Readings, **wanted: bool) -> Iterator[Session]:
     with opened(lab, "t") as session:
         settings = MachineSettings(**wanted)  # type: ignore[arg-type]
         hours = iter(range(0, 10**6, 3600))
-        yield replace(session, surroundings=Surroundings(settings, read=readings, clock=lambda: float(next(hours))))
+        yield session.measuring(surroundings=Surroundings(settings, read=readings, clock=lambda: float(next(hours))))
 
 
 def test_a_reading_serves_for_some_seconds() -> None:

@@ -144,7 +144,7 @@ def test_a_death_on_an_older_version_is_recovered_with_what_was_tried(
     with opened(command_lab, "t") as session:
         research(session, Answers(knobs(text, X=3.5)), Policy(experiments=1), screen)
         baseline = session.journal().history.experiments[0]
-        attempt = Attempt.start(session)
+        attempt = Attempt.start(session, session.worker)
         proposal = Proposal("Y alone", {FILE: set_knobs(text, {"Y": 5})}, base=baseline.commit)
         assert isinstance(attempt.propose(Answers(proposal), screen.progress), Again)
         attempt.commit()
@@ -197,10 +197,9 @@ class Smoking:
 
 
 def with_smoke(session: Session) -> tuple[Session, Smoking]:
-    from dataclasses import replace
 
     target = Smoking(session)
-    return replace(session, target=target), target
+    return session.measuring(target=target), target
 
 
 def test_code_that_fails_its_smoke_run_goes_back_with_its_log(command_lab: Lab, screen: Recorder, text: str) -> None:

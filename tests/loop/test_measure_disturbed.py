@@ -62,7 +62,7 @@ def shaky(
 ) -> Iterator[tuple[Session, Shaky]]:
     with opened(lab, "t", **options) as session:
         target = Shaky(session.target, disturbed, failure)
-        yield replace(session, target=target), target
+        yield session.measuring(target=target), target
 
 
 BOTH = pytest.mark.parametrize("failure", ["timeout", None], ids=["failed", "with a value"])
@@ -130,7 +130,7 @@ def test_a_disturbed_refresh_of_the_incumbent_is_taken_again_on_its_seed(command
         research(session, Steps(), Policy(experiments=0), screen)
         best = session.journal().history.incumbent
         assert best is not None
-        repeat(session, best, lambda progress: None)
+        repeat(session, session.worker, best, lambda progress: None)
         taken = [r.measurement for r in session.journal().history.repeats]
     assert [(m.tainted, m.seed) for m in taken] == [(True, 45), (True, 45), (False, 45)]
 

@@ -170,13 +170,13 @@ def test_a_death_in_mid_experiment_is_taken_up_as_interrupted(command_lab: Lab, 
         # What a kill -9 leaves: a started experiment, its commit, a dirty worktree.
         session.ledger.append("started", number=2, base=incumbent, time="2026-11-23T01:00:00+00:00")
         sha = session.workspace.commit(2, incumbent, {"solver.py": "X = 0.0\nY = 0\n"}, "half done\n")
-        session.workspace.checkout(sha)
+        session.worker.worktree.checkout(sha)
         with session.ledger.path.open("ab") as file:
             file.write(b'{"event": "finis')
     with opened(command_lab, "t") as session:
         recover(session, screen)
         left = session.journal().history.experiments[-1]
-        assert (session.workspace.tree / "solver.py").read_text().startswith("X = 3.0")
+        assert (session.worker.worktree.tree / "solver.py").read_text().startswith("X = 3.0")
     assert (left.number, left.status, left.commit, left.title) == (2, "interrupted", sha, "half done")
 
 
@@ -219,8 +219,8 @@ def test_a_worktree_without_its_link_never_leads_to_the_users_checkout(command_l
         (session.folder / "worktree" / ".git").unlink()
         (command_lab.root / "precious.txt").write_text("mine\n")
         with pytest.raises(WorkspaceError):
-            session.workspace.restore()
-        session.workspace.ensure_worktree()
+            session.worker.worktree.restore()
+        session.worker.worktree.ensure()
     assert (command_lab.root / "precious.txt").read_text() == "mine\n"
 
 
@@ -234,7 +234,7 @@ def test_ctrl_c_is_logged_and_leaves_the_worktree_clean(command_lab: Lab, screen
         research(session, Steps({"X": 3.0}), Policy(experiments=1), Impatient())
     assert statuses(command_lab, "t") == ["keep", "interrupted"]
     with opened(command_lab, "t") as session:
-        assert (session.workspace.tree / "solver.py").read_text().startswith("X = 4.0")
+        assert (session.worker.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
 
 
 def test_a_baseline_that_fails_stops_the_run_and_can_be_repeated(command_lab: Lab, screen: Recorder) -> None:

@@ -194,7 +194,7 @@ def test_each_measurement_has_its_own_folder_seed_and_log(command_lab: Lab, scre
     with opened(command_lab, "t") as session:
         recover(session, screen)
         for run in (1, 2, 1):
-            measured = measure(session, session.start, 3, run, screen.progress)
+            measured = measure(session, session.worker, session.start, 3, run, screen.progress)
             assert measured.value == 11.0
             assert measured.seed == 42 + run - 1
             assert measured.log == f"runs/0003-{run}/log.txt"

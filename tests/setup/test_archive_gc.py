@@ -139,12 +139,13 @@ def test_a_ref_that_somebody_else_moved_stays(lab: Lab) -> None:
 
 def test_the_worktree_goes_and_is_made_anew(lab: Lab) -> None:
     ws = workspace(lab)
-    ws.ensure_worktree()
+    ws.worktree.ensure()
     there = git(lab.root, "worktree", "list")
     assert names(free(lab, Wish(ANY)), "worktree") == {"worktree"}
-    assert not ws.tree.exists() and str(ws.tree) in there and str(ws.tree) not in git(lab.root, "worktree", "list")
-    ws.ensure_worktree()
-    assert "Y = 5" in (ws.tree / "solver.py").read_text()
+    tree = ws.worktree.tree
+    assert not tree.exists() and str(tree) in there and str(tree) not in git(lab.root, "worktree", "list")
+    ws.worktree.ensure()
+    assert "Y = 5" in (ws.worktree.tree / "solver.py").read_text()
 
 
 def test_what_killed_processes_left_in_the_session_goes(lab: Lab) -> None:

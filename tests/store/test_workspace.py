@@ -69,8 +69,8 @@ def test_a_glob_finds_files_in_subfolders_and_leaves_the_others(command_lab: Lab
     ws = started(command_lab, "src/*.py", "solver.py")
     assert sorted(ws.read(head(command_lab))) == ["solver.py", "src/a.py", "src/ä ö.py"]
     sha = ws.commit(1, head(command_lab), {"src/ä ö.py": "Ä = 1\n", "src/new.py": "N = 1\n"}, "both\n")
-    ws.checkout(sha)
-    assert (ws.tree / "src" / "ä ö.py").read_text(encoding="utf-8") == "Ä = 1\n"
+    ws.worktree.checkout(sha)
+    assert (ws.worktree.tree / "src" / "ä ö.py").read_text(encoding="utf-8") == "Ä = 1\n"
     assert git(
         command_lab.root, "-c", "core.quotePath=off", "diff", "--name-only", head(command_lab), sha
     ).splitlines() == [
@@ -87,8 +87,8 @@ def test_a_link_is_no_editable_file_and_never_becomes_one_that_leads_away(comman
     ws = started(command_lab, "*.py")
     assert "link.py" not in ws.read(head(command_lab))
     sha = ws.commit(1, head(command_lab), {"link.py": str(tmp_path / "secret.py")}, "escape\n")
-    ws.checkout(sha)
-    assert not (ws.tree / "link.py").is_symlink()
+    ws.worktree.checkout(sha)
+    assert not (ws.worktree.tree / "link.py").is_symlink()
     assert (tmp_path / "secret.py").read_text() == "KEY = 1\n"
 
 
@@ -98,8 +98,8 @@ def test_the_mode_of_a_file_is_kept(command_lab: Lab) -> None:
     ws = started(command_lab)
     sha = ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
     assert git(command_lab.root, "ls-tree", sha, "solver.py").startswith("100755")
-    ws.checkout(sha)
-    assert os.access(ws.tree / "solver.py", os.X_OK)
+    ws.worktree.checkout(sha)
+    assert os.access(ws.worktree.tree / "solver.py", os.X_OK)
 
 
 def test_texts_are_stored_byte_for_byte(command_lab: Lab) -> None:
@@ -197,7 +197,7 @@ def test_a_branch_that_was_deleted_is_made_again(command_lab: Lab) -> None:
     git(command_lab.root, "update-ref", "-d", "refs/heads/autoresearch/t")
     assert ws.tip() is None
     ws.settle(head(command_lab), set())
-    ws.ensure_worktree()
+    ws.worktree.ensure()
     assert ws.tip() == head(command_lab)
 
 

@@ -21,38 +21,44 @@ def test_the_worktree_is_clean_again_whatever_a_run_left_there(command_lab: Lab)
     git(command_lab.root, "add", "-A")
     git(command_lab.root, "commit", "-qm", "ignore")
     ws = started(command_lab)
-    (ws.tree / "bench.py").unlink()
-    (ws.tree / "solver.py").write_text("broken")
-    (ws.tree / "ignored.tmp").touch()
-    (ws.tree / "made" / "deep").mkdir(parents=True)
-    (ws.tree / "made" / "deep" / "file").touch()
-    (ws.tree / "nested").mkdir()
-    init_repository(ws.tree / "nested")
-    git(ws.tree, "add", "solver.py")
-    git_dir = Path(git(ws.tree, "rev-parse", "--absolute-git-dir"))
+    (ws.worktree.tree / "bench.py").unlink()
+    (ws.worktree.tree / "solver.py").write_text("broken")
+    (ws.worktree.tree / "ignored.tmp").touch()
+    (ws.worktree.tree / "made" / "deep").mkdir(parents=True)
+    (ws.worktree.tree / "made" / "deep" / "file").touch()
+    (ws.worktree.tree / "nested").mkdir()
+    init_repository(ws.worktree.tree / "nested")
+    git(ws.worktree.tree, "add", "solver.py")
+    git_dir = Path(git(ws.worktree.tree, "rev-parse", "--absolute-git-dir"))
     (git_dir / "index.lock").touch()  # what a git that was killed leaves
-    ws.ensure_worktree()
-    assert git(ws.tree, "status", "--porcelain", "--ignored") == ""
-    assert sorted(p.name for p in ws.tree.iterdir()) == [".git", ".gitignore", "bench.py", "lab.toml", "solver.py"]
-    assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+    ws.worktree.ensure()
+    assert git(ws.worktree.tree, "status", "--porcelain", "--ignored") == ""
+    assert sorted(p.name for p in ws.worktree.tree.iterdir()) == [
+        ".git",
+        ".gitignore",
+        "bench.py",
+        "lab.toml",
+        "solver.py",
+    ]
+    assert git(ws.worktree.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
 
 
 def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: Lab) -> None:
     ws = started(command_lab)
     for wrong in (["checkout", "-q", "--detach"], ["checkout", "-q", "-b", "elsewhere"]):
-        git(ws.tree, *wrong)
-        ws.ensure_worktree()
-        assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+        git(ws.worktree.tree, *wrong)
+        ws.worktree.ensure()
+        assert git(ws.worktree.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
 
 
 def test_to_restore_the_worktree_the_branch_is_not_written(command_lab: Lab) -> None:
     """Else a commit that somebody makes at that moment would be undone."""
     ws = started(command_lab)
-    (ws.tree / "solver.py").write_text("broken")
+    (ws.worktree.tree / "solver.py").write_text("broken")
     lock = command_lab.root / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
     lock.touch()
-    ws.restore()
-    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
+    ws.worktree.restore()
+    assert (ws.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
     ws.clear(patience=0.0)
     assert not lock.exists(), "it was of a process that died, as the session is ours"
 
@@ -103,8 +109,8 @@ def test_a_damaged_worktree_is_made_anew_and_the_users_checkout_stays(command_la
             (record / "commondir").write_bytes(b"")
         elif damage == "half taken back":
             (record / "gitdir").unlink()
-    ws.ensure_worktree()
-    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
+    ws.worktree.ensure()
+    assert (ws.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
     assert checkout_of(command_lab) == before
     assert [path.name for path in record.parent.iterdir()] == ["worktree"]
 
@@ -113,7 +119,7 @@ def test_git_inside_a_worktree_without_its_link_fails_instead_of_reaching_the_us
     ws = started(command_lab)
     (command_lab.folder("t") / "worktree" / ".git").unlink()
     (command_lab.root / "solver.py").write_text("# unsaved\n")
-    for act in (ws.restore, lambda: ws.checkout(head(command_lab))):
+    for act in (ws.worktree.restore, lambda: ws.worktree.checkout(head(command_lab))):
         with pytest.raises(WorkspaceError, match="not a git repository"):
             act()
     assert (command_lab.root / "solver.py").read_text() == "# unsaved\n"
@@ -124,10 +130,11 @@ import sys
 from pathlib import Path
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.workspace import Workspace
+from autoresearch_mlx.store.worktree import Worktree
 root, act, *arguments = sys.argv[1:]
 workspace = Workspace(Path(root), Path(root) / ".autoresearch" / "t", "t", ["solver.py"])
 try:
-    getattr(workspace, act)(*arguments)
+    getattr(Worktree(workspace), act)(*arguments)
 except WorkspaceError as error:
     print(error)
 """
@@ -158,8 +165,8 @@ def test_a_lent_worktree_has_the_commits_files_on_no_branch_and_comes_back_clean
     ws = started(command_lab)
     other = ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
     before = checkout_of(command_lab)
-    with ws.lent(other) as tree:
-        assert tree == ws.tree
+    with ws.worktree.lent(other) as tree:
+        assert tree == ws.worktree.tree
         assert (tree / "solver.py").read_text() == NEW
         assert git(tree, "rev-parse", "HEAD") == other
         assert git(tree, "branch", "--show-current") == ""
@@ -167,9 +174,9 @@ def test_a_lent_worktree_has_the_commits_files_on_no_branch_and_comes_back_clean
         (tree / "solver.py").write_text("mine\n")
         git(tree, "commit", "-qam", "mine")
     assert ws.tip() == head(command_lab)
-    assert (ws.tree / "solver.py").read_text().startswith("X = 4.0")
-    assert git(ws.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
-    assert git(ws.tree, "status", "--porcelain") == ""
+    assert (ws.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
+    assert git(ws.worktree.tree, "symbolic-ref", "HEAD") == "refs/heads/autoresearch/t"
+    assert git(ws.worktree.tree, "status", "--porcelain") == ""
     assert checkout_of(command_lab) == before
 
 
@@ -183,20 +190,20 @@ def test_a_lent_worktree_has_the_commits_files_on_no_branch_and_comes_back_clean
 )
 def test_a_branch_that_was_moved_while_the_worktree_was_lent_is_put_back(command_lab: Lab, act: list[str]) -> None:
     ws = started(command_lab)
-    with pytest.raises(ZeroDivisionError), ws.lent(head(command_lab)) as tree:
+    with pytest.raises(ZeroDivisionError), ws.worktree.lent(head(command_lab)) as tree:
         git(tree, "commit", "-q", "--allow-empty", "-m", "on no branch")
         git(tree, *act)
         if act[0] == "checkout":
             git(tree, "commit", "-q", "--allow-empty", "-m", "on the branch")
         raise ZeroDivisionError
     assert ws.tip() == head(command_lab)
-    assert git(ws.tree, "rev-parse", "HEAD") == head(command_lab)
+    assert git(ws.worktree.tree, "rev-parse", "HEAD") == head(command_lab)
 
 
 def test_a_worktree_cannot_be_lent_when_the_branch_is_gone(command_lab: Lab) -> None:
     ws = started(command_lab)
     git(command_lab.root, "update-ref", "-d", "refs/heads/autoresearch/t")
-    with pytest.raises(WorkspaceError, match="branch autoresearch/t is gone"), ws.lent(head(command_lab)):
+    with pytest.raises(WorkspaceError, match="branch autoresearch/t is gone"), ws.worktree.lent(head(command_lab)):
         pass
 
 
@@ -205,15 +212,15 @@ def test_the_users_own_worktrees_stay_even_while_their_disk_is_away(command_lab:
     (tmp_path / "disk").rename(tmp_path / "away")
     ws = started(command_lab)
     shutil.rmtree(command_lab.folder("t") / "worktree")
-    ws.ensure_worktree()
+    ws.worktree.ensure()
     (tmp_path / "away").rename(tmp_path / "disk")
     assert git(tmp_path / "disk", "branch", "--show-current") == "theirs"
 
 
 def test_two_sessions_have_two_worktrees(command_lab: Lab) -> None:
     one, two = started(command_lab, tag="one"), started(command_lab, tag="two")
-    one.checkout(one.commit(1, head(command_lab), {"solver.py": NEW}, "m\n"))
-    assert (two.tree / "solver.py").read_text().startswith("X = 4.0")
+    one.worktree.checkout(one.commit(1, head(command_lab), {"solver.py": NEW}, "m\n"))
+    assert (two.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
 
 
 # --- the repositories that people have
@@ -272,7 +279,7 @@ def test_paths_with_spaces_and_unicode(tmp_path: Path) -> None:
     git(top, "commit", "-qm", "moved")
     ws = started(lab)
     sha = whole_life(ws, lab)
-    assert ws.tree.relative_to(lab.folder("t") / "worktree").as_posix() == "a läb (2)"
+    assert ws.worktree.tree.relative_to(lab.folder("t") / "worktree").as_posix() == "a läb (2)"
     assert git(top, "-c", "core.quotePath=off", "show", "--name-only", "--format=", sha) == "a läb (2)/solver.py"
     assert diff(lab.root, head(lab), sha).startswith("diff --git a/solver.py b/solver.py")
 

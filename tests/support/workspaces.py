@@ -8,22 +8,31 @@ from conftest import git
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.workspace import Workspace
+from autoresearch_mlx.store.worktree import Worktree
 
 NEW = "X = 1.0\n"
 
 
-def workspace(lab: Lab, *editable: str, tag: str = "t") -> Workspace:
+class Owned(Workspace):
+    """A session's workspace together with its first worktree."""
+
+    @property
+    def worktree(self) -> Worktree:
+        return Worktree(self)
+
+
+def workspace(lab: Lab, *editable: str, tag: str = "t") -> Owned:
     folder = lab.folder(tag)
     lab.make_state()
     folder.mkdir(exist_ok=True)
-    return Workspace(lab.root, folder, tag, editable or ("solver.py",))
+    return Owned(lab.root, folder, tag, editable or ("solver.py",))
 
 
-def started(lab: Lab, *editable: str, tag: str = "t") -> Workspace:
+def started(lab: Lab, *editable: str, tag: str = "t") -> Owned:
     """A session's branch at the user's commit, with its worktree."""
     ws = workspace(lab, *editable, tag=tag)
     ws.start(head(lab))
-    ws.ensure_worktree()
+    ws.worktree.ensure()
     return ws
 
 
@@ -43,18 +52,18 @@ def checkout_of(lab: Lab) -> Sequence[object]:
     )
 
 
-def whole_life(ws: Workspace, lab: Lab) -> str:
+def whole_life(ws: Owned, lab: Lab) -> str:
     """What a session does to git, in one go; returns the kept commit."""
-    ws.ensure_worktree()
+    ws.worktree.ensure()
     base = ws.tip()
     assert base is not None
     discarded = ws.commit(1, base, {"solver.py": "X = 0.0\n"}, "worse\n")
-    ws.checkout(discarded)
-    ws.ensure_worktree()
+    ws.worktree.checkout(discarded)
+    ws.worktree.ensure()
     sha = ws.commit(2, base, {"solver.py": NEW}, "better\n")
-    ws.checkout(sha)
+    ws.worktree.checkout(sha)
     ws.keep(sha, base)
-    ws.ensure_worktree()
-    assert (ws.tree / "solver.py").read_text() == NEW
+    ws.worktree.ensure()
+    assert (ws.worktree.tree / "solver.py").read_text() == NEW
     assert ws.read(sha) == {"solver.py": NEW}
     return sha
