@@ -73,8 +73,8 @@ class Measurement:
     """Path of the kept log, relative to the session's folder."""
     curve: tuple[tuple[float, float], ...] = ()
     """Training loss along the run, at most some twenty points: (share of the budget used, loss)."""
-    epoch: int = 0
-    """Runs of different epochs do not compare: the machine has changed in between."""
+    stand: int = 0
+    """Number of the stand that it was taken in (:mod:`stands`): runs of different stands do not compare."""
     tainted: bool = False
     """Disturbed; it counts for nothing."""
     key: str | None = None
@@ -157,8 +157,8 @@ class History:
     metric: str
     direction: Direction
     repeats: tuple[Repeat, ...] = ()
-    epoch: int = 0
-    """The epoch of now; it grows when the machine was seen to have changed."""
+    stand: int = 0
+    """Number of the stand that the session measures in now; the first is 0."""
 
     @property
     def baseline(self) -> Experiment | None:

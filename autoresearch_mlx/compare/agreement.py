@@ -11,8 +11,8 @@ from typing import Any
 from autoresearch_mlx.compare.match import Pair
 from autoresearch_mlx.compare.noise import COVERAGE
 from autoresearch_mlx.lab.comparability import NAMES, budget_in_words, differing, key_of
-from autoresearch_mlx.store.epochs import newest_machine
 from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.stands import newest_machine
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that a value of any log depends on besides the edited file."""
@@ -51,7 +51,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """The same of a whole ledger: by the key of its last epoch, or by what its newest measurement tells."""
+    """The same of a whole ledger: by the key of its current stand, or by what its newest measurement tells."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 

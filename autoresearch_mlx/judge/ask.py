@@ -25,7 +25,7 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
     """One side has no run that counts: take one, unless that failed too often."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
-            return refresh(now, "the incumbent has no run that counts in this epoch")
+            return refresh(now, "the incumbent has no run that counts in this stand")
         return Verdict("invalid", f"{evidence.refreshes} runs of the incumbent were disturbed: nothing to compare with")
     spoiled = disturbed(evidence)
     if spoiled >= rules.spoiled:
@@ -35,8 +35,8 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
 
 
 def disturbed(evidence: Evidence) -> int:
-    """The candidate's runs of this epoch that do not count; so many repeats were in vain."""
-    return evidence.lost + sum(run.tainted for run in evidence.candidate if run.epoch == evidence.epoch)
+    """The candidate's runs in this stand that were disturbed: so many repeats were in vain."""
+    return evidence.lost + sum(run.tainted for run in evidence.candidate if run.stand == evidence.stand)
 
 
 def thin(now: Evidence, rules: Rules) -> str:

@@ -36,10 +36,10 @@ class Comparison:
 
 
 def counted(evidence: Evidence) -> Evidence:
-    """The same with the runs that count: undisturbed, and of the epoch of now."""
+    """The same with the runs that count: undisturbed, and of the current stand."""
 
     def count(runs: Sequence[Run]) -> tuple[Run, ...]:
-        return tuple(run for run in runs if not run.tainted and run.epoch == evidence.epoch)
+        return tuple(run for run in runs if not run.tainted and run.stand == evidence.stand)
 
     return replace(evidence, candidate=count(evidence.candidate), incumbent=count(evidence.incumbent))
 

@@ -82,14 +82,14 @@ class Judge:
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """In a later epoch against the incumbent's runs of it alone."""
+        """Where the incumbent was kept in another stand, against its runs in the current one alone."""
         rule, best = Margin(self.margin), history.incumbent
-        if best is None or not history.epoch:
+        if best is None or (history.stand == 0 and all(m.stand == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
         if any(m.value is not None for m in taken_now(history, best)):
             return rule.decide(history, case.measurements, standing(history, best))
         if case.refreshes < self.rules.refreshes:
-            return Again("the incumbent has no run that counts in this epoch", "incumbent")
+            return Again("the incumbent has no run that counts in this stand", "incumbent")
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
@@ -127,7 +127,7 @@ class Judge:
             direction=history.direction,
             recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),
             lines_removed=case.lines_removed,
-            epoch=history.epoch,
+            stand=history.stand,
             pair_sigma=pair_sigma(history, case.axis),
             incumbent_age=age(history),
             refreshes=case.refreshes,
@@ -149,7 +149,7 @@ class Judge:
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
         """Whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
         assert history.incumbent is not None
-        old = [run for run in runs_of(history, history.incumbent) if run.epoch == history.epoch]
+        old = [run for run in runs_of(history, history.incumbent) if run.stand == history.stand]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
         return noise.drifted(record(old, self.rules.record), fresh, sigma_of(history))
 
@@ -187,9 +187,9 @@ def _usual_start(history: History) -> float:
     """Of the baseline; where this machine has not run it, of the incumbent's first run on it."""
     assert history.baseline is not None
     before = [m for m in history.baseline.measurements if not m.tainted]
-    here = [m for m in before if m.epoch == history.epoch]
+    here = [m for m in before if m.stand == history.stand]
     later = [r.measurement for r in history.repeats]
-    again = [m for m in later if m.epoch == history.epoch and not m.tainted][:1]
+    again = [m for m in later if m.stand == history.stand and not m.tainted][:1]
     return max((m.seconds.start or 0.0 for m in here or again or before), default=0.0)
 
 
@@ -228,7 +228,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """The successful runs of one experiment; the first one of a proposal is what it was selected by."""
     chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.epoch, fresh=number == 0 or at > chosen, tainted=m.tainted)
+        Run(m.value, m.seed, m.stand, fresh=number == 0 or at > chosen, tainted=m.tainted)
         for at, m in enumerate(measured)
         if m.value is not None
     )
@@ -292,14 +292,14 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """The runs that :func:`standing` is the mean of; none for an imported experiment."""
     every = runs_of(history, experiment)
-    measured = [run for run in every if run.epoch == history.epoch and not run.tainted]
+    measured = [run for run in every if run.stand == history.stand and not run.tainted]
     return record(measured or every, Rules().record)
 
 
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
-    """The measurements of a finished experiment in the epoch of now, oldest first."""
+    """The measurements of a finished experiment in the current stand, oldest first."""
     later = (r.measurement for r in history.repeats if r.number == experiment.number)
-    return tuple(m for m in (*experiment.measurements, *later) if m.epoch == history.epoch)
+    return tuple(m for m in (*experiment.measurements, *later) if m.stand == history.stand)
 
 
 def gained(history: History) -> float | None:
@@ -328,11 +328,17 @@ def age(history: History) -> int:
 
 
 def _looked_at(history: History) -> list[bool]:
-    """For each experiment, whether the incumbent of now was measured in it or right after it; none without one."""
+    """For each experiment, whether today's incumbent ran in the current stand in it or right after it.
+
+    Empty where there is no incumbent.  One that was imported has no runs: its experiment stands in for them.
+    """
     best = history.incumbent
     if best is None:
         return []
-    then = {best.number, *(r.during for r in history.repeats if r.number == best.number)}
+    repeats = [r for r in history.repeats if r.number == best.number]
+    then = {r.during for r in repeats if r.measurement.stand == history.stand}
+    if not best.measurements or any(m.stand == history.stand for m in best.measurements):
+        then.add(best.number)
     return [e.number in then for e in history.experiments]
 
 

@@ -37,7 +37,7 @@ def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float 
 
     That is far standard errors of the difference, sigma * sqrt(1/n + 1/m); with few repeats behind sigma,
     as many more as leave the same share of false alarms, 1 in 370.  One disturbed run looks like drift:
-    take a second before opening an epoch, and ask with both.  False where nothing compares.
+    take a second before opening a stand, and ask with both.  False where nothing compares.
     """
     old = [run.value for run in stored if run.fresh and not run.tainted]
     now = [run.value for run in new if not run.tainted]
@@ -138,7 +138,7 @@ def _residuals(group: Sequence[float]) -> list[float]:
 
 
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]:
-    """Values to pool, grouped by commit and epoch, of runs given as (commit, run).
+    """Values to pool, grouped by commit and stand, of runs given as (commit, run).
 
     A tainted run is no repeat, nor is one that was selected: what had to be good to be repeated lies
     further from its repeats than those from each other.
@@ -146,7 +146,7 @@ def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]
     groups: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
     for commit, run in runs:
         if run.fresh and not run.tainted:
-            groups[commit, run.epoch].append(run.value)
+            groups[commit, run.stand].append(run.value)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -164,7 +164,7 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
-    """Values of ``one`` less those of ``other`` on the same seed in the same epoch; a group for :func:`pooled`."""
+    """Values of ``one`` less those of ``other`` on the same seed in the same stand; a group for :func:`pooled`."""
     means = _by_seed(other)
     return tuple(value - means[key] for key, value in _by_seed(one).items() if key in means)
 
@@ -173,7 +173,7 @@ def _by_seed(runs: Iterable[Run]) -> dict[tuple[int, int], float]:
     values: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     for run in runs:
         if not run.tainted:
-            values[run.epoch, run.seed].append(run.value)
+            values[run.stand, run.seed].append(run.value)
     return {key: math.fsum(each) / len(each) for key, each in values.items()}
 
 

@@ -21,8 +21,8 @@ class Run:
 
     value: float
     seed: int
-    epoch: int = 0
-    """Runs of different epochs do not compare: the machine has changed in between."""
+    stand: int = 0
+    """Number of the stand that it was taken in: runs of different stands do not compare."""
     fresh: bool = True
     """Not taken to select: false for the first run of whatever was proposed, true for the baseline's and repeats."""
     pair: int | None = None
@@ -67,8 +67,8 @@ class Evidence:
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
     """By how many lines the code got shorter; negative: longer."""
-    epoch: int = 0
-    """The epoch of now; runs of another one do not count."""
+    stand: int = 0
+    """Number of the current stand; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
     """Of the difference between two commits on one seed, for changes of this class (:func:`noise.pair_class`)."""
     incumbent_age: int = 0

@@ -18,7 +18,7 @@ from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import Journal, measurement_from
+from autoresearch_mlx.store.ledger import Journal, measurement_from, measurement_to
 
 _SEEDS = 1_000_000
 """Above all seeds that experiments take, which count up from the session's."""
@@ -126,7 +126,7 @@ def _run(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Meas
         certificate=len(session.journal().certificates),
         side=slot.side,
         pair=slot.pair,
-        measurement=asdict(measured),
+        measurement=measurement_to(measured),
     )
     return measured
 

@@ -13,6 +13,7 @@ from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
+from autoresearch_mlx.store.ledger import measurement_to
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
@@ -57,7 +58,7 @@ def measure(
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
         assignment = Assignment(worker.worktree.tree, folder, seed, watched, order.steps, stop, order.split)
         measured = worker.target.measure(assignment)
-        measured = replace(measured, epoch=history.epoch, key=session.key.on(order.split).mark)
+        measured = replace(measured, stand=history.stand, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
@@ -108,7 +109,7 @@ def repeat(
     for run in range(len(before) + 1, len(before) + 1 + DISTURBED_RUNS):
         order = Order(chosen, steps)
         measured = measure(session, worker, experiment.commit, experiment.number, run, watch, order, "repeat-")
-        session.append("repeated", number=experiment.number, during=during, measurement=asdict(measured))
+        session.append("repeated", number=experiment.number, during=during, measurement=measurement_to(measured))
         if not measured.tainted:
             return
 

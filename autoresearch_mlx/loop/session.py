@@ -24,12 +24,12 @@ from autoresearch_mlx.lab.config import Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.loop.worker import Worker
-from autoresearch_mlx.store.epochs import keep_apart, settled
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger, write_results
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
+from autoresearch_mlx.store.stands import enter_stand, settled
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
@@ -191,7 +191,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         write_results(folder, journal)  # who died between the ledger and its view left an old one
         _refuse_changes(resolved, journal.session, chosen)
         session = _session(lab, resolved.settings, workspace, ledger, machine, profile)
-        keep_apart(ledger, session.key, say)
+        enter_stand(ledger, session.key, say)
         yield session
 
 

@@ -14,7 +14,7 @@ from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.stands import after_drift
 from autoresearch_mlx.store.workspace import merge_texts
 
 REMOVER = "upkeep"
@@ -53,7 +53,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Where the epoch has no run of the incumbent yet, its runs come first, on the seeds of the session.
+    """Where the current stand has no run of the incumbent yet, its runs come first, on the seeds of the session.
 
     Raises LabError when it cannot be measured here: there would be nothing to compare with.
     """
@@ -72,7 +72,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new epoch.
+    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new stand.
 
     One disturbed run looks like a shift, so a second one must say the same.
     """
@@ -90,7 +90,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
             return
     values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
-    session.append("epoch", epoch=history.epoch + 1, takes=len(new), reason=reason, time=now())
+    session.append("epoch", **after_drift(session.journal(), len(new), reason))
     screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
 
 

@@ -63,7 +63,7 @@ class Status:
     """Most tokens, most cost."""
     stops: Account | None = None
     """Of losers that were stopped; None: the target's runs have no budget."""
-    epoch: int = 0
+    stand: int = 0
     key: Key | None = None
     """What the values of now depend on besides the file."""
     gained: float | None = None
@@ -100,7 +100,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         agent=_agent(history.experiments, session),
         spent=spent(folder),
         stops=_stops(history, session.get("conditions") or {}),
-        epoch=history.epoch,
+        stand=history.stand,
         key=Key(journal.comparability) if journal.comparability is not None else None,
         gained=gained(history),
         budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
@@ -145,7 +145,7 @@ def to_json(status: Status) -> dict[str, Any]:
             "max_tokens_total": status.caps[0],
             "max_cost": status.caps[1],
         },
-        "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.epoch},
+        "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.stand},
         "budget": status.budget,
         "key": status.key.mark if status.key else None,
         "comparability": dict(status.key.parts) if status.key else None,

@@ -85,8 +85,8 @@ def _sigma(status: Status) -> str:
     """``0.006912 of one run, from 3 runs of 1 commit``"""
     if status.sigma.value is None:
         return terms.UNKNOWN
-    epoch = f", epoch {status.epoch}" if status.epoch else ""
-    return f"{terms.value(status.sigma.value)} of one run, from {status.sigma.source}{epoch}"
+    stand = f", stand {status.stand}" if status.stand else ""
+    return f"{terms.value(status.sigma.value)} of one run, from {status.sigma.source}{stand}"
 
 
 def _stops(account: Account) -> str:

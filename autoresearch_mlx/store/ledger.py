@@ -5,7 +5,7 @@
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
     repeated    one more run of a kept experiment
-    epoch       the machine was seen to have changed, or is another one: earlier runs stop counting
+    epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted, or is another
     paired      one run of a certification
     certified   what a certification found
 
@@ -43,6 +43,16 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Stand:
+    """What runs compare within: one comparability key, between two drifts of the machine."""
+
+    parts: Mapping[str, Any] | None
+    """The parts of the key; None in a ledger that names none."""
+    drift: int = 0
+    """Stands of the same key before this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """What a ledger says, replayed."""
 
@@ -52,10 +62,15 @@ class Journal:
     pairs: tuple[Mapping[str, Any], ...] = ()
     """The runs of certifications, as they were written."""
     certificates: tuple[Mapping[str, Any], ...] = ()
-    comparability: Mapping[str, Any] | None = None
-    """The parts of the key of now; None in a ledger that has none."""
+    stands: Mapping[int, Stand] = field(default_factory=lambda: {0: Stand(None)})
+    """By number, in the order in which they appeared; ``history.stand`` is the current one's."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
+
+    @property
+    def comparability(self) -> Mapping[str, Any] | None:
+        """The parts of the current stand's key; None in a ledger that names none."""
+        return self.stands[self.history.stand].parts
 
     @property
     def next_number(self) -> int:
@@ -95,17 +110,17 @@ class _Replay:
         self._finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
         self._started: Open | None = None
         self._repeats: list[Repeat] = []
-        self._epoch = 0
+        self._stand = 0
+        self._stands = {0: Stand(None)}
         self._pairs: list[Mapping[str, Any]] = []
         self._certificates: list[Mapping[str, Any]] = []
-        self._comparability: Mapping[str, Any] | None = None
 
     def take(self, event: Any) -> None:
         kind = event.get("event")
         if kind == "session":
             self.session = event
             self._kind = event["metric"], event["direction"]
-            self._comparability = event.get("comparability")
+            self._stands[0] = Stand(event.get("comparability"))
         elif kind == "started":
             self._started = Open(event["number"], event["base"], event["time"])
         elif kind == "finished":
@@ -118,23 +133,28 @@ class _Replay:
         elif kind == "repeated":
             self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
         elif kind == "epoch":
-            self._open_epoch(int(event["epoch"]), int(event.get("takes", 0)))
-            self._comparability = event.get("comparability", self._comparability)
+            self._enter(int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability"))
         elif kind == "paired":
             self._pairs.append(event)
         elif kind == "certified":
             self._certificates.append(event)
 
-    def _open_epoch(self, epoch: int, takes: int) -> None:
-        """The last ``takes`` repeats, which showed the change, are the first runs of the new epoch."""
-        self._epoch = epoch
+    def _enter(self, number: int, takes: int, parts: Mapping[str, Any] | None) -> None:
+        """Go to a stand; the last ``takes`` repeats, which showed a drift, are its first runs.
+
+        A stand that returns keeps its key; ledgers of earlier versions never return to one.
+        """
+        parts = self._stands[self._stand].parts if parts is None else parts
+        known = self._stands.get(number, Stand(parts, sum(stand.parts == parts for stand in self._stands.values())))
+        self._stands[number] = known if known.parts is not None else replace(known, parts=parts)
+        self._stand = number
         for at in range(len(self._repeats) - takes, len(self._repeats)):
             old = self._repeats[at]
-            self._repeats[at] = replace(old, measurement=replace(old.measurement, epoch=epoch))
+            self._repeats[at] = replace(old, measurement=replace(old.measurement, stand=number))
 
     def journal(self) -> Journal:
         experiments = tuple(e for e, _ in self._finished.values())
-        history = History(experiments, *self._kind, repeats=tuple(self._repeats), epoch=self._epoch)
+        history = History(experiments, *self._kind, repeats=tuple(self._repeats), stand=self._stand)
         records = tuple(r for _, r in self._finished.values())
         return Journal(
             self.session,
@@ -142,7 +162,7 @@ class _Replay:
             self._started,
             tuple(self._pairs),
             tuple(self._certificates),
-            self._comparability,
+            dict(self._stands),
             records=records,
         )
 
@@ -189,7 +209,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         log=event.get("log"),
         curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
         extra=event.get("extra") or {},
-        epoch=event.get("epoch", 0),
+        stand=event.get("epoch", 0),
         tainted=event.get("tainted", False),
         key=event.get("key"),
     )
@@ -198,8 +218,14 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
 def experiment_to(experiment: Experiment) -> dict[str, Any]:
     """The JSON object of an experiment, keys in the order of the contract."""
     fields = asdict(experiment)
+    fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
     return fields
+
+
+def measurement_to(measured: Measurement) -> dict[str, Any]:
+    """The JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
+    return {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
 
 
 class Ledger:

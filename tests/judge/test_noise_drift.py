@@ -1,4 +1,4 @@
-"""The incumbent is measured at intervals, and a shift of the machine opens an epoch."""
+"""The incumbent is measured at intervals, and a shift of the machine opens a stand."""
 
 from __future__ import annotations
 

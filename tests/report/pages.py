@@ -6,14 +6,14 @@ import json
 import math
 import random
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
 from autoresearch_mlx.lab.source import literal
-from autoresearch_mlx.store.ledger import Ledger, experiment_to
+from autoresearch_mlx.store.ledger import Ledger, experiment_to, measurement_to
 
 MACHINE = {"chip": "Apple M4 Pro", "system": "Darwin", "device": "gpu", "memory_gb": 24.0, "mlx": "0.32.2"}
 SIGMA = 0.0021
@@ -78,7 +78,7 @@ class Night:
         """The session's folder; with ``root``, every experiment is a commit of a repository there."""
         self.random = random.Random(self.seed)
         self.folder, self.clock = folder, datetime.fromisoformat("2026-07-14T22:58:03+02:00")
-        self.value, self.epoch, self.kept = 2.512345, 0, 0
+        self.value, self.stand, self.kept = 2.512345, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"tag": folder.name, "target": "pretrain", "metric": "val_bpb", "direction": "min", "agent": "hybrid"}
         conditions = {"budget_seconds": 300.0, "source": "climbmix", "vocab_size": 8192, "seq_len": 1024}
@@ -189,7 +189,7 @@ class Night:
         return Measurement(
             value=value, seed=42 + at, seconds=Seconds(1.1, 2.2, 300.0, 18.4), steps=1740,
             tokens=int(speed * 300), tokens_per_second=speed, peak_memory_mb=9_210.4 + 40 * (number % 7),
-            machine=self.machine(), log=f"runs/{number:04d}-1/log.txt", curve=curve, epoch=self.epoch,
+            machine=self.machine(), log=f"runs/{number:04d}-1/log.txt", curve=curve, stand=self.stand,
             extra={"loss": value * 1.1, "num_params": 11_534_336},
         )  # fmt: skip
 
@@ -202,14 +202,16 @@ class Night:
         path.write_text(text)
 
     def repeat(self, number: int) -> None:
-        moved = 0.012 * self.epoch
+        moved = 0.012 * self.stand
         taken = [self.measured(self.kept, 3, self.value + moved + self.random.gauss(0, SIGMA))]
         if number == 70:
-            self.epoch = 1
+            self.stand = 1
             again = [self.measured(self.kept, 3, self.value + 0.012) for _ in range(2)]
             taken += again
         for m in taken:
-            self.lines.append({"event": "repeated", "number": self.kept, "during": number, "measurement": asdict(m)})
+            self.lines.append(
+                {"event": "repeated", "number": self.kept, "during": number, "measurement": measurement_to(m)}
+            )
         if number == 70:
             self.lines.append({"event": "epoch", "epoch": 1, "takes": 2, "reason": "beyond 3 sigma", "time": ""})
 

@@ -193,8 +193,8 @@ class Again:
     hours: float | None
     value: float
     off: float
-    """From the mean of that commit's first epoch; positive is worse."""
-    epoch: int
+    """From the mean of that commit's first stand; positive is worse."""
+    stand: int
     chosen: bool
     """Its experiment was selected by it."""
     tainted: bool
@@ -207,9 +207,9 @@ class Noise:
     runs: int
     dof: int
     source: str
-    epoch: int
-    epochs: tuple[tuple[int, int], ...]
-    """Epoch and the first ``at`` seen of it, from the second one on."""
+    stand: int
+    stands: tuple[tuple[int, int], ...]
+    """Where the stand changes: the new one's number, and the first ``at`` in it."""
     again: tuple[Again, ...]
 
 

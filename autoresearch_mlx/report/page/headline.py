@@ -62,9 +62,7 @@ def noise_in_words(page: Page) -> str:
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
-    epoch = ""
-    if n.epoch:
-        epoch = (
-            f" The machine was seen to change {terms.plural(n.epoch, 'time')}: runs of different epochs do not compare."
-        )
-    return f"One run of an unchanged file has a standard deviation of {terms.value(n.sigma)}, from {n.source}.{epoch}"
+    stand = ""
+    if n.stand or n.stands:
+        stand = f" The session measures in stand {n.stand}: runs of different stands do not compare."
+    return f"One run of an unchanged file has a standard deviation of {terms.value(n.sigma)}, from {n.source}.{stand}"

@@ -56,11 +56,16 @@ def noise_of(history: History, clock: Clock) -> Noise:
     """Sigma as the judge has it, and all runs of commits that ran more than once."""
     sigma = sigma_of(history)
     again = tuple(_again(history, clock))
-    first: dict[int, int] = {}
-    for run in again:
-        first[run.epoch] = min(run.at, first.get(run.epoch, run.at))
-    epochs = tuple((epoch, at) for epoch, at in sorted(first.items()) if epoch > 0)
-    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.epoch, epochs, again)
+    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.stand, tuple(_changes(again)), again)
+
+
+def _changes(again: Sequence[Again]) -> Iterator[tuple[int, int]]:
+    """Each change of the stand, as (stand, ``at``); an experiment's own runs come before repeats taken after it."""
+    current = 0
+    for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
+        if run.stand != current:
+            current = run.stand
+            yield current, run.at
 
 
 def _again(history: History, clock: Clock) -> Iterator[Again]:
@@ -76,10 +81,10 @@ def _again(history: History, clock: Clock) -> Iterator[Again]:
 
 
 def _centre(group: Sequence[_Run]) -> float:
-    """The mean of a commit's first epoch: later ones show how far the machine has moved."""
+    """The mean of a commit's first stand: later ones show how far the machine has moved."""
     counted = [run for run in group if not run.measured.tainted] or group
-    oldest = min(run.measured.epoch for run in counted)
-    early = [run for run in counted if run.measured.epoch == oldest]
+    oldest = min(run.measured.stand for run in counted)
+    early = [run for run in counted if run.measured.stand == oldest]
     fresh = [run for run in early if not run.chosen] or early
     return fmean(run.measured.value for run in fresh if run.measured.value is not None)
 
@@ -88,7 +93,7 @@ def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
     m = run.measured
     assert m.value is not None
     off = -history.gain(m.value, over=centre)
-    return Again(run.number, run.at, clock.hours.get(run.at), m.value, off, m.epoch, run.chosen, m.tainted)
+    return Again(run.number, run.at, clock.hours.get(run.at), m.value, off, m.stand, run.chosen, m.tainted)
 
 
 def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:

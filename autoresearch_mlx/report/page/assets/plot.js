@@ -4,7 +4,7 @@ const MARGIN = { left: 68, right: 14, top: 12, bottom: 38 };
 
 /**
  * spec: { name, height, xs: [{key, name}], points: [{x: {key: number}, y, kind, tip: [text], number, label, rank}],
- *         near: [low, high] or null, yName, steps, bands: [[low, high]], lines: [y], epochs: [{x, name}], key: [[class, text]] }
+ *         near: [low, high] or null, yName, steps, bands: [[low, high]], lines: [y], stands: [{x, name}], key: [[class, text]] }
  */
 function plot(host, spec) {
   const axes = spec.xs.filter(({ key }) => spec.points.some((p) => known(p.x[key])));
@@ -121,10 +121,10 @@ function plot(host, spec) {
     for (const y of spec.lines || []) {
       if (clip(y) === view.y(y)) group.append(svg("line", { class: "zero", x1: box.left, x2: box.right, y1: view.y(y), y2: view.y(y) }));
     }
-    for (const { x, name } of spec.epochs || []) {
+    for (const { x, name } of spec.stands || []) {
       const at = view.x(x[state.key]);
       if (!(at >= box.left && at <= box.right)) continue;
-      group.append(svg("line", { class: "epoch", x1: at, x2: at, y1: box.top, y2: box.bottom }));
+      group.append(svg("line", { class: "stand", x1: at, x2: at, y1: box.top, y2: box.bottom }));
       group.append(svg("text", { x: at + 4, y: box.top + 10 }, name));
     }
     return group;

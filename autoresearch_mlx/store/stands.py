@@ -1,0 +1,99 @@
+"""Which stand a session measures in: runs compare within one stand.
+
+A stand is one comparability key between two drifts of the machine.  Another key (another machine, another MLX) leads to
+a stand of its own, and back to the newest stand of a key that the session has measured under before: its runs count
+again.  A drift opens a new stand under the same key.  The ledger numbers stands in the order in which they appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.lab.comparability import Key, changes_in_words, differing, key_of
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Journal, Ledger
+
+
+def settled(journal: Journal, here: Key) -> Key:
+    """The key to measure under: as the matching stand has it, else ``here``.
+
+    A figure that the system did not tell this time makes no other machine.
+    """
+    number = matching(journal, here)
+    then = None if number is None else journal.stands[number].parts
+    return here if then is None else Key(then)
+
+
+def enter_stand(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
+    """Go to the stand of this key when it is another one than the current; say what changed and what follows."""
+    journal = ledger.read()
+    current = journal.history.stand
+    number = matching(journal, here)
+    if number == current:
+        return
+    changed = changes_in_words(_parts(journal, current), here.parts)
+    if number is None:
+        reason = f"not comparable with the runs so far: {changed}"
+        follows = "they stop counting, and the incumbent is measured again first"
+    else:
+        reason = f"comparable again with the runs of stand {number}: {changed}"
+        follows = "those count again, and an incumbent without a run there is measured first"
+    ledger.append(
+        "epoch",
+        epoch=_next(journal) if number is None else number,
+        takes=0,
+        reason=reason,
+        time=now(),
+        key=here.mark,
+        comparability=here.parts,
+    )
+    say(f"{reason}; {follows}")
+
+
+def after_drift(journal: Journal, takes: int, reason: str) -> dict[str, Any]:
+    """The fields of the event ``epoch`` that opens a new stand under the same key.
+
+    The last ``takes`` repeats of the ledger, which showed the drift, are its first runs.
+    """
+    return {"epoch": _next(journal), "takes": takes, "reason": reason, "time": now()}
+
+
+def matching(journal: Journal, here: Key) -> int | None:
+    """Number of the newest stand whose key does not differ from this one in a known part; None: there is none.
+
+    The current stand goes first.  An unknown part may fit two stands that differ from each other: only a stand with
+    exactly these parts is then returned to, for nothing is guessed.
+    """
+    current = journal.history.stand
+    if not differing(_parts(journal, current), here.parts):
+        return current
+    earlier = {number: _parts(journal, number) for number in sorted(journal.stands, reverse=True)}
+    same = [number for number, parts in earlier.items() if parts == here.parts]
+    like = [number for number, parts in earlier.items() if not differing(parts, here.parts)]
+    if not same and any(differing(earlier[a], earlier[b]) for a in like for b in like):
+        return None
+    return next(iter(same or like), None)
+
+
+def newest_machine(history: History, stands: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
+    """What the newest measurement that tells says of its machine; empty when none does.
+
+    ``stands``: only measurements of these count; None: all.
+    """
+    taken = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
+    return next((m.machine for m in reversed(taken) if m.machine and (stands is None or m.stand in stands)), {})
+
+
+def _parts(journal: Journal, number: int) -> Mapping[str, Any]:
+    """Of a stand's key; a ledger that names none is known by what its measurements say of their machine."""
+    parts = journal.stands[number].parts
+    if parts is not None:
+        return parts
+    unnamed = {number: stand for number, stand in journal.stands.items() if stand.parts is None}
+    return key_of(journal.session, newest_machine(journal.history, unnamed)).parts
+
+
+def _next(journal: Journal) -> int:
+    return max(journal.stands) + 1
