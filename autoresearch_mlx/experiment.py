@@ -21,6 +21,9 @@ for what the machine needs first."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
 
+Split: TypeAlias = Literal["val", "hidden"]
+"""Which cases score a run: those that the search selects by, or those that only a certification sees."""
+
 SKIPPED = "skipped by hand"
 FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate"})
 
@@ -241,8 +244,24 @@ class Assignment:
     steps: int | None = None
     """Train exactly so many steps; None: the clock ends the run."""
     stop: Stopper | None = None
-    split: Literal["val", "hidden"] = "val"
-    """Which rows score the run; hidden ones only certify."""
+    split: Split = "val"
+    """Which cases score the run; hidden ones only certify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one run asks of the machine, as far as its target knows before the run."""
+
+    device: Literal["cpu", "gpu"] | None = None
+    """Where MLX trains; None for another program."""
+    budget_seconds: float | None = None
+    """Training time of a run; None where no clock ends it."""
+    most_seconds: float | None = None
+    """The most training time of a run, whatever ends it."""
+    budget: str = ""
+    """What ends a run, in words: ``300 s of training``."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the run's processes get on top of this process's environment."""
 
 
 class Agent(Protocol):
@@ -271,7 +290,10 @@ class Tenant(Protocol):
 
 
 class Target(Protocol):
-    """What is optimised: which files may change, how one measurement is taken, which way is better."""
+    """What is optimised: how one measurement is taken, and which way is better.
+
+    Built for one session by its kind (:class:`autoresearch_mlx.targets.contract.TargetKind`).
+    """
 
     @property
     def name(self) -> str: ...
@@ -281,6 +303,18 @@ class Target(Protocol):
 
     @property
     def direction(self) -> Direction: ...
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The sets of cases that can score a run; a certification uses ``hidden`` where there is one."""
+        ...
+
+    @property
+    def workload(self) -> Workload: ...
+
+    def lanes_refused(self) -> str | None:
+        """Why only one run at a time gives true values on one machine; None: runs may go side by side."""
+        ...
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Why these files cannot be measured (syntax, missing contract), in words for their author."""

@@ -25,7 +25,8 @@ from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab
 from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.session import preset_text
-from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.contract import Place
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 
 PHASES = ("start", "compile", "train", "evaluate")
 
@@ -42,11 +43,13 @@ def main(seconds: float | None, runs: int, same_seed: bool, knobs: Sequence[str]
         machine = read_machine()
         profile = choose_profile(machine)
         settings = load_settings(lab.root, {"data.source": "stdlib", "budget.seconds": seconds}).settings
-        conditions = settle_conditions(settings, lab, profile, lambda text: click.echo(text, err=True))
-        target = build_target(settings, conditions, machine)
+        place = Place(settings, lab, machine, profile, lambda text: click.echo(text, err=True))
+        kind = PretrainKind()
+        conditions = kind.settle(place)
+        target = kind.build(conditions, place)
         text = set_knobs(preset_text(asset(SCRIPT).read_text(), profile.knobs), dict(_knob(k) for k in knobs))
         (lab.root / SCRIPT).write_text(text)
-        click.echo(f"{describe(machine)}; profile {profile.name}; {conditions['budget_seconds']:g} s of training")
+        click.echo(f"{describe(machine)}; profile {profile.name}; {conditions.budget.in_words()}")
         click.echo("seed   val_bpb  tokens/s  steps  peak MB  " + "  ".join(f"{p:>8}" for p in PHASES) + "  overhead")
         done = []
         for run in range(runs):

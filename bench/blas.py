@@ -26,9 +26,9 @@ from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab
 from autoresearch_mlx.loop.session import preset_text
-from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.contract import Place
 from autoresearch_mlx.targets.corpus.prepare import default_cache
-from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 
 
 @click.command()
@@ -68,9 +68,10 @@ def tokens_per_second(environment: Mapping[str, str], seconds: float) -> float:
         lab, machine = Lab(Path(folder)), read_machine()
         profile = choose_profile(machine)
         settings = load_settings(lab.root, {"data.source": "stdlib", "budget.seconds": seconds}).settings
-        conditions = settle_conditions(settings, lab, profile, lambda text: click.echo(text, err=True))
-        target = build_target(settings, conditions, machine)
-        assert isinstance(target, Pretrain)
+        place = Place(settings, lab, machine, profile, lambda text: click.echo(text, err=True))
+        kind = PretrainKind()
+        conditions = kind.settle(place)
+        target = kind.build(conditions, place)
         target = replace(target, conditions=replace(target.conditions, environment=environment))
         (lab.root / SCRIPT).write_text(preset_text(asset(SCRIPT).read_text(), profile.knobs))
         home = lab.root / "run"

@@ -31,8 +31,8 @@ from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab
 from autoresearch_mlx.loop.session import preset_text
-from autoresearch_mlx.targets.choose import build_target, settle_conditions
-from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.targets.contract import Place
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Log, child_process_environment
@@ -96,9 +96,10 @@ def trained(root: Path) -> Conditions:
     lab, machine = Lab(root), read_machine()
     profile = choose_profile(machine)
     settings = load_settings(lab.root, {"data.source": "stdlib"}).settings
-    conditions = settle_conditions(settings, lab, profile, lambda text: click.echo(text, err=True))
-    target = build_target(settings, conditions, machine)
-    assert isinstance(target, Pretrain)
+    place = Place(settings, lab, machine, profile, lambda text: click.echo(text, err=True))
+    kind = PretrainKind()
+    conditions = kind.settle(place)
+    target = kind.build(conditions, place)
     (root / SCRIPT).write_text(preset_text(asset(SCRIPT).read_text(), profile.knobs))
     (root / "run").mkdir()
     brief = replace(target.conditions, steps=_STEPS)

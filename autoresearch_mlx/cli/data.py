@@ -37,8 +37,8 @@ def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any)
     from autoresearch_mlx.hardware.profile import choose_profile
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.report.closing import corpus_lines
-    from autoresearch_mlx.targets.choose import corpus_request, remember_corpus
     from autoresearch_mlx.targets.corpus.prepare import default_cache, prepare
+    from autoresearch_mlx.targets.pretrain.data import corpus_request, remember_corpus
 
     lab = lab_here()
     options = {"data.source": source, "data.path": str(path.resolve()) if path else None}

@@ -120,7 +120,7 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from autoresearch_mlx.setup.archive.restore import missing_corpus, restore
+    from autoresearch_mlx.setup.archive.restore import missing_here, restore
 
     lab = lab_here()
     found = restore(lab, file, tag)
@@ -129,5 +129,5 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     click.echo(json.dumps(asdict(found)) if as_json else told)
     if found.elsewhere:
         say(f"it was measured on {found.elsewhere}: numbers of this machine do not compare with those")
-    if (error := missing_corpus(lab, found.tag)) is not None:
+    if (error := missing_here(lab, found.tag)) is not None:
         say(f"`run` cannot go on yet: {error}\nhint: {error.hint}")

@@ -48,7 +48,7 @@ def _confined(session: Session, settings: Settings) -> Session:
 
     Raises ConfigError where there is none and the settings require it.
     """
-    from autoresearch_mlx.targets.pretrain.proven import proven
+    from autoresearch_mlx.targets.confine import proven
 
     others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
     target = proven(session.target, settings.sandbox, [session.ledger.path, *others], say)
@@ -59,8 +59,8 @@ def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractCont
     from autoresearch_mlx.hardware.surroundings import machine_for
     from autoresearch_mlx.targets.corpus.prepare import default_cache
 
-    conditions = session.journal().session["conditions"]
-    return machine_for(lab.root, session.tag, settings.machine, conditions, default_cache(), say)
+    gpu = session.worker.surroundings.gpu
+    return machine_for(lab.root, session.tag, settings.machine, gpu, default_cache(), say)
 
 
 @contextmanager

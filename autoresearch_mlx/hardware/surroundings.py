@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.experiment import History, Measurement, Workload
 from autoresearch_mlx.hardware.awake import kept_awake
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.machine_lock import machine_lock
@@ -17,7 +16,6 @@ from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_argument
 from autoresearch_mlx.hardware.state import State, read_state
 from autoresearch_mlx.hardware.state.advice import reason_to_wait, unusual_speed, worries
 from autoresearch_mlx.lab.config import MachineSettings
-from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 _STALE_SECONDS = 5.0
@@ -103,16 +101,14 @@ class Surroundings:
         return None if self.speed is None else self.speed.probe(fresh)
 
 
-def surroundings(
-    settings: MachineSettings, machine: Machine, conditions: Mapping[str, Any], under: Conditions | None
-) -> Surroundings:
-    """For a session under recorded ``conditions``; ``under``: those of a training script, None for another program."""
+def surroundings(settings: MachineSettings, machine: Machine, workload: Workload) -> Surroundings:
+    """Return the surroundings of runs of this ``workload``; only training has a speed probe."""
     kind = machine.gpu.kind if machine.gpu is not None else None
-    gpu = conditions.get("device") == "gpu"
+    gpu = workload.device == "gpu"
     speed = None
-    if under is not None and _probing(settings, gpu, under.budget_seconds):
-        command = python_command(*probe_arguments(under.device))
-        speed = Speed(command, child_process_environment(under.environment))
+    if workload.device is not None and _probing(settings, gpu, workload.most_seconds or 0.0):
+        command = python_command(*probe_arguments(workload.device))
+        speed = Speed(command, child_process_environment(workload.environment))
     return Surroundings(settings, gpu, speed, read=lambda: read_state(kind))
 
 
@@ -121,22 +117,22 @@ def machine_for(
     lab: Path,
     who: str,
     settings: MachineSettings,
-    conditions: Mapping[str, Any],
+    gpu: bool,
     cache: Path,
     say: Callable[[str], None],
 ) -> Iterator[None]:
     """The machine awake, and for this command alone where the settings want that, until the end of the block.
 
-    ``who``: the session, or what else is measured.  Raises LockedError.
+    ``who``: the session, or what else is measured; ``gpu``: the runs train on one.  Raises LockedError.
     """
-    lock = machine_lock(cache, lab, who, say) if exclusive(settings, conditions) else nullcontext()
+    lock = machine_lock(cache, lab, who, say) if exclusive(settings, gpu) else nullcontext()
     with lock, kept_awake(settings.keep_awake == "auto"):
         yield
 
 
-def exclusive(settings: MachineSettings, conditions: Mapping[str, Any]) -> bool:
+def exclusive(settings: MachineSettings, gpu: bool) -> bool:
     """Whether a command that measures keeps others away: by default where a GPU trains."""
-    return settings.exclusive == "always" or (settings.exclusive == "auto" and conditions.get("device") == "gpu")
+    return settings.exclusive == "always" or (settings.exclusive == "auto" and gpu)
 
 
 def _probing(settings: MachineSettings, gpu: bool, budget_seconds: float) -> bool:

@@ -37,7 +37,8 @@ _LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``parts``: values by the names of :data:`NAMES`; a part that does not apply is missing, an unknown one None."""
+    """``parts``: values by name, mostly those of :data:`NAMES`; a part that does not apply is missing, an unknown one
+    is None."""
 
     parts: Mapping[str, Any]
 
@@ -57,15 +58,23 @@ def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
     ``record``: the first line of its ledger.  ``machine``: as measurements record it; what is missing is unknown.
     """
     conditions = record.get("conditions") or {}
-    measured = {"metric": record.get("metric"), "direction": record.get("direction")}
-    if "data_sha256" not in conditions:
-        program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
-        return Key({**measured, "program": program or None, "machine": machine.get("chip")})
-    return Key({**measured, **parts_of(conditions), **_hardware(conditions.get("device"), machine)})
+    parts = trained_parts if "data_sha256" in conditions else program_parts
+    return Key({"metric": record.get("metric"), "direction": record.get("direction"), **parts(conditions, machine)})
+
+
+def program_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the number of a program depends on: its shell line, the pattern that reads it, the chip."""
+    program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
+    return {"program": program or None, "machine": machine.get("chip")}
+
+
+def trained_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the score of a training depends on: data, rows and budget, then device and machine."""
+    return {**parts_of(conditions), **_hardware(conditions.get("device"), machine)}
 
 
 def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Data, rows and budget.  The hashes are those of the corpus's files."""
+    """Return data, rows and budget.  The hashes are those of the corpus's files."""
     ends = of_conditions(conditions)
     hashes = conditions.get("data_sha256")
     return {
@@ -112,11 +121,12 @@ def minor(version: Any) -> str | None:
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Parts that are known on both sides and are not the same, in the order of :data:`NAMES`."""
-    known = (name for name in NAMES if a.get(name) is not None and b.get(name) is not None)
+    """Return the parts known on both sides that differ, in the order of :data:`NAMES`; other names come last."""
+    names = dict.fromkeys((*NAMES, *sorted({*a, *b} - {*NAMES})))
+    known = (name for name in names if a.get(name) is not None and b.get(name) is not None)
     return tuple(name for name in known if a[name] != b[name])
 
 
 def changes_in_words(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """``MLX 0.31 -> 0.32``; empty when nothing known differs."""
-    return ", ".join(f"{NAMES[name]} {a[name]} -> {b[name]}" for name in differing(a, b))
+    return ", ".join(f"{NAMES.get(name, name)} {a[name]} -> {b[name]}" for name in differing(a, b))

@@ -31,7 +31,8 @@ class _Frozen(BaseModel):
 class TargetSettings(_Frozen):
     """What is optimised."""
 
-    kind: Literal["pretrain", "command"] = "pretrain"
+    kind: str = "pretrain"
+    """pretrain, command, the name that an installed package offers, or ``module:Class``."""
     editable: tuple[str, ...] = ("train_mlx.py",)
     """Paths or globs, relative to the lab; nothing else may change."""
     metric: str = "val_bpb"
@@ -43,11 +44,12 @@ class TargetSettings(_Frozen):
     pattern: str | None = None
     """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
     timeout_seconds: Positive = 600.0
+    """command: the most that the program, or its guard, may take."""
+    options: Mapping[str, Any] = {}
+    """A target of your own gets this table as it is written, and checks it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetSettings:
-        if self.kind == "command" and not self.run:
-            raise ValueError('kind = "command" needs run = "the shell line that prints METRIC name=value"')
         if not self.editable:
             raise ValueError("editable names no file")
         for path in map(PurePosixPath, self.editable):
@@ -271,6 +273,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no valid TOML: {error}", "mend that line; strings need quotes") from None
 
 
+_FREE = "target.options."
+"""Names below this one belong to a target of the user's own."""
+
+
 def _check_names(written: Mapping[str, Any], path: Path) -> None:
     known = dict(_flatten(Settings().model_dump()))
     sections = {name.split(".")[0] for name in known if "." in name}
@@ -278,7 +284,7 @@ def _check_names(written: Mapping[str, Any], path: Path) -> None:
         if name in sections:
             said = f"{path}: {name} = {value!r} should be a section [{name}]"
             raise ConfigError(said, f"write [{name}] on a line of its own")
-        if name not in known:
+        if name not in known and not (name + ".").startswith(_FREE):
             near = difflib.get_close_matches(name, known, 1, 0.5)
             last = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
             guess = (last or near or [None])[0]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen, Split
 from autoresearch_mlx.judge.certify import Certificate, Slot, certificate, in_words, plan
 from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.judge.values import Run
@@ -150,6 +150,6 @@ def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
     return [Run(m.value, m.seed, pair=pair) for pair, m in newest.items() if m.value is not None]
 
 
-def _split(session: Session) -> Any:
-    """Hidden rows where the target has them; another program's number is taken as it comes."""
-    return "hidden" if session.target.name == "pretrain" else "val"
+def _split(session: Session) -> Split:
+    """Return the hidden rows where the target has them, else the ones that every run is scored on."""
+    return "hidden" if "hidden" in session.target.splits else "val"

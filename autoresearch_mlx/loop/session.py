@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 from autoresearch_mlx import __version__
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Context, History, Target
+from autoresearch_mlx.experiment import Context, History, Target, Workload
 from autoresearch_mlx.hardware.machine import Machine, read_machine
-from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.surroundings import surroundings
 from autoresearch_mlx.judge.history import Judge, sigma_of
-from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.config import Resolved, Settings
@@ -32,31 +31,19 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.stands import enter_stand, settled
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.store.worktree import Worktree
-from autoresearch_mlx.targets.choose import Say, build_target, key_here, limits_of, settle_conditions
-from autoresearch_mlx.targets.pretrain.calibrated import fit_to_machine
-from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.targets.confine import limits_of
+from autoresearch_mlx.targets.contract import Place, Say, TargetKind
+from autoresearch_mlx.targets.registry import find_kind, kind_of, with_defaults
 from autoresearch_mlx.trial.orphans import end_orphans
 
 _KEPT = {
     "seed": "seed",
     "hardware.profile": "profile",
-    "budget.seconds": "budget",
-    "budget.max_seconds": "max_seconds",
-    "data.source": "source",
-    "data.eval_rows": "eval_rows_wanted",
-    "data.vocab_size": "vocab_size",
-    "data.seq_len": "seq_len",
     "target.editable": "editable",
-    "target.run": "run",
-    "target.guard": "guard",
-    "target.pattern": "pattern",
-    "target.timeout_seconds": "timeout_seconds",
     "target.metric": "metric",
     "target.direction": "direction",
-    "budget.compile_seconds": "compile_seconds",
-    "budget.evaluate_seconds": "evaluate_seconds",
 }
-"""Settings that a session fixes when it starts, and where its ledger keeps them."""
+"""Settings that every session fixes when it starts, and where its ledger keeps them; its target fixes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +164,19 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
     folder = lab.folder(chosen)
     with locked(folder):
         end_orphans(folder)
-        workspace = Workspace(lab.root, folder, chosen, resolved.settings.target.editable)
+        kind = kind_of(resolved.settings, lab.root)
+        place = _place(lab, with_defaults(resolved.settings, kind), say)
+        workspace = Workspace(lab.root, folder, chosen, place.settings.target.editable)
         workspace.clear()
-        machine = read_machine()
-        profile = choose_profile(machine, resolved.settings.hardware.profile)
         ledger = Ledger(folder)
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
-            fit = fit_to_machine(resolved.settings, lab, machine, profile, say)
-            _begin(lab, resolved.settings, workspace, ledger, machine, fit, say)
+            _begin(replace(place, profile=kind.fit(place)), kind, workspace, ledger)
         lab.set_current(chosen)
         journal = ledger.read()
         write_results(folder, journal)  # who died between the ledger and its view left an old one
-        _refuse_changes(resolved, journal.session, chosen)
-        session = _session(lab, resolved.settings, workspace, ledger, machine, profile)
+        _refuse_changes(resolved, kind, journal.session, chosen)
+        session = _session(place, kind, workspace, ledger)
         enter_stand(ledger, session.key, say)
         yield session
 
@@ -201,30 +187,29 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     Raises LabError when there is none, and what :func:`open_session` raises besides LockedError.
     """
     folder = find_session(lab, tag)
-    workspace = Workspace(lab.root, folder, folder.name, resolved.settings.target.editable)
-    machine = read_machine()
     ledger = Ledger(folder)
-    profile = choose_profile(machine, resolved.settings.hardware.profile)
-    return _session(lab, resolved.settings, workspace, ledger, machine, profile)
+    kind = find_kind(ledger.read().session["target"], lab.root)
+    place = _place(lab, with_defaults(resolved.settings, kind))
+    workspace = Workspace(lab.root, folder, folder.name, place.settings.target.editable)
+    return _session(place, kind, workspace, ledger)
 
 
-def _begin(
-    lab: Lab,
-    settings: Settings,
-    workspace: Workspace,
-    ledger: Ledger,
-    machine: Machine,
-    profile: Profile,
-    say: Say,
-) -> None:
-    start = resolve(lab.root, "HEAD")
+def _place(lab: Lab, settings: Settings, say: Say = lambda text: None) -> Place:
+    machine = read_machine()
+    return Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say)
+
+
+def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Ledger) -> None:
+    settings, profile, root = place.settings, place.profile, place.lab.root
+    start = resolve(root, "HEAD")
     if start is None:
         raise LabError(
-            f"the repository of {lab.root} has no commit yet", "`git add -A && git commit` there, then run again"
+            f"the repository of {root} has no commit yet", "`git add -A && git commit` there, then run again"
         )
     if workspace.tip() is not None:
         said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
         raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
+    conditions = kind.settle(place)
     record = {
         "time": now(),
         "tag": workspace.tag,
@@ -235,46 +220,46 @@ def _begin(
         "editable": list(workspace.editable),
         "start": start,
         "seed": settings.seed,
-        "margin": _margin(settings, profile),
+        "margin": kind.margin(profile) if settings.judge.margin == "auto" else settings.judge.margin,
         "profile": profile.name,
         "preset": dict(profile.knobs),
-        "conditions": settle_conditions(settings, lab, profile, say),
+        "conditions": kind.record(conditions),
         "version": __version__,
         "host": platform.node(),
     }
-    key = key_here(record, machine)
+    key = _key_here(record, kind, conditions, place.machine)
     ledger.append("session", **record, key=key.mark, comparability=key.parts)
 
 
-def _refuse_changes(resolved: Resolved, record: Mapping[str, Any], tag: str) -> None:
+def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
+    """Return what values of this session would depend on if they were measured now, on this machine."""
+    measured = {"metric": record["metric"], "direction": record["direction"]}
+    return Key({**measured, **kind.key_parts(conditions, machine)})
+
+
+def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[str, Any], tag: str) -> None:
     """Results of one session compare, so what they were measured under cannot change in its middle."""
-    kept = {**record, **record["conditions"]}
-    if (ends := budget.of_conditions(record["conditions"])) is not None:
-        kept["budget"] = ends.said()
+    same_kind = resolved.settings.target.kind == record["target"]
+    kept = {name: record[key] for name, key in _KEPT.items()}
+    kept |= kind.fixed(kind.read(record["conditions"])) if same_kind else {}
     for name, value, source in resolved.rows():
-        key, value = _KEPT.get(name), list(value) if isinstance(value, tuple) else value
-        if key in kept and source != "default" and value != "auto" and kept[key] != value:
-            said = f"session {tag} measures with {name} = {kept[key]}, {source} says {value}"
+        value = list(value) if isinstance(value, tuple) else value
+        if name in kept and source != "default" and value != "auto" and kept[name] != value:
+            said = f"session {tag} measures with {name} = {kept[name]}, {source} says {value}"
             raise ConfigError(said, "results of two settings do not compare: start another session with --tag NAME")
-    if resolved.settings.target.kind != record["target"]:
+    if not same_kind:
         said = f"session {tag} has the target {record['target']}, the settings say {resolved.settings.target.kind}"
         raise ConfigError(said, "start another session with --tag NAME")
 
 
-def _session(
-    lab: Lab,
-    settings: Settings,
-    workspace: Workspace,
-    ledger: Ledger,
-    machine: Machine,
-    profile: Profile,
-) -> Session:
-    journal = ledger.read()
-    record, conditions = journal.session, journal.session["conditions"]
+def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Ledger) -> Session:
+    journal, settings, profile = ledger.read(), place.settings, place.profile
+    record = journal.session
+    conditions = kind.read(record["conditions"])
+    preset = kind.preset(record.get("preset", profile.knobs))
     measured = {"metric": record["metric"], "direction": record["direction"]}
     wanted = settings.model_copy(update={"target": settings.target.model_copy(update=measured)})
-    target = build_target(wanted, conditions, machine)
-    under = target.conditions if isinstance(target, Pretrain) else None
+    target = kind.build(conditions, replace(place, settings=wanted))
     return Session(
         tag=workspace.tag,
         folder=ledger.folder,
@@ -284,25 +269,26 @@ def _session(
             name="worker",
             worktree=Worktree(workspace),
             target=target,
-            surroundings=surroundings(settings.machine, machine, conditions, under),
-            memory_bytes=machine.memory_bytes,
+            surroundings=surroundings(settings.machine, place.machine, target.workload),
+            run_facts=kind.plan_of(conditions, place, preset),
+            memory_bytes=place.machine.memory_bytes,
             free_bytes=limits_of(settings, profile).free_bytes,
         ),
-        judge=_judge(settings, record),
+        judge=_judge(settings, record, target.workload.budget_seconds),
         early_stop=settings.judge.early_stop,
         seed=record["seed"],
         repairs=settings.agent.repairs,
         smoking=settings.budget.smoke,
-        program=lab.program(),
-        hardware=_in_words(machine, profile, conditions),
+        program=place.lab.program(),
+        hardware=_in_words(place.machine, target.workload),
         start=record["start"],
-        preset=record.get("preset", profile.knobs) if record["target"] == "pretrain" else {},
+        preset=preset,
         table=profile.knobs,
-        key=settled(journal, key_here(record, machine)),
+        key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
 
 
-def _judge(settings: Settings, record: Mapping[str, Any]) -> Judge:
+def _judge(settings: Settings, record: Mapping[str, Any], budget_seconds: float | None) -> Judge:
     wanted = settings.judge
     return Judge(
         margin=record["margin"] if wanted.margin == "auto" else wanted.margin,
@@ -311,18 +297,12 @@ def _judge(settings: Settings, record: Mapping[str, Any]) -> Judge:
         replicates=wanted.replicates,
         refresh_every=wanted.refresh_every,
         removal_every=wanted.removal_every,
-        budget_seconds=record["conditions"].get("budget_seconds") if wanted.calibrated_steps else None,
+        budget_seconds=budget_seconds if wanted.calibrated_steps else None,
     )
 
 
-def _margin(settings: Settings, profile: Profile) -> float:
-    if settings.judge.margin != "auto":
-        return settings.judge.margin
-    return profile.margin if settings.target.kind == "pretrain" else 0.0
-
-
-def _in_words(machine: Machine, profile: Profile, conditions: Mapping[str, Any]) -> str:
+def _in_words(machine: Machine, workload: Workload) -> str:
     memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
-    ends = budget.of_conditions(conditions)
-    each = f"; {ends.in_words()} per experiment on the {conditions['device']}" if ends else ""
+    each = f"; {workload.budget} per experiment" if workload.budget else ""
+    each += f" on the {workload.device}" if workload.budget and workload.device else ""
     return f"{machine.chip or machine.arch}{memory}{each}"

@@ -12,6 +12,7 @@ from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.hardware.surroundings import Surroundings
 from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
+from autoresearch_mlx.targets.contract import PlanFacts
 from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
@@ -25,6 +26,8 @@ class Worker:
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
     """What the machine does beside the runs; all lanes of one machine share it."""
+    run_facts: PlanFacts = field(default_factory=PlanFacts)
+    """What is known of one run on this machine before it is taken."""
     memory_bytes: int | None = None
     """Main memory of the machine, which a model may have to share with training."""
     free_bytes: int | None = None

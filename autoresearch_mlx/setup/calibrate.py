@@ -24,12 +24,13 @@ from autoresearch_mlx.lab.config import Resolved, Settings, TargetSettings, load
 from autoresearch_mlx.lab.lab import Lab, find_lab
 from autoresearch_mlx.setup.timing import Patience, Runs, paces_of
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.confine import proven
+from autoresearch_mlx.targets.contract import Place
 from autoresearch_mlx.targets.corpus.prepare import default_cache
-from autoresearch_mlx.targets.pretrain.calibrated import basis_here, calibration_here, chosen_by_hand
+from autoresearch_mlx.targets.pretrain.calibrated import basis_here, calibration_here
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 from autoresearch_mlx.targets.pretrain.peak import run_probe
-from autoresearch_mlx.targets.pretrain.proven import proven
-from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.targets.registry import kind_of
 from autoresearch_mlx.trial.conditions import Conditions
 
 Say = Callable[[str], None]
@@ -57,11 +58,11 @@ def calibrate_here(
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
-    conditions = settle_conditions(settings, lab, profile, say)
-    target = proven(build_target(settings, conditions, machine), settings.sandbox, (), say)
-    assert isinstance(target, Pretrain)
+    kind, place = PretrainKind(), Place(settings, lab, machine, profile, say)
+    conditions = kind.settle(place)
+    target = proven(kind.build(conditions, place), settings.sandbox, (), say)
     say(f"measuring this machine, about a minute ({profile.name} profile, {profile.device})")
-    with machine_for(lab.root, "calibration", settings.machine, conditions, default_cache(), say):
+    with machine_for(lab.root, "calibration", settings.machine, conditions.device == "gpu", default_cache(), say):
         found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)
     cache = cache or default_cache()
     try:
@@ -95,8 +96,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
-    wanted = settings.target.kind == "pretrain" and settings.hardware.calibrate == "auto"
-    if begun or not wanted or chosen_by_hand(settings):
+    if begun or not kind_of(settings, lab.root).calibrates(settings):
         return
     machine = machine or read_machine()
     profile = choose_profile(machine, settings.hardware.profile)

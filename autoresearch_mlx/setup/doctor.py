@@ -7,9 +7,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
@@ -24,35 +23,11 @@ from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
 from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.workspace import git, resolve, top_of
-from autoresearch_mlx.targets.choose import (
-    build_target,
-    corpus_request,
-    last_corpus,
-    limits_of,
-    sandbox_of,
-    settle_conditions,
-)
+from autoresearch_mlx.targets.contract import Finding, Place
 from autoresearch_mlx.targets.corpus import prepare as corpora
-from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.targets.pretrain.calibrated import calibration_here
 from autoresearch_mlx.targets.pretrain.peak import run_probe
-from autoresearch_mlx.targets.pretrain.target import Pretrain
-from autoresearch_mlx.trial.sandbox.detect import NoSandbox
-from autoresearch_mlx.trial.sandbox.limits import Limits
-from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
-
-State = Literal["ok", "note", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report.  ``fail``: the loop cannot run; ``note``: it can, but look."""
-
-    section: str
-    name: str
-    value: str
-    state: State = "ok"
-    hint: str = ""
+from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
@@ -78,8 +53,7 @@ def examine(start: Path) -> Iterator[Finding]:
     except AutoresearchError as error:
         yield Finding("settings", "lab.toml", str(error), "fail", error.hint)
         return
-    yield from _data(lab, resolved, profile)
-    yield from _sandbox(lab, resolved, machine, profile)
+    yield from _target(lab, resolved, machine, profile)
     yield from _agent(resolved, machine)
     yield from _settings(resolved)
 
@@ -184,71 +158,14 @@ def _lab(lab: Lab) -> Iterator[Finding]:
         yield Finding("lab", "session", f"{tag}, {f'in use by process {pid}' if pid else 'not running'}")
 
 
-def _data(lab: Lab, resolved: Resolved, profile: Profile) -> Iterator[Finding]:
-    if resolved.settings.target.kind != "pretrain":
-        return
+def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
+    """The target's own lines: its data, its sandbox."""
     try:
-        corpus = _corpus(lab, resolved, profile)
+        kind = kind_of(resolved.settings, lab.root)
     except AutoresearchError as error:
-        yield Finding("data", "corpus", str(error), "fail", error.hint)
+        yield Finding("target", "target", str(error), "fail", error.hint)
         return
-    if corpus is None:
-        yield Finding("data", "corpus", "not prepared yet", hint="`run` does it, or `autoresearch-mlx prepare`")
-        return
-    m = corpus.manifest
-    rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
-    yield Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
-
-
-def _corpus(lab: Lab, resolved: Resolved, profile: Profile) -> Corpus | None:
-    """What `run` would train on, if it is there.  Raises CorpusError."""
-    last = last_corpus(lab) if resolved.settings.data.source == "auto" else None
-    return last or corpora.find(corpus_request(resolved.settings, profile), corpora.default_cache())
-
-
-def _sandbox(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
-    """What confines edited code, and whether it holds, tried with the lab's own rows."""
-    settings = resolved.settings
-    yield from _limits(limits_of(settings, profile))
-    missing: State = "fail" if settings.sandbox.require else "note"
-    if settings.target.kind != "pretrain":
-        said = "none for a target command: its program is its owner's"
-        yield Finding("sandbox", "sandbox", said, "fail" if settings.sandbox.require else "ok")
-        return
-    found = sandbox_of(settings)
-    if isinstance(found, NoSandbox):
-        hint = "edited code runs with your rights; docs/sandbox.md says what is needed"
-        yield Finding("sandbox", "sandbox", f"none: {found.words}", missing, hint)
-        return
-    yield Finding("sandbox", "sandbox", found.words)
-    if found.lacks:
-        yield Finding("sandbox", "not confined", "; ".join(found.lacks))
-    yield from _probe(lab, resolved, machine, profile, missing)
-
-
-def _limits(limits: Limits) -> Iterator[Finding]:
-    sizes = ((limits.memory_bytes, "of memory"), (limits.folder_bytes, "written into its folder"))
-    said = [f"{size / 1e9:.1f} GB {what}" for size, what in sizes if size is not None]
-    if limits.free_bytes is not None:
-        said.append(f"{limits.free_bytes / 1e9:.1f} GB of disk stay free")
-    yield Finding("sandbox", "a run may use", ", ".join(said))
-
-
-def _probe(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile, missing: State) -> Iterator[Finding]:
-    try:
-        if _corpus(lab, resolved, profile) is None:
-            yield Finding("sandbox", "probe", "not made: it needs prepared data")
-            return
-        settled = settle_conditions(resolved.settings, lab, profile, say=lambda text: None)
-        target = build_target(resolved.settings, settled, machine)
-    except AutoresearchError as error:
-        yield Finding("sandbox", "probe", str(error), "fail", error.hint)
-        return
-    if isinstance(target, Pretrain) and target.conditions.sandbox is not None:
-        done = check_sandbox(target.conditions.sandbox, target.conditions)
-        said = done.words() if done.holds else f"it does not hold: {done.words()}"
-        hint = "" if done.holds else "runs go on without it, and say so; --require-sandbox refuses"
-        yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
+    yield from kind.doctor_rows(Place(with_defaults(resolved.settings, kind), lab, machine, profile))
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:

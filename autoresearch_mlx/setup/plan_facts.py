@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 from autoresearch_mlx.experiment import Agent, Experiment, History
-from autoresearch_mlx.hardware.calibration import Calibration, basis_of, choose, fitted, load
 from autoresearch_mlx.hardware.machine import Machine, read_machine
-from autoresearch_mlx.hardware.profile import Profile, choose_profile
+from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.hire import memory_words
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.targets.choose import limits_of
-from autoresearch_mlx.targets.command import Command
-from autoresearch_mlx.targets.corpus.prepare import default_cache
-from autoresearch_mlx.targets.pretrain.calibrated import calibration_here, chosen_by_hand
-from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.targets.confine import limits_of
+from autoresearch_mlx.targets.contract import Place, PlanFacts
+from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.terms import clock, plural, took
-from autoresearch_mlx.trial.conditions import Conditions
 
 GB = 2**30
 
@@ -179,102 +174,54 @@ def limits_in(seconds: float | None, experiments: int | None) -> Limits:
 
 
 def of_session(session: Session, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
-    """A session that has begun, under the conditions in its ledger."""
+    """Return the plan of a session that has begun, under the conditions in its ledger."""
     machine = read_machine()
-    profile = choose_profile(machine, settings.hardware.profile)
-    history = session.journal().history
-    target, calibration = session.target, None
-    if isinstance(target, Pretrain) and settings.hardware.calibrate != "never":
-        c = target.conditions
-        calibration, _ = load(basis_of(machine, profile, c.vocab_size, c.seq_len), default_cache())
-    replicates = session.judge.replicates if session.judge.mode != "margin" else 1
-    outlook = Outlook(
-        training_seconds=_by_the_clock(target.conditions) if isinstance(target, Pretrain) else None,
-        timeout_seconds=target.timeout_seconds if isinstance(target, Command) else None,
-        baseline_runs=replicates if history.baseline is None else 0,
-        agent=agent,
-    )
-    if isinstance(target, Pretrain):
-        tokens = session.preset.get("TOTAL_BATCH_SIZE")
-        outlook = _calibrated(outlook, calibration, target.conditions.eval_rows, tokens)
-    return _measured(_limited(outlook, limits, settings, machine, profile, calibration), history)
-
-
-def _by_the_clock(conditions: Conditions) -> float | None:
-    """Seconds of training; None where a number of tokens or of operations ends it."""
-    counted = conditions.budget_tokens is not None or conditions.budget_flops is not None
-    return None if counted else conditions.budget_seconds
+    profile, history = choose_profile(machine, settings.hardware.profile), session.journal().history
+    runs = 0 if history.baseline is not None else _first_runs(session.judge.mode, session.judge.replicates)
+    most = limits_of(settings, profile).memory_bytes
+    return _measured(planned(session.worker.run_facts, machine, most, runs, agent, limits), history)
 
 
 def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
-    """What a session would begin with now; nothing is prepared or started.  Raises ConfigError."""
+    """Return the plan of a session that would begin now; nothing is prepared or started.  Raises ConfigError."""
     machine = read_machine()
-    profile = choose_profile(machine, settings.hardware.profile)
-    calibration = None
-    if settings.target.kind == "pretrain":
-        calibration, _ = calibration_here(settings, lab, machine, profile)
-    return expected(settings, machine, profile, calibration, agent, limits)
+    kind = kind_of(settings, lab.root)
+    place = Place(with_defaults(settings, kind), lab, machine, choose_profile(machine, settings.hardware.profile))
+    runs = _first_runs(settings.judge.mode, settings.judge.replicates)
+    most = limits_of(settings, place.profile).memory_bytes
+    return planned(kind.plan_before(place), machine, most, runs, agent, limits)
 
 
-def expected(
-    settings: Settings,
-    machine: Machine,
-    profile: Profile,
-    calibration: Calibration | None,
-    agent: str | None,
-    limits: Limits,
+def planned(
+    facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """The same from these facts alone."""
-    runs = settings.judge.replicates if settings.judge.mode != "margin" else 1
-    if settings.target.kind == "command":
-        outlook = Outlook(None, timeout_seconds=settings.target.timeout_seconds, baseline_runs=runs, agent=agent)
-        return _limited(outlook, limits, settings, machine, profile, None)
-    wanted, rows = settings.budget.seconds, settings.data.eval_rows
-    by_hand = chosen_by_hand(settings)
-    fit = profile if calibration is None or by_hand else fitted(profile, choose(profile, calibration))
-    seconds = fit.budget_seconds if wanted == "auto" else wanted if isinstance(wanted, float) else None
-    outlook = Outlook(seconds, baseline_runs=runs, agent=agent)
-    rows = profile.eval_rows if rows == "auto" else rows
-    outlook = _calibrated(outlook, calibration, rows, fit.knobs["TOTAL_BATCH_SIZE"])
-    return _limited(outlook, limits, settings, machine, profile, calibration)
-
-
-def _calibrated(outlook: Outlook, calibration: Calibration | None, rows: int, tokens: int | None) -> Outlook:
-    if calibration is None:
-        return outlook
-    pace = calibration.pace(tokens)
-    return replace(
-        outlook,
-        overhead_seconds=calibration.overhead(rows),
-        overhead_source=f"calibrated {calibration.day}",
-        peak_bytes=int(pace.peak_memory_mb * _MB) if pace and pace.peak_memory_mb else None,
-    )
-
-
-def _limited(
-    outlook: Outlook,
-    limits: Limits,
-    settings: Settings,
-    machine: Machine,
-    profile: Profile,
-    calibration: Calibration | None,
-) -> Outlook:
-    return replace(
-        outlook,
+    """Return the plan that follows from what the target knows of one run; ``limit_bytes``: the memory it may use."""
+    return Outlook(
+        training_seconds=facts.training_seconds,
+        overhead_seconds=facts.overhead_seconds,
+        overhead_source=facts.overhead_source,
+        timeout_seconds=facts.timeout_seconds,
+        baseline_runs=baseline_runs,
         seconds_left=limits.seconds,
         until=limits.until,
         experiments=limits.experiments,
-        limit_bytes=limits_of(settings, profile).memory_bytes,
-        memory_bytes=_memory(machine, calibration.info if calibration is not None else {}),
+        peak_bytes=facts.peak_bytes,
+        limit_bytes=limit_bytes,
+        memory_bytes=_memory(machine, facts),
+        agent=agent,
     )
 
 
-def _memory(machine: Machine, info: Mapping[str, Any]) -> int | None:
+def _first_runs(mode: str, replicates: int) -> int:
+    """Runs of the baseline, before the first experiment."""
+    return replicates if mode != "margin" else 1
+
+
+def _memory(machine: Machine, facts: PlanFacts) -> int | None:
     """Main memory, which a Mac's GPU shares; a CUDA GPU's own, as far as MLX has told it."""
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
-    total = info.get("total_memory")
-    return int(total) if isinstance(total, int | float) else None
+    return facts.gpu_memory_bytes
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:

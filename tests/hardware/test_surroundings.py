@@ -218,18 +218,17 @@ def tried(number: int, *runs: Measurement) -> Experiment:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "alone"),
+    ("wanted", "gpu", "alone"),
     [
-        ("auto", "gpu", True),
-        ("auto", "cpu", False),
-        ("auto", None, False),
-        ("always", None, True),
-        ("never", "gpu", False),
+        ("auto", True, True),
+        ("auto", False, False),
+        ("always", False, True),
+        ("never", True, False),
     ],
 )
-def test_by_default_a_gpu_is_one_commands(wanted: str, device: str | None, alone: bool) -> None:
+def test_by_default_a_gpu_is_one_commands(wanted: str, gpu: bool, alone: bool) -> None:
     settings = MachineSettings(exclusive=wanted)  # type: ignore[arg-type]
-    assert exclusive(settings, {"device": device} if device else {}) is alone
+    assert exclusive(settings, gpu) is alone
 
 
 def test_a_run_in_another_lab_is_refused_while_one_measures(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from autoresearch_mlx.loop.research import recover, research
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.notes import add_note
 from autoresearch_mlx.store.workspace import resolve
+from autoresearch_mlx.targets.contract import TargetBase
 
 FILE = "solver.py"
 
@@ -174,7 +175,7 @@ def test_an_agent_that_takes_up_memory_leaves_before_a_measurement(
 # --- smoke runs
 
 
-class Smoking:
+class Smoking(TargetBase):
     """The lab's own target with a short run before the long one, which fails for files that say so."""
 
     def __init__(self, session: Session) -> None:

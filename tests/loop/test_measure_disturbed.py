@@ -23,12 +23,13 @@ from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.targets.contract import TargetBase
 
 pytestmark = pytest.mark.uncounted
 
 
 @dataclass
-class Shaky:
+class Shaky(TargetBase):
     """A target whose measurements of these numbers, from 0, are disturbed; some of them fail for that."""
 
     target: Target

@@ -29,7 +29,8 @@ from autoresearch_mlx.setup.archive.pack import BUNDLE, MANIFEST, archive
 from autoresearch_mlx.setup.archive.restore import restore
 from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.locks import locked
-from autoresearch_mlx.targets.choose import recorded_corpus
+from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
+from autoresearch_mlx.targets.pretrain.data import recorded_corpus
 
 
 @pytest.fixture(scope="module")
@@ -353,13 +354,21 @@ def test_refs_of_a_restore_that_died_before_its_folder_came_are_removed(packed: 
 def test_rows_that_lie_elsewhere_are_known_by_their_hashes(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     made = tiny.corpus(cache)
-    conditions = {
-        "corpus": str(tmp_path / "gone"),
-        "data_sha256": made.manifest.sha256,
-        "source": "folder",
-        "vocab_size": 300,
-        "seq_len": 32,
-    }
+    conditions = PretrainConditions.from_json(
+        {
+            "script": "train_mlx.py",
+            "corpus": str(tmp_path / "gone"),
+            "data_sha256": made.manifest.sha256,
+            "source": "folder",
+            "vocab_size": 300,
+            "seq_len": 32,
+            "eval_rows": 32,
+            "device": "cpu",
+            "budget_seconds": 5.0,
+            "compile_seconds": 10.0,
+            "evaluate_seconds": 60.0,
+        }
+    )
     assert recorded_corpus(conditions, cache).folder == made.folder
     shutil.rmtree(made.folder)
     with pytest.raises(CorpusError, match=f"it was in {tmp_path / 'gone'}") as caught:

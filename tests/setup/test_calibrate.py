@@ -20,11 +20,11 @@ from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.calibrate import before_first_run, calibrate, calibrate_here
-from autoresearch_mlx.setup.plan_facts import Limits, expected
 from autoresearch_mlx.setup.timing import Patience
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here
+from autoresearch_mlx.targets.pretrain.kind import expected
 
 pytestmark = pytest.mark.uncounted
 
@@ -67,7 +67,7 @@ def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
     assert "measuring this machine, about a minute (cpu profile, cpu)" in said
     told = {line.name: line.value for line in machine_lines(Subject(machine, profile, calibration=done))}
     assert " % at 264 tokens a step, of " in told["MFU"]
-    plan = expected(settings, machine, profile, done, "knobs", Limits(3600.0, "07:00", None))
+    plan = expected(settings, profile, done)
     assert plan.overhead_seconds is not None and plan.overhead_source == f"calibrated {now()[:10]}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress
-from autoresearch_mlx.targets.command import Command
+from autoresearch_mlx.targets.command.program import Command
 
 
 def measure(folder: Path, run: str, seen: list[Progress] | None = None, **changes: Any) -> Measurement:

@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab.config import SandboxSettings
-from autoresearch_mlx.targets.pretrain.proven import proven
+from autoresearch_mlx.targets.confine import proven
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.detect import Sandbox

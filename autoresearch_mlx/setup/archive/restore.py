@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from autoresearch_mlx.errors import CorpusError, LabError, WorkspaceError
+from autoresearch_mlx.errors import AutoresearchError, LabError, WorkspaceError
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab, refuse_tag
 from autoresearch_mlx.setup.archive.bundles import drop, heads_of, prefix_of, refs_of, unpack
@@ -31,8 +31,7 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Ledger, read, write_results
 from autoresearch_mlx.store.locks import holder, locked
 from autoresearch_mlx.store.workspace import branch_of, drop_locks, resolve
-from autoresearch_mlx.targets.choose import recorded_corpus
-from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.registry import find_kind
 
 _BEGUN, _REFS = ".restoring-", "refs.json"
 _LARGEST_MANIFEST = 64 * 2**20
@@ -72,16 +71,14 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
     return Restored(name, experiments, len(left) if isinstance(left, list) else 0, _elsewhere(told))
 
 
-def missing_corpus(lab: Lab, tag: str) -> CorpusError | None:
-    """Why a session that trains cannot go on here, None when its rows are found."""
-    conditions = read(lab.folder(tag) / FILE).session.get("conditions") or {}
-    if "corpus" not in conditions:
-        return None
+def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
+    """Return what a restored session needs and this machine lacks, such as its corpus; None when it can go on."""
+    record = read(lab.folder(tag) / FILE).session
     try:
-        recorded_corpus(conditions, default_cache())
-    except CorpusError as error:
+        kind = find_kind(str(record.get("target")), lab.root)
+        return kind.missing(kind.read(record.get("conditions") or {}))
+    except AutoresearchError as error:
         return error
-    return None
 
 
 # --- out of the file

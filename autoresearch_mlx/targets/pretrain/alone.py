@@ -16,18 +16,18 @@ import time
 from pathlib import Path
 
 from autoresearch_mlx.errors import AutoresearchError
-from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Target
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress
 from autoresearch_mlx.hardware.calibration import Peak, Product
 from autoresearch_mlx.hardware.doctor_lines import mfu_percent
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
-from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import read_knobs
-from autoresearch_mlx.targets.choose import build_target, settle_conditions
+from autoresearch_mlx.targets.confine import proven
+from autoresearch_mlx.targets.contract import Place
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 from autoresearch_mlx.targets.pretrain.peak import run_probe, table_beside
-from autoresearch_mlx.targets.pretrain.proven import proven
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 
@@ -49,7 +49,7 @@ def main(script: Path) -> int:
             said = tail_of(Path(folder) / RUN / "log.txt")
             print(f"{said}\n{measured.failure}: {measured.reason}", file=sys.stderr)
             return 1
-    peak = peak_of(target) if isinstance(target, Pretrain) else None
+    peak = peak_of(target)
     if peak is not None:
         _say(f"mfu_percent is of {peak.words}")
     for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
@@ -57,19 +57,19 @@ def main(script: Path) -> int:
     return 0
 
 
-def target_of(script: Path) -> Target:
+def target_of(script: Path) -> Pretrain:
     """The target under the conditions of the script's lab.  Raises AutoresearchError."""
     lab = Lab(script.parent)
     settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
     machine = read_machine()
-    conditions = settle_conditions(settings, lab, choose_profile(machine, settings.hardware.profile), _say)
-    ends = budget.of_conditions(conditions)
-    if ends is not None:
-        _say(f"{ends.in_words()} on the {conditions['device']}")
-    return proven(build_target(settings, conditions, machine), settings.sandbox, (), _say)
+    place = Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), _say)
+    kind = PretrainKind()
+    conditions = kind.settle(place)
+    _say(f"{conditions.budget.in_words()} on the {conditions.device}")
+    return proven(kind.build(conditions, place), settings.sandbox, (), _say)
 
 
-def measure(target: Target, script: Path, folder: Path) -> Measurement:
+def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
     """One run of a copy of the script, so that what it writes beside itself is not left behind."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()

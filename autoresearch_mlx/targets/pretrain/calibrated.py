@@ -8,8 +8,9 @@ from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.targets.choose import Say, last_corpus
+from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.targets.pretrain.data import last_corpus
 
 
 def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: Profile) -> Basis:
@@ -33,7 +34,7 @@ def chosen_by_hand(settings: Settings) -> bool:
 
 def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
     """The profile with the budget and the batch that the calibration chooses; without one, as it is."""
-    if settings.target.kind != "pretrain" or chosen_by_hand(settings):
+    if chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)
     if calibration is None:

@@ -8,28 +8,40 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoresearch_mlx.errors import TableError
-from autoresearch_mlx.hardware.calibration import Peak, basis_of, load
+from autoresearch_mlx.hardware.calibration import Calibration, Peak, basis_of, load
 from autoresearch_mlx.hardware.chips import find_chip, read_chips
 from autoresearch_mlx.hardware.doctor_lines import table_words
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 _PROBE_SECONDS = 60.0
 
 
-def measured_peak(settings: Settings, conditions: Mapping[str, Any], machine: Machine, profile: Profile) -> Peak | None:
-    """The best product that was measured here, with the table's value beside it in words; None: nothing fresh.
-
-    ``conditions`` are a session's: the calibration must be of their shape of rows and their device.  The product does
-    not depend on them, but a calibration is looked up by them.
-    """
-    if settings.hardware.calibrate == "never" or conditions["device"] != profile.device:
+def calibration_of(
+    settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
+) -> Calibration | None:
+    """Return this machine's calibration for a session's shape of rows; None when there is none, or none is wanted."""
+    if settings.hardware.calibrate == "never":
         return None
-    basis = basis_of(machine, profile, conditions["vocab_size"], conditions["seq_len"])
-    calibration, _ = load(basis, corpora.default_cache())
+    found, _ = load(basis_of(machine, profile, conditions.vocab_size, conditions.seq_len), corpora.default_cache())
+    return found
+
+
+def measured_peak(
+    settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
+) -> Peak | None:
+    """Return the best matrix product that was measured here, with the table's value beside it in words.
+
+    None when the session trains on another device than the profile's, or nothing fresh was measured.  The product does
+    not depend on the conditions, but a calibration is looked up by them.
+    """
+    calibration = (
+        calibration_of(settings, conditions, machine, profile) if conditions.device == profile.device else None
+    )
     product = calibration.product() if calibration is not None else None
     if calibration is None or product is None:
         return None

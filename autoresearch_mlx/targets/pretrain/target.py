@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import ast
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoresearch_mlx.errors import CorpusError
-from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Progress, Seconds
+from autoresearch_mlx.errors import CorpusError, LabError
+from autoresearch_mlx.experiment import (
+    Assignment,
+    Direction,
+    Failure,
+    Measurement,
+    Progress,
+    Seconds,
+    Split,
+    Workload,
+)
 from autoresearch_mlx.hardware.calibration import Peak
 from autoresearch_mlx.hardware.doctor_lines import mfu_percent
+from autoresearch_mlx.lab.budget import Budget
 from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.targets.confine import in_the_record
+from autoresearch_mlx.targets.contract import Rescoring, TargetBase
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox
 from autoresearch_mlx.trial.sandbox.permissions import TMP
+from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
+from autoresearch_mlx.trial.spec import WEIGHTS
 from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
@@ -28,11 +43,15 @@ _SMOKE_STEPS = 2
 _SMOKE_SECONDS = 10.0
 """From which the limits of a smoke run follow; its length is its steps."""
 _SMOKE_ROWS = 4
+FULL_TOKENS = 40 * 524_288
+"""Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
+_SECONDS_EACH = 60.0
+"""Time allowance of a rescoring for each multiple of the session's own rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 
 
 @dataclass(frozen=True, slots=True)
-class Pretrain:
+class Pretrain(TargetBase):
     """One editable training script; rows, budget and device are the harness's."""
 
     conditions: Conditions
@@ -41,6 +60,28 @@ class Pretrain:
     direction: Direction = "min"
     peak: Peak | None = None
     """The machine's best matrix product, of which MFU is a share; None: none was measured lately."""
+
+    kept_file: str = WEIGHTS
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return ("val", "hidden")
+
+    @property
+    def workload(self) -> Workload:
+        c = self.conditions
+        ends = _budget_of(c)
+        return Workload(
+            device=c.device,
+            budget_seconds=c.budget_seconds if ends.kind == "seconds" else None,
+            most_seconds=c.budget_seconds,
+            budget=ends.in_words(),
+            environment=c.environment,
+        )
+
+    def lanes_refused(self) -> str | None:
+        device = "GPU" if self.conditions.device == "gpu" else "CPU"
+        return f"two trainings on one {device} take time from each other, and each would measure the other"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Syntax and contract of the script, without running it."""
@@ -121,12 +162,64 @@ class Pretrain:
             | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )
 
+    # --- scoring kept weights again
+
+    def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
+        """An evaluation on other rows; see :class:`autoresearch_mlx.targets.contract.Rescorable`."""
+        import numpy as np
+
+        c = replace(self.conditions, split=split)
+        there = len(np.load(c.scored_rows(), mmap_mode="r", allow_pickle=False))
+        wanted = FULL_TOKENS // c.seq_len if full else there if rows is None else rows
+        if wanted > there:
+            said = f"the {split} split has {there:,} rows of {c.seq_len} tokens, {wanted:,} are wanted"
+            hint = f"prepare more: [data] eval_rows = {wanted} in lab.toml, then a session with another --tag"
+            raise LabError(said, hint)
+        seconds = c.evaluate_seconds + _SECONDS_EACH * wanted / c.eval_rows
+        ordered = replace(c, eval_rows=wanted, evaluate_seconds=seconds)
+        return Rescoring(wanted, wanted * c.seq_len, lambda assignment: _rescored(ordered, assignment))
+
+    # --- the sandbox
+
+    def unconfined_because(self, private: Sequence[Path]) -> str | None:
+        """Why the sandbox does not hold, tried with real children; None when it does."""
+        sandbox = self.conditions.sandbox
+        if sandbox is None:
+            recorded = str(self.conditions.machine.get("sandbox", "none"))
+            return recorded.removeprefix("none (").removesuffix(")")
+        done = check_sandbox(sandbox, self.conditions, private)
+        return None if done.holds else f"{sandbox.words} does not hold: {done.words()}"
+
+    def without_sandbox(self, why: str) -> Pretrain:
+        """The same target with no sandbox; its measurements record why."""
+        machine = {**self.conditions.machine, "sandbox": in_the_record(NoSandbox(why))}
+        return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
+
     def _mfu(self, training: Training) -> dict[str, Any]:
         """The share of the measured peak, with its divisor named; nothing where a part of it is unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}
         return {"mfu_percent": round(mfu_percent(matrix, rate, self.peak.gflops), 2), "mfu_of": self.peak.words}
+
+
+def _budget_of(conditions: Conditions) -> Budget:
+    if conditions.budget_tokens is not None:
+        return Budget("match-tokens", float(conditions.budget_tokens))
+    if conditions.budget_flops is not None:
+        return Budget("match-flops", conditions.budget_flops)
+    return Budget("seconds", conditions.budget_seconds)
+
+
+def _rescored(conditions: Conditions, assignment: Assignment) -> Measurement:
+    path = assignment.folder / "log.txt"
+    evaluation = Evaluation(conditions, assignment)
+    with Log(path) as log:
+        ended = evaluation.run(log)
+    kind, reason = evaluation.failure(ended, path) or (None, "")
+    if evaluation.value is None and kind is None:
+        kind, reason = "invalid", "no score"
+    return Measurement(None if kind else evaluation.value, assignment.seed, kind, reason, log="log.txt")
 
 
 def sealed_files(conditions: Conditions) -> list[Path]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
 from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.targets.contract import TargetBase
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
@@ -31,7 +32,7 @@ _MOST_PROCESSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Command(TargetBase):
     """``run`` and ``guard`` are shell lines; AUTORESEARCH_SEED in their environment holds the seed."""
 
     run: str

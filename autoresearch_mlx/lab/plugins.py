@@ -1,0 +1,36 @@
+"""Classes of people's own: offered by an installed package as an entry point, or named as ``module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+
+def offered(group: str) -> Mapping[str, str]:
+    """Return what installed packages offer in an entry-point group: ``module:Class`` by name.  Imports nothing."""
+    return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group=group)}
+
+
+def import_named(where: str, folder: Path) -> Any:
+    """Import ``module:Class`` and return what it names.
+
+    An installed command searches neither the current directory nor the lab, where a person's own module usually lies:
+    both are added to the end of the search path.  Raises whatever the module raises while it is imported.
+    """
+    for place in (str(Path.cwd()), str(folder)):
+        if place not in sys.path:
+            sys.path.append(place)
+    module, _, attribute = where.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def said(error: Exception) -> str:
+    """Return an error of somebody else's code in one line: its class and its message."""
+    return f"{type(error).__name__}: {error}"

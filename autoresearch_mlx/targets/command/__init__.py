@@ -1,0 +1,1 @@
+"""The target command: run any program that prints a number."""

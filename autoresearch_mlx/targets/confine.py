@@ -1,0 +1,77 @@
+"""What a run may use and reach: its limits, its sandbox, and the proof before the first run that the sandbox holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.experiment import Target
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.config import SandboxSettings, Settings
+from autoresearch_mlx.targets.contract import Confinable, Finding, Say
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox, find_sandbox
+from autoresearch_mlx.trial.sandbox.limits import Limits
+
+GB = 10**9
+T = TypeVar("T", bound=Target)
+
+_WARNING = """\
+WARNING: no sandbox: {why}.
+WARNING: what the researcher writes runs with your rights: it can read held-out rows and your files, and use the
+WARNING: network. Each measurement is recorded with `sandbox: none`; --require-sandbox refuses instead."""
+_HINT = "docs/sandbox.md says what it needs; without --require-sandbox and sandbox.require, runs go on unconfined"
+
+
+def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
+    """Return the sandbox of this system, unless the settings switch it off."""
+    return find_sandbox() if settings.sandbox.enabled == "auto" else NoSandbox("switched off by sandbox.enabled")
+
+
+def in_the_record(found: Sandbox | NoSandbox) -> str:
+    """Return how a measurement's record names what confined it."""
+    return found.words if isinstance(found, Sandbox) else f"none ({found.words})"
+
+
+def limits_of(settings: Settings, profile: Profile) -> Limits:
+    """Return what one run may use of this machine, in bytes."""
+
+    def settled(wanted: float | str, automatic: int | None) -> int | None:
+        return int(wanted * GB) if isinstance(wanted, float | int) else automatic
+
+    wanted = settings.limits
+    return Limits(
+        memory_bytes=settled(wanted.memory_gb, profile.run_memory_bytes),
+        folder_bytes=settled(wanted.folder_gb, profile.run_folder_bytes),
+        free_bytes=settled(wanted.free_disk_gb, profile.free_disk_bytes),
+    )
+
+
+def limits_row(limits: Limits) -> Finding:
+    """Return the line of `doctor` that tells the limits."""
+    sizes = ((limits.memory_bytes, "of memory"), (limits.folder_bytes, "written into its folder"))
+    said = [f"{size / 1e9:.1f} GB {what}" for size, what in sizes if size is not None]
+    if limits.free_bytes is not None:
+        said.append(f"{limits.free_bytes / 1e9:.1f} GB of disk stay free")
+    return Finding("sandbox", "a run may use", ", ".join(said))
+
+
+def proven(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
+    """Return the target with a sandbox that was just seen to hold, or, after a warning, with no sandbox.
+
+    ``private``: the ledger and other paths that no run may open.  Takes about 0.3 s.  A target that cannot be
+    confined is returned as it is.  Raises ConfigError when the settings require a sandbox and there is none.
+    """
+    if not isinstance(target, Confinable):
+        if settings.require:
+            said = f"sandbox.require: the program of a target {target.name} runs in no sandbox"
+            raise ConfigError(said, "leave --require-sandbox and sandbox.require away, or confine the program yourself")
+        return target
+    why = target.unconfined_because(private)
+    if why is None:
+        return target
+    if settings.require:
+        raise ConfigError(f"a sandbox is required, and there is none: {why}", _HINT)
+    say(_WARNING.format(why=why))
+    return target.without_sandbox(why)

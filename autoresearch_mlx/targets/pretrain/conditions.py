@@ -1,0 +1,104 @@
+"""What a session of the target ``pretrain`` fixes, and how its ledger keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.hardware.profile import Device
+from autoresearch_mlx.lab import budget
+from autoresearch_mlx.lab.budget import Budget
+from autoresearch_mlx.targets.contract import RESTART
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConditions:
+    """Data, budget and device of every run of a session."""
+
+    script: str
+    """The training script, relative to the lab."""
+    corpus: str
+    """Folder of the corpus on the machine that began the session."""
+    source: str
+    """Where the text came from: stdlib, climbmix, tinystories or folder."""
+    data_sha256: Mapping[str, str]
+    """SHA-256 of each file of the corpus, by name."""
+    vocab_size: int
+    seq_len: int
+    """Tokens of a row."""
+    eval_rows: int
+    """Rows that score a run."""
+    eval_rows_wanted: int | None
+    """Rows that the settings asked for, which the corpus may not have; None in old ledgers."""
+    device: Device
+    budget: Budget
+    max_seconds: float | None
+    """The most training time of a run that tokens or operations end; None for a budget of seconds."""
+    compile_seconds: float
+    """What the first step may take on top of the budget."""
+    evaluate_seconds: float
+    """Hard limit of the evaluation."""
+    memory_limit_bytes: int | None
+    """What MLX is told to stay under; None leaves it to MLX."""
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Training time of a run; None where tokens or operations end it."""
+        return self.budget.amount if self.budget.kind == "seconds" else None
+
+    @property
+    def most_seconds(self) -> float:
+        """The most training time that a run may take."""
+        return self.budget.amount if self.budget.kind == "seconds" else float(self.max_seconds or 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain values under the names that ledgers have always had, in their order."""
+        most = self.max_seconds if self.max_seconds is not None else 0.0
+        wanted = {} if self.eval_rows_wanted is None else {"eval_rows_wanted": self.eval_rows_wanted}
+        return {
+            "script": self.script,
+            "corpus": self.corpus,
+            "source": self.source,
+            "data_sha256": dict(self.data_sha256),
+            "vocab_size": self.vocab_size,
+            "seq_len": self.seq_len,
+            "eval_rows": self.eval_rows,
+            **wanted,
+            "device": self.device,
+            **budget.to_conditions(self.budget, most),
+            "compile_seconds": self.compile_seconds,
+            "evaluate_seconds": self.evaluate_seconds,
+            "memory_limit_bytes": self.memory_limit_bytes,
+        }
+
+    @classmethod
+    def from_json(cls, recorded: Mapping[str, Any]) -> PretrainConditions:
+        """Return the conditions that a ledger keeps.
+
+        Raises ConfigError when a value is missing, or the kind of budget is not known to this version.
+        """
+        ends = budget.of_conditions(recorded)
+        if ends is None:
+            kind = recorded.get("budget_kind")
+            raise ConfigError(f"this session's budget is {kind!r}, which this version does not know", RESTART)
+        try:
+            return cls(
+                script=recorded["script"],
+                corpus=recorded["corpus"],
+                source=recorded["source"],
+                data_sha256=recorded["data_sha256"],
+                vocab_size=recorded["vocab_size"],
+                seq_len=recorded["seq_len"],
+                eval_rows=recorded["eval_rows"],
+                eval_rows_wanted=recorded.get("eval_rows_wanted"),
+                device=recorded["device"],
+                budget=ends,
+                max_seconds=None if ends.kind == "seconds" else float(recorded["max_seconds"]),
+                compile_seconds=recorded["compile_seconds"],
+                evaluate_seconds=recorded["evaluate_seconds"],
+                memory_limit_bytes=recorded.get("memory_limit_bytes"),
+            )
+        except KeyError as error:
+            raise ConfigError(f"the ledger's conditions lack {error.args[0]}", RESTART) from None

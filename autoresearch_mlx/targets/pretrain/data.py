@@ -1,0 +1,92 @@
+"""The corpus of a lab: which one a new session trains on, and where a recorded one is found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.targets.contract import Say
+from autoresearch_mlx.targets.corpus import prepare as corpora
+from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
+from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
+
+CORPUS = "corpus"
+"""File in the lab's state that names the corpus prepared last."""
+_SCARCE_EVAL_TOKENS = 2**19
+
+
+def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
+    """Return the corpus that a session measures on: where it was, else the one of the same hashes in ``cache``.
+
+    Raises CorpusError when neither place has it.
+    """
+    place, wanted = Path(conditions.corpus), conditions.data_sha256
+    here = open_corpus(place) if place.exists() else None
+    if here is not None and here.manifest.sha256 == wanted:
+        return here
+    if (found := corpora.find_by_hash(wanted, cache)) is not None:
+        return found
+    if here is not None:
+        said = f"the corpus in {place} is not the one this session began with"
+        raise CorpusError(said, "start another session with --tag")
+    source = "folder PATH" if conditions.source == "folder" else conditions.source
+    again = f"prepare {source} --vocab-size {conditions.vocab_size} --seq-len {conditions.seq_len}"
+    hint = f"copy it from there into {cache / 'corpora'}, or make the same again: `autoresearch-mlx {again}`"
+    raise CorpusError(f"this machine has no corpus of the session's hashes; it was in {place}", hint)
+
+
+def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
+    """The corpus of the settings, or the lab's last one, or the embedded text prepared now."""
+    if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
+        return last
+    request = corpus_request(settings, profile)
+    found = corpora.find(request, corpora.default_cache())
+    if found is None:
+        upstream = "`autoresearch-mlx prepare climbmix` fetches the text of the H100 runs"
+        say(f"no prepared data: preparing {request.source} once ({upstream})")
+        found = corpora.prepare(request, corpora.default_cache(), say)
+    return found
+
+
+def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
+    data = settings.data
+    source = "stdlib" if data.source == "auto" else data.source
+    seq_len: int = _or(data.seq_len, profile.seq_len)
+    # Where text is scarce, what is held out is missed in training.
+    enough = _SCARCE_EVAL_TOKENS // seq_len if source in ("stdlib", "folder") else profile.eval_rows
+    return corpora.Request(
+        source=source,
+        path=Path(data.path).expanduser() if data.path else None,
+        shards=data.shards,
+        vocab_size=_or(data.vocab_size, profile.vocab_size),
+        seq_len=seq_len,
+        val_rows=_or(data.eval_rows, min(profile.eval_rows, enough)),
+    )
+
+
+def last_corpus(lab: Lab) -> Corpus | None:
+    """What `prepare` made last for this lab, if it is still there."""
+    try:
+        folder = Path((lab.state / CORPUS).read_text().strip())
+    except OSError:
+        return None
+    return open_corpus(folder) if folder.exists() else None
+
+
+def remember_corpus(lab: Lab, corpus: Corpus) -> None:
+    lab.make_state()
+    (lab.state / CORPUS).write_text(f"{corpus.folder}\n")
+
+
+def corpus_here(settings: Settings, lab: Lab, profile: Profile) -> Corpus | None:
+    """Return the corpus that `run` would train on, if it is there already.  Raises CorpusError."""
+    last = last_corpus(lab) if settings.data.source == "auto" else None
+    return last or corpora.find(corpus_request(settings, profile), corpora.default_cache())
+
+
+def _or(value: Any, automatic: Any) -> Any:
+    return automatic if value == "auto" else value

@@ -1,0 +1,61 @@
+"""The kinds of target by name: the two that are built in, those of installed packages, and ``module:Class``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.plugins import import_named, offered, said
+from autoresearch_mlx.targets.contract import TargetKind
+
+GROUP = "autoresearch_mlx.targets"
+"""Entry-point group in which a package offers kinds of target."""
+BUILT_IN = {
+    "pretrain": "autoresearch_mlx.targets.pretrain.kind:PretrainKind",
+    "command": "autoresearch_mlx.targets.command.kind:CommandKind",
+}
+"""Names, and where the class is; nothing is imported before it is asked for."""
+
+
+def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
+    """Return the kind of target that the settings name, after it has checked them.
+
+    ``root``: the lab's folder, where a module of the lab's own is looked for.  Raises ConfigError.
+    """
+    found = find_kind(settings.target.kind, root)
+    found.check(settings)
+    return found
+
+
+def find_kind(name: str, root: Path) -> TargetKind[Any]:
+    """Return the kind of target of this name.  Raises ConfigError when there is none, or when it cannot be loaded."""
+    packages = offered(GROUP)
+    where = BUILT_IN.get(name) or packages.get(name) or (name if _is_path(name) else None)
+    if where is None:
+        known = ", ".join([*BUILT_IN, *sorted(packages)])
+        hint = f"target.kind in lab.toml is one of {known}, or module:Class for a class of your own"
+        raise ConfigError(f"there is no target {name!r}", hint)
+    # A module of a person's own may raise anything while it is imported or called.
+    try:
+        found = import_named(where, root)()
+    except Exception as error:
+        hint = f"{where} should be importable, and its class callable without arguments; CONTRIBUTING.md has an example"
+        raise ConfigError(f"cannot load the target {name!r}: {said(error)}", hint) from error
+    if not isinstance(found, TargetKind):
+        hint = "subclass autoresearch_mlx.targets.contract.TargetKind; CONTRIBUTING.md has an example"
+        raise ConfigError(f"the target {name!r} ({where}) is not a TargetKind", hint)
+    return found
+
+
+def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
+    """Return the settings with the kind's own metric, direction and editable files where they name none."""
+    given = settings.target.model_fields_set
+    own = {name: getattr(kind, name) for name in ("metric", "direction", "editable") if name not in given}
+    return settings.model_copy(update={"target": settings.target.model_copy(update=own)})
+
+
+def _is_path(name: str) -> bool:
+    module, colon, attribute = name.partition(":")
+    return bool(module and colon and attribute)
