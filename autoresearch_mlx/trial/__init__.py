@@ -1,1 +1,1 @@
-"""One measurement: the process that trains, the process that evaluates, and the parent that watches both."""
+"""Take one measurement: a process trains, others score the weights, and the parent watches all of them."""

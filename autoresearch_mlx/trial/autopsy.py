@@ -1,4 +1,4 @@
-"""How a child ended, in one line for a person or a model."""
+"""Say how a child process ended, in one line for a person or a model."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from pathlib import Path
 
 _RAISED = re.compile(
     r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b.*$"
-    r"|^[A-Za-z_][\w.+]*: .+$"  # also `libc++abi: terminating due to ...`, the end of a Mac that is out of memory
-    r"|^\s+what\(\):.+$"  # the same elsewhere
+    r"|^[A-Za-z_][\w.+]*: .+$"  # also `libc++abi: terminating due to ...`, as when Metal lacks memory
+    r"|^\s+what\(\):.+$"  # the same exception, as the GNU C++ library prints it
 )
 _NOT_STARTED = (126, 127)
+"""Exit codes by which a POSIX shell says that a command cannot be executed or does not exist."""
 _KILLED = (-9, 137)
-"""Our own child, and a child of the shell that we started."""
+"""SIGKILL: as subprocess reports it of a child of ours, and as a shell reports it of its own child (128 + 9)."""
 
 
 def how_it_ended(returncode: int, log: Path) -> str:
-    """A child's failed end in one line: the exception it died of, or the signal."""
+    """Return in one line why a child failed: the exception that ended it, the signal, or its exit code.
+
+    ``returncode`` is as :mod:`subprocess` gives it (negative for a signal); ``log`` holds the child's output.
+    """
     if returncode in _KILLED:
         return "killed by the system (signal 9): most often out of memory"
     said = last_exception(log)
@@ -33,24 +37,27 @@ def how_it_ended(returncode: int, log: Path) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """The last line that is not our own note of the command."""
+    """Return the log's last line of output; lines that begin with ``$ `` are our own notes of the command."""
     lines = [line.strip() for line in tail_of(log).splitlines()]
     return next((line[:300] for line in reversed(lines) if line and not line.startswith("$ ")), "")
 
 
 def last_exception(log: Path) -> str | None:
-    """The last line of a log that looks like an exception's."""
+    """Return the last line of a log that looks like the message of an exception; None without one."""
     raised = (line for line in reversed(_text(log).splitlines()[-200:]) if _RAISED.match(line))
     return next((line.strip()[:300] for line in raised), None)
 
 
 def tail_of(log: Path, lines: int = 30) -> str:
-    """The end of a log; empty when there is none."""
+    """Return the last lines of a log; an empty string for a log that does not exist or cannot be read."""
     return "\n".join(_text(log).splitlines()[-lines:])
 
 
 def _text(log: Path) -> str:
-    """Of a plain file only: a pipe that a child put in its place would never end."""
+    """Return the text of a regular file, else an empty string.
+
+    The child can write to the log's folder: reading a pipe or a device that it put there would never end.
+    """
     with contextlib.suppress(OSError), open(log, "rb", opener=_no_link) as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Everything about a training measurement that the edited file does not decide."""
+"""Hold everything about a training measurement that the edited file does not decide."""
 
 from __future__ import annotations
 
@@ -14,43 +14,51 @@ from autoresearch_mlx.trial.spec import Device
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Data, clock, device and surroundings of a run."""
+    """The fixed part of a training measurement: data, budget, device, time limits and sandbox.
+
+    Paths of rows name uint16 arrays [n, seq_len + 1] in numpy's format.
+    """
 
     script: str
-    """The training script, relative to the lab."""
+    """Path of the training script, relative to the lab."""
     train_rows: Path
     val_rows: Path
     token_bytes: Path
+    """Path of int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
     seq_len: int
     eval_rows: int
+    """Number of held-out rows that the evaluation scores."""
     device: Device
     budget_seconds: float
-    """Of training; with a budget of tokens or operations, the most that a run may take."""
+    """Seconds of training; with a budget of tokens or operations, the longest that training may take."""
     compile_seconds: float
+    """Seconds that the first optimiser step, which compiles, may take before the budget begins to run."""
     evaluate_seconds: float
+    """Seconds that the evaluation may take."""
     memory_limit_bytes: int | None = None
+    """Limit that MLX is told to stay under; None leaves it to MLX."""
     hidden_rows: Path | None = None
-    """Rows that no search ever scores; for certification."""
+    """Rows that no search ever scores; they are kept for certification."""
     split: Literal["val", "hidden"] = "val"
     """Which rows the evaluation scores."""
     steps: int | None = None
-    """Train exactly so many optimiser steps instead of a time."""
+    """Number of optimiser steps to train for, in place of a time."""
     budget_tokens: int | None = None
-    """Train on so many tokens, however long that takes."""
+    """Number of tokens to train on, in place of a time."""
     budget_flops: float | None = None
-    """Train for so many operations, 6 for each matrix parameter and token."""
+    """Number of operations to train for, in place of a time; 6 for each matrix parameter and token."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the children's environment: the fast BLAS on Linux."""
+    """Variables added to the children's environment, such as those that preload a fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """Recorded with each measurement."""
+    """Facts about the machine that are recorded with each measurement."""
     sandbox: Sandbox | None = None
-    """What confines both children; None: nothing does."""
+    """The sandbox that confines the children; None runs them unconfined."""
     limits: Limits = field(default_factory=Limits)
-    """Memory and disk that a run may use, watched by the parent with a sandbox and without."""
+    """Memory and disk that a run may use; the parent watches them with and without a sandbox."""
 
     def scored_rows(self) -> Path:
-        """The rows of ``split``.  Raises ValueError when they are the hidden ones and there are none."""
+        """Return the path of the rows of ``split``.  Raises ValueError when hidden rows are asked for and not named."""
         if self.split == "val":
             return self.val_rows
         if self.hidden_rows is None:

@@ -1,11 +1,12 @@
-"""How a child of a measurement starts: in the sandbox, with its own temporary folder, watched by the parent.
+"""Start a child of a measurement: in the sandbox, with its own temporary folder, watched by the parent.
 
-    room = confined(conditions, assignment, command, training_permissions(conditions, assignment))
-    ended = run_child(room.command, environment=room.environment, watch=room.watch, ...)
+    child = confined(conditions, assignment, command, training_permissions(conditions, assignment))
+    ended = run_child(child.command, environment=child.environment, watch=child.watch, ...)
     failure = why_killed(ended, log)
 
-The permissions is made after the files that it names: what does not exist yet is dropped from it.  ``watched`` and
-``inside`` are the two halves, for the evaluation: there our own scorer starts the processes that are confined.
+Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.
+The evaluation uses the two halves, ``watched`` and ``inside``, by themselves, because there our own scorer starts the
+processes that are confined.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissions, private_tmp, without_secrets
 
 _HARD_SHARE = 1.25
-"""The kernel's own limit lies above the watched one: most of what eats memory is then killed with a reason, and
-what eats it faster than the parent looks is refused."""
+"""Ratio of the kernel's memory limit to the watched one.  The parent looks ten times a second and can say why it killed
+a child; the kernel's limit stops a child that allocates faster than that, without a reason of ours."""
 
 
 class Confined(NamedTuple):
-    """What ``run_child`` takes."""
+    """What ``run_child`` needs to start and watch a child."""
 
     command: list[str]
     environment: dict[str, str]
@@ -40,10 +41,10 @@ class Confined(NamedTuple):
 def confined(
     conditions: Conditions, assignment: Assignment, command: Sequence[str], permissions: Permissions
 ) -> Confined:
-    """A child's command, environment and watch under ``permissions``; without a sandbox the command stays as it is.
+    """Return a child's command, environment and watch under ``permissions``; unchanged without a sandbox.
 
-    Keys and tokens are left out of the environment in any case.  Raises OSError when no temporary folder can be
-    made in the run folder.
+    Variables that hold keys and tokens are left out of the environment with and without a sandbox.  Raises OSError
+    when no temporary folder can be made in the run folder.
     """
     mark, watch = watched(conditions, assignment)
     environment = {
@@ -55,21 +56,21 @@ def confined(
 
 
 def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, str], Watch]:
-    """A watch over one child of a run, and the variable by which its processes are known."""
+    """Return the environment variable that marks one child's processes, and the watch that looks for it."""
     marker = uuid.uuid4().hex
     limits = replace(conditions.limits, folder=assignment.folder, processes=MOST_PROCESSES)
     return {MARKER: marker}, Watch(limits, marker)
 
 
 def inside(conditions: Conditions, command: Sequence[str], permissions: Permissions) -> list[str]:
-    """The command in the sandbox, with what the kernel enforces of the limits; unchanged without a sandbox."""
+    """Return the command as it runs in the sandbox, under the kernel's limits; unchanged without a sandbox."""
     if conditions.sandbox is None:
         return list(command)
     return conditions.sandbox.wrap(command, _with_limits(permissions, conditions.limits))
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
-    """A status and a sentence for a child that the parent killed, or that did not get into the sandbox."""
+    """Return status and reason of a child that the parent killed or that could not enter the sandbox, else None."""
     if ended.killed is not None:
         return "timeout", ended.killed
     if ended.exceeded is not None:
@@ -80,7 +81,11 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
 
 
 def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
-    """What the kernel enforces of the limits.  A GPU's driver maps far more than it uses, so memory is not in it."""
+    """Add the limits that the kernel can enforce to the permissions.
+
+    Memory is left out where a GPU is used: its driver maps far more address space than it uses, and the kernel's limit
+    counts what is mapped.
+    """
     memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
     largest = [size for size in (permissions.file_bytes, limits.folder_bytes) if size is not None]
     return replace(permissions, memory_bytes=memory, file_bytes=min(largest, default=None))

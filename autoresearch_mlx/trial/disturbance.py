@@ -1,7 +1,8 @@
-"""Did the machine sleep, or did anything stand still, while a run was taken?
+"""Find out whether the machine slept, or a process was stopped, while a run was measured.
 
-Seen from the parent alone, by its own clocks: a pulse that stops with the process, and when it heard of a new
-step.  The wall clock is never asked, so a time server or a person who sets it disturbs nothing.
+Only the parent's own clocks are used: a pulse (a thread that wakes twice a second and stops when the process is
+stopped) and the times at which new training steps were reported.  The wall clock is never read, so a time server or a
+person who sets the clock disturbs nothing.
 """
 
 from __future__ import annotations
@@ -19,26 +20,30 @@ from typing import Any
 from autoresearch_mlx.experiment import Progress, Stopper, Watch
 
 SLEEP_SECONDS = 1.0
-"""Two clocks that sleep alone can part agree to microseconds."""
+"""Seconds by which the two clocks must differ to count as sleep; without sleep they agree to microseconds."""
 STILL_SECONDS = 3.0
-"""A pulse that comes so late was held up for six beats; a busy machine does not do that."""
+"""A pulse this late was held up for six beats, which a merely busy machine does not do."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""A step this late, the larger of both: so many seconds, so many times the usual distance."""
+"""A step is unusually late after the larger of both: this many seconds, or this many times the usual interval."""
 LEAST_STEPS = 8
-"""So many distances between steps must be known to call one of them unusual."""
+"""Number of intervals between steps that must be known before one of them can be called unusual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """One reading, in seconds: ``awake`` stands still while the machine sleeps, ``total`` goes on; None: unknown."""
+    """One reading, in seconds: ``awake`` stops while the machine sleeps, ``total`` goes on (None: no such clock)."""
 
     awake: float
     total: float | None
 
 
 def read_clocks() -> Clocks:
-    """Linux counts sleep in CLOCK_BOOTTIME only; macOS in CLOCK_MONOTONIC_RAW, and not in CLOCK_UPTIME_RAW."""
+    """Read both clocks.
+
+    Linux counts time asleep in CLOCK_BOOTTIME and not in CLOCK_MONOTONIC (clock_gettime(2)); macOS counts it in
+    CLOCK_MONOTONIC_RAW and not in CLOCK_UPTIME_RAW (clock_gettime(3)).
+    """
     with contextlib.suppress(OSError):  # a system under another one may lack a clock
         if sys.platform == "darwin":
             return Clocks(time.clock_gettime(time.CLOCK_UPTIME_RAW), time.clock_gettime(time.CLOCK_MONOTONIC_RAW))
@@ -48,7 +53,7 @@ def read_clocks() -> Clocks:
 
 
 def slept(before: Clocks, after: Clocks) -> float:
-    """Seconds of sleep between two readings; 0 where no clock tells."""
+    """Return the seconds of sleep between two readings; 0 where the system has no clock that counts sleep."""
     if before.total is None or after.total is None:
         return 0.0
     seconds = (after.total - before.total) - (after.awake - before.awake)
@@ -56,9 +61,10 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """The one time between two steps that is out of all proportion to the others; 0 when there is none.
+    """Return the one interval between two steps that is out of all proportion to the others, in seconds; else 0.
 
-    What comes twice in one run is no accident: a script that now and then evaluates, or is short of memory.
+    ``steps``: times of the steps, in seconds.  Two long intervals in one run are not counted as a disturbance: the
+    script itself may evaluate now and then, or run short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -71,19 +77,19 @@ def longest_gap(steps: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What befell one run, in seconds; 0: nothing."""
+    """What disturbed one run, each in seconds; 0 stands for no disturbance."""
 
     slept: float = 0.0
     still: float = 0.0
-    """The parent itself did not run for so long: stopped, or starved."""
+    """Seconds for which the parent process itself did not run: it was stopped, or starved of processor time."""
     gap: float = 0.0
-    """Between two steps of the training."""
+    """Seconds of an unusually long interval between two training steps."""
 
     def words(self, habits: Sequence[float] = ()) -> str | None:
-        """Why the run does not count; None when it does.
+        """Return why the run does not count, in a sentence; None when it counts.
 
-        ``habits``: gaps of earlier runs of the same file, or of the one it was made from.  A gap that comes again
-        is the script's own.
+        ``habits``: gaps seen in earlier runs of the same file, or of the file it was made from.  A gap that occurs
+        again is the script's own doing and no disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"
@@ -94,16 +100,16 @@ class Disturbance:
         return None
 
     def facts(self) -> dict[str, Any]:
-        """For the record of a run; empty for an undisturbed one."""
+        """Return what a run's record keeps, by name, in seconds; empty for an undisturbed run."""
         named = {"slept_seconds": self.slept, "still_seconds": self.still, "step_gap_seconds": self.gap}
         return {name: round(seconds, 1) for name, seconds in named.items() if seconds}
 
 
 class Vigil:
-    """Looks on at one run, from now until :meth:`found`; inside ``with`` it also feels whether we are stopped.
+    """Watch one run from now until :meth:`found`; inside ``with``, notice also when this process is stopped.
 
-    The pulse is a thread that looks at the clock twice a second: it stands still with the process, wherever in its
-    work that is, and not for a slow disk or a terminal that does not scroll.
+    The pulse is a thread that reads the clock twice a second.  It stops when the whole process is stopped, but not when
+    the main thread waits for a slow disk or for a terminal that does not scroll.
     """
 
     def __init__(self, clocks: Callable[[], Clocks] = read_clocks) -> None:
@@ -125,7 +131,7 @@ class Vigil:
         self._pulse.join()
 
     def watching(self, watch: Watch) -> Watch:
-        """The same watch, seen by the vigil first."""
+        """Return a watch that notes the time of each new step and then calls ``watch``."""
 
         def seen(progress: Progress) -> None:
             if progress.phase == "train" and progress.step not in (None, self._step):
@@ -136,7 +142,7 @@ class Vigil:
         return seen
 
     def stopping(self, stop: Stopper | None) -> Stopper | None:
-        """The same early stop, which does not judge what was disturbed."""
+        """Return an early stop that leaves a disturbed run alone, because its curve proves nothing."""
         if stop is None:
             return None
 
@@ -146,11 +152,12 @@ class Vigil:
         return asked
 
     def found(self) -> Disturbance:
-        """What befell the run until now."""
+        """Return what has disturbed the run so far."""
         self.beat()
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
     def beat(self) -> None:
+        """Note how long ago the last beat was; called by the pulse, and by whoever asks for the result."""
         now = self._clocks().awake
         self._beat, since = now, now - self._beat
         if since >= STILL_SECONDS:

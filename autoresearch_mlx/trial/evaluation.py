@@ -1,4 +1,4 @@
-"""The parent's side of the sealed evaluator: what it is told, who is confined, and how it ended."""
+"""Run the sealed evaluator from the parent: write its specification, confine the models, read how it ended."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from autoresearch_mlx.trial.witness import rows_per_call
 
 
 class Evaluation:
-    """The parent's view of the sealed evaluator.
+    """The parent's view of one sealed evaluation.
 
-    The scorer is our own code and is not confined; the two processes that run the edited model are, each with a
-    temporary folder of its own: they read the tree and the weights, and no rows.
+    The scorer is our own code and is not confined.  The two processes that run the edited model are confined, each with
+    its own temporary folder: they may read the worktree and the weights, but no rows.
     """
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
@@ -38,6 +38,7 @@ class Evaluation:
         self._died: int | None = None
 
     def run(self, log: Log) -> Ended:
+        """Score the weights in the run folder; ``value`` and ``seconds`` hold the result afterwards."""
         began = time.monotonic()
         self._assignment.watch(Progress("evaluate"))
         path = self._assignment.folder / "evaluate.json"
@@ -58,12 +59,12 @@ class Evaluation:
         return ended
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
-        """Write the specification; why it cannot be written, with what the training child left behind."""
+        """Write the specification; return why that is impossible with what the training child left in the folder."""
         weights = self._assignment.folder / WEIGHTS
         try:
             found = weights.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-                return f"{WEIGHTS} is no plain file of its own"
+                return f"{WEIGHTS} is not a regular file with a single name"
             write_spec(self._spec(mark), path)
         except OSError as error:
             return f"the run folder cannot be used: {error.strerror} ({Path(error.filename or path).name})"
@@ -88,7 +89,7 @@ class Evaluation:
         )
 
     def _model(self, name: str, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The command of one model process, and its environment; they can read nothing of each other's."""
+        """Return command and environment of one model process; neither process can read the other's folder."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
         tmp = Path(shared) / name
@@ -113,6 +114,7 @@ class Evaluation:
         return rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size)
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
+        """Return status and reason of a failed evaluation; None when ``value`` is a score."""
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:

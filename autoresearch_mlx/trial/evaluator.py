@@ -1,11 +1,14 @@
-"""The sealed evaluator: it holds rows, targets and arithmetic, and never imports the edited file.
+"""Score saved weights in a sealed process, which holds the rows and the targets and never imports the edited file:
 
-It starts two processes that do (``model``): one is asked for the logits of all rows, from inputs alone, the other
-one, the witness, for what the probes compare (``probes``).  What they send back is turned into bits per byte here
-(``scoring``).  A failed probe makes the measurement invalid and names itself.
+    python -P -m autoresearch_mlx.trial.evaluator SPEC_PATH
 
-A model sees the tokens of a row but its last, and so all targets but the last; that it makes no use of those
-that come later is what the causality probe is for.
+It starts two processes that do import the edited file (``logits``).  One is asked for the logits of all rows, given
+the inputs alone; the other, the witness, answers a few questions whose answers are compared with the first one's
+(``witness``).  This process turns the logits into bits per byte (``scoring``).  A failed check makes the measurement
+invalid, and the reason names the check.
+
+Inputs are all tokens of a row but the last, targets all but the first, so the inputs contain every target but the last.
+The causality check proves that the model does not look ahead at them.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from autoresearch_mlx.trial.witness import TOLERANCES, Tolerance, check, draw_qu
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question: inputs and targets [rows, seq_len], and where the losses go."""
+    """One question to a model: inputs and targets [rows, seq_len], and the array [rows, seq_len] for the losses."""
 
     inputs: Tokens
     targets: Tokens
@@ -50,7 +53,10 @@ def main(spec_path: str) -> None:
 
 
 def evaluate(spec: EvalSpec) -> float:
-    """Bits per byte.  Raises Invalid, and Died when a model's process ended by itself."""
+    """Return the bits per byte of the saved weights on the first ``row_count`` held-out rows.
+
+    Raises Invalid when a check fails, and Died when a model's process ended by itself.
+    """
     frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
     with (
         Respondent(spec.model, spec.model_environment, frame) as model,
@@ -73,25 +79,27 @@ def evaluate(spec: EvalSpec) -> float:
 
 
 def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
-    """Inputs and targets, int32 [row_count, seq_len] each."""
+    """Return inputs and targets, int32 [row_count, seq_len] each."""
     rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)[: spec.row_count].astype(np.int32)
     return rows[:, :-1], rows[:, 1:]
 
 
 def empty(targets: Tokens) -> Nats:
+    """Return an array of NaN for the losses of ``targets``: a loss that is never filled in fails the finite check."""
     return np.full(targets.shape, np.nan, np.float32)
 
 
 def calls(inputs: Tokens, targets: Tokens, nats: Nats, size: int) -> Iterator[Call]:
+    """Cut a pass over all rows into calls of ``size`` rows."""
     for start in range(0, len(inputs), size):
         rows = slice(start, start + size)
         yield Call(inputs[rows], targets[rows], nats[rows])
 
 
 def answer_all(questions: Mapping[Respondent, Iterator[Call]], losses: Losses) -> set[str]:
-    """Ask everybody everything and fill in the losses; the types of logits and weights that were met.
+    """Ask every process its questions and fill in the losses; return the number types of logits and weights seen.
 
-    While one call is scored here, the next one is computed there.  Raises Invalid, Died.
+    While this process scores one call, the model's process computes the next.  Raises Invalid, Died.
     """
     waiting: dict[Respondent, deque[Call]] = {who: deque() for who in questions}
     types: set[str] = set()
@@ -107,14 +115,17 @@ def answer_all(questions: Mapping[Respondent, Iterator[Call]], losses: Losses) -
 
 
 def _ask(who: Respondent, questions: Iterator[Call], waiting: deque[Call]) -> None:
-    """As many as it can hold."""
+    """Send as many questions as the process can hold."""
     for call in islice(questions, who.free):
         who.ask(call.inputs)
         waiting.append(call)
 
 
 def tolerance(types: set[str], device: str) -> Tolerance:
-    """That of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
+    """Return the tolerance of the coarsest number type in use.
+
+    On a GPU that is bfloat16 at least: the model computes in it, whatever the types of its weights and logits.
+    """
     coarse = types | ({"bfloat16"} if device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse), key=lambda known: known.largest)
 

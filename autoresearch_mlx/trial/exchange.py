@@ -1,9 +1,9 @@
-"""Between the scorer and a model's process: inputs and logits in shared memory, words on two pipes.
+"""Exchange inputs and logits between the scorer and a model's process: arrays in shared memory, messages on two pipes.
 
-The memory is an inherited descriptor without a name, so that a confined process needs no permission for it.
-It holds ``slots`` calls, so that the model computes one while the scorer reads another.  A call is asked for by
-four bytes (slot, rows) and answered by a line of JSON: ``{"slot": 0, "logits": "float32", "weights": "float32"}``
-or ``{"invalid": "shape: ..."}``.
+The shared memory is an inherited descriptor without a name, so a confined process needs no permission for it.  It has
+room for SLOTS calls: the model computes one while the scorer reads another.  The scorer asks for a call with four bytes
+(slot and number of rows, two little-endian uint16).  The model's process answers with one line of JSON:
+``{"slot": 0, "logits": "float32", "weights": "float32"}`` or ``{"invalid": "shape: ..."}``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ import numpy.typing as npt
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-"""How logits of each type lie in the memory; numpy has no bfloat16."""
+"""numpy type by which logits of each type are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
 _LINE_BYTES = 4096
+"""Longest answer that is read."""
 
 Tokens = npt.NDArray[np.int32]
 Raw = npt.NDArray[Any]
 
 
 class Invalid(Exception):
-    """The model is not what it must be; the text names the probe."""
+    """The model or its answer breaks a rule of the evaluation; the text begins with the name of the check."""
 
 
 class Died(Exception):
@@ -47,7 +48,10 @@ class Died(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where the calls lie in the shared memory: int32 inputs [rows, seq_len], then logits [rows, seq_len, vocab]."""
+    """Layout of the shared memory: per slot, int32 inputs [rows, seq_len], then logits [rows, seq_len, vocab_size].
+
+    ``rows`` is the most that one call holds.  Each logit has four bytes of room; shorter types leave some unused.
+    """
 
     rows: int
     seq_len: int
@@ -55,6 +59,7 @@ class Frame:
 
     @property
     def size(self) -> int:
+        """Bytes of all slots together."""
         return SLOTS * self._slot_bytes
 
     @property
@@ -62,10 +67,12 @@ class Frame:
         return 4 * self.rows * self.seq_len * (1 + self.vocab_size)
 
     def inputs(self, memory: mmap.mmap, slot: int, rows: int) -> Tokens:
+        """Return a view of one slot's inputs, int32 [rows, seq_len]."""
         flat = np.frombuffer(memory, np.int32, rows * self.seq_len, slot * self._slot_bytes)
         return flat.reshape(rows, self.seq_len)
 
     def logits(self, memory: mmap.mmap, slot: int, rows: int, dtype: str) -> Raw:
+        """Return a view of one slot's logits [rows, seq_len, vocab_size] as ``BITS[dtype]``."""
         start = slot * self._slot_bytes + 4 * self.rows * self.seq_len
         flat = np.frombuffer(memory, BITS[dtype], rows * self.seq_len * self.vocab_size, start)
         return flat.reshape(rows, self.seq_len, self.vocab_size)
@@ -73,16 +80,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """The logits of one call."""
+
     bits: Raw
-    """Logits [rows, seq_len, vocab] as they lie in memory that the model's process can still write to: copy first."""
+    """Logits [rows, seq_len, vocab_size] in the shared memory, which the model's process can change: copy first."""
     logits: str
-    """Their type by name, of BITS."""
+    """Name of the logits' number type, a key of BITS."""
     weights: str
-    """The coarsest type among the model's weights, as its process says."""
+    """Name of the coarsest number type among the model's weights, as its process reports it."""
 
 
 class Respondent:
-    """The scorer's end: one model process.  Answers come in the order of the questions."""
+    """One model process, seen from the scorer.  It answers in the order of the questions."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], frame: Frame) -> None:
         self._frame = frame
@@ -103,30 +112,30 @@ class Respondent:
                 os.close(fd)
 
     def fileno(self) -> int:
-        """Readable when an answer, or the end, has come, unless it was ``heard`` already."""
+        """Return the descriptor that ``select`` finds readable when an answer, or the process's end, has come."""
         return self._hears
 
     @property
     def heard(self) -> bool:
-        """An answer was read together with the one before."""
+        """Whether the next answer has been read already, together with the one before it."""
         return b"\n" in self._words
 
     @property
     def free(self) -> int:
-        """How many more calls it can hold."""
+        """Number of further calls that the process can hold."""
         return SLOTS - len(self._asked)
 
     def ask(self, inputs: Tokens) -> None:
-        """Ask for the logits of inputs [rows, seq_len], while one is ``free``."""
+        """Ask for the logits of inputs [rows, seq_len].  Call it only while a slot is ``free``."""
         slot, rows = self._count % SLOTS, len(inputs)
         self._frame.inputs(self._memory, slot, rows)[:] = inputs
         self._count += 1
         self._asked.append(rows)
-        with contextlib.suppress(BrokenPipeError):  # its last words, or its end, come as the answer
+        with contextlib.suppress(BrokenPipeError):  # the process has ended: ``answer`` says so
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self) -> Answer:
-        """Wait for the oldest answer.  It holds until the next ``ask``.  Raises Died, Invalid."""
+        """Wait for the oldest answer, which is valid until the next ``ask``.  Raises Died, Invalid."""
         said, slot = self._line(), (self._count - len(self._asked)) % SLOTS
         rows = self._asked.pop(0)
         if "invalid" in said:
@@ -168,7 +177,10 @@ class Respondent:
 
 
 def anonymous_file(size: int) -> int:
-    """A descriptor of ``size`` bytes of memory without a name, or of an unlinked file where there is no such thing."""
+    """Return a descriptor of ``size`` bytes that has no name in the file system.
+
+    On Linux it is memory (memfd_create(2)); macOS has no such call, so there it is a temporary file already unlinked.
+    """
     if sys.platform == "linux":
         descriptor = os.memfd_create("logits")
     else:

@@ -1,8 +1,8 @@
-"""What ``train_mlx.py`` imports: data in a fixed order, the clock, the seed, and where the weights go.
+"""Give a training script its data in a fixed order, its clock and its seed, and save its weights.
 
-The training script defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.
-Started by a measurement this runs the training; started by hand it hands the script over to one whole
-measurement (training and sealed evaluation) and prints upstream's trailer.
+``train_mlx.py`` defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.  Started by a
+measurement, ``main`` runs the training.  Started by hand (``python train_mlx.py``), it runs one whole measurement
+(training and sealed evaluation) of the script and prints the same trailer as karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""So many batches are served before the first step is logged; from the next one on the clock runs."""
+"""Number of batches after which the clock starts even if no step was logged: training without logging is not free."""
 _AHEAD_BATCHES = 2
-"""A script may have asked for so many batches of its second step before it logs its first one."""
+"""Number of batches of its second step that a script may ask for before it logs the first one, to load data ahead."""
 _EXIT_FAILED = 3
 
 
 class TrainingFailed(Exception):
-    """Training cannot go on: a loss that is no number, or weights that are none."""
+    """Training cannot go on: the loss, or a trained weight, is NaN or infinite."""
 
 
 class TrainingInvalid(Exception):
-    """What was logged does not fit what was served."""
+    """The logged steps do not fit the batches that were served."""
 
 
 class Trial:
     """One training run, as the script sees it.
 
-    ``seed``, ``vocab_size``, ``seq_len`` are fixed by the harness; ``progress`` runs from 0 to 1, the share of
-    the budget that is used.
+    ``seed``, ``vocab_size`` and ``seq_len`` are fixed by the harness.  ``progress`` is the share of the budget used so
+    far, from 0 to 1; schedules (of learning rates, say) follow it rather than a number of steps.
     """
 
     def __init__(self, spec: TrainSpec, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,10 +72,11 @@ class Trial:
         self._shown = (0.0, 0)
 
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
-        """Pairs (inputs, targets), int32 [batch_size, seq_len], until the budget is used up: time, tokens or steps.
+        """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
-        The rows come in an order fixed by the seed, each once per epoch; the batch size only cuts
-        that one sequence differently.  Raises ValueError for a batch size that is no positive integer.
+        The seed alone fixes the order of the rows, each once per epoch; the batch size only cuts that sequence
+        differently, so candidates with other batch sizes see the same data.  Raises ValueError when ``batch_size`` is
+        not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
@@ -89,11 +90,12 @@ class Trial:
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
-        """Report one optimiser step.  ``loss`` may still be under computation: it is read one step later.
+        """Report one optimiser step, its loss and the number of tokens that it trained on.
 
-        ``tokens``: of this step, among those that ``batches`` served.
-        Raises TrainingFailed for a loss that is not finite, TrainingInvalid for a first step after more batches
-        than it is made of.
+        ``loss`` may be an array that MLX has not computed yet: it is read one step later, so that the GPU always has
+        the next step queued while Python waits for this one.
+        Raises TrainingFailed for a loss that is not finite, and TrainingInvalid when more batches were served before
+        the first step than that step claims.
         """
         self.steps_logged += 1
         self.tokens_logged += int(tokens)
@@ -108,11 +110,11 @@ class Trial:
             self._read(previous)
 
     def finish(self) -> None:
-        """Wait for the last step and check its loss."""
+        """Wait for the last step and check its loss.  Raises TrainingFailed when it is not finite."""
         self._settle()
 
     def check(self) -> None:
-        """Raises TrainingInvalid when the logged steps do not fit the served batches."""
+        """Raise TrainingInvalid when the logged steps do not fit the served batches."""
         if self.steps_logged == 0 or self.tokens_served == 0:
             what = "asked for no batches" if self.tokens_served == 0 else "logged no steps"
             raise TrainingInvalid(f"the script {what}")
@@ -128,14 +130,18 @@ class Trial:
             raise TrainingInvalid(f"{self._counted:,} tokens were served, and the count says {self.tokens_served:,}")
 
     def _check_first_step(self) -> None:
-        """What is trained before the first step is logged is trained for free."""
+        """Raise TrainingInvalid when batches were trained on before the clock ran, which would be training for free."""
         served, claimed = self._first_step
         if served > claimed:
             said = f"more than {served:,} tokens were served before the first step was logged"
             raise TrainingInvalid(f"{said}, and it claims {claimed:,}: log every step")
 
     def elapsed(self) -> float:
-        """Seconds of the budget that are used up."""
+        """Return the seconds of the budget that are used up.
+
+        The clock starts when the first step has ended: that step compiles kernels (on a CPU, MLX calls a C++ compiler
+        for seconds), which says nothing about the candidate.
+        """
         return 0.0 if self._started is None else self._clock() - self._started
 
     def _order(self) -> Iterator[int]:
@@ -145,7 +151,7 @@ class Trial:
             epoch += 1
 
     def _over(self) -> bool:
-        """Advance the clock's reading by one batch; True when the budget is used up."""
+        """Read the clock before one more batch; return whether the budget is used up."""
         now = self._clock()
         if self._first_batch is None:
             self._first_batch = now
@@ -165,7 +171,7 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Now, or when its allowance ended: what a first step takes beyond it comes out of the budget."""
+        """Return when the budget began: now, or at the end of the first step's allowance when that came earlier."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 
@@ -197,7 +203,11 @@ class Trial:
 
 
 def main(build_model: BuildModel, train: Train) -> None:
-    """Run the training that the parent asked for; by hand, measure the script as a whole."""
+    """Run the training that a measurement asked for; started by hand, measure the script as a whole.
+
+    ``build_model(vocab_size, seq_len)`` returns an mlx.nn.Module that maps int32 tokens [B, T] to logits
+    [B, T, vocab_size]; ``train(model, trial)`` trains it until ``trial.batches`` ends.
+    """
     path = os.environ.get(TRAIN_ENV)
     if path is None:
         script = str(Path(sys.argv[0]).resolve())
@@ -232,19 +242,19 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
 
 
 def sizes(weights: dict[str, mx.array], vocab_size: int) -> dict[str, int]:
-    """Number of weights, and of those that stand in matrix products (embeddings are looked up)."""
+    """Return the number of weights, and the number of those in matrix products (see ``spec.count``)."""
     return count({name: w.shape for name, w in weights.items()}, vocab_size)
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
-    """How many tokens the budget is for a model of this size; None where tokens do not end the run."""
+    """Return the budget in tokens for a model with so many matrix parameters; None where tokens do not end the run."""
     if spec.flops is None:
         return spec.tokens
     return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))
 
 
 def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
-    """Operations are counted for the model as it was built."""
+    """Raise TrainingInvalid when the model grew or shrank: its budget was counted for the model as it was built."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
         raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the first")
@@ -257,7 +267,11 @@ def _check(weights: dict[str, mx.array]) -> None:
 
 
 def set_device(device: str, memory_limit_bytes: int | None) -> None:
-    """Choose MLX's device and its limits before anything is allocated."""
+    """Choose MLX's device and memory limits before anything is allocated.
+
+    The cache limit bounds the buffers that MLX keeps for reuse after they were freed; without it they count against
+    the memory limit until MLX is short of memory.
+    """
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     if memory_limit_bytes is not None:
         mx.set_memory_limit(memory_limit_bytes)

@@ -1,10 +1,10 @@
-"""The process that runs the edited model, and sees inputs only:
+"""Run the edited model in a process that sees inputs only, and answer with logits:
 
     python -P -m autoresearch_mlx.trial.logits SPEC ASKS ANSWERS MEMORY
 
-SPEC is the JSON of a ModelSpec, the others are inherited descriptors (see ``exchange``).  It loads the trained
-weights into what the edited file's ``build_model`` gives, and answers each call with logits.  Nothing that it says
-is a score: whoever takes this process over can only answer with other logits.
+SPEC is the JSON of a ModelSpec; the others are inherited descriptors (see ``exchange``).  The process loads the trained
+weights into the model that the edited file's ``build_model`` returns, and answers each call with logits.  It never
+reports a score: edited code that takes this process over can only answer with other logits.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
 
 
 def load(spec: ModelSpec) -> Any:
-    """The edited file's model with the trained weights.  Raises Invalid when they do not fit."""
+    """Return the edited file's model with the trained weights.  Raises Invalid when they do not fit the model."""
     path = Path(spec.script)
     found = importlib.util.spec_from_file_location("train_mlx", path)
     if found is None or found.loader is None:
@@ -65,13 +65,16 @@ def load(spec: ModelSpec) -> Any:
 
 
 def coarsest(model: Any) -> str:
-    """The coarsest type among a model's weights."""
+    """Return the name of the coarsest number type among a model's weights."""
     types = {str(w.dtype).removeprefix("mlx.core.") for _, w in tree_flatten(model.parameters())}
     return next((name for name in _COARSEST_FIRST if name in types), "float32")
 
 
 def respond(model: Callable[[mx.array], Any], frame: Frame, memory: mmap.mmap, slot: int, rows: int) -> str:
-    """Put the logits of one call into the memory; their type.  Raises Invalid for a wrong shape."""
+    """Write the logits of one call, [rows, seq_len, vocab_size], into the memory; return their number type.
+
+    Raises Invalid for logits of another shape.  Types other than float32, float16 and bfloat16 become float32.
+    """
     inputs = frame.inputs(memory, slot, rows)
     logits = model(mx.array(inputs))
     expected = (*inputs.shape, frame.vocab_size)

@@ -1,7 +1,8 @@
-"""How much of its budget a run has used, as its parent sees it: by our clock, or by the tokens that the child tells.
+"""Measure in the parent how much of its budget a run has used: by our clock, or by the tokens that the child reports.
 
-The edited script holds the pipe.  What it tells of tokens is taken for the display and the curve, is held against
-what it told before and against the weights that it leaves behind, and ends nothing later than our clock does.
+The edited script can write anything into the pipe.  The tokens that it reports are used for the display and the curve,
+and are checked against its earlier reports and against the weights that it saves.  No report can make a run last longer
+than our clock allows.
 """
 
 from __future__ import annotations
@@ -14,57 +15,58 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 
 _FLOOR = 0.9
-"""A run that used less of its budget than this did not run."""
+"""Share of the budget that a run must use to count as a run of that budget."""
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""How far the last step may reach beyond the budget, the larger of both: more would be training that others lack."""
+"""How far the last step may reach beyond the budget, the larger of both.  More would be training that others lack."""
 _BEGINS_SECONDS = 600.0
-"""The start and the first step of a run that no clock ends have limits as if this were its time."""
+"""Time from which the limits of start and first step follow in a run that the clock does not end."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""From this share on its pace is known; it may take so many times as long, and so many seconds more."""
+"""From this share of the budget on the pace is known; the run may then take so many times as long, and seconds more."""
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""A run without a new token for so long, and for so many times its longest step, hangs.  Large steps take minutes."""
+"""A run that has no new token for the larger of both hangs: seconds, and times its longest step (some take minutes)."""
 
 
 class Meter(Protocol):
-    """``spent``: seconds of training by our clock."""
+    """Counts one run's budget.  ``spent`` is always the seconds of training by our clock."""
 
     @property
     def scale(self) -> float:
-        """Seconds from which the limits of start and first step follow."""
+        """Seconds from which the time limits of start and first step follow."""
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Whatever the child says."""
+        """Take in an event that the child sent, whatever it says."""
         ...
 
     def share(self, spent: float) -> float:
-        """Of the budget, from 0; what lies beyond its end may be over 1."""
+        """Return the share of the budget used so far; above 1 beyond its end."""
         ...
 
     def left(self, spent: float) -> float | None:
-        """Seconds of training to come; None while nothing tells."""
+        """Return the seconds of training still to come; None while they cannot be known."""
         ...
 
     def overstayed(self, spent: float) -> str | None:
-        """Why the run must end now, though it did not end itself."""
+        """Return why the run must be killed now, in a sentence; None while it may go on."""
         ...
 
     def contradiction(self) -> str | None:
-        """What the child told that cannot be, so that the run is worth nothing."""
+        """Return how the child contradicted itself, in a sentence, which makes the run invalid; None if it did not."""
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Why the finished run is none of this budget."""
+        """Return why the finished run did not keep to its budget, in a sentence; None when it did."""
         ...
 
 
 def meter_of(conditions: Conditions) -> Meter:
+    """Return the meter for the kind of budget that the conditions name."""
     by_count = conditions.budget_tokens is not None or conditions.budget_flops is not None
     return ByCount(conditions) if by_count and conditions.steps is None else ByClock(conditions)
 
 
 class ByClock:
-    """A time; a run of fixed steps has three times as much."""
+    """Counts a budget of seconds.  A run of a fixed number of steps may take three times as long and 30 s more."""
 
     def __init__(self, conditions: Conditions) -> None:
         self.scale = conditions.budget_seconds
@@ -80,7 +82,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """One slow step may run over the end."""
+        """Allow the last step, which may be slow, to end after the budget."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
         return said if spent > limit else None
@@ -100,11 +102,11 @@ class ByClock:
 
 
 class ByCount:
-    """Tokens, or the operations spent on them; the clock only bounds it."""
+    """Counts a budget of tokens, or of operations; the clock only sets the longest time that it may take."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._goal: float | None = conditions.budget_tokens
-        """Tokens; None until the size of the model is told."""
+        """Tokens to train on; None until the child has reported the size of the model."""
         self._flops = conditions.budget_flops
         self._most = conditions.budget_seconds
         self._vocab_size, self._seq_len = conditions.vocab_size, conditions.seq_len
@@ -113,7 +115,7 @@ class ByCount:
         self._matrix: int | None = None
         self._told = 0
         self._first: int | None = None
-        """Tokens when the clock began to run."""
+        """Tokens that had been served when the clock started."""
         self._at = 0.0
         self._longest = 0.0
         self._lie: str | None = None
@@ -131,7 +133,7 @@ class ByCount:
 
     def _count(self, tokens: int, spent: float) -> None:
         if tokens < self._told:
-            self._lie = f"the script told of {self._told:,} tokens, and later of {tokens:,}"
+            self._lie = f"the script reported {self._told:,} tokens, and later {tokens:,}"
         elif tokens > self._told:
             self._longest = max(self._longest, spent - self._at)
             self._told, self._at = tokens, spent
@@ -155,7 +157,9 @@ class ByCount:
         silent = max(_SILENT_SECONDS, _SILENT_TIMES * self._longest)
         if spent - self._at > silent:
             return f"no token was trained on for {silent:.0f} s; killed"
-        why = "the most that a run may take" if self._limit == self._most else f"{_PACE_TIMES:g} times its first pace"
+        why = (
+            "the longest that a run may take" if self._limit == self._most else f"{_PACE_TIMES:g} times its first pace"
+        )
         said = f"training did not end with its {self._words()} within {self._limit:.0f} s, {why}; killed"
         return said if spent > self._limit else None
 
@@ -165,7 +169,7 @@ class ByCount:
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         tokens, steps = _whole(facts.get("tokens")), _whole(facts.get("steps"))
         if tokens is None or steps is None:
-            return "the script told no count of its tokens and steps"
+            return "the script did not report its numbers of tokens and steps"
         if tokens % self._seq_len or not 0 < steps <= tokens // self._seq_len:
             return f"{tokens:,} tokens in {steps:,} steps cannot be rows of {self._seq_len}"
         if self._flops is not None and (wrong := self._resized(weights)) is not None:
@@ -180,14 +184,14 @@ class ByCount:
         return None
 
     def _resized(self, weights: Path) -> str | None:
-        """The model is what was saved, whatever was told when it was built."""
+        """Return how the saved model differs in size from the reported one; None when it does not."""
         try:
             matrix = count(shapes_of(weights), self._vocab_size)["matrix_params"]
         except (OSError, ValueError) as error:
             return f"the weights cannot be counted: {error}"
         if matrix == self._matrix:
             return None
-        told = "no size was told" if self._matrix is None else f"{self._matrix:,} were told at the start"
+        told = "no size was reported" if self._matrix is None else f"{self._matrix:,} were reported at the start"
         return f"the saved model has {matrix:,} matrix parameters, and {told}: the budget of FLOPs counts them"
 
     def _tokens_for(self, matrix: int) -> float:
@@ -199,5 +203,5 @@ class ByCount:
 
 
 def _whole(value: Any) -> int | None:
-    """A count that a model or a run can have; whatever else the pipe carries is none."""
+    """Return ``value`` when it is a count that a model or a run can have; None for anything else from the pipe."""
     return value if type(value) is int and 0 <= value < 2**62 else None

@@ -1,9 +1,9 @@
-"""Programs that outlived the loop that started them.
+"""End programs that outlived the loop that started them.
 
-A measured program or a coding agent does not notice that the loop was killed: it would go on writing into the
-worktree while the next run measures there.  So each carries in its environment where it works, and whoever takes
-up the session ends those first.  Not found: a program that has cleared its environment, and has no living parent
-that was found.
+A measured program or a coding agent does not notice that the loop was killed: it would go on writing into the worktree
+while the next run is measured there.  So each child carries the folder that it works in in its environment, and the
+next process that opens the session ends what is still working there.  A program is missed only when it has cleared its
+environment and no parent of it that could be found is alive.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     import psutil
 
 WORKS_IN = "AUTORESEARCH_WORKS_IN"
-"""Names the directory that a child of ours works in."""
+"""Environment variable with the folder that a child of ours works in."""
 
 
 def end_orphans(folder: Path, seconds: float = 5.0) -> int:
-    """End every process that works below ``folder``, with all that it started; how many there were.
+    """End every process that works below ``folder``, and all that those started; return how many were ended.
 
-    To be called by the one process that holds the session: then nobody alive can have started them.  Some
-    milliseconds where there is none; gives up after ``seconds``.
+    Call it only from the process that holds the session: then no living loop can have started them.  It takes some
+    milliseconds where there is nothing to end, and gives up after ``seconds``.
     """
     import psutil
 
     ended: set[int] = set()
     end = time.monotonic() + seconds
     while (left := list(_orphans(folder.resolve()))) and time.monotonic() < end:
-        # Stopped first, so that none starts another while its siblings are killed.
+        # Stop all before killing any: a process could start another one while its siblings are being killed.
         for action in (psutil.Process.suspend, psutil.Process.kill):
             for process in left:
                 with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Run one child in its own process group: bounded in time, memory and disk, its output kept, nothing of it left."""
+"""Run one child in its own process group: limit its time, memory and disk, keep its output, leave no process behind."""
 
 from __future__ import annotations
 
@@ -22,35 +22,36 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
-"""Bytes of output kept of one child: its last ones."""
+"""Number of bytes kept of a child's output: the last ones."""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
-"""How long what an ended child wrote is read: a process that left its group could write for ever."""
+"""Seconds for which an ended child's output is still read: a process that left its group could write for ever."""
 
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended.  ``killed`` is our own reason for killing it, else None."""
+    """How a child ended."""
 
     returncode: int
-    """As subprocess gives it: negative for a signal."""
+    """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """What ``allowed`` said: its time was over."""
+    """Why we killed it, as ``allowed`` said (its time was over, say); None when we did not."""
     seconds: float
     peak_memory_mb: float | None
-    """Most memory seen of the child and its descendants, mapped files not counted, in MiB; sampled, so a short
-    peak can hide."""
+    """Most memory seen in use by the child and its descendants, in MiB, without mapped files.  Sampling can miss a
+    short peak."""
     exceeded: str | None = None
-    """What the watch said: it used more than a run may; it was killed for that."""
+    """Which limit it exceeded, as the watch said, so that we killed it; None when it exceeded none."""
 
 
 class Log:
-    """A file that keeps the last LOG_LIMIT bytes of whatever is written to it.
+    """A file that keeps the last LOG_LIMIT bytes of what is written to it.
 
-    Only a plain file of its own is written to: anything else that a child put in its place is removed.
+    Anything at ``path`` that is not a regular file with a single name is removed first: a child may have put a link to
+    a file of the user's there, or a pipe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +86,7 @@ class Log:
 
 
 def _is_plain(path: Path) -> bool:
-    """A file with one name; also where there is nothing yet."""
+    """Return whether ``path`` is a regular file with a single name, or does not exist yet."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -101,12 +102,15 @@ def _remove(path: Path) -> None:
 
 
 def python_command(*arguments: str) -> list[str]:
-    """This interpreter, told not to put the script's own folder on the import path."""
+    """Return a command of this interpreter.
+
+    ``-P`` keeps the script's own folder off the import path, where a file of the lab could replace a module of ours.
+    """
     return [sys.executable, "-P", *arguments]
 
 
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Ours, with what a measurement adds; nothing is written beside the sources."""
+    """Return our environment with ``added``; no byte code is written beside the sources, and output is not buffered."""
     return {**os.environ, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
@@ -122,12 +126,12 @@ def run_child(
     stdin: IO[bytes] | int = subprocess.DEVNULL,
     watch: Watch | None = None,
 ) -> Ended:
-    """Start ``command`` and wait for its end, killing its whole group as soon as ``allowed()`` gives a reason.
+    """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` is asked about ten times a second, and so is ``watch``: a child that uses more than its limits is
-    killed, and at the end also what left its group.  ``stdin``: an open file, for a child that reads one.
-    Lines on the event pipe that are no JSON objects are ignored.  Whatever happens here, KeyboardInterrupt
-    included, no process of the group survives.
+    ``allowed`` is asked about ten times a second, and so is ``watch``: a child that exceeds its limits is killed, and
+    at the end whatever left its group as well.  ``on_event`` gets each JSON object that the child writes to the event
+    pipe (other lines are ignored), ``on_output`` each piece of its output.  ``stdin`` is an open file for a child that
+    reads one.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
     """
     reader, writer = os.pipe()
@@ -178,12 +182,12 @@ def _follow(
         while True:
             if ended is None and child.poll() is not None:
                 ended = time.monotonic()
-                _kill_group(child)  # what it left running writes no more
+                _kill_group(child)  # processes that it left running must not write any more
             if ended is None and exceeded is None and (exceeded := watch.check(child.pid)) is not None:
                 _kill_group(child)
             read = _drain(selector, output, log, lines, on_output)
             if ended is not None and (not read or time.monotonic() - ended > _LAST_WORDS_SECONDS):
-                break  # all that it wrote before its end has been read
+                break  # everything that it wrote before its end has been read
             if ended is None and killed is None and exceeded is None and (killed := allowed()) is not None:
                 _kill_group(child)
     peak = watch.peak_bytes
@@ -193,7 +197,7 @@ def _follow(
 def _drain(
     selector: selectors.BaseSelector, output: int, log: Log, lines: _Lines, on_output: Callable[[bytes], None]
 ) -> bool:
-    """Read what is there; True when something was."""
+    """Read what the child has written; return whether there was anything."""
     read = False
     for key, _ in selector.select(_TICK_SECONDS if selector.get_map() else 0):
         data = os.read(key.fd, 65536)
@@ -211,13 +215,13 @@ def _drain(
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all that it started in its group, which outlives its leader."""
+    """Kill the child and everything in its group; a process group outlives its leader, setpgid(2)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 
 
 class _Lines:
-    """Cuts a byte stream into JSON objects."""
+    """Cuts a stream of bytes into lines and passes on those that are JSON objects."""
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._rest = b""

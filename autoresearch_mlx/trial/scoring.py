@@ -1,9 +1,13 @@
-"""From logits to nats and bits per byte, in the trusted process alone.
+"""Turn logits into nats and bits per byte, in the trusted process alone.
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
-The losses are float32 log-softmax over the whole vocabulary, so that logits need not be normalised; the sum is
-float64.  The weight of a token is the number of its raw bytes; special tokens weigh 0.
+Bits per byte compare models with different tokenizers, which bits per token cannot (The Pile, arXiv:2101.00027,
+section 3.1).  The weight of a token is the number of its raw bytes; special tokens weigh 0 and count on neither side.
+
+The loss of a target is logsumexp(logits) - logits[target] over the whole vocabulary, so the edited file gains nothing
+by logits that are not normalised.  Losses are float32; their sum is float64, so that rounding does not grow with the
+number of tokens.
 """
 
 from __future__ import annotations
@@ -20,22 +24,24 @@ from autoresearch_mlx.trial.spec import Device
 
 Nats = npt.NDArray[np.float32]
 Losses = Callable[[Answer, Tokens], Nats]
-"""Answer and targets [rows, seq_len] to nats of the targets, float32 [rows, seq_len].  Copies what it reads first."""
+"""Function of an answer and targets [rows, seq_len] to the targets' nats, float32 [rows, seq_len].  It copies the
+answer before it computes, because the model's process can still change the shared memory."""
 
 
 def losses_on(device: Device) -> Losses:
-    """MLX on a GPU; numpy on a CPU, where its exp was measured four times as fast as MLX's logsumexp."""
+    """Return MLX's arithmetic on a GPU, numpy's on a CPU, where its exp took a quarter of MLX's logsumexp."""
     return _losses_mlx() if device == "gpu" else losses
 
 
 def losses(answer: Answer, targets: Tokens) -> Nats:
+    """Return the nats of the targets, float32 [rows, seq_len], computed by numpy one row at a time to save memory."""
     return np.stack([_row(bits, answer.logits, y) for bits, y in zip(answer.bits, targets, strict=True)])
 
 
 def _row(bits: Raw, dtype: str, targets: Tokens) -> Nats:
     wide = widened(bits, dtype)
     with np.errstate(all="ignore"):
-        wide -= wide.max(axis=-1, keepdims=True)
+        wide -= wide.max(axis=-1, keepdims=True)  # logsumexp: with the largest logit at 0, exp cannot overflow
         of_target = wide[np.arange(len(targets)), targets]
         np.exp(wide, out=wide)
         nats: Nats = np.log(wide.sum(axis=-1)) - of_target
@@ -43,8 +49,8 @@ def _row(bits: Raw, dtype: str, targets: Tokens) -> Nats:
 
 
 def widened(bits: Raw, dtype: str) -> npt.NDArray[np.float32]:
-    """A float32 copy."""
-    if dtype == "bfloat16":
+    """Return a float32 copy of logits of any type in BITS."""
+    if dtype == "bfloat16":  # the upper half of a float32, bit by bit
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits.astype(np.float32)
 
@@ -62,14 +68,17 @@ def _losses_mlx() -> Losses:
 
 
 def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
-    """Raises Invalid when a target that counts has no finite loss."""
+    """Raise Invalid when a target that counts (``counted``, like ``nats`` [rows, seq_len]) has no finite loss."""
     bad = int((~np.isfinite(nats[counted])).sum())
     if bad:
         raise Invalid(f"finite: the logits give no finite loss for {bad} of {int(counted.sum())} tokens")
 
 
 def bits_per_byte(nats: Nats, targets: Tokens, weight: npt.NDArray[Any]) -> float:
-    """``weight``: bytes of each token.  Raises Invalid for a value that is not finite."""
+    """Return the bits per byte of losses and targets, both [rows, seq_len].
+
+    ``weight`` [vocab_size] holds the bytes of each token.  Raises Invalid for a value that is not finite.
+    """
     counted = weight[targets] > 0
     value = float(nats[counted].sum(dtype=np.float64)) / (math.log(2) * int(weight[targets].sum()))
     if not math.isfinite(value):

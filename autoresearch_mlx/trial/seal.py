@@ -1,12 +1,12 @@
-"""Whether what measures is still what it was: fingerprints of code and data, taken before a run and checked after.
+"""Detect a change of the measuring code or data during a run: fingerprint the files before it and check them after.
 
     seal = take([*trial_code(), conditions.train_rows, ...])
     ... the run ...
     if (changed := broken(seal)) is not None: the measurement is invalid
 
-Small files are hashed.  Of large ones, rows of gigabytes, the inode, the size and the times are compared, among them
-the time of the last change of the inode, which no program can set; only where those differ is the content hashed
-and held against the hash that the corpus's manifest names.
+Small files are hashed.  Large ones (rows can take gigabytes) are compared by inode, size and times, among them the time
+of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only when those differ
+is the content of a large file hashed and compared with the hash in the corpus's manifest.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HASHED_BYTES = 16 * 2**20
-"""Files up to this size are hashed: some 10 ms."""
+"""Largest size of a file that is hashed each time; that takes some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is known of one file."""
+    """The fingerprint of one file."""
 
     status: tuple[int, ...]
-    """Device, inode, size, and the times of the last change of content and of inode in ns; empty: no such file."""
+    """Device, inode, size, and the times of the last change of content and of inode in ns; empty for a missing file."""
     sha256: str | None
-    """None: not hashed."""
+    """SHA-256 of the content; None for a file too large to be hashed."""
 
 
 _MISSING = Mark((), None)
@@ -37,23 +37,28 @@ _MISSING = Mark((), None)
 
 @dataclass(frozen=True, slots=True)
 class Seal:
+    """The fingerprints of all files that a measurement depends on."""
+
     marks: Mapping[Path, Mark]
     known: Mapping[Path, str] = field(default_factory=dict)
-    """SHA-256 of large files, from their manifest."""
+    """SHA-256 of large files, as their manifest gives it."""
 
 
 def trial_code() -> list[Path]:
-    """Harness, evaluator, sandbox and everything else in the room of measurements."""
+    """Return the paths of all modules of this package: harness, evaluator, sandbox and the rest."""
     return sorted(Path(__file__).resolve().parent.rglob("*.py"))
 
 
 def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal:
-    """Raises OSError for a file that cannot be read or is none; one that is missing is to stay so."""
+    """Fingerprint the files; a missing one has to stay missing.
+
+    Raises OSError for a path that cannot be read or is not a regular file.
+    """
     return Seal({path: _mark(path) if path.exists() else _MISSING for path in paths}, known or {})
 
 
 def broken(seal: Seal) -> str | None:
-    """The first file that is not what it was, in words; None when all are."""
+    """Return a sentence about the first file that has changed; None when all are as they were."""
     for path, before in seal.marks.items():
         try:
             changed = _changed(path, before, seal.known.get(path))
@@ -82,7 +87,7 @@ def _mark(path: Path) -> Mark:
 def _status(path: Path) -> tuple[int, ...]:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(None, "it is no file", str(path))
+        raise OSError(None, "it is not a regular file", str(path))
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

@@ -1,7 +1,7 @@
-"""What the parent hands to its children, and the line of events that comes back.
+"""Define what the parent hands to its children and what they send back; count the weights that a budget depends on.
 
-Specs travel as a JSON file whose path stands in the environment; events come back as JSON lines on a
-pipe whose descriptor stands there too.  Standard output stays the script's own and is only logged.
+A specification travels as a JSON file whose path is in the environment or an argument.  Events come back as lines of
+JSON on a pipe whose descriptor is in the environment too.  Standard output belongs to the script and is only logged.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Of training, for each matrix parameter and token: multiply and add, once forward and twice backward."""
+"""Operations of training for each matrix parameter and token: a multiplication and an addition, once in the forward
+pass and twice in the backward pass (the 6ND of Kaplan et al., arXiv:2001.08361)."""
 _LONGEST_HEADER = 2**24
-"""Bytes; the names and shapes of some hundred thousand weights."""
+"""Longest header of a safetensors file that is read, in bytes: names and shapes of some hundred thousand weights."""
 
 
 def count(shapes: Mapping[str, Sequence[int]], vocab_size: int) -> dict[str, int]:
-    """Number of weights, and of those that stand in matrix products: tables of embeddings are looked up.
+    """Return the number of weights (``num_params``) and of those in matrix products (``matrix_params``).
 
-    A table is what is called one and has a row for each token.  Where every matrix with that many rows is called so,
-    the smallest of them gives the logits too (tied weights), and is counted.
+    Embedding tables are looked up, not multiplied, so they are left out of the second.  A table is a matrix whose name
+    says so ("wte", "embedding") and that has a row for each token.  When no other matrix is as wide as the vocabulary,
+    one table must also produce the logits (tied weights): the smallest of them is counted.
     """
     tables = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) >= 2 and name not in tables}
@@ -39,14 +41,18 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes in a safetensors file, from its header.  Raises ValueError when it has none; OSError."""
+    """Read the shapes of the weights from a safetensors file's header, without reading the weights.
+
+    The file begins with the header's length (8 bytes, little-endian), then the header as JSON
+    (github.com/huggingface/safetensors).  Raises ValueError for a header that is not such, and OSError.
+    """
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError(f"a header of {length} bytes")
+            raise ValueError(f"the header claims {length} bytes")
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("a header that is no object")
+        raise ValueError("the header is not a JSON object")
     found = {name: each.get("shape") for name, each in header.items() if name != "__metadata__"}
     if not all(isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape) for shape in found.values()):
         raise ValueError("a weight without a shape")
@@ -56,39 +62,40 @@ def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
 TRAIN_ENV = "AUTORESEARCH_TRAIN_SPEC"
 EVENTS_ENV = "AUTORESEARCH_EVENTS_FD"
 WEIGHTS = "weights.safetensors"
-"""In the folder of a run."""
+"""Name of the file with the trained weights in the folder of a run."""
 
 Device = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
-    """One training run.  ``steps`` set: train exactly that many optimiser steps, not a time.
+    """What one training child has to do.
 
-    ``tokens`` or ``flops`` set: until so many tokens were served, or so many operations spent on them.
+    It trains for ``budget_seconds``, unless one of ``steps``, ``tokens`` and ``flops`` sets another end: a number of
+    optimiser steps, of tokens served, or of operations spent on them.
     """
 
     rows: str
-    """Path of the training rows: uint16 [n, seq_len + 1]."""
+    """Path of the training rows, uint16 [n, seq_len + 1]."""
     vocab_size: int
     seq_len: int
     seed: int
     budget_seconds: float
     compile_seconds: float
-    """Allowance for the first step, which compiles; beyond it the budget runs."""
+    """Seconds that the first step, which compiles, may take before the budget begins to run."""
     weights: str
-    """Where the trained weights go, as safetensors."""
+    """Path to which the trained weights are saved, in safetensors format."""
     device: Device
     steps: int | None = None
     memory_limit_bytes: int | None = None
     tokens: int | None = None
     flops: float | None = None
-    """Of training, 6 for each matrix parameter and token."""
+    """Operations of training, 6 for each matrix parameter and token."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The process that answers with logits: what it loads, and the size of one call.  It knows of no rows."""
+    """What a process that answers with logits has to load, and the size of one call.  No path of rows is in it."""
 
     script: str
     weights: str
@@ -97,7 +104,7 @@ class ModelSpec:
     seed: int
     device: Device
     rows_per_call: int
-    """Most rows of one call."""
+    """Largest number of rows of one call."""
     memory_limit_bytes: int | None = None
 
 
@@ -106,25 +113,28 @@ class EvalSpec:
     """One sealed evaluation of saved weights on held-out rows."""
 
     rows: str
-    """Path of the held-out rows: uint16 [n, seq_len + 1]."""
+    """Path of the held-out rows, uint16 [n, seq_len + 1]."""
     row_count: int
-    """The first ``row_count`` rows are scored, whatever the batch size."""
+    """Number of rows that are scored, from the first one on, whatever the batch size."""
     token_bytes: str
-    """Path of int32 [vocab_size]: raw bytes of each token, 0 for special tokens."""
+    """Path of int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
     seq_len: int
     device: Device
     rows_per_call: int
     model: list[str]
-    """Command of the model's process; descriptors are added to it."""
+    """Command of the process that scores; descriptors are appended to it."""
     witness: list[str]
-    """The same for the second copy, which sees only what the probes need."""
+    """Command of the second process, the witness, which sees only what the checks need."""
     model_environment: dict[str, str]
     witness_environment: dict[str, str]
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:
-    """A new file; whatever an earlier child put in its place is removed, never followed.  Raises OSError."""
+    """Write a specification to a new file.  Raises OSError.
+
+    Whatever an earlier child put at ``path`` is removed first; a link is removed, never followed.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -142,13 +152,16 @@ def read_eval_spec(path: str) -> EvalSpec:
 
 
 class Events:
-    """The child's end of the pipe.  Without a pipe the lines go nowhere."""
+    """The child's end of the event pipe.  Without a pipe, events go nowhere."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._fd = int(environment[EVENTS_ENV]) if EVENTS_ENV in environment else None
 
     def send(self, event: str, **fields: Any) -> None:
-        """One line, atomic for lines under 4 KB.  A vanished parent ends this process at once."""
+        """Send one event as a line of JSON; when the parent is gone, end this process at once.
+
+        A write of up to PIPE_BUF bytes (4,096 on Linux) is atomic, pipe(7), so lines of two threads do not mix.
+        """
         if self._fd is None:
             return
         try:

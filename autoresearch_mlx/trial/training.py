@@ -1,7 +1,7 @@
-"""The parent's side of the training child: it owns the clock, and kills what overstays.
+"""Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
 
-The budget runs from the end of the first step (which compiles), or from the end of the compile
-allowance when that comes first.  How much of it is used up, the meter tells.
+The budget runs from the end of the first step, because that step compiles, or from the end of the first step's
+allowance when that comes earlier.  ``Curve`` keeps the losses of a run, ``meter`` counts the budget that is used.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from autoresearch_mlx.trial.sandbox.child_permissions import training_permission
 from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, write_spec
 
 POINTS = 20
+"""Number of parts of the budget into which a curve of losses is divided."""
 
 
 class Curve:
-    """Gathers losses into ``POINTS`` equal parts of the budget; memory does not grow with the run."""
+    """Averages losses over ``POINTS`` equal parts of the budget, so that memory does not grow with the run."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[int, float, float]] = {}
 
     def add(self, share: float, loss: float) -> None:
-        """One loss at a share of the budget; what comes after its end counts as its end.
+        """Add one loss at a share of the budget; a share above 1 counts as 1.
 
-        Numbers that are not finite are left out: the edited script tells them.
+        Numbers that are not finite are left out: the edited script may send anything.
         """
         if not (math.isfinite(share) and math.isfinite(loss)):
             return
@@ -44,14 +45,16 @@ class Curve:
         self._parts[part] = (count + 1, shares + share, losses + loss)
 
     def points(self) -> tuple[tuple[float, float], ...]:
-        """(share of the budget, loss), each the mean of its part, in order; parts without a loss are missing."""
+        """Return (share of the budget, loss) in order, each the mean of its part; parts without a loss are left out."""
         means = ((shares / count, losses / count) for _, (count, shares, losses) in sorted(self._parts.items()))
         return tuple((round(share, 4), round(loss, 4)) for share, loss in means)
 
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
-"""Import, build the model, open the rows; and a share of the budget.  Little, for what trains in it is not counted."""
+"""Seconds to import, build the model and open the rows, and a share of the budget more.  They are few, because a
+script could train in this time without being charged for it."""
 _SAVE_SECONDS = 20.0
+"""Seconds to save the weights."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -62,7 +65,7 @@ class Training:
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
         self.stopped: Mapping[str, Any] | None = None
-        """What the early stop said of this run; an ``audit`` runs on."""
+        """The early stop's verdict on this run; with ``audit`` set, the run goes on to check the verdict."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
@@ -75,6 +78,7 @@ class Training:
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
+        """Train in the sandbox until the child ends or has to be killed.  Raises OSError when it cannot be started."""
         conditions, folder = self._conditions, self._assignment.folder
         spec = TrainSpec(
             rows=str(conditions.train_rows),
@@ -105,7 +109,7 @@ class Training:
         )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """What went wrong, as a status and a sentence; None when there are weights to evaluate."""
+        """Return status and reason of a failed training; None when there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
         if (lie := self._meter.contradiction()) is not None:
@@ -124,7 +128,7 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
-        """Wall-clock seconds by phase; None for a phase that was not reached."""
+        """Return the wall-clock seconds by phase; None for a phase that was not reached."""
         marks = [self._began.get(k) for k in ("start", "compile", "train", "trained")]
         end = self._began["start"] + ended.seconds
         spans = []
@@ -134,23 +138,23 @@ class Training:
         return dict(zip(("start", "compile", "train"), spans, strict=True))
 
     def tokens_per_second(self) -> float | None:
-        """Over the budgeted part: the first step is compilation."""
+        """Return the tokens per second without the first step, which compiles; None when too little is known."""
         steps, tokens, spent = self.facts.get("steps"), self.facts.get("tokens"), self._spent()
         if not steps or not tokens or steps < 2 or spent <= 0:
             return None
         return round(float(tokens * (steps - 1) / steps / spent), 1)
 
     def curve(self) -> tuple[tuple[float, float], ...]:
-        """The loss along the run so far: (share of the budget used by our clock, loss)."""
+        """Return the losses of the run so far, as (share of the budget used, loss)."""
         return self._curve.points()
 
     def _spent(self) -> float:
-        """Seconds of the budget by our clock, whatever the child's says."""
+        """Return the seconds of the budget used by our clock, whatever the child's says."""
         began = self._budget_began()
         return 0.0 if began is None else self._began.get("trained", time.monotonic()) - began
 
     def _budget_began(self) -> float | None:
-        """At the end of the first step, or of its allowance when that came first."""
+        """Return when the budget began: at the end of the first step, or of its allowance when that came earlier."""
         if "train" not in self._began:
             return None
         told = self._began["train"]
@@ -185,14 +189,14 @@ class Training:
         self._show(event)
 
     def _draw(self, event: Event) -> None:
-        """The first step ends before the clock begins: its loss stands at share 0."""
+        """Add an event's loss to the curve.  The first step ends before the clock starts, so its loss is at share 0."""
         loss = _number(event, "loss")
         if loss is not None:
             self._curve.add(self._meter.share(self._spent()), float(loss))
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
-        """Of a run against the clock; an audit is noted once and goes on to its end."""
+        """Ask the early stop about a run against the clock, until it has given a verdict."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
             self.stopped = stop(self._curve.points())
@@ -206,18 +210,19 @@ class Training:
         self._assignment.watch(self._told)
 
     def _still_there(self) -> None:
-        """Between two steps: the watch may want the run ended."""
+        """Report progress between two steps too, so that the watch can end the run at any time."""
         if self._phase == "train":
             left, share = self._left()
             self._told = replace(self._told, seconds_left=left, share=share)
         self._assignment.watch(self._told)
 
     def _left(self) -> tuple[float | None, float | None]:
-        """Seconds and share of the budget; of training alone."""
+        """Return the seconds left and the share of the budget used; None for both outside the training phase."""
         spent = self._spent()
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
+        """Return why the child must be killed now, in a sentence; None while it may go on."""
         self._still_there()
         if self.stopped is not None and not self.stopped["audit"]:
             return str(self.stopped["reason"])
@@ -236,6 +241,6 @@ class Training:
 
 
 def _number(event: Event, name: str) -> Any:
-    """A finite number of an event, else None: the edited script holds the pipe and may write anything."""
+    """Return a finite number of an event, else None: the edited script can write anything into the pipe."""
     value = event.get(name)
-    return value if isinstance(value, int | float) and abs(value) < 2**63 else None  # neither NaN nor beyond a float
+    return value if isinstance(value, int | float) and abs(value) < 2**63 else None  # False for NaN and infinities

@@ -1,16 +1,16 @@
-"""What makes a score meaningful, checked by a witness: a second, fresh process with the same model.
+"""Check that a score means what it says, with a witness: a second, fresh process that runs the same model.
 
-The witness is asked little, in calls of the same shape, and never learns what the scored process was asked:
+The witness answers few questions, in calls of the same shape, and never learns what the scored process was asked:
 
-    repeat      one whole call of the pass again: hidden state, randomness, learning from the rows that are scored
-    rows        single rows of the pass, elsewhere in a call and among other rows: dependence on the batch
-    causality   rows of the pass whose tail, from a random position on, is that of another row: look-ahead
+    repeat      one whole call of the scored pass again; finds hidden state, randomness, learning from scored rows
+    rows        single rows of the pass, at another place among other rows; finds dependence on the batch
+    causality   rows of the pass whose end, from a random position on, is another row's; finds look-ahead
 
-Compared are the nats of the true targets against those that were scored, so that only differences that a score
-can feel count.  Which rows and positions is random, and chosen by the scorer: the model can tell a probe from a
-scored row neither by its shape nor by its tokens, and cannot answer from memory, because its memory is empty.
+The losses (in nats) of the true targets are compared with the scored ones, so only differences that change a score
+count.  The scorer draws rows and positions at random: the model can tell a check from a scored row neither by shape nor
+by tokens, and the witness cannot answer from memory because it has not seen the pass.
 
-A mean difference over n tokens may be 4 x noise / sqrt(n), and a single one ``largest`` nats.
+A single loss may differ by ``largest`` nats, and the mean over n tokens by 4 x noise / sqrt(n): four standard errors.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from autoresearch_mlx.trial.scoring import Nats
 
 _LEAST = 8
 _ONE_IN = 24
-"""Rows that are probed: at least 8, and one in 24."""
+"""How many rows are checked: one in 24, and at least 8."""
 _LEAST_CALL = 4
-"""Rows of a call, where the memory allows."""
+"""Least number of rows of a call, where memory allows."""
 _EVERY_COPY = 4
-"""Every fourth row of a mixed call is a copy, the others have another tail."""
+"""Every fourth row of a mixed call is an unchanged copy; the others end as another row does."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Nats by which two losses that should be equal may differ."""
+    """How far two losses that should be equal may differ, in nats."""
 
     largest: float
     noise: float
-    """Rounding error of one loss: a standard deviation."""
+    """Standard deviation of the rounding error of one loss."""
 
     def of_mean(self, count: int) -> float:
+        """Return how far the mean of ``count`` losses may differ."""
         return 4 * self.noise / math.sqrt(max(1, count))
 
 
@@ -53,31 +54,38 @@ TOLERANCES = {
     "float16": Tolerance(0.1, 0.01),
     "bfloat16": Tolerance(0.5, 0.03),
 }
-"""By the coarsest type in which the model may have computed."""
+"""Tolerances by the coarsest number type in which the model may have computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What the witness is asked: one call of ``again``, then calls of ``mixed`` rows."""
+    """What the witness is asked: one call of the rows ``again``, then calls of the ``mixed`` rows."""
 
     again: Indices
-    """Rows of one call of the pass."""
+    """Indices of the rows of one call of the pass, which are asked for again."""
     mixed: Indices
-    """Row of the pass from which each mixed row comes."""
+    """Index of the row of the pass that each mixed row begins with, [m]."""
     cuts: Indices
-    """Where another row's tail begins; seq_len for a copy."""
+    """Position at which another row's end begins, [m]; seq_len for an unchanged copy."""
     inputs: Tokens
-    """The mixed rows themselves [m, seq_len]."""
+    """The mixed rows themselves, [m, seq_len]."""
 
 
 def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
-    """So many that their float32 logits stay below ``most_bytes``, and that a long pass has 24 calls or more."""
+    """Return the number of rows of one call.
+
+    Their float32 logits stay below ``most_bytes``, and a long pass has at least 24 calls, so that repeating one of them
+    costs the witness little.
+    """
     fit = most_bytes // (4 * seq_len * vocab_size)
     return max(1, min(fit, max(_LEAST_CALL, row_count // _ONE_IN)))
 
 
 def draw_questions(inputs: Tokens, size: int, rng: np.random.Generator) -> Questions:
-    """``inputs``: those of the pass [n, seq_len], in calls of ``size`` rows."""
+    """Draw the witness's questions about a pass over ``inputs`` [n, seq_len] in calls of ``size`` rows.
+
+    The repeated call comes from the second half of the pass, where a model that learns from scored rows has seen most.
+    """
     count, seq_len = inputs.shape
     first = size * int(rng.integers(count // size // 2, count // size)) if count >= size else 0
     wanted = max(_LEAST, count // _ONE_IN)
@@ -92,7 +100,7 @@ def draw_questions(inputs: Tokens, size: int, rng: np.random.Generator) -> Quest
 
 
 def _spliced(inputs: Tokens, row: int, cut: int, rng: np.random.Generator) -> Tokens:
-    """The row up to ``cut``, then another one's tail, which begins with another token."""
+    """Return the row up to ``cut``, continued by the end of another row whose token at ``cut`` differs."""
     mine: Tokens = inputs[row].copy()
     if cut == len(mine):
         return mine
@@ -105,7 +113,11 @@ def _spliced(inputs: Tokens, row: int, cut: int, rng: np.random.Generator) -> To
 
 
 def check(asked: Questions, scored: Nats, again: Nats, mixed: Nats, tolerance: Tolerance) -> None:
-    """Compare the witness's losses with the pass's [n, seq_len].  Raises Invalid with the name of the probe."""
+    """Compare the witness's losses with those of the pass, ``scored`` [n, seq_len].
+
+    ``again`` [k, seq_len] and ``mixed`` [m, seq_len] are the witness's losses of the two kinds of questions.  Raises
+    Invalid with the name of the check that failed.
+    """
     _same(again - scored[asked.again], tolerance, "repeat: a fresh process gives other logits for the same rows")
     difference = mixed - scored[asked.mixed]
     seq_len = scored.shape[1]
@@ -121,7 +133,7 @@ def check(asked: Questions, scored: Nats, again: Nats, mixed: Nats, tolerance: T
 
 
 def _same(difference: npt.NDArray[Any], tolerance: Tolerance, what: str) -> None:
-    """Losses that are not finite on both sides count for nothing here: they were judged before."""
+    """Raise Invalid when differences exceed the tolerance; NaN is left out, ``check_finite`` has judged such losses."""
     finite = difference[~np.isnan(difference)]
     if not finite.size:
         return

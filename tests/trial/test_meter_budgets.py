@@ -61,13 +61,13 @@ def test_a_count_that_is_forged_on_both_sides_trains_no_longer_than_the_clock_al
     text = edited(LOG, "        trial.tokens_served = trial._counted = 256\n" + LOG)
     done = tiny.measure(text, tmp_path, replace(tokens, budget_seconds=1.0))
     assert (done.failure, done.value) == ("timeout", None)
-    assert "within 1 s, the most that a run may take; killed" in done.reason
+    assert "within 1 s, the longest that a run may take; killed" in done.reason
 
 
 def test_tokens_that_the_script_itself_tells_are_held_against_what_was_told(tokens: Conditions, tmp_path: Path) -> None:
     forged = "        import json, os\n        event = {'event': 'step', 'tokens': 32 * (30 - step)}\n"
     forged += "        os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) + chr(10)).encode())\n"
-    invalid(tiny.measure(edited(LOG, forged + LOG), tmp_path, tokens), "the script told of")
+    invalid(tiny.measure(edited(LOG, forged + LOG), tmp_path, tokens), "the script reported")
 
 
 def test_a_step_that_is_too_large_for_the_budget_is_invalid(tokens: Conditions, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_the_saved_weights_say_is_held_against_what_was_told(under: Conditi
     header = json.dumps({"head.weight": {"dtype": "F32", "shape": [300, 32], "data_offsets": [0, 0]}}).encode()
     (tmp_path / "w").write_bytes(len(header).to_bytes(8, "little") + header)
     said = meter.fault(1.0, {"tokens": 320, "steps": 1}, tmp_path / "w")
-    assert said is not None and said.startswith("the saved model has 9,600 matrix parameters, and 10 were told")
+    assert said is not None and said.startswith("the saved model has 9,600 matrix parameters, and 10 were reported")
 
 
 # --- counting
@@ -165,7 +165,7 @@ def test_a_run_much_slower_than_its_first_pace_is_killed(under: Conditions) -> N
 
 def test_a_run_that_hides_its_pace_is_killed_at_the_cap(under: Conditions) -> None:
     meter = heard(under, TRAIN, (500.0, step(32)), (900.0, step(33)))
-    assert "within 1000 s, the most that a run may take; killed" in meter.overstayed(1001.0)
+    assert "within 1000 s, the longest that a run may take; killed" in meter.overstayed(1001.0)
 
 
 def test_a_run_that_trains_no_more_is_killed(under: Conditions) -> None:
@@ -182,13 +182,13 @@ def test_what_is_no_count_is_passed_over(told: Any, under: Conditions) -> None:
 
 def test_tokens_that_become_fewer_are_a_contradiction(under: Conditions) -> None:
     meter = heard(under, TRAIN, (1.0, step(640)), (2.0, step(320)))
-    assert meter.contradiction() == "the script told of 640 tokens, and later of 320"
+    assert meter.contradiction() == "the script reported 640 tokens, and later 320"
 
 
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"tokens": 3200}, "told no count"),
+        ({"tokens": 3200}, "did not report its numbers"),
         ({"tokens": 3199, "steps": 3}, "cannot be rows of 32"),
         ({"tokens": 3200, "steps": 101}, "cannot be rows of 32"),
         ({"tokens": 3200, "steps": 0}, "cannot be rows of 32"),

@@ -62,7 +62,7 @@ def test_a_file_that_went_or_became_something_else_is_named(files: list[Path]) -
     files[0].unlink()
     assert seal.broken(before) == "harness.py cannot be read any more: No such file or directory"
     files[0].mkdir()
-    assert seal.broken(before) == "harness.py cannot be read any more: it is no file"
+    assert seal.broken(before) == "harness.py cannot be read any more: it is not a regular file"
 
 
 def test_a_missing_file_must_stay_missing(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_weights_that_are_no_plain_file_are_invalid(plant: str, under: Condition
     victim.write_text("mine")
     done = tiny.measure(in_place_of(["weights.safetensors"], plant, victim), tmp_path / "run", replace(under, steps=2))
     assert (done.failure, done.value) == ("invalid", None)
-    assert done.reason == "weights.safetensors is no plain file of its own"
+    assert done.reason == "weights.safetensors is not a regular file with a single name"
 
 
 @pytest.mark.parametrize("content", ["b''", "b'\\xff' * 64"])

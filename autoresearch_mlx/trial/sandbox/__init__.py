@@ -1,6 +1,7 @@
-"""The room in which edited code runs: what it may read and write, and what the parent watches from outside.
+"""Confine edited code: what it may read and write, and what the parent watches from outside.
 
-``permissions`` says what one child may touch, ``rooms`` what each child of a measurement gets; ``choose`` finds what
-this system can enforce it with and wraps a command; ``enter`` confines itself and becomes that command;
-``probe`` shows that the room holds; ``limits`` watches memory, disk and processes, and finds what left its group.
+Read ``permissions`` first, which says what one child may touch; ``child_permissions`` says what each child of a
+measurement gets.  ``detect`` finds the sandbox of this system and wraps a command in it; ``enter`` confines its own
+process and becomes that command, by ``linux_sandbox`` (``landlock`` and ``seccomp``) or ``seatbelt`` (macOS).
+``selftest`` shows that the sandbox holds; ``limits`` watches memory, disk and processes from outside.
 """

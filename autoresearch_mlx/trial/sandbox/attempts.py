@@ -1,10 +1,10 @@
-"""Runs inside the sandbox and tries what must fail and what must work:
+"""Try, from inside the sandbox, what must fail and what must work:
 
     python -P -m autoresearch_mlx.trial.sandbox.attempts ATTEMPTS
 
-ATTEMPTS is JSON: ``read``, ``change``, ``make`` (paths), ``connect`` (host and port, or a socket's path),
-``signal`` (a process), ``product`` (MLX's device).  Prints one line of JSON for each: what, of what, and how it
-ended: ``works``, ``denied``, or the error in words.
+ATTEMPTS is a JSON object that maps an action to the list of its objects: ``read``, ``change``, ``make`` (paths),
+``connect`` (host and port, or a socket's path), ``signal`` (a process), ``product`` (MLX's device).  The program prints
+one line of JSON for each attempt: the action, its object, and how it ended: ``works``, ``denied``, or an error message.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _outcome(attempt: Callable[[], object]) -> Outcome:
 
 
 def _read(path: str) -> None:
-    """The first byte of a file, or the names in a folder."""
+    """Read the first byte of a file, or the names in a folder."""
     if Path(path).is_dir():
         list(Path(path).iterdir())
         return
@@ -58,12 +58,12 @@ def _read(path: str) -> None:
 
 
 def _change(path: str) -> None:
-    """Open for writing; nothing is written."""
+    """Open a file for writing, and write nothing."""
     os.close(os.open(path, os.O_WRONLY))
 
 
 def _make(path: str) -> None:
-    """A new file, removed at once.  Its name ends in our number: two of us may try the same place."""
+    """Make a new file and remove it.  Its name ends in our process number, because two of us may try the same place."""
     mine = f"{path}-{os.getpid()}"
     os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ def _make(path: str) -> None:
 
 
 def _connect(where: Any) -> None:
-    """A stream to a listener of the parent: (host, port) or the path of a Unix socket."""
+    """Connect to a listener of the parent, at (host, port) or at the path of a Unix socket."""
     family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as line:
         line.settimeout(2)

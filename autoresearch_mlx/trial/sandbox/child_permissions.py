@@ -1,4 +1,4 @@
-"""What each child of a measurement may touch."""
+"""Say what each child of a measurement may touch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from autoresearch_mlx.trial.sandbox.permissions import (
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 _FILE_BYTES = 16 * 2**30
-"""Four billion float32 weights in one file."""
+"""Largest file that a child may write: four billion float32 weights."""
 
 
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
-    """The training child: its tree, the training rows, and its run folder to write to."""
+    """Let the training child read its worktree and the training rows, and write to its run folder."""
     gpu = conditions.device == "gpu"
     return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
@@ -34,10 +34,10 @@ def training_permissions(conditions: Conditions, assignment: Assignment) -> Perm
 
 
 def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: Path) -> Permissions:
-    """A process that runs the edited model in the evaluation: its tree and the weights to read, and no rows.
+    """Let a process that runs the edited model read its worktree and the weights, but no rows.
 
-    Inputs and logits come and go through inherited descriptors, which need no permission.  Nothing is written but
-    its temporary folder ``tmp``.
+    Inputs and logits come and go through inherited descriptors, which need no permission.  The process may write only
+    to its temporary folder ``tmp``.
     """
     gpu = conditions.device == "gpu"
     weights = assignment.folder / WEIGHTS

@@ -1,4 +1,4 @@
-"""Which sandbox this system has, found by trying it.
+"""Find the sandbox that this system has, by trying it.
 
 found = find_sandbox()
 if isinstance(found, Sandbox):
@@ -23,20 +23,21 @@ _TRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox that was seen to start a program."""
+    """A sandbox that has started a program here."""
 
     kind: Literal["landlock", "seatbelt"]
     words: str
-    """What it is, in a few words: for doctor and for the record of a measurement."""
+    """Its name in a few words, for doctor and for the record of a measurement."""
     lacks: tuple[str, ...] = ()
-    """What it does not hold, in words."""
+    """What it does not prevent, each in a phrase."""
     leave_group: bool = False
-    """It cannot keep processes in their group; the parent looks for those that left."""
+    """It cannot keep processes in their group, so the parent has to look for those that left."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
-        """The command that confines itself and becomes ``command``: same process, group, pipes and exit code.
+        """Return the command that confines itself and then becomes ``command``.
 
-        The permissions travels as an argument, which the child cannot change.
+        It stays the same process, with the same group, pipes and exit code.  The permissions travel as an argument,
+        which the child cannot change.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", "autoresearch_mlx.trial.sandbox.enter"]
@@ -45,13 +46,13 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class NoSandbox:
-    """There is none, and why, in words."""
+    """This system has no sandbox; ``words`` say why."""
 
     words: str
 
 
 def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
-    """The sandbox of this system, after one program was run in it (some 0.1 s)."""
+    """Return the sandbox of this system, after running one program in it (some 0.1 s), or why there is none."""
     if platform == "linux":
         return _found_linux()
     if platform == "darwin":
@@ -60,7 +61,7 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
-    """What a wrapped child's end says about the room itself, not about the command; None when it got in."""
+    """Return why a wrapped child could not enter the sandbox; None when it did enter, however its command ended."""
     if returncode != EXIT_NO_SANDBOX:
         return None
     if seatbelt.NESTED in log_tail:
@@ -78,7 +79,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """With the rule that keeps processes in their group if this macOS knows it, else without."""
+    """Try with the rule that keeps processes in their group, then without: not every macOS knows that rule."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are only watched"
@@ -90,7 +91,7 @@ def _found_macos() -> Sandbox | NoSandbox:
 
 
 def _tried(sandbox: Sandbox) -> str | None:
-    """Run Python once inside; why it failed, in words, or None."""
+    """Run Python once in the sandbox; return why that failed, or None."""
     permissions = Permissions(real(python_paths()), (), listed=real([Path(__file__).parents[3]]))
     command = sandbox.wrap([sys.executable, "-P", "-c", "pass"], permissions)
     try:
@@ -98,10 +99,10 @@ def _tried(sandbox: Sandbox) -> str | None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TRY_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"a program in it did not end: {error}"
+        return f"a program in the sandbox did not end: {error}"
     if done.returncode == 0:
         return None
     if sandbox.kind == "seatbelt":
         return seatbelt.explain(done.returncode, done.stderr)
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return f"a program in it failed: {said}"
+    return f"a program in the sandbox failed: {said}"

@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.trial.sandbox.enter PERMISSIONS -- COMMAND...
 
-PERMISSIONS is the JSON of a Permissions.  Where the room cannot be made the command does not run: one line on standard
-error that begins with ``sandbox:``, and exit code 71.
+PERMISSIONS is the JSON of a Permissions.  When the process cannot be confined, the command does not run: one line that
+begins with ``sandbox:`` goes to standard error, and the exit code is 71.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import NoReturn
 from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_from_json
 
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-"""By these a tool enters each Python and writes at its end, where the command may not; last words would be lost."""
+"""Variables by which coverage starts in every Python process.  It writes a file at the end, where a confined command
+may not, and its error would stand in the log after the command's own last line."""
 EXIT_NO_SANDBOX = 71
-"""EX_OSERR, which sandbox-exec exits with, too."""
+"""EX_OSERR of sysexits.h; sandbox-exec uses the same code when it cannot start."""
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -45,11 +46,15 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def limit(permissions: Permissions) -> None:
-    """What the kernel limits for each process: file size, memory, and no core dump.  Raises OSError."""
+    """Set the limits that the kernel keeps for each process: file size, memory, no core dump.  Raises OSError.
+
+    RLIMIT_DATA is used for memory because it counts private writable pages, setrlimit(2); RLIMIT_AS would also count
+    mapped files and libraries.
+    """
     _set(resource.RLIMIT_CORE, 0)
     if permissions.file_bytes is not None:
         _set(resource.RLIMIT_FSIZE, permissions.file_bytes)
-    if permissions.memory_bytes is not None and sys.platform == "linux":  # macOS does not count what is mapped
+    if permissions.memory_bytes is not None and sys.platform == "linux":  # macOS does not count mapped memory
         _set(resource.RLIMIT_DATA, permissions.memory_bytes)
 
 

@@ -1,7 +1,9 @@
-"""Landlock, the kernel's own sandbox: a process gives up all files but those it names, for good.
+"""Call Landlock, the Linux kernel's own sandbox: a process gives up, for good, all files but those it names.
 
-Rights belong to a folder and everything below it, and cannot be taken back further down.  See
-https://docs.kernel.org/userspace-api/landlock.html for the numbers.
+A right on a folder holds for everything below it, and no rule can take it back further down.  The numbers here are
+those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
+version (ABI) of it added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
+devices, 6 (6.12) signals and abstract Unix sockets.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LEAST_ABI = 3
-"""Before it (Linux 6.2) any file could be emptied, whatever the rules say."""
+"""The oldest version that serves (Linux 6.2): before it, any file could be truncated, whatever the rules say."""
 SIGNALS_ABI = 6
-"""From it on (Linux 6.12) signals and abstract sockets stay inside, too."""
+"""From this version on (Linux 6.12), signals and abstract Unix sockets cannot leave the sandbox either."""
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << n for n in range(6))
 _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 7, 1 << 8, 1 << 13, 1 << 14, 1 << 15
@@ -27,10 +29,12 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 LIST = _READ_DIR
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
-"""No links, pipes or sockets: the parent opens files by name in the folder that a child writes to."""
+"""Making links, pipes and sockets is left out: the parent opens files by name in the folder that a child writes to, and
+a link there could lead it to a file that the child may not read."""
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+"""Numbers of the three system calls, the same on every architecture."""
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
 
@@ -46,19 +50,21 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """The kernel's version of Landlock; 0 when it has none or has it switched off."""
+    """Return the kernel's version of Landlock; 0 when the kernel has none or it is switched off."""
     with contextlib.suppress(OSError):
         return _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     return 0
 
 
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> None:
-    """Give up everything but ``rules``, pairs of a path and rights.  Raises OSError.
+    """Give up everything but ``rules``, pairs of a path and the rights on it.  Raises OSError.
 
-    Needs PR_SET_NO_NEW_PRIVS.  A path that does not exist is passed over: there is nothing to be had there.
+    The process must have set PR_SET_NO_NEW_PRIVS before.  A path that does not exist is passed over.
     """
     files = _ALL_FILE_RIGHTS if version >= 5 else _ALL_FILE_RIGHTS & ~_IOCTL_DEV
+    # "Handled" rights are denied unless a rule grants them: TCP bind and connect (3), and both scopes (3).
     wanted = _Ruleset(files, 0 if network else 3, 3)
+    # An older kernel refuses a structure with fields that it does not know, so it gets a shorter one.
     size = 24 if version >= SIGNALS_ABI else 16 if version >= 4 else 8
     ruleset = _call(_CREATE_RULESET, ctypes.byref(wanted), size, 0)
     try:

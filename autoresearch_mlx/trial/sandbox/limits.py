@@ -1,4 +1,4 @@
-"""What the parent watches while a child runs: memory and number of its processes, disk, and who left the group.
+"""Watch a child from the parent: its memory, its number of processes, its disk, and processes that left its group.
 
     watch = Watch(limits, marker)
     ... pass {MARKER: marker} to the child; ten times a second:
@@ -6,10 +6,10 @@
     ... when the child has ended, or was killed, and was waited for:
     end_strays(watch)
 
-What finds a process that left: it descends from the child or from one seen before, it is in a session in which
-one was seen, or it carries the marker in its environment (read through psutil on Linux and macOS).  Not found: a
-process that took a session of its own, lost its parent and cleared its environment, all between two looks.
-Inside the Linux sandbox no process can leave at all.
+A process that left the group is found in three ways: it descends from the child or from a process seen before; it is in
+a session in which such a process was seen; or it carries the marker in its environment (read through psutil, on Linux
+and macOS).  It is missed only if it starts a session of its own, loses its parent and clears its environment, all
+between two looks.  Inside the Linux sandbox no process can leave the group at all.
 """
 
 from __future__ import annotations
@@ -28,29 +28,31 @@ import psutil
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
-"""Between two looks at all processes, and at the run folder; memory of those known is read at each call."""
+"""Seconds between two looks at all processes and the run folder; the memory of known processes is read more often."""
 _MOST_FILES = 10_000
-"""A run folder holds a handful; counting more would cost more than it tells."""
+"""Number of files at which counting ends and the child is killed; the folder of a usual run holds a handful."""
 _GB = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: not limited."""
+    """How much a run may use; None stands for no limit."""
 
     folder: Path | None = None
-    """The run folder: its growth and the free space of its disk are watched, where they are limited."""
+    """The run folder, whose size and whose disk's free space are watched where they are limited."""
     memory_bytes: int | None = None
-    """Of the child and its descendants together."""
+    """Most memory of the child and its descendants together."""
     folder_bytes: int | None = None
+    """Most bytes in the run folder."""
     free_bytes: int | None = None
-    """What must stay free on the disk."""
+    """Bytes that must stay free on the disk."""
     processes: int | None = None
+    """Most processes, the child itself included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen at one look; None: not known."""
+    """What one look found; None stands for unknown."""
 
     memory_bytes: int | None = None
     folder_bytes: int | None = None
@@ -60,7 +62,7 @@ class Sample:
 
 
 def exceeded(sample: Sample, limits: Limits) -> str | None:
-    """Why the child is to be killed, in words; None while all is within the limits."""
+    """Return why the child has to be killed, in a sentence; None while it keeps to the limits."""
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
@@ -76,9 +78,9 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 
 
 class Watch:
-    """One child's limits, and which processes were seen to belong to it.
+    """The limits of one child, and the processes that were seen to belong to it.
 
-    ``marker``: what they carry in their environment; empty when they carry nothing.
+    ``marker`` is the value of MARKER in their environment; empty when they carry none.
     """
 
     def __init__(self, limits: Limits, marker: str = "") -> None:
@@ -94,9 +96,9 @@ class Watch:
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
-        """Look at the child ``pid``, a session leader, and its family; the reason to kill it, or None.
+        """Look at the child ``pid``, a session leader, and its family; return why it has to be killed, or None.
 
-        Some 0.1 ms a call, and a few milliseconds every half second.
+        A call takes some 0.1 ms, and every half second a few milliseconds.
         """
         self._leader = pid
         self._sessions.add(pid)
@@ -112,7 +114,7 @@ class Watch:
         return exceeded(sample, self.limits)
 
     def strays(self) -> list[psutil.Process]:
-        """Living processes of the run, the child itself included; empty once all is over."""
+        """Return the living processes of the run, the child included; an empty list when all have ended."""
         self._look(deep=True)
         return [process for process in self._known.values() if _alive(process)]
 
@@ -126,10 +128,11 @@ class Watch:
         return Sample(self._memory(), size, files, free, processes)
 
     def _memory(self) -> int | None:
-        """Shared pages count once for each process at first, and by shares when that is too much.
+        """Return the memory of all known processes together, in bytes; None for a sum that is not believed yet.
 
-        Too much of several processes is believed at the second look: between vfork and exec a child is its
-        parent's memory once more.
+        Resident sizes count a shared page once for each process, so a sum above the limit is taken again with each
+        shared page divided by its users, which is slower to read.  A sum of several processes must be above the limit
+        at two looks: between vfork and exec a child shows its parent's memory a second time.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         total = sum(map(resident, family))
@@ -142,7 +145,7 @@ class Watch:
         return total
 
     def _look(self, deep: bool = False) -> dict[int, psutil.Process]:
-        """Learn of new members of the family.  ``deep`` also reads environments, which is dearer."""
+        """Find new members of the family; return all known ones.  ``deep`` also reads environments, which is slower."""
         self._known = {pid: process for pid, process in self._known.items() if _alive(process)}
         parents = _parents()
         for pid in _descendants({self._leader, *self._known} - {None}, parents):
@@ -155,7 +158,7 @@ class Watch:
         return self._known
 
     def _learn(self, pid: int) -> None:
-        """Remembered with its start time, so that a number given out anew is not mistaken for it."""
+        """Remember a process with its start time, so that another one with its number is not mistaken for it later."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             if process.create_time() >= self._began - 2 and pid != os.getpid():
@@ -171,10 +174,10 @@ class Watch:
 
 
 def end_strays(watch: Watch, seconds: float = 2.0) -> int:
-    """Kill what is left of a run, again and again until nothing is found; how many were killed.
+    """Kill what is left of a run, again and again until nothing is found; return how many processes were killed.
 
-    Stopped first, so that none makes another while its siblings are killed.  The child itself must have been waited
-    for: its exit code would be lost here.
+    They are stopped first, so that none starts another while its siblings are being killed.  Wait for the child itself
+    before the call: its exit code would be lost here.
     """
     killed: set[tuple[int, float]] = set()
     end = time.monotonic() + seconds
@@ -189,10 +192,10 @@ def end_strays(watch: Watch, seconds: float = 2.0) -> int:
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes of main memory, and of swap, that a process takes; 0 when it is gone.
+    """Return the bytes of main memory and swap that a process uses; 0 when it has ended.
 
-    Pages of mapped files do not count: the system drops them when it needs the room, and the training rows of
-    a large corpus are nothing else.
+    Pages of mapped files are left out: the system drops them when it needs memory, and the training rows of a large
+    corpus are such pages.
     """
     try:
         if sys.platform == "darwin":
@@ -205,7 +208,7 @@ def resident(process: psutil.Process) -> int:
 
 
 def folder_usage(folder: Path) -> tuple[int, int]:
-    """Bytes on disk and number of files below a folder, counted up to ten thousand; links are not followed."""
+    """Return bytes on disk and number of files below a folder, up to ten thousand files; links are not followed."""
     size = files = 0
     for entry in _walk(folder):
         files += 1
@@ -227,7 +230,7 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _from_status(pid: int) -> int:
-    """RssAnon, RssShmem and VmSwap of /proc/PID/status, given in kB."""
+    """Return the sum of RssAnon, RssShmem and VmSwap in /proc/PID/status, proc(5), in bytes."""
     total = 0
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
@@ -236,7 +239,7 @@ def _from_status(pid: int) -> int:
 
 
 def _proportional(process: psutil.Process) -> int:
-    """Each shared page divided by the number of those who share it, where the system says so."""
+    """Return a process's memory with each shared page divided by its users (PSS), where the system reports that."""
     try:
         full = process.memory_full_info()
         return int(full.pss + full.swap) if hasattr(full, "pss") else resident(process)
@@ -245,7 +248,11 @@ def _proportional(process: psutil.Process) -> int:
 
 
 def _footprint(pid: int) -> int | None:
-    """macOS's own count (ri_phys_footprint): resident, compressed, and what Metal holds.  Not run on a Mac yet."""
+    """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None when it fails.
+
+    The footprint counts resident and compressed memory and what Metal holds for the process; it is what Activity
+    Monitor shows as "Memory".  Not run on a Mac yet.
+    """
     import ctypes
 
     class Usage(ctypes.Structure):
@@ -259,7 +266,7 @@ def _footprint(pid: int) -> int | None:
 
 
 def _parents() -> dict[int, int]:
-    """Parent of each process."""
+    """Return the parent of each process, by process number."""
     found: dict[int, int] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,12 +1,12 @@
-"""Confinement on Linux: Landlock for files, seccomp for system calls, both by the process itself.
+"""Confine a process on Linux: Landlock for files, seccomp for system calls, both set up by the process itself.
 
-No supervisor and no fork: the process group, the pipes and the exit code stay those of the child.  (The library
-sandlock 0.9, tried in its place, puts the child into a group of its own, closes the inherited event pipe, reports
-each death by a signal as exit code 255 and lets stream and Unix sockets be made.)
+There is no supervisor and no fork, so the process group, the pipes and the exit code stay the child's own.  (The
+library sandlock 0.9 was tried instead.  It puts the child into another group, closes the inherited event pipe, reports
+every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
-Allowed besides the permissions, what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX 0.32 for a
-CPU) and what its kind commonly asks for.  Only the first line is indispensable: without any one of the others MLX
-still multiplied.
+Besides its permissions, a process may use what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX
+0.32 for a CPU) and what such programs commonly ask for.  Only the first line below is indispensable: without any one of
+the others, MLX still multiplied.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
@@ -14,13 +14,13 @@ still multiplied.
     /etc/localtime         local times in a log
     /etc/passwd, group ..  the user's name, for which libraries ask
     /dev/null, zero, ...   devices without content
-    /sys/devices/system    number of processors and their caches: OpenBLAS
-    /proc/self, cpuinfo .. facts about this process and this machine; other processes' stay closed
+    /sys/devices/system    number of processors and their caches, for OpenBLAS
+    /proc/self, cpuinfo .. facts about this process and this machine; those of other processes stay closed
 
-Not needed and closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes and
-owners cannot be changed, not even in the run folder, because Landlock does not know them: shutil.copyfile works,
-shutil.copy does not.  For CUDA, not run here: the device files /dev/nvidia*, /proc whole, and /sys where it finds
-its cards.
+Not needed, and closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes and owners
+cannot be changed, not even in the run folder: Landlock has no right for that, so seccomp refuses it everywhere.
+shutil.copyfile works, shutil.copy does not.  For CUDA (not run here) a process may also use the device files
+/dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
 """
 
 from __future__ import annotations
@@ -50,23 +50,24 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _KEPT_CAPABILITIES = 0b110
-"""Reading and searching whatever its owner: root in a container often works on another user's files."""
+"""CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7): root in a container often works on files
+of another user."""
 
 
 def why_not() -> str | None:
-    """Why this kernel cannot confine a process, in words; None when it can."""
+    """Return why this kernel cannot confine a process, in a sentence; None when it can."""
     if not seccomp.supported():
         return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
     version = landlock.abi()
     if version == 0:
         return f"Linux {platform.release()} offers no Landlock here (not built in, or switched off at boot)"
     if version < landlock.LEAST_ABI:
-        return f"Linux {platform.release()} has version {version} of Landlock; 3, of Linux 6.2, is needed"
+        return f"Linux {platform.release()} has version {version} of Landlock; version 3, of Linux 6.2, is needed"
     return None
 
 
 def lacks() -> tuple[str, ...]:
-    """What this kernel's sandbox does not hold, in words."""
+    """Return what this kernel's sandbox does not prevent, each in a phrase."""
     said = ["a file's times can be changed anywhere, names and sizes can be asked for"]
     if landlock.abi() < landlock.SIGNALS_ABI:
         said.append("a child cannot signal its own children (before Linux 6.12)")
@@ -76,11 +77,12 @@ def lacks() -> tuple[str, ...]:
 def confine(permissions: Permissions, version: int | None = None) -> None:
     """Confine this process, and all that it becomes or starts, for good.  Raises OSError.
 
-    May be called again for a stricter permissions: what was given up stays given up.
-    ``version``: which Landlock to use, the kernel's by default.
+    A second call can only take away more: what was given up stays given up.  ``version`` is the Landlock version to
+    use, by default the kernel's.
     """
     version = landlock.abi() if version is None else version
     libc = ctypes.CDLL(None, use_errno=True)
+    # Without this, setuid programs could gain rights, so the kernel lets no ordinary process install a filter.
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         code = ctypes.get_errno()
         raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")
@@ -110,7 +112,7 @@ class _Sets(ctypes.Structure):
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Root would otherwise raise its own limits again.  Of others there is nothing to drop, and both calls fail."""
+    """Drop root's capabilities, by which it could raise its limits again; for other users the calls fail harmlessly."""
     for capability in range(64):
         if not _KEPT_CAPABILITIES >> capability & 1:
             libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)

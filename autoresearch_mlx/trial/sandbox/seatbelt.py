@@ -1,13 +1,13 @@
-"""Confinement on macOS: a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
+"""Confine a process on macOS by a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
 
-Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal
-work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro; Metal keeps
-compiled shaders in the user's cache folder, which must be writable.  A process that is already inside a sandbox
-cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
+Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal work
+(``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps compiled
+shaders in the user's cache folder, which must be writable.  A process that is already inside a sandbox cannot enter a
+second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
-Nothing in this module has been run on a Mac: the tests compare text.  Start-up therefore tries the profile, and
-``probe`` shows whether it holds.  It limits neither memory nor disk nor, above one, the number of processes: the
-parent watches those.
+Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
+(``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and of the number of
+processes only whether there may be more than one; the parent watches those.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _SYSTEM = (
     "/private/etc/localtime", "/private/etc/ssl/openssl.cnf", "/private/var/db/timezone", "/private/var/db/dyld",
     "/private/var/select", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
-"""Not /System whole: the users' folders can be named below it."""
+"""Not all of /System, because /System/Volumes/Data leads to the users' folders."""
 _CACHE_FOLDER = 65538
 """_CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
 _METAL_CACHES = ("com.apple.metal", "com.apple.metalfe")
 
 
 def why_not() -> str | None:
-    """Why there is no sandbox here, before one is tried; None when one may be."""
+    """Return why there can be no sandbox here, without trying one; None when it is worth a try."""
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 
@@ -51,7 +51,7 @@ def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
 
 
 def explain(returncode: int, stderr: str) -> str:
-    """Why sandbox-exec did not start its command, in words."""
+    """Return why sandbox-exec did not start its command, in a sentence."""
     if NESTED in stderr:
         return "this process runs inside another sandbox, and macOS allows only one: start it outside"
     last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
@@ -59,7 +59,7 @@ def explain(returncode: int, stderr: str) -> str:
 
 
 def profile(permissions: Permissions, cache: Path | None) -> str:
-    """The permissions in sandbox-exec's language.  ``cache``: the user's cache folder, for compiled shaders."""
+    """Return the permissions in sandbox-exec's language; ``cache`` is the user's cache folder, for compiled shaders."""
     rules = [*_base(permissions), *_files(permissions)]
     if permissions.gpu:
         rules += _metal(cache)
@@ -71,7 +71,7 @@ def profile(permissions: Permissions, cache: Path | None) -> str:
 
 
 def user_cache() -> Path | None:
-    """The user's cache folder under /private/var/folders."""
+    """Return the user's cache folder under /private/var/folders; None on other systems."""
     if sys.platform != "darwin":
         return None
     found = os.confstr(_CACHE_FOLDER)
@@ -93,7 +93,7 @@ def _base(permissions: Permissions) -> list[str]:
 
 
 def _files(permissions: Permissions) -> list[str]:
-    """Names and sizes may be asked for everywhere: resolving a path needs them."""
+    """Return the rules for files.  Names and sizes may be read everywhere, because resolving a path needs them."""
     readable = [*map(Path, _SYSTEM), *permissions.read]
     return [
         "(allow file-read-metadata)",
@@ -104,7 +104,7 @@ def _files(permissions: Permissions) -> list[str]:
         *(f"(allow file-read-data (literal {quoted(path)}))" for path in permissions.listed),
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
         *_each("file-read* file-write*", permissions.write),
-        # The parent opens files by name in the folder that a child writes to.
+        # No links: the parent opens files by name in the folder that a child writes to, and must not be led elsewhere.
         "(deny file-write-create (vnode-type SYMLINK))",
         "(deny file-link)",
     ]
@@ -123,12 +123,12 @@ def _metal(cache: Path | None) -> list[str]:
 
 
 def _each(what: str, paths: Iterable[Path]) -> list[str]:
-    """``subpath`` covers a folder and what it holds, and a file alone."""
+    """Return one rule for each path; ``subpath`` covers a folder with all that it holds, or a single file."""
     return [f"(allow {what} (subpath {quoted(path)}))" for path in paths]
 
 
 def quoted(path: Path) -> str:
-    """A path as a string of the profile's language.  Raises OSError for one with control characters."""
+    """Quote a path for the profile's language.  Raises OSError for a path with control characters."""
     text = str(path)
     if not text.isprintable():
         raise OSError(None, "a path with control characters cannot be written into a sandbox profile", text)

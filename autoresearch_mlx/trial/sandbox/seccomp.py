@@ -1,10 +1,12 @@
-"""System calls that a confined child is refused, as a filter that the kernel runs.
+"""Refuse system calls to a confined child, by a filter that the kernel runs.
 
-Landlock guards files; this closes what goes around them: sockets, other processes, ways out of the process
-group (so that one killpg ends everything), and memory that no process's size shows.  A refused call fails with
-EPERM.  Threads always work; whether processes do is the permissions's choice.
+Landlock guards files.  This filter closes the ways around them: sockets; reading, tracing or signalling other
+processes; ways out of the process group (so that one killpg ends everything); memory that no process's size shows
+(memfd, System V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
+fails with EPERM.  Threads always work; the permissions say whether new processes do.
 
-The numbers are those of <asm/unistd.h>; a machine that is not in the table has no sandbox.
+The filter is a program of classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
+calls are those of <asm/unistd.h>; on a machine that is not in the table there is no sandbox.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
-"""On x86-64 the calls of another ABI begin here."""
+"""On x86-64, numbers from here on are those of the x32 ABI: the same calls under other numbers."""
 _SAME = {  # since 2019 a new call has one number everywhere
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
@@ -55,14 +57,15 @@ _JUDGED = {
     "socket", "clone", "clone3", "fork", "vfork", "prlimit64", "setsid", "setpgid",
     "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal",
 }  # fmt: skip
-"""Refused only under some policies, or for some arguments."""
+"""Calls that are refused only under some permissions, or only for some arguments."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
-"""All of CLONE_NEW*: a namespace of its own would lift other limits."""
+"""All flags CLONE_NEW*: in a new user namespace a process has every capability, so the other limits would not hold."""
 
 _EVERYBODY = 0xFFFFFFFF
-"""kill(-1) succeeds even where each signal is refused; it is refused as a whole, to be plain."""
+"""-1 as the argument of kill: all processes.  The call succeeds even when Landlock refuses each single signal, which
+would look like a way out, so it is refused as a whole."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
@@ -81,21 +84,25 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the permissions leaves to the filter."""
+    """The part of the permissions that this filter enforces."""
 
     network: bool
     fork: bool
     leave_group: bool = False
     own_signals: int | None = None
-    """Where Landlock does not bind signals: the only process that may be signalled, this one."""
+    """The only process that may be signalled, where Landlock is too old to confine signals; None where it is not."""
 
 
 def supported(machine: str = "") -> bool:
+    """Return whether the table has the system calls of this kind of machine."""
     return (machine or platform.machine()) in _NUMBERS
 
 
 def install(rules: Rules) -> None:
-    """Filter this process and all that come from it, for good.  Raises OSError.  Needs PR_SET_NO_NEW_PRIVS."""
+    """Filter this process and all that come from it, for good.  Raises OSError.
+
+    The process must have set PR_SET_NO_NEW_PRIVS before.
+    """
     steps = program(rules, platform.machine())
     array = (_Step * len(steps))(*(_Step(*step) for step in steps))
     filter_ = _Program(len(steps), ctypes.cast(array, ctypes.POINTER(_Step)))
@@ -106,12 +113,15 @@ def install(rules: Rules) -> None:
 
 
 def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
-    """The filter as (code, jump if true, jump if false, operand); blocks that fall through to the next one."""
+    """Return the filter as steps (code, jump if true, jump if false, operand).
+
+    It consists of blocks, each of which decides about one call or falls through to the next block.
+    """
     numbers = _NUMBERS[machine]
     steps = [
         (_LOAD, 0, 0, _ARCH_AT),
         (_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
-        (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),  # 32-bit calls have other numbers
+        (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),  # a 32-bit call has another number and would pass unseen
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),
@@ -121,12 +131,14 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     for name in ["socket"] * (not rules.network) + ["setsid", "setpgid"] * (not rules.leave_group):
         steps += _refuse(numbers[name])
     steps += _processes(rules, numbers) + _signals(rules, numbers)
+    # prlimit64 on process 0 is a process's own limits, which Python reads; those of other processes stay closed.
     steps += _when(numbers["prlimit64"], [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE | errno.EPERM)])
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _processes(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    # The filter cannot look behind clone3's pointer; told that it does not exist, the C library uses clone.
+    # clone3 passes its flags behind a pointer, which a filter cannot follow.  Told that the call does not exist
+    # (ENOSYS), the C library falls back on clone, whose flags are an argument.
     steps = _refuse(numbers["clone3"], errno.ENOSYS)
     judged = [(_ANY_BIT, 0, 1, _CLONE_NEW), (_RETURN, 0, 0, _REFUSE | errno.EPERM)]
     if not rules.fork:
@@ -152,6 +164,6 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
 
 
 def _when(number: int, judged: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """Steps over the first argument's lower half of one call, which end by allowing it."""
+    """Return steps that judge one call by the lower half of its first argument, and end by allowing it."""
     inner = [(_LOAD, 0, 0, _FIRST_ARGUMENT_AT), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]

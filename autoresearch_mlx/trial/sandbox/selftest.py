@@ -1,7 +1,7 @@
-"""Shows that the sandbox holds: real children under the real policies try what must fail and what must work.
+"""Show that the sandbox holds: real children with real permissions try what must fail and what must work.
 
-Two children, one under the permissions of training and one under that of the model's evaluation, meet real listeners,
-the real rows and the user's real files; what they could open they neither change nor print.
+One child has the permissions of training, the other those of a model in the evaluation.  They try real listeners, the
+real rows and the user's real files, and neither change nor print what they can open.
 """
 
 from __future__ import annotations
@@ -44,20 +44,22 @@ _PRIVATE = (
     ".bashrc",
     ".zshrc",
 )
-"""Of the home directory; those that exist are tried, and the directory itself."""
+"""Names in the home directory that must stay closed; those that exist are tried, and the directory itself."""
 
 Finding = tuple[str, bool | None, str]
-"""What was tried, whether it came out as it must (None: could not be tried), and how it ended, in words."""
+"""What was tried, whether it ended as it must (None: it could not be tried), and how it ended, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selftest:
+    """The result of a self-test."""
+
     holds: bool
-    """Everything that could be tried came out as it must, and at least the essentials could be tried."""
+    """Whether all attempts that could be made ended as they must, and the essential ones could be made."""
     findings: tuple[Finding, ...]
 
     def words(self) -> str:
-        """One line: what failed, or how many attempts were as they must be."""
+        """Return one line: what failed, or how many attempts ended as they must."""
         failed = [f"{name}: {words}" for name, ok, words in self.findings if ok is False]
         if failed:
             more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
@@ -67,6 +69,8 @@ class Selftest:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
+    """One thing to try: an action of ``attempts`` and its object, and whether it may work."""
+
     what: str
     of: Any
     may: bool
@@ -76,16 +80,16 @@ class _Attempt:
 def check_sandbox(
     sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None
 ) -> Selftest:
-    """Try the sandbox with the policies of real runs.  Some 0.5 s; at most a minute.
+    """Try the sandbox with the permissions of real runs; takes some 0.5 s, at most a minute.
 
-    ``private``: the ledger and whatever else must stay closed; a file to be neither read nor changed, a folder
-    to be neither listed nor written to.  Never raises: what goes wrong is a finding.
+    ``private`` names the ledger and whatever else must stay closed: files that may be neither read nor changed, folders
+    that may be neither listed nor written to.  Raises nothing: what goes wrong is a finding.
     """
     try:
         with _scene() as (assignment, lines):
             findings = _both(sandbox, conditions, assignment, lines, private, home or Path.home())
     except OSError as error:
-        findings = [("probe", False, f"could not be made: {error}")]
+        findings = [("self-test", False, f"could not be prepared: {error}")]
     essential = {"training: MLX product", "training: read validation rows", "training: connect by TCP"}
     tried = {name for name, ok, _ in findings if ok}
     return Selftest(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
@@ -149,7 +153,7 @@ def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt
 
 
 def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iterator[_Attempt]:
-    """What neither child may touch."""
+    """Yield what neither child may touch."""
     hidden = conditions.val_rows.with_name("hidden.npy")
     yield _Attempt("read", hidden, False, "read hidden rows")
     yield _Attempt("make", conditions.val_rows.parent / "made", False, "write to the corpus")
@@ -226,7 +230,7 @@ def _plain(of: Any) -> Any:
 
 @contextmanager
 def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
-    """A run folder and a tree such as a real run has, and two listeners of the parent."""
+    """Make a run folder and a worktree such as a real run has, and two listeners of the parent."""
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,
         socket.socket(socket.AF_INET) as tcp,
