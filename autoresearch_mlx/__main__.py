@@ -1,4 +1,4 @@
-"""``python -m autoresearch_mlx`` is the command line."""
+"""Run the command line by ``python -m autoresearch_mlx``."""
 
 from autoresearch_mlx.cli import main
 

@@ -1,18 +1,18 @@
-"""What can stop the tool, as one tree.
+"""The tree of errors that can stop the tool.
 
     AutoresearchError           base; carries a hint, the next thing to do
-      ConfigError               lab.toml or an option says something that cannot be
-      LabError                  no lab here, or its files do not fit together
+      ConfigError               lab.toml or an option has a value that cannot be used
+      LabError                  there is no lab here, or its files do not fit together
         WorkspaceError          git refuses, or somebody else moved the session's branch
-        LedgerError             the journal cannot be read or written
-        LockedError             another process works on this session, or measures on this machine
-      CorpusError               the text cannot be turned into rows
+        LedgerError             the ledger cannot be read or written
+        LockedError             another process holds this session, or measures on this machine
+      CorpusError               the text cannot be fetched or turned into rows
       AgentError                the agent cannot be loaded or cannot go on
         EndpointError           a model's server does not answer as it should; carries its kind
       TableError                a reference table or an imported log is malformed
 
-What an edited script or a model does wrong is no exception: it is a status with a reason
-(see :mod:`autoresearch_mlx.experiment`).  Only the command line turns these into text:
+A fault of an edited script or a model raises nothing: it becomes a status with a reason
+(see :mod:`autoresearch_mlx.experiment`).  Only the command line turns these errors into text:
 
     try:
         ...
@@ -39,7 +39,7 @@ class ConfigError(AutoresearchError):
 
 
 class LabError(AutoresearchError):
-    """The directory is no lab, or its files do not fit together."""
+    """The directory is not a lab, or its files do not fit together."""
 
 
 class WorkspaceError(LabError):
@@ -47,15 +47,15 @@ class WorkspaceError(LabError):
 
 
 class LedgerError(LabError):
-    """The journal cannot be read or written."""
+    """The ledger cannot be read or written."""
 
 
 class LockedError(LabError):
-    """Another live process works on this session, or measures on this machine."""
+    """Another live process holds this session, or measures on this machine."""
 
 
 class CorpusError(AutoresearchError):
-    """Text that cannot be fetched, read or packed."""
+    """The text cannot be fetched, read or packed into rows."""
 
 
 class AgentError(AutoresearchError):
@@ -63,20 +63,20 @@ class AgentError(AutoresearchError):
 
 
 EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]
-"""How a call to a model's server failed.
+"""The ways in which a call to a model's server can fail.
 
-unreachable  nobody listens, or the server's child would not start
+unreachable  nothing listens at the address, or the server that we start did not come up
 busy         429, 503, a full queue, a model that is still loading
-hung         the call's own deadline passed
-dropped      the answer broke off in its middle
-garbled      an answer that is none: no JSON, an error object inside a good status
-refused      the server understood and said no: model, key, request (4xx); asking again changes nothing
-overflow     the prompt is longer than the context, or was not read to its end
+hung         the deadline of the call passed
+dropped      the connection broke in the middle of the answer
+garbled      the answer cannot be used: not JSON, or an error object with a status of success
+refused      the server rejected the model, the key or the request (4xx); asking again changes nothing
+overflow     the prompt is longer than the context, or the server did not read all of it
 """
 
 
 class EndpointError(AgentError):
-    """A call to a model's server failed.  ``partial``: what had come before it broke off."""
+    """A call to a model's server failed.  ``partial`` holds the text that arrived before the failure."""
 
     def __init__(
         self, kind: EndpointKind, message: str, hint: str = "", retry_after: float | None = None, partial: str = ""
@@ -84,7 +84,7 @@ class EndpointError(AgentError):
         super().__init__(message, hint)
         self.kind = kind
         self.retry_after = retry_after
-        """Seconds that the server asks to wait, when it says so."""
+        """Seconds that the server asks us to wait; None when it does not say."""
         self.partial = partial
 
 
@@ -97,12 +97,12 @@ _RIGHTS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def refused_by_disk(error: OSError) -> LabError | None:
-    """What a disk that is full, closed to us or broken means, with the remedy; None for any other error."""
+    """Turn an error of a full, forbidden or broken disk into a LabError with a remedy; None for any other error."""
     said = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
     if error.errno in _SPACE:
         return LabError(said, "free some space, then run again: nothing that was measured is lost")
     if error.errno in _RIGHTS:
-        return LabError(said, "mend the rights of that file or its folder, then run again")
+        return LabError(said, "correct the permissions of that file or its folder, then run again")
     if error.errno == errno.EIO:
-        return LabError(said, "the disk fails: copy .autoresearch and .git elsewhere before anything else")
+        return LabError(said, "the disk is failing: copy .autoresearch and .git elsewhere before anything else")
     return None

@@ -1,7 +1,7 @@
-"""The nouns of the house as frozen values, and the few protocols between its rooms.
+"""The central types as frozen values, and the few protocols between the packages.
 
-A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  Unknown is
-``None``; no number stands here that was not measured.
+A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  An unknown value is
+``None``; every number here was measured.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
-"""``stopped``: a clear loser that was not left to finish; its experiment is discarded."""
+"""Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Of a measurement; ``paused``: between two experiments, for as long as the person wants; ``waiting``: there too,
-for what the machine needs first."""
+"""Phase of a measurement.  Two phases lie between experiments: ``paused`` lasts as long as the person wants,
+``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""``{name: (from, to)}``; ``None`` where a knob did not exist before or exists no more."""
+"""Changed knobs as ``{name: (from, to)}``; ``None`` where the knob did not exist before or no longer exists."""
 
 Split: TypeAlias = Literal["val", "hidden"]
-"""Which cases score a run: those that the search selects by, or those that only a certification sees."""
+"""The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
 
 SKIPPED = "skipped by hand"
 FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate"})
@@ -30,7 +30,7 @@ FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An edit with a title, a rationale and an axis; ``files`` maps paths to their whole new text."""
+    """An edit with a title, a rationale and an axis; ``files`` maps each path to its complete new text."""
 
     title: str
     files: Mapping[str, str]
@@ -38,16 +38,16 @@ class Proposal:
     rationale: str = ""
     agent: str = ""
     problem: str = ""
-    """Why the author's answer is no edit, in words for the author; then ``files`` is empty."""
+    """Why the agent's answer contains no edit, in words for the agent; ``files`` is then empty."""
     base: str | None = None
-    """The commit that this edit departs from; None: the incumbent."""
+    """Commit that this edit starts from; None: the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
-    """What asking for it took, as plain JSON values: model, calls, tokens, seconds, what was cut."""
+    """Cost of asking for it, as plain JSON values: model, calls, tokens, seconds, what was cut from the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Wall-clock seconds of one run by phase, taken by the parent process; ``None``: not reached."""
+    """Wall-clock seconds of each phase of a run, timed by the parent process; ``None``: the phase was not reached."""
 
     start: float | None = None
     compile: float | None = None
@@ -75,15 +75,15 @@ class Measurement:
     log: str | None = None
     """Path of the kept log, relative to the session's folder."""
     curve: tuple[tuple[float, float], ...] = ()
-    """Training loss along the run, at most some twenty points: (share of the budget used, loss)."""
+    """Training loss along the run, at most about twenty points: (share of the budget used, loss)."""
     stand: int = 0
-    """Number of the stand that it was taken in (:mod:`stands`): runs of different stands do not compare."""
+    """Number of the stand that it was taken in (:mod:`stands`): runs of different stands cannot be compared."""
     tainted: bool = False
-    """Disturbed; it counts for nothing."""
+    """True when the run was disturbed; it is then used for nothing."""
     key: str | None = None
-    """Mark of what the value depends on besides the file (:mod:`comparability`); None: nobody wrote it down."""
+    """Comparability key: hash of what the value depends on besides the file (:mod:`comparability`); None: unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further figures of the target: train_loss, num_params, depth, secondary metrics."""
+    """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Verdict:
 
 
 def verdict_on_failure(measured: Measurement) -> Verdict | None:
-    """What a run without a value makes of its experiment; None for a run that has one."""
+    """Return the verdict on an experiment whose run has no value; None when the run has a value."""
     if measured.failure is None:
         return None
     return Verdict("discard" if measured.failure == "stopped" else measured.failure, measured.reason)
@@ -107,8 +107,8 @@ class Experiment:
     status: Status
     value: float | None
     gain: float | None
-    """Improvement over the incumbent of its time, in the metric's unit; positive is better.  Shrunk towards
-    zero by what the noise explains, where the noise is known; ``effect`` has the difference as measured."""
+    """Improvement over the incumbent of that time, in the metric's unit; positive is better.  Where the noise is
+    known, the gain is shrunk towards zero to allow for it; ``effect`` has the difference as measured."""
     commit: str | None
     base: str | None
     ref: str | None
@@ -122,14 +122,14 @@ class Experiment:
     measurements: tuple[Measurement, ...] = ()
     rationale: str = ""
     fingerprint: str | None = None
-    """Hash of what its editable files do; the same hash is the same experiment."""
+    """Hash of what the editable files do (not of their layout); an equal hash means the same experiment."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and what the
-    agent needed to leave the memory."""
+    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and the time
+    that the agent took to free its memory."""
     talk: Mapping[str, Any] = field(default_factory=dict)
-    """What asking the agent took: model, calls, tokens, seconds, what was cut from the prompt."""
+    """Cost of asking the agent: model, calls, tokens, seconds, what was cut from the prompt."""
     effect: Mapping[str, Any] = field(default_factory=dict)
-    """The gain as the judge sees it: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
+    """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
 
     @property
     def failed(self) -> bool:
@@ -137,18 +137,18 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """Ended by a death or by Ctrl-C: it may be tried again.  What was skipped by hand is not wanted."""
+        """True when a crash of the tool or Ctrl-C ended it: it may be tried again.  A skip by hand does not count."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more run of a kept experiment's commit, taken for the noise or for a comparison, never to select."""
+    """One more run of a kept experiment's commit, to measure the noise or to compare with, never to choose a winner."""
 
     number: int
-    """The experiment that it is a run of."""
+    """Number of the kept experiment."""
     during: int
-    """Experiments that were finished by then, the baseline not counted."""
+    """Number of experiments finished before this run, not counting the baseline."""
     measurement: Measurement
 
 
@@ -161,7 +161,7 @@ class History:
     direction: Direction
     repeats: tuple[Repeat, ...] = ()
     stand: int = 0
-    """Number of the stand that the session measures in now; the first is 0."""
+    """Number of the stand in which the session measures now; the first is 0."""
 
     @property
     def baseline(self) -> Experiment | None:
@@ -169,7 +169,7 @@ class History:
 
     @property
     def incumbent(self) -> Experiment | None:
-        """The last kept experiment: the best by the judge's reckoning, never a running minimum."""
+        """The last kept experiment: the best by the judge's estimate, never a running minimum."""
         return next((e for e in reversed(self.experiments) if e.status == "keep"), None)
 
     def gain(self, value: float, over: float) -> float:
@@ -186,7 +186,7 @@ def _no_log(experiment: Experiment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an agent knows when it proposes."""
+    """Everything that an agent is given when it is asked for a proposal."""
 
     number: int
     program: str
@@ -200,18 +200,18 @@ class Context:
     feedback: Sequence[str] = ()
     """Why earlier proposals for this same experiment were refused, newest last."""
     notes: Sequence[str] = ()
-    """What the person at the keyboard wants, newest last (`autoresearch-mlx steer`)."""
+    """The person's wishes, newest last (`autoresearch-mlx steer`)."""
     sigma: float | None = None
-    """Standard deviation of one measurement, in the metric's unit, where repeats tell it."""
+    """Standard deviation of one measurement, in the metric's unit; None before there are repeats."""
     read: Callable[[str], Mapping[str, str]] = _no_files
-    """The editable files at a commit of this session, by their path in the lab."""
+    """Function that returns the editable files at a commit of this session, by their path in the lab."""
     log_tail: Callable[[Experiment], str] = _no_log
-    """The last lines that the measured program wrote; empty when there are none."""
+    """Function that returns the last lines that an experiment's program wrote; empty when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a running measurement says of itself, for the display."""
+    """The state of a running measurement, for the display."""
 
     phase: Phase
     step: int | None = None
@@ -219,21 +219,21 @@ class Progress:
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     share: float | None = None
-    """Of the training budget that is used; None while it does not run, or where there is none."""
+    """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
-    """``waiting``: for what."""
+    """What the run is waiting for, in phase ``waiting``."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]
-"""Called about ten times a second while a measurement runs; what it raises ends the measurement."""
+"""Function called about ten times a second while a measurement runs; an exception from it ends the measurement."""
 Stopper: TypeAlias = Callable[[Sequence[tuple[float, float]]], Mapping[str, Any] | None]
-"""Asked with the loss curve so far; what it says of a run that has lost: ``reason``, ``share`` of the budget, ``gap``
-to the incumbent's loss, and whether it is left to finish as an ``audit``.  None: the run goes on."""
+"""Function that decides from the loss curve so far whether a run has lost.  None: the run goes on.  Otherwise it
+returns ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``: finish it anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One measurement to take: which tree, with which seed, where its files go."""
+    """One measurement to take: the tree to measure, the seed, and the folder for its files."""
 
     tree: Path
     """The lab's directory in the worktree, at the commit to measure."""
@@ -242,30 +242,30 @@ class Assignment:
     seed: int
     watch: Watch
     steps: int | None = None
-    """Train exactly so many steps; None: the clock ends the run."""
+    """Number of steps to train; None: the clock ends the run."""
     stop: Stopper | None = None
     split: Split = "val"
-    """Which cases score the run; hidden ones only certify."""
+    """The cases that score the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one run asks of the machine, as far as its target knows before the run."""
+    """The demands of one run on the machine, as far as its target knows them before the run."""
 
     device: Literal["cpu", "gpu"] | None = None
-    """Where MLX trains; None for another program."""
+    """Device on which MLX trains; None for another program."""
     budget_seconds: float | None = None
-    """Training time of a run; None where no clock ends it."""
+    """Training time of a run, in seconds; None when no clock ends it."""
     most_seconds: float | None = None
-    """The most training time of a run, whatever ends it."""
+    """Longest training time of a run in seconds, whatever ends it."""
     budget: str = ""
-    """What ends a run, in words: ``300 s of training``."""
+    """Budget that ends a run, in words: ``300 s of training``."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What the run's processes get on top of this process's environment."""
+    """Environment variables for the run's processes, in addition to those of this process."""
 
 
 class Agent(Protocol):
-    """Proposes edits.  ``name`` goes into the ledger; raises AgentError when it cannot go on."""
+    """A source of edits.  ``name`` goes into the ledger; ``propose`` raises AgentError when it cannot go on."""
 
     @property
     def name(self) -> str: ...
@@ -278,14 +278,14 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Called before a measurement: leave the memory that it needs, if need be.
+        """Free the memory that the coming measurement needs, if necessary.
 
-        Returns seconds spent, by name; nothing when nothing had to be done.  Raises nothing.
+        Returns the seconds spent, by name; empty when nothing had to be done.  Raises nothing.
         """
         ...
 
     def close(self) -> None:
-        """Called once, when the run ends in whatever way; ends what the agent started."""
+        """End what the agent started; called once, however the run ends."""
         ...
 
 
@@ -313,36 +313,36 @@ class Target(Protocol):
     def workload(self) -> Workload: ...
 
     def lanes_refused(self) -> str | None:
-        """Why only one run at a time gives true values on one machine; None: runs may go side by side."""
+        """Say why only one run at a time gives valid values on one machine; None: runs may go side by side."""
         ...
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Why these files cannot be measured (syntax, missing contract), in words for their author."""
+        """Say why these files cannot be measured, in words for their author; None when they can be."""
         ...
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """A run of seconds that shows whether these files work at all; None: the target has nothing shorter."""
+        """Take a run of a few seconds to see whether these files work at all; None: the target has no short run."""
         ...
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Take one measurement.  Failures of the edited code are data; raises only KeyboardInterrupt
+        """Take one measurement.  A failure of the edited code is returned as data.  Raises only KeyboardInterrupt
         and AutoresearchError (the lab itself is broken)."""
         ...
 
 
 class Screen(Protocol):
-    """Shows a person what the loop does.  None of its methods raises: a lost terminal stops no experiment."""
+    """A display of what the loop does.  Its methods raise nothing, so a lost terminal stops no experiment."""
 
     def say(self, text: str) -> None:
-        """One line of talk."""
+        """Print one message."""
         ...
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
-        """The proposal is known and its measurement begins."""
+        """Show that the measurement of a proposal begins."""
         ...
 
     def progress(self, progress: Progress) -> None:
-        """Called up to ten times a second while a measurement runs."""
+        """Show the state of the running measurement; called up to ten times a second."""
         ...
 
     def finished(self, experiment: Experiment) -> None: ...

@@ -1,4 +1,4 @@
-"""How numbers, durations and foreign text look on a terminal.  Unknown is ``-``, never a number."""
+"""Format numbers, durations and untrusted text for a terminal.  An unknown value is written as ``-``."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Sequence
 
 UNKNOWN = "-"
 
-# Colour and cursor codes, window titles: what a training script or a model may have written.
+# Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 
 
 def value(number: float | None) -> str:
-    """A metric: six decimals, or six significant digits from 1000 on."""
+    """Format a metric: six decimals, or six significant digits from 1000 on."""
     if number is None:
         return UNKNOWN
     return f"{number:.6f}" if abs(number) < 1000 else f"{number:.6g}"
 
 
 def gain(number: float | None) -> str:
-    """A difference of metrics, always with its sign; positive is better."""
+    """Format a difference of metrics, always with its sign; positive is better."""
     if number is None:
         return UNKNOWN
     return f"{number:+.6f}" if abs(number) < 1000 else f"{number:+.6g}"
 
 
 def count(number: float | None) -> str:
-    """A whole number with thousands separators."""
+    """Format a whole number with thousands separators."""
     return UNKNOWN if number is None else f"{number:,.0f}"
 
 
@@ -37,7 +37,7 @@ def tenths(number: float | None) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """``h:mm:ss``, or ``m:ss`` below one hour."""
+    """Format seconds as ``h:mm:ss``, or as ``m:ss`` below one hour."""
     if seconds is None:
         return UNKNOWN
     minutes, rest = divmod(round(max(seconds, 0.0)), 60)
@@ -45,7 +45,7 @@ def clock(seconds: float | None) -> str:
 
 
 def took(seconds: float | None) -> str:
-    """``24.1 s`` below ten minutes, else as a clock shows it."""
+    """Format seconds as ``24.1 s`` below ten minutes, else like :func:`clock`."""
     if seconds is None:
         return UNKNOWN
     return f"{seconds:.1f} s" if seconds < 600 else clock(seconds)
@@ -56,9 +56,9 @@ def plural(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without codes that a terminal would obey; line ends and tabs stay.
+    """Return the text without the control codes that a terminal would obey; line ends and tabs stay.
 
-    A carriage return, with which progress bars overwrite themselves, counts as a line end.
+    A carriage return, which progress bars use to overwrite a line, counts as a line end.
     """
     text = _CODES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
@@ -75,7 +75,7 @@ def one_line(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """Terminal columns that a printable line takes: two for wide characters, none for combining ones."""
+    """Count the terminal columns of a printable line: two for a wide character, none for a combining one."""
     return len(text) if text.isascii() else sum(_columns(character) for character in text)
 
 
@@ -86,7 +86,7 @@ def _columns(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """At most ``width`` columns; an ellipsis stands for what is missing."""
+    """Cut the text to at most ``width`` columns; an ellipsis stands for the rest."""
     if columns(text) <= width:
         return text
     while text and columns(text) >= width:
@@ -100,7 +100,7 @@ def pad(text: str, width: int, left: bool = True) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most ``width`` columns where words allow it; their own line ends stay."""
+    """Wrap the text at ``width`` columns between words, never inside one; its own line ends stay."""
     lines = printable(text).expandtabs(4).rstrip().split("\n")
     return [part for line in lines for part in _wrapped(line, width)]
 
@@ -112,12 +112,12 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def field(name: str, text: str, width: int, indent: int) -> list[str]:
-    """``name    text``, the text wrapped at its own left edge."""
+    """Format ``name    text`` as lines; the text is wrapped in its own column, ``indent`` from the left."""
     lines = wrap(text.strip() or UNKNOWN, max(width - indent, 20))
     return [f"{'' if i else name:<{indent}}{line}" for i, line in enumerate(lines)]
 
 
 def table(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines, columns two spaces apart; ``left`` names the left-aligned ones."""
+    """Format rows of cells as lines, columns two spaces apart; ``left`` lists the left-aligned columns."""
     widths = [max(columns(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(pad(cell, widths[i], i in left) for i, cell in enumerate(row)).rstrip() for row in rows]

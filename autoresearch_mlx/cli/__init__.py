@@ -1,7 +1,7 @@
-"""The command line: parse, one call, print.  The only place where errors become text.
+"""The command line: each command parses, makes one call and prints.  Only here do errors become text.
 
-Commands are imported when they are asked for, so that ``--help`` and ``status`` start at once.
-stdout is data, stderr is talk.  Exit codes: 0 done, 1 error, 2 usage, 130 interrupted.
+A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
+messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from autoresearch_mlx.errors import AutoresearchError, refused_by_disk
 
 _COMMANDS = {
     "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
-    "prepare": ("data", "Turn text into tokens: once, before the first run."),
-    "run": ("run", "Research until told to stop: edit, train, measure, keep or revert."),
+    "prepare": ("data", "Turn text into tokens, once before the first run."),
+    "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("run", "Measure your own edit of the file as one experiment."),
-    "plan": ("plan", "How many experiments fit into the time, and into the memory."),
-    "certify": ("certify", "The head against an earlier version: fresh seeds, hidden rows, runs in turn."),
+    "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
+    "certify": ("certify", "Measure the head against an earlier version on fresh seeds and hidden rows."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),
-    "status": ("read", "Where the session stands."),
-    "log": ("read", "Every experiment, one line each."),
-    "show": ("read", "One experiment: reason, numbers, diff, log."),
-    "diff": ("read", "What an experiment changed, or how two differ."),
-    "prompt": ("prompt", "What the model will be told next, with its size."),
-    "ideas": ("ideas", "What models are to try: list, add, drop."),
-    "steer": ("ideas", "Tell the models what you want, also while they work."),
-    "pause": ("control", "Have a run wait after its experiment; `resume` goes on."),
-    "resume": ("control", "Go on after `pause`."),
-    "stop": ("control", "End a run after its experiment."),
-    "skip": ("control", "End the running experiment now, and go on with the next."),
-    "policy": ("control", "When a run ends; change it while it goes on."),
-    "dashboard": ("dashboard", "Watch and steer in the browser, on this machine only."),
-    "report": ("report", "The night as a page, a picture and a text for a post."),
-    "compare": ("compare", "This machine's experiments beside the H100's."),
-    "gc": ("keep", "Free what a session can spare: old logs, weights, its worktree."),
-    "archive": ("keep", "A session as one file, for another machine."),
-    "restore": ("keep", "A session out of an archive."),
+    "status": ("read", "Show where the session stands."),
+    "log": ("read", "List every experiment, one line each."),
+    "show": ("read", "Show one experiment: reason, numbers, diff, log."),
+    "diff": ("read", "Show what an experiment changed, or how two differ."),
+    "prompt": ("prompt", "Print the next prompt for the model, with its size."),
+    "ideas": ("ideas", "List the ideas that models are given to try; add or drop one."),
+    "steer": ("ideas", "Tell the models what you want, before or during a run."),
+    "pause": ("control", "Pause the run after its current experiment; `resume` continues it."),
+    "resume": ("control", "Continue after `pause`."),
+    "stop": ("control", "End the run after its current experiment."),
+    "skip": ("control", "End the current experiment now, and continue with the next."),
+    "policy": ("control", "Show when the run ends; change its limits while it runs."),
+    "dashboard": ("dashboard", "Watch and control a run in the browser, on this machine only."),
+    "report": ("report", "Write the night as a page, a picture and a text for a post."),
+    "compare": ("compare", "Compare this machine's experiments with the H100's."),
+    "gc": ("keep", "Free disk space: old logs, weights, the worktree."),
+    "archive": ("keep", "Pack a session into one file, for another machine."),
+    "restore": ("keep", "Unpack a session from an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }
-"""Name -> (module of this package, one line for --help); the module has a function ``NAME_command``."""
+"""Commands: name -> (module of this package, one line for --help).  The module has a function ``NAME_command``."""
 
 
 _OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-"""What git sets for its hooks and for `rebase --exec`; handed on, it would lead from our worktree to the user's."""
+"""Variables that git sets for its hooks and for `rebase --exec`; our git would then use the user's worktree."""
 
 
 class Commands(click.Group):
-    """Knows every command's line of help without importing it."""
+    """A group that knows the help line of every command without importing it."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -82,7 +82,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except BrokenPipeError:
-            # The reader of our output has gone (`| head`); what is left to flush goes nowhere.
+            # The reader of our output is gone (`| head`); send the rest of the output to /dev/null.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(0) from None
 
@@ -93,19 +93,21 @@ def group() -> None:
     """Research loops on Apple Silicon: edit one file, train for a fixed time on MLX, measure, keep or revert.
 
     \b
-    autoresearch-mlx run                      research all night on this machine
+    autoresearch-mlx run                      run experiments all night on this machine
     autoresearch-mlx run --experiments 6      stop after six
-    autoresearch-mlx log                      what was tried, and what came of it
+    autoresearch-mlx log                      list what was tried, with the results
     """
 
 
 def main() -> None:
-    """Run a command; turn what stops it into text and an exit code."""
-    gc.set_threshold(100_000, 20, 10)  # a long ledger is a million values that stay: walking them doubled `status`
+    """Run a command; turn an error or an interruption into text and an exit code."""
+    gc.set_threshold(
+        100_000, 20, 10
+    )  # a long ledger is a million live values: collecting among them doubled the time of `status`
     for name in _OF_ANOTHER_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a title may hold what the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="replace")  # a title may have characters that the terminal's encoding lacks
     try:
         group.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -120,7 +122,7 @@ def main() -> None:
     except OSError as error:
         known = refused_by_disk(error)
         if known is None:
-            raise  # a mistake of ours: its traceback is wanted
+            raise  # a bug of this tool: show the traceback
         _fail(known)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""``certify``: the number that nothing was selected by."""
+"""``certify``: measure the gain on seeds and rows that played no part in choosing it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
     "--pairs", type=click.IntRange(min=2), default=4, show_default=True, help="Pairs of runs; an even number."
 )
 @click.option(
-    "--against", type=click.IntRange(min=0), metavar="N", help="A kept experiment; default: the last certified."
+    "--against",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The kept experiment to compare with; default: the last certified.",
 )
 @tag_option
 @json_option
 def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
-    """Measure the head against an earlier version, in turn (A B B A), on fresh seeds and hidden rows.
+    """Measure the head against an earlier version on fresh seeds and hidden rows, in alternation (A B B A).
 
-    A running best is too good by luck; this is not. Against the head of the last certificate, else the baseline.
-    Each run takes as long as an experiment; a certification that was cut off goes on where it was.
+    The best of many experiments looks too good by luck; a certified gain does not. The earlier version is the head
+    of the last certificate, or else the baseline. Each run takes as long as an experiment. A certification that was
+    interrupted continues where it stopped.
 
     \b
     Example:

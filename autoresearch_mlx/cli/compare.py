@@ -1,4 +1,4 @@
-"""``compare``: this machine beside the H100, other Macs, or anybody's log."""
+"""``compare``: this machine's session beside the H100's, another Mac's, or any log."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _FILE = click.Path(path_type=Path)
 @click.command("compare")
 @click.option("--with", "names", metavar="NAME", multiple=True, help="A log that comes with the tool; default: H100.")
 @click.option("--import", "files", metavar="FILE", type=_FILE, multiple=True, help="A results.tsv or a ledger.jsonl.")
-@click.option("--hardware", metavar="NAME", multiple=True, help="What the imported log ran on; once for each FILE.")
-@click.option("--alone", is_flag=True, help="Leave this lab's session out; the imports stand in its place.")
-@click.option("--queue", is_flag=True, help="Put the H100's winners that were not tried here into the backlog.")
-@click.option("--curves", is_flag=True, help="The gain over experiments, hours, tokens and FLOPs instead.")
-@click.option("--list", "listing", is_flag=True, help="The logs that come with the tool.")
+@click.option(
+    "--hardware", metavar="NAME", multiple=True, help="Hardware of the imported log; give it once for each FILE."
+)
+@click.option("--alone", is_flag=True, help="Compare the imported logs instead of this lab's session.")
+@click.option("--queue", is_flag=True, help="Add the H100's winners that were not tried here to the backlog.")
+@click.option("--curves", is_flag=True, help="Show the gain over experiments, hours, tokens and FLOPs instead.")
+@click.option("--list", "listing", is_flag=True, help="List the logs that come with the tool.")
 @tag_option
 @json_option
 def compare_command(
@@ -39,7 +41,7 @@ def compare_command(
     tag: str | None,
     as_json: bool,
 ) -> None:
-    """This session beside other logs: effects by axis and change by change, with what carries over.
+    """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
     Without a session (or with --alone) the imported logs take its place, or else the last --with.
 
@@ -53,7 +55,7 @@ def compare_command(
         _list(as_json)
         return
     if len(hardware) > len(files):
-        raise click.UsageError("--hardware says what an imported log ran on: give it once for each --import")
+        raise click.UsageError("--hardware names the hardware of an imported log: give it once for each --import")
     if alone and (tag or queue):
         raise click.UsageError("--tag and --queue are about this lab's session, which --alone leaves out")
     from autoresearch_mlx.compare.table import compare_logs, render, to_json
@@ -75,7 +77,7 @@ def compare_command(
 
 
 def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: bool) -> None:
-    """Our own ledger tells tokens and times; of other logs there are values only, and the budget."""
+    """Print the curves.  Our own ledger has tokens and times; other logs have only values and the budget."""
     from autoresearch_mlx.compare.curves import Course, course_of, of_history, render_courses, to_json
     from autoresearch_mlx.store.ledger import FILE, read
 
@@ -114,7 +116,7 @@ def _imports(files: Sequence[Path], hardware: Sequence[str]) -> list[Log]:
 
 
 def _session(tag: str | None, needed: bool) -> Path | None:
-    """The session's folder; ``None`` where there is none and the command can do without."""
+    """Return the session's folder; ``None`` where there is none and the command does not need one."""
     from autoresearch_mlx.lab.lab import find_session
 
     try:
@@ -126,7 +128,7 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 
 
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
-    """(here, there): the session beside all others, or the imports beside the logs that were named."""
+    """Return (here, there): the session and all other logs, or the imported logs and the named ones."""
     from autoresearch_mlx.compare.log import of_reference
     from autoresearch_mlx.compare.reference import find, h100
 

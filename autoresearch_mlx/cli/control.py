@@ -1,4 +1,4 @@
-"""``pause``, ``resume``, ``stop``, ``skip``, ``policy``: steer a run that goes on in another terminal."""
+"""``pause``, ``resume``, ``stop``, ``skip``, ``policy``: control a run that is in progress in another terminal."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from autoresearch_mlx.lab.lab import find_session
 @click.command("pause")
 @tag_option
 def pause_command(tag: str | None) -> None:
-    """Have the run wait once its experiment is over, until `resume`.
+    """Pause the run after its current experiment, until `resume`.
 
-    --hours goes on counting meanwhile.
+    The time limit of --hours keeps counting meanwhile.
     """
     from autoresearch_mlx.loop.control import pause
 
     folder = _session(tag)
     new = pause(folder, "cli")
     after = _after(folder)
-    _answer(folder, new, f"pauses {after}; `autoresearch-mlx resume` goes on", "is paused already, or will be soon")
+    told = f"pauses {after}; `autoresearch-mlx resume` continues it"
+    _answer(folder, new, told, "is already paused, or about to pause")
 
 
 @click.command("resume")
 @tag_option
 def resume_command(tag: str | None) -> None:
-    """Go on after `pause`; takes back a `stop` that the run has not come to yet."""
+    """Continue after `pause`; also take back a `stop` that has not taken effect yet."""
     from autoresearch_mlx.loop.control import resume
 
     folder = _session(tag)
-    _answer(folder, resume(folder, "cli"), "goes on", "goes on anyway: it was neither paused nor stopped")
+    _answer(folder, resume(folder, "cli"), "continues", "was neither paused nor stopped; it is still running")
 
 
 @click.command("stop")
 @tag_option
 def stop_command(tag: str | None) -> None:
-    """End the run once its experiment is over; `run` takes it up again.
+    """End the run after its current experiment; `run` continues it later.
 
     Ctrl-C in the run's own terminal ends it at once.
     """
@@ -49,13 +50,13 @@ def stop_command(tag: str | None) -> None:
 
     folder = _session(tag)
     new = stop(folder, "cli")
-    _answer(folder, new, f"stops {_after(folder)}", "stops already, once its experiment is over")
+    _answer(folder, new, f"stops {_after(folder)}", "is already asked to stop after its current experiment")
 
 
 @click.command("skip")
 @tag_option
 def skip_command(tag: str | None) -> None:
-    """End the running experiment now and go on with the next; it is logged as interrupted."""
+    """End the current experiment now and continue with the next; it is logged as interrupted."""
     from autoresearch_mlx.loop.control import skip, the_run
     from autoresearch_mlx.report.status import status_of
 
@@ -63,11 +64,11 @@ def skip_command(tag: str | None) -> None:
     running = status_of(folder).running
     if running is None or running.number is None:
         the_run(folder)
-        said = f"session {folder.name} runs no experiment just now"
-        raise LabError(said, "`autoresearch-mlx status` says what it does")
+        said = f"session {folder.name} is not running an experiment at the moment"
+        raise LabError(said, "`autoresearch-mlx status` says what it is doing")
     skip(folder, running.number, "cli")
     asked = running.phase == "propose"
-    when = "ends once its author has answered" if asked else "ends now"
+    when = "ends when its agent has answered" if asked else "ends now"
     say(f"session {folder.name}: experiment {running.number} {when}")
 
 
@@ -76,8 +77,10 @@ def skip_command(tag: str | None) -> None:
 @tag_option
 @json_option
 def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> None:
-    """When the run that goes on ends; `set` changes it: experiments=N, hours=H, until=HH:MM, stall=N (in a row
-    without a keep), tokens=N, cost=X (both of the session, on models); none lifts a limit.
+    """Show when the current run ends; `set` changes its limits.
+
+    The limits are experiments=N, hours=H, until=HH:MM, stall=N (experiments in a row without a keep), tokens=N and
+    cost=X (what the session may spend on models). The value none removes a limit.
 
     \b
     Example:
@@ -101,23 +104,23 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
 
 
 def _limit(word: str) -> tuple[str, Any]:
-    """``hours=8`` as a name and its value.  Raises ConfigError."""
+    """Split ``hours=8`` into the name and the value.  Raises ConfigError."""
     kinds = _kinds()
     name, _, text = word.partition("=")
     if name not in kinds:
         known = ", ".join(f"{name}={shape}" for name, (_, shape, _) in kinds.items())
-        raise ConfigError(f"{word!r} is no limit", f"{known}; none lifts one")
+        raise ConfigError(f"{word!r} is not a limit", f"the limits are {known}; the value none removes one")
     if text == "none":
         return name, None
     read, _, example = kinds[name]
     try:
         return name, read(text)
     except ValueError:
-        raise ConfigError(f"{name}={text} cannot be", f"{name} takes {example}, or none") from None
+        raise ConfigError(f"{name}={text} is not valid", f"{name} takes {example}, or none") from None
 
 
 def _check_priced(limits: Mapping[str, Any]) -> None:
-    """Money can only be counted where the prices are known.  Raises ConfigError."""
+    """Refuse a limit on money when the prices are not known.  Raises ConfigError."""
     if limits.get("cost") is None:
         return
     from autoresearch_mlx.lab.config import load_settings
@@ -125,11 +128,11 @@ def _check_priced(limits: Mapping[str, Any]) -> None:
     agent = load_settings(lab_here().root).settings.agent
     if agent.price_in is None or agent.price_out is None:
         said = "cost needs price_in and price_out, the prices of a million tokens"
-        raise ConfigError(said, "[agent] price_in and price_out in lab.toml, before the run; or tokens=N")
+        raise ConfigError(said, "set [agent] price_in and price_out in lab.toml before the run, or use tokens=N")
 
 
 def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
-    """How each limit is read, how it is written, and an example."""
+    """Return for each limit: the function that reads it, its notation, and an example."""
     return {
         "experiments": (count, "N", "a count: experiments=20"),
         "hours": (positive, "H", "hours: hours=7.5"),
@@ -141,12 +144,12 @@ def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
 
 
 def _session(tag: str | None) -> Path:
-    """The session meant: the last one worked on, which is the one that runs unless two do."""
+    """Return the folder of the session: the named one, or the one worked on last."""
     return find_session(lab_here(), tag)
 
 
 def _after(folder: Path) -> str:
-    """Behind which experiment a wish comes true."""
+    """Say when a request takes effect."""
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)

@@ -1,4 +1,4 @@
-"""``dashboard``: the session in a browser, on this machine."""
+"""``dashboard``: watch and control the session in a browser, on this machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from autoresearch_mlx.cli.options import lab_here, say
 @click.option("--read-only", is_flag=True, help="Watch, and change nothing.")
 @click.option("--no-open", is_flag=True, help="Print the address and open no browser.")
 def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> None:
-    """Watch and steer the sessions of this lab in a browser.
+    """Watch and control the sessions of this lab in a browser.
 
-    The address has a token of this start; whoever has it may steer.  The loop does not depend on the
-    dashboard: either may be started, stopped and killed without the other.
+    The address contains a token, new at each start; whoever has it can control the run.  The loop does not depend
+    on the dashboard: you can start, stop and kill either without the other.
 
     \b
     Example:
@@ -35,14 +35,14 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ConfigError(f"{host!r} is no address", "a number such as 127.0.0.1 or ::1") from None
+        raise ConfigError(f"{host!r} is not an IP address", "give a number such as 127.0.0.1 or ::1") from None
     token = new_token()
     with bound(str(address), port) as at:
         if not address.is_loopback:
             say("warning: others on the network can reach this; what they and you send is not encrypted")
         click.echo(f"{at.url}#{token}")
         sys.stdout.flush()
-        say("Ctrl-C ends the dashboard; a run goes on without it")
+        say("Ctrl-C ends the dashboard; the run continues without it")
         if not no_open and _has_window():
             import webbrowser
 
@@ -51,5 +51,5 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
 
 
 def _has_window() -> bool:
-    """Whether a browser would open a window; elsewhere it would take this terminal."""
+    """Return whether a browser would open a window; without a display it would take over this terminal."""
     return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""``prepare``: text to tokens."""
+"""``prepare``: turn text into tokens."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 @click.argument("source", default="stdlib", type=click.Choice(["stdlib", "climbmix", "tinystories", "folder"]))
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--shards", type=click.IntRange(min=1), help="climbmix: training shards to fetch; default 10.")
-@click.option("--vocab-size", type=click.IntRange(min=1), help="Tokens of the tokenizer; default: by the machine.")
-@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens of a row; default: by the machine.")
+@click.option(
+    "--vocab-size", type=click.IntRange(min=1), help="Vocabulary size of the tokenizer; default: by the machine."
+)
+@click.option("--seq-len", type=click.IntRange(min=1), help="Number of tokens in a row; default: by the machine.")
 @json_option
 def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any) -> None:
-    """Turn text into rows of tokens, once; later runs of this lab train on what was prepared last.
+    """Turn text into rows of tokens, once; later runs of this lab train on the text that was prepared last.
 
     \b
     SOURCE  stdlib       the source of Python's standard library: real text on every machine, no network

@@ -1,4 +1,4 @@
-"""``doctor``: check everything."""
+"""``doctor``: check the machine, the data, the lab and the settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from autoresearch_mlx.cli.options import json_option, say
 def doctor_command(calibrate: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
-    With --calibrate: time matrix products, memory, training steps at two or three batches, and the evaluation.
-    New sessions get their budget and batch by these figures, and MFU its divisor; docs/hardware.md has the rules.
+    With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
+    New sessions take their budget and batch from these figures, and MFU its peak; docs/hardware.md has the rules.
 
     \b
     Example:

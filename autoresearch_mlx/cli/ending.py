@@ -1,4 +1,4 @@
-"""What follows the last experiment of a run: a certificate, the page, and word to the person who is away."""
+"""Finish a run after its last experiment: certify, write the page, notify the person who is away."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from autoresearch_mlx.report.closing import closing_line
 
 
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
-    """Do what is left to do, tell the person, and say how the session stands; ``reason`` ended the run.
+    """Certify, write the page and notify, as the settings ask; return the closing lines.  ``reason`` ended the run.
 
-    A certificate or a page that cannot be made is said, not raised: the night has its results without it.
+    When the certificate or the page cannot be made, a message says so and nothing is raised: the results of the night
+    do not depend on them.
     """
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
@@ -35,7 +36,7 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Have the person told when the block ends by an error, which is passed on."""
+    """Notify the person when the block raises an error, and raise it again."""
     try:
         yield
     except AutoresearchError as error:

@@ -1,4 +1,4 @@
-"""``evaluate``: score kept weights again."""
+"""``evaluate``: score kept weights again, on more rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 
 @click.command("evaluate")
 @click.argument("number", required=False, type=click.IntRange(min=0))
-@click.option("--full", is_flag=True, help="As many tokens as upstream scores: 40 x 524,288.")
-@click.option("--rows", type=click.IntRange(min=1), help="Rows to score; default: all of the split.")
+@click.option("--full", is_flag=True, help="Score as many tokens as upstream: 40 x 524,288.")
+@click.option("--rows", type=click.IntRange(min=1), help="Number of rows to score; default: all rows of the split.")
 @click.option("--split", type=click.Choice(["val", "hidden"]), default="val", show_default=True, help="Which rows.")
 @tag_option
 @json_option
@@ -22,7 +22,7 @@ def evaluate_command(
 ) -> None:
     """Score the weights of experiment NUMBER (default: the incumbent) on more rows; nothing is trained or decided.
 
-    Values compare between machines only on the same data, tokenizer, rows and budget.
+    Values of different machines can be compared only on the same data, tokenizer, rows and budget.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``ideas`` and ``steer``: what a person tells the researchers, also while they work."""
+"""``ideas`` and ``steer``: tell the researchers what to try and what you want, before or during a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from autoresearch_mlx.lab.lab import find_session
 
 @click.group("ideas", invoke_without_command=True)
 @tag_option
-@click.option("--all", "everything", is_flag=True, help="Also those that are done or dropped.")
+@click.option("--all", "everything", is_flag=True, help="List also the ideas that are done or dropped.")
 @json_option
 @click.pass_context
 def ideas_command(context: click.Context, tag: str | None, everything: bool, as_json: bool) -> None:
-    """The backlog of ideas that models are given to try; yours come first.
+    """List the backlog: the ideas that models are given to try; yours come first.
 
     \b
     Example:
@@ -30,7 +30,7 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
     context.obj = tag
     if context.invoked_subcommand is not None:
         if everything or as_json:
-            context.fail(f"--all and --json are for the list; {context.invoked_subcommand} prints none")
+            context.fail(f"--all and --json belong to the list; `{context.invoked_subcommand}` does not print one")
         return
     from autoresearch_mlx.agents.ideas.backlog import FILE, read_backlog
     from autoresearch_mlx.agents.ideas.listing import render_ideas
@@ -42,14 +42,14 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
     click.echo(json.dumps([asdict(idea) for idea in shown]) if as_json else render_ideas(shown, len(ideas), width()))
 
 
-@ideas_command.command("add", short_help="Add an idea of yours.")
+@ideas_command.command("add", short_help="Add your own idea.")
 @click.argument("title")
-@click.option("--axis", metavar="AXIS", help="Its kind of strategy: depth, lr.matrix, schedule.warmdown, ...")
-@click.option("--why", metavar="TEXT", default="", help="Why it should help; the model is told.")
+@click.option("--axis", metavar="AXIS", help="The axis that it changes: depth, lr.matrix, schedule.warmdown, ...")
+@click.option("--why", metavar="TEXT", default="", help="Why it should help; the model is told this too.")
 @tag_option
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
-    """Add an idea of yours; the next model that is asked gets it, before any other task."""
+    """Add your own idea; the next model call gets it as its task, before any other."""
     from autoresearch_mlx.agents.ideas.backlog import add_yours
 
     idea = add_yours(find_session(lab_here(), tag or context.obj), title, axis, why)
@@ -61,7 +61,7 @@ def add_command(context: click.Context, title: str, axis: str | None, why: str, 
 @tag_option
 @click.pass_context
 def drop_command(context: click.Context, id: int, tag: str | None) -> None:
-    """Withdraw the idea ID, whoever had it; the list with --all still shows it."""
+    """Withdraw the idea with this ID, whoever added it; `ideas --all` still shows it."""
     from autoresearch_mlx.agents.ideas.backlog import drop
 
     folder = find_session(lab_here(), tag or context.obj)
@@ -75,7 +75,7 @@ def drop_command(context: click.Context, id: int, tag: str | None) -> None:
 @tag_option
 @json_option
 def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json: bool) -> None:
-    """Tell the models what you want, in words, from the next proposal on; without TEXT: what you have told them.
+    """Tell the models what you want, from the next proposal on; without TEXT, list what you have told them.
 
     \b
     Example:
@@ -105,8 +105,8 @@ def _history(folder: Path) -> History:
 
 
 def _warn(path: Path) -> None:
-    """What somebody spoilt in a journal is passed over by everyone; the person should know."""
+    """Warn about damaged lines of a journal: every reader ignores them, and the person should know."""
     from autoresearch_mlx.store.journal import read_events
 
     if damaged := read_events(path).damaged:
-        say(f"warning: {path} is damaged, passed over: line {', '.join(map(str, damaged))}")
+        say(f"warning: {path} is damaged; ignored: line {', '.join(map(str, damaged))}")

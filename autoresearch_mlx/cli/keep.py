@@ -1,4 +1,4 @@
-"""``gc``, ``archive``, ``restore``: what sessions take of the disk, and how one moves to another machine."""
+"""``gc``, ``archive``, ``restore``: free disk space, and move a session to another machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 100 * 365 * 24 * 60
 
 
 class Age(click.ParamType[timedelta]):
-    """``90m``, ``12h``, ``14d``, ``2w``; ``0`` is any age."""
+    """An age such as ``90m``, ``12h``, ``14d`` or ``2w``; ``0`` means any age."""
 
     name = "AGE"
 
@@ -29,7 +29,7 @@ class Age(click.ParamType[timedelta]):
             return value
         found = re.fullmatch(r"([0-9]{1,8})([mhdw])|(0)", str(value).strip())
         if found is None:
-            self.fail(f"{value!r} is no age: 90m, 12h, 14d or 2w, for example", param, context)
+            self.fail(f"{value!r} is not an age; for example 90m, 12h, 14d or 2w", param, context)
         age = timedelta(**{_UNITS[found[2] or "m"]: int(found[1] or 0)})
         if age > timedelta(minutes=_LONGEST):
             self.fail(f"{value!r} is more than a hundred years", param, context)
@@ -37,19 +37,26 @@ class Age(click.ParamType[timedelta]):
 
 
 @click.command("gc")
-@click.option("--older-than", "age", type=Age(), default="14d", show_default=True, help="90m, 12h, 14d, 2w; 0: all.")
+@click.option(
+    "--older-than",
+    "age",
+    type=Age(),
+    default="14d",
+    show_default=True,
+    help="Age such as 90m, 12h, 14d, 2w; 0: everything.",
+)
 @tag_option
-@click.option("--all", "every", is_flag=True, help="Every session of the lab.")
-@click.option("--talks", is_flag=True, help="What was said to models, too; the counts stay.")
-@click.option("--weights", is_flag=True, help="The incumbent's weights, too.")
-@click.option("--refs", is_flag=True, help="Refs of experiments that were not kept, too: their diffs go with them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--all", "every", is_flag=True, help="Clean every session of the lab.")
+@click.option("--talks", is_flag=True, help="Remove conversations with models too; the counts stay.")
+@click.option("--weights", is_flag=True, help="Remove the incumbent's weights too.")
+@click.option("--refs", is_flag=True, help="Remove refs of experiments that were not kept; their diffs are then lost.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
-    """Free what a session can spare: folders of old runs with their logs, weights, its worktree.
+    """Free disk space of a session: the folders of old runs with their logs, weights, the worktree.
 
-    Never the ledger, results.tsv, a kept commit or what one was made on, nor anything of a session in use.
-    `log` and `show` go on to tell of every experiment, and say what was removed.
+    It never removes the ledger, results.tsv, a kept commit or its base, nor anything of a session in use.
+    `log` and `show` still show every experiment, and say what was removed.
 
     \b
     Example:
@@ -61,7 +68,7 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
 
     lab = lab_here()
     if tag is not None and every:
-        raise click.UsageError("--tag and --all exclude each other")
+        raise click.UsageError("give either --tag or --all")
     tags = lab.tags() if every else [find_session(lab, tag).name]
     found, now = {}, datetime.now().astimezone()
     for name in tags:
@@ -78,14 +85,16 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
 
 @click.command("archive")
 @tag_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: autoresearch-TAG.tar.gz, here.")
-@click.option("--weights", is_flag=True, help="The incumbent's weights, too.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write; default: autoresearch-TAG.tar.gz, here."
+)
+@click.option("--weights", is_flag=True, help="Include the incumbent's weights.")
 @json_option
 def archive_command(tag: str | None, output: Path | None, weights: bool, as_json: bool) -> None:
-    """A session as one file: its ledger, logs and talks, and its commits with their history.
+    """Pack a session into one file: its ledger, logs and conversations, and its commits with their history.
 
-    `restore` makes a session of it again, in a lab on any machine. Whoever gets the file gets the code, the logs
-    and every word that was said to models.
+    `restore` turns the file into a session again, in a lab on any machine. Whoever gets the file gets the code, the
+    logs and every conversation with a model.
 
     \b
     Example:
@@ -99,20 +108,20 @@ def archive_command(tag: str | None, output: Path | None, weights: bool, as_json
     target, default = output or Path(), f"autoresearch-{name}.tar.gz"
     target = target / default if target.is_dir() else target
     if not target.parent.is_dir():
-        raise LabError(f"there is no folder {target.parent}", "make it, or name another place: -o")
+        raise LabError(f"there is no folder {target.parent}", "make it, or name another file with -o")
     packed = archive(lab, name, target, weights)
     click.echo(json.dumps(packed_json(packed)) if as_json else packed_lines(name, packed))
 
 
 @click.command("restore")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tag", metavar="NEWTAG", help="Another name for the session here.")
+@click.option("--tag", metavar="NEWTAG", help="New name for the session in this lab.")
 @json_option
 def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
-    """Make a session of this lab out of FILE, which `archive` wrote; its commits come with it.
+    """Unpack FILE, which `archive` wrote, as a session of this lab; its commits come with it.
 
-    Everything is checked before anything is put in place. A later `run` executes the session's code and, for a
-    command, its command line: restore what comes from people you trust.
+    Everything is checked before anything is written. A later `run` executes the session's code and, for a `command`
+    target, its command line: restore only files from people you trust.
 
     \b
     Example:
@@ -128,6 +137,6 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     told = f"session {found.tag} on branch {branch}: {found.experiments} experiments"
     click.echo(json.dumps(asdict(found)) if as_json else told)
     if found.elsewhere:
-        say(f"it was measured on {found.elsewhere}: numbers of this machine do not compare with those")
+        say(f"it was measured on {found.elsewhere}: numbers of this machine cannot be compared with its numbers")
     if (error := missing_here(lab, found.tag)) is not None:
-        say(f"`run` cannot go on yet: {error}\nhint: {error.hint}")
+        say(f"`run` cannot continue yet: {error}\nhint: {error.hint}")

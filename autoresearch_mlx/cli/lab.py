@@ -14,8 +14,7 @@ from autoresearch_mlx.cli.options import say
 def init_command(directory: Path) -> None:
     """Make a lab in DIRECTORY: train_mlx.py sized for this machine, program.md and lab.toml.
 
-    Outside of any git repository it also makes one and commits the files.  Files that are there
-    already are left as they are.
+    Outside any git repository it also makes one and commits the files.  Existing files are left as they are.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""A session opened by a command that measures: its locks, its sandbox, its screen, and how a signal ends it."""
+"""Open a session for a command that measures: its locks, its sandbox, its screen, and its handling of signals."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Opened:
 
 @contextmanager
 def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) -> Iterator[Opened]:
-    """The session for this process alone, confined where that is possible, until the end of the block.
+    """Open the session for this process alone, in a sandbox where there is one, until the end of the block.
 
-    The machine stays awake meanwhile, and a GPU is this command's.  ``options`` go before lab.toml.  Raises
-    ConfigError, LabError, LedgerError, LockedError, WorkspaceError and whatever settling the conditions raises.
+    Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
+    Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and the errors of settling the conditions.
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session
@@ -44,9 +44,9 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
 
 
 def _confined(session: Session, settings: Settings) -> Session:
-    """The session with a sandbox that was just seen to hold, or with a warning that there is none.
+    """Return the session with a sandbox that was just tested, or warn that there is none.
 
-    Raises ConfigError where there is none and the settings require it.
+    Raises ConfigError when there is no sandbox and the settings require one.
     """
     from autoresearch_mlx.targets.confine import proven
 
@@ -65,7 +65,7 @@ def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractCont
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A polite `kill` and a closed terminal end a run as Ctrl-C does."""
+    """Make SIGTERM (`kill`) and SIGHUP (a closed terminal) end a run as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

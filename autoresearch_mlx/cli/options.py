@@ -20,31 +20,33 @@ def lab_here() -> Lab:
 
 
 def say(text: str) -> None:
-    """Talk goes to stderr; stdout is for data."""
+    """Print a message to stderr; stdout is for data."""
     click.echo(text, err=True)
 
 
 def width() -> int:
-    """Columns of the terminal; 100 without one."""
+    """Return the number of columns of the terminal; 100 when there is no terminal."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
 def uncollected() -> None:
-    """For a command that reads, prints and ends: nothing of it is garbage before its end, and looking for some among
-    the million values of a long ledger takes as long as reading them."""
+    """Turn garbage collection off, for a command that reads, prints and ends.
+
+    It makes no garbage, and searching the million values of a long ledger for some takes as long as reading them.
+    """
     gc.disable()
 
 
 def tag_option(function: Function) -> Function:
-    return click.option("--tag", metavar="TAG", help="The session; default: the one worked on last.")(function)
+    return click.option("--tag", metavar="TAG", help="Name of the session; default: the one worked on last.")(function)
 
 
 def json_option(function: Function) -> Function:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
 
 
 class TrainingBudget(click.ParamType[str]):
-    """Seconds, ``auto``, ``match-tokens:N`` or ``match-flops:N``."""
+    """A training budget: seconds, ``auto``, ``match-tokens:N`` or ``match-flops:N``."""
 
     name = "BUDGET"
 
@@ -58,7 +60,7 @@ class TrainingBudget(click.ParamType[str]):
 
 
 class Clock(click.ParamType[float]):
-    """A time of day; the value is when it comes next, in seconds since 1970."""
+    """A time of day; the value is its next occurrence, in seconds since 1970."""
 
     name = "HH:MM"
 
@@ -68,11 +70,11 @@ class Clock(click.ParamType[float]):
         try:
             return next_time(value)
         except ValueError:
-            self.fail(f"{value!r} is no time of day; for example 07:00", param, context)
+            self.fail(f"{value!r} is not a time of day; for example 07:00", param, context)
 
 
 def next_time(text: str) -> float:
-    """The next time that the clock shows this, in seconds since 1970.  Raises ValueError."""
+    """Return the next occurrence of a time of day ``HH:MM``, in seconds since 1970.  Raises ValueError."""
     from datetime import datetime, timedelta
 
     wanted = datetime.strptime(text, "%H:%M").time()
@@ -82,14 +84,14 @@ def next_time(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Raises ValueError."""
+    """Read a whole number, 0 or more.  Raises ValueError."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return int(text)
 
 
 def positive(text: str) -> float:
-    """Raises ValueError."""
+    """Read a finite number above 0.  Raises ValueError."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise ValueError(text)

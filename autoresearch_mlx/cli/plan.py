@@ -1,4 +1,4 @@
-"""``plan``: what a night would bring."""
+"""``plan``: predict how many experiments fit into a night."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from autoresearch_mlx.cli.options import Clock, json_option, lab_here, tag_optio
 
 
 @click.command("plan")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Time from now.")
-@click.option("--until", type=Clock(), metavar="HH:MM", help="The end, by this machine's clock.")
-@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="As many experiments at most.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Length of the run in hours.")
+@click.option("--until", type=Clock(), metavar="HH:MM", help="End of the run, by this machine's clock.")
+@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Largest number of experiments.")
 @tag_option
 @json_option
 def plan_command(
     hours: float | None, until: float | None, experiments: int | None, tag: str | None, as_json: bool
 ) -> None:
-    """How many experiments fit into the time, what memory a run takes, and what the agent does with its own.
+    """Say how many experiments fit into the time, how much memory a run takes, and how much the agent takes.
 
-    Times come from the session's experiments, else from `doctor --calibrate`; what neither knows is said to be
-    unknown.  Nothing is trained or started.
+    Times come from the session's experiments, or else from `doctor --calibrate`; a figure that neither has is shown
+    as unknown.  Nothing is trained or started.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``prompt``: what the model will be told next."""
+"""``prompt``: print the next prompt for the model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
 
 
 @click.command("prompt")
-@click.option("--agent", metavar="NAME", help="Whose prompt; default: the agent of lab.toml.")
+@click.option("--agent", metavar="NAME", help="Agent whose prompt is shown; default: the agent of lab.toml.")
 @tag_option
 @json_option
 def prompt_command(agent: str | None, tag: str | None, as_json: bool) -> None:
-    """The exact next prompt, with its size in tokens; nothing is sent and nothing is changed.
+    """Print the exact next prompt, with its size in tokens; nothing is sent and nothing is changed.
 
     \b
     Example:

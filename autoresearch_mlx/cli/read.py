@@ -1,4 +1,4 @@
-"""``status``, ``log``, ``show``, ``diff``: read a session without touching it."""
+"""``status``, ``log``, ``show``, ``diff``: read a session without changing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.lab import find_session
 @tag_option
 @json_option
 def status_command(tag: str | None, as_json: bool) -> None:
-    """Where the session stands: baseline, incumbent, counts, and what runs now.
+    """Show where the session stands: baseline, incumbent, counts, and the experiment that is running.
 
     \b
     Example:
@@ -35,7 +35,9 @@ def status_command(tag: str | None, as_json: bool) -> None:
     if status.running is not None and (run := live_run(folder)) is not None:
         status = replace(status, limits=run.limits)
     if status.spent.calls:
-        from autoresearch_mlx.lab.config import load_settings  # pydantic takes longer than all the rest
+        from autoresearch_mlx.lab.config import (
+            load_settings,
+        )  # importing pydantic takes longer than everything else here
 
         status = priced(status, load_settings(lab.root).settings.agent)
     click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
@@ -43,9 +45,9 @@ def status_command(tag: str | None, as_json: bool) -> None:
 
 @click.command("log")
 @tag_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as the ledger has it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, as in the ledger.")
 def log_command(tag: str | None, as_json: bool) -> None:
-    """Every experiment of the session, oldest first; `*` marks the incumbent.
+    """List every experiment of the session, oldest first; `*` marks the incumbent.
 
     \b
     Example:
@@ -67,11 +69,11 @@ def log_command(tag: str | None, as_json: bool) -> None:
 @click.command("show")
 @click.argument("number", type=click.IntRange(min=0))
 @tag_option
-@click.option("--prompt", "part", flag_value="prompt", help="What a model was told for it, call by call.")
-@click.option("--reply", "part", flag_value="reply", help="What a model answered, its thinking included.")
+@click.option("--prompt", "part", flag_value="prompt", help="Show what the model was told, call by call.")
+@click.option("--reply", "part", flag_value="reply", help="Show what the model answered, including its thinking.")
 @json_option
 def show_command(number: int, tag: str | None, part: str | None, as_json: bool) -> None:
-    """Experiment NUMBER: its verdict and reason, the numbers, the diff against its base, the log's end.
+    """Show experiment NUMBER: verdict, reason, numbers, the diff against its base, the end of its log.
 
     \b
     Example:
@@ -100,18 +102,18 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
-    """What was said for an experiment, also one that is being proposed now."""
+    """Print the conversation for an experiment, also for one that is being proposed now."""
     from autoresearch_mlx.report.conversation import render_prompts, render_replies
     from autoresearch_mlx.store.freed import talk_gone
     from autoresearch_mlx.store.talks import calls_of
 
     calls = list(calls_of(folder, number))
     if not calls and (gone := talk_gone(folder, number)):
-        said = f"what was said for experiment {number} of session {folder.name} was {gone}"
+        said = f"the conversation for experiment {number} of session {folder.name} was {gone}"
         raise LabError(said, "`autoresearch-mlx status` still has the counts of the whole session")
     if not calls:
         said = f"no model was asked for experiment {number} of session {folder.name}"
-        raise LabError(said, "`autoresearch-mlx log --json` tells the agent of each experiment")
+        raise LabError(said, "`autoresearch-mlx log --json` names the agent of each experiment")
     if as_json:
         click.echo(json.dumps(calls))
     else:
@@ -123,7 +125,7 @@ def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
 @click.argument("other", required=False, type=click.IntRange(min=0))
 @tag_option
 def diff_command(number: int, other: int | None, tag: str | None) -> None:
-    """What experiment NUMBER changed in its base; with OTHER, the way from NUMBER to OTHER.
+    """Show what experiment NUMBER changed in its base; with OTHER, the difference from NUMBER to OTHER.
 
     \b
     Example:
@@ -142,7 +144,7 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
             continue
         if wanted not in experiments or experiments[wanted].commit is None:
             raise LabError(
-                f"session {folder.name} has no commit of an experiment {wanted}", "`autoresearch-mlx log` lists them"
+                f"session {folder.name} has no commit of experiment {wanted}", "`autoresearch-mlx log` lists them"
             )
         if gone := commit_gone(lab.root, folder, experiments[wanted]):
             raise LabError(f"experiment {wanted}: {gone}", "`autoresearch-mlx show` still has its numbers and knobs")

@@ -1,4 +1,4 @@
-"""``report``: the morning's page."""
+"""``report``: write the night as a page, a picture and a text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
 
 
 @click.command("report")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to; default: the session's report/.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for the files; default: the session's report/.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 @tag_option
 @json_option
 def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool) -> None:
-    """The session as a page, a picture and a text for a post: report.html, progress.png, report.md.
+    """Write the session as a page, a picture and a text for a post: report.html, progress.png, report.md.
 
-    From the ledger alone, at any time, also while it runs. The page is one file and opens offline. With --json the
-    figures go to stdout and no file is written.
+    The figures come from the ledger alone, so this works at any time, also during a run. The page is one file and
+    opens offline. With --json the figures go to stdout and no file is written.
 
     \b
     Example:
@@ -42,11 +47,11 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
     for path in files:
         click.echo(str(path))
     if show and click.launch(files[0].resolve().as_uri()) != 0:
-        say(f"no browser could be started; open {files[0]} yourself")
+        say(f"could not start a browser; open {files[0]} yourself")
 
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
-    """Of a million tokens, in and out; where no call was made there is no need to look."""
+    """Return the prices of a million tokens, in and out; (None, None) without reading lab.toml if no call was made."""
     from autoresearch_mlx.store.talks import spent
 
     if not spent(folder).calls:

@@ -1,4 +1,4 @@
-"""``run`` and ``try``: the commands that measure."""
+"""``run`` and ``try``: the commands that measure experiments."""
 
 from __future__ import annotations
 
@@ -15,49 +15,60 @@ if TYPE_CHECKING:
 
 
 def sandbox_option(function: Function) -> Function:
-    words = "Refuse to measure where edited code cannot be confined."
+    words = "Refuse to measure when edited code cannot be confined."
     return click.option("--require-sandbox", is_flag=True, default=None, help=words)(function)
 
 
 @click.command("run")
 @click.option(
-    "--agent", metavar="NAME", help="Who proposes: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md."
+    "--agent",
+    metavar="NAME",
+    help="What proposes the edits: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md.",
 )
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Be done after H hours.")
-@click.option("--until", type=Clock(), metavar="HH:MM", help="Be done by then.")
-@click.option("--stall", type=click.IntRange(min=1), metavar="N", help="Stop after N in a row that keep nothing.")
-@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens the session may spend on models.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="End within H hours.")
+@click.option("--until", type=Clock(), metavar="HH:MM", help="End by this time of day.")
 @click.option(
-    "--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="X", help="Money it may spend on them."
+    "--stall", type=click.IntRange(min=1), metavar="N", help="Stop after N experiments in a row without a keep."
 )
-@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and keep the time for it.")
 @click.option(
-    "--report/--no-report", default=None, help="Write the page at the end; default: when a clock ends the run."
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens that the session may spend on models."
 )
-@click.option("--notify", metavar="HOW", help="Tell you at the end: desktop, or a shell line.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="Most money that the session may spend on models.",
+)
+@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and reserve time for it.")
+@click.option(
+    "--report/--no-report", default=None, help="Write the page at the end; default: if --hours or --until ends the run."
+)
+@click.option("--notify", metavar="HOW", help="Notify you at the end: `desktop`, or a shell command.")
 @tag_option
 @click.option(
-    "--budget", type=TrainingBudget(), help="One experiment's training: seconds, auto, match-tokens:N, match-flops:N."
+    "--budget", type=TrainingBudget(), help="Training per experiment: seconds, auto, match-tokens:N or match-flops:N."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data order; default 42.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed for weights and data order; default 42.")
 @click.option(
-    "--hardware", metavar="PROFILE", help="Sizes of another machine: cpu, mac-base, ..., cuda for upstream's."
+    "--hardware", metavar="PROFILE", help="Use the sizes of another machine: cpu, mac-base, ...; cuda has upstream's."
 )
-@click.option("--no-calibrate", is_flag=True, help="Neither measure this machine first nor go by what was measured.")
+@click.option(
+    "--no-calibrate", is_flag=True, help="Do not measure this machine first, and ignore earlier measurements."
+)
 @sandbox_option
 def run_command(tag: str | None, **given: Any) -> None:
-    """Research until told to stop: propose an edit, train, measure, keep or revert.
+    """Run experiments until told to stop: propose an edit, train, measure, keep or revert.
 
-    The first call measures a baseline.  Every attempt becomes a commit on a branch and under a ref of
-    its own; your checkout is not touched.  Ctrl-C stops cleanly, the next call goes on.
+    The first call measures a baseline.  Every attempt becomes a commit on a branch of the session and under its own
+    ref; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
 
     \b
-    Without --agent: a model of a running Ollama together with the optimiser where one suits this machine,
-    else the optimiser alone, `knobs`.
+    Without --agent: if Ollama is running and has a model that suits this machine, that model together with
+    the optimiser; otherwise the optimiser alone (`knobs`).
 
-    Of several limits the first one ends the run; an experiment that would not end in time is not started.
-    `policy set` changes them while it runs.
+    If you set several limits, the first one reached ends the run; an experiment that would not end in time is not
+    started.  `policy set` changes the limits during the run.
 
     \b
     Example:
@@ -89,14 +100,14 @@ def run_command(tag: str | None, **given: Any) -> None:
                 try:
                     reason = research(session, researcher, policy, screen)
                 except KeyboardInterrupt:
-                    screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` goes on"))
+                    screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
                     raise
             said = close(session, lab, settings, policy, reason, screen)
     click.echo(said)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of ``run`` by the names they have in lab.toml."""
+    """Return the options of ``run`` under their names in lab.toml."""
     names = {
         "agent": "agent.name",
         "budget": "budget.seconds",
@@ -124,14 +135,14 @@ def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
 @tag_option
-@click.option("--budget", type=TrainingBudget(), help="As for `run`; only when this starts the session.")
-@click.option("--json", "as_json", is_flag=True, help="The experiment as one JSON object.")
+@click.option("--budget", type=TrainingBudget(), help="As for `run`; used only if this starts the session.")
+@click.option("--json", "as_json", is_flag=True, help="Print the experiment as one JSON object.")
 @sandbox_option
 def try_command(message: str, tag: str | None, budget: Any, as_json: bool, require_sandbox: bool | None) -> None:
     """Measure your own edit of the file as one experiment, and print the verdict.
 
-    The file is taken from your checkout as it lies there, saved or committed, and compared with the
-    incumbent.  A keep moves the session's branch; your checkout stays as you left it.
+    The file is taken from your checkout as it is, committed or not, and compared with the incumbent.  A keep moves
+    the session's branch; your checkout stays as you left it.
 
     \b
     Example:

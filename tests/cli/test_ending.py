@@ -94,7 +94,7 @@ def test_a_notification_that_fails_is_said_and_costs_nothing(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--until", "soon"), "'soon' is no time of day; for example 07:00"),
+        (("--until", "soon"), "'soon' is not a time of day; for example 07:00"),
         (("--stall", "0"), "0 is not in the range"),
         (("--hours", "0"), "0.0 is not in the range"),
     ],

@@ -80,7 +80,7 @@ def test_what_cannot_be_is_told_with_the_next_step(lab: Lab) -> None:
     assert "no session nope" in refused(lab, "ideas", "--tag", "nope")
     assert "'x' is not a valid" in refused(lab, "ideas", "drop", "x", code=2)
     assert "No such command 'remove'" in refused(lab, "ideas", "remove", "1", code=2)
-    assert "--json are for the list" in refused(lab, "ideas", "--json", "drop", "1", code=2)
+    assert "--json belong to the list" in refused(lab, "ideas", "--json", "drop", "1", code=2)
     assert "Missing argument 'TITLE'" in refused(lab, "ideas", "add", code=2)
 
 
@@ -120,7 +120,7 @@ def test_a_spoilt_line_is_reported_and_passed_over(lab: Lab) -> None:
         file.write("spoilt\n")
     done = call(lab, "steer")
     assert (done.returncode, done.stdout) == (0, "good\n")
-    assert "is damaged, passed over: line 2" in done.stderr
+    assert "is damaged; ignored: line 2" in done.stderr
 
 
 def test_without_a_session_there_is_nobody_to_tell(tmp_path: Path) -> None:

@@ -53,16 +53,16 @@ def test_a_pause_holds_a_run_until_it_is_resumed(lab: Lab) -> None:
         until(lambda: 1 in finished(lab), "the first experiment")
         done = call(lab, "pause")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert "session t pauses" in done.stderr and "`autoresearch-mlx resume` goes on" in done.stderr
+        assert "session t pauses" in done.stderr and "`autoresearch-mlx resume` continues it" in done.stderr
         until(lambda: phase(lab) == "paused", "the pause")
         before = finished(lab)
         time.sleep(1.5)
         assert (finished(lab), started(lab), run.poll()) == (before, None, None)
         assert "paused by hand" in call(lab, "status").stdout
-        assert "is paused already" in call(lab, "pause").stderr
-        assert "goes on" in call(lab, "resume").stderr
+        assert "is already paused" in call(lab, "pause").stderr
+        assert "continues" in call(lab, "resume").stderr
         until(lambda: len(finished(lab)) > len(before), "the next experiment")
-        assert "goes on anyway" in call(lab, "resume").stderr
+        assert "neither paused nor stopped" in call(lab, "resume").stderr
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=20)[1]
     assert "paused by hand; `autoresearch-mlx resume` goes on" in said and "going on" in said
@@ -72,7 +72,7 @@ def test_a_stop_ends_the_run_after_its_experiment_and_not_the_next_run(lab: Lab)
     with going(lab, sweep(40, X=8.0)) as run:
         until(lambda: started(lab) == 1, "the first experiment")
         assert "session t stops after experiment 1" in call(lab, "stop").stderr
-        assert "stops already" in call(lab, "stop").stderr
+        assert "already asked to stop" in call(lab, "stop").stderr
         said = run.communicate(timeout=20)[0]
     assert run.returncode == 0
     assert f"stopped: {STOPPED}" in said
@@ -162,7 +162,7 @@ def test_nobody_is_told_when_no_run_goes_on(lab: Lab) -> None:
 
 def test_limits_that_cannot_be_are_told_with_the_next_step(lab: Lab) -> None:
     call(lab, "run", "--tag", "t", "--experiments", "0")
-    assert "'cows=3' is no limit" in refused(lab, "policy", "set", "cows=3")
+    assert "'cows=3' is not a limit" in refused(lab, "policy", "set", "cows=3")
     for word in (
         "experiments=-1",
         "experiments=x",
@@ -174,7 +174,7 @@ def test_limits_that_cannot_be_are_told_with_the_next_step(lab: Lab) -> None:
         "tokens=1e6",
         "cost=0",
     ):
-        assert f"{word} cannot be" in refused(lab, "policy", "set", word)
+        assert f"{word} is not valid" in refused(lab, "policy", "set", word)
     assert "cost needs price_in and price_out" in refused(lab, "policy", "set", "cost=2")
     assert "policy set until=08:30" in refused(lab, "policy", "sat", code=2)
     assert "policy set until=08:30" in refused(lab, "policy", "set", code=2)

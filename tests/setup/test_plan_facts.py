@@ -118,7 +118,7 @@ def test_the_plan_of_a_program_measures_itself(command_lab: Lab) -> None:
 
 
 def test_a_time_that_is_none_is_refused(command_lab: Lab) -> None:
-    assert "'25:99' is no time of day; for example 07:00" in refused(command_lab, "plan", "--until", "25:99", code=2)
+    assert "'25:99' is not a time of day; for example 07:00" in refused(command_lab, "plan", "--until", "25:99", code=2)
     assert "there is no session nope" in refused(command_lab, "plan", "--tag", "nope")
 
 

@@ -270,7 +270,7 @@ def test_each_start_has_a_token_of_its_own_and_it_stays_out_of_every_log(lab: La
             board.process.send_signal(signal.SIGINT)
             out, err = board.process.communicate(timeout=20)
             assert board.process.returncode == 130
-            assert (out, err.rstrip()) == ("", "Ctrl-C ends the dashboard; a run goes on without it")
+            assert (out, err.rstrip()) == ("", "Ctrl-C ends the dashboard; the run continues without it")
     assert len(set(tokens)) == 2
     assert min(map(len, tokens)) >= 32
 
@@ -278,7 +278,7 @@ def test_each_start_has_a_token_of_its_own_and_it_stays_out_of_every_log(lab: La
 def test_an_address_that_cannot_be_listened_at_is_said(lab: Lab, board: Board) -> None:
     port = board.host.split(":")[1]
     assert "cannot be listened at" in refused(lab, "dashboard", "--no-open", "--port", port)
-    assert "is no address" in refused(lab, "dashboard", "--no-open", "--host", "evil.example")
+    assert "is not an IP address" in refused(lab, "dashboard", "--no-open", "--host", "evil.example")
     assert "cannot be listened at" in refused(lab, "dashboard", "--no-open", "--host", "192.0.2.1")
     assert "70000" in refused(lab, "dashboard", "--port", "70000", code=2)
 
