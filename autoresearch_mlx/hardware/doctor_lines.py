@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoresearch_mlx.hardware.awake import works
-from autoresearch_mlx.hardware.calibration import Calibration, Pace, Product, choose
+from autoresearch_mlx.hardware.calibration import Calibration, Pace, Product
 from autoresearch_mlx.hardware.chips import Chip, Found, architecture_words
+from autoresearch_mlx.hardware.fit import choose
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.hardware.state import State, read_state

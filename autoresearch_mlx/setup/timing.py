@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from autoresearch_mlx.experiment import Assignment, Progress
-from autoresearch_mlx.hardware.calibration import Pace, Scored, batches
+from autoresearch_mlx.hardware.calibration import Pace, Scored
+from autoresearch_mlx.hardware.fit import batches
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import SCRIPT

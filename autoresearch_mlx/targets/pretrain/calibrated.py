@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from autoresearch_mlx.errors import CorpusError
-from autoresearch_mlx.hardware.calibration import Basis, Calibration, basis_of, choose, fitted, load
+from autoresearch_mlx.hardware.calibration import Basis, Calibration, basis_of, load
+from autoresearch_mlx.hardware.fit import choose, fitted
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings

@@ -7,7 +7,8 @@ from typing import Any
 
 from autoresearch_mlx.errors import AutoresearchError, ConfigError, CorpusError
 from autoresearch_mlx.hardware.blas import Blas, child_environment, find_blas
-from autoresearch_mlx.hardware.calibration import Calibration, choose, fitted
+from autoresearch_mlx.hardware.calibration import Calibration
+from autoresearch_mlx.hardware.fit import choose, fitted
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab import budget

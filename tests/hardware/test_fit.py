@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_up_machines import calibrated, mac
 
-from autoresearch_mlx.hardware.calibration import batches, choose, fitted
+from autoresearch_mlx.hardware.fit import batches, choose, fitted
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import choose_profile
 
