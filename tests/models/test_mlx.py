@@ -112,20 +112,9 @@ def test_a_marker_goes_before_the_number(server: MlxServer) -> None:
     assert server.ask(ask(experiment(1) + " What else could be tried?")).text == IDEAS
 
 
-def test_an_empty_reply_is_empty(server: MlxServer) -> None:
-    reply = server.ask(ask(experiment(4)))
-    assert (reply.text, reply.finish) == ("", "stop")
-
-
 def test_a_reply_that_is_too_long_is_cut_and_says_so(server: MlxServer) -> None:
     reply = server.ask(ask(experiment(1), max_tokens=3))
     assert (reply.text, reply.finish) == ("".join(EDIT.splitlines(keepends=True)[:3]), "length")
-
-
-def test_what_the_server_refuses_is_said_in_its_words(server: MlxServer) -> None:
-    with pytest.raises(EndpointError, match="the script has no reply 9") as caught:
-        server.ask(ask(experiment(9)))
-    assert caught.value.kind == "refused"
 
 
 def test_a_prompt_longer_than_the_context_is_not_sent(server: MlxServer, session: Path) -> None:
