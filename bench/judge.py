@@ -32,12 +32,12 @@ from statistics import fmean
 import numpy as np
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.compare import compare, counted
-from autoresearch_mlx.judge.effect import effect_of
+from autoresearch_mlx.judge.difference import counted, difference
+from autoresearch_mlx.judge.evidence import Again, Evidence, Mode, Rules, Run, Sigma
 from autoresearch_mlx.judge.margin import by_margin
-from autoresearch_mlx.judge.noise import age_of, drifted, pair_differences, pooled, refresh_due, replicates
+from autoresearch_mlx.judge.shrinkage import effect_of
+from autoresearch_mlx.judge.sigma import age_of, drifted, pair_differences, pooled, refresh_due, replicates
 from autoresearch_mlx.judge.stages import decide
-from autoresearch_mlx.judge.values import Again, Evidence, Mode, Rules, Run, Sigma
 from bench.simulated_runs import REGIMES, Machine, Night, Regime, SpentError, draw_proposals
 
 EFFECTS = (-1.0, 0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -184,7 +184,7 @@ class Desk:
         kept = verdict.status == "keep"
         self.measured.append(kept)
         if kept:
-            effect = effect_of(compare(counted(evidence), self.rules.record), evidence.recent_effects)
+            effect = effect_of(difference(counted(evidence), self.rules.record), evidence.recent_effects)
             self.commit = len(self.runs) - 1
             self.effects.append(effect.raw)
             self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)

@@ -3,74 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
-from typing import Any
 
+from autoresearch_mlx.compare.log_noise import COVERAGE
 from autoresearch_mlx.compare.match import Pair
-from autoresearch_mlx.compare.noise import COVERAGE
-from autoresearch_mlx.lab.comparability import NAMES, budget_in_words, differing, key_of
-from autoresearch_mlx.store.ledger import Journal
-from autoresearch_mlx.store.stands import newest_machine
-
-FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
-"""The parts of the comparability key that a value of any log depends on besides the edited file."""
-FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger tells: where both tell them, they must be the same too."""
-
-
-def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Whether absolute values under two conditions compare; the reasons why not, in words.
-
-    All of :data:`FACTS` must be known on both sides and equal: what nobody says does not match.
-    """
-    reasons = [reason for key, name in FACTS.items() if (reason := _reason(name, a.get(key), b.get(key)))]
-    finer = [_reason(FINER[key], a[key], b[key]) for key in differing(a, b) if key in FINER]
-    return not reasons and not finer, (*reasons, *finer)
-
-
-def _reason(name: str, a: Any, b: Any) -> str:
-    if a is None or b is None:
-        return f"{name} not known on {'either side' if a is None and b is None else 'one side'}"
-    return (
-        "" if a == b else f"{name} differ{'' if name in ('data', 'validation rows', 'GPU cores') else 's'} ({a}; {b})"
-    )
-
-
-def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """The key's parts, from the first line of a ledger and the machine as its measurements record it.
-
-    Nothing for a session of another program: it shares no conditions with any table.
-    """
-    conditions = record.get("conditions") or {}
-    if conditions.get("data_sha256") is None:
-        return {}
-    seconds = {"budget_seconds": conditions.get("budget_seconds")}
-    return {**key_of(record, machine).parts, **seconds}
-
-
-def of_journal(journal: Journal) -> dict[str, Any]:
-    """The same of a whole ledger: by the key of its current stand, or by what its newest measurement tells."""
-    found = of_session(journal.session, newest_machine(journal.history))
-    return {**found, **(journal.comparability or {})} if found else {}
-
-
-def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """From the comment lines of a table, and its hardware; numbers are read as numbers."""
-    found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
-    seconds = found.get("budget_seconds")
-    if isinstance(seconds, float):
-        found["budget"] = budget_in_words(seconds)
-    return {**found, **({"machine": hardware} if hardware else {})}
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
 
 FEWEST = 5
 """Pairs below which a rank correlation says nothing."""

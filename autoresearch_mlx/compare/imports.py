@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch_mlx.compare import agreement, noise
+from autoresearch_mlx.compare import log_noise, measured_under
+from autoresearch_mlx.compare.descriptions import read_descriptions
 from autoresearch_mlx.compare.effects import Run, effects
 from autoresearch_mlx.compare.log import METRIC, Log, of_history
-from autoresearch_mlx.compare.words import read_lines
 from autoresearch_mlx.errors import LedgerError, TableError
 from autoresearch_mlx.store.ledger import read
 
@@ -77,7 +77,7 @@ def _ledger(path: Path, hardware: str) -> Log:
         raise TableError(str(error), "give a ledger.jsonl of a session, or its results.tsv") from None
     told = next((str(m.machine["chip"]) for e in journal.history.experiments for m in e.measurements if _chip(m)), "")
     name = hardware or told or path.parent.name or path.stem
-    return of_history(journal.history, name, path.name, agreement.of_journal(journal))
+    return of_history(journal.history, name, path.name, measured_under.of_journal(journal))
 
 
 def _chip(measurement: object) -> bool:
@@ -95,7 +95,7 @@ def _table(path: Path, text: str, hardware: str) -> Log:
     if first is None:
         said = f"{path}: no run was kept, so there is no baseline that effects could start from"
         raise TableError(said, "mark the baseline's row with the status keep")
-    told = read_lines([(run.note, run.status == "keep") for run in runs[first:]])
+    told = read_descriptions([(run.note, run.status == "keep") for run in runs[first:]])
     made = tuple(
         replace(run, order=at, axis=t.axis, changes=t.changes)
         for at, (run, t) in enumerate(zip(runs[first:], told, strict=True))
@@ -108,7 +108,7 @@ def _table(path: Path, text: str, hardware: str) -> Log:
         metric=metric,
         direction="min",
         runs=made,
-        noise=noise.of_effects(effects(made, "min")),
+        noise=log_noise.of_effects(effects(made, "min")),
         conditions={"machine": hardware} if hardware else {},
         caveats=("axes and knobs are read from the descriptions", *left_out),
     )

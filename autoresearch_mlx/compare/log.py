@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.compare import agreement, noise
+from autoresearch_mlx.compare import log_noise, measured_under
 from autoresearch_mlx.compare.effects import Effect, Run, effects, from_experiment, from_reference
-from autoresearch_mlx.compare.noise import Noise
+from autoresearch_mlx.compare.log_noise import Noise
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import Direction, History
 
@@ -51,8 +51,8 @@ def of_reference(reference: Reference) -> Log:
         metric=METRIC,
         direction="min",
         runs=runs,
-        noise=noise.of_effects(effects(runs, "min")),
-        conditions=agreement.of_table(reference.facts, reference.hardware),
+        noise=log_noise.of_effects(effects(runs, "min")),
+        conditions=measured_under.of_table(reference.facts, reference.hardware),
         caveats=tuple(_caveat(text, n, len(runs)) for text, n in counts.items()),
     )
 
@@ -77,6 +77,6 @@ def of_history(
         metric=history.metric,
         direction=history.direction,
         runs=runs,
-        noise=noise.of_history(history, effects(runs, history.direction)),
+        noise=log_noise.of_history(history, effects(runs, history.direction)),
         conditions=measured_under or {},
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoresearch_mlx.compare.agreement import of_journal
 from autoresearch_mlx.compare.diffs import ARGUMENTS, axes_of_diff, read_patches
 from autoresearch_mlx.compare.log import Log, of_history
+from autoresearch_mlx.compare.measured_under import of_journal
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.source import axis_of

@@ -17,9 +17,9 @@ from autoresearch_mlx.compare.columns import (
     span,
     wrap,
 )
+from autoresearch_mlx.compare.comparison import AxisRow, Comparison, Match, Side, compare, compare_logs, to_json
 from autoresearch_mlx.compare.effects import AxisEffect, Run
 from autoresearch_mlx.compare.reference import Reference
-from autoresearch_mlx.compare.summary import AxisRow, Comparison, Match, Side, compare, compare_logs, to_json
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.terms import one_line

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx.compare.effects import Effect
-from autoresearch_mlx.compare.noise import Noise
+from autoresearch_mlx.compare.log_noise import Noise
 
 Word: TypeAlias = Literal[
     "carries over",

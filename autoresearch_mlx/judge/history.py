@@ -9,14 +9,14 @@ from statistics import fmean
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
-from autoresearch_mlx.judge import noise, removal, stages
-from autoresearch_mlx.judge.ask import calibrated_steps
-from autoresearch_mlx.judge.compare import compare, counted, record
+from autoresearch_mlx.judge import removal, sigma, stages
+from autoresearch_mlx.judge.difference import counted, difference, newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
-from autoresearch_mlx.judge.effect import Effect, effect_of
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules, Run, Sigma
+from autoresearch_mlx.judge.evidence import Mode as StageMode
 from autoresearch_mlx.judge.margin import Margin, mean_value
-from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run, Sigma
-from autoresearch_mlx.judge.values import Mode as StageMode
+from autoresearch_mlx.judge.next_run import calibrated_steps
+from autoresearch_mlx.judge.shrinkage import Effect, effect_of
 
 RECENT = 10
 """Keeps whose gains tell how large effects are."""
@@ -113,7 +113,7 @@ class Judge:
         now = counted(self.evidence(history, case))
         if not now.candidate or not now.incumbent:
             return None
-        found = compare(now, self.rules.record)
+        found = difference(now, self.rules.record)
         return effect_of(found, now.recent_effects) if found.error else None
 
     def evidence(self, history: History, case: Case) -> Evidence:
@@ -143,7 +143,7 @@ class Judge:
         return calibrated_steps(paces, self.budget_seconds)
 
     def refresh_due(self, history: History) -> bool:
-        due = noise.refresh_due(_looked_at(history), self.refresh_every)
+        due = sigma.refresh_due(_looked_at(history), self.refresh_every)
         return self.mode != "margin" and history.incumbent is not None and due
 
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
@@ -151,7 +151,7 @@ class Judge:
         assert history.incumbent is not None
         old = [run for run in runs_of(history, history.incumbent) if run.stand == history.stand]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
-        return noise.drifted(record(old, self.rules.record), fresh, sigma_of(history))
+        return sigma.drifted(newest_unselected(old, self.rules.record), fresh, sigma_of(history))
 
     def suspects(self, history: History) -> tuple[int, ...]:
         """Kept experiments to be taken out on trial now, weakest first; empty while no pass is due.
@@ -254,7 +254,7 @@ def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
 
 def sigma_of(history: History) -> Sigma:
     """Of one run, pooled over all that was repeated."""
-    return noise.pooled(noise.replicates(_with_commits(history)))
+    return sigma.pooled(sigma.replicates(_with_commits(history)))
 
 
 def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
@@ -268,13 +268,13 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
     """Of the difference on a common seed between a change of this class and its incumbent."""
     groups = []
     best: Experiment | None = None
-    later, wanted = _later(history), noise.pair_class(axis)
+    later, wanted = _later(history), sigma.pair_class(axis)
     for e in history.experiments:
-        if best is not None and noise.pair_class(e.axis) == wanted:
+        if best is not None and sigma.pair_class(e.axis) == wanted:
             ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, best))
-            groups.append(noise.pair_differences(ran, before))
+            groups.append(sigma.pair_differences(ran, before))
         best = e if e.status == "keep" else best
-    return noise.pooled(groups, "change")
+    return sigma.pooled(groups, "change")
 
 
 def standing(history: History, experiment: Experiment) -> float:
@@ -293,7 +293,7 @@ def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """The runs that :func:`standing` is the mean of; none for an imported experiment."""
     every = runs_of(history, experiment)
     measured = [run for run in every if run.stand == history.stand and not run.tainted]
-    return record(measured or every, Rules().record)
+    return newest_unselected(measured or every, Rules().record)
 
 
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
@@ -324,7 +324,7 @@ def _keys(history: History, experiment: Experiment) -> set[str]:
 
 def age(history: History) -> int:
     """Experiments finished since the incumbent was last measured."""
-    return noise.age_of(_looked_at(history))
+    return sigma.age_of(_looked_at(history))
 
 
 def _looked_at(history: History) -> list[bool]:

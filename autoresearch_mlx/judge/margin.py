@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
-from autoresearch_mlx.judge.values import Again, Decision, Rules
+from autoresearch_mlx.judge.evidence import Again, Decision, Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.ask import missing, refresh, thin, told
-from autoresearch_mlx.judge.compare import compare, counted
-from autoresearch_mlx.judge.values import Decision, Evidence, Rules, Sigma
+from autoresearch_mlx.judge.difference import counted, difference
+from autoresearch_mlx.judge.evidence import Decision, Evidence, Rules, Sigma
+from autoresearch_mlx.judge.next_run import missing, refresh, thin, told
 
 _WEAK = 2.0
 
@@ -55,7 +55,7 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     now = counted(evidence)
     if not now.candidate or not now.incumbent:
         return missing(evidence, now, rules)
-    found = compare(now, rules.record)
+    found = difference(now, rules.record)
     if not found.error:
         unmissed = now.sigma.value == 0 and found.gain >= 0
         said = "the same without it" if unmissed else "no sigma tells whether it is missed"

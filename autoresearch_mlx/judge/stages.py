@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.ask import disturbed, missing, next_seed, refresh, repeat, thin, told
-from autoresearch_mlx.judge.compare import Comparison, compare, counted, record
+from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
 from autoresearch_mlx.judge.margin import by_margin
-from autoresearch_mlx.judge.noise import pooled
-from autoresearch_mlx.judge.values import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
+from autoresearch_mlx.judge.next_run import disturbed, missing, next_seed, refresh, repeat, thin, told
+from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
 """So many runs are taken while the audit that was asked for is not made."""
 
 
-def incredible(comparison: Comparison, rules: Rules) -> bool:
+def incredible(comparison: Difference, rules: Rules) -> bool:
     """Over 5 sigma and over 8 % of the incumbent's value; the latter alone while sigma is unknown."""
     least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
     return comparison.gain > least > 0
 
 
-def quarantine(comparison: Comparison, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
+def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
     """What is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
@@ -37,7 +37,7 @@ def quarantine(comparison: Comparison, runs: int, audited: bool, seed: int | Non
     return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited)
 
 
-def _size(comparison: Comparison) -> str:
+def _size(comparison: Difference) -> str:
     share = f", {comparison.gain / abs(comparison.before):.0%} of {comparison.before:.6f}" if comparison.before else ""
     return f"gain {comparison.gain:.6f}{share}: too good to be believed at once"
 
@@ -48,7 +48,7 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
     now = counted(evidence)
     if not now.candidate or not now.incumbent:
         return missing(evidence, now, rules)
-    found = compare(now, rules.record)
+    found = difference(now, rules.record)
     decision = _quarantined(now, found, rules) or _decided(now, found, mode, rules)
     if isinstance(decision, Again) and decision.whom == "candidate" and disturbed(evidence) >= rules.spoiled:
         return _given_up(now, found, disturbed(evidence))
@@ -79,12 +79,12 @@ def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost:
     return Verdict("keep", f"baseline: {metric} {fmean(values):.6f}{spread}")
 
 
-def _quarantined(now: Evidence, found: Comparison, rules: Rules) -> Decision | None:
-    seed = next_seed(now.candidate, record(now.incumbent, rules.record))
+def _quarantined(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
+    seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
     return quarantine(found, len(now.candidate), now.audited, seed, rules)
 
 
-def _decided(now: Evidence, found: Comparison, mode: Mode, rules: Rules) -> Decision:
+def _decided(now: Evidence, found: Difference, mode: Mode, rules: Rules) -> Decision:
     if not found.error:
         return _without_sigma(now, found, rules)
     if mode == "auto":
@@ -94,24 +94,24 @@ def _decided(now: Evidence, found: Comparison, mode: Mode, rules: Rules) -> Deci
     return _staged(now, found, rules.strict if mode == "strict" else rules.adaptive, rules)
 
 
-def _given_up(now: Evidence, found: Comparison, spoiled: int) -> Verdict:
+def _given_up(now: Evidence, found: Difference, spoiled: int) -> Verdict:
     size = f"{told(now, found)}: " if found.error else ""
     return Verdict("invalid", f"{size}undecided, and {spoiled} further runs were disturbed")
 
 
-def _without_sigma(now: Evidence, found: Comparison, rules: Rules) -> Verdict:
+def _without_sigma(now: Evidence, found: Difference, rules: Rules) -> Verdict:
     if now.sigma.value == 0 and found.gain == 0 and now.lines_removed > 0:
         return Verdict("keep", f"equal to the last digit with {_lines(now.lines_removed)}: keep")
     return by_margin(found.gain, found.before, rules.margin)
 
 
-def _fast(now: Evidence, found: Comparison, rules: Rules) -> Decision:
+def _fast(now: Evidence, found: Difference, rules: Rules) -> Decision:
     if found.gain > rules.fast_margin * found.sigma:
         return _keep(now, found, "fast" if len(now.candidate) == 1 else "")
     return _shorter(now, found, rules) or _discard(now, found)
 
 
-def _staged(now: Evidence, found: Comparison, stages: Stages, rules: Rules) -> Decision:
+def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> Decision:
     runs, score = len(now.candidate), found.score
     lower, upper = stages.at(runs)
     if score >= upper:
@@ -123,7 +123,7 @@ def _staged(now: Evidence, found: Comparison, stages: Stages, rules: Rules) -> D
     return _shorter(now, found, rules) or repeat(now, found, rules)
 
 
-def _shorter(now: Evidence, found: Comparison, rules: Rules) -> Decision | None:
+def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
     """An equal result with shorter code wins, once it was seen twice."""
     if now.lines_removed <= 0 or found.score <= rules.neutral:
         return None
@@ -132,11 +132,11 @@ def _shorter(now: Evidence, found: Comparison, rules: Rules) -> Decision | None:
     return _keep(now, found, f"equal with {_lines(now.lines_removed)}")
 
 
-def _keep(now: Evidence, found: Comparison, note: str) -> Verdict:
+def _keep(now: Evidence, found: Difference, note: str) -> Verdict:
     return Verdict("keep", f"{told(now, found)}: keep{', ' if note else ''}{note}")
 
 
-def _discard(now: Evidence, found: Comparison) -> Verdict:
+def _discard(now: Evidence, found: Difference) -> Verdict:
     return Verdict("discard", f"{told(now, found)}: discard")
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen, Split
-from autoresearch_mlx.judge.certify import Certificate, Slot, certificate, in_words, plan
+from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, in_words, slots_of
+from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import sigma_of
-from autoresearch_mlx.judge.values import Run
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
@@ -45,7 +45,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
         said = "two pairs tell no error where nothing was measured twice"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
     tell_of_machine(session, screen)
-    slots = plan(pairs, session.seed + _SEEDS)
+    slots = slots_of(pairs, session.seed + _SEEDS)
     for slot in slots:
         if (slot.side, slot.pair) not in contest.done:
             _take(session, contest, slot, screen)

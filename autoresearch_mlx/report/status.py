@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx.experiment import Direction, Experiment, History
 from autoresearch_mlx.judge.early import Account
+from autoresearch_mlx.judge.evidence import Sigma
 from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
-from autoresearch_mlx.judge.values import Sigma
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, read_now

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.compare.agreement import comparable, of_session
 from autoresearch_mlx.compare.curves import of_history, of_log
 from autoresearch_mlx.compare.log import of_reference
+from autoresearch_mlx.compare.measured_under import comparable, of_session
 from autoresearch_mlx.compare.reference import find
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 

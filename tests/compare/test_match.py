@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from autoresearch_mlx.compare.agreement import agreement, disagreements, spearman, wilson
+from autoresearch_mlx.compare.comparison import untried
 from autoresearch_mlx.compare.effects import Effect, Run
+from autoresearch_mlx.compare.log_noise import UNKNOWN, Noise, of_effects
 from autoresearch_mlx.compare.match import distance, pairs, same_way
-from autoresearch_mlx.compare.noise import UNKNOWN, Noise, of_effects
-from autoresearch_mlx.compare.summary import untried
 from autoresearch_mlx.compare.verdict import judged, verdict
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.ask import calibrated_steps
 from autoresearch_mlx.judge.early import Account, Past, Stop, account, gap_to, highest_rate, should_stop
+from autoresearch_mlx.judge.next_run import calibrated_steps
 
 Points = list[tuple[float, float]]
 

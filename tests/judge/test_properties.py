@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autoresearch_mlx.experiment import Direction, Verdict
+from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Evidence, Mode, Rules, Run, Sigma
 from autoresearch_mlx.judge.stages import decide
-from autoresearch_mlx.judge.values import UNKNOWN, Again, Evidence, Mode, Rules, Run, Sigma
 
 MODES: tuple[Mode, ...] = ("auto", "fast", "adaptive", "strict")
 

@@ -8,8 +8,8 @@ import pytest
 from judge_cases import SIGMA, WELL_KNOWN, against, gains, runs
 
 from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Run, Sigma
 from autoresearch_mlx.judge.removal import Kept, decide_removal, removal_due, suspects
-from autoresearch_mlx.judge.values import UNKNOWN, Again, Run, Sigma
 
 
 def test_a_pass_is_due_every_eight_keeps() -> None:

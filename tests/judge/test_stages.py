@@ -8,8 +8,8 @@ import pytest
 from judge_cases import BASELINE_ONLY, SIGMA, WELL_KNOWN, against, gains, runs
 
 from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Rules, Run, Sigma, Stages
 from autoresearch_mlx.judge.stages import decide, decide_baseline, settled_mode
-from autoresearch_mlx.judge.values import UNKNOWN, Again, Rules, Run, Sigma, Stages
 
 BIG = (6 * SIGMA,) * 5
 

@@ -8,8 +8,8 @@ import pytest
 from judge_cases import against
 
 from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Decision, Sigma
 from autoresearch_mlx.judge.stages import decide
-from autoresearch_mlx.judge.values import UNKNOWN, Again, Decision, Sigma
 
 
 def huge(*values: float, **options: Any) -> Decision:

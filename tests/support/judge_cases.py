@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autoresearch_mlx.judge.values import Evidence, Run, Sigma
+from autoresearch_mlx.judge.evidence import Evidence, Run, Sigma
 
 SIGMA = 0.002
 WELL_KNOWN = Sigma(SIGMA, 40, 30, "40 runs of 10 commits")

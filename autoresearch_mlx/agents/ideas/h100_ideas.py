@@ -7,10 +7,10 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.ideas.axis_names import axes_touched, clean_axis
 from autoresearch_mlx.agents.ideas.idea import Draft
+from autoresearch_mlx.compare.comparison import best_wins
 from autoresearch_mlx.compare.effects import UNTRIED, Effect, effects, from_experiment, from_reference
 from autoresearch_mlx.compare.match import same_way
 from autoresearch_mlx.compare.reference import Reference
-from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.lab.source import literal
 

@@ -12,9 +12,9 @@ from autoresearch_mlx.agents.prompt.quoting import block, phrase, tame
 from autoresearch_mlx.agents.prompt.results import Failure, nearest
 from autoresearch_mlx.agents.prompt.results import render as render_failures
 from autoresearch_mlx.compare import reference
+from autoresearch_mlx.compare.comparison import best_wins
 from autoresearch_mlx.compare.effects import Effect, axis_of_experiment, effects, from_reference
 from autoresearch_mlx.compare.log import METRIC
-from autoresearch_mlx.compare.summary import best_wins
 from autoresearch_mlx.experiment import Context, KnobChanges
 from autoresearch_mlx.lab.source import axis_of, literal, read_knobs
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.compare.agreement import Agreement
+from autoresearch_mlx.compare.comparison import AxisRow, Match, compare_logs
 from autoresearch_mlx.compare.effects import AxisEffect, Effect
 from autoresearch_mlx.compare.log import of_reference
 from autoresearch_mlx.compare.own import own_log
 from autoresearch_mlx.compare.reference import h100
-from autoresearch_mlx.compare.summary import AxisRow, Match, compare_logs
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import describe

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch_mlx.judge.compare import Comparison
-from autoresearch_mlx.judge.noise import quantile
+from autoresearch_mlx.judge.difference import Difference
+from autoresearch_mlx.judge.student_t import quantile
 
 _PRIOR_SIGMA = 0.8
 """Before anything was measured, effects are taken to spread over so many sigma ..."""
@@ -41,7 +41,7 @@ class Effect:
     """The difference as measured, unshrunk."""
 
 
-def effect_of(comparison: Comparison, recent_effects: Sequence[float]) -> Effect:
+def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
     """The effect behind a comparison, given the measured gains of what was kept before.
 
     Its own gain counts among them: the first large one of a session is no reason to doubt it by half.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.compare.effects import Effect
 from autoresearch_mlx.experiment import History
 from autoresearch_mlx.judge.history import sigma_of
-from autoresearch_mlx.judge.noise import quantile
+from autoresearch_mlx.judge.student_t import quantile
 
 NULL_AXES = frozenset({"seed", "repeat", "rope.table"})
 """Axes of changes that do nothing which should matter."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.judge.certify import abba, block_effects, certificate, evidence_ratio, in_words, plan
-from autoresearch_mlx.judge.values import UNKNOWN, Run, Sigma
+from autoresearch_mlx.judge.certificate import abba, block_effects, certificate, evidence_ratio, in_words, slots_of
+from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 
 KNOWN = Sigma(1.0, 400, 300, "many runs")
 rational = st.fractions(-1000, 1000, max_denominator=997)
@@ -22,19 +22,19 @@ def measured(pairs: int, gain: float, noise: list[float] | None = None, drift: f
     noise = noise or [0.0] * (2 * pairs)
     return [
         Run(10 - (gain if slot.side == "head" else 0) + drift * at + noise[at], slot.seed, pair=slot.pair)
-        for at, slot in enumerate(plan(pairs, 100))
+        for at, slot in enumerate(slots_of(pairs, 100))
     ]
 
 
 def split(pairs: int, runs: list[Run]) -> tuple[list[Run], list[Run]]:
-    sides = [slot.side for slot in plan(pairs, 100)]
+    sides = [slot.side for slot in slots_of(pairs, 100)]
     return [r for r, s in zip(runs, sides, strict=True) if s == "before"], [
         r for r, s in zip(runs, sides, strict=True) if s == "head"
     ]
 
 
 def test_the_plan_alternates_a_b_b_a_with_one_fresh_seed_a_pair() -> None:
-    slots = plan(4, first_seed=900)
+    slots = slots_of(4, first_seed=900)
     assert [slot.side[0] for slot in slots] == list("bhhbbhhb")
     assert [slot.pair for slot in slots] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [slot.seed for slot in slots] == [900, 900, 901, 901, 902, 902, 903, 903]
@@ -43,7 +43,7 @@ def test_the_plan_alternates_a_b_b_a_with_one_fresh_seed_a_pair() -> None:
 @pytest.mark.parametrize("pairs", [0, 1, 3])
 def test_pairs_must_fill_blocks(pairs: int) -> None:
     with pytest.raises(ValueError, match="even number of pairs"):
-        plan(pairs, 0)
+        slots_of(pairs, 0)
 
 
 @given(rational, rational, rational, rational)

@@ -13,9 +13,9 @@ from statistics import fmean
 from typing import Literal
 
 from autoresearch_mlx.experiment import Direction
-from autoresearch_mlx.judge.effect import digits_of
-from autoresearch_mlx.judge.noise import cumulative, normal_score, quantile
-from autoresearch_mlx.judge.values import Run, Sigma
+from autoresearch_mlx.judge.evidence import Run, Sigma
+from autoresearch_mlx.judge.shrinkage import digits_of
+from autoresearch_mlx.judge.student_t import cumulative, normal_score, quantile
 
 _COVERAGE = 0.9
 
@@ -48,7 +48,7 @@ class Certificate:
     """The mixture sequential test crossed 1 / alpha, which may be looked at after every block."""
 
 
-def plan(pairs: int, first_seed: int) -> tuple[Slot, ...]:
+def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
     """The runs in the order to take them: A B B A A B B A ...
 
     Raises ValueError when the pairs do not fill blocks of two.

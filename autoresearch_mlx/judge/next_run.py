@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.compare import Comparison, record
-from autoresearch_mlx.judge.effect import effect_of, in_words
-from autoresearch_mlx.judge.values import Again, Decision, Evidence, Rules, Run
+from autoresearch_mlx.judge.difference import Difference, newest_unselected
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules, Run
+from autoresearch_mlx.judge.shrinkage import effect_of, in_words
 
 
 def calibrated_steps(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
@@ -31,7 +31,7 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
     if spoiled >= rules.spoiled:
         return Verdict("invalid", f"{spoiled} runs, each disturbed: nothing to compare")
     reason = "disturbed: measured again" if spoiled else "not measured yet"
-    return Again(reason, "candidate", next_seed((), record(now.incumbent, rules.record)))
+    return Again(reason, "candidate", next_seed((), newest_unselected(now.incumbent, rules.record)))
 
 
 def disturbed(evidence: Evidence) -> int:
@@ -48,8 +48,8 @@ def thin(now: Evidence, rules: Rules) -> str:
     return ""
 
 
-def repeat(now: Evidence, found: Comparison, rules: Rules) -> Again:
-    seed = next_seed(now.candidate, record(now.incumbent, rules.record))
+def repeat(now: Evidence, found: Difference, rules: Rules) -> Again:
+    seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
     return Again(f"{told(now, found)}: measure again", "candidate", seed, now.steps[0])
 
 
@@ -57,7 +57,7 @@ def refresh(now: Evidence, reason: str) -> Again:
     return Again(reason, "incumbent", next_seed(now.incumbent, now.candidate), now.steps[1])
 
 
-def told(now: Evidence, found: Comparison) -> str:
+def told(now: Evidence, found: Difference) -> str:
     """The effect so far, in words."""
     return in_words(effect_of(found, now.recent_effects))
 

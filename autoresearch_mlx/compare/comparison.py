@@ -12,11 +12,12 @@ from typing import Any
 
 from autoresearch_mlx.compare import log as logs
 from autoresearch_mlx.compare import match, verdict
-from autoresearch_mlx.compare.agreement import Agreement, agreement, comparable, disagreements
+from autoresearch_mlx.compare.agreement import Agreement, agreement, disagreements
 from autoresearch_mlx.compare.effects import AxisEffect, Effect, Run, by_axis, difference, percent
 from autoresearch_mlx.compare.log import METRIC, Log
+from autoresearch_mlx.compare.log_noise import NULL_AXES, Noise
 from autoresearch_mlx.compare.match import Pair
-from autoresearch_mlx.compare.noise import NULL_AXES, Noise
+from autoresearch_mlx.compare.measured_under import comparable
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.verdict import Judged, Word, judged
 from autoresearch_mlx.experiment import FAILED, Direction, Experiment, History

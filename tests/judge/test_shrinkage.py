@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.judge.compare import Comparison
-from autoresearch_mlx.judge.effect import Effect, digits_of, effect_of, effect_variance, in_words
+from autoresearch_mlx.judge.difference import Difference
+from autoresearch_mlx.judge.shrinkage import Effect, digits_of, effect_of, effect_variance, in_words
 
 
-def comparison(gain: float, error: float = 0.8, dof: int = 30, sigma: float = 1.0) -> Comparison:
-    return Comparison(gain, error, dof, sigma, 100.0, 2, 2)
+def comparison(gain: float, error: float = 0.8, dof: int = 30, sigma: float = 1.0) -> Difference:
+    return Difference(gain, error, dof, sigma, 100.0, 2, 2)
 
 
 def told(gain: float, error: float, candidate: int = 2, incumbent: int = 2) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.judge.noise import cumulative, normal_score, quantile
+from autoresearch_mlx.judge.student_t import cumulative, normal_score, quantile
 
 
 @pytest.mark.parametrize(

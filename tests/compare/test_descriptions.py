@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.compare.words import Told, read_lines, read_words
+from autoresearch_mlx.compare.descriptions import Told, read_description, read_descriptions
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ from autoresearch_mlx.compare.words import Told, read_lines, read_words
 )
 def test_knobs_with_from_and_to(text: str, changes: dict[str, Any] | None) -> None:
     wanted = {"DEVICE_BATCH_SIZE": (None, 4), "TOTAL_BATCH_SIZE": (None, 8192)} if changes is None else changes
-    assert read_words(text).changes == wanted
+    assert read_description(text).changes == wanted
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_knobs_with_from_and_to(text: str, changes: dict[str, Any] | None) -> No
     ],
 )
 def test_the_axis_of_a_change(text: str, axis: str) -> None:
-    assert read_words(text).axis == axis
+    assert read_description(text).axis == axis
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
     ],
 )
 def test_what_is_not_told_plainly_stays_open(text: str) -> None:
-    told = read_words(text)
+    told = read_description(text)
     assert (told.axis, told.changes) == ("other", {})
 
 
@@ -87,7 +87,7 @@ def test_a_log_tells_what_a_knob_was() -> None:
         ("matrix LR to 0.02", False),
         ("halve batch", False),
     ]
-    assert [told.changes for told in read_lines(log)] == [
+    assert [told.changes for told in read_descriptions(log)] == [
         {},
         {"WARMDOWN_RATIO": (None, 0.7)},
         {"WARMDOWN_RATIO": (0.7, 0.8)},
@@ -99,12 +99,12 @@ def test_a_log_tells_what_a_knob_was() -> None:
 
 
 def test_a_baseline_that_tells_its_values_changes_nothing_but_is_remembered() -> None:
-    first, second = read_lines([("baseline DEPTH=12 TOTAL_BATCH_SIZE=2^18", True), ("DEPTH=14", False)])
+    first, second = read_descriptions([("baseline DEPTH=12 TOTAL_BATCH_SIZE=2^18", True), ("DEPTH=14", False)])
     assert first == Told("baseline", {}, "as it was")
     assert second.changes == {"DEPTH": (12, 14)}
 
 
 @given(st.text(max_size=80))
 def test_no_text_breaks_it(text: str) -> None:
-    told = read_words(text)
+    told = read_description(text)
     assert all(was != now for was, now in told.changes.values())

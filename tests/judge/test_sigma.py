@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judge_cases import runs
 
-from autoresearch_mlx.judge.noise import pair_class, pair_differences, pooled, replicates, with_repeats
-from autoresearch_mlx.judge.values import UNKNOWN, Run
+from autoresearch_mlx.judge.evidence import UNKNOWN, Run
+from autoresearch_mlx.judge.sigma import pair_class, pair_differences, pooled, replicates, with_repeats
 
 
 def test_of_one_group_it_is_the_standard_deviation() -> None:

@@ -61,7 +61,7 @@ class Told:
     note: str = ""
 
 
-def read_words(text: str, standing: Mapping[str, Any] | None = None) -> Told:
+def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Told:
     """The change that a description tells; ``standing`` are the values known to hold before it.
 
     Never raises.  A value from before that neither the line nor ``standing`` tells is ``None``.
@@ -87,7 +87,7 @@ def read_words(text: str, standing: Mapping[str, Any] | None = None) -> Told:
     return _told(changes, codes, len(parts) > 1)
 
 
-def read_lines(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None) -> tuple[Told, ...]:
+def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None) -> tuple[Told, ...]:
     """The changes that a whole log tells, of (description, whether it was kept), the baseline first.
 
     What a knob was before is taken from the keeps so far; else from whatever line first says what it
@@ -97,7 +97,7 @@ def read_lines(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | 
     known = {**_opening(rows), **(standing or {})}
     found: list[Told] = []
     for at, (text, kept) in enumerate(rows):
-        told = read_words(text, known)
+        told = read_description(text, known)
         if at == 0 and kept:
             known |= _ends(told)
             told = Told("baseline", {}, "as it was")
@@ -112,7 +112,7 @@ def _opening(rows: Sequence[tuple[str, bool]]) -> dict[str, Any]:
     opening: dict[str, Any] = {}
     moved: set[str] = set()
     for text, kept in rows:
-        told = read_words(text)
+        told = read_description(text)
         for name, (was, _) in told.changes.items():
             if was is not None and name not in moved:
                 opening.setdefault(name, was)

@@ -1,0 +1,111 @@
+"""The difference between candidate and incumbent: one number with its standard error.
+
+Two estimates are made and the more precise one is taken: the difference of the two means, whose error follows from
+sigma, pooled over the session (Student's two-sample t with a common variance), and the mean of the differences on
+common seeds (Student's paired t), whose error follows from earlier pairs of the same class of changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from autoresearch_mlx.judge.evidence import Evidence, Run, Sigma
+from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
+from autoresearch_mlx.judge.student_t import normal_score, quantile
+
+_PAIR_DOF = 4
+"""Pairs are used only when their spread rests on at least so many degrees of freedom."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better the candidate measured than the incumbent, in the metric's unit; positive is better."""
+
+    gain: float
+    error: float
+    """Standard error of the gain; 0 while sigma is unknown, and then there is no score."""
+    dof: int
+    """Degrees of freedom behind the error."""
+    sigma: float
+    """Standard deviation of one run."""
+    before: float
+    """The incumbent's mean."""
+    runs_candidate: int
+    runs_incumbent: int
+    paired: bool = False
+    """Whether it is the mean of differences on common seeds."""
+
+    @property
+    def score(self) -> float:
+        """The gain in standard errors, as the normal score with the same tail as its t."""
+        return normal_score(self.gain / self.error, self.dof)
+
+
+def counted(evidence: Evidence) -> Evidence:
+    """Return the evidence with only the runs that count: undisturbed ones of the current stand."""
+
+    def count(runs: Sequence[Run]) -> tuple[Run, ...]:
+        return tuple(run for run in runs if not run.tainted and run.stand == evidence.stand)
+
+    return replace(evidence, candidate=count(evidence.candidate), incumbent=count(evidence.incumbent))
+
+
+def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
+    """Return the incumbent's newest unselected runs, ``most`` at most; the selected ones where there are no others."""
+    fresh = [run for run in incumbent if run.fresh]
+    return tuple((fresh or incumbent)[-most:])
+
+
+def difference(evidence: Evidence, most: int) -> Difference:
+    """Return the difference of all runs of the candidate to the incumbent's ``most`` newest.
+
+    Both must have runs, all of which count (:func:`counted`).
+    """
+    against = newest_unselected(evidence.incumbent, most)
+    means = _of_means(evidence, against)
+    pairs = _of_pairs(evidence, against, means)
+    return means if pairs is None or _width(pairs) >= _width(means) else pairs
+
+
+def _of_means(evidence: Evidence, against: Sequence[Run]) -> Difference:
+    values = [run.value for run in evidence.candidate]
+    before = fmean(run.value for run in against)
+    gain = _sign(evidence) * (fmean(values) - before)
+    found = Difference(gain, 0.0, 0, 0.0, before, len(values), len(against))
+    if not evidence.sigma.known:
+        return found
+    sigma = with_repeats(evidence.sigma, values)
+    assert sigma.value is not None
+    error = sigma.value * math.sqrt(1 / len(values) + 1 / len(against))
+    return replace(found, error=error, dof=sigma.dof, sigma=sigma.value)
+
+
+def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> Difference | None:
+    spread: Sigma = evidence.pair_sigma
+    differences = pair_differences(evidence.candidate, [run for run in against if run.fresh])
+    if not differences or not means.error or not spread.known or spread.dof < _PAIR_DOF:
+        return None
+    spread = with_repeats(spread, differences)
+    assert spread.value is not None
+    n = len(differences)
+    return replace(
+        means,
+        gain=_sign(evidence) * fmean(differences),
+        error=spread.value / math.sqrt(n),
+        dof=spread.dof,
+        runs_candidate=n,
+        runs_incumbent=n,
+        paired=True,
+    )
+
+
+def _width(found: Difference) -> float:
+    """Return half of the 90 % interval, which is wide where the error itself rests on few runs."""
+    return quantile(0.95, found.dof) * found.error if found.error else math.inf
+
+
+def _sign(evidence: Evidence) -> int:
+    return -1 if evidence.direction == "min" else 1
