@@ -1,30 +1,52 @@
-"""Format numbers, durations and untrusted text for a terminal.  An unknown value is written as ``-``."""
+"""Format numbers, durations and untrusted text for a terminal.  An unknown value is written as ``-``.
+
+Report and dashboard format the same numbers in a browser with ``report/assets/words.js``; a test compares the two.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
 
 UNKNOWN = "-"
+HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
+"""Below these, six decimals show fewer than three digits of a metric, and fewer than two of a difference."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 
 
 def value(number: float | None) -> str:
-    """Format a metric: six decimals, or six significant digits from 1000 on."""
-    if number is None:
-        return UNKNOWN
-    return f"{number:.6f}" if abs(number) < 1000 else f"{number:.6g}"
+    """Format a metric: six decimals, or six significant digits from 1000 on and below 0.0001."""
+    return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
+
+
+def amount(number: float | None) -> str:
+    """Format a difference of metrics or a standard deviation: six decimals, or three digits below 0.00001."""
+    return UNKNOWN if number is None else _decimals(number, HIDDEN_AMOUNT, 3)
 
 
 def gain(number: float | None) -> str:
     """Format a difference of metrics, always with its sign; positive is better."""
     if number is None:
         return UNKNOWN
-    return f"{number:+.6f}" if abs(number) < 1000 else f"{number:+.6g}"
+    return amount(number) if number < 0 else f"+{amount(number)}"
+
+
+def _decimals(number: float, hidden: float, digits: int) -> str:
+    """Six decimals; below ``hidden``, where they would show too little, so many significant digits.
+
+    Bits per byte lie between 0.1 and 10, the seconds of a kernel far below: of 3e-07, six decimals show nothing.
+    """
+    size = abs(number)
+    if size == 0:
+        return "0.000000"  # also of -0.0
+    if size < hidden:
+        return f"{number:.{digits}g}"
+    return f"{number:.6f}" if size < 1000 else f"{number:.6g}"
 
 
 def count(number: float | None) -> str:
@@ -33,6 +55,7 @@ def count(number: float | None) -> str:
 
 
 def tenths(number: float | None) -> str:
+    """One decimal, with thousands separators."""
     return UNKNOWN if number is None else f"{number:,.1f}"
 
 
@@ -40,7 +63,7 @@ def clock(seconds: float | None) -> str:
     """Format seconds as ``h:mm:ss``, or as ``m:ss`` below one hour."""
     if seconds is None:
         return UNKNOWN
-    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    minutes, rest = divmod(math.floor(max(seconds, 0.0) + 0.5), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
@@ -52,6 +75,7 @@ def took(seconds: float | None) -> str:
 
 
 def plural(number: int, noun: str) -> str:
+    """``1 run``, ``1,200 runs``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -71,6 +95,7 @@ def _visible(character: str) -> str:
 
 
 def one_line(text: str) -> str:
+    """The printable text with each run of white space as one space."""
     return " ".join(printable(text).split())
 
 
@@ -95,6 +120,7 @@ def cut(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, left: bool = True) -> str:
+    """Fill up to ``width`` columns with spaces, text at the left or at the right."""
     space = " " * (width - columns(text))
     return text + space if left else space + text
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 
 
@@ -40,4 +41,4 @@ def evaluate_command(
         return
     metric = here.session.target.metric
     where = f"{found['tokens']:,} tokens of the {split} split ({found['rows']:,} rows)"
-    click.echo(f"experiment {found['number']}: {metric} {found[metric]:.6f} on {where}")
+    click.echo(f"experiment {found['number']}: {metric} {terms.value(found[metric])} on {where}")

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from autoresearch_mlx import terms
+
 UNKNOWN = "-"
 _SHORTEST = 12
 """A column is not cut below this."""
@@ -87,11 +89,11 @@ def cut(text: str, room: int) -> str:
 
 
 def number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.6f}"
+    return terms.value(value)
 
 
 def signed(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:+.6f}"
+    return terms.gain(value)
 
 
 def percentage(value: float | None) -> str:
@@ -100,7 +102,7 @@ def percentage(value: float | None) -> str:
 
 
 def span(low: float | None, high: float | None) -> str:
-    return UNKNOWN if low is None or high is None else f"{low:+.6f} {high:+.6f}"
+    return UNKNOWN if low is None or high is None else f"{terms.gain(low)} {terms.gain(high)}"
 
 
 def sigmas(value: float | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal, TypeAlias
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
 from autoresearch_mlx.judge import removal, sigma, stages
 from autoresearch_mlx.judge.difference import counted, difference, newest_unselected
@@ -103,7 +104,7 @@ class Judge:
         if gain > self.floor:
             return decision
         return Verdict(
-            "discard", f"gain {gain:.6f}, under the margin of {self.floor:g} that lab.toml asks for: discard"
+            "discard", f"gain {terms.amount(gain)}, under the margin of {self.floor:g} that lab.toml asks for: discard"
         )
 
     def effect(self, history: History, case: Case) -> Effect | None:

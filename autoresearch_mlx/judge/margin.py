@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
 from autoresearch_mlx.judge.evidence import Again, Decision, Rules
 
@@ -33,7 +34,7 @@ class Margin:
         if value is None:
             return Verdict("invalid", "no value was measured")
         if history.incumbent is None:
-            return Verdict("keep", f"baseline: {history.metric} {value:.6f}")
+            return Verdict("keep", f"baseline: {history.metric} {terms.value(value)}")
         before = incumbent_value(history.incumbent) if before is None else before
         return by_margin(history.gain(value, over=before), before, self.margin)
 
@@ -48,7 +49,7 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
     """The verdict on a gain over the incumbent's mean ``before``; positive is better, all in the metric's unit."""
     kept = gain > margin
     word = "gain" if gain > 0 else "loss" if gain < 0 else "change"
-    size = f"{word} {abs(gain):.6f} against the incumbent's {before:.6f} (margin {margin:g})"
+    size = f"{word} {terms.amount(abs(gain))} against the incumbent's {terms.value(before)} (margin {margin:g})"
     return Verdict("keep" if kept else "discard", f"{size}: {'keep' if kept else 'discard'}")
 
 

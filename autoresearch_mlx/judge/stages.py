@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, median
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
@@ -38,8 +39,12 @@ def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | Non
 
 
 def _size(comparison: Difference) -> str:
-    share = f", {comparison.gain / abs(comparison.before):.0%} of {comparison.before:.6f}" if comparison.before else ""
-    return f"gain {comparison.gain:.6f}{share}: too good to be believed at once"
+    share = (
+        f", {comparison.gain / abs(comparison.before):.0%} of {terms.value(comparison.before)}"
+        if comparison.before
+        else ""
+    )
+    return f"gain {terms.amount(comparison.gain)}{share}: too good to be believed at once"
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -75,8 +80,8 @@ def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost:
     if not values:
         return Verdict("invalid", f"{len(runs) + lost} runs of the baseline, each disturbed: leave the machine to it")
     sigma = pooled([values]).value
-    spread = f", sigma {sigma:.6f} of {len(values)} runs" if sigma is not None else ""
-    return Verdict("keep", f"baseline: {metric} {fmean(values):.6f}{spread}")
+    spread = f", sigma {terms.amount(sigma)} of {len(values)} runs" if sigma is not None else ""
+    return Verdict("keep", f"baseline: {metric} {terms.value(fmean(values))}{spread}")
 
 
 def _quarantined(now: Evidence, found: Difference, rules: Rules) -> Decision | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import History, Proposal, Verdict
 from autoresearch_mlx.lab.seeds import only_seeds_changed
 from autoresearch_mlx.lab.source import fingerprint
@@ -55,7 +56,7 @@ def _seen_before(c: Candidate) -> str | None:
     for e in c.history.experiments:
         measured = any(not m.tainted for m in e.measurements)  # what was only ever disturbed may come again
         if e.fingerprint == mark and measured and e.status != "interrupted":
-            value = f", {c.history.metric} {e.value:.6f}" if e.value is not None else ""
+            value = f", {c.history.metric} {terms.value(e.value)}" if e.value is not None else ""
             return f"the same as experiment {e.number} ({e.status}{value})"
     return None
 

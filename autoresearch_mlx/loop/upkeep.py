@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
 from autoresearch_mlx.judge.history import taken_now
@@ -88,7 +89,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
         new = [r.measurement for r in session.journal().history.repeats[known:]]
         if not session.judge.drifted(history, new):
             return
-    values = ", ".join(f"{m.value:.6f}" for m in new if m.value is not None and not m.tainted)
+    values = ", ".join(terms.value(m.value) for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
     session.append("epoch", **after_drift(session.journal(), len(new), reason))
     screen.say(f"the machine has changed: {reason}; earlier runs stop counting")

@@ -86,7 +86,7 @@ def _sigma(status: Status) -> str:
     if status.sigma.value is None:
         return terms.UNKNOWN
     stand = f", stand {status.stand}" if status.stand else ""
-    return f"{terms.value(status.sigma.value)} of one run, from {status.sigma.source}{stand}"
+    return f"{terms.amount(status.sigma.value)} of one run, from {status.sigma.source}{stand}"
 
 
 def _stops(account: Account) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
 from autoresearch_mlx.lab.source import describe
@@ -296,8 +297,13 @@ def _row(e: Experiment) -> list[str]:
     if e.value is None:
         value, gigabytes, status = "0.000000", "0.0", "crash"
     else:
-        value, gigabytes, status = f"{e.value:.6f}", f"{memory / 1024:.1f}", e.status
-    gain = "" if e.gain is None else f"{e.gain:.6f}"
+        value, gigabytes, status = _decimals(e.value, terms.HIDDEN_VALUE), f"{memory / 1024:.1f}", e.status
+    gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
     # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
     return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
+
+
+def _decimals(number: float, hidden: float) -> str:
+    """Six decimals, as upstream's table has them; six significant digits for what they would hide."""
+    return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"

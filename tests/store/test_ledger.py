@@ -183,6 +183,21 @@ def test_the_golden_results_are_read_by_an_ordinary_reader() -> None:
     assert {len(r["commit"]) for r in rows} == {0, 7}
 
 
+@pytest.mark.parametrize(
+    ("value", "gain", "words"),
+    [(1.8, 0.000088, ["1.800000", "0.000088"]), (3e-7, -4.1e-8, ["3e-07", "-4.1e-08"]), (0.0, 0.0, ["0.000000"] * 2)],
+)
+def test_results_have_six_decimals_and_hide_no_number(
+    tmp_path: Path, value: float, gain: float, words: list[str]
+) -> None:
+    ledger = begun(tmp_path)
+    ledger.finish(some(0, value=value, gain=gain))
+    write_results(tmp_path, ledger.read())
+    row = (tmp_path / RESULTS).read_text(encoding="utf-8").splitlines()[1].split("\t")
+    assert [row[1], row[7]] == words
+    assert [float(cell) for cell in words] == [value, gain]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(experiments, max_size=4, unique_by=lambda e: e.number))
 def test_no_title_breaks_a_row_of_the_results(done: list[Experiment]) -> None:

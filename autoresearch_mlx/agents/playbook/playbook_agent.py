@@ -99,7 +99,7 @@ class Playbook:
         winner = play.winner
         numbers = ", ".join(map(str, winner.runs))
         runs = f"{'run' if len(winner.runs) == 1 else 'runs'} {numbers} there"
-        gained = f"{describe(winner.changes)} gained {winner.gain:.6f} on the {self._source} ({runs})."
+        gained = f"{describe(winner.changes)} gained {terms.amount(winner.gain)} on the {self._source} ({runs})."
         rules = "; ".join(f"{step.name}: {step.why}" for step in play.steps)
         left_out = "".join(f" Left out: {reason}." for reason in play.left_out)
         return f"{gained} Carried over {rules}.{left_out}"

@@ -124,7 +124,7 @@ def incumbent(context: Context) -> str:
 def _noise(context: Context) -> list[str]:
     lines = []
     if context.sigma is not None:
-        lines.append(f"Two runs of one file differ: sigma of one run is {terms.value(context.sigma)}.")
+        lines.append(f"Two runs of one file differ: sigma of one run is {terms.amount(context.sigma)}.")
     if (margin := margin_told(context.history)) is not None:
         lines.append(f"A change is kept when it gains more than {margin}.")
     return lines

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _PAGE = Path(__file__).parent / "page"
+_SHARED = Path(__file__).parent.parent / "assets"
+"""What the page has in common with the static report."""
 _FILES = {
-    "/": ("index.html", "text/html"),
-    "/style.css": ("style.css", "text/css"),
-    "/app.js": ("app.js", "text/javascript"),
-    "/parts.js": ("parts.js", "text/javascript"),
-    "/charts.js": ("charts.js", "text/javascript"),
-    "/words.js": ("words.js", "text/javascript"),
-    "/wire.js": ("wire.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": (_PAGE / "index.html", "text/html"),
+    **{f"/{name}": (_PAGE / name, "text/javascript") for name in ("app.js", "parts.js", "loss.js", "wire.js")},
+    **{f"/{name}": (_SHARED / name, "text/javascript") for name in ("words.js", "elements.js", "plot.js")},
+    "/style.css": (_PAGE / "style.css", "text/css"),
+    "/plot.css": (_SHARED / "plot.css", "text/css"),
+    "/icon.svg": (_PAGE / "icon.svg", "image/svg+xml"),
 }
 _LOOK_SECONDS = 0.5
 _ALIVE_SECONDS = 10.0
@@ -140,8 +140,8 @@ class _Answers:
     async def file(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        name, kind = _FILES[request.url.path]
-        return Response((_PAGE / name).read_bytes(), media_type=kind)
+        path, kind = _FILES[request.url.path]
+        return Response(path.read_bytes(), media_type=kind)
 
     async def sessions(self, request: Request) -> Response:
         sessions = await asyncio.to_thread(self._watched.sessions)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.ideas.backlog import Idea, read_backlog
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
@@ -17,6 +18,7 @@ from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.loop.control import Run, live_run
 from autoresearch_mlx.loop.policy import pace
+from autoresearch_mlx.report.page.span import worth_showing
 from autoresearch_mlx.report.status import priced, status_of, to_json
 from autoresearch_mlx.store.freed import changes_of, log_of
 from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
@@ -24,6 +26,8 @@ from autoresearch_mlx.store.notes import read_notes
 
 NEWEST = 200
 """Experiments in the table; the plot has them all."""
+_LONGEST_TITLE = 80
+"""Columns of a title in the plot's tip."""
 _LONGEST_DIFF = 60_000
 """Characters; nobody reads more in a window."""
 
@@ -41,7 +45,8 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
         "hardware": {"device": conditions.get("device"), **_budget(conditions)},
         "incumbent": _incumbent(history),
         "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],
-        "night": [[e.number, e.value, e.status] for e in history.experiments],
+        "night": [_point(e) for e in history.experiments],
+        "near": _near(history.experiments),
         "ideas": [_idea(i) for i in read_backlog(folder, history) if i.state in ("open", "taken")],
         "notes": list(read_notes(folder)),
         "run": _run(run),
@@ -91,6 +96,18 @@ def _incumbent(history: History) -> dict[str, Any] | None:
         "gained": gained(history),
         "curve": [list(point) for point in curve],
     }
+
+
+def _point(e: Experiment) -> dict[str, Any]:
+    """What the plot knows of an experiment; the plot has all of them."""
+    title = terms.cut(terms.one_line(e.title), _LONGEST_TITLE)
+    return {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
+
+
+def _near(experiments: Sequence[Experiment]) -> tuple[float, float] | None:
+    """The values worth showing; None while nothing has a value."""
+    values = [(e.value, e.status == "keep") for e in experiments if e.value is not None]
+    return worth_showing(values) if values else None
 
 
 def _row(e: Experiment) -> dict[str, Any]:

@@ -65,4 +65,4 @@ def noise_in_words(page: Page) -> str:
     stand = ""
     if n.stand or n.stands:
         stand = f" The session measures in stand {n.stand}: runs of different stands do not compare."
-    return f"One run of an unchanged file has a standard deviation of {terms.value(n.sigma)}, from {n.source}.{stand}"
+    return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{stand}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,19 @@ def write_report(page: Page, out: Path) -> tuple[Path, ...]:
     return tuple(out / name for name in made)
 
 
-_SCRIPTS = ("words.js", "plot.js", "forest.js", "sheet.js", "page.js")
-_ASSETS = Path(__file__).parent / "assets"
+_SHARED, _OWN = Path(__file__).parent.parent / "assets", Path(__file__).parent / "assets"
+_STYLES = (_SHARED / "plot.css", _OWN / "page.css")
+_SCRIPTS = (
+    *(_SHARED / name for name in ("words.js", "elements.js", "plot.js")),
+    *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
+)
+"""In an order in which each needs only those before it."""
+_MODULE_WORDS = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
 
 
 def render_html(page: Page) -> str:
-    style = _asset("page.css")
-    script = '"use strict";\n(() => {\n' + "\n".join(map(_asset, _SCRIPTS)) + "\n})();\n"
+    style = "".join(path.read_text(encoding="utf-8") for path in _STYLES)
+    script = '"use strict";\n(() => {\n' + "\n".join(map(_inlined, _SCRIPTS)) + "\n})();\n"
     policy = (
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"
@@ -80,8 +87,9 @@ def render_html(page: Page) -> str:
 """
 
 
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")
+def _inlined(path: Path) -> str:
+    """A module as part of one script: a file that opens from a disk cannot import another one."""
+    return _MODULE_WORDS.sub("", path.read_text(encoding="utf-8"))
 
 
 def _hash(text: str) -> str:

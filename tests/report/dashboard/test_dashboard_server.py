@@ -52,7 +52,18 @@ def test_the_page_and_all_that_it_needs_come_from_here(board: Board) -> None:
     assert "unsafe" not in headers["content-security-policy"]
     assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
     assert b"http" not in page.replace(b"http-equiv", b""), "nothing from elsewhere"
-    for name in ("style.css", "app.js", "parts.js", "charts.js", "words.js", "wire.js", "icon.svg"):
+    for name in (
+        "style.css",
+        "plot.css",
+        "app.js",
+        "parts.js",
+        "loss.js",
+        "wire.js",
+        "words.js",
+        "elements.js",
+        "plot.js",
+        "icon.svg",
+    ):
         assert board.ask(f"/{name}")[0] == 200
     for path in ("/../server.py", "/page/../server.py", "/%2e%2e/server.py", "/server.py", "/docs"):
         assert board.ask(path)[0] == 404

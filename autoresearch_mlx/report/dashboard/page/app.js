@@ -1,7 +1,8 @@
 // One session at a time: what the stream says is shown, what is clicked is sent.
 
 import { get, listen, post, takeToken } from "./wire.js";
-import { made, showIdeas, showNight, showNotes, showNow, showOne, showPlan, showRows, showStands, showState, the } from "./parts.js";
+import { el } from "./elements.js";
+import { showIdeas, showNight, showNotes, showNow, showOne, showPlan, showRows, showStands, showState, the } from "./parts.js";
 
 let tag = null, session = null, now = null, readOnly = false, leave = () => {}, sure = null;
 
@@ -31,7 +32,7 @@ function hear(name, data) {
 function showSlow() {
   document.querySelector("main").hidden = false;
   showStands(session);
-  showNight(session);
+  showNight(session, open);
   showRows(session, open);
   showIdeas(session, (id) => deed("drop-idea", { id }), !readOnly);
   showNotes(session, !readOnly);
@@ -71,7 +72,7 @@ function showSessions({ sessions, current, read_only }) {
   const select = the("session"), wanted = sessions.map((s) => `${s.tag}${s.live ? " ●" : ""}`);
   if (select.dataset.shown !== wanted.join("\n")) {
     select.dataset.shown = wanted.join("\n");
-    select.replaceChildren(...sessions.map((s, n) => made("option", { value: s.tag, text: wanted[n] })));
+    select.replaceChildren(...sessions.map((s, n) => el("option", { value: s.tag }, wanted[n])));
   }
   if (tag == null) choose(current);
   select.value = tag;
@@ -122,7 +123,7 @@ the("clear-notes").addEventListener("click", () => deed("clear-notes"));
 the("session").addEventListener("change", (event) => choose(event.target.value));
 onForm("add-idea", "idea", (form) => ({ title: form.get("title"), why: form.get("why"), axis: "" }));
 onForm("add-note", "note", (form) => ({ text: form.get("text") }));
-addEventListener("resize", () => { if (session && now) { showNight(session); showFast(); } });
+addEventListener("resize", () => { if (session && now) showFast(); });
 
 async function begin() {
   if (!takeToken()) { trouble("Open the whole address that `autoresearch-mlx dashboard` printed: it ends with this start's token."); return; }

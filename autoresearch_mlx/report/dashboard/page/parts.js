@@ -1,16 +1,11 @@
 // The parts of the page from what the server tells.  Every text goes in as text; nothing here reads markup.
 
-import { drawLive, drawNight, lossAt } from "./charts.js";
-import { clock, count, gain, memory, value, when } from "./words.js";
+import { diffLines, el } from "./elements.js";
+import { drawLive, lossAt } from "./loss.js";
+import { plot } from "./plot.js";
+import { amount, arrows, clock, count, gain, value } from "./words.js";
 
 export const the = (id) => document.getElementById(id);
-
-export function made(name, { text, ...properties } = {}, ...children) {
-  const node = Object.assign(document.createElement(name), properties);
-  if (text != null) node.textContent = text;
-  node.append(...children.filter((c) => c != null));
-  return node;
-}
 
 // Only what changed is touched: a screen reader and a selection survive.
 function put(id, text) { if (the(id).textContent !== text) the(id).textContent = text; }
@@ -19,10 +14,10 @@ function facts(id, pairs) {
   const known = pairs.filter(([, v]) => v != null), list = the(id);
   while (list.children.length > known.length) list.lastChild.remove();
   known.forEach(([name, text, small], n) => {
-    const entry = list.children[n] ?? list.appendChild(made("div", {}, made("dt"), made("dd")));
+    const entry = list.children[n] ?? list.appendChild(el("div", {}, el("dt"), el("dd")));
     if (entry.firstChild.textContent !== name) entry.firstChild.textContent = name;
     const whole = small ? `${text} ${small}` : `${text}`;
-    if (entry.lastChild.textContent !== whole) entry.lastChild.replaceChildren(text, ...(small ? [" ", made("small", { text: small })] : []));
+    if (entry.lastChild.textContent !== whole) entry.lastChild.replaceChildren(text, ...(small ? [" ", el("small", {}, small)] : []));
   });
 }
 
@@ -75,7 +70,7 @@ export function showStands(session) {
     ["gained in all", !best ? null : best.number === 0 ? "nothing yet" : gain(best.gained)],
     ["experiments", count(s.experiments)],
     ["kept", count(s.kept)], ["discarded", count(s.discarded)], ["failed", count(s.failed)],
-    ["sigma of one run", s.sigma != null ? value(s.sigma) : "not known yet"],
+    ["sigma of one run", s.sigma != null ? amount(s.sigma) : "not known yet"],
     ["losers stopped early", s.stops?.stopped ? count(s.stops.stopped) : null, s.stops?.stopped ? `${clock(s.stops.saved_seconds)} saved` : null],
     ["certified", s.certificate ? s.certificate.words : null],
     ["calls to models", spent.calls ? count(spent.calls) : null, spent.calls ? `${count(spent.tokens)} tokens` : null],
@@ -101,45 +96,64 @@ export function showPlan(session, now) {
   ]);
 }
 
-export function showNight(session) {
-  put("night-words", `${session.status.metric} by experiment, ${session.status.direction === "min" ? "lower" : "higher"} is better`);
-  drawNight(the("night-chart"), session.night);
+let night = { tag: null, near: null, plot: null };
+
+/** The plot stays as somebody has zoomed it while a session goes on. */
+export function showNight(session, open) {
+  const { metric, direction } = session.status, host = the("night-chart");
+  const points = session.night.map((e) => ({
+    x: { number: e.number }, y: e.value, number: e.number, kind: e.status === "keep" ? "keep" : e.value != null ? "" : e.status === "discard" ? "stopped" : "fail",
+    tip: [`#${e.number} ${e.status}`, arrows(e.title), e.value != null ? `${metric} ${value(e.value)}` : "", e.gain != null ? gain(e.gain) : ""],
+  }));
+  if (night.plot && night.tag === session.tag && Boolean(night.near) === Boolean(session.near)) return night.plot.update({ points, near: session.near });
+  host.replaceChildren();
+  night = { tag: session.tag, near: session.near, plot: plot(host, {
+    name: `${metric} of every experiment`, height: 260, xs: [{ key: "number", name: "experiments" }], points, near: session.near, steps: true, pick: open,
+    yName: `${metric}, ${direction === "min" ? "lower" : "higher"} is better`,
+    key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["stopped", "stopped early"], ["fail", "failed"]],
+  }) };
 }
 
 export function showRows(session, open) {
   const first = session.incumbent?.number;
   the("rows").replaceChildren(...session.experiments.map((e) => {
     const failed = !["keep", "discard"].includes(e.status), why = failed || e.value == null ? e.reason : e.axis;
-    return made("tr", {},
-      made("td", {}, made("button", { type: "button", text: e.number, ariaLabel: `Experiment ${e.number}, details`, onclick: () => open(e.number) })),
-      made("td", { className: e.status === "keep" ? "keep" : failed ? "failed" : "", text: e.number === first ? `${e.status} ★` : e.status }),
-      made("td", { className: "n", text: value(e.value) }),
-      made("td", { className: "n", text: gain(e.gain) }),
-      made("td", { text: e.title || "–" }, why ? made("small", { text: why }) : null));
+    return el("tr", {},
+      el("td", {}, el("button", { type: "button", "aria-label": `Experiment ${e.number}, details`, onclick: () => open(e.number) }, e.number)),
+      el("td", { class: e.status === "keep" ? "keep" : failed ? "failed" : null }, e.number === first ? `${e.status} ★` : e.status),
+      el("td", { class: "n" }, value(e.value)),
+      el("td", { class: "n" }, gain(e.gain)),
+      el("td", {}, arrows(e.title) || "-", why ? el("small", {}, why) : null));
   }));
 }
 
 export function showIdeas(session, drop, writes) {
-  const rows = session.ideas.map((i) => made("li", {},
-    made("span", { text: i.title }, made("small", { text: [i.source === "you" ? "yours" : i.source, i.axis, i.state === "taken" ? `being tried, #${i.experiment}` : null].filter(Boolean).join(" · ") })),
-    writes && i.state === "open" ? made("button", { type: "button", className: "quiet", text: "Drop", ariaLabel: `Drop idea ${i.id}`, onclick: () => drop(i.id) }) : null));
-  the("ideas").replaceChildren(...(rows.length ? rows : [made("li", { className: "empty-line", text: "None yet." })]));
+  const rows = session.ideas.map((i) => el("li", {},
+    el("span", {}, i.title, el("small", {}, [i.source === "you" ? "yours" : i.source, i.axis, i.state === "taken" ? `being tried, #${i.experiment}` : null].filter(Boolean).join(" · "))),
+    writes && i.state === "open" ? el("button", { type: "button", class: "quiet", "aria-label": `Drop idea ${i.id}`, onclick: () => drop(i.id) }, "Drop") : null));
+  the("ideas").replaceChildren(...(rows.length ? rows : [el("li", {}, "None yet.")]));
 }
 
 export function showNotes(session, writes) {
-  const rows = session.notes.map((text) => made("li", {}, made("span", { text })));
-  the("notes").replaceChildren(...(rows.length ? rows : [made("li", { text: "Nothing yet." })]));
+  const rows = session.notes.map((text) => el("li", {}, el("span", {}, text)));
+  the("notes").replaceChildren(...(rows.length ? rows : [el("li", {}, "Nothing yet.")]));
   the("clear-notes").hidden = !writes || !session.notes.length;
 }
 
 export function showOne(e, metric) {
   put("one-over", `experiment ${e.number} · ${e.status} · ${metric} ${value(e.value)} · gain ${gain(e.gain)}${e.agent ? ` · by ${e.agent}` : ""}`);
-  put("one-title", e.title);
+  put("one-title", arrows(e.title));
   put("one-reason", e.reason);
   put("one-rationale", e.rationale);
-  the("one-diff").replaceChildren(...(e.diff || "no change").split("\n").map((line) => made("span", {
-    text: `${line}\n`, className: /^\+(?!\+\+)/.test(line) ? "add" : /^-(?!--)/.test(line) ? "cut" : "",
-  })));
+  the("one-diff").replaceChildren(...diffLines(e.diff || "no change"));
   put("one-log", e.log_tail || "no log");
   the("one").showModal();
+}
+
+const memory = (bytes) => bytes == null ? null : bytes >= 1e8 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(0)} MB`;
+
+// The time of day, with the day where it is another one.
+function when(seconds) {
+  const at = new Date(seconds * 1000), time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString([], { weekday: "short" })} ${time}`;
 }

@@ -1,6 +1,10 @@
 // Effects by axis: a dot with its 90 % interval for the best change, faint dots for all other tries.
 
-function forest(host, rows, pick) {
+import { el, svg } from "../../assets/elements.js";
+import { ticks, tickWords } from "../../assets/plot.js";
+import { gain, interval, known } from "../../assets/words.js";
+
+export function forest(host, rows, pick) {
   const measured = rows.filter((row) => known(row.gain));
   if (!measured.length) return void host.append(el("p", { class: "soft" }, "No effects yet."));
   const chart = svg("svg", { role: "img", "aria-label": "Effects by axis; the table below has the same figures." });
@@ -27,7 +31,7 @@ function forest(host, rows, pick) {
     const scale = ticks(low - room, high + room, Math.max(2, (right - left) / 100));
     for (const at of scale.at) {
       group.append(svg("line", { class: "grid", x1: x(at), x2: x(at), y1: top, y2: bottom }));
-      group.append(svg("text", { x: x(at), y: bottom + 15, "text-anchor": "middle" }, (at || 0).toFixed(scale.digits)));
+      group.append(svg("text", { x: x(at), y: bottom + 15, "text-anchor": "middle" }, tickWords(at, scale.digits)));
     }
     group.append(svg("line", { class: "zero", x1: x(0), x2: x(0), y1: top, y2: bottom }));
     group.append(svg("text", { x: (left + right) / 2, y: bottom + 32, "text-anchor": "middle" },

@@ -1,5 +1,10 @@
 // Puts the parts together.  The figures come from the JSON in this file; nothing is fetched.
 
+import { plot } from "../../assets/plot.js";
+import { arrows, count, gain, interval, known, significant, value } from "../../assets/words.js";
+import { forest } from "./forest.js";
+import { sheet } from "./sheet.js";
+
 const page = JSON.parse(document.getElementById("data").textContent);
 
 function theme() {
@@ -18,8 +23,9 @@ function progress(host, pick) {
   const rows = page.experiments;
   const kept = rows.filter((row) => row.status === "keep");
   const ranked = [...kept].sort((a, b) => (b === kept[kept.length - 1]) - (a === kept[kept.length - 1]) || (b.gain || 0) - (a.gain || 0));
-  const points = rows.filter((row) => known(row.value) || row.status !== "discard").map((row) => ({
-    x: row, y: row.value, number: row.number, kind: row.status === "keep" ? "keep" : known(row.value) ? "" : "fail",
+  const kind = (row) => (row.status === "keep" ? "keep" : known(row.value) ? "" : row.status === "discard" ? "stopped" : "fail");
+  const points = rows.map((row) => ({
+    x: row, y: row.value, number: row.number, kind: kind(row),
     label: row.status === "keep" && row.number > 0 ? arrows(row.title) : "", rank: ranked.indexOf(row),
     tip: [`#${row.number} ${row.status}`, arrows(row.title), known(row.value) ? `${page.metric} ${value(row.value)}` : row.reason,
       known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : ""],
@@ -27,7 +33,8 @@ function progress(host, pick) {
   const better = page.direction === "min" ? "lower" : "higher";
   plot(host, { name: `${page.metric} of every experiment`, height: 430, xs: OVER, points, steps: true, near: page.near, pick,
     yName: `${page.metric}, ${better} is better`,
-    key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["fail", "failed"]] });
+    key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["fail", "failed"],
+      ...(points.some((point) => point.kind === "stopped") ? [["stopped", "stopped early"]] : [])] });
 }
 
 function noise(host, pick) {
@@ -50,7 +57,7 @@ function speeds() {
   const over = OVER.slice(0, 2);
   const points = (of, name) => page.runs.filter((run) => known(of(run))).map((run) => ({
     x: { number: run.at, hours: run.hours }, y: of(run), kind: "speed", number: run.number,
-    tip: [`#${run.number}`, `${name} ${Math.abs(of(run)) >= 1000 ? count(of(run)) : Number(of(run).toPrecision(6))}`],
+    tip: [`#${run.number}`, `${name} ${Math.abs(of(run)) >= 1000 ? count(of(run)) : significant(of(run), 6)}`],
   }));
   for (const host of document.querySelectorAll("[data-fact]")) {
     const name = host.dataset.fact;

@@ -1,8 +1,11 @@
 // Every experiment: sorted, filtered, opened.  Rows are made in portions as they come into sight.
 
+import { diffLines, el } from "../../assets/elements.js";
+import { arrows, count, gain, interval, known, value } from "../../assets/words.js";
+
 const PORTION = 120;
 
-function sheet(host, rows, metric) {
+export function sheet(host, rows, metric) {
   const columns = [
     { name: "#", of: (row) => row.number, cell: (row) => opener(row), number: true },
     { name: "status", of: (row) => row.status, cell: (row) => el("span", { class: `status ${row.status}` }, row.stopped ? "stopped" : row.status) },

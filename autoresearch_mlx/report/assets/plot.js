@@ -1,14 +1,29 @@
 // One plot of points over experiments, hours or tokens: hover, keys, drag to zoom.
 
+import { el, svg } from "./elements.js";
+import { known, significant } from "./words.js";
+
 const MARGIN = { left: 68, right: 14, top: 12, bottom: 38 };
 
 /**
- * spec: { name, height, xs: [{key, name}], points: [{x: {key: number}, y, kind, tip: [text], number, label, rank}],
- *         near: [low, high] or null, yName, steps, bands: [[low, high]], lines: [y], stands: [{x, name}], key: [[class, text]] }
+ * Draws into host, which it fills from side to side.  spec:
+ *   name     what the plot shows, for a screen reader
+ *   height   in pixels
+ *   xs       [{ key, name }]: what the points can be plotted over
+ *   points   [{ x: { key: number }, y, kind, tip: [text], number, label, rank }]: kind is the dot's class; a point
+ *            without y is a tick at the lower edge; the labels of low ranks find room first
+ *   near     [low, high] worth showing, or null for all values
+ *   yName, steps (a line from one kept point to the next), bands [[low, high]], lines [y], stands [{ x, name }],
+ *   key      [[class, text]]
+ *   pick     called with the number of an experiment that was chosen
+ * Returns { update }, which takes new points and near and keeps zoom and choice; null where there is nothing to draw.
  */
-function plot(host, spec) {
+export function plot(host, spec) {
   const axes = spec.xs.filter(({ key }) => spec.points.some((p) => known(p.x[key])));
-  if (!axes.length) return void host.append(el("p", { class: "soft" }, "Nothing to show yet."));
+  if (!axes.length) {
+    host.append(el("p", { class: "soft" }, "Nothing to show yet."));
+    return null;
+  }
   const state = { key: axes[0].key, near: Boolean(spec.near), zoom: null, at: -1 };
   const chart = svg("svg", { tabindex: 0, role: "img", "aria-label": `${spec.name}. Arrow keys walk from point to point.` });
   const tip = el("div", { class: "tip", role: "status", hidden: true });
@@ -50,6 +65,7 @@ function plot(host, spec) {
     const xs = shown.map((p) => p.x[state.key]);
     const ys = shown.filter((p) => known(p.y)).map((p) => p.y).concat(spec.bands ? spec.bands.flat() : []);
     let [left, right] = [Math.min(...xs), Math.max(...xs)];
+    if (!ys.length) ys.push(0); // every run failed: there are ticks at the edge only
     let [low, high] = state.near ? spec.near : [Math.min(...ys), Math.max(...ys)];
     if (!(high > low)) [low, high] = [(low || 0) - (Math.abs(low) * 0.01 || 1), (low || 0) + (Math.abs(low) * 0.01 || 1)];
     else if (!state.near) [low, high] = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
@@ -94,21 +110,16 @@ function plot(host, spec) {
     const up = ticks(range.low, range.high, Math.max(2, (box.bottom - box.top) / 45));
     for (const at of across.at) {
       group.append(svg("line", { class: "grid", x1: view.x(at), x2: view.x(at), y1: box.top, y2: box.bottom }));
-      group.append(svg("text", { x: view.x(at), y: box.bottom + 16, "text-anchor": "middle" }, tick(at, across.digits)));
+      group.append(svg("text", { x: view.x(at), y: box.bottom + 16, "text-anchor": "middle" }, tickWords(at, across.digits)));
     }
     for (const at of up.at) {
       group.append(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: view.y(at), y2: view.y(at) }));
-      group.append(svg("text", { x: box.left - 6, y: view.y(at) + 4, "text-anchor": "end" }, tick(at, up.digits)));
+      group.append(svg("text", { x: box.left - 6, y: view.y(at) + 4, "text-anchor": "end" }, tickWords(at, up.digits)));
     }
     const name = axes.find(({ key }) => key === state.key).name;
     group.append(svg("text", { x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" }, name));
     if (spec.yName) group.append(svg("text", { x: 4, y: 12 }, spec.yName));
     return group;
-  }
-
-  function tick(at, digits) {
-    if (Math.abs(at) >= 1e6) return `${Number((at / 1e6).toPrecision(4)).toLocaleString("en-US")} M`;
-    return (at || 0).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   }
 
   function bands() {
@@ -154,7 +165,7 @@ function plot(host, spec) {
     const group = svg("g");
     const order = (kind) => (kind === "keep" ? 1 : 0);
     for (const { p, px, py, edge } of [...points].sort((a, b) => order(a.p.kind) - order(b.p.kind))) {
-      if (!known(p.y)) group.append(svg("line", { class: "dot fail", x1: px, x2: px, y1: py - 5, y2: py + 5 }));
+      if (!known(p.y)) group.append(svg("line", { class: `dot ${p.kind}`, x1: px, x2: px, y1: py - 5, y2: py + 5 }));
       else if (edge) {
         const tipY = edge === "up" ? -5 : 5;
         group.append(svg("path", { class: `dot ${p.kind}`, d: `M${px - 4} ${py}L${px + 4} ${py}L${px} ${py + tipY}Z` }));
@@ -163,7 +174,7 @@ function plot(host, spec) {
     return group;
   }
 
-  /** Greedy: the most important first; what finds no room without covering another is left out. */
+  /** The most important labels first; one that finds no room without covering another is left out. */
   function labels(points) {
     const { box } = view;
     const group = svg("g");
@@ -295,6 +306,39 @@ function plot(host, spec) {
     if (state.at >= 0 && spec.pick && known(view.points[state.at].p.number)) spec.pick(view.points[state.at].p.number);
   }
 
+  function update({ points, near }) {
+    const chosen = state.at >= 0 ? view.points[state.at].p.number : null;
+    Object.assign(spec, { points, near });
+    draw();
+    const again = chosen === null || !view ? -1 : view.points.findIndex(({ p }) => p.number === chosen);
+    if (again >= 0) show(again);
+    else hide();
+  }
+
   new ResizeObserver(() => draw()).observe(host);
   draw();
+  return { update };
+}
+
+/** Ticks at 1, 2 or 5 times a power of ten, at most about so many, and the decimals they need. */
+export function ticks(low, high, most) {
+  const rough = (high - low) / Math.max(most, 1);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5].find((times) => times * power >= rough) || 10);
+  const found = [];
+  for (let at = Math.ceil(low / step) || 0; at * step <= high + step * 1e-9 && found.length < 50; at++) found.push(at * step);
+  return { at: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+}
+
+export function tickWords(at, digits) {
+  if (Math.abs(at) >= 1e6) return `${Number((at / 1e6).toPrecision(4)).toLocaleString("en-US")} M`;
+  if (digits > 6) return at ? significant(at, 3) : "0";
+  return (at || 0).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+let canvas = null;
+function textWidth(text, font) {
+  canvas = canvas || document.createElement("canvas").getContext("2d");
+  canvas.font = font;
+  return canvas.measureText(text).width;
 }
