@@ -1,1 +1,1 @@
-"""The computer at hand: what it is, which sizes fit it, and how MLX gets a fast BLAS on a CPU."""
+"""Read the computer at hand, choose sizes that fit it, and give MLX a fast BLAS on a CPU."""

@@ -1,6 +1,7 @@
 """Keep the machine awake while something is measured: ``caffeinate`` on macOS, ``systemd-inhibit`` on Linux.
 
-The helper ends with us in whatever way we end, ``kill -9`` included.  A machine without it goes on as it is.
+The helper process ends when ours does, however it ends, ``kill -9`` included.  A machine that has no such helper sleeps
+as it always does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LAST_SECONDS = 1.0
+"""Seconds that the helper gets to end before it is killed."""
 _TRY_SECONDS = 3.0
+"""Seconds that a try of the helper may take."""
 _INHIBIT = (
     "systemd-inhibit",
     "--what=idle:sleep",
@@ -26,10 +29,11 @@ _INHIBIT = (
 
 
 def keeper(system: str = "") -> list[str] | None:
-    """The command that keeps this system awake for as long as this process lives; None where there is none.
+    """Return the command that keeps this system awake while this process lives; None on a system that has none.
 
-    Never ``caffeinate -d``: while the display is awake the GPU's watchdog can end a training (mlx issue 3267).
-    On Linux the command reads a pipe of ours, which the kernel closes when we end.
+    ``caffeinate -is`` keeps the system awake and lets the display sleep: while the display is awake, the GPU's watchdog
+    can end a training (github.com/ml-explore/mlx/issues/3267), so never add ``-d``.  On Linux the command reads a pipe
+    of ours, which the kernel closes when this process ends.
     """
     system = system or platform.system()
     if system == "Darwin":
@@ -39,7 +43,7 @@ def keeper(system: str = "") -> list[str] | None:
 
 @contextmanager
 def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
-    """Until the end of the block.  Neither a missing command nor its death delays or breaks anything."""
+    """Keep the machine awake until the end of the block; a missing or failing command changes nothing else."""
     child = _start(keeper(system)) if wanted else None
     try:
         yield
@@ -49,7 +53,7 @@ def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
 
 
 def works(system: str = "") -> bool | None:
-    """Whether the machine can be kept awake, tried for an instant; None where this system has no command for it."""
+    """Try for an instant to keep the machine awake; return whether that works, None where no command exists for it."""
     command = keeper(system)
     if command is None:
         return None
@@ -65,7 +69,7 @@ def works(system: str = "") -> bool | None:
 
 
 def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
-    """In a session of its own: a Ctrl-C that the run survives must not let the machine sleep."""
+    """Start the helper in its own session: a Ctrl-C that the run survives must not let the machine sleep."""
     if command is None:
         return None
     quiet = subprocess.DEVNULL
@@ -73,7 +77,7 @@ def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
     except OSError:
         return None
-    threading.Thread(target=child.wait, daemon=True).start()  # one that dies early is not left a zombie all night
+    threading.Thread(target=child.wait, daemon=True).start()  # a helper that dies early is not left a zombie all night
     return child
 
 

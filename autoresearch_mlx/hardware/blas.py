@@ -1,15 +1,15 @@
-"""A fast BLAS for MLX on a Linux CPU.
+"""Give MLX a fast BLAS on a Linux CPU.
 
-MLX's Linux wheel carries the reference BLAS: some 5 GFLOP/s of float32 on two cores where OpenBLAS gives
-hundreds.  All that MLX takes from it are three symbols, ``cblas_{s,d,c}gemm``, so any library that exports them
-and is preloaded into the process takes its place.
+MLX's Linux wheel carries the reference BLAS from netlib: some 5 GFLOP/s of float32 on two cores where OpenBLAS reaches
+hundreds.  MLX uses only three of its functions, ``cblas_{s,d,c}gemm``, so a library that exports them takes its place
+when it is preloaded (LD_PRELOAD, ld.so(8)).  Only float32 gains: MLX computes float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
-The dependency ``scipy-openblas32`` holds OpenBLAS with every symbol prefixed ``scipy_``; ``patchelf`` writes a
-copy with those three renamed, once per version, into the cache.  Nothing here raises but for a wrong
-``AUTORESEARCH_BLAS``; a source that fails is passed over, and the reason stays in ``Blas.note``.
+The dependency ``scipy-openblas32`` holds OpenBLAS with the prefix ``scipy_`` on every symbol; ``patchelf`` writes a
+copy with those three renamed into the cache, once per version.  A source that fails is passed over, and ``Blas.note``
+keeps the reason; only a wrong ``AUTORESEARCH_BLAS`` raises.
 """
 
 from __future__ import annotations
@@ -52,16 +52,20 @@ SYSTEM_LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Blas:
+    """The BLAS that child processes get."""
+
     library: Path | None
-    """What to preload; ``None``: MLX's own."""
+    """The library to preload; None for the one that MLX brings."""
     source: Source
+    """Where the library comes from."""
     coretype: str | None = None
+    """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it look for itself."""
     note: str = ""
     """Why better sources were passed over."""
 
 
 class _Unusable(Exception):
-    """Why a source does not serve here, in words."""
+    """A source of a BLAS cannot be used here; the text says why."""
 
 
 def find_blas(
@@ -71,9 +75,9 @@ def find_blas(
     root: Path = Path("/"),
     wheel: str = "scipy_openblas32",
 ) -> Blas:
-    """The best BLAS to be had: ``AUTORESEARCH_BLAS`` (a path, or ``off``), the wheel, the system's, MLX's own.
+    """Return the first BLAS that works: ``AUTORESEARCH_BLAS`` (a path, or ``off``), the wheel's, the system's, MLX's.
 
-    The first call writes the relabelled copy (25 MB under ``cache/blas``, some 0.2 s); later ones take milliseconds.
+    The first call writes the renamed copy (25 MB under ``cache/blas``, some 0.2 s); later ones take milliseconds.
     Raises ConfigError when ``AUTORESEARCH_BLAS`` names a file that cannot be preloaded.
     """
     coretype = CORETYPES.get(machine.simd or "")
@@ -90,7 +94,7 @@ def find_blas(
 
 
 def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What to add to a child's environment; what the user has set himself is left alone."""
+    """Return what to add to a child's environment; variables that the user has set are left alone."""
     if blas.library is None:
         return {}
     preloaded = environ.get("LD_PRELOAD", "").replace(" ", ":").split(":")
@@ -102,7 +106,7 @@ def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> di
 
 
 def advice(blas: Blas) -> str | None:
-    """For doctor: which BLAS serves CPU runs and, where it is slow, what to do.  ``None`` on macOS."""
+    """Return which BLAS serves CPU runs and, where it is slow, what to do; None on macOS, which has Accelerate."""
     match blas.source:
         case "accelerate":
             return None
@@ -122,7 +126,7 @@ def advice(blas: Blas) -> str | None:
 
 
 def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
-    """The wheel's OpenBLAS with MLX's symbol names, made on the first call.  Raises _Unusable."""
+    """Return the wheel's OpenBLAS with MLX's symbol names, made on the first call.  Raises _Unusable."""
     package = find_spec(wheel)
     if package is None or not package.submodule_search_locations:
         raise _Unusable(f"{wheel} is not installed")
@@ -140,13 +144,13 @@ def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
 
 
 def _relabel(original: Path, library: Path) -> None:
-    """Write the copy under a name of its own, try it, then rename: other processes see all of it or nothing."""
+    """Write the copy under a temporary name, try it, then rename it: other processes see all of it or nothing."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         names, copy = Path(scratch) / "names", Path(scratch) / library.name
         names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS), encoding="ascii")
         _call(_patchelf(), "--rename-dynamic-symbols", str(names), "--output", str(copy), str(original))
-        # A damaged library would be preloaded into every later run.
+        # Load it once: a damaged library would be preloaded into every later run.
         trial = "import ctypes, sys; blas = ctypes.CDLL(sys.argv[1]); [blas[name] for name in sys.argv[2:]]"
         _call(sys.executable, "-I", "-c", trial, str(copy), *SYMBOLS)
         copy.replace(library)
@@ -171,7 +175,7 @@ def _call(*command: str) -> None:
 
 
 def system_library(root: Path = Path("/")) -> Path | None:
-    """An OpenBLAS of the system, looked for where distributions put it."""
+    """Return the system's OpenBLAS, from where distributions put it; None without one."""
     return next((path for pattern in SYSTEM_LIBRARIES for path in sorted(root.glob(pattern))), None)
 
 
@@ -181,7 +185,7 @@ def _chosen(choice: str) -> Path | None:
     path = Path(choice).expanduser().absolute()
     hint = f"Give the path of a libopenblas.so, or {VARIABLE}=off."
     if not path.is_file():
-        raise ConfigError(f"{VARIABLE} names {choice}, which is no file.", hint)
+        raise ConfigError(f"{VARIABLE} names {choice}, which is not a file.", hint)
     if not _preloadable(path):
         raise ConfigError(f"{VARIABLE} names {choice}: LD_PRELOAD cannot carry a path with spaces or colons.", hint)
     return path

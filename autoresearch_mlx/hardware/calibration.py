@@ -1,7 +1,8 @@
-"""What was measured of a machine: matrix products, memory, step times, evaluation.  A value, and its file in the cache.
+"""Keep what was measured of a machine: matrix products, memory, step times, evaluation; a value and its file in the
+cache.
 
-A calibration holds for what it was measured with (:class:`Basis`) and for :data:`DAYS`; a file that is damaged, or that
-tells of another chip, MLX or system, counts as none, and the reason is told.
+A calibration is valid for :data:`DAYS` and for what it was measured with (:class:`Basis`).  A file that is damaged, or
+that was measured on another chip or with another MLX or system, is not used, and the reason is returned.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from autoresearch_mlx.hardware.profile import Device, Profile
 
 SCHEMA = 1
 DAYS = 90
-"""After which a calibration is taken again: systems are updated, fans collect dust."""
+"""Days after which a calibration is taken again: systems are updated, fans collect dust."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a calibration depends on."""
+    """What a calibration depends on: when any of it changes, the calibration is stale."""
 
     chip: str | None
     gpu_cores: int | None
@@ -39,45 +40,47 @@ class Basis:
     vocab_size: int
     seq_len: int
     knobs: Mapping[str, Any]
-    """The profile's first values, which shape the model that was timed."""
+    """The profile's knobs, which shape the model that was timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A square matrix product of ``size`` rows, at its best."""
+    """The best rate seen of products of two ``size`` x ``size`` matrices."""
 
     dtype: str
     size: int
     gflops: Positive
+    """Billions of operations a second, 2 size^3 a product."""
 
     def words(self) -> str:
-        """``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``"""
+        """Return the rate in words: ``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``."""
         rate = f"{self.gflops / 1000:.3g} TFLOPS" if self.gflops >= 1000 else f"{self.gflops:.3g} GFLOP/s"
         return f"{rate} {self.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Optimiser steps of the shipped baseline at one batch; times by the parent's clock, without the first step."""
+    """Times of the shipped script's steps at one batch size, by the parent's clock, without the first step."""
 
     rows: int
     """Rows of a forward pass."""
     tokens: int
-    """Of one optimiser step."""
+    """Tokens of one optimiser step."""
     steps: int = 0
-    """That were timed."""
+    """Number of steps that were timed."""
     seconds: Positive | None = None
-    """Of one step, on average; None: it failed."""
+    """Mean seconds of one step; None when the run failed."""
     median: Positive | None = None
     spread: Seconds | None = None
-    """Half the range of the middle half of the step times, in seconds; None where too few were heard of."""
+    """Half the interquartile range of the step times, in seconds; None for too few steps."""
     peak_memory_mb: Positive | None = None
     failure: str | None = None
+    """Why the run failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Evaluations of two sizes, from which others are scaled."""
+    """The times of two evaluations, of ``rows`` and of ``fewer_rows``, from which others are estimated."""
 
     rows: int
     seconds: Positive
@@ -85,7 +88,7 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Start-up and a share for each row; never less than what fewer rows took."""
+        """Estimate the seconds for ``rows``: start-up and a share for each row, at least what fewer rows took."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))
@@ -94,53 +97,58 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
+    """All that was measured of one machine."""
+
     date: str
-    """Local time with its offset."""
+    """Local time with its offset, in ISO 8601."""
     basis: Basis
     took_seconds: Seconds
+    """Seconds that the calibration took."""
     products: tuple[Product, ...] = ()
     bandwidth_gbs: Positive | None = None
     start_seconds: Seconds | None = None
-    """From the child's start to its first batch."""
+    """Seconds from the child's start to its first batch."""
     compile_seconds: Seconds | None = None
-    """The first step, which compiles."""
+    """Seconds of the first step, which compiles."""
     paces: tuple[Pace, ...] = ()
-    """The preset's batch first."""
+    """Step times at several batch sizes, the profile's own first."""
     scored: Scored | None = None
     matrix_params: Annotated[int, Field(gt=0)] | None = None
-    """Weights of the timed model that stand in matrix products."""
+    """Number of the timed model's weights that are used in matrix products."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What MLX says of the device."""
+    """What MLX reports about the device."""
 
     def overhead(self, eval_rows: int) -> float | None:
-        """Seconds of one run beyond its training; None where a part of it was not measured."""
+        """Return the seconds of one run besides its training; None when a part of them was not measured."""
         if self.start_seconds is None or self.compile_seconds is None or self.scored is None:
             return None
         return self.start_seconds + self.compile_seconds + self.scored.seconds_for(eval_rows)
 
     def pace(self, tokens: int | None) -> Pace | None:
-        """The steps at so many tokens; None where that batch was not timed."""
+        """Return the times of steps of ``tokens`` tokens; None when that batch was not timed."""
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def product(self) -> Product | None:
-        """The divisor of MFU: the products that training makes, bfloat16 on a GPU and float32 on a CPU."""
+        """Return the product that MFU divides by, of the type used in training: bfloat16 on a GPU, float32 on a CPU."""
         wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
         return next((p for p in self.products if p.dtype == wanted), None)
 
     @property
     def day(self) -> str:
+        """The date without the time."""
         return self.date[:10]
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The divisor of MFU, and where it comes from."""
+    """The rate by which MFU (model FLOPs utilisation) divides, and where it comes from."""
 
     gflops: float
     words: str
 
 
 def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) -> Basis:
+    """Return what a calibration of this machine under this profile depends on."""
     return Basis(
         chip=machine.chip,
         gpu_cores=machine.gpu.cores if machine.gpu else None,
@@ -156,7 +164,7 @@ def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) 
 
 
 def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibration | None, str | None]:
-    """The calibration for this basis; where there is none that counts, why, in words (None: none was ever taken)."""
+    """Return the calibration for this basis, or None and why it cannot be used (None when none was ever taken)."""
     path = place(basis, cache)
     try:
         found = TypeAdapter(_Stored).validate_json(path.read_bytes())
@@ -171,7 +179,7 @@ def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibr
 
 
 def store(calibration: Calibration, cache: Path) -> Path:
-    """Replace the file in one step.  Raises OSError."""
+    """Write the calibration in one step, in place of an older one; return its path.  Raises OSError."""
     path = place(calibration.basis, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".tmp{id(calibration)}")
@@ -182,7 +190,7 @@ def store(calibration: Calibration, cache: Path) -> Path:
 
 
 def place(basis: Basis, cache: Path) -> Path:
-    """One file for each machine, profile and shape of rows; what else matters stands in it."""
+    """Return the path of the calibration: one file for each chip, profile, device and shape of rows."""
     parts = (basis.chip or "unknown", basis.gpu_cores, basis.profile, basis.device, basis.vocab_size, basis.seq_len)
     name = "-".join(str(part) for part in parts if part is not None)
     return cache / "calibration" / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
@@ -196,7 +204,7 @@ class _Stored:
 
 def _stale(found: _Stored, basis: Basis, now: datetime) -> str | None:
     if found.schema != SCHEMA:
-        return f"it is written by schema {found.schema}, this version reads {SCHEMA}"
+        return f"it has schema {found.schema}, and this version reads schema {SCHEMA}"
     then, current = asdict(found.calibration.basis), asdict(basis)
     changed = [f.name for f in fields(Basis) if then[f.name] != current[f.name]]
     if changed:

@@ -1,7 +1,7 @@
-"""The table of Apple's chips, and which of its rows speaks for a machine.
+"""Read the table of Apple's chips and find the row that fits a machine.
 
-The figures are peaks from publications (``data/chips.tsv`` names them); a chip that the table lacks is spoken for by
-the nearest row, and that is said.
+The figures are published peaks (``data/chips.tsv`` names the sources).  For a chip that the table lacks, the nearest
+row is used, and the text says so.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ ESTIMATES = frozenset({"fp32", "fp16", "bandwidth"})
 _NAME = re.compile(r"(?:Apple )?([AM])(\d+)(?: (Pro|Max|Ultra))?\b")
 _ARCHITECTURE = re.compile(r"applegpu_g(\d+)([pgsd])")
 _CLASSES = {"p": "phone", "g": "base or Pro", "s": "Max", "d": "Ultra"}
-"""The last letter of an architecture, as MLX's Metal backend reads it."""
+"""Kind of chip by the last letter of an architecture, as MLX's Metal backend reads it
+(mlx/backend/metal/device.cpp)."""
 _FIRST_M = 12
-"""applegpu_g13 is an M1 and g17 an M5: the generation counts from here."""
+"""Generation number of Apple's GPUs before the M1: applegpu_g13 is an M1, applegpu_g17 an M5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """Peaks of one chip: matrix products in 10^12 operations a second, memory bandwidth in GB/s."""
+    """One row of the table: peaks in 10^12 operations a second, memory bandwidth in GB/s."""
 
     chip: str
     gpu_cores: int
@@ -45,7 +46,7 @@ class Chip:
     fp16_tflops: float | None
     bandwidth_gbs: float
     memory_gb: tuple[int, ...]
-    """Sizes that it was sold with."""
+    """Sizes of memory that it was sold with."""
     estimates: frozenset[str]
     """Which of fp32, fp16 and bandwidth are estimates."""
     source: str
@@ -53,30 +54,31 @@ class Chip:
 
     @property
     def name(self) -> str:
-        """As the machine calls itself: ``A18 Pro``, where the table adds the Mac that has it."""
+        """The chip as the machine names it: ``A18 Pro``, without the Mac that the table adds in brackets."""
         return self.chip.partition(" (")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row that speaks for a machine; ``words`` say so where it is another chip's or another number of cores."""
+    """The row used for a machine; ``words`` say so when its chip or its number of GPU cores differs."""
 
     chip: Chip
     words: str | None = None
 
 
 def read_chips(path: Path | None = None) -> tuple[Chip, ...]:
-    """The table that the package carries, or another one.
+    """Read the table that the package carries, or the one at ``path``.
 
-    Raises TableError naming file and line for whatever is malformed.
+    Raises TableError, which names file and line of a malformed row.
     """
     return read_rows(path or asset(TABLE), CHIP_COLUMNS, _chip)
 
 
 def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
-    """The row of this chip with this many GPU cores, else the nearest one; None for what is no Apple chip.
+    """Return the row of this chip and number of GPU cores, else the nearest row; None for a machine without Apple's
+    GPU.
 
-    Unknown cores count as few.
+    When the number of cores is unknown, the row with the fewest is taken.
     """
     named = _NAME.match(machine.chip or "")
     if named is None or machine.gpu is None or machine.gpu.kind != "metal" or not chips:
@@ -95,7 +97,7 @@ def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
 
 
 def architecture_words(architecture: str | None) -> str | None:
-    """``applegpu_g17s (M5 generation, Max)``; a name of another form stands as it is."""
+    """Explain an architecture: ``applegpu_g17s (M5 generation, Max)``; a name of another form is returned unchanged."""
     found = _ARCHITECTURE.fullmatch(architecture or "")
     if found is None or not architecture:
         return architecture or None
@@ -105,7 +107,7 @@ def architecture_words(architecture: str | None) -> str | None:
 
 
 def _distance(chip: Chip, named: re.Match[str], cores: int | None) -> tuple[bool, bool, int, int, int]:
-    """How far a row is: family and class before generation, generation before cores; the smaller chip wins a tie."""
+    """Return the distance of a row, most important part first: family, class, generation, cores, size of the chip."""
     letter, generation, kind = named.groups()
     own = _NAME.match(chip.chip)
     assert own is not None
@@ -135,12 +137,12 @@ def _chip(row: Mapping[str, str]) -> Chip:
 def _named(row: Mapping[str, str]) -> str:
     name = text(row, "chip")
     if _NAME.match(name) is None:
-        raise ValueError(f"{name!r} is no chip of Apple's")
+        raise ValueError(f"{name!r} is not a chip of Apple's")
     return name
 
 
 def _estimates(cell: str) -> frozenset[str]:
     found = frozenset(cell.split("+")) if cell else frozenset()
     if not found <= ESTIMATES:
-        raise ValueError(f"estimates are of {', '.join(sorted(ESTIMATES))}, not of {cell!r}")
+        raise ValueError(f"the column estimate may name {', '.join(sorted(ESTIMATES))}, not {cell!r}")
     return found

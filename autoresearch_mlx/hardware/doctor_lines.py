@@ -1,4 +1,8 @@
-"""A machine in a few lines: its chip, what was measured of it, and what follows.  Pure: facts in, lines out."""
+"""Write the lines of ``doctor`` about a machine: its state now, its chip, what was measured of it, what is chosen by
+that.
+
+Everything but :func:`state_lines` is pure: facts in, lines out.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,12 @@ class Line:
 
 
 def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
-    """Read the machine now; ``gpu``: the one that MLX uses.  Raises nothing."""
+    """Read the machine's state now and describe it; ``gpu`` is the kind that MLX uses.  Raises nothing."""
     yield from lines_of_state(read_state(gpu), gpu is not None, works())
 
 
 def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line]:
-    """``awake``: whether a command here keeps the machine from sleeping; None: there is none."""
+    """Describe a state.  ``awake``: whether the system's command against sleep works; None when it has none."""
     yield Line("power", _power(state))
     yield Line("heat", _heat(state))
     yield Line("memory now", _memory(state))
@@ -66,9 +70,9 @@ def _memory(state: State) -> str:
 
 def _awake(awake: bool | None) -> Line:
     if awake:
-        return Line("sleep", "kept from it while an experiment is measured")
-    why = "no command for it here" if awake is None else "the system's command for it does not work"
-    return Line("sleep", f"nothing keeps the machine from it: {why}", hint="a machine that never sleeps needs nothing")
+        return Line("sleep", "the machine is kept awake while an experiment is measured")
+    why = "this system has no command for that" if awake is None else "the system's command for that does not work"
+    return Line("sleep", f"the machine is not kept awake: {why}", hint="a machine that never sleeps needs nothing")
 
 
 def _told(facts: list[str | None]) -> str:
@@ -77,26 +81,26 @@ def _told(facts: list[str | None]) -> str:
 
 GB = 2**30
 _MFU_OPERATIONS = 6
-"""For each weight of a product and token: forward once, backward twice, multiply and add."""
+"""Operations for each weight of a matrix product and token: multiply and add, once forward and twice backward."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is known of a machine."""
+    """What is known about a machine."""
 
     machine: Machine
     profile: Profile
     found: Found | None = None
-    """Its row in the table of chips; None where it is no Apple chip."""
+    """Its row in the table of chips; None for a machine without an Apple chip."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What MLX says of the device; empty where it was not asked."""
+    """What MLX reports about the device; empty when it was not asked."""
     calibration: Calibration | None = None
     why: str | None = None
-    """Why there is no calibration that counts."""
+    """Why there is no valid calibration."""
 
 
 def machine_lines(subject: Subject) -> Iterator[Line]:
-    """The lines of ``doctor``: chip, device, buffers, calibration and what it chooses, MFU."""
+    """Describe a machine: chip, device, buffers, calibration and what is chosen by it, MFU."""
     if subject.found is not None:
         yield _chip(subject.found)
     if subject.info:
@@ -107,7 +111,7 @@ def machine_lines(subject: Subject) -> Iterator[Line]:
 
 
 def table_words(found: Found, dtype: str) -> str | None:
-    """``table: 8.1 TFLOPS float16, estimate``: the published peak; None where there is none for that type."""
+    """Return the published peak, ``table: 8.1 TFLOPS float16, estimate``; None when none is known for that type."""
     chip = found.chip
     value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
     type_there = "float32" if name == "fp32" else "float16"  # nobody publishes bfloat16, which M1 and M2 emulate
@@ -118,12 +122,12 @@ def table_words(found: Found, dtype: str) -> str | None:
 
 
 def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> float:
-    """Share of the peak that goes into the model's products."""
+    """Return the model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B): the model's products over the peak."""
     return 100 * _MFU_OPERATIONS * matrix_params * tokens_per_second / (gflops * 1e9)
 
 
 def largest_array(profile: Profile) -> int:
-    """Bytes of the largest array of the baseline: the float32 logits of one training pass."""
+    """Return the bytes of the baseline's largest array: the float32 logits of one training pass."""
     rows: int = profile.knobs["DEVICE_BATCH_SIZE"]
     return 4 * rows * profile.seq_len * profile.vocab_size
 
@@ -161,11 +165,11 @@ def _device(subject: Subject) -> Iterator[Line]:
 
 
 def _largest(subject: Subject) -> Iterator[Line]:
-    """Whether the largest array of the preset fits into one Metal buffer; evaluation asks for 128 MiB at a time."""
+    """Warn when the largest array of training exceeds one Metal buffer (evaluation needs 128 MiB at a time)."""
     most = subject.info.get("max_buffer_length")
     needed = largest_array(subject.profile)
     if isinstance(most, int | float) and needed > most:
-        said = f"the logits of a pass take {needed / GB:.1f} GB, Metal allows {most / GB:.1f} at once"
+        said = f"the logits of a pass take {needed / GB:.1f} GB, and Metal allows {most / GB:.1f} GB in one buffer"
         yield Line("largest array", said, note=True, hint="a smaller DEVICE_BATCH_SIZE in train_mlx.py")
 
 
@@ -190,7 +194,7 @@ def _rates(found: Calibration) -> Iterator[str]:
 
 
 def pace_words(pace: Pace) -> str:
-    """``8,192 tokens a step: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps, 4.1 GB``"""
+    """Return ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps, 4.1 GB``."""
     batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows"
     if pace.seconds is None:
         return f"{batch}: {pace.failure}"

@@ -16,18 +16,25 @@ from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.terms import clock
 
 LONGEST = 3.0
-"""Times the profile's budget: on a 16 GB Mac 15 minutes gave 1.482 where 5 gave 1.610 (trevin-creator pull 15)."""
+"""Longest budget that is chosen, in profile budgets: on a 16 GB Mac, 15 minutes gave 1.482 bits per byte where 5 gave
+1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """The batch and budget that were chosen, and why."""
+
     budget_seconds: float
     knobs: Mapping[str, Any]
     words: str
+    """The reason, in a sentence."""
 
 
 def choose(profile: Profile, calibration: Calibration) -> Choice:
-    """Pure: the same calibration always chooses the same."""
+    """Choose batch and budget: the largest timed batch with enough steps, else the fastest with a longer budget.
+
+    The function is pure: the same calibration always leads to the same choice.
+    """
     timed = [p for p in calibration.paces if p.seconds is not None and p.tokens >= profile.least_batch]
     if not timed:
         return Choice(profile.budget_seconds, profile.knobs, "no step was timed: the profile's batch and budget stand")
@@ -41,13 +48,15 @@ def choose(profile: Profile, calibration: Calibration) -> Choice:
 
 
 def fitted(profile: Profile, choice: Choice) -> Profile:
+    """Return the profile with the chosen batch and budget."""
     return replace(profile, budget_seconds=choice.budget_seconds, knobs=choice.knobs)
 
 
 def batches(profile: Profile) -> tuple[tuple[int, int], ...]:
-    """(rows of a pass, tokens of a step) worth timing, the profile's own first, then halves of it.
+    """Return the batches worth timing as (rows of a pass, tokens of a step): the profile's own, a half, a quarter.
 
-    A step never gets smaller than ``least_batch``: below it the passes shrink and are more.
+    A step never has fewer tokens than ``least_batch``; at that size only the passes get smaller, and more of them make
+    up a step.
     """
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     halves = [(rows // part, max(tokens // part, min(tokens, profile.least_batch))) for part in (1, 2, 4)]
@@ -64,7 +73,7 @@ def _knobs(profile: Profile, pace: Pace) -> dict[str, Any]:
 
 
 def _longer(profile: Profile, pace: Pace) -> float:
-    """Enough time for enough steps, in tenths of the profile's budget, up to the longest that is offered."""
+    """Return the time for enough steps, rounded up to tenths of the profile's budget, at most ``LONGEST`` budgets."""
     assert pace.seconds is not None
     unit = profile.budget_seconds / 10
     return min(math.ceil(profile.enough_steps * pace.seconds / unit) * unit, LONGEST * profile.budget_seconds)
@@ -88,7 +97,7 @@ def _longer_words(profile: Profile, pace: Pace, longer: float) -> str:
 
 
 def _sum(profile: Profile, pace: Pace) -> str:
-    """``840 steps of 8,192 tokens in 5:00, 750 wanted``"""
+    """Return the sum in words: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
     budget = profile.budget_seconds
     steps = f"{_steps(pace, budget):,} steps of {pace.tokens:,} tokens"
     return f"{steps} in {clock(budget)}, {profile.enough_steps} wanted"

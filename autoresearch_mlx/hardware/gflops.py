@@ -1,9 +1,9 @@
-"""How fast MLX multiplies matrices here.  A program of its own, so that nobody else has to load MLX:
+"""Measure how fast MLX multiplies matrices here, in a program of its own, so that no other process has to load MLX:
 
     python -P -m autoresearch_mlx.hardware.gflops --size 1024
 
-prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.  ``--info`` adds what MLX says of the device,
-``--bandwidth`` the rate at which it moves memory.
+It prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.  ``--info`` adds what MLX reports about
+the device, ``--bandwidth`` the rate at which it moves memory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float:
-    """Best rate of n x n products seen within ``seconds``, in 1e9 operations a second (2n^3 a product).
+    """Return the best rate of n x n products seen within ``seconds``, in 1e9 operations a second (2 n^3 a product).
 
-    The best, not the mean: other work on the machine can only slow a product down.
+    The best is used, not the mean, because other work on the machine can only slow a product down.
     """
     kind = getattr(mx, dtype)
     left, right = (mx.random.normal((n, n)).astype(kind) for _ in range(2))
-    mx.eval(left @ right)  # the first product pays for start-up
+    mx.eval(left @ right)  # the first product pays for start-up: on Metal, for compiling the kernel
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
@@ -37,9 +37,9 @@ def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float
 
 
 def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
-    """Best rate of reading and writing a float32 array of that size, in 1e9 bytes a second; both ways count.
+    """Return the best rate of reading and writing a float32 array, in 1e9 bytes a second, both directions counted.
 
-    On a CPU it is one core's: MLX's elementwise operations use one thread there.
+    On a CPU this is the rate of one core, because MLX's elementwise operations use one thread there.
     """
     array = mx.zeros((megabytes * 2**20 // 4,))
     mx.eval(array, array + 1)
@@ -52,8 +52,11 @@ def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
 
 
 def device_info() -> dict[str, Any]:
-    """``architecture``, ``max_buffer_length``, ``max_recommended_working_set_size``, ``memory_size`` on Metal; name,
-    architecture and memory on CUDA; what the backend does not tell is absent."""
+    """Return what MLX reports about its device.
+
+    On Metal: ``architecture``, ``max_buffer_length``, ``max_recommended_working_set_size``, ``memory_size``, in bytes;
+    on CUDA: name, architecture and memory.  What the backend does not report is left out.
+    """
     try:
         said = mx.device_info()
     except (AttributeError, RuntimeError, ValueError):
@@ -74,12 +77,12 @@ def measure(size: int, dtype: str, seconds: float = 0.3) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="probe", description="Speed of a square matrix product in MLX.")
+    parser = argparse.ArgumentParser(prog="gflops", description="Measure the speed of a square matrix product in MLX.")
     parser.add_argument("--size", type=int, default=1024, help="rows and columns (default: 1024)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply (default: 0.3)")
-    parser.add_argument("--info", action="store_true", help="add what MLX says of the device")
-    parser.add_argument("--bandwidth", type=int, metavar="MB", help="add the rate of memory, over an array of MB")
+    parser.add_argument("--info", action="store_true", help="add what MLX reports about the device")
+    parser.add_argument("--bandwidth", type=int, metavar="MB", help="add the bandwidth of memory, over an array of MB")
     options = parser.parse_args()
     found = measure(options.size, options.dtype, options.seconds)
     if options.bandwidth:

@@ -1,7 +1,7 @@
-"""What computer this is, read without importing MLX.
+"""Find out which computer this is, without importing MLX.
 
-Every reading is soft: what the system does not tell is ``None``.  macOS answers through three of its
-own programs, all called by :func:`run_command`; Linux through files under ``/proc``, ``/sys`` and ``/etc``.
+What the system does not tell is None; nothing here raises for it.  macOS answers through three of its own programs, all
+called by :func:`run_command`; Linux through files under ``/proc``, ``/sys`` and ``/etc``.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ class Gpu:
     kind: Literal["metal", "cuda"]
     name: str | None
     cores: int | None = None
-    """Apple's count of GPU cores; ``None`` on CUDA."""
+    """Number of GPU cores as Apple counts them; None on CUDA."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
+    """One computer; None stands for what is unknown."""
+
     system: str
-    """``Darwin`` or ``Linux``, as :func:`platform.system` says it."""
+    """``Darwin`` or ``Linux``, as :func:`platform.system` names it."""
     arch: str
     chip: str | None
     cpu_cores: int | None
-    """Physical cores this process may use: affinity and container quota count."""
+    """Number of physical cores that this process may use, within its affinity and its container's quota."""
     memory_bytes: int | None
     """Main memory, or the container's share of it."""
     os_version: str | None
@@ -51,11 +53,11 @@ class Machine:
     python: str
     mlx: str | None
     simd: Simd | None = None
-    """The widest x86 vector instructions, as far as a BLAS cares; ``None`` elsewhere."""
+    """The widest x86 vector instructions that matter to a BLAS; None on other processors."""
 
 
 def run_command(command: Sequence[str]) -> str | None:
-    """Standard output of a command; ``None`` when it is missing, fails, or takes over five seconds."""
+    """Return a command's standard output; None when it is missing, fails, or takes over five seconds."""
     try:
         done = subprocess.run(
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
@@ -66,7 +68,7 @@ def run_command(command: Sequence[str]) -> str | None:
 
 
 def package_version(name: str) -> str | None:
-    """Version of an installed distribution, read from its metadata."""
+    """Return the version of an installed distribution from its metadata; None when it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -80,13 +82,13 @@ def read_machine(
     arch: str = "",
     root: Path = Path("/"),
 ) -> Machine:
-    """Read this computer; ``system``, ``arch`` and ``root`` let a recording speak for another one."""
+    """Read this computer, or a recording of another one through the arguments."""
     system, arch = system or platform.system(), arch or platform.machine()
     return _read_mac(run, installed, arch) if system == "Darwin" else _read_linux(run, installed, system, arch, root)
 
 
 def describe(machine: Machine) -> str:
-    """One line for people and models: ``Apple M4 Pro, 16 GPU cores, 24 GB, macOS 15.6``."""
+    """Describe a machine in one line: ``Apple M4 Pro, 16 GPU cores, 24 GB, macOS 15.6``."""
     gpu = machine.gpu
     parts = [
         machine.chip or f"{machine.system} {machine.arch}",
@@ -122,20 +124,20 @@ def _read_mac(run: Run, installed: Installed, arch: str) -> Machine:
 
 
 def parse_sysctl(text: str) -> dict[str, str]:
-    """``name: value`` lines of ``sysctl``."""
+    """Read the lines ``name: value`` that ``sysctl`` prints."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
 
 
 def parse_sw_vers(text: str) -> str | None:
-    """``macOS 15.6.1`` from the output of ``sw_vers``."""
+    """Return ``macOS 15.6.1`` from the output of ``sw_vers``."""
     facts = parse_sysctl(text)
     version = facts.get("ProductVersion")
     return f"{facts.get('ProductName', 'macOS')} {version}" if version else None
 
 
 def parse_displays(text: str) -> Gpu | None:
-    """The built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``."""
+    """Find the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None without one."""
     try:
         cards = json.loads(text)["SPDisplaysDataType"]
         card = next(c for c in cards if c.get("sppci_bus") == "spdisplays_builtin")
@@ -165,20 +167,23 @@ def _read_linux(run: Run, installed: Installed, system: str, arch: str, root: Pa
 
 
 def parse_cpu_model(text: str) -> str | None:
-    """The model in ``/proc/cpuinfo``; ARM kernels seldom write one."""
+    """Return the processor's name in ``/proc/cpuinfo``; None on most ARM kernels, which write none."""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1).strip() if match else None
 
 
 def parse_cpu_cores(text: str) -> int | None:
-    """Physical cores in ``/proc/cpuinfo``; hyper-threads share one, and do not speed up a matrix product."""
+    """Count the physical cores in ``/proc/cpuinfo``; hyper-threads share one and do not speed up a matrix product."""
     blocks = [parse_sysctl(block) for block in re.split(r"\n\s*\n", text) if "processor" in block]
     cores = {(b.get("physical id"), b["core id"]) for b in blocks if "core id" in b}
     return len(cores) or len(blocks) or None
 
 
 def parse_simd(text: str) -> Simd | None:
-    """What OpenBLAS would call SkylakeX (all four AVX-512 parts) or Haswell (AVX2 with FMA)."""
+    """Return ``avx512`` or ``avx2`` by the flags in ``/proc/cpuinfo``; None for an older or another processor.
+
+    The conditions are those of OpenBLAS's kernels: SkylakeX needs all four AVX-512 parts, Haswell AVX2 with FMA.
+    """
     match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     flags = set(match.group(1).split()) if match else set()
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
@@ -204,7 +209,7 @@ def _usable_memory(root: Path) -> int | None:
 
 
 def _cuda(run: Run, installed: Installed, root: Path) -> Gpu | None:
-    """An NVIDIA GPU, asked for only when MLX's CUDA half is installed: without it MLX cannot use one."""
+    """Find an NVIDIA GPU, but only when MLX's CUDA package is installed: without it MLX cannot use one."""
     if not any(installed(name) for name in CUDA_BACKENDS):
         return None
     for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):

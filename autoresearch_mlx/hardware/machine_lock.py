@@ -1,6 +1,6 @@
-"""One measuring command per GPU: a lock for all labs of this user, which names its holder.
+"""Let one command at a time measure on a GPU, by a lock that all labs of this user share and that names its holder.
 
-The lock belongs to the process that holds it; the system takes it back when that process dies.
+The lock belongs to the process that holds it; the system releases it when that process dies.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from autoresearch_mlx.store.locks import take_lock
 def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None]) -> Iterator[None]:
     """Hold this machine's GPU for measuring until the end of the block.
 
-    ``cache``: the user's folder that all labs share.  Where no lock can be made there, that is said, and nobody is
-    kept out.  Raises LockedError naming the process, the lab and the session that hold it.
+    ``cache`` is the user's folder that all labs share.  When no lock can be made there, ``say`` is told so and others
+    are not kept out.  Raises LockedError, which names the process, the lab and the session that hold the lock.
     """
     path = cache / _name(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        say(f"runs in other labs are not kept away: {path} cannot be opened: {error.strerror}")
+        say(f"runs in other labs are not kept out: {path} cannot be opened: {error.strerror}")
         yield
         return
     with file:
@@ -41,7 +41,7 @@ def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None
 
 
 def _name(visible: str) -> str:
-    """A process that sees other CUDA devices is not in the way of one that sees these."""
+    """Return the lock's file name; processes that see other CUDA devices get another lock."""
     return f"gpu{re.sub(r'[^0-9A-Za-z]+', '-', f'-{visible}').rstrip('-')}.lock"
 
 
@@ -53,7 +53,7 @@ def _taken(file: IO[str]) -> LockedError:
     except (ValueError, LookupError, TypeError):
         whom = "another process"
     hint = 'wait for it, or `autoresearch-mlx stop` there; [machine] exclusive = "never" in lab.toml measures beside it'
-    return LockedError(f"this machine is measuring already: {whom}", hint)
+    return LockedError(f"this machine is in use for another measurement: {whom}", hint)
 
 
 def _write(file: IO[str], text: str) -> None:

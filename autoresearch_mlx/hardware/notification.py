@@ -1,6 +1,6 @@
-"""Tell the person who is away: the system's own notification, or any command.
+"""Notify a person who is away, by the system's own notification or by any command.
 
-macOS is asked through ``osascript``, Linux through ``notify-send``; the words are arguments, never code.
+On macOS ``osascript`` shows it, on Linux ``notify-send``.  Title and text are passed as arguments, never as code.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _SECONDS = 20.0
 
 
 def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None) -> str | None:
-    """Have it told; what went wrong, in words, or None.
+    """Send a notification; return what went wrong, in words, or None.
 
-    ``how``: ``desktop``, or a shell line that gets title and text on its standard input and ``more`` in its
-    environment.  Raises nothing: a notification that fails must not take the night with it.
+    ``how`` is ``desktop``, or a shell command that gets title and text on its standard input and ``more`` in its
+    environment.  Raises nothing: a notification that fails must not end the night.
     """
     try:
         command = desktop_command(platform.system(), title, text) if how == DESKTOP else ["/bin/sh", "-c", how]
@@ -38,7 +38,7 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
 
 
 def desktop_command(system: str, title: str, text: str) -> Sequence[str]:
-    """The command that shows a notification on macOS or on a Linux desktop."""
+    """Return the command that shows a notification on macOS or on a Linux desktop."""
     if system != "Darwin":
         return ["notify-send", "--app-name", "autoresearch-mlx", "--", title, text]
     script = ["on run argv", "display notification (item 2 of argv) with title (item 1 of argv)", "end run"]

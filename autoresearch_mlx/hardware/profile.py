@@ -1,8 +1,8 @@
-"""Sizes that fit a machine: budget, vocabulary, sequence, and the first values of train_mlx.py's knobs.
+"""Choose sizes that fit a machine: budget, vocabulary, sequence, and the first values of train_mlx.py's knobs.
 
-A profile is where a search starts, not what it should find.  The Mac rows rest on logs that their owners
-published (the links are repositories or pull requests on GitHub; rows of them are in ``data/``); none of
-those chips was measured by this project.
+A profile is where a search starts, not what it should find.  The rows for Macs follow logs that their owners published
+(comments name repositories and pull requests on GitHub; parts of the logs are in ``data/``).  This project has measured
+none of those chips.
 """
 
 from __future__ import annotations
@@ -20,40 +20,43 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Profile:
+    """Sizes for one class of machines."""
+
     name: str
     device: Device
     why: str
-    """One sentence: for whom these sizes are, and where they come from."""
+    """One sentence: which machine these sizes are for, and where they come from."""
     budget_seconds: float
-    """Training time of one experiment, counted from its first step."""
+    """Seconds of training in one run, counted from the end of its first step."""
     compile_seconds: float
-    """What the first step may take on top."""
+    """Seconds that the first step, which compiles, may take in addition."""
     vocab_size: int
     seq_len: int
     eval_rows: int
     """Rows of ``seq_len`` tokens that the evaluator scores."""
     knobs: Mapping[str, Any]
-    """Values for the ALL_CAPS knobs of train_mlx.py, by name."""
+    """Values of train_mlx.py's knobs, by name."""
     margin: float
-    """How much val_bpb, in bits per byte, a change must gain to be kept."""
+    """Least gain in val_bpb, in bits per byte, for which a change is kept."""
     memory_limit_bytes: int | None
-    """What MLX is told to stay under; ``None`` leaves it to MLX."""
+    """Bytes of memory that MLX is told to stay under; None leaves it to MLX."""
     run_memory_bytes: int | None
-    """Main memory that the processes of a run may take together; above it they are killed."""
+    """Bytes of main memory that the processes of a run may use together; above that they are killed."""
     enough_steps: int
-    """Optimiser steps that a search can learn from; fewer, and calibration asks for another batch or budget."""
+    """Optimiser steps that a run needs for a search to learn from it; below, calibration chooses another batch or
+    budget."""
     least_batch: int
-    """Tokens of a step below which no batch goes by itself."""
+    """Least tokens of a step that calibration chooses."""
     run_folder_bytes: int = 8 * GB
-    """What a run may write into its folder: the weights of two billion float32 parameters."""
+    """Bytes that a run may write into its folder: the weights of two billion float32 parameters."""
     free_disk_bytes: int = GB
-    """What a run must leave free of the disk: room for the ledger, the commits and a system that goes on working."""
+    """Bytes that a run must leave free on the disk, for the ledger, the commits and the system itself."""
 
 
 _MEMORY_SHARE = 0.75
-"""Of main memory, where a run has no limit inside MLX: the rest is the system's, the loop's and a model's."""
+"""Share of main memory for a run without a limit inside MLX; the rest is for the system, the loop and a local model."""
 _BESIDE_MLX = 2 * GB
-"""Python, numpy, compiled kernels and buffers of the driver; not measured on a Mac."""
+"""Memory of a run besides MLX's own: Python, numpy, compiled kernels, the driver's buffers; not measured on a Mac."""
 
 
 class _Enough(NamedTuple):
@@ -64,11 +67,11 @@ class _Enough(NamedTuple):
 # Steps of published runs of five minutes, and what became of them: 55 gave 2.371 (thenamangoyal/autoresearch, M1 Pro),
 # 205 and 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on an M1 Max), 361 gave 1.708
 # (trevin-creator pull 24, M4); 751 gave 1.429 (karpathy pull 205, M4 Pro), about 1500 gave 1.280 (davesque, M4 Max).
-# The one good run with few was an M5 Max with 312 steps of 2**15 tokens, 1.320.  So 750 is the least number that is
-# known to have done well on a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its
-# program.md).  On a CPU the run is a demonstration; its 100 steps in 20 s were measured here (README).
-# 2**12 tokens a step lost in three of three logs of Macs (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA 2**17 won
-# on eight H100s (ClawTeam) and on an A100 (belindamo), and lost to 2**18 on one H100; nobody published less.
+# The one good run with few steps was an M5 Max: 312 steps of 2**15 tokens gave 1.320.  So 750 is the least number known
+# to have done well on a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its
+# program.md).  On a CPU a run is a demonstration; its 100 steps in 20 s were measured here (README).
+# 2**12 tokens a step lost in all three logs of Macs that tried it (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA,
+# 2**17 won on eight H100s (ClawTeam) and on an A100 (belindamo) and lost to 2**18 on one H100; nobody published less.
 _ENOUGH = {"cpu": _Enough(100, 2**10), "mac": _Enough(750, 2**13), "cuda": _Enough(900, 2**17)}
 
 
@@ -130,9 +133,9 @@ _TABLE = {
 
 
 def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
-    """The profile for a machine, or the one that is wanted; what is unknown about a machine counts as small.
+    """Return the profile for a machine, or the one named ``wanted``; what is unknown about a machine counts as small.
 
-    With the sizes of another machine the device stays what this one has.  Raises ConfigError for an unknown name.
+    A profile asked for by name still uses the device that this machine has.  Raises ConfigError for an unknown name.
     """
     name = _tier(machine) if wanted == "auto" else wanted
     if name not in _TABLE:
@@ -165,7 +168,7 @@ def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
 
 
 def _run_memory(machine: Machine, sizes: _Sizes) -> int | None:
-    """On a Mac what Metal takes counts as main memory, so MLX's own limit decides; else a share of main memory."""
+    """Return the limit of a run's main memory.  A Mac's GPU uses main memory too, so there MLX's own limit decides."""
     limit = _share(machine.memory_bytes, sizes.memory) if sizes.device == "gpu" else None
     return _share(machine.memory_bytes, _MEMORY_SHARE) if limit is None else limit + _BESIDE_MLX
 

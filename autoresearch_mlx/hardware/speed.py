@@ -1,4 +1,4 @@
-"""How fast the machine is just now: a short matrix product in a child of ours, around a run of some minutes."""
+"""Probe how fast the machine is now, before and after a run, by a short matrix product in a child process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from collections.abc import Mapping
 from typing import Literal
 
 FRESH_SECONDS = 15.0
-"""A probe that is no older counts again: the end of one run is the beginning of the next."""
+"""Age up to which a probe is used again: the one after a run also serves as the one before the next run."""
 _SECONDS = 0.2
+"""Seconds of multiplying in one probe."""
 _LIMIT_SECONDS = 30.0
+"""Seconds after which a probe is given up."""
 _SIZES = {"cpu": ("512", "float32"), "gpu": ("2048", "bfloat16")}
+"""Size and number type of the product: large enough to keep the device busy, and of the type that training uses."""
 
 
 class Speed:
-    """Probes in the environment that training gets.  Where one fails none is tried again: it would cost every run."""
+    """Takes probes in the environment that training gets.
+
+    After a probe has failed, no other is tried: each would delay a run.
+    """
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self._command, self._environment = command, environment
@@ -24,7 +30,7 @@ class Speed:
         self._broken = False
 
     def probe(self, fresh: float = 0.0) -> float | None:
-        """GFLOP/s, measured now or at most ``fresh`` seconds ago; None where it cannot be measured."""
+        """Return the speed in GFLOP/s, measured at most ``fresh`` seconds ago; None when it cannot be measured."""
         if self._last is not None and time.monotonic() - self._last[0] <= fresh:
             return self._last[1]
         if self._broken:
@@ -51,6 +57,6 @@ class Speed:
 
 
 def probe_arguments(device: Literal["cpu", "gpu"]) -> list[str]:
-    """What the trusted interpreter runs: about a fifth of a second beyond its start."""
+    """Return the interpreter's arguments for one probe, which takes a fifth of a second besides its start."""
     size, dtype = _SIZES[device]
     return ["-m", "autoresearch_mlx.hardware.gflops", "--size", size, "--dtype", dtype, "--seconds", str(_SECONDS)]

@@ -1,4 +1,4 @@
-"""The machine around the runs of a session: read beside each run, spoken of once, waited for between experiments."""
+"""Watch the machine around a session's runs: record its state with each run, warn once, wait between experiments."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from autoresearch_mlx.lab.config import MachineSettings
 from autoresearch_mlx.trial.runner import child_process_environment, python_command
 
 _STALE_SECONDS = 5.0
-"""A reading that is younger serves again: runs of milliseconds are not to wait for it."""
+"""Age up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""So long after a run a busy GPU may be its echo, and tells nothing of others."""
+"""Seconds after a run in which a busy GPU may still be that run's doing, and says nothing about other programs."""
 _PROBE_FROM_SECONDS = 60.0
-"""On a CPU shorter budgets are not worth two probes a run."""
+"""Shortest budget on a CPU for which two speed probes a run are worth their time."""
 COOLING_SECONDS = 900.0
-"""Longer no run waits for cooling: what is not cool by then will not be."""
+"""Longest wait for cooling: a machine that is not cool by then will not be."""
 
 
 def _read() -> State:
@@ -34,23 +34,23 @@ def _read() -> State:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Nothing is read before it is asked for."""
+    """Reads the machine around the runs of one session; nothing is read before it is asked for."""
 
     settings: MachineSettings = field(default_factory=MachineSettings)
     gpu: bool = False
-    """The runs train on one."""
+    """Whether the runs train on a GPU."""
     speed: Speed | None = None
-    """None: these runs have no speed probe."""
+    """The speed probe; None for runs without one."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
     _first: State | None = None
     _said: set[str] = field(default_factory=set)
     _ended: float | None = None
-    """When a run of ours did."""
+    """The clock's reading when the last of our runs ended."""
 
     def state(self, age: float = _STALE_SECONDS) -> State:
-        """A reading that is at most ``age`` seconds old."""
+        """Return a reading of the machine that is at most ``age`` seconds old."""
         now = self.clock()
         if self._last is None or now - self._last[0] > age:
             seen = self.read()
@@ -60,9 +60,9 @@ class Surroundings:
         return self._last[1]
 
     def beside_a_run(self) -> Callable[[Measurement], Measurement]:
-        """Called before a run; what it returns is called right after it, and adds the facts to its record.
+        """Read the machine before a run; return a function that reads it after the run and adds both to its record.
 
-        Other users of the machine show before a run, heat and memory at its end, the speed on both sides.
+        Other users of the machine can be seen before a run, heat and memory at its end, the speed on both sides.
         """
         company = self.state().company()
         before = self._probe(FRESH_SECONDS)
@@ -77,7 +77,7 @@ class Surroundings:
         return with_facts
 
     def news(self, history: History | None = None) -> list[str]:
-        """What a person should know of the machine and was not told yet in this run of the command."""
+        """Return what a person should know about the machine and was not told yet during this command."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
@@ -87,9 +87,9 @@ class Surroundings:
         return [words for _, words in new]
 
     def reason_to_wait(self, since: float | None = None) -> str | None:
-        """Why no experiment should start now, if the settings want to wait for it.
+        """Return why no experiment should start now, if the settings ask to wait for that; else None.
 
-        ``since``: the clock's reading when the waiting began; waiting for cooling has an end.
+        ``since`` is the clock's reading when the waiting began; the wait for cooling ends after ``COOLING_SECONDS``.
         """
         wanted = self.settings
         if not (wanted.wait_for_mains or wanted.wait_for_cooling):
@@ -121,9 +121,10 @@ def machine_for(
     cache: Path,
     say: Callable[[str], None],
 ) -> Iterator[None]:
-    """The machine awake, and for this command alone where the settings want that, until the end of the block.
+    """Keep the machine awake, and to this command alone where the settings say so, until the end of the block.
 
-    ``who``: the session, or what else is measured; ``gpu``: the runs train on one.  Raises LockedError.
+    ``who`` names the session, or what else is measured; ``gpu`` says whether the runs train on a GPU.  Raises
+    LockedError when another command holds the machine.
     """
     lock = machine_lock(cache, lab, who, say) if exclusive(settings, gpu) else nullcontext()
     with lock, kept_awake(settings.keep_awake == "auto"):
@@ -131,7 +132,7 @@ def machine_for(
 
 
 def exclusive(settings: MachineSettings, gpu: bool) -> bool:
-    """Whether a command that measures keeps others away: by default where a GPU trains."""
+    """Return whether a command that measures keeps others out: by default, when it trains on a GPU."""
     return settings.exclusive == "always" or (settings.exclusive == "auto" and gpu)
 
 
@@ -140,7 +141,7 @@ def _probing(settings: MachineSettings, gpu: bool, budget_seconds: float) -> boo
 
 
 def _speed_news(history: History) -> str | None:
-    """About the newest probe beside those of the session before it."""
+    """Return a sentence when the newest speed probe differs from the session's earlier ones; else None."""
     experiments = [m for e in history.experiments for m in e.measurements]
     runs = [*experiments, *(r.measurement for r in history.repeats)]
     newest = max(history.experiments, key=lambda e: e.number).measurements[-1:] if history.experiments else ()

@@ -46,7 +46,7 @@ def test_a_buffer_that_is_too_small_is_told() -> None:
     machine = mac("M4 Max", 32, 36)
     subject = Subject(machine, choose_profile(machine), info={"max_buffer_length": 2**28})
     (line,) = (line for line in machine_lines(subject) if line.name == "largest array")
-    assert line.note and line.value == "the logits of a pass take 0.5 GB, Metal allows 0.2 at once"
+    assert line.note and line.value == "the logits of a pass take 0.5 GB, and Metal allows 0.2 GB in one buffer"
 
 
 def _everything() -> Iterator[str]:

@@ -16,8 +16,8 @@ def test_a_macbook_at_its_worst_is_told_line_by_line_with_what_to_do() -> None:
         "power: battery, 62 % charged, Low Power Mode is on",
         "heat: thermal pressure heavy, battery at 34 °C",
         "memory now: 4.0 GB free, 2.0 GB in swap, pressure warning",
-        "sleep: kept from it while an experiment is measured",
-        "look: the machine is on battery (62 %): it runs slower, and sleeps when that is low",
+        "sleep: the machine is kept awake while an experiment is measured",
+        "look: the machine is on battery (62 %): it runs slower, and sleeps when the battery is low",
         "look: Low Power Mode is on, which slows the GPU down",
         "look: thermal pressure is heavy: runs are slower than on a cool machine",
         "look: memory pressure is at warning: runs may be slow or killed",
@@ -30,7 +30,7 @@ def test_an_unknown_machine_is_said_to_be_unknown() -> None:
     told = [line.value for line in lines_of_state(State(), gpu=False, awake=None)]
     assert told == [
         *["the system does not tell"] * 3,
-        "nothing keeps the machine from it: no command for it here",
+        "the machine is not kept awake: this system has no command for that",
     ]
 
 

@@ -45,7 +45,7 @@ def test_a_second_one_is_refused_and_told_who_holds_it_until_that_one_ends(tmp_p
     with pytest.raises(LockedError) as refused:
         take(tmp_path)
     assert str(refused.value) == (
-        f"this machine is measuring already: process {first.pid}, session night of the lab in /home/me/lab"
+        f"this machine is in use for another measurement: process {first.pid}, session night of the lab in /home/me/lab"
     )
     assert "exclusive" in refused.value.hint
     first.communicate("\n")
@@ -69,4 +69,4 @@ def test_another_gpu_is_another_lock(tmp_path: Path) -> None:
 def test_where_no_lock_can_be_made_that_is_said_and_nobody_is_kept_out(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
     (said,) = take(tmp_path / "cache")
-    assert said.startswith("runs in other labs are not kept away: ")
+    assert said.startswith("runs in other labs are not kept out: ")

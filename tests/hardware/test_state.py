@@ -147,7 +147,7 @@ def test_a_calm_or_an_unknown_machine_is_not_worth_a_word() -> None:
         ({"memory_pressure": "critical"}, "memory pressure is at critical"),
         ({"display_on": True}, "`pmset displaysleepnow`"),
         ({"lid_closed": True}, "the lid is closed"),
-        ({"gpu": Others(("ollama (process 7)",), 3)}, "in use besides: ollama (process 7)"),
+        ({"gpu": Others(("ollama (process 7)",), 3)}, "other programs use the GPU: ollama (process 7)"),
         ({"gpu": Others(None, 60)}, "busy at 60 %"),
     ],
 )

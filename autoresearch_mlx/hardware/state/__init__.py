@@ -1,8 +1,8 @@
-"""What the machine is doing just now: power, heat, memory, lid, display, who else uses the GPU.
+"""Read what the machine is doing now: power, heat, memory, lid, display, other users of the GPU.
 
-Read without root, in some hundredths of a second, and softly: what the system does not tell is ``None``.
-macOS answers through its own programs (:mod:`macos`), Linux through files (:mod:`linux`), an NVIDIA GPU
-through ``nvidia-smi`` (:mod:`nvidia`).
+A reading takes some hundredths of a second and needs no root; what the system does not tell is None.  macOS answers
+through its own programs (:mod:`macos`), Linux through files (:mod:`linux`), an NVIDIA GPU through ``nvidia-smi``
+(:mod:`nvidia`).  :mod:`advice` puts a reading into sentences for a person.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["LEVELS", "Others", "State", "Thermal", "read_state"]
 def read_state(
     gpu: Literal["metal", "cuda"] | None = None, run: Run = run_together, system: str = "", root: Path = Path("/")
 ) -> State:
-    """Read the machine; ``gpu`` is the one that MLX uses, and only a CUDA one is asked for by name.
+    """Read the machine's state; ``gpu`` is the kind that MLX uses.
 
-    ``run``, ``system`` and ``root`` let a recording speak for another machine.
+    ``run``, ``system`` and ``root`` stand in for another machine when a recording of it is read.
     """
     if (system or platform.system()) == "Darwin":
         return macos.read(run)

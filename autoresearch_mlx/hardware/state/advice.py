@@ -1,4 +1,4 @@
-"""What a person can do about the state of the machine, in sentences; and why a run had better wait."""
+"""Say in sentences what a person can do about the state of the machine, and why a run should wait."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from statistics import median
 from autoresearch_mlx.hardware.state.reading import State
 
 SWAP_MB = 512.0
-"""Growth of swap since the first reading that is worth a word."""
+"""Growth of swap, in MiB since the first reading, from which a person is told."""
 BUSY_PERCENT = 30.0
-"""Of a GPU that should be idle: a desktop takes a few."""
+"""Load of a GPU, in percent, from which another program is using it; a desktop alone takes a few percent."""
 SLOWER = 0.15
-"""A probe that differs from the usual speed by so much, either way, is worth a word."""
+"""Relative difference from the usual speed, in either direction, from which a person is told."""
 LEAST_PROBES = 4
-"""So many must be known before one can be unusual."""
+"""Number of earlier probes that must be known before one can be called unusual."""
 
 
 def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
-    """(name, sentence) of what may spoil runs or slow them; each name is worth saying once.
+    """Yield (name, sentence) for each thing that may spoil or slow runs; tell a person each name once.
 
-    ``first``: an early reading, against which swap grows.  ``gpu``: the runs train on one.
+    ``first`` is an early reading, from which the growth of swap is counted.  ``gpu`` says whether runs train on a GPU.
     """
     yield from _power(state)
     yield from _heat(state)
@@ -32,8 +32,11 @@ def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
 def _power(state: State) -> Iterator[tuple[str, str]]:
     if state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
-        then = "plug it in; [machine] wait_for_mains = true has a run wait for that"
-        yield "battery", f"the machine is on battery{charge}: it runs slower, and sleeps when that is low; {then}"
+        then = "plug it in; with [machine] wait_for_mains = true, runs wait for mains power"
+        yield (
+            "battery",
+            f"the machine is on battery{charge}: it runs slower, and sleeps when the battery is low; {then}",
+        )
     if state.low_power_mode:
         yield (
             "low power",
@@ -44,7 +47,7 @@ def _power(state: State) -> Iterator[tuple[str, str]]:
 
 
 def _heat(state: State) -> Iterator[tuple[str, str]]:
-    then = "give it air; [machine] wait_for_cooling = true has a run wait until it is cool"
+    then = "give it air; with [machine] wait_for_cooling = true, runs wait until it is cool"
     if state.thermal not in (None, "nominal"):
         yield "heat", f"thermal pressure is {state.thermal}: runs are slower than on a cool machine; {then}"
     elif state.cpu_speed_percent is not None and state.cpu_speed_percent < 100:
@@ -52,7 +55,7 @@ def _heat(state: State) -> Iterator[tuple[str, str]]:
 
 
 def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
-    then = "take a smaller model for the agent, and close other programs"
+    then = "use a smaller model for the agent, and close other programs"
     if state.swap_used_mb is not None and first.swap_used_mb is not None:
         grown = state.swap_used_mb - first.swap_used_mb
         if grown >= SWAP_MB:
@@ -64,17 +67,17 @@ def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
 def _gpu(state: State) -> Iterator[tuple[str, str]]:
     if state.display_on:
         why = "with an awake display macOS may end long GPU work"
-        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` lets it sleep, the run goes on"
+        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` puts it to sleep, and the run goes on"
     if state.gpu.processes:
         named = ", ".join(state.gpu.processes[:3])
-        yield "gpu", f"the GPU is in use besides: {named}; what works there makes runs slower"
+        yield "gpu", f"other programs use the GPU: {named}; they make runs slower"
     elif state.gpu.busy_percent is not None and state.gpu.busy_percent >= BUSY_PERCENT:
         busy = f"the GPU is busy at {state.gpu.busy_percent:.0f} % before the run begins"
-        yield "gpu", f"{busy}: another program uses it, and runs are slower for that"
+        yield "gpu", f"{busy}: another program uses it, which makes runs slower"
 
 
 def unusual_speed(speed: float, known: list[float]) -> str | None:
-    """A sentence about a probe far from the median of those before; None for a usual one."""
+    """Return a sentence about a speed far from the median of those before, in GFLOP/s; None for a usual one."""
     if len(known) < LEAST_PROBES:
         return None
     usual = median(known)
@@ -87,7 +90,7 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Why no run should start, for who wants to wait for mains power or for cooling; what is unknown is no reason."""
+    """Return why no run should start yet, of the reasons asked for; an unknown state is no reason."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

@@ -1,4 +1,4 @@
-"""Several of the system's own programs asked at once, so that a reading takes as long as the slowest."""
+"""Run several of the system's own programs at once, so that a reading takes only as long as the slowest of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import TypeAlias
 
 Commands: TypeAlias = Mapping[str, Sequence[str]]
 Run: TypeAlias = Callable[[Commands], Mapping[str, str]]
-"""Commands by name; what those printed that could be asked."""
+"""Function of commands by name to their outputs by name; a command that could not be run may be missing."""
 
 _SECONDS = 2.0
-"""For all together: a reading must hold up no run."""
+"""Seconds for all commands together, so that a reading does not delay a run."""
 
 
 def run_together(commands: Commands, seconds: float = _SECONDS) -> dict[str, str]:
-    """Standard output by name.  Empty for a program that is missing, silent or too slow; raises nothing of its own."""
+    """Return the standard output of each command, by name; empty for one that is slow or prints nothing.
+
+    A program that does not exist is left out.  Raises nothing.
+    """
     end = time.monotonic() + seconds
     started = {name: child for name, line in commands.items() if (child := _start(line)) is not None}
     try:

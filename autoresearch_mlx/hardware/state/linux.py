@@ -1,4 +1,5 @@
-"""The state of a Linux machine, from files under /sys and /proc."""
+"""Read the state of a Linux machine from files under /sys and /proc (described in the kernel's Documentation/ABI and
+proc(5))."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ from typing import Literal
 from autoresearch_mlx.hardware.state.reading import LEVELS, Pressure, State, Thermal
 
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
-"""Drivers whose sensors are the processor's."""
+"""Names of drivers whose sensors measure the processor."""
 _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical": "critical"}
-"""What the kernel does at a trip point, as the pressure that it makes."""
+"""Thermal pressure by the kind of trip point that is passed (the kernel's Documentation/driver-api/thermal/sysfs-
+api)."""
 _SOME, _FULL = 10.0, 5.0
-"""Percent of the last ten seconds in which some process, or all of them, waited for memory."""
+"""Percent of the last ten seconds in which some process, or all of them, waited for memory: the limits of a warning and
+of a critical state.  Source: pressure stall information, docs.kernel.org/accounting/psi.html."""
 
 
 def read(root: Path) -> State:
-    """Every file may be missing, as in a container."""
+    """Read the state below ``root``; any file may be missing, as in a container."""
     memory = _sizes(root / "proc/meminfo")
     swap, left = memory.get("SwapTotal"), memory.get("SwapFree")
     percent = _first(_battery(root), "capacity")
@@ -38,7 +41,7 @@ def read(root: Path) -> State:
 
 
 def power(root: Path) -> Literal["mains", "battery"] | None:
-    """None where the machine has no battery and names no supply, as servers do."""
+    """Return the source of power; None for a machine that names no supply and has no battery, such as a server."""
     online = [_text(s / "online") for s in _supplies(root) if _text(s / "type") in ("Mains", "USB")]
     if "1" in online:
         return "mains"
@@ -49,7 +52,7 @@ def power(root: Path) -> Literal["mains", "battery"] | None:
 
 
 def temperature(root: Path) -> float | None:
-    """Degrees Celsius of the hottest thermal zone or processor sensor."""
+    """Return the degrees Celsius of the hottest thermal zone or processor sensor."""
     sensors = [zone / "temp" for zone in _zones(root)]
     for folder in _listed(root / "sys/class/hwmon"):
         if _text(folder / "name") in _SENSORS:
@@ -59,7 +62,7 @@ def temperature(root: Path) -> float | None:
 
 
 def thermal(root: Path) -> Thermal | None:
-    """The highest trip point that a zone has passed; None where no zone has one."""
+    """Return the thermal pressure by the highest trip point passed in any zone; None when no zone has trip points."""
     levels = [level for zone in _zones(root) for level in _passed(zone)]
     return max(levels, key=LEVELS.index) if levels else None
 
@@ -74,7 +77,7 @@ def _passed(zone: Path) -> Iterator[Thermal]:
 
 
 def memory_pressure(stalls: str) -> Pressure | None:
-    """From /proc/pressure/memory."""
+    """Return the memory pressure by the text of /proc/pressure/memory; None for a kernel without it."""
     shares = dict(re.findall(r"^(some|full) avg10=([\d.]+)", stalls, re.MULTILINE))
     if "some" not in shares:
         return None
@@ -107,7 +110,7 @@ def _supplies(root: Path) -> list[Path]:
 
 
 def _battery(root: Path) -> list[Path]:
-    """The machine's own, not the mouse's."""
+    """Return the machine's own batteries, without those of a mouse or keyboard."""
     return [s for s in _supplies(root) if _text(s / "type") == "Battery" and _text(s / "scope") != "Device"]
 
 
@@ -116,7 +119,7 @@ def _zones(root: Path) -> list[Path]:
 
 
 def _sizes(path: Path) -> dict[str, float]:
-    """Lines ``MemTotal:  24684092 kB``, in MiB."""
+    """Read lines such as ``MemTotal:  24684092 kB``; return MiB by name."""
     found = re.findall(r"^(\w+):\s+(\d+) kB", _text(path), re.MULTILINE)
     return {name: round(int(size) / 1024, 1) for name, size in found}
 

@@ -1,6 +1,6 @@
-"""The state of a Mac, from pmset, notifyutil, sysctl and ioreg.
+"""Read the state of a Mac from pmset, notifyutil, sysctl and ioreg, none of which needs root.
 
-None of them needs root.  None was run on a Mac by this project: the formats are the documented ones.
+This project has run none of them on a Mac: the formats are those of documentation and of published outputs.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ COMMANDS = {
 _PRESSURES: dict[str, Pressure] = {"1": "normal", "2": "warning", "4": "critical"}
 """Values of kern.memorystatus_vm_pressure_level."""
 _AWAKE = "Prevent sleep while display is on"
-"""Name of an assertion that powerd holds while a display is awake; Apple Silicon has no IODisplayWrangler to ask."""
+"""Name of a power assertion that powerd holds while a display is awake; Apple Silicon has no IODisplayWrangler to
+ask."""
 
 
 def read(run: Run) -> State:
-    """Ask all at once; what one of them does not tell is None."""
+    """Run all commands at once; what none of them tells is None."""
     said = dict.fromkeys(COMMANDS, "") | dict(run(COMMANDS))
     return State(
         power=power(said["batt"]),
@@ -57,37 +58,37 @@ def read(run: Run) -> State:
 
 
 def power(batt: str) -> Literal["mains", "battery"] | None:
-    """From ``Now drawing from 'AC Power'``; a UPS is a battery too."""
+    """Return the source in ``Now drawing from 'AC Power'``; an uninterruptible power supply counts as a battery."""
     source = _found(r"drawing from '([^']+)'", batt)
     return None if source is None else "mains" if source == "AC Power" else "battery"
 
 
 def low_power_mode(settings: str) -> bool | None:
-    """``lowpowermode 1``, or ``powermode 1`` where the Mac has a High Power Mode (2) too."""
+    """Read ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (2)."""
     mode = _found(r"^\s*(?:lowpowermode|powermode)\s+(\d+)", settings)
     return None if mode is None else mode == "1"
 
 
 def thermal(pressure: str) -> Thermal | None:
-    """``com.apple.system.thermalpressurelevel 0``: from 0, nominal, to 4, which is critical as 3 is."""
+    """Read ``com.apple.system.thermalpressurelevel 0``: 0 nominal, 3 and 4 critical (OSThermalNotification.h)."""
     level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
     return None if level is None else LEVELS[min(level, len(LEVELS) - 1)]
 
 
 def battery_celsius(battery: str) -> float | None:
-    """``"Temperature" = 3054``, in hundredths of a degree."""
+    """Read ``"Temperature" = 3054``, hundredths of a degree Celsius."""
     hundredths = _whole(r'^\s*"Temperature"\s*=\s*(\d+)', battery)
     return None if hundredths is None else round(hundredths / 100, 1)
 
 
 def memory_free_mb(sysctl: str) -> float | None:
-    """kern.memorystatus_level is the share of memory, in percent, that programs could still get."""
+    """Return the MiB that programs can still get: kern.memorystatus_level is their share of memory in percent."""
     percent, size = _whole(r"memorystatus_level:\s*(\d+)", sysctl), _whole(r"hw\.memsize:\s*(\d+)", sysctl)
     return None if percent is None or size is None else round(percent / 100 * size / 2**20)
 
 
 def swap_used_mb(sysctl: str) -> float | None:
-    """``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``"""
+    """Read ``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``; return MiB."""
     match = re.search(r"used\s*=\s*(\d+[.,]?\d*)([KMG])", sysctl)
     if match is None:
         return None
@@ -95,7 +96,7 @@ def swap_used_mb(sysctl: str) -> float | None:
 
 
 def display_on(assertions: str, powerstate: str) -> bool | None:
-    """What powerd says of itself; else IODisplayWrangler's state, of which 4 is awake."""
+    """Return whether a display is awake: by powerd's assertion, else by IODisplayWrangler's state, where 4 is awake."""
     if _AWAKE in assertions:
         return True
     state = _whole(r"IODisplayWrangler\s+(\d+)", powerstate)

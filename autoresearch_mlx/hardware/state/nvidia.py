@@ -1,4 +1,4 @@
-"""What ``nvidia-smi`` adds: heat, power and users of the GPU that MLX's CUDA half runs on."""
+"""Add what ``nvidia-smi`` tells about the GPU that MLX uses through CUDA: heat, power, other users."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVEL: dict[str, Thermal] = {"Active": "heavy", "Not Active": "nominal"}
 
 
 def commands(visible: str) -> dict[str, tuple[str, ...]]:
-    """About the first GPU that CUDA_VISIBLE_DEVICES leaves: MLX takes that one."""
+    """Return the commands about the first GPU in ``visible`` (CUDA_VISIBLE_DEVICES), which is the one that MLX uses."""
     asked = ("nvidia-smi", "-i", visible.split(",")[0].strip() or "0", _FORMAT)
     return {
         "gpu": (*asked, f"--query-gpu={_FIELDS},{_HELD_BACK}"),
@@ -26,7 +26,7 @@ def commands(visible: str) -> dict[str, tuple[str, ...]]:
 
 
 def added(state: State, run: Run) -> State:
-    """The same with what the GPU says; its heat counts where it is the higher one."""
+    """Return the state with the GPU's facts added; of two temperatures or thermal pressures the higher one counts."""
     said = {"gpu": "", "users": ""} | dict(run(commands(os.environ.get("CUDA_VISIBLE_DEVICES", ""))))
     cells = _cells(said["gpu"])
     if len(cells) != len([*_FIELDS.split(","), *_HELD_BACK.split(",")]):
@@ -44,7 +44,7 @@ def added(state: State, run: Run) -> State:
 
 
 def users(text: str) -> tuple[str, ...]:
-    """Lines ``4711, /usr/bin/python3``."""
+    """Read lines such as ``4711, /usr/bin/python3``."""
     rows = [_cells(line) for line in text.splitlines()]
     return tuple(
         f"{PurePosixPath(row[1]).name} (process {row[0]})" for row in rows if len(row) > 1 and row[0].isdigit()
@@ -56,7 +56,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _figure(cell: str) -> float | None:
-    """None for ``[N/A]`` and the like."""
+    """Return the cell as a number; None for ``[N/A]`` and the like."""
     try:
         return float(cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One reading of the machine as a frozen value, and as the flat facts that a measurement records."""
+"""Hold one reading of the machine as a frozen value, and write it as the flat facts that a measurement records."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Thermal: TypeAlias = Literal["nominal", "moderate", "heavy", "critical"]
-"""How much the system holds back because of heat; macOS's "trapping" and "sleeping" are ``critical``."""
+"""How far heat makes the system slow itself down; macOS's "trapping" and "sleeping" count as ``critical``."""
 LEVELS: tuple[Thermal, ...] = ("nominal", "moderate", "heavy", "critical")
 Pressure: TypeAlias = Literal["normal", "warning", "critical"]
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Who else uses the GPU; None: the system does not tell."""
+    """Other users of the GPU; None where the system does not tell."""
 
     processes: tuple[str, ...] | None = None
-    """``name (process 123)``, those that hold memory of an NVIDIA GPU."""
+    """Programs that hold memory of an NVIDIA GPU, each as ``name (process 123)``."""
     busy_percent: float | None = None
-    """Of the whole GPU, whoever keeps it busy."""
+    """Load of the whole GPU in percent, whoever causes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was seen at one look; None: unknown."""
+    """One reading; None stands for unknown."""
 
     power: Literal["mains", "battery"] | None = None
     battery_percent: int | None = None
     battery_c: float | None = None
-    """Degrees Celsius of the battery: all that a Mac tells of its heat without root."""
+    """Degrees Celsius of the battery, the only temperature that a Mac tells without root."""
     low_power_mode: bool | None = None
     thermal: Thermal | None = None
     temperature_c: float | None = None
     """Degrees Celsius of the hottest sensor of CPU or GPU."""
     cpu_speed_percent: int | None = None
-    """What the system allows of the CPU's full speed."""
+    """Share of the CPU's full speed that the system allows, in percent."""
     memory_pressure: Pressure | None = None
     memory_free_mb: float | None = None
-    """What programs could still get, in MiB."""
+    """Memory that programs can still get, in MiB."""
     swap_used_mb: float | None = None
     lid_closed: bool | None = None
     display_on: bool | None = None
@@ -47,7 +47,7 @@ class State:
     """Mean number of processes that ran or waited over the last minute."""
 
     def facts(self) -> dict[str, Any]:
-        """For a measurement's record: flat, unknown is None.  Figures among them are what a report can plot."""
+        """Return the facts for a measurement's record, by name; None for unknown.  A report can plot the numbers."""
         return {
             "power": self.power,
             "battery_percent": self.battery_percent,
@@ -66,7 +66,7 @@ class State:
         }
 
     def company(self) -> dict[str, Any]:
-        """Of the other users of this machine, who show only while nothing of ours runs."""
+        """Return the facts about other users of this machine, which can be seen only while no run is going on."""
         processes = self.gpu.processes
         return {
             "gpu_users": None if processes is None else len(processes),
