@@ -1,10 +1,11 @@
-"""Agents propose edits.  ``load_agent`` finds one by name: ``knobs``, ``ollama:MODEL``, ``module:Class``, ..."""
+"""Agents propose edits.  ``load_agent`` finds one by name: ``knobs``, ``ollama:MODEL``, ``module:Class``, ...
+
+An installed package offers agents of its own in the entry-point group :data:`GROUP`.
+"""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,10 +15,13 @@ from autoresearch_mlx.agents.choose_model import PREFIXES
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent
+from autoresearch_mlx.lab.plugins import import_named, offered, said
 
 if TYPE_CHECKING:
     from autoresearch_mlx.models.wire import Endpoint
 
+GROUP = "autoresearch_mlx.agents"
+"""Entry-point group in which a package offers agents; each entry names a class, as ``module:Class`` does."""
 NAMES = (
     "auto",
     "knobs",
@@ -39,7 +43,8 @@ NAMES = (
 def load_agent(name: str, office: Office) -> Agent:
     """The agent of this name.
 
-    ``module:Class`` is imported and called with ``settings=...`` if it takes that, else with nothing.
+    ``module:Class``, or the class that an installed package offers under this name, is imported and called with
+    ``settings=...`` if it takes that, else with nothing.
     Raises AgentError for an unknown name, a model's server that cannot be used, a module or class that
     cannot be imported or called, or an object without ``propose``.
     """
@@ -58,6 +63,9 @@ def load_agent(name: str, office: Office) -> Agent:
     takes = {"hybrid", "command", "scripted"}
     if kind in makers and (not colon or (kind in takes and rest)):
         return makers[kind](rest, office)
+    if name not in makers and (where := offered(GROUP).get(name)) is not None:
+        module, _, attribute = where.partition(":")
+        return _load_own(module, attribute, office.settings.model_dump())
     if colon and kind and rest and kind not in makers:
         return _load_own(kind, rest, office.settings.model_dump())
     raise AgentError(f"there is no agent named {name!r}", _hint(name))
@@ -141,29 +149,25 @@ def _scripted(path: str, office: Office) -> Agent:
 
 
 def _hint(name: str) -> str:
-    near = get_close_matches(name.partition(":")[0], [n.partition(":")[0] for n in NAMES], n=1)
-    known = f"known agents: {', '.join(NAMES)}"
+    names = [*NAMES, *sorted(offered(GROUP))]
+    near = get_close_matches(name.partition(":")[0], [n.partition(":")[0] for n in names], n=1)
+    known = f"known agents: {', '.join(names)}"
     return f"did you mean {near[0]!r}? {known}" if near else known
 
 
 def _load_own(module: str, attribute: str, settings: Mapping[str, Any]) -> Agent:
     where = f"{module}:{attribute}"
-    # An installed command does not search the current directory, where a user's agent usually lies.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     # Whatever a user's own module raises while it is imported or built is a fact about that module.
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        found = import_named(where, Path.cwd())
     except Exception as error:
         near = get_close_matches(module, {n.partition(":")[0] for n in NAMES if ":" in n}, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}:{attribute}? {_IMPORT_HINT}" if near else _IMPORT_HINT
-        raise AgentError(f"cannot import the agent {where!r}: {_said(error)}", hint) from error
+        raise AgentError(f"cannot import the agent {where!r}: {said(error)}", hint) from error
     try:
         agent = found(settings=settings) if _takes_settings(found) else found()
     except Exception as error:
-        raise AgentError(f"cannot make the agent {where!r}: {_said(error)}", _CALL_HINT) from error
+        raise AgentError(f"cannot make the agent {where!r}: {said(error)}", _CALL_HINT) from error
     if not callable(getattr(agent, "propose", None)):
         raise AgentError(f"the agent {where!r} has no method propose(context)", _CALL_HINT)
     if not isinstance(getattr(agent, "name", None), str):
@@ -181,7 +185,3 @@ def _takes_settings(factory: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return any(p.name == "settings" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -5,8 +5,8 @@ anything is measured: what a session fixes, how that is written into the ledger 
 its lines in `doctor` and `plan`.  What it builds is an :class:`autoresearch_mlx.experiment.Target`, which takes the
 measurements of one session.
 
-A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``settle``, ``build`` and
-``measure``; everything else has a default.  CONTRIBUTING.md has a complete example.
+A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
+everything else has a default.  CONTRIBUTING.md has a complete example.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
+
+from pydantic import TypeAdapter, ValidationError
 
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
 from autoresearch_mlx.experiment import Assignment, Direction, Measurement, Split, Target, Workload
@@ -100,12 +102,24 @@ class TargetKind(ABC, Generic[C]):
         """Return the profile that a new session starts from; by default the one of the machine."""
         return place.profile
 
-    @abstractmethod
     def settle(self, place: Place) -> C:
-        """Return what a new session fixes, besides the edited files.
+        """Return what a new session fixes, besides the edited files; by default the table ``[target.options]``.
 
-        Raises ConfigError, or another AutoresearchError when something that the target needs is missing.
+        Raises ConfigError when a name or a value of the table does not fit the class of the conditions, or another
+        AutoresearchError when something that the target needs is missing.
         """
+        options = place.settings.target.options
+        names = [field.name for field in dataclasses.fields(self.conditions)]
+        for name in options:
+            if name not in names:
+                hint = f"valid options: {', '.join(names) or 'none'}"
+                raise ConfigError(f"the target {self.name} has no option target.options.{name}", hint)
+        try:
+            return cast(C, TypeAdapter(self.conditions).validate_python(dict(options)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in ("target.options", *first["loc"]))
+            raise ConfigError(f"{where}: {first['msg']} (got {first['input']!r})", "mend it in lab.toml") from None
 
     def record(self, conditions: C) -> dict[str, Any]:
         """Return the conditions as the plain JSON values that the ledger keeps."""
