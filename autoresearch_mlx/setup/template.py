@@ -36,7 +36,7 @@ LAB_TOML = """\
 
 # To improve another number than val_bpb, name a program that prints `METRIC name=value`:
 # [target]
-# kind = "command"
+# kind = "command"         # or a target of your own, as "module:Class": CONTRIBUTING.md
 # editable = ["solver.py"]
 # run = "python bench.py"
 # guard = "python -m pytest -q"
