@@ -41,12 +41,12 @@ NAMES = (
 
 
 def load_agent(name: str, office: Office) -> Agent:
-    """The agent of this name.
+    """Return the agent of this name.
 
     ``module:Class``, or the class that an installed package offers under this name, is imported and called with
-    ``settings=...`` if it takes that, else with nothing.
-    Raises AgentError for an unknown name, a model's server that cannot be used, a module or class that
-    cannot be imported or called, or an object without ``propose``.
+    ``settings=...`` if it accepts that, else without arguments.
+    Raises AgentError for an unknown name, a model server that cannot be used, a module or class that cannot be
+    imported or called, or an object without ``propose``.
     """
     kind, colon, rest = name.partition(":")
     if kind in PREFIXES:
@@ -106,7 +106,7 @@ def _pair(endpoint: Endpoint, office: Office) -> Agent:
     from autoresearch_mlx.agents.chat import Chat
     from autoresearch_mlx.agents.hybrid import Hybrid
 
-    # The optimiser stands in at once, so nobody waits for a server that is away.
+    # The optimiser takes over at once, so there is no need to wait for a server that is down.
     return Hybrid(Chat(endpoint, office, patience_seconds=0.0), _knobs("", office), office)
 
 

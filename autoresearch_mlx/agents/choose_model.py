@@ -1,4 +1,4 @@
-"""From a name to an endpoint, and the choice that ``--agent auto`` makes."""
+"""Turn a model's name into an endpoint, and choose the model for ``--agent auto``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from autoresearch_mlx.models.ollama_models import Installed
 
 PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
-"""Of a model's name: which server has it."""
+"""Prefixes of a model's name, which say the server."""
 _KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
 _LM_STUDIO = "http://127.0.0.1:1234/v1"
 _WEIGHTS = 0.6
-"""Most of the memory that weights may take: the context and the system need room beside them."""
+"""Largest share of memory that weights may take: the context and the system need room too."""
 _GB = 2**30
 _NAMED = 6
 _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
-"""Models worth pulling, with the memory in GB that their weights take at the least."""
+"""Models worth pulling, with the least memory in GB that their weights take."""
 
 
 def open_endpoint(name: str, office: Office) -> Endpoint:
-    """The endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL``, ``mlx:MODEL_OR_PATH``; without such a
-    prefix the model of that name at ``base_url`` of the settings.  Nothing is called yet.
+    """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``; without
+    such a prefix, of the model of that name at the settings' ``base_url``.  Nothing is called yet.
 
-    Raises AgentError: an unknown prefix, an address that is none, a key that the environment does not hold.
+    Raises AgentError for an unknown prefix, an invalid address, or a key that is not in the environment.
     """
     kind, colon, model = name.partition(":")
     makers: dict[str, Callable[[str, Office], Endpoint]] = {
@@ -92,7 +92,7 @@ def _mlx(model: str, office: Office) -> Endpoint:
 
 
 def _at(url: str, name: str, model: str, office: Office) -> Endpoint:
-    """A model at an address of somebody's choosing."""
+    """Return the endpoint of a model at an address from the settings."""
     from autoresearch_mlx.models import lmstudio
     from autoresearch_mlx.models.openai import OpenAICompatible
     from autoresearch_mlx.models.web import is_here
@@ -111,7 +111,7 @@ def _address(url: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise AgentError(f"base_url {url!r} is no address", "it is like http://127.0.0.1:8080/v1")
+        raise AgentError(f"base_url {url!r} is not an address", "an address looks like http://127.0.0.1:8080/v1")
     return url.rstrip("/")
 
 
@@ -119,9 +119,9 @@ def _address(url: str) -> str:
 
 
 def _key_for(url: str, here: bool, office: Office) -> tuple[str | None, str | None]:
-    """The key for an address and the variable it came from.
+    """Return the key for an address and the variable that it came from.
 
-    OPENAI_API_KEY goes to OpenAI and to OPENAI_BASE_URL, which stands beside it in the environment; any other server
+    OPENAI_API_KEY is sent to OpenAI and to OPENAI_BASE_URL, which belongs to it in the environment; any other server
     gets only the key whose variable the settings name.
     """
     from autoresearch_mlx.models.openai import PUBLIC_URL
@@ -141,7 +141,7 @@ def _key_of_settings(office: Office) -> str | None:
 
 
 def _key_in(variable: str) -> str:
-    """The value of an environment variable.  Raises AgentError, which never quotes it."""
+    """Return the key in an environment variable.  Raises AgentError, whose text never quotes the value."""
     key = os.environ.get(variable, "").strip()
     if not key:
         said = f"the environment variable {variable} holds no API key"
@@ -155,11 +155,11 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """A model that a reachable Ollama has and this machine can hold, or ``None``; and why, as a sentence.
+    """Return a model that Ollama has and this machine can hold, or ``None``; and the reason, as a sentence.
 
-    Models of the cloud, embeddings and those that cannot answer are left out, and those whose weights take more than
-    0.6 of the memory: they may be unloaded for training, but must leave the system and their own context room.  Of the
-    others: one made for code before the rest, then the one with more parameters, then the larger file, then by name.
+    Left out are cloud models, embeddings, models that cannot chat, and models whose weights take more than 0.6 of the
+    memory: a model may be unloaded for training, but must leave room for the system and its own context.  Of the
+    others, models made for code come first, then the one with more parameters, then the larger file, then by name.
     """
     from autoresearch_mlx.models.ollama import Ollama
 
@@ -178,7 +178,7 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
 
 
 def _answers(asked: Ollama, model: Installed) -> bool:
-    """Whether it can complete a chat; older versions tell that only of one model at a time."""
+    """Return whether a model can complete a chat; older versions of Ollama tell that only for one model at a time."""
     from autoresearch_mlx.models.ollama_models import completes
 
     if model.embeds:
@@ -189,7 +189,7 @@ def _answers(asked: Ollama, model: Installed) -> bool:
 
 
 def _room(office: Office) -> float | None:
-    """Bytes that weights may take; ``None`` when this machine's memory is unknown."""
+    """Return the bytes that weights may take; ``None`` when this machine's memory is unknown."""
     return None if office.memory_bytes is None else _WEIGHTS * office.memory_bytes
 
 
@@ -220,7 +220,7 @@ def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> st
 
 
 def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
-    """Why none of what is there will do, model by model."""
+    """Say why no installed model is suitable, model by model."""
     if not installed:
         return "it has none at all"
     reasons = []

@@ -1,4 +1,4 @@
-"""A model as a researcher.
+"""Use a language model as a researcher.
 
 calls    one endpoint, with patience, within the caps, every call written down
 forms    how the code should come: blocks or whole, by size, and by what went wrong

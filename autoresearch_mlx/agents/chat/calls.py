@@ -1,7 +1,7 @@
-"""Every call to one endpoint: with patience, within the session's caps, and written down.
+"""Make calls to one endpoint: retry with patience, keep to the session's caps, write every call down.
 
-A server that is away, busy, hung, or breaks off is asked again after a pause that doubles; what it
-says no to is not.  Each try that reached a reply or an error is one file under ``talks/``.
+A server that is down, busy or hung, or that breaks off, is asked again after a pause that doubles.  A request that
+it rejects is not repeated.  Each try that ended in a reply or an error is kept as one file under ``talks/``.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from autoresearch_mlx.store.journal import now
 
 Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
-"""Kinds of failure that another try may mend."""
+"""Kinds of failure that may go away on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Of these, what a second try is worth even to the impatient: the server is there."""
+"""Kinds that are worth a second try even without patience, because the server is there."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""Characters from which on the value of a key's variable counts as a key."""
+"""Least number of characters of a variable's value for it to be treated as a key."""
 
 
 class Spending(AgentError):
-    """The session may spend no more tokens or money."""
+    """Raised when the session may spend no more tokens or money."""
 
 
 class Calls:
-    """The line to one endpoint; knows how much was spent and which files hold what was said."""
+    """The calls to one endpoint, with what they cost and the files that hold the conversations."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self._endpoint = endpoint
         self._office = office
         self.patience = office.settings.patience_seconds if patience_seconds is None else patience_seconds
-        """Seconds that one call may wait for a server that is away or busy."""
+        """Seconds that one call may wait for a server that is down or busy."""
         self._secrets = secrets_of(office.settings)
         self.spent = talks.spent(office.folder) if office.folder else talks.Spent()
 
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
-        """One reply, and the file that holds it (None without a folder).
+        """Return one reply, and the file that holds it (None without a folder).
 
         Raises Spending before a call that the caps forbid, EndpointError when patience is over or when
         asking again would change nothing.
@@ -59,7 +59,7 @@ class Calls:
         return self._patiently(once)
 
     def facts(self) -> ModelFacts:
-        """The model's facts, waited for like a reply.  Raises EndpointError when patience is over."""
+        """Return the model's facts, with the same patience as for a reply.  Raises EndpointError when that runs out."""
         return self._patiently(self._endpoint.facts)
 
     def _patiently(self, once: Callable[[], Answer]) -> Answer:
@@ -122,7 +122,7 @@ class Calls:
             error=error,
             prompt_tokens=reply.prompt_tokens if reply else None,
             completion_tokens=reply.completion_tokens if reply else None,
-            # A call that brought nothing was not read either, as far as anybody can tell.
+            # A call without a reply counts no prompt tokens: we cannot tell whether the server read any.
             estimated_prompt_tokens=ask.prompt_tokens if text else 0,
             load_seconds=reply.load_seconds if reply else None,
             think_seconds=round(reply.think_seconds if reply else time.monotonic() - began, 3),
@@ -157,12 +157,12 @@ class Calls:
 
 
 def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:
-    """The values of the variables that may hold a key, so that they can be blotted out of what is written."""
+    """Return the values of the variables that may hold a key, so that they can be removed from what is written."""
     names = dict.fromkeys(name for name in (settings.api_key_env, "OPENAI_API_KEY") if name)
     # Stripped, as it is sent.
     return tuple(value for name in names if len(value := (environment(name) or "").strip()) >= _SECRET)
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """The reply without a key that the server echoed: its words become titles, files and commits."""
+    """Return the reply without any key that the server echoed: its text ends up in titles, files and commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

@@ -1,8 +1,8 @@
-"""A model behind an endpoint proposes: what it is told, what it answers, and what is done about bad answers.
+"""Let a model behind an endpoint propose edits: write the prompt, read the answer, deal with bad answers.
 
-The fields of an idea come as JSON, by schema where the server enforces one; code comes in fences, in the
-same reply or in a second call.  What the model wrote wrong goes back to it with the reason: the loop
-asks again, a bounded number of times, and then logs the experiment as invalid.
+The fields of an idea come as JSON, under a schema where the server enforces one; code comes in fences, in the
+same reply or in a second call.  A bad answer goes back to the model with the reason: the loop asks again, a
+bounded number of times, and then logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from autoresearch_mlx.experiment import Context, History, Proposal
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 USUAL_CONTEXT = 32_768
-"""Tokens of prompt and reply, where the settings leave it open: the whole file, a table, an answer."""
+"""Tokens of prompt and reply when the settings do not say: room for the whole file, a table and an answer."""
 SLOW_LOAD = 15.0
-"""Seconds of loading from which on several ideas are asked for at once."""
+"""Seconds of loading above which several ideas are asked for in one call."""
 AT_ONCE = 3
 LOST_IN_A_ROW = 3
-"""Experiments lost to a silent server, after which there is no point in going on."""
+"""Number of experiments in a row lost to a silent server after which the agent gives up."""
 TAIL = 1 / 8
-"""Share of the context that is left for a bad answer and what is wrong with it."""
+"""Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
 
 
 class Chat:
-    """Proposes what a model says.  ``patience_seconds`` 0: a silent server is an EndpointError at once."""
+    """An agent that proposes what a model says.  With ``patience_seconds`` 0 a silent server raises EndpointError."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self.name = endpoint.name
@@ -53,10 +53,10 @@ class Chat:
     # --- what the loop calls
 
     def propose(self, context: Context) -> Proposal:
-        """An edit, or a Proposal with a problem in words for its author.
+        """Return an edit, or a Proposal with a problem in words for the model.
 
-        Raises AgentError when asking cannot go on: caps, a refused key or model, a prompt that does not
-        fit, a server that stays away.
+        Raises AgentError when asking again cannot help: caps reached, a refused key or model, a prompt that does not
+        fit, a server that stays silent.
         """
         if not context.feedback and (stocked := self._from_stock(context)) is not None:
             return stocked
@@ -73,7 +73,7 @@ class Chat:
         return thread.proposal
 
     def insist(self, context: Context) -> Proposal:
-        """The same where nobody else can propose: it waits for the server as long as the settings say."""
+        """Propose when no other agent can: wait for the server as long as the settings allow."""
         before = self._patient, self._calls.patience
         self._patient, self._calls.patience = True, self._office.settings.patience_seconds
         try:
@@ -82,11 +82,11 @@ class Chat:
             self._patient, self._calls.patience = before
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Unload the model when it and a run would not fit together, or when nobody can tell."""
+        """Unload the model when it and a run would not fit into memory together, or when that is unknown."""
         try:
             facts = self._endpoint.facts()
         except EndpointError:
-            return {}  # a server that tells nothing of the model has not loaded it for us
+            return {}  # a server that reports nothing about the model has not loaded it for us
         if self._lodging(facts, context.history)[0]:
             return {}
         try:
@@ -97,14 +97,14 @@ class Chat:
         return {} if spent is None else {"unload": spent}
 
     def memory_words(self, history: History) -> str:
-        """What :meth:`make_room` would do before the next run."""
+        """Say what :meth:`make_room` would do before the next run."""
         try:
             return self._lodging(self._endpoint.facts(), history)[1]
         except EndpointError as error:
             return f"tells nothing of its memory: {error}"
 
     def _lodging(self, facts: ModelFacts, history: History) -> tuple[bool, str]:
-        """Whether the model stays in memory while training goes on, and why, in words."""
+        """Return whether the model stays in memory during training, and why, in words."""
         keep = self._office.settings.keep_loaded
         if not facts.here:
             return True, "takes no memory here"
@@ -119,17 +119,17 @@ class Chat:
         self._endpoint.close()
 
     def next_brief(self, context: Context) -> Brief:
-        """The prompt of the next call, exactly; nothing is sent."""
+        """Return the exact prompt of the next call; nothing is sent."""
         return self._open(context, looking=True).brief
 
     def wished(self, context: Context) -> bool:
-        """Whether an idea of the person's waits in the backlog."""
+        """Return whether one of the person's own ideas waits in the backlog."""
         return self._tasks.wished(context)
 
-    # --- one experiment's thread
+    # --- the conversation of one experiment
 
     def _thread_of(self, context: Context) -> Thread:
-        """A new thread, or the same one with the loop's refusal of its last answer."""
+        """Return a new conversation, or the current one with the loop's refusal of its last answer."""
         old = self._thread
         if old is not None and old.number == context.number and context.feedback and old.proposal is not None:
             old.want_repair(context.feedback[-1])
@@ -184,7 +184,7 @@ class Chat:
         return edit
 
     def _read(self, thread: Thread, reply: Reply) -> Edit:
-        """The first edit of a reply; what more it holds is kept for the next experiments."""
+        """Return the first edit of a reply; further edits in it are kept for the next experiments."""
         if (problem := self._unusable(thread, reply)) is not None:
             return Edit("no usable answer", None, "", None, {}, problem)
         fields = None if thread.offered > 1 else read_fields(reply.text)[0] or thread.fields
@@ -194,7 +194,7 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Why a reply cannot even be read, in words for the model; the next call is made to avoid it."""
+        """Say why a reply cannot be read at all, in words for the model; the next call is adjusted to avoid it."""
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
@@ -215,7 +215,7 @@ class Chat:
             seconds=settings.timeout_seconds,
             schema=thread.schema,
             temperature=settings.temperature,
-            # A repair with the same seed could bring the same words again.
+            # A repair with the same seed could return the same words.
             seed=self._office.seed + 1000 * thread.number + len(thread.replies),
             think=settings.think if thread.thinking else "off",
         )
@@ -224,7 +224,7 @@ class Chat:
         return reply
 
     def _unanswered(self, context: Context, error: EndpointError) -> Proposal:
-        """No answer in all the time an experiment may wait.  Raises AgentError where waiting cannot help."""
+        """Handle a server that gave no answer in the time allowed.  Raises AgentError when waiting cannot help."""
         if not self._patient or error.kind in ("refused", "overflow"):
             raise error
         self._lost += 1
@@ -238,7 +238,7 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """An edit that came along with an earlier one, unless the person wants something now."""
+        """Return an edit left over from an earlier reply, unless the person has asked for something."""
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
         self._thread = None
@@ -266,7 +266,7 @@ class Chat:
             if error.kind in ("refused", "overflow"):
                 raise
             if error.kind == "unreachable" and not looking:
-                return self._calls.facts()  # what fits the model is not known before it is there
+                return self._calls.facts()  # the model's own context length is not known before it is loaded
             return ModelFacts(self.name)
 
     def _context_tokens(self, facts: ModelFacts) -> int:
@@ -274,8 +274,8 @@ class Chat:
         return min(facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted)
 
     def _reply_tokens(self, form: Form, files: Mapping[str, str], context_tokens: int) -> int:
-        """A whole file must fit into the reply, with some room for what is added and said."""
-        # A short context is shared evenly: without a prompt there is no reply.
+        """Return the reply's room in tokens: a whole file must fit, with some room for additions and explanations."""
+        # A short context is shared evenly: without room for the prompt there is no reply.
         wanted = min(self._office.settings.reply_tokens, context_tokens // 2)
         return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))
 
@@ -283,7 +283,7 @@ class Chat:
         return thread.context_tokens - sum(estimate(m.content) for m in thread.messages())
 
     def _count(self, form: Form, history: History) -> int:
-        """Ideas in one reply: more than one where each question costs a slow loading."""
+        """Return the number of ideas to ask for in one reply: more than one when each question costs a slow loading."""
         wanted = self._office.settings.proposals
         if wanted != "auto":
             return wanted

@@ -1,4 +1,4 @@
-"""Whether the model and a training run fit into one memory, which on a Mac they share."""
+"""Decide whether the model and a training run fit into memory together; on a Mac they share it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2
-"""A loaded model over its weights' size: the cache of keys and values, and buffers."""
+"""Ratio of a loaded model's memory to the size of its weights: the key-value cache and buffers come on top."""
 RESERVE = 0.25
-"""Share of main memory for the system and what else is open; Metal recommends no more than three quarters."""
+"""Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """``fits`` is None where a size is unknown; ``words`` say the sum either way."""
+    """The answer: ``fits`` is None when a size is unknown; ``words`` give the sum in either case."""
 
     fits: bool | None
     words: str
 
 
 def run_bytes(history: History) -> int | None:
-    """The largest peak of the last measured runs."""
+    """Return the largest memory peak of the last measured runs, in bytes."""
     recent = [m.peak_memory_mb for e in history.experiments[-8:] for m in e.measurements if m.peak_memory_mb]
     return int(max(recent) * 2**20) if recent else None
 
 
 def fit(facts: ModelFacts, history: History, office: Office) -> Fit:
-    """Model and run together against what the machine can give them."""
+    """Compare the memory of model and run together with what the machine can give them."""
     run, model, memory = run_bytes(history), facts.size_bytes, office.memory_bytes
     if run is None or model is None or memory is None:
         unknown = [name for name, size in (("run", run), ("model", model), ("machine", memory)) if size is None]

@@ -1,4 +1,4 @@
-"""What the model is asked for this time, and the backlog it is taken from, refilled when it runs dry."""
+"""Choose the task for the model, from a backlog of ideas that is refilled when it runs out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from autoresearch_mlx.models.wire import Ask, Message
 
 
 class SpareEdits:
-    """First in, first out."""
+    """Edits left over from earlier replies, first in, first out."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, int]] = []
 
     def put(self, reply: str, others: int) -> None:
-        """The ``others`` edits that follow the first of a reply."""
+        """Keep ``others``, the edits that followed the first one of a reply."""
         self._waiting += [(reply, index) for index in range(1, others + 1)]
 
     def pick(self, files: Mapping[str, str]) -> Edit | None:
-        """The next edit that still fits these files; what fits no more is dropped."""
+        """Return the next edit that still fits these files; edits that no longer fit are dropped."""
         while self._waiting:
             reply, index = self._waiting.pop(0)
             edits = read_reply(reply, files)
@@ -42,20 +42,20 @@ _SYSTEM = "You plan experiments that improve a small program. You answer with JS
 
 
 class TaskSource:
-    """Ideas live in the session's folder; without one, tasks come from the history alone."""
+    """The source of tasks.  Ideas are kept in the session's folder; without one, tasks come from the history alone."""
 
     def __init__(self, office: Office, calls: Calls, source: str) -> None:
         self._office, self._calls, self._source = office, calls, source
         self.load_seconds: float | None = None
-        """What loading the model took, when the last task cost a refill."""
+        """Seconds of loading the model, if the last task needed a refill."""
 
     def look(self, context: Context) -> Task:
-        """The next task; nothing is taken and nobody is asked."""
+        """Return the next task without marking its idea as taken and without asking the model."""
         ideas = self._open(context)
         return choose_task(context, ideas, known_axes(context, ideas))
 
     def take(self, context: Context) -> Task:
-        """The next task, its idea marked as taken; a dry backlog is refilled first.
+        """Return the next task and mark its idea as taken; an empty backlog is refilled first.
 
         Raises EndpointError and Spending, from the refill.
         """
@@ -68,14 +68,14 @@ class TaskSource:
         return task
 
     def wished(self, context: Context) -> bool:
-        """Whether the person has put an idea of theirs into the backlog that nobody has taken up."""
+        """Return whether the backlog holds an idea of the person's own that has not been taken up yet."""
         return any(idea.source == YOU for idea in self._open(context))
 
     def _open(self, context: Context) -> tuple[Idea, ...]:
         return open_ideas(self._office.folder, context.history) if self._office.folder is not None else ()
 
     def _refill(self, context: Context) -> None:
-        """Eight ideas from the model, on different axes; an unusable answer leaves the backlog as it is."""
+        """Ask the model for eight ideas on different axes; an unusable answer leaves the backlog as it is."""
         assert self._office.folder is not None
         request, schema = refill_request(context, known_axes(context, self._open(context)))
         messages = (Message("system", _SYSTEM), Message("user", request))
@@ -94,7 +94,7 @@ class TaskSource:
         except EndpointError as error:
             if error.kind != "overflow":
                 raise
-            text = ""  # too much for this model; the prompt of an experiment is made to fit
+            text = ""  # too long for this model; the prompt of an experiment will be made to fit
         else:
             self.load_seconds, text = reply.load_seconds, reply.text
         drafts, _ = read_ideas(text)

@@ -1,4 +1,4 @@
-"""One experiment's conversation: what was asked, the last answer, and what it took."""
+"""Hold the conversation of one experiment: what was asked, the last answer, and what it cost."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import Message, ModelFacts, Reply
 
 _LONGEST_ECHO = 8_000
-"""Tokens of a bad reply that go back to its author; the error tells the rest."""
+"""Most tokens of a bad reply that are sent back to the model; the error message says the rest."""
 
 
 BLOCKS_FROM = 14.0
-"""Parameters in units of 1e9."""
+"""Size, in 1e9 parameters, from which a model is asked for search/replace blocks."""
 MOST_MISMATCHES = 2
-"""So many experiments in a row whose blocks fit nowhere, and the whole file is asked for instead."""
+"""Number of experiments in a row with blocks that fit nowhere, after which the whole file is asked for instead."""
 
 
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
-    """By the settings, else by the model's size; a model of unknown size elsewhere counts as large."""
+    """Return the form from the settings, else by the model's size; a remote model of unknown size counts as large."""
     if settings.format != "auto":
         return settings.format
     if facts.billions is None:
@@ -34,7 +34,7 @@ def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
 
 
 def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """The first form, or ``whole`` once this agent's blocks did not fit several times in a row."""
+    """Return the first form, or ``whole`` once this agent's blocks failed to fit several times in a row."""
     form = first_form(settings, facts)
     if settings.format != "auto" or form == "whole":
         return form
@@ -50,11 +50,11 @@ def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent
 
 @dataclass(slots=True)
 class Thread:
-    """Grows with every call; at most one earlier answer goes along, so that the prompt stays bounded."""
+    """A conversation that grows with every call; only the last answer is sent along, so the prompt stays bounded."""
 
     number: int
     files: Mapping[str, str]
-    """The editable files that the edit departs from."""
+    """The editable files from which the edit starts."""
     brief: Brief
     form: Form
     task: Task
@@ -63,21 +63,21 @@ class Thread:
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 0
     context_tokens: int = 0
-    """Of prompt and reply together."""
+    """Most tokens of prompt and reply together."""
     room: int = 0
-    """Tokens that the tail may take, so that prompt and reply stay within the context."""
+    """Most tokens of the messages after the brief, so that prompt and reply stay within the context."""
     loading: float | None = None
-    """Seconds of loading that a question before this conversation took."""
+    """Seconds spent loading the model for a question before this conversation."""
     thinking: bool = True
-    """Whether the model may think; not once it has spent a whole reply on it."""
+    """Whether the model may think; False after it has spent a whole reply on thinking."""
     fields: Fields | None = None
-    """What the model has settled on, while its code is still asked for."""
+    """The fields that the model has settled on, while its code is still being asked for."""
     tail: tuple[Message, ...] = ()
     mismatches: int = 0
     offered: int = 1
-    """Proposals asked for in one reply."""
+    """Number of proposals asked for in one reply."""
     proposal: Proposal | None = None
-    """The last answer given."""
+    """The proposal of the last answer."""
     files_kept: list[str] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     repairs: int = 0
@@ -91,12 +91,12 @@ class Thread:
             self.files_kept.append(file)
 
     def want_code(self, fields: Fields, said: str) -> None:
-        """The idea is there; now its code."""
+        """Ask for the code of an idea that has arrived."""
         self.fields, self.schema = fields, None
         self._end_with(said, ask_for_code(fitting(said, self.room // 2), self.form))
 
     def want_repair(self, problem: str) -> None:
-        """The last answer was no edit, and why."""
+        """Ask for a repair of the last answer, which contained no usable edit, and say why."""
         said = self.replies[-1].text if self.replies else ""
         self.repairs += 1
         self.schema = None
@@ -109,7 +109,7 @@ class Thread:
         self.tail = (Message("assistant", echo if echo.strip() else nothing), Message("user", question))
 
     def talk(self) -> dict[str, Any]:
-        """What the ledger keeps of it."""
+        """Return the part of the conversation that the ledger keeps."""
         return {
             "agent": self.agent,
             "model": self.replies[-1].model if self.replies else None,
@@ -130,7 +130,7 @@ class Thread:
 
 
 def fitting(text: str, tokens: int) -> str:
-    """The beginning of a text, at most so many tokens by our estimate."""
+    """Return the beginning of a text, at most this many tokens by our estimate."""
     text = text[: max(int(tokens * CHARS_PER_TOKEN), 0)]
     while text and estimate(text) > tokens:
         text = text[: len(text) * 4 // 5]

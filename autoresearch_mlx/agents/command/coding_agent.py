@@ -1,4 +1,4 @@
-"""Asks a coding agent for one edit, and takes what it left in the worktree."""
+"""Ask a coding agent for one edit, and take the changes that it left in the worktree."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 NAMED = 5
-"""Ignored paths that are named; of more only their number."""
+"""Number of ignored paths that are named; further ones are only counted."""
 LOST_IN_A_ROW = 3
-"""Experiments that ended in a failed call, after which there is no point in going on."""
+"""Number of experiments in a row with a failed call after which the agent gives up."""
 _NOT_STARTED = (126, 127)
 _DIFF_LINES = 200
 _OUTPUT = 40_000
-"""Characters of the output that are kept with the talk; the log has a megabyte."""
+"""Number of characters of the output that are kept with the conversation; the log keeps a megabyte."""
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class _Asked:
 
 
 class CodingAgent:
-    """Proposes what a shell line's program does to the files.
+    """An agent that runs a shell command and proposes what it did to the files.
 
-    ``lend(commit)`` gives the lab's directory in the owned worktree, which is put back afterwards;
-    ``may_edit`` tells which new files belong to the edit, None: none does.
+    ``lend(commit)`` lends the lab's directory in our own worktree, which is restored afterwards.  ``may_edit``
+    decides which new files belong to the edit; None: no new file does.
     """
 
     name = "command"
@@ -73,10 +73,10 @@ class CodingAgent:
         self._may_edit = may_edit or (lambda path: False)
         self._asked = _Asked(-1)
         self._lost: list[int] = []
-        """The newest experiments in a row whose calls failed."""
+        """Numbers of the latest experiments in a row whose calls failed."""
 
     def propose(self, context: Context) -> Proposal:
-        """Its edit, or a Proposal with a problem in words for it.
+        """Return the program's edit, or a Proposal with a problem in words for the program.
 
         Raises AgentError when the program cannot be started, or keeps failing; WorkspaceError from lending.
         """
@@ -100,7 +100,7 @@ class CodingAgent:
         return self._asked.last
 
     def _prompt(self, context: Context) -> str:
-        """The brief, which has the reasons of a refusal, and then what was refused: the files are as before."""
+        """Return the brief with the reasons of a refusal, then the refused edit: the files are as before it."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
         from autoresearch_mlx.agents.prompt.quoting import block
 
@@ -113,7 +113,7 @@ class CodingAgent:
 
     @contextmanager
     def _log(self) -> Iterator[Path]:
-        """Where the output goes: beside the session's other talks, or nowhere for long."""
+        """Return the file for the output: among the session's conversations, or a temporary one without a session."""
         if self._office.folder is None:
             with tempfile.TemporaryDirectory() as nowhere:
                 yield Path(nowhere) / "output.log"
@@ -130,7 +130,7 @@ class CodingAgent:
             asked.logs.append(log.relative_to(self._office.folder).as_posix())
 
     def next_brief(self, context: Context) -> Brief:
-        """The prompt of the next call; nothing is started."""
+        """Return the prompt of the next call; nothing is started."""
         from autoresearch_mlx.agents.prompt.brief import Brief, agent_brief
         from autoresearch_mlx.agents.prompt.tokens import estimate
 
@@ -138,7 +138,7 @@ class CodingAgent:
         return Brief("", prompt, estimate(prompt), ())
 
     def _keep(self, called: Called, prompt: str) -> None:
-        """What was said, beside the other talks; whose tokens it took, nobody tells us."""
+        """Write the conversation down; how many tokens it took is unknown, because the program does not say."""
         if self._office.folder is None:
             return
         whole = talks.Call(
@@ -154,7 +154,7 @@ class CodingAgent:
         talks.keep(self._office.folder, whole, secrets(os.environ))
 
     def _problem(self, called: Called, found: Changes, log: Path) -> str:
-        """Why there is no edit; empty when there is one.  Raises AgentError when asking again cannot help."""
+        """Say why there is no edit; empty when there is one.  Raises AgentError when asking again cannot help."""
         ended, changed = called.ended, bool(found.files or found.problems)
         if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:
             said = f"the coding agent cannot be started: {how_it_ended(ended.returncode, log)}"

@@ -1,7 +1,7 @@
-"""One call of a coding agent's shell line in a directory that we own.
+"""Call a coding agent's shell command once, in a directory that we own.
 
-The directory is a worktree of the user's repository, so branches, tags and stashes are shared with it.
-For the agent's git, a hook refuses to change any of them; a commit on the detached HEAD is free.
+The directory is a worktree of the user's repository and shares its branches, tags and stashes.  A hook keeps the
+agent's git from changing any of them; it may still commit on the detached HEAD.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Characters from which on a value counts as a secret: shorter ones would blot out ordinary words."""
+"""Least number of characters of a secret: removing shorter values would remove ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """How a call ended, and what was printed: its last megabyte, as text."""
+    """The end of a call, and the last megabyte of its output, as text."""
 
     ended: Ended
     output: str
 
 
 def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path) -> Called:
-    """Run the shell line in ``tree``; ``log`` gets its output.  Nothing of its process group survives.
+    """Run the shell command in ``tree``; its output goes to ``log``.  No process of its group survives.
 
     Raises OSError when the log cannot be written.
     """
     end = time.monotonic() + seconds
     with tempfile.TemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
-        # A file, not a pipe: a program that does not read it, or stops in its middle, blocks nobody.
+        # A file, not a pipe: a program that does not read it, or stops halfway, cannot block us.
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
         ended = run_child(
@@ -66,13 +66,13 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
-    """Values of the variables that hold keys, by their names; the longest first."""
+    """Return the values of the variables whose names are those of keys; the longest first."""
     values = {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= _SECRET}
     return sorted(values, key=len, reverse=True)
 
 
 def _blotted(log: Path, values: list[str]) -> str:
-    """The log's text, without keys that the program may have printed; the log is rewritten if it had any."""
+    """Return the log's text without keys that the program may have printed; a log that had any is rewritten."""
     data = log.read_bytes()
     clean = data
     for value in values:
@@ -84,7 +84,7 @@ def _blotted(log: Path, values: list[str]) -> str:
 
 @contextmanager
 def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
-    """What keeps git inside the worktree, and off the refs: environment variables, good within the block."""
+    """Yield environment variables, valid within the block, that keep git inside the worktree and off the refs."""
     with tempfile.TemporaryDirectory() as hooks:
         hook = Path(hooks) / "reference-transaction"
         hook.write_text(_HOOK)
@@ -92,7 +92,7 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # Without it, a worktree that lost its link would fall through to the user's checkout around it.
+            # Without it, git in a worktree that lost its link would use the user's checkout around it.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

@@ -1,6 +1,6 @@
-"""What a coding agent left behind: editable files that differ, and what else it touched.
+"""Find what a coding agent changed: the editable files that differ, and the other files that it touched.
 
-Nothing is followed: a link in the place of a file would show us a file outside.
+Links are not followed: a link in the place of a file could lead to a file outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAID = re.compile(r"[\s>#-]*([*_`]*)(TITLE|WHY)[*_`]*:[*_`]*\s*(.*)")
 
 
 def title_of(output: str, prompt: str) -> str:
-    """Its last ``TITLE: ...``, else its last short line; empty when there is neither."""
+    """Return the last ``TITLE: ...`` of the output, else its last short line; empty when there is neither."""
     lines = _own_lines(output, prompt)
     titles = _said(lines, "TITLE")
     short = [line for line in lines if len(line) <= LONGEST_TITLE and any(c.isalnum() for c in line)]
@@ -31,7 +31,7 @@ def title_of(output: str, prompt: str) -> str:
 
 
 def why_of(output: str, prompt: str) -> str:
-    """Its last ``WHY: ...``; empty when there is none."""
+    """Return the last ``WHY: ...`` of the output; empty when there is none."""
     return cut((_said(_own_lines(output, prompt), "WHY") or [""])[-1], _LONGEST_WHY)
 
 
@@ -47,41 +47,41 @@ def _said(lines: list[str], word: str) -> list[str]:
 
 
 def _own_lines(output: str, prompt: str) -> list[str]:
-    """The lines without those of the prompt, which some programs print again, its ``TITLE:`` included."""
+    """Return the lines of the output without those of the prompt, which some programs repeat with its ``TITLE:``."""
     told = set(_lines(prompt))
     return [line for line in _lines(output) if line not in told]
 
 
 def _lines(text: str) -> list[str]:
-    """Printable lines without blank ones; progress bars and colours are gone."""
+    """Return the printable lines that are not blank, without progress bars and colours."""
     lines = (one_line(line[:_LONGEST_LINE]) for line in printable(text).split("\n"))
     return [line for line in lines if line]
 
 
 LARGEST = 2**20
-"""Bytes of an editable file: no person's source is longer."""
+"""Largest editable file in bytes; source code written by a person is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""By path: what tells that a file is another one now."""
+"""By path: the facts that show whether a file has been replaced or changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """``problems``: why the edit cannot be taken, in words for its author."""
+    """The changes of one call.  ``problems``: why the edit cannot be taken, in words for its author."""
 
     files: Mapping[str, str]
     problems: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Further paths that it made, changed or deleted; no part of the edit."""
+    """Other paths that were made, changed or deleted; they are not part of the edit."""
 
 
 class _Unusable(Exception):
-    """Why a file cannot be taken."""
+    """The reason why a file cannot be taken."""
 
 
 def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
-    """Make the files byte for byte those of the commit: git's filters may have changed their line ends."""
+    """Make the files byte for byte those of the commit; git's filters may have changed their line ends."""
     for path, text in files.items():
         data = text.encode()
         if (tree / path).read_bytes() != data:
@@ -89,7 +89,7 @@ def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
 
 
 def stamps(tree: Path) -> Stamps:
-    """Every file and link below ``tree``, but for git's own and Python's caches."""
+    """Return every file and link below ``tree``, except git's own files and Python's caches."""
     return dict(_stamps(tree, ""))
 
 
@@ -97,7 +97,7 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        return  # gone meanwhile, or closed to us: nothing in it can be taken anyway
+        return  # removed meanwhile, or not readable: nothing in it can be taken anyway
     for entry in entries:
         if entry.name in _NOBODYS:
             continue
@@ -110,7 +110,7 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callable[[str], bool]) -> Changes:
-    """The difference to ``before``, the editable files, and to ``old``, the stamps of all files."""
+    """Return the differences from ``before``, the editable files, and from ``old``, the stamps of all files."""
     new = stamps(tree)
     touched = [path for path in sorted({*old, *new}) if old.get(path) != new.get(path) and path not in before]
     made = [path for path in touched if path in new and may_edit(path)]
@@ -128,12 +128,12 @@ def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callab
 
 
 def _read(tree: Path, path: str) -> str:
-    """The text of a regular file.  Raises _Unusable."""
+    """Return the text of a regular file.  Raises _Unusable."""
     folder = tree.resolve() / PurePosixPath(path).parent
     if folder.resolve() != folder:
         raise _Unusable(f"{path}: its folder is a symbolic link now, which is not followed")
     try:
-        # Neither a link nor a pipe that nobody writes to may hold us up.
+        # Neither a link nor a pipe without a writer may block us.
         descriptor = os.open(tree / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise _Unusable(f"{path} was deleted; it has to stay, as a regular file") from None

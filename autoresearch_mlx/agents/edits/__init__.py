@@ -1,4 +1,4 @@
-"""What a model's reply says: fields in JSON, code in fences, and the edit that they make.
+"""Read a model's reply: fields in JSON, code in fences, and the edit that they make.
 
 objects   the JSON objects in a text that bear a proposal's fields
 fields    title, axis, hypothesis, expected gain, knobs: the schema, and its check

@@ -1,6 +1,6 @@
-"""The code and the knobs of one proposal become the new texts of files, or a problem for its author.
+"""Apply the code and the knobs of one proposal to the files; the result is new texts, or a problem for its author.
 
-Code applies to the original texts, then knobs: one that the code itself has set keeps the code's value.
+Code is applied to the original texts first, then the knobs; a knob that the code itself has set keeps that value.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""A cheap look that spares most whole files a second parsing."""
+"""Pattern of a statement: a cheap test that saves most whole files a second parsing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a proposal's code comes to.  ``texts``: every file it touches, with line feeds only."""
+    """The result of applying a proposal's code.  ``texts``: every file that it touches, with line feeds only."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """Constants that came as code: an excerpt of nothing but them."""
+    """Constants that were sent as code, in an excerpt that contains nothing else."""
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
@@ -43,7 +43,7 @@ class Outcome:
 def changed(
     part: Part, page: Page, originals: Mapping[str, Original], knobs: Mapping[str, Any]
 ) -> tuple[dict[str, str], Outcome]:
-    """The whole new text of every file that differs, and what the code alone came to."""
+    """Return the complete new text of every file that differs, and the result of the code alone."""
     outcome = _code(part, page, originals, beside_knobs=bool(knobs))
     if outcome.problem:
         return {}, outcome
@@ -77,7 +77,7 @@ def _code(part: Part, page: Page, originals: Mapping[str, Original], beside_knob
 
 
 def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
-    """Whether a fence without a path only shows, beside knobs, what they do: no statement, no excerpt of constants."""
+    """Return whether a fence without a path only illustrates the knobs: it has no statement and no constants."""
     text = "\n".join(fence.lines)
     constants = (_constants(text, original) for original in originals.values())
     return not _STATEMENT.search(text) and all(c is None for c in constants)
@@ -86,7 +86,7 @@ def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
 def _sorted_out(
     part: Part, page: Page, fences: list[tuple[Fence, Aim]], originals: Mapping[str, Original]
 ) -> tuple[dict[str, list[Block]], dict[str, Fence], str]:
-    """Blocks and fences by file; a problem where a file is not editable, unknown, or given twice."""
+    """Sort blocks and fences by file; report a problem for a file that is not editable, unknown, or given twice."""
     blocks: dict[str, list[Block]] = {}
     wholes: dict[str, Fence] = {}
     for block in part.blocks:
@@ -146,7 +146,7 @@ def _whole_text(fence: Fence, original: Original) -> str:
     if first_comment(fence) is not None and lines[0] not in original.lines[:1]:
         lines = lines[1:]
     text = "\n".join(lines).rstrip() + "\n"
-    # Some models indent all of it, as in a list.
+    # Some models indent the whole file, as in a list.
     return textwrap.dedent(text) if original.is_python and text.startswith((" ", "\t")) else text
 
 
@@ -158,7 +158,7 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Why a new text of a file cannot be measured, as far as looking at it tells."""
+    """Say why a new text of a file cannot be measured, as far as reading it can tell."""
     path = original.path
     try:
         text.encode()
@@ -191,7 +191,7 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 
 
 def _tune(texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any]) -> str:
-    """Set knobs in the texts; a problem names every one that cannot be set."""
+    """Set knobs in the texts; the problem names every knob that cannot be set."""
     if not knobs:
         return ""
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}

@@ -1,9 +1,9 @@
-"""Search and replace: where a block fits in a file, and the file's text after all of them.
+"""Apply search/replace blocks: find where each block fits in a file, and return the text after all of them.
 
-A block fits, in this order, where its lines stand exactly; where they stand but for blanks and one
-common shift of the indentation, which the replacement then shares; or, being one line, where it is
-a part of a line.  Fitting nowhere or in several places is a problem.  Places are those of the
-original text, so the order of blocks does not matter; all apply or none.
+A block is tried in this order: its lines match exactly; they match except for blanks and one common shift of the
+indentation, which the replacement then shares; or the block is one line that is part of a line of the file.  A block
+that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the
+blocks does not matter; either all blocks are applied or none.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 _MOST_LINES = 40
 _WIDTH = 160
 _COMMON = 8
-"""A line that the file has more often than this says nothing about the place."""
+"""A line that occurs more often than this in the file says nothing about the position."""
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Lines by which the ends of the window may be off: so many were left out or made up."""
+"""Number of lines by which the ends of the window may be off: the model left some out or invented some."""
 
 
 def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[str]) -> str:
-    """The nearest lines with their numbers; where the search text differs, what it has instead."""
+    """Show the nearest lines with their numbers, and the search text where it differs from them."""
     wanted = [" ".join(line[: 2 * _WIDTH].split())[:_WIDTH] for line in search[:_MOST_LINES]]
     at = _nearest([line[:_WIDTH] for line in folded], wanted)
     if at is None:
@@ -40,7 +40,7 @@ def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[s
 
 
 def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
-    """Index of the first line of the window that shares most lines, or else has the most similar line."""
+    """Return the index of the first line of the window that shares most lines, or has the most similar line."""
     votes = _votes(folded, wanted)
     if votes:
         best = max(votes.values())
@@ -52,7 +52,7 @@ def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _widened(folded: Sequence[str], wanted: Sequence[str], at: int) -> tuple[int, int]:
-    """The window from the first wanted line to the last, if they stand a few lines off."""
+    """Return the window from the first wanted line to the last, if they are only a few lines off."""
     end = min(len(folded), at + len(wanted))
     before, behind = max(0, at - _OFF), min(len(folded), end + _OFF)
     at = next((k for k in range(before, at) if wanted[0] and folded[k] == wanted[0]), at)
@@ -103,17 +103,17 @@ _TAB = 4
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Characters of the original text (from, to) and what comes instead."""
+    """A range of characters of the original text (from, to), and the text that replaces it."""
 
     start: int
     end: int
     text: str
     line: int
-    """Counted from 1."""
+    """Number of its first line, counted from 1."""
 
 
 def apply_blocks(original: Original, blocks: Sequence[Block]) -> tuple[str, str]:
-    """The new text and no problem, or the old one and the problem, in words for the model."""
+    """Return the new text and no problem, or the old text and the problem, in words for the model."""
     distinct = list({(b.search, b.replace): b for b in blocks}.values())
     if len(distinct) > MOST:
         return original.text, f"{len(distinct)} blocks are too many for one edit; send the whole file instead"
@@ -148,7 +148,7 @@ def _joined(original: Original, places: Sequence[Place]) -> str:
 
 
 def find(original: Original, block: Block) -> Place | str:
-    """Where a block fits, or why it does not."""
+    """Return the place where a block fits, or why it does not fit."""
     if not any(line.strip() for line in block.search):
         if original.text.strip():
             return f"its SEARCH part is empty; copy into it the lines of {original.path} that should change"
@@ -188,7 +188,7 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 
 
 def _within(original: Original, block: Block) -> list[Place]:
-    """One line that stands as a part of a line, mostly because its comment was left out."""
+    """Find one line as part of a line of the file; usually the model left out the comment at its end."""
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
     if len(search) > 1 or not instead:
@@ -230,7 +230,7 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _without_blank_ends(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Both without the blank lines at the ends of the first; the second loses no more than the first."""
+    """Strip the blank lines at the ends of the first text, and at most as many from the second."""
     old, new = list(search), list(replace)
     for end in (0, -1):
         while old and not old[end].strip():
@@ -249,13 +249,13 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """By how many columns the file's lines are further in, if it is the same for all."""
+    """Return how many columns further the file's lines are indented, if it is the same for all lines."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 
 
 def _moved(line: str, shift: int, tabs: bool) -> str:
-    """The line further in; with blanks for tabs where the file has none."""
+    """Return the line indented further; tabs become blanks when the file has no tabs."""
     if not line.strip() or (shift == 0 and (tabs or "\t" not in _margin(line))):
         return line
     return " " * max(0, _indent(line) + shift) + line.lstrip()

@@ -1,7 +1,7 @@
-"""Fenced blocks of a text, and the file that a fence or a line names.
+"""Find the fenced blocks of a text, and the file that a fence or a line names.
 
-A fence may be indented with all that it holds.  One that was left open ends where the next begins with
-an info string, at the heading of a proposal, or with the text.
+A fence may be indented together with its contents.  A fence that was not closed ends at the next fence with an info
+string, at the heading of a proposal, or at the end of the text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_CODE = _SHELLS | _TEXTS | _DATA | _DIFFS
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A path, and whether the author wrote it out; None: nothing says which file."""
+    """A path, and whether the author named it; None: nothing says which file is meant."""
 
     path: str | None
     said: bool = False
@@ -44,7 +44,7 @@ def aim_of_fence(fence: Fence, lines: Sequence[str], files: Collection[str]) -> 
 
 
 def first_comment(fence: Fence) -> str | None:
-    """The path in a first line such as ``# train_mlx.py``."""
+    """Return the path in a first line such as ``# train_mlx.py``."""
     first = fence.lines[0].strip() if fence.lines else ""
     return path_alone(first) if first.startswith(("#", "//")) else None
 
@@ -58,14 +58,14 @@ def _unsaid(above: str, files: Collection[str]) -> Aim:
 
 
 def _above(lines: Sequence[str], at: int) -> str:
-    """The nearest line above with something on it, at most one empty line away."""
+    """Return the nearest non-empty line above, at most one empty line away."""
     return next((line for line in reversed(lines[max(0, at - 2) : at]) if line.strip()), "")
 
 
 def code_fences(
     fences: Sequence[Fence], blocks: Sequence[Block], lines: Sequence[str], files: Collection[str]
 ) -> list[tuple[Fence, Aim]]:
-    """The fences that hold whole files.  Beside blocks, one that names no file is an illustration."""
+    """Return the fences that hold whole files.  When there are blocks, a fence without a file is an illustration."""
     found: list[tuple[Fence, Aim]] = []
     all_python = all(path.endswith((".py", ".pyi")) for path in files)
     for fence in fences:
@@ -89,7 +89,7 @@ HEADING = re.compile(
     r"[ \t]*[#№]?[ \t]*\d{1,3}\b(.{0,300})",
     re.IGNORECASE,
 )
-"""The heading of one proposal among several; its group is the rest of the line."""
+"""Pattern of the heading of one proposal among several; the group is the rest of the line."""
 _PATH = re.compile(r"[\w.~/\\+-]{1,300}")
 _SUFFIX = re.compile(r"\.(?:py|pyi|toml|txt|json|yaml|yml|md|cfg|ini|sh|c|cc|cpp|h|hpp|metal|cu|rs|go|js|ts)$")
 _PREFIX = re.compile(r"(?:file|filename|path|title|name|src)\s*[:=]\s*", re.IGNORECASE)
@@ -100,7 +100,7 @@ PYTHON = frozenset({"python", "py", "python3", "py3"})
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One fence: its lines in the reply, counted from 0, and what stands inside, without the fence's own indent."""
+    """One fence: its lines in the reply, counted from 0, and its contents without the indentation of the fence."""
 
     start: int
     end: int
@@ -114,12 +114,12 @@ class Fence:
 
     @property
     def inner(self) -> range:
-        """The lines of the reply that stand inside."""
+        """The lines of the reply inside the fence."""
         return range(self.start + 1, self.start + 1 + len(self.lines))
 
 
 def read_fences(lines: Sequence[str], blocks: Sequence[Block]) -> tuple[Fence, ...]:
-    """All fences; lines inside a whole search/replace block open and close none."""
+    """Return all fences; lines inside a complete search/replace block neither open nor close a fence."""
     covered = {at for block in blocks if not block.problem for at in range(block.start, block.end)}
     fences: list[Fence] = []
     opened: tuple[int, re.Match[str]] | None = None
@@ -160,7 +160,7 @@ def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, e
 
 
 def path_in_info(info: str) -> str | None:
-    """``python train_mlx.py``, ``python path=train_mlx.py``, ``python:train_mlx.py``, ``train_mlx.py``."""
+    """Return the path in an info string: ``python train_mlx.py``, ``path=train_mlx.py``, ``python:train_mlx.py``."""
     for word in re.split(r"[\s,{}]+", info):
         word = _PREFIX.sub("", word, count=1)
         for part in (word, word.partition(":")[2]):
@@ -170,7 +170,7 @@ def path_in_info(info: str) -> str | None:
 
 
 def path_alone(line: str) -> str | None:
-    """The path of a line that says nothing else: ``### `train_mlx.py`:``, ``# File: train_mlx.py``."""
+    """Return the path of a line with nothing else on it: ``### `train_mlx.py`:``, ``# File: train_mlx.py``."""
     if len(line) > 300:
         return None
     bare = line.strip().removeprefix("//").removeprefix("- ").strip(_DECORATION)
@@ -178,7 +178,7 @@ def path_alone(line: str) -> str | None:
 
 
 def path_mentioned(line: str, files: Collection[str]) -> str | None:
-    """The editable file that a line of prose speaks of, if it is one alone."""
+    """Return the editable file that a line of prose mentions, if it mentions exactly one."""
     words = {normal(word.rstrip(".")) for word in _PATH.findall(line[:300])}
     mentioned = [path for path in files if path in words]
     return mentioned[0] if len(mentioned) == 1 else None

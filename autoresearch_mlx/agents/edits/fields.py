@@ -1,4 +1,4 @@
-"""What a proposal says of itself, as one JSON object: its schema for servers that enforce one, and its check."""
+"""Read the fields of a proposal from a JSON object: the schema for servers that enforce one, and the check."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _number(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    """An object, or the list of names and values that the schema asks for; null means no change."""
+    """Read an object, or the list of names and values that the schema asks for; null means no change."""
     if value is None:
         return {}
     if isinstance(value, list):
@@ -73,9 +73,9 @@ def _pairs(value: Any) -> Any:
 
 
 class Fields(BaseModel):
-    """The fields, checked.  Unknown keys are ignored; null and a missing key are the same.
+    """The checked fields of a proposal.  Unknown keys are ignored; null means the same as a missing key.
 
-    A number in a text counts as the number; too long a title or hypothesis is cut.
+    A number written as text counts as the number; a title or hypothesis that is too long is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -84,17 +84,17 @@ class Fields(BaseModel):
     axis: Annotated[str | None, _line(_AXIS)] = None
     hypothesis: Annotated[str, BeforeValidator(_paragraphs)] = ""
     expected_gain: Annotated[float | None, Field(allow_inf_nan=False), BeforeValidator(_number)] = None
-    """Improvement of the metric, in its unit; positive is better."""
+    """Expected improvement of the metric, in its unit; positive is better."""
     knobs: Annotated[Mapping[str, Value], Field(max_length=_KNOBS), BeforeValidator(_pairs)] = Field(
         default_factory=dict
     )
-    """New values as the model wrote them; whether they fit the file is seen when they are set."""
+    """New values as the model wrote them; they are checked against the file when they are set."""
 
 
 def schema() -> dict[str, Any]:
-    """A JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
+    """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
-    Strict modes know no objects with free keys, so knobs are a list of names and values there.
+    Strict modes do not allow objects with arbitrary keys, so knobs are a list of names and values there.
     """
     value = {
         "anyOf": [
@@ -114,9 +114,9 @@ def schema() -> dict[str, Any]:
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:
-    """The fields of the first object in a reply that has any, or what is wrong, in words for the model.
+    """Return the fields of the first object in a reply that has any, or the problem, in words for the model.
 
-    The object may be the whole text, stand in a JSON fence, or anywhere outside code.
+    The object may be the whole text, or be in a JSON fence, or anywhere outside code.
     """
     found = next(iter(objects(read_page(text).prose)), None)
     if found is None:
@@ -125,7 +125,7 @@ def read_fields(text: str) -> tuple[Fields | None, str]:
 
 
 def check(value: Mapping[str, Any]) -> tuple[Fields | None, str]:
-    """The fields of an object, or every wrong one with what it must be."""
+    """Return the fields of an object, or name every wrong field and what it must be."""
     try:
         return Fields.model_validate(value), ""
     except ValidationError as error:

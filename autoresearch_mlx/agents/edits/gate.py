@@ -1,7 +1,6 @@
-"""What is refused before anybody runs it: a text that does not parse, a name or a module that is not there.
+"""Refuse an edit before it is run: code that does not parse, undefined names, modules that are not installed.
 
-Nothing is imported and nothing is run.  Whether the file keeps the contract of its target is the
-target's question.
+Nothing is imported and nothing is run.  The target itself checks whether the file keeps the target's contract.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ _OFFERED = ("mlx", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a Python file needs from elsewhere."""
+    """The names and modules that a Python file needs from elsewhere."""
 
     undefined: Mapping[str, int] = field(default_factory=dict)
-    """Names that are read where nothing defines them, each with its first line."""
+    """Names that are read but defined nowhere, each with its first line."""
     names: frozenset[str] = frozenset()
-    """Every name that the file reads or assigns, in whatever scope."""
+    """Every name that the file reads or assigns, in any scope."""
     imports: Mapping[str, int] = field(default_factory=dict)
     """Imported modules by full name, each with its first line; without relative imports and those inside ``try``."""
 
 
 def survey(tree: ast.Module) -> Survey:
-    """Read the tree once; nothing is imported or run."""
+    """Survey a syntax tree; nothing is imported or run."""
     imports: dict[str, int] = {}
     tried: set[int] = set()
     for node in ast.walk(tree):  # parents come before their children
@@ -53,14 +52,14 @@ def survey(tree: ast.Module) -> Survey:
 
 
 def _undefined(tree: ast.Module) -> dict[str, int]:
-    """By pyflakes, which knows Python's scopes; empty where the code is nested too deeply for it."""
+    """Return the undefined names that pyflakes finds (it knows Python's scopes); empty if nested too deeply for it."""
     from pyflakes.checker import Checker
     from pyflakes.messages import UndefinedName
 
     try:
         found = Checker(tree).messages
     except RecursionError:
-        return {}  # the smoke run will tell
+        return {}  # the smoke run will find out
     undefined: dict[str, int] = {}
     for message in sorted((m for m in found if isinstance(m, UndefinedName)), key=lambda m: m.lineno):
         undefined.setdefault(message.message_args[0], message.lineno)
@@ -68,10 +67,10 @@ def _undefined(tree: ast.Module) -> dict[str, int]:
 
 
 def parse(text: str) -> ast.Module | str:
-    """The tree of a Python text, or why it is no program, with the line and those around it."""
+    """Return the tree of a Python text, or why it does not parse, with the line and its neighbours."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the author's string escapes; they would land on the terminal
+            warnings.simplefilter("ignore")  # about the author's string escapes; they would appear on the terminal
             tree = ast.parse(text)
             compile(tree, "edit", "exec", dont_inherit=True)
             return tree
@@ -90,9 +89,9 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Say which names the new text reads and nothing defines: each would be a NameError once its line runs.
+    """Name what the new text reads and nothing defines: each name would be a NameError when its line runs.
 
-    Names that the old text lacked in the same way are not the edit's fault.
+    Names that were already undefined in the old text are not the edit's fault.
     """
     missing = {name: line for name, line in new.undefined.items() if name not in old.undefined}
     lost = [f"{name} (line {line})" for name, line in missing.items() if name in old.names][:_SHOWN]
@@ -103,10 +102,10 @@ def missing_names(new: Survey, old: Survey) -> str | None:
 
 
 def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | None:
-    """Imported modules that are not installed here, in words that say what is.
+    """Name the imported modules that are not installed here, and say which modules are.
 
-    What the file imported before, the editable files themselves, and imports that the code expects to
-    fail (inside ``try``) are let through.  ``beside``: names of modules that lie beside the file.
+    Allowed are modules that the file imported before, the editable files themselves, and imports that the code
+    expects to fail (inside ``try``).  ``beside``: names of modules in the file's own folder.
     """
     trusted = {*beside, *(name.partition(".")[0] for name in old.imports)}
     missing = [
@@ -122,17 +121,17 @@ def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | 
 
 
 def _is_there(name: str, trusted: Collection[str]) -> bool:
-    """Whether a module can be found, by looking for its file; a package's inside is looked at too."""
+    """Return whether a module can be found, by looking for its file, also inside packages."""
     top, *inner = name.split(".")
     if top in sys.stdlib_module_names or top == "__main__":
         return True
     try:
         spec = find_spec(top)
         if spec is None:
-            return top in trusted  # beside the file rather than installed
+            return top in trusted  # in the file's own folder rather than installed
         for part in inner:
             if spec.submodule_search_locations is None:
-                break  # an extension may make its submodules itself
+                break  # an extension module may create its submodules itself
             top = f"{top}.{part}"
             spec = PathFinder.find_spec(top, list(spec.submodule_search_locations))
             if spec is None:

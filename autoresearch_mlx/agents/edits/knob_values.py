@@ -1,7 +1,7 @@
-"""Knobs as a model writes them, made into values that fit the file.
+"""Turn knob values as a model writes them into values that fit the file.
 
-The family of the present value decides: a number stays a number, whole where it was whole; a text a text.
-``"2**14"``, ``"0.05"`` and ``8.0`` for a whole number mean what they say; anything else is a problem.
+The type of the present value decides: a number stays a number, a whole number stays whole, a text stays a text.
+``"2**14"``, ``"0.05"`` and ``8.0`` for a whole number are accepted; anything else is a problem.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _SHOWN = 60
 
 
 class Unfit(Exception):
-    """A value that a knob cannot have; the message says what it must be.  Never leaves this room."""
+    """A value that a knob cannot have; the message says what it must be.  Caught within this package."""
 
 
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
-    """Path and knob that a model's name means: ``MATRIX_LR``, or ``train_mlx.py:MATRIX_LR``.
+    """Return the path and the knob that a model's name refers to: ``MATRIX_LR``, or ``train_mlx.py:MATRIX_LR``.
 
-    Raises Unfit, naming the nearest knobs there are.
+    Raises Unfit, naming the most similar knobs.
     """
     path, _, bare = name.strip().rpartition(":")
     within = {p: knobs for p, knobs in files.items() if not path or p == path}
@@ -48,7 +48,7 @@ def _unknown(name: str, files: Mapping[str, Mapping[str, Knob]]) -> str:
 
 
 def fit(knob: Knob, value: Any) -> Any:
-    """The value in the knob's own family.  Raises Unfit with what the knob must be."""
+    """Return the value in the knob's own type.  Raises Unfit, saying what the knob must be."""
     try:
         return _fit(knob.value, value)
     except Unfit as error:
@@ -99,12 +99,12 @@ def _number(value: Any) -> int | float | None:
         value = _literal(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # Beyond a double's range an integer is no number for any knob.
+    # An integer beyond a double's range fits no knob.
     return value if isinstance(value, float) or abs(value) < 10**300 else math.inf
 
 
 def _literal(text: str) -> Any:
-    """The value of a Python literal or small power in one line; None for anything else."""
+    """Return the value of a Python literal or a small power in one line; None for anything else."""
     text = text.strip()
     if len(text) > 2 * _SHOWN + 80 or any(mark in text for mark in "\n\r;#="):
         return None

@@ -1,4 +1,4 @@
-"""Search/replace blocks in a text, as they stand there.
+"""Find the search/replace blocks in a text.
 
     <<<<<<< SEARCH
     lines of the file
@@ -6,7 +6,7 @@
     lines instead
     >>>>>>> REPLACE
 
-Runs of five or more of these characters count, indented or not, inside a fence or outside.
+Marks of five or more of these characters count, indented or not, inside or outside a fence.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _LONE_CLOSE = re.compile(r"[ \t]*>{5,}[ \t]*(?:REPLACE|UPDATED)\b.{0,300}", re.I
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its lines in the reply, counted from 0, and its two texts.  A broken one has a problem."""
+    """One block: its lines in the reply, counted from 0, and its two texts.  A broken block has a ``problem``."""
 
     start: int
     end: int
     search: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     behind: str = ""
-    """What stands behind the opening mark."""
+    """Text after the opening mark, on the same line."""
     problem: str = ""
 
     @property
@@ -40,7 +40,7 @@ class Block:
 
 
 def read_blocks(lines: Sequence[str]) -> tuple[Block, ...]:
-    """Every block, whole or broken."""
+    """Return every block, complete or broken."""
     blocks: list[Block] = []
     at = 0
     while at < len(lines):
@@ -69,7 +69,7 @@ def _block(lines: Sequence[str], start: int, opening: re.Match[str]) -> Block:
 def _closed(
     lines: Sequence[str], start: int, end: int, opening: re.Match[str], dividers: list[tuple[int, str]]
 ) -> Block:
-    if len(dividers) > 1:  # a heading underlined with ===== in the code: ours is as long as the other marks
+    if len(dividers) > 1:  # a heading underlined with ===== in the code: our own mark is as long as the other marks
         dividers = [d for d in dividers if len(d[1]) == len(opening[1])]
     if len(dividers) != 1:
         many = "more than one line" if dividers else "no line"

@@ -1,8 +1,8 @@
-"""The JSON objects in a text that bear a proposal's fields.
+"""Find the JSON objects in a text that have a proposal's fields.
 
-Read as JSON first.  Then, outside strings, what cannot be meant otherwise is mended: trailing commas,
-comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.
-Line ends inside strings are taken as they are.
+An object is read as JSON first.  If that fails, unambiguous mistakes outside strings are corrected: trailing commas,
+comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.  Line ends inside
+strings are kept.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MENDED = re.compile(
 )
 _WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _MOST_WORK = 2_000_000
-"""Characters looked at in vain before the search ends: nested half-open objects would cost the square."""
+"""Number of characters read in vain before the search ends; nested unclosed objects would take quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object and its characters in the text, or why what looks like one cannot be read."""
+    """One object and its position in the text, or why something that looks like one cannot be read."""
 
     start: int
     end: int
@@ -40,7 +40,7 @@ class Found:
 
 
 def objects(text: str) -> tuple[Found, ...]:
-    """Every outermost object with one of the fields, readable or not, in the order of the text."""
+    """Return every outermost object with one of the fields, readable or not, in the order of the text."""
     return tuple(_objects(text))
 
 
@@ -56,18 +56,18 @@ def _objects(text: str) -> Iterator[Found]:
         if value is None and opening[2] in NAMES and opening[3]:
             yield Found(start, end, None, _wrong(text, start, end))
             looked += end - start
-        # Another object may hold ours, as in {"proposal": {...}}; and one that never ends hides no later one.
+        # Ours may be inside another object, as in {"proposal": {...}}; one that never ends must not hide a later one.
         at, work = start + 1, work + looked
 
 
 def _read(text: str, start: int) -> tuple[Any, int, int]:
-    """Value, end and characters looked at; value None: no JSON here, even mended."""
+    """Return value, end and number of characters read; value None: no JSON here, even after corrections."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         return value, end, end - start
     except json.JSONDecodeError as error:
-        looked = error.pos - start + error.pos // 16  # the error itself counts lines from the text's beginning
-    except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
+        looked = error.pos - start + error.pos // 16  # the error counts lines from the beginning of the text
+    except (ValueError, RecursionError):  # a number with thousands of digits, or endless nesting
         looked = _MOST_WORK // 10
     end = _balanced(text, start)
     try:
@@ -77,7 +77,7 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
 
 
 def _balanced(text: str, start: int) -> int:
-    """Where the braces that open at ``start`` are closed again; the text's end when they never are."""
+    """Return where the brace that opens at ``start`` is closed; the end of the text when it never is."""
     depth = 0
     for token in _BRACES.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)

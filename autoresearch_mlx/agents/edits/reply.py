@@ -1,4 +1,4 @@
-"""A model's reply and the editable files -> edits, each with new texts or with what is wrong.
+"""Turn a model's reply and the editable files into edits, each with new texts or with a problem.
 
     prose, then one proposal or several (``## Proposal 1``, or one JSON object each), each with
       a JSON object   title, axis, hypothesis, expected_gain, knobs
@@ -21,7 +21,7 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe
 from autoresearch_mlx.terms import one_line, printable
 
 MOST_CHARACTERS = 400_000
-"""Of a reply; a longer one is not read."""
+"""Most characters of a reply; a longer one is not read."""
 
 _MOST_SAID = 6_000
 _AXIS = re.compile(r"[a-z0-9_.]{1,60}")
@@ -30,27 +30,27 @@ _UNTITLED = "an edit without a title"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One proposal as it was understood: new files, or a problem, or an idea whose code is still to come."""
+    """One proposal as understood: new files, or a problem, or an idea whose code is still to come."""
 
     title: str
     axis: str | None
     hypothesis: str
     expected_gain: float | None
     files: Mapping[str, str]
-    """The whole new text of each changed file; empty with a problem."""
+    """Complete new text of each changed file; empty when there is a problem."""
     problem: str = ""
-    """What is wrong and what to send instead, in words for the model."""
+    """The problem and what to send instead, in words for the model."""
     mismatch: bool = False
-    """Search/replace blocks did not fit the file, or were no whole blocks."""
+    """True when search/replace blocks did not fit the file, or were incomplete."""
     wants_code: bool = False
-    """The fields are fine, but there are neither knobs nor code."""
+    """True when the fields are fine, but there are neither knobs nor code."""
 
 
 def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None) -> tuple[Edit, ...]:
-    """The proposals of a reply, at least one and at most 16; raises nothing, whatever the text.
+    """Return the proposals of a reply, at least one and at most 16; raises nothing, whatever the text.
 
-    ``files``: path -> text of every file that may change.  ``fields``: known from an earlier call; then
-    the text holds the code of that one proposal, and objects in it do not count.
+    ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call; the text
+    then holds the code of that one proposal, and JSON objects in it are ignored.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -63,7 +63,7 @@ def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None
 
 
 def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
-    """One proposal with its own fields; without an object, code alone is an edit too."""
+    """Read one proposal with its own fields; code without an object is an edit too."""
     if part.found is None:
         return _edit(part, page, originals, Fields(), asked=True)
     if part.found.value is None:
@@ -75,7 +75,7 @@ def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
 
 
 def _edit(part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool) -> Edit:
-    """``asked``: the code was asked for, or there are no fields; having none is then a problem."""
+    """Make the edit of one proposal.  ``asked``: the code was asked for, so having none is a problem."""
     files, outcome = changed(part, page, originals, fields.knobs)
     if outcome.problem:
         return _refused(fields, part.heading, outcome.problem, outcome.mismatch)
@@ -122,7 +122,7 @@ def _already(fields: Fields) -> str:
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """The one named, else that of the first knob that changed, in the order in which they were named."""
+    """Return the axis that was named, else that of the first changed knob, in the order in which they were named."""
     said = (fields.axis or "").lower()
     if _AXIS.fullmatch(said):
         return said
@@ -133,7 +133,7 @@ def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -
 
 
 def _title(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """What the knobs do, else the first line that changed."""
+    """Describe the changed knobs, else the first changed line."""
     for path, text in after.items():
         if knobs := changed_knobs(before[path], text):
             return _short(describe(knobs))

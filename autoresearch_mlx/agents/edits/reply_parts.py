@@ -1,4 +1,4 @@
-"""A reply as lines: its search/replace blocks, its fences, its prose, and the proposals in it."""
+"""Split a reply into its search/replace blocks, its fences, its prose, and the proposals in it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from autoresearch_mlx.lab.source import Knob, read_knobs
 
 
 class Original:
-    """``text`` has line feeds only; :meth:`restored` gives a new text the line ends of the old one."""
+    """A file before the edit.  ``text`` has line feeds only; :meth:`restored` gives a new text the old line ends."""
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
-        # Only where every line ends so: a mixed file keeps each of its line ends.
+        # Only when every line ends this way: a file with mixed line ends keeps each of them.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
         self.text = raw.replace("\r\n", "\n") if self._crlf else raw
 
@@ -43,7 +43,7 @@ class Original:
 
     @cached_property
     def starts(self) -> list[int]:
-        """Where each line begins in ``text``, and where one more would."""
+        """Offset of each line in ``text``, and the offset of a line after the last."""
         return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
 
     @cached_property
@@ -52,7 +52,7 @@ class Original:
 
     @cached_property
     def tree(self) -> ast.Module | None:
-        """None: not Python, or not parsable as it is."""
+        """Syntax tree of the file; None when it is not Python or does not parse."""
         found = parse(self.text) if self.is_python else ""
         return found if isinstance(found, ast.Module) else None
 
@@ -62,12 +62,12 @@ class Original:
 
 
 def folded(line: str) -> str:
-    """A line with single blanks between its words and none around them."""
+    """Return a line with single blanks between its words and none around them."""
     return " ".join(line.split())
 
 
 MOST = 16
-"""Proposals read from one reply; what follows is left."""
+"""Most proposals read from one reply; the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Page:
     blocks: tuple[Block, ...]
     fences: tuple[Fence, ...]
     prose: str
-    """The same text with code blanked out, so that offsets and lines stay; fences with JSON are left."""
+    """The same text with code replaced by blanks, so that offsets and lines stay the same; fences with JSON remain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Part:
 
 
 def read_page(text: str) -> Page:
-    """Line ends of every kind count; the text is read once, whatever it holds."""
+    """Read a reply.  All kinds of line ends count; the text is read once, whatever it contains."""
     lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     blocks = read_blocks(lines)
     fences = read_fences(lines, blocks)
@@ -104,21 +104,21 @@ def read_page(text: str) -> Page:
 def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fence, ...]) -> str:
     code = {at for block in blocks for at in range(block.start, block.end)}
     for fence in fences:
-        # The line of a fence itself is no prose either: an info string may hold braces.
+        # The line of a fence itself is not prose either: an info string may contain braces.
         code |= {fence.start} if _may_hold_json(fence) else set(range(fence.start, fence.end))
     return "\n".join(" " * len(line) if at in code else line for at, line in enumerate(lines))
 
 
 def _may_hold_json(fence: Fence) -> bool:
-    """By its first line, whatever the info string says: no program begins so."""
+    """Return whether a fence may hold JSON, by its first line, whatever its info string says."""
     first = next((line.strip() for line in fence.lines if line.strip()), "")
     return first.startswith(("{", "["))
 
 
 def parts(page: Page) -> tuple[Part, ...]:
-    """The first ``MOST`` proposals of a reply: one a heading (``## Proposal 2: ...``), one an object with fields.
+    """Return the first ``MOST`` proposals: one for each heading (``## Proposal 2: ...``) or each object with fields.
 
-    What stands before the first heading or the second object belongs to the first proposal.
+    Text before the first heading or the second object belongs to the first proposal.
     """
     found = objects(page.prose)
     lines_of = _lines_of(page, found)
@@ -144,7 +144,7 @@ class _Begun:
 
 
 def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> list[_Begun]:
-    """Where proposals begin.  The first object under a heading belongs to it."""
+    """Return the lines at which proposals begin.  The first object under a heading belongs to that heading."""
     begun = [_Begun(0)]
     marks: list[tuple[int, int, str | Found]] = [(at, 0, heading) for at, heading in headings.items()]
     marks += [(at, order, f) for order, (at, f) in enumerate(found, start=1)]
@@ -159,12 +159,12 @@ def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> l
 
 
 def whole_part(page: Page) -> Part:
-    """A reply that holds the code of one proposal; objects in it do not count."""
+    """Read a reply that holds the code of one proposal; JSON objects in it are ignored."""
     return Part("", None, page.blocks, _code(page.fences, _lines_of(page, objects(page.prose)), 0, len(page.lines)))
 
 
 def _lines_of(page: Page, found: Sequence[Found]) -> list[int]:
-    """The line on which each object begins."""
+    """Return the line on which each object begins."""
     starts = list(accumulate((len(line) + 1 for line in page.lines), initial=0))
     return [bisect_right(starts, f.start) - 1 for f in found]
 
@@ -178,7 +178,7 @@ def _headings(page: Page) -> dict[int, str]:
 
 
 def _code(fences: tuple[Fence, ...], objects_at: list[int], first: int, last: int) -> tuple[Fence, ...]:
-    """The fences of a proposal but those that hold an object."""
+    """Return the fences of a proposal, except those that hold an object."""
 
     def holds_object(fence: Fence) -> bool:
         at = bisect_left(objects_at, fence.inner.start)
