@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
-Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted"]
+Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted", "conflict"]
+"""Outcome of an experiment.  ``conflict``: its change does not go together with one that was kept meanwhile."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases lie between experiments: ``paused`` lasts as long as the person wants,
 ``waiting`` until the machine is ready (power, heat)."""
@@ -25,7 +26,7 @@ Split: TypeAlias = Literal["val", "hidden"]
 """The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
 
 SKIPPED = "skipped by hand"
-FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate"})
+FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate", "conflict"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ class Experiment:
     """Cost of asking the agent: model, calls, tokens, seconds, what was cut from the prompt."""
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
+    against: str | None = None
+    """The commit it was compared with, when another lane had replaced that incumbent by the time the experiment ended;
+    None: it was compared with the incumbent of that time."""
 
     @property
     def failed(self) -> bool:
@@ -185,6 +189,19 @@ def _no_log(experiment: Experiment) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """An experiment that another lane measures at this moment; its outcome is not known yet."""
+
+    number: int
+    title: str
+    axis: str | None
+    knobs: KnobChanges
+    """Its changes against the version that it was made from."""
+    files: Mapping[str, str]
+    """All editable files as it has them, by their path in the lab."""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything that an agent is given when it is asked for a proposal."""
 
@@ -207,6 +224,8 @@ class Context:
     """Function that returns the editable files at a commit of this session, by their path in the lab."""
     log_tail: Callable[[Experiment], str] = _no_log
     """Function that returns the last lines that an experiment's program wrote; empty when there are none."""
+    running: Sequence[Running] = ()
+    """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +241,8 @@ class Progress:
     """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
     """What the run is waiting for, in phase ``waiting``."""
+    number: int | None = None
+    """The experiment, where several are measured side by side; None: the one that started last."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]

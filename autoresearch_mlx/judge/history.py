@@ -143,6 +143,11 @@ class Judge:
         paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train and not m.tainted]
         return calibrated_steps(paces, self.budget_seconds)
 
+    @property
+    def baseline_runs(self) -> int:
+        """How many runs of the baseline are wanted."""
+        return 1 if self.mode == "margin" else self.replicates
+
     def refresh_due(self, history: History) -> bool:
         due = sigma.refresh_due(_looked_at(history), self.refresh_every)
         return self.mode != "margin" and history.incumbent is not None and due

@@ -192,6 +192,13 @@ class HardwareSettings(_Frozen):
     never: neither."""
 
 
+class RunSettings(_Frozen):
+    """How a run works."""
+
+    lanes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Experiments that are measured side by side on this machine: docs/lanes.md."""
+
+
 class EndSettings(_Frozen):
     """What follows the last experiment of a run."""
 
@@ -228,6 +235,7 @@ class Settings(_Frozen):
     agent: AgentSettings = AgentSettings()
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
+    run: RunSettings = RunSettings()
     end: EndSettings = EndSettings()
     machine: MachineSettings = MachineSettings()
 

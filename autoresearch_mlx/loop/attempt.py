@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypeAlias
 
 from autoresearch_mlx.errors import AgentError, AutoresearchError
 from autoresearch_mlx.experiment import (
@@ -14,7 +15,9 @@ from autoresearch_mlx.experiment import (
     Experiment,
     History,
     Measurement,
+    Progress,
     Proposal,
+    Running,
     Stopper,
     Tenant,
     Verdict,
@@ -32,6 +35,11 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Open
 from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.trial.autopsy import tail_of
+
+_TURN_SECONDS = 0.2
+OneRun: TypeAlias = Callable[[int, Watch], Measurement]
+Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
+"""Calls the first with each of these numbers, side by side, and returns the results in the order of the numbers."""
 
 
 @dataclass(slots=True)
@@ -57,16 +65,26 @@ class Attempt:
     refreshes: int = 0
     """Runs of the incumbent that were taken to decide on this candidate."""
     audited: bool = False
+    taken: int = 0
+    """Runs so far, those on a base that is no longer the incumbent too: each has a folder of its own."""
+    against: str | None = None
+    """The commit that it is compared with, once another lane has replaced that commit as the incumbent."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, session: Session, worker: Worker) -> Attempt:
+        """Claim the next number for a worker, on the incumbent of this moment.
+
+        Raises LabError when the disk is full.
+        """
         worker.refuse_full_disk(session.folder)
-        journal = session.journal()
-        base = session.incumbent(journal.history)
-        files = session.workspace.read(base)
-        attempt = cls(session, worker, journal.history, journal.next_number, now(), base, base, files)
-        session.append("started", number=attempt.number, base=attempt.base, time=attempt.started)
+        with session.deciding:
+            journal = session.journal()
+            base = session.incumbent(journal.history)
+            files = session.workspace.read(base)
+            attempt = cls(session, worker, journal.history, journal.next_number, now(), base, base, files)
+            claim = {"worker": worker.name} if worker.name else {}
+            session.append("started", number=attempt.number, base=attempt.base, time=attempt.started, **claim)
         return attempt
 
     @classmethod
@@ -89,20 +107,23 @@ class Attempt:
     def incumbent_value(self) -> float | None:
         return None if self.history.incumbent is None else standing(self.history, self.history.incumbent)
 
-    def propose(self, agent: Agent, watch: Watch) -> Decision:
-        """Ask the agent, and again with the reason when what it wrote cannot be measured.  Raises AgentError."""
+    def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
+        """Ask the agent, and again with the reason when what it wrote cannot be measured.
+
+        ``running``: what other lanes measure meanwhile.  Raises AgentError.
+        """
         feedback: tuple[str, ...] = ()
         offered, refused = self.files, None
         for _ in range(self.session.repairs + 1):
             before = self.proposal
             with self._timed("propose"):
-                context = self.session.context(self.history, self.number, offered, feedback)
+                context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(_ask(agent, context))
             if feedback and self.proposal == before:
                 break  # the same answer again: it has no other
             self._depart()
             self.measurements.clear()  # of a smoke run of the try before
-            refused = refuse(self._candidate()) or self._smoke(agent, context, watch)
+            refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
                 return Again("not measured yet")
@@ -163,25 +184,76 @@ class Attempt:
         self.committed = (self.base, self.proposal)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
-        """One more run, of this commit or of the incumbent, and what the judge then says."""
+        """Take one more run, of this commit or of the incumbent; return what the judge then says."""
         with self._timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
-                measuring.repeat(self.session, self.worker, self.history.incumbent, watch, again.seed, again.steps)
-                self.history = self.session.journal().history
-                self.refreshes += 1
+                self._refresh(again, watch)
             else:
                 self.audited = self.audited or again.audit
                 self.measurements.append(self._run(again, watch))
+        return self.decide()
+
+    def measure_together(self, workers: Sequence[Worker], take: Together) -> Decision:
+        """Take the first runs of a baseline side by side, one with each worker; return what the judge then says."""
+        assert self.sha is not None
+        sha, number, seed = self.sha, self.number, self.session.seed
+        runs = range(1, len(workers) + 1)
+
+        def one(run: int, watch: Watch) -> Measurement:
+            order = measuring.Order(seed + run - 1)
+            return measuring.measure(self.session, workers[run - 1], sha, number, run, watch, order)
+
+        with self._timed("measure"):
+            self.measurements.extend(take(one, runs))
+        self.taken = len(self.measurements)
+        return self.decide()
+
+    def decide(self) -> Decision:
+        """Return what the judge says by the newest history in which the incumbent is the one compared with."""
+        newest = self.session.journal().history
+        if self.session.incumbent(newest) == self.incumbent:
+            self.history = newest
         return self.session.judge.decide(self.history, self.case())
+
+    def _refresh(self, again: Again, watch: Watch) -> None:
+        """Run the incumbent once more, unless another lane has just done so.
+
+        The lanes take turns: the run of one may tell the next what it wants to know.
+        """
+        turn = self.session.refreshing
+        while not turn.acquire(timeout=_TURN_SECONDS):
+            watch(Progress("waiting", words="another lane measures the incumbent"))
+        try:
+            newest, best = self.session.journal().history, self.history.incumbent
+            same = self.session.incumbent(newest) == self.incumbent
+            if best is not None and same and len(newest.repeats) == len(self.history.repeats):
+                measuring.repeat(self.session, self.worker, best, watch, again.seed, again.steps)
+                self.refreshes += 1
+        finally:
+            turn.release()
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
         """The first undisturbed run may be stopped early; what repeats is past that."""
         assert self.sha is not None
         measured = any(not m.tainted for m in self.measurements)
         stop = None if measured or self.number == 0 else self._stop()
-        order = measuring.Order(again.seed, again.steps, stop, earlier=tuple(self.measurements))
-        run = len(self.measurements) + 1
-        return measuring.measure(self.session, self.worker, self.sha, self.number, run, watch, order)
+        seed = self.session.seed + len(self.measurements) if again.seed is None else again.seed
+        order = measuring.Order(seed, again.steps, stop, earlier=tuple(self.measurements))
+        self.taken += 1
+        return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
+
+    def start_over(self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str]) -> None:
+        """Stand on another incumbent, commit ``onto`` with the files ``theirs``, with ``files`` as the change there."""
+        self.base = self.incumbent = onto
+        self.files, self.history = theirs, history
+        self.proposal = replace(self.proposal, files=files)
+        self.measurements, self.refreshes, self.audited = [], 0, False
+        self.commit()
+
+    def running(self) -> Running:
+        """Return what other proposals should know of this one while it runs."""
+        whole = {**self.files, **self.proposal.files}
+        return Running(self.number, self.title, self._axis(), self._changes(), whole)
 
     def _stop(self) -> Stopper | None:
         return measuring.stopper(self.session, self.history, self.number, self._axis())
@@ -208,23 +280,24 @@ class Attempt:
     def conclude(self, verdict: Verdict) -> Experiment:
         """Revert or keep, and log.  A keep is logged first: if we die before the branch moves, the ledger mends it."""
         kept = verdict.status == "keep"
-        if not kept:
-            with self._timed("settle"):
+        with self.session.deciding:
+            if not kept:
+                with self._timed("settle"):
+                    self.worker.worktree.ensure()
+            done = self._experiment(verdict)
+            self.session.ledger.finish(done)
+            if kept and self.sha is not None:
+                self.session.workspace.keep(self.sha, self.incumbent)
                 self.worker.worktree.ensure()
-        done = self._experiment(verdict)
-        self.session.ledger.finish(done)
-        if kept and self.sha is not None:
-            self.session.workspace.keep(self.sha, self.incumbent)
-            self.worker.worktree.ensure()
-        if not kept:
-            measuring.drop_weights(self.session, self.number)
-        elif self.history.incumbent is not None:
-            measuring.drop_weights(self.session, self.history.incumbent.number)
+            if not kept:
+                measuring.drop_weights(self.session, self.number)
+            elif self.history.incumbent is not None:
+                measuring.drop_weights(self.session, self.history.incumbent.number)
         return done
 
-    def _candidate(self) -> Candidate:
+    def _candidate(self, running: Sequence[Running]) -> Candidate:
         origin = "the incumbent" if self.base == self.incumbent else "the version it departs from"
-        return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin)
+        return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin, running)
 
     def _fingerprint(self) -> str:
         """Of all editable files as they would be: the proposal's over the base's."""
@@ -236,7 +309,7 @@ class Attempt:
 
     def _experiment(self, verdict: Verdict) -> Experiment:
         value, before = mean_value(self.measurements), self.incumbent_value
-        measured = value is not None and verdict.status in ("keep", "discard")
+        measured = value is not None and verdict.status in ("keep", "discard", "conflict")
         gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None
         effect = self.session.judge.effect(self.history, self.case()) if measured else None
         knobs = self._changes()
@@ -261,6 +334,7 @@ class Attempt:
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
             talk=self.proposal.talk,
             effect={name: _rounded(field) for name, field in asdict(effect).items()} if effect else {},
+            against=self.against,
         )
 
     @contextmanager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import History, Proposal
+from autoresearch_mlx.loop.carry import merged
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.store.workspace import merge_texts
 
 AGENT = "manual"
 
@@ -85,10 +84,9 @@ def distance(a: str, b: str) -> int:
 
 
 def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        merged = merge_texts(Path(folder), mine, base, incumbent)
-    if merged is None:
+    found = merged(mine, base, incumbent)
+    if found is None:
         said = f"your change of {path} overlaps with what was kept since you began it"
         hint = f"save your edit, `git restore --source {branch} -- {path}`, make it again there, and try that"
         raise LabError(said, hint)
-    return merged
+    return found

@@ -16,6 +16,7 @@ Whatever was wanted of one run holds for that run only: ``began`` makes all befo
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -49,12 +50,15 @@ class Wish:
 
     paused: bool = False
     stop: bool = False
-    skip: int | None = None
-    """The experiment to be ended, as it was named last."""
-    skips: int = 0
-    """How often that was asked in this run."""
+    skips: tuple[int, ...] = ()
+    """The experiments to be ended, in the order in which they were named; a number again for each time."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the policy that were changed meanwhile."""
+
+    @property
+    def skip(self) -> int | None:
+        """The experiment that was named last."""
+        return self.skips[-1] if self.skips else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,9 @@ class Orders:
         self._given, self._folder, self._say = policy or Policy(), folder, say
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
-        self._obeyed = 0
+        self._obeyed: dict[int, int] = {}
+        """How many wishes to end an experiment were obeyed, or came before it was watched."""
+        self._reading = threading.Lock()
 
     @property
     def policy(self) -> Policy:
@@ -176,16 +182,20 @@ class Orders:
         return replace(self._given, **self._wish.limits)
 
     def wish(self) -> Wish:
-        """As the file has it now.  What cannot be read is said once, and what was wanted before holds."""
-        if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
-            self._seen = seen
-            try:
-                run = _last_run(read_events(self._folder / FILE).events)
-            except LedgerError as error:
-                self._say(f"{error}; until then pause, stop and skip are not heard")
-            else:
-                self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
-        return self._wish
+        """Return what the file says now.
+
+        A file that cannot be read is spoken of once, and what was wanted before holds.  Several lanes may ask at once.
+        """
+        with self._reading:
+            if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
+                self._seen = seen
+                try:
+                    run = _last_run(read_events(self._folder / FILE).events)
+                except LedgerError as error:
+                    self._say(f"{error}; until then pause, stop and skip are not heard")
+                else:
+                    self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
+            return self._wish
 
     def stop(self, sofar: Sofar, watch: Watch) -> str | None:
         """Why no experiment is to follow, or None; waits here for as long as a pause is wanted."""
@@ -206,7 +216,7 @@ class Orders:
 
     def watching(self, number: int, watch: Watch) -> Watch:
         """The same watch, which ends the measurement of ``number`` by Skipped once that is wanted from now on."""
-        self._obeyed = self.wish().skips
+        self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
             self.obey(number)
@@ -216,9 +226,9 @@ class Orders:
 
     def obey(self, number: int) -> None:
         """Raises Skipped when this experiment is to end."""
-        wish = self.wish()
-        if wish.skip == number and wish.skips > self._obeyed:
-            self._obeyed = wish.skips
+        wanted = self.wish().skips.count(number)
+        if wanted > self._obeyed.get(number, 0):
+            self._obeyed[number] = wanted
             raise Skipped(SKIPPED)
 
 
@@ -254,7 +264,7 @@ def _after(wish: Wish, event: Event) -> Wish:
     if kind == "stop":
         return replace(wish, stop=True)
     if kind == "skip" and type(number := event.get("number")) is int:
-        return replace(wish, skip=number, skips=wish.skips + 1)
+        return replace(wish, skips=(*wish.skips, number))
     if kind == "policy":
         return replace(wish, limits={**wish.limits, **_limits(event.get("limits"))})
     return wish

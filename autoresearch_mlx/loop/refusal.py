@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import History, Proposal, Verdict
+from autoresearch_mlx.experiment import History, Proposal, Running, Verdict
 from autoresearch_mlx.lab.seeds import only_seeds_changed
 from autoresearch_mlx.lab.source import fingerprint
 from autoresearch_mlx.loop.session import Session
@@ -25,6 +25,8 @@ class Candidate:
     proposal: Proposal
     origin: str
     """That version, in words."""
+    running: Sequence[Running] = ()
+    """What other lanes measure at this moment."""
 
 
 def refuse(c: Candidate) -> Verdict | None:
@@ -53,6 +55,9 @@ def _seen_before(c: Candidate) -> str | None:
     mark = fingerprint({**c.files, **c.proposal.files})
     if mark == fingerprint(c.files):
         return f"the same as {c.origin}, but for comments and layout"
+    for other in c.running:
+        if fingerprint(other.files) == mark:
+            return f"the same as experiment {other.number}, which is being measured"
     for e in c.history.experiments:
         measured = any(not m.tainted for m in e.measurements)  # what was only ever disturbed may come again
         if e.fingerprint == mark and measured and e.status != "interrupted":

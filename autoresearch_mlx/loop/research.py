@@ -11,8 +11,10 @@ from autoresearch_mlx.judge import Again
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
+from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
 from autoresearch_mlx.loop.policy import Policy, pace, sofar
-from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.session import Session, refuse_lanes
+from autoresearch_mlx.loop.side_by_side import research_side_by_side
 from autoresearch_mlx.loop.upkeep import (
     NOTHING_DONE,
     REMOVER,
@@ -22,15 +24,23 @@ from autoresearch_mlx.loop.upkeep import (
     tell_of_machine,
     wait_until_fit,
 )
+from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
-    """Experiment after experiment, until the policy says stop or the agent has nothing left; returns why."""
-    with listening(session.folder, policy, screen.say) as orders:
+    """Run experiment after experiment, until the policy says stop or the agent has nothing left; return why.
+
+    Raises LabError when the session wants several lanes and its target cannot have them.
+    """
+    refuse_lanes(session)
+    screen = TakingTurns(screen) if session.lanes > 1 else screen
+    with listening(session.folder, policy, screen.say) as orders, crew_of(session, screen, orders) as crew:
         recover(session, screen)
         if (reason := wait_until_fit(session, screen, orders, NOTHING_DONE)) is not None:
             return reason
-        baseline(session, screen)
+        baseline(session, screen, crew)
+        if session.lanes > 1:
+            return research_side_by_side(crew, agent)
         done = idle = 0
         while True:
             come = sofar(session.journal().history, orders.policy, done, idle)
@@ -55,12 +65,17 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
 
 
 def experiment(
-    session: Session, agent: Agent, screen: Screen, eta_seconds: float | None = None, orders: Orders | None = None
+    session: Session,
+    agent: Agent,
+    screen: Screen,
+    eta_seconds: float | None = None,
+    orders: Orders | None = None,
+    crew: Crew | None = None,
 ) -> Experiment:
-    """One experiment from proposal to log.
+    """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
 
-    Ctrl-C ends it as ``interrupted``, with the worktree restored, and is passed on; so does a skip by hand,
-    which is not.  Raises AgentError when there is no proposal: the experiment then never was.
+    A skip by hand ends it as ``interrupted``, with the worktree restored; so does Ctrl-C, which is passed on.
+    Raises AgentError when there is no proposal: then there was no experiment.
     """
     attempt, orders = Attempt.start(session, session.worker), orders or Orders()
     watch = orders.watching(attempt.number, screen.progress)
@@ -69,6 +84,8 @@ def experiment(
         attempt.commit()
         screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
         orders.obey(attempt.number)
+        if crew is not None and isinstance(decision, Again):
+            decision = attempt.measure_together(crew.workers[: session.judge.baseline_runs], crew.together)
         while isinstance(decision, Again):
             decision = attempt.measure(decision, watch)
         finished = attempt.conclude(decision)
@@ -95,8 +112,10 @@ def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen)
     return experiment(session, Fixed(proposal.agent, proposal), screen)
 
 
-def baseline(session: Session, screen: Screen) -> None:
+def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None:
     """Measure the file as it is, with this machine's preset, unless that was done before.
+
+    Its runs are taken side by side where a ``crew`` has several lanes.
 
     Raises LabError when it fails: there would be nothing to compare with.
     """
@@ -106,17 +125,23 @@ def baseline(session: Session, screen: Screen) -> None:
     files = session.with_preset(before)
     preset = describe({k: v for path in files for k, v in changed_knobs(before[path], files[path]).items()})
     title = f"baseline; preset {preset}" if preset else "baseline"
-    done = experiment(session, Fixed("baseline", Proposal(title, files, axis="baseline")), screen)
+    author = Fixed("baseline", Proposal(title, files, axis="baseline"))
+    done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None)
     if done.status != "keep":
         hint = "`autoresearch-mlx show 0` has the log; mend the file, commit, and start anew with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
 
 
 def recover(session: Session, screen: Screen) -> None:
-    """Take up after a death at any point: close what was left open, bring branch and worktree to the ledger's state."""
-    if (left := session.journal().open) is not None:
+    """Take up after a death at any point: close what was left open, bring branch and worktree to the ledger's state.
+
+    Nobody else holds the session, so whoever claimed an experiment that is still open is dead.
+    """
+    for left in session.journal().running:
         attempt = Attempt.left_open(session, left)
         screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
     history = session.journal().history
     session.workspace.settle(session.incumbent(history), session.commits(history))
     session.worker.worktree.ensure()
+    for left_tree in session.folder.glob(f"{FOLDER}-*"):
+        Worktree(session.workspace, left_tree.name).drop()

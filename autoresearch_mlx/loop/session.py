@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from autoresearch_mlx import __version__
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Context, History, Target, Workload
+from autoresearch_mlx.experiment import Context, History, Running, Target, Workload
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.surroundings import surroundings
@@ -74,6 +74,10 @@ class Session:
     """What the values that are measured now depend on besides the file."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Held by the lane that decides on an experiment: one at a time reads the incumbent and replaces it."""
+    refreshing: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the lane that measures the incumbent again."""
+    lanes: int = 1
+    """Experiments that are measured side by side on this machine."""
 
     @property
     def target(self) -> Target:
@@ -104,8 +108,14 @@ class Session:
         return {self.start, *(e.commit for e in history.experiments if e.commit)}
 
     def context(
-        self, history: History, number: int, files: Mapping[str, str], feedback: tuple[str, ...] = ()
+        self,
+        history: History,
+        number: int,
+        files: Mapping[str, str],
+        feedback: tuple[str, ...] = (),
+        running: Sequence[Running] = (),
     ) -> Context:
+        """Return what an agent is told when it is asked for experiment ``number``."""
         return Context(
             number,
             self.program,
@@ -118,6 +128,7 @@ class Session:
             sigma=sigma_of(history).value,
             read=self.workspace.read,
             log_tail=lambda experiment: log_of(self.folder, experiment),
+            running=running,
         )
 
     def opening(self) -> str:
@@ -134,6 +145,13 @@ class Session:
 
     def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
         return {path: preset_text(text, self.preset, self.table) for path, text in files.items()}
+
+
+def refuse_lanes(session: Session) -> None:
+    """Raise LabError when the session wants several lanes and its target cannot be measured side by side."""
+    if session.lanes > 1 and (why := session.target.lanes_refused()) is not None:
+        said = f"the target {session.target.name} cannot have {session.lanes} lanes: {why}"
+        raise LabError(said, "lanes = 1 under [run] in lab.toml, or `--lanes 1`")
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
@@ -266,7 +284,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         ledger=ledger,
         workspace=workspace,
         worker=Worker(
-            name="worker",
+            name="",
             worktree=Worktree(workspace),
             target=target,
             surroundings=surroundings(settings.machine, place.machine, target.workload),
@@ -284,6 +302,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         start=record["start"],
         preset=preset,
         table=profile.knobs,
+        lanes=settings.run.lanes,
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
 

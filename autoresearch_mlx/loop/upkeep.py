@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
 from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.loop.carry import merged
 from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.stands import after_drift
-from autoresearch_mlx.store.workspace import merge_texts
 
 REMOVER = "upkeep"
 """The author of removals in the ledger."""
@@ -53,14 +51,20 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
     return None
 
 
+def anew_due(session: Session) -> bool:
+    """Whether the incumbent has no run yet that counts now."""
+    history = session.journal().history
+    best = history.incumbent
+    return best is not None and not any(m.value is not None and not m.tainted for m in taken_now(history, best))
+
+
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
     """Where the current stand has no run of the incumbent yet, its runs come first, on the seeds of the session.
 
     Raises LabError when it cannot be measured here: there would be nothing to compare with.
     """
-    history = session.journal().history
-    best = history.incumbent
-    if best is None or any(m.value is not None and not m.tainted for m in taken_now(history, best)):
+    best = session.journal().history.incumbent
+    if best is None or not anew_due(session):
         return
     screen.started(best.number, f"the incumbent again, where runs so far do not compare: {best.title}", None, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
@@ -72,14 +76,14 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
         raise LabError(said, "go on where it was measured, or start another session with --tag NAME")
 
 
-def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None) -> None:
+def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
     """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new stand.
 
-    One disturbed run looks like a shift, so a second one must say the same.
+    One disturbed run looks like a shift, so a second one must say the same.  ``suspected``: it is time now.
     """
     history = session.journal().history
     best = history.incumbent
-    if best is None or not session.judge.refresh_due(history):
+    if best is None or not (suspected or session.judge.refresh_due(history)):
         return
     screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
     known = len(history.repeats)
@@ -120,9 +124,8 @@ def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[s
     for path, text in head.items():
         if after.get(path) == before.get(path):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            merged = merge_texts(Path(folder), text, after.get(path, ""), before.get(path, ""))
-        if merged is None:
+        without = merged(text, after.get(path, ""), before.get(path, ""))
+        if without is None:
             return {}
-        found[path] = merged
+        found[path] = without
     return {path: text for path, text in found.items() if text != head[path]}

@@ -21,7 +21,7 @@ class Worker:
     """Where measurements are taken: a worktree to run in, the target on this machine, and what surrounds it."""
 
     name: str
-    """As the ledger names it, where several workers share a session."""
+    """As the ledger names it, where several workers share a session; empty for the only one."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)

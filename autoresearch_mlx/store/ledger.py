@@ -1,9 +1,11 @@
 """The journal of a session: append-only JSON lines, replayed into values.
 
     session     once, first: tag, target, metric, direction, conditions
-    started     before any work on an experiment: its number and its base commit
+    started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
+    carried     the change of an experiment was put onto a newer incumbent, and is measured again there; with its runs
+                on the old base
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted, or is another
     paired      one run of a certification
@@ -41,6 +43,8 @@ class Open:
     number: int
     base: str
     time: str
+    worker: str | None = None
+    """Who claimed it, where several lanes run; None: the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Journal:
 
     session: Mapping[str, Any]
     history: History
-    open: Open | None
+    running: tuple[Open, ...]
+    """The experiments that were started and not finished, oldest first; more than one only with several lanes."""
     pairs: tuple[Mapping[str, Any], ...] = ()
     """The runs of certifications, as they were written."""
     certificates: tuple[Mapping[str, Any], ...] = ()
@@ -74,11 +79,17 @@ class Journal:
         return self.stands[self.history.stand].parts
 
     @property
+    def open(self) -> Open | None:
+        """The oldest experiment that was started and not finished; None when there is none."""
+        return self.running[0] if self.running else None
+
+    @property
     def next_number(self) -> int:
         """0 until a baseline is kept: a baseline that failed or was interrupted is measured again."""
         if self.history.baseline is None:
             return 0
-        return max(e.number for e in self.history.experiments) + 1
+        finished = (e.number for e in self.history.experiments)
+        return max((*finished, *(each.number for each in self.running))) + 1
 
 
 def read(path: Path) -> Journal:
@@ -109,7 +120,7 @@ class _Replay:
     def __init__(self) -> None:
         self.session: Mapping[str, Any] = {}
         self._finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
-        self._started: Open | None = None
+        self._started: dict[int, Open] = {}
         self._repeats: list[Repeat] = []
         self._stand = 0
         self._stands = {0: Stand(None)}
@@ -123,14 +134,14 @@ class _Replay:
             self._kind = event["metric"], event["direction"]
             self._stands[0] = Stand(event.get("comparability"))
         elif kind == "started":
-            self._started = Open(event["number"], event["base"], event["time"])
+            self._started[event["number"]] = Open(event["number"], event["base"], event["time"], event.get("worker"))
         elif kind == "finished":
             experiment = experiment_from(event)
             self._finished.pop(experiment.number, None)
             self._finished[experiment.number] = (experiment, event)
-            self._started = None
+            self._started.pop(experiment.number, None)
         elif kind == "abandoned":
-            self._started = None
+            self._started.pop(event.get("number"), None)
         elif kind == "repeated":
             self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
         elif kind == "epoch":
@@ -160,7 +171,7 @@ class _Replay:
         return Journal(
             self.session,
             history,
-            self._started,
+            tuple(self._started.values()),
             tuple(self._pairs),
             tuple(self._certificates),
             dict(self._stands),
@@ -191,6 +202,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
         seconds=event.get("seconds") or {},
         talk=event.get("talk") or {},
         effect=event.get("effect") or {},
+        against=event.get("against"),
     )
 
 
@@ -221,6 +233,8 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
     fields = asdict(experiment)
     fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
+    if experiment.against is None:
+        del fields["against"]  # a night with one lane is written as it always was
     return fields
 
 
@@ -292,12 +306,17 @@ def write_results(folder: Path, journal: Journal) -> None:
     temporary.replace(folder / RESULTS)
 
 
+_UPSTREAM = {"conflict": "discard"}
+"""Our words for outcomes that have a value, as upstream's fourth column knows them."""
+
+
 def _row(e: Experiment) -> list[str]:
     memory = max((m.peak_memory_mb for m in e.measurements if m.peak_memory_mb is not None), default=0.0)
     if e.value is None:
         value, gigabytes, status = "0.000000", "0.0", "crash"
     else:
-        value, gigabytes, status = _decimals(e.value, terms.HIDDEN_VALUE), f"{memory / 1024:.1f}", e.status
+        value, gigabytes = _decimals(e.value, terms.HIDDEN_VALUE), f"{memory / 1024:.1f}"
+        status = _UPSTREAM.get(e.status, e.status)
     gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
     # No tab or line end inside a word, and no double quote, which table readers take for an opening one.

@@ -45,7 +45,7 @@ class Knobs:
                 "no knob to move in the editable files",
                 "write constants as ALL_CAPS = literal at the top level, or choose another agent",
             )
-        memory = remember(space, context.history)
+        memory = remember(space, context.history, context.running)
         outlook = look(space, memory)
         fresh = _fresh(outlook, memory, self._rng(context))
         move = next(islice(fresh, len(context.feedback), None), None)

@@ -8,11 +8,13 @@ the scores, and points from before and after it stay comparable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_mlx.agents.knobs.space import Point, Space
-from autoresearch_mlx.experiment import Experiment, History, KnobChanges
+from autoresearch_mlx.experiment import Experiment, History, KnobChanges, Running
+from autoresearch_mlx.lab.source import read_knobs
 
 _VOID = frozenset({"interrupted", "duplicate"})
 _EVIDENCE = frozenset({"crash", "timeout", "invalid"})
@@ -49,6 +51,8 @@ class Memory:
     tried: frozenset[Point]
     score: float
     """The incumbent's own score."""
+    running: tuple[Point, ...] = ()
+    """What is being measured at this moment: not to be proposed, and its outcome is not known."""
 
 
 def first_values(history: History) -> dict[str, Any]:
@@ -61,11 +65,13 @@ def first_values(history: History) -> dict[str, Any]:
     return firsts
 
 
-def remember(space: Space, history: History) -> Memory:
-    """Replay the history in the coordinates of this space."""
+def remember(space: Space, history: History, running: Sequence[Running] = ()) -> Memory:
+    """Replay the history, and what other lanes measure now, in the coordinates of this space."""
     origins = _origins(space, history)
     score, trials, tried = 0.0, [], {space.start}
     value = None
+    levels: dict[str, tuple[float, float | None]] = {}
+    """Score and value of each incumbent, by its commit."""
     for experiment in history.experiments:
         origin = origins[experiment.number]
         point = _moved(space, origin, experiment.knobs)
@@ -73,13 +79,27 @@ def remember(space: Space, history: History) -> Memory:
         tried.add(origin)
         if not experiment.cut_off:
             tried.add(point)
-        trial = _trial(experiment, point, origin, score, _gain(experiment, history, value))
+        level, over = levels.get(experiment.against or "", (score, value))
+        trial = _trial(experiment, point, origin, level, _gain(experiment, history, over))
         if trial is not None:
             trials.append(trial)
         if experiment.status == "keep":
             value = experiment.value
             score = trial.score if trial is not None and trial.score is not None else score
-    return Memory(tuple(trials), frozenset(tried), score)
+            levels[experiment.commit or ""] = score, value
+    now = tuple(_place(space, each) for each in running)
+    return Memory(tuple(trials), frozenset({*tried, *now}), score, now)
+
+
+def _place(space: Space, running: Running) -> Point:
+    """The point that a running experiment measures; a knob that it does not have stays where it is here."""
+    knobs = {path: read_knobs(text) for path, text in running.files.items()}
+    values = list(space.start)
+    for i, dimension in enumerate(space):
+        knob = knobs.get(dimension.path, {}).get(dimension.knob)
+        if knob is not None and dimension.holds(knob.value):
+            values[i] = knob.value
+    return tuple(values)
 
 
 def _origins(space: Space, history: History) -> dict[int, Point]:
@@ -139,7 +159,7 @@ def _trial(experiment: Experiment, point: Point, origin: Point, score: float, ga
     """The experiment as evidence; ``None`` when it tells nothing about knobs."""
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
-    if experiment.failed:
+    if experiment.failed and experiment.status != "conflict":  # which has lost nothing, and was measured
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False) if measured else None
     if point == origin:

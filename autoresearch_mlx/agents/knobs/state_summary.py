@@ -31,7 +31,7 @@ def describe_state(context: Context) -> str:
     Empty when the files have no movable knob or no knob has been moved yet.  Costs one fit of the models.
     """
     space = read_space(context.files, first_values(context.history))
-    memory = remember(space, context.history)
+    memory = remember(space, context.history, context.running)
     if not any(trial.moved for trial in memory.trials):
         return ""
     outlook = look(space, memory)

@@ -239,8 +239,11 @@ def look(space: Space, memory: Memory) -> Outlook:
     here = where.rows([space.start])
     trials = _nearest(where, here, memory.trials)
     measured = [t for t in trials if t.score is not None]
-    rows = where.rows([space.start, *(t.point for t in measured)])
-    scores = np.array([0.0, *(t.score - memory.score for t in measured if t.score is not None)])
+    # A running point counts as measured and no better than the incumbent (the constant liar of Ginsbourger et al.
+    # 2010), so that the next proposal looks elsewhere; it moves no width and no weight.
+    rows = where.rows([space.start, *(t.point for t in measured), *memory.running])
+    gained = [t.score - memory.score for t in measured if t.score is not None]
+    scores = np.array([0.0, *gained, *(0.0 for _ in memory.running)])
     share = weights(memory.trials, interest(space))
     return Outlook(
         space,

@@ -1,0 +1,102 @@
+"""Carry a change from the version that it was made on to a newer one.
+
+Needed where several lanes run: one of them keeps an edit while the others still measure edits of the version before.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autoresearch_mlx.experiment import History, Verdict
+from autoresearch_mlx.judge import Again, Decision
+from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.store.workspace import merge_texts
+
+
+def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
+    """Return the decision where it still stands; else what follows from carrying the change to the new incumbent.
+
+    What has lost against the version that it was made from has lost.  What has won there, or is undecided, is put
+    together with what was kept meanwhile, and that combination is measured: no run on an old base keeps anything.
+    Call it while ``session.deciding`` is held.
+    """
+    newest = attempt.session.journal().history
+    onto = attempt.session.incumbent(newest)
+    if onto == attempt.incumbent:
+        return decision
+    if isinstance(decision, Verdict) and decision.status != "keep":
+        attempt.against = attempt.incumbent
+        return decision
+    if attempt.base != attempt.incumbent:  # it departs from another version on purpose: there is nothing to carry
+        attempt.incumbent, attempt.history = onto, newest
+        return attempt.decide() if attempt.measurements else decision
+    return _onto(attempt, newest, onto)
+
+
+def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
+    session = attempt.session
+    theirs = session.workspace.read(onto)
+    assert newest.incumbent is not None  # somebody replaced the one before
+    meanwhile = f"experiment {newest.incumbent.number} was kept meanwhile"
+    files = carried(attempt.proposal.files, attempt.files, theirs)
+    problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
+    if isinstance(files, Overlap) or problem is not None:
+        attempt.against = attempt.incumbent
+        return Verdict("conflict", f"{meanwhile}, and the two changes do not go together: {problem}")
+    session.append(
+        "carried",
+        number=attempt.number,
+        base=attempt.base,
+        commit=attempt.sha,
+        onto=onto,
+        measurements=[asdict(m) for m in attempt.measurements],
+    )
+    attempt.start_over(newest, onto, theirs, files)
+    if fingerprint({**theirs, **files}) == fingerprint(theirs):
+        return Verdict("duplicate", f"{meanwhile}, and holds this change already")
+    return Again(f"{meanwhile}: measured together with it")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Why two changes cannot be put together."""
+
+    words: str
+
+
+def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | Overlap:
+    """Return the change from ``base`` to ``mine``, made in ``theirs``; all three map paths to whole texts.
+
+    ``mine`` holds the changed files only.  Where nothing but the values of knobs changed, they are set by name;
+    everything else is merged line by line.  Returns an Overlap where the newer version changed the same lines, or no
+    longer has the knob.
+    """
+    found: dict[str, str] = {}
+    for path, text in mine.items():
+        both = _carried(text, base.get(path), theirs.get(path))
+        if both is None:
+            return Overlap(f"both changed {path} in the same place")
+        found[path] = both
+    return found
+
+
+def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
+    if base == theirs or mine == theirs:
+        return mine
+    if base is None or theirs is None:
+        return None  # a file that both made, or that one removed and the other changed
+    if only_knobs_differ(base, mine):
+        values = {name: now for name, (_, now) in changed_knobs(base, mine).items()}
+        if values and set(values) <= set(read_knobs(theirs)):
+            return set_knobs(theirs, values)
+    return merged(mine, base, theirs)
+
+
+def merged(mine: str, base: str, theirs: str) -> str | None:
+    """Return both changes of ``base`` in one text, merged line by line as git does; None where they overlap."""
+    with tempfile.TemporaryDirectory() as folder:
+        return merge_texts(Path(folder), mine, base, theirs)

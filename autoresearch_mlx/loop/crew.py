@@ -1,0 +1,187 @@
+"""Several lanes: experiments measured side by side on one machine, for a coordinator that asks, hands out and collects.
+
+The main thread asks the agent and hands each proposal to a free lane.  A lane is a thread with a worktree of its own;
+its measurements are child processes.  Whoever decides on an experiment holds ``session.deciding``, so that verdicts,
+keeps and the lines of the ledger come one after the other, all from this one process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+
+from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Screen, Verdict, Watch
+from autoresearch_mlx.judge import Again, Decision
+from autoresearch_mlx.loop.attempt import Attempt, OneRun
+from autoresearch_mlx.loop.carry import onto_incumbent
+from autoresearch_mlx.loop.control import Orders, Skipped
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import Worker, lanes_of
+
+STOPPED = "stopped by hand"
+_LOOK_SECONDS = 0.2
+
+
+class Crew:
+    """The lanes of one run.  Made by :func:`crew_of`; only the main thread calls its methods."""
+
+    def __init__(self, session: Session, screen: Screen, orders: Orders) -> None:
+        self.session, self.screen, self.orders = session, screen, orders
+        self.workers = lanes_of(session.worker, session.workspace, session.lanes)
+        self._pool = ThreadPoolExecutor(len(self.workers), thread_name_prefix="lane")
+        self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
+        self._halt = threading.Event()
+        self.ended: list[Experiment] = []
+        """What the lanes have finished and nobody has counted yet, oldest first."""
+
+    @property
+    def experiments(self) -> int:
+        """How many experiments are being measured."""
+        return sum(attempt is not None for _, attempt in self._busy.values())
+
+    @property
+    def others(self) -> int:
+        """How many lanes do something that is no experiment."""
+        return len(self._busy) - self.experiments
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._busy)
+
+    def free(self) -> Worker | None:
+        """Return a worker that has nothing to do; None when every lane is busy."""
+        taken = {worker.name for worker, _ in self._busy.values()}
+        return next((worker for worker in self.workers if worker.name not in taken), None)
+
+    def running(self) -> tuple[Running, ...]:
+        """Return what the lanes measure now, oldest first."""
+        with self.session.deciding:
+            return tuple(attempt.running() for _, attempt in self._busy.values() if attempt is not None)
+
+    def measure(self, attempt: Attempt) -> None:
+        """Have the attempt's worker measure it to its end."""
+        watch = self.watching(attempt.number)
+        self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
+
+    def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
+        """Have a worker do something that is no experiment, such as to run the incumbent, number ``number``, again."""
+        watch = self.watching(number)
+
+        def done() -> None:
+            try:
+                task(worker, watch)
+            except (Skipped, KeyboardInterrupt) as ended:
+                self.screen.say(f"the incumbent's new run was {str(ended) or STOPPED}")
+
+        self._hand(worker, None, done)
+
+    def together(self, take: OneRun, runs: Sequence[int]) -> Sequence[Measurement]:
+        """Take these runs of the baseline side by side; return the results in the order of ``runs``."""
+        watch = self.watching(0)
+        taken = [self._pool.submit(take, run, watch) for run in runs]
+        try:
+            wait(taken)
+        except BaseException:
+            self._halt.set()
+            raise
+        return [each.result() for each in taken]
+
+    def wait(self) -> None:
+        """Wait until at least one lane is done; raise what went wrong there."""
+        while self._busy:
+            done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
+            if done:
+                break
+        for each in [future for future in self._busy if future.done()]:
+            del self._busy[each]
+            if (experiment := each.result()) is not None:
+                self.ended.append(experiment)
+
+    def drain(self) -> None:
+        """Wait until every lane is done; raise what went wrong there."""
+        while self._busy:
+            self.wait()
+
+    def watching(self, number: int) -> Watch:
+        """Return the watch of experiment ``number``: it tells the screen, and ends the measurement when asked to."""
+        heard = self.orders.watching(number, lambda progress: self.screen.progress(replace(progress, number=number)))
+
+        def watch(progress: Progress) -> None:
+            if self._halt.is_set():
+                raise KeyboardInterrupt
+            heard(progress)
+
+        return watch
+
+    def close(self) -> None:
+        """End what the lanes still measure, log it as interrupted, and take their worktrees back."""
+        self._halt.set()
+        wait(self._busy)
+        self._pool.shutdown()
+        for worker in self.workers:
+            if worker.name:
+                worker.worktree.drop()
+
+    def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:
+        self._busy[self._pool.submit(task)] = worker, attempt
+
+    def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment:
+        """Measure an attempt until there is a verdict; whatever ends it is logged."""
+        try:
+            done = self._judged(attempt, watch)
+        except Skipped as skipped:
+            done = attempt.conclude(Verdict("interrupted", str(skipped)))
+        except KeyboardInterrupt:
+            done = attempt.conclude(Verdict("interrupted", STOPPED))
+        self.screen.finished(done)
+        return done
+
+    def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
+        """A keep is crowned in the same step in which the incumbent was found to be the one compared with."""
+        decision: Decision = Again("not measured yet")
+        while True:
+            with self.session.deciding:
+                decision = onto_incumbent(attempt, decision)
+                if isinstance(decision, Verdict):
+                    return attempt.conclude(decision)
+            decision = attempt.measure(decision, watch)
+
+
+@contextmanager
+def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
+    """Yield the lanes of a run; at the end of the block nothing of them is left."""
+    crew = Crew(session, screen, orders)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+class TakingTurns:
+    """A screen that several lanes share: one of them speaks at a time."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen, self._turn = screen, threading.RLock()
+
+    def say(self, text: str) -> None:
+        with self._turn:
+            self._screen.say(text)
+
+    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        with self._turn:
+            self._screen.started(number, title, incumbent, eta_seconds)
+
+    def progress(self, progress: Progress) -> None:
+        with self._turn:
+            self._screen.progress(progress)
+
+    def finished(self, experiment: Experiment) -> None:
+        with self._turn:
+            self._screen.finished(experiment)
+
+    def close(self) -> None:
+        with self._turn:
+            self._screen.close()

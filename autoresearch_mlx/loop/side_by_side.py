@@ -1,0 +1,151 @@
+"""The story with several lanes: ask for a proposal while others run, hand it to a free lane, count what has ended."""
+
+from __future__ import annotations
+
+from autoresearch_mlx.agents.scripted import Fixed
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Agent, Experiment, History, Screen, Verdict, Watch
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.control import Orders, Skipped
+from autoresearch_mlx.loop.crew import STOPPED, Crew
+from autoresearch_mlx.loop.measure import repeat
+from autoresearch_mlx.loop.policy import Sofar, pace, sofar
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import (
+    REMOVER,
+    anew_due,
+    look_for_drift,
+    measure_anew,
+    next_removal,
+    wait_until_fit,
+)
+from autoresearch_mlx.loop.worker import Worker
+
+
+def research_side_by_side(crew: Crew, agent: Agent) -> str:
+    """Run experiments on all lanes until the policy says stop or the agent has nothing left; return why."""
+    return _Night(crew, agent).whole()
+
+
+class _Night:
+    """What one run with several lanes has counted so far."""
+
+    def __init__(self, crew: Crew, agent: Agent) -> None:
+        self.crew, self.agent = crew, agent
+        self.session: Session = crew.session
+        self.screen: Screen = crew.screen
+        self.orders: Orders = crew.orders
+        self.done = self.idle = 0
+        self.refreshed: History | None = None
+        """The history before the incumbent was measured again, until somebody has looked at what came of it."""
+
+    def whole(self) -> str:
+        while True:
+            come = self.sofar()
+            reason = self.orders.stop(come, self.screen.progress)
+            reason = reason or wait_until_fit(self.session, self.screen, self.orders, come)
+            if reason is not None and not self.crew.busy:
+                return reason
+            worker = self.crew.free()
+            if reason is not None or worker is None:
+                self.crew.wait()
+            elif not self.upkeep(worker) and (reason := self.experiment(worker, self.agent)) is not None:
+                self.crew.drain()
+                return reason
+
+    def sofar(self) -> Sofar:
+        """Count what has ended; what runs counts as if it kept nothing, so that no limit is ever overrun."""
+        for ended in self.crew.ended:
+            self.count(ended)
+        self.crew.ended.clear()
+        running = self.crew.experiments
+        history = self.session.journal().history
+        return sofar(history, self.orders.policy, self.done + running, self.idle + running)
+
+    def count(self, ended: Experiment) -> None:
+        self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
+
+    def experiment(self, worker: Worker, author: Agent) -> str | None:
+        """Begin one experiment; return why there is none when its author has nothing to propose."""
+        running = self.crew.running()
+        attempt = Attempt.start(self.session, worker)
+        watch = self.crew.watching(attempt.number)
+        try:
+            decision = attempt.propose(author, watch, running)
+            attempt.commit()
+            self.screen.started(attempt.number, attempt.title, attempt.incumbent_value, self.eta_seconds())
+            self.orders.obey(attempt.number)
+        except Skipped as skipped:
+            decision = Verdict("interrupted", str(skipped))
+        except AgentError as error:
+            attempt.abandon(str(error))
+            if error.hint:
+                self.screen.say(f"hint: {error.hint}")
+            return str(error)
+        except KeyboardInterrupt:
+            self.screen.finished(attempt.conclude(Verdict("interrupted", STOPPED)))
+            raise
+        if isinstance(decision, Verdict):
+            ended = attempt.conclude(decision)
+            self.screen.finished(ended)
+            self.count(ended)
+        else:
+            self.crew.measure(attempt)
+        return None
+
+    def eta_seconds(self) -> float | None:
+        each = pace(self.session.journal().history)
+        return self.orders.policy.eta_seconds(self.done, None if each is None else each / len(self.crew.workers))
+
+    # --- between experiments
+
+    def upkeep(self, worker: Worker) -> bool:
+        """Do what is due besides experiments; return whether anything was.
+
+        The incumbent is measured again on one lane while the others go on.  What moves the ground under all
+        experiments, or takes a keep out on trial, waits until no lane is busy.
+        """
+        history = self.session.journal().history
+        best = history.incumbent
+        try:
+            if anew_due(self.session):
+                self.crew.drain()
+                measure_anew(self.session, self.screen, self.orders)
+                return True
+            if self.crew.others == 0 and (before := self.refreshed) is not None:
+                self.refreshed = None
+                if self.suspected(before, history):
+                    self.crew.drain()
+                    look_for_drift(self.session, self.screen, self.orders, suspected=True)
+                    return True
+            if best is not None and self.refreshed is None and self.session.judge.refresh_due(history):
+                self.refresh(worker, best, history)
+                return True
+        except Skipped as skipped:
+            self.screen.say(f"the incumbent's new run was {skipped}")
+            return True
+        if (removal := next_removal(self.session, history)) is None:
+            return False
+        if self.crew.busy:
+            self.crew.drain()  # what ended meanwhile may have changed what is to be tried
+        else:
+            self.experiment(worker, Fixed(REMOVER, removal))
+            self.crew.drain()
+        return True
+
+    def refresh(self, worker: Worker, best: Experiment, before: History) -> None:
+        """Have a lane measure the incumbent again, beside the experiments of the others."""
+
+        def task(worker: Worker, watch: Watch) -> None:
+            with self.session.refreshing:
+                repeat(self.session, worker, best, watch)
+
+        self.screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
+        self.crew.do(worker, best.number, task)
+        self.refreshed = before
+
+    def suspected(self, before: History, now: History) -> bool:
+        """Whether the incumbent's run beside the others lies too far from its earlier ones."""
+        best = before.incumbent
+        new = [r.measurement for r in now.repeats[len(before.repeats) :] if best and r.number == best.number]
+        return bool(new) and now.incumbent == best and self.session.judge.drifted(before, new)
