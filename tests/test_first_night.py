@@ -85,7 +85,7 @@ def test_the_first_night_goes_as_the_page_says(tmp_path: Path) -> None:
     assert "stops after experiment" in said["autoresearch-mlx stop"]
     assert "at 07:30, or after 30 experiments" in said["autoresearch-mlx policy set until=07:30 stall=30"]
     assert (evening.folder / "first.tar.gz").stat().st_size > 1000
-    assert evening.ledger().open is None
+    assert not evening.ledger().running
 
 
 def test_the_page_leaves_out_no_step_of_the_evening() -> None:

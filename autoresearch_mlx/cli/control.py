@@ -153,7 +153,10 @@ def _after(folder: Path) -> str:
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)
-    return "now" if journal.open is None else f"after experiment {journal.open.number}"
+    if not journal.running:
+        return "now"
+    *others, last = sorted(each.number for each in journal.running)
+    return f"after experiments {', '.join(map(str, others))} and {last}" if others else f"after experiment {last}"
 
 
 def _answer(folder: Path, new: bool, told: str, known: str) -> None:

@@ -82,7 +82,7 @@ class Attempt:
             journal = session.journal()
             base = session.incumbent(journal.history)
             files = session.workspace.read(base)
-            attempt = cls(session, worker, journal.history, journal.next_number, now(), base, base, files)
+            attempt = cls(session, worker, journal.history, journal.free_number, now(), base, base, files)
             claim = {"worker": worker.name} if worker.name else {}
             session.append("started", number=attempt.number, base=attempt.base, time=attempt.started, **claim)
         return attempt

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_mlx.experiment import History, Verdict
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.store.ledger import measurement_to
 from autoresearch_mlx.store.workspace import merge_texts
 
 
@@ -53,7 +54,7 @@ def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
         base=attempt.base,
         commit=attempt.sha,
         onto=onto,
-        measurements=[asdict(m) for m in attempt.measurements],
+        measurements=[measurement_to(m) for m in attempt.measurements],
     )
     attempt.start_over(newest, onto, theirs, files)
     if fingerprint({**theirs, **files}) == fingerprint(theirs):

@@ -95,7 +95,9 @@ def experiment(
         attempt.abandon(str(error))
         raise
     except KeyboardInterrupt:
-        if session.journal().open is not None:  # else it is logged already, and the next start settles the rest
+        if any(
+            each.number == attempt.number for each in session.journal().running
+        ):  # else it is logged already, and the next start settles the rest
             screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
         raise
     screen.finished(finished)

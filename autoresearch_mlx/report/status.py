@@ -178,7 +178,7 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     pid = holder(folder)
     if pid is None:
         return None
-    number = journal.open.number if journal.open else None
+    number = journal.running[0].number if journal.running else None
     note = read_now(folder)
     if note is not None and note.pid == pid and number in (None, note.number):
         return note

@@ -79,17 +79,16 @@ class Journal:
         return self.stands[self.history.stand].parts
 
     @property
-    def open(self) -> Open | None:
-        """The oldest experiment that was started and not finished; None when there is none."""
-        return self.running[0] if self.running else None
-
-    @property
     def next_number(self) -> int:
         """0 until a baseline is kept: a baseline that failed or was interrupted is measured again."""
         if self.history.baseline is None:
             return 0
-        finished = (e.number for e in self.history.experiments)
-        return max((*finished, *(each.number for each in self.running))) + 1
+        return max(e.number for e in self.history.experiments) + 1
+
+    @property
+    def free_number(self) -> int:
+        """The next number that nobody has claimed."""
+        return max((self.next_number, *(each.number + 1 for each in self.running)))
 
 
 def read(path: Path) -> Journal:

@@ -242,6 +242,6 @@ def test_an_agent_that_gives_up_after_a_smoke_run_leaves_no_ref(command_lab: Lab
     with opened(command_lab, "t") as opened_session:
         session, _ = with_smoke(opened_session)
         said = research(session, Answers(Proposal("gelu", {FILE: f"{text}\ny = 'gelu'\n"})), Policy(), screen)
-        assert session.journal().open is None
+        assert not session.journal().running
     assert said == "nothing more to say"
     assert resolve(command_lab.root, "refs/autoresearch/t/1") is None

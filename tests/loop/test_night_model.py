@@ -121,7 +121,7 @@ def test_forty_experiments_with_an_endpoint_that_dies_and_returns(command_lab: L
     assert done.returncode == 0, done.stderr
     journal = read(command_lab.folder("t") / FILE)
     rows = [e for e in journal.history.experiments if e.number > 0]
-    assert [e.number for e in rows] == list(range(1, 41)) and journal.open is None
+    assert [e.number for e in rows] == list(range(1, 41)) and not journal.running
     assert deaths[0] >= 2
     measured = [e.fingerprint for e in rows if e.measurements]
     assert len(measured) == len(set(measured)), "nothing was measured twice"

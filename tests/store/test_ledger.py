@@ -93,7 +93,7 @@ def begun(folder: Path) -> Ledger:
 @given(st.lists(events, max_size=6))
 def test_whatever_was_appended_is_replayed(happened: list[tuple[str, Any]]) -> None:
     told: dict[int, Experiment] = {}
-    open_number = None
+    running: dict[int, None] = {}
     with tempfile.TemporaryDirectory() as folder:
         ledger = begun(Path(folder))
         for kind, what in happened:
@@ -101,16 +101,19 @@ def test_whatever_was_appended_is_replayed(happened: list[tuple[str, Any]]) -> N
                 ledger.finish(what)
                 told.pop(what.number, None)
                 told[what.number] = what
-                open_number = None
+                running.pop(what.number, None)
             elif kind in ("started", "abandoned"):
                 ledger.append(kind, number=what, base="b", time="t", reason="")
-                open_number = what if kind == "started" else None
+                if kind == "started":
+                    running.setdefault(what)
+                else:
+                    running.pop(what, None)
             else:
                 ledger.append(kind, content=what)
         journal = Ledger(Path(folder)).read()
         assert ledger.read() == journal, "what its writer remembers is what stands on the disk"
     assert journal.history.experiments == tuple(told.values())
-    assert (journal.open.number if journal.open else None) == open_number
+    assert [each.number for each in journal.running] == list(running)
     assert journal.session["tag"] == "t"
 
 
@@ -132,7 +135,7 @@ def test_a_file_cut_anywhere_replays_to_what_was_whole(position: int) -> None:
         # The next writer goes on behind the last whole line.
         Ledger(Path(folder)).append("started", number=9, base="b", time="t")
         assert path.read_bytes().count(b"\n") == lines + 1
-        assert read(path).open is not None
+        assert read(path).running
 
 
 def test_the_golden_ledger_stays_readable() -> None:
@@ -148,8 +151,8 @@ def test_the_golden_ledger_stays_readable() -> None:
     assert journal.history.baseline is e[0]
     assert journal.history.incumbent is e[1]
     assert journal.next_number == 5
-    assert journal.open is not None
-    assert (journal.open.number, journal.open.base, journal.open.time) == (5, "b1" * 20, "2026-03-01T23:30:00+01:00")
+    (left,) = journal.running
+    assert (left.number, left.base, left.time) == (5, "b1" * 20, "2026-03-01T23:30:00+01:00")
     assert e[0].measurements[0].seconds == Seconds(1.5, 2.25, 300.1, 41.0)
     assert e[0].knobs == {"DEPTH": (8, 4)}
     assert e[1].title == '"half" the\tbatch — 試'
@@ -342,7 +345,7 @@ except LedgerError as error:
     done = subprocess.run([sys.executable, "-c", filled, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "ledger.jsonl cannot be written: File too large | free some space" in done.stdout
     assert (tmp_path / FILE).read_bytes().endswith(b"}\n")
-    assert read(tmp_path / FILE).open is not None
+    assert read(tmp_path / FILE).running
 
 
 def test_the_keys_of_an_experiment_are_the_contracts() -> None:

@@ -88,8 +88,8 @@ def finished(lab: Lab, tag: str = "t") -> dict[int, str]:
 def started(lab: Lab, tag: str = "t") -> int | None:
     """The experiment that runs."""
     path = lab.folder(tag) / FILE
-    now = read(path).open if path.exists() else None
-    return now.number if now is not None else None
+    running = read(path).running if path.exists() else ()
+    return running[0].number if running else None
 
 
 def phase(lab: Lab, tag: str = "t") -> str | None:

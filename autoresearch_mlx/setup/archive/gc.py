@@ -122,7 +122,7 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
     """What may go of a session that nobody works on."""
     folder, before = lab.folder(tag), (now - wish.age).timestamp()
     best = journal.history.incumbent
-    busy = {e.number for e in (best, journal.open) if e is not None}
+    busy = {e.number for e in (best, *journal.running) if e is not None}
     for run in _numbered(folder / "runs", _RUN):
         yield from _of_run(folder, run, busy, before)
     if wish.weights and best is not None:
@@ -134,8 +134,9 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
                 yield from _if_old(folder, path, "talks", before)
     if wish.refs:
         yield from _spare_refs(lab, tag, journal, before)
-    if (worktree := folder / "worktree").is_dir() and _newest(folder / FILE) <= before:
-        yield Item("worktree", worktree.name, _size(worktree))
+    for worktree in sorted(folder.glob("worktree*")):  # several, where lanes were killed
+        if worktree.is_dir() and _newest(folder / FILE) <= before:
+            yield Item("worktree", worktree.name, _size(worktree))
     for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # whoever made it is dead: the lock is ours
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
@@ -161,8 +162,7 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
     """Refs of experiments that were not kept and that no kept one was made on."""
     experiments = journal.history.experiments
     needed = {e.base for e in experiments if e.status == "keep"}
-    if journal.open is not None:
-        needed.add(journal.open.base)
+    needed |= {each.base for each in journal.running}
     there = refs_of(lab.root, tag)
     for e in experiments:
         ref = ref_of(tag, e.number)
