@@ -68,7 +68,7 @@ class Crew:
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
         """Have a worker do something that is no experiment, such as to run the incumbent, number ``number``, again."""
-        watch = self.watching(number)
+        watch = self.watching(number, shown=False)
 
         def done() -> None:
             try:
@@ -105,9 +105,17 @@ class Crew:
         while self._busy:
             self.wait()
 
-    def watching(self, number: int) -> Watch:
-        """Return the watch of experiment ``number``: it tells the screen, and ends the measurement when asked to."""
-        heard = self.orders.watching(number, lambda progress: self.screen.progress(replace(progress, number=number)))
+    def watching(self, number: int, shown: bool = True) -> Watch:
+        """Return the watch of experiment ``number``, which ends its measurement when asked to.
+
+        ``shown``: the screen tells how far it is.
+        """
+
+        def tell(progress: Progress) -> None:
+            if shown:
+                self.screen.progress(replace(progress, number=number))
+
+        heard = self.orders.watching(number, tell)
 
         def watch(progress: Progress) -> None:
             if self._halt.is_set():

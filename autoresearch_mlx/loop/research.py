@@ -95,9 +95,8 @@ def experiment(
         attempt.abandon(str(error))
         raise
     except KeyboardInterrupt:
-        if any(
-            each.number == attempt.number for each in session.journal().running
-        ):  # else it is logged already, and the next start settles the rest
+        # An experiment that is logged already stays as it is; the next start settles the rest.
+        if any(each.number == attempt.number for each in session.journal().running):
             screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
         raise
     screen.finished(finished)

@@ -140,7 +140,7 @@ class _Night:
             with self.session.refreshing:
                 repeat(self.session, worker, best, watch)
 
-        self.screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
+        self.screen.say(f"experiment {best.number}, the incumbent, is measured again beside the others")
         self.crew.do(worker, best.number, task)
         self.refreshed = before
 

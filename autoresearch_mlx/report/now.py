@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,27 @@ class Running:
 
 
 def read_now(folder: Path) -> Running | None:
-    """The note of a session's folder; None when there is none or it is damaged."""
+    """Return the note of a session's folder; None when there is none or it is damaged."""
+    return _running(_read(folder))
+
+
+def read_lanes(folder: Path) -> tuple[Running, ...]:
+    """Return what several lanes measure, each with the time at which it was last heard of; empty with one lane."""
+    lanes = _read(folder).get("lanes")
+    found = map(_running, lanes) if isinstance(lanes, list) else ()
+    return tuple(running for running in found if running is not None)
+
+
+def _read(folder: Path) -> Mapping[str, Any]:
     try:
         note = json.loads((folder / FILE).read_bytes())
-        pid = _whole(note.get("pid"))
-    except (OSError, ValueError, AttributeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _running(note: Any) -> Running | None:
+    pid = _whole(note.get("pid")) if isinstance(note, dict) else None
     if pid is None:
         return None
     return Running(
@@ -61,9 +77,11 @@ def read_now(folder: Path) -> Running | None:
     )
 
 
-def write_now(folder: Path, running: Running, time: str) -> None:
+def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
     """Replace the note in one step; ``time`` is its own.  Raises OSError when the disk refuses."""
-    fields = {name: None if _is_nan(field) else field for name, field in asdict(replace(running, time=time)).items()}
+    fields = _fields(replace(running, time=time))
+    if lanes:
+        fields["lanes"] = [_fields(lane) for lane in lanes]
     temporary = folder / f"{FILE}.tmp"
     temporary.write_text(json.dumps(fields, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(folder / FILE)
@@ -73,6 +91,10 @@ def remove_now(folder: Path) -> None:
     """Raises OSError when the disk refuses; a note that is not there is fine."""
     for name in (FILE, f"{FILE}.tmp"):
         (folder / name).unlink(missing_ok=True)
+
+
+def _fields(running: Running) -> dict[str, Any]:
+    return {name: None if _is_nan(field) else field for name, field in asdict(running).items()}
 
 
 def _is_nan(field: Any) -> bool:

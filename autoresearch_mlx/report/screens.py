@@ -160,7 +160,8 @@ class PlainScreen:
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
-        self._told = clock()
+        self._told: dict[int | None, float] = {None: clock()}
+        """When each lane's measurement was last spoken of; None: the only one."""
 
     def say(self, text: str) -> None:
         for line in terms.printable(text).split("\n"):
@@ -169,15 +170,17 @@ class PlainScreen:
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
         self._scene = Scene(number, title, None, incumbent, eta_seconds)
-        self._told = self._clock()
+        self._told[None] = self._told[number] = self._clock()
         self.say(live_line(self._scene, _PLAIN_WIDTH))
 
     def progress(self, progress: Progress) -> None:
-        if progress.phase not in ("paused", "waiting") and self._clock() - self._told >= _PLAIN_SECONDS:
-            self._told = self._clock()
-            self.say(live_line(Scene(self._scene.number, "", progress), _PLAIN_WIDTH))
+        lane, now_ = progress.number, self._clock()
+        if progress.phase not in ("paused", "waiting") and now_ - self._told.get(lane, 0.0) >= _PLAIN_SECONDS:
+            self._told[lane] = now_
+            self.say(live_line(Scene(self._scene.number if lane is None else lane, "", progress), _PLAIN_WIDTH))
 
     def finished(self, experiment: Experiment) -> None:
+        self._told.pop(experiment.number, None)
         self.say(verdict_line(experiment, self._metric, _PLAIN_WIDTH))
 
     def close(self) -> None:
@@ -185,7 +188,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """One line at the bottom of the terminal, redrawn in place; talk and verdicts stay above it."""
+    """One line at the bottom of the terminal, or one for each lane, redrawn in place; the rest stays above."""
 
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
@@ -195,6 +198,9 @@ class LiveScreen:
         self._live: Live | None = None
         self._closed = False
         self._scene = Scene()
+        self._begun: dict[int, Scene] = {}
+        self._lanes: dict[int, Scene] = {}
+        """What is measured side by side: the scenes of those experiments whose progress came with their number."""
         self._drawn = self._began = clock()
 
     def say(self, text: str) -> None:
@@ -203,13 +209,18 @@ class LiveScreen:
         self._print(Text(terms.printable(text)))
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
-        self._scene = Scene(number, title, None, incumbent, eta_seconds)
+        self._scene = self._begun[number] = Scene(number, title, None, incumbent, eta_seconds)
         self._began = self._clock()
         self._draw()
 
     def progress(self, progress: Progress) -> None:
-        before = self._scene.progress
-        self._scene = self._scene.at(progress)
+        lane = progress.number
+        scene = self._scene if lane is None else self._lanes.get(lane) or self._begun.get(lane, Scene(lane))
+        before = scene.progress
+        if lane is None:
+            self._scene = scene.at(progress)
+        else:
+            self._lanes[lane] = scene.at(progress)
         turned = before is None or before.phase != progress.phase
         if turned or self._clock() - self._drawn >= _FRAME_SECONDS:
             self._draw()
@@ -224,6 +235,8 @@ class LiveScreen:
         self._print(line)
         best = experiment.value if experiment.status == "keep" else self._scene.best
         self._scene = Scene(best=best, eta_seconds=self._scene.eta_seconds)
+        self._begun.pop(experiment.number, None)
+        self._lanes.pop(experiment.number, None)
         if self._live is not None:
             self._draw()
 
@@ -249,8 +262,9 @@ class LiveScreen:
         self._drawn = self._clock()
         # One column stays free: some terminals wrap as soon as the last one is filled.
         self._console.width = self._stream.columns()
-        line = live_line(self._scene.after(self._drawn - self._began), self._console.width - 1)
-        self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
+        scenes = [self._lanes[number] for number in sorted(self._lanes)] or [self._scene]
+        lines = [live_line(scene.after(self._drawn - self._began), self._console.width - 1) for scene in scenes]
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
 
 class Noted:
@@ -259,6 +273,9 @@ class Noted:
     def __init__(self, screen: Screen, folder: Path, clock: Clock = time.monotonic) -> None:
         self._screen, self._folder, self._clock = screen, folder, clock
         self._running = Running(os.getpid())
+        self._titles: dict[int, str] = {}
+        self._lanes: dict[int, Running] = {}
+        """What is measured side by side, by its number."""
         self._written = clock()
         self._closed = False
 
@@ -266,18 +283,25 @@ class Noted:
         self._screen.say(text)
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
+        self._titles[number] = title
         self._note(Running(os.getpid(), number, title))
         self._screen.started(number, title, incumbent, eta_seconds)
 
     def progress(self, progress: Progress) -> None:
         p, was = progress, self._running
+        if p.number is not None:
+            was = self._lanes.get(p.number) or Running(was.pid, p.number, self._titles.get(p.number))
         if p.phase != was.phase or self._clock() - self._written >= _NOTE_SECONDS:
             about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share, p.words)
-            self._note(Running(was.pid, was.number, was.title, *about))
+            self._note(Running(was.pid, was.number, was.title, *about), lane=p.number)
         self._screen.progress(progress)
 
     def finished(self, experiment: Experiment) -> None:
-        self._forget()
+        self._titles.pop(experiment.number, None)
+        if self._lanes.pop(experiment.number, None) is not None and self._lanes:
+            self._note(next(iter(self._lanes.values())))
+        else:
+            self._forget()
         self._screen.finished(experiment)
 
     def close(self) -> None:
@@ -285,12 +309,15 @@ class Noted:
         self._forget()
         self._screen.close()
 
-    def _note(self, running: Running) -> None:
+    def _note(self, running: Running, lane: int | None = None) -> None:
         if self._closed:
             return
+        time_ = now()
+        if lane is not None:
+            self._lanes[lane] = replace(running, time=time_)
         self._running, self._written = running, self._clock()
         with suppress(OSError):
-            write_now(self._folder, running, now())
+            write_now(self._folder, running, time_, tuple(self._lanes[number] for number in sorted(self._lanes)))
 
     def _forget(self) -> None:
         self._running = Running(os.getpid())

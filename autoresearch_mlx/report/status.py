@@ -13,7 +13,7 @@ from autoresearch_mlx.judge.evidence import Sigma
 from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
-from autoresearch_mlx.report.now import Running, read_now
+from autoresearch_mlx.report.now import Running, read_lanes, read_now
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.talks import Spent, spent
@@ -74,6 +74,8 @@ class Status:
     """The last one, as the ledger has it."""
     disturbed: int = 0
     """Runs that do not count: the machine slept, or something stood still."""
+    lanes: tuple[Running, ...] = ()
+    """Everything that runs, where several experiments do; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
     """What ends the run that goes on; None: none goes on."""
 
@@ -97,6 +99,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         incumbent=_mark(history, history.incumbent),
         sigma=sigma_of(history),
         running=running_in(folder, journal),
+        lanes=lanes_in(folder, journal),
         agent=_agent(history.experiments, session),
         spent=spent(folder),
         stops=_stops(history, session.get("conditions") or {}),
@@ -137,6 +140,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "incumbent": asdict(status.incumbent) if status.incumbent else None,
         "sigma": status.sigma.value,
         "running": asdict(status.running) if status.running else None,
+        "lanes": [asdict(lane) for lane in status.lanes],
         "agent": status.agent,
         "spent": {
             **asdict(status.spent),
@@ -178,12 +182,24 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     pid = holder(folder)
     if pid is None:
         return None
+    if len(journal.running) > 1:
+        return lanes_in(folder, journal)[0]
     number = journal.running[0].number if journal.running else None
     note = read_now(folder)
     if note is not None and note.pid == pid and number in (None, note.number):
         return note
     # Started and not noted yet: no measurement runs, the agent has the floor.
     return Running(pid, number, phase="propose" if number is not None else None)
+
+
+def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
+    """Return what several lanes measure now, by number; empty where at most one experiment runs."""
+    pid = holder(folder)
+    if pid is None or len(journal.running) < 2:
+        return ()
+    noted = {lane.number: lane for lane in read_lanes(folder) if lane.pid == pid}
+    numbers = sorted(each.number for each in journal.running)
+    return tuple(noted.get(number) or Running(pid, number, phase="propose") for number in numbers)
 
 
 def _agent(experiments: Sequence[Experiment], session: Mapping[str, Any]) -> str | None:

@@ -59,7 +59,7 @@ def render_status(status: Status, width: int) -> str:
         ("baseline", _mark(status.baseline)),
         ("incumbent", _mark(status.incumbent) + _progress(status)),
         ("sigma", _sigma(status)),
-        ("running", _running(status.running)),
+        *(("running", _running(each)) for each in status.lanes or (status.running,)),
     ]
     if status.limits is not None:
         facts.append(("ends", limits_in_words(status.limits)))

@@ -45,10 +45,6 @@ class Command(TargetBase):
     """Memory of the program with its children, and disk that must stay free; where it writes is its own affair."""
     name: str = "command"
 
-    def lanes_refused(self) -> str | None:
-        """Return None: whether two runs of a program disturb each other is for its owner to know."""
-        return None
-
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Python files must parse; other languages are left to the program."""
         for path, text in files.items():
