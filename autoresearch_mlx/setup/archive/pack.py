@@ -129,7 +129,11 @@ def _walk(folder: Path) -> Iterator[Path]:
     """All files of a session, without those of this machine and moment and what killed processes left."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
-        if first not in _STAY and not first.startswith(SCRATCH) and (path.is_symlink() or not path.is_dir()):
+        if (
+            first not in _STAY
+            and not first.startswith((SCRATCH, "worktree-"))
+            and (path.is_symlink() or not path.is_dir())
+        ):
             yield path
 
 
