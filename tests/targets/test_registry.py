@@ -1,0 +1,75 @@
+"""A kind of target is found by its name or its import path; a wrong name says what exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy_target
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab.config import Settings, load_settings
+from autoresearch_mlx.targets.command.kind import CommandKind
+from autoresearch_mlx.targets.pretrain.kind import PretrainKind
+from autoresearch_mlx.targets.registry import find_kind, kind_of, with_defaults
+
+
+def settings(folder: Path, text: str) -> Settings:
+    (folder / "lab.toml").write_text(text)
+    return load_settings(folder).settings
+
+
+def test_the_two_that_are_built_in_are_known_by_name(tmp_path: Path) -> None:
+    assert isinstance(find_kind("pretrain", tmp_path), PretrainKind)
+    assert isinstance(find_kind("command", tmp_path), CommandKind)
+
+
+def test_a_class_of_ones_own_is_imported(tmp_path: Path) -> None:
+    assert isinstance(find_kind("toy_target:ToyKind", tmp_path), toy_target.ToyKind)
+
+
+def test_a_module_in_the_lab_is_found_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "kind_of_this_lab.py").write_text("from toy_target import ToyKind\n")
+    assert find_kind("kind_of_this_lab:ToyKind", tmp_path).name == "toy"
+
+
+@pytest.mark.parametrize("name", ["kernel", "", ":", "toy_target:", ":ToyKind"])
+def test_a_name_that_does_not_exist_says_what_does(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"there is no target {name!r}") as caught:
+        find_kind(name, tmp_path)
+    assert "one of pretrain, command, or module:Class" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_module:Kind", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("toy_target:Absent", "AttributeError: .*'Absent'"),
+        ("toy_target:NeedsArguments", "TypeError: .*unit"),
+        ("toy_target:NeverBuilds", "TypeError: .*abstract method '?build"),
+    ],
+)
+def test_what_a_module_raises_is_told(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"cannot load the target {name!r}: {said}") as caught:
+        find_kind(name, tmp_path)
+    assert "CONTRIBUTING.md" in caught.value.hint
+
+
+def test_a_class_of_another_sort_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a TargetKind") as caught:
+        find_kind("toy_target:NotAKind", tmp_path)
+    assert "subclass" in caught.value.hint
+
+
+def test_command_needs_a_line_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='needs run = "the shell line that prints METRIC name=value"'):
+        kind_of(settings(tmp_path, '[target]\nkind = "command"\n'), tmp_path)
+
+
+def test_metric_direction_and_files_are_the_kinds_own_unless_the_lab_names_them(tmp_path: Path) -> None:
+    kind = toy_target.ToyKind()
+    plain = with_defaults(settings(tmp_path, '[target]\nkind = "toy_target:ToyKind"\n'), kind).target
+    assert (plain.metric, plain.direction, plain.editable) == ("characters", "min", ("words.txt",))
+    text = '[target]\nkind = "toy_target:ToyKind"\nmetric = "size"\neditable = ["a.txt"]\n'
+    named = with_defaults(settings(tmp_path, text), kind).target
+    assert (named.metric, named.direction, named.editable) == ("size", "min", ("a.txt",))
