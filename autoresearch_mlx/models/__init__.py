@@ -1,13 +1,10 @@
-"""Who answers: one protocol, and the servers that speak it.
+"""Servers of language models: one protocol, and one class for each kind of server that implements it.
 
-wire                        messages, a question, a reply, what is known of a model
-openai, heard               any OpenAI-compatible server: llama-server, mlx_lm.server, a cloud
-lmstudio                    LM Studio, which also tells of its models and unloads them
-ollama, _chat, _models      Ollama's own API: it sets the context length, tells what is loaded, unloads it
-mlx, child, checkpoint      mlx_lm.server as a child of ours, no other software needed
-web                         one way to a server: no proxies, one deadline, a connection that is cut when it passes
-failures, figures           what went wrong, as a kind; numbers in what servers say
-proof                       whether the whole prompt was read
-thoughts                    what was thought, apart from what was said
-choose                      from a name (``ollama:qwen3-coder:30b``) to an endpoint; the choice of ``auto``
+wire                     the protocol: a question, a reply, what is known of a model, whether a prompt was read whole
+openai, openai_stream    any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud
+lmstudio                 LM Studio, which also reports its models and can unload them
+ollama, ollama_models    Ollama's own API, which sets the context length, lists loaded models and unloads them
+mlx, mlx_child           ``mlx_lm.server``, started and stopped by this program
+checkpoint               the facts that the files of an MLX model give
+web                      one HTTP call: no proxies, one deadline, and errors sorted into kinds
 """

@@ -1,4 +1,4 @@
-"""What the files of a checkpoint tell of a model: its size, its parameters, its context.  No weight is read."""
+"""Facts about a model from the files of its checkpoint: size, parameters, context.  No weights are read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.wire import ModelFacts
 
 _THINKING = ("<think>", "enable_thinking", "reasoning_effort")
-"""What the chat templates of thinking models have in common."""
+"""Words that only the chat templates of thinking models contain."""
 _HEADER_LIMIT = 100 * 2**20
-"""Bytes; the format's own limit."""
+"""Bytes; the limit that the safetensors format sets."""
 
 
 def read_facts(model: str, folder: Path) -> ModelFacts:
-    """Facts of the checkpoint in ``folder``; what the files do not say is unknown.
+    """Read the facts of the checkpoint in ``folder``; what the files do not say stays None.
 
-    Raises EndpointError (refused) when there is no config.json or it cannot be read.
+    Raises EndpointError (refused) when config.json is missing or cannot be read.
     """
     config = _config(folder)
     weights = sorted(folder.glob("*.safetensors"))
@@ -41,16 +41,16 @@ def _config(folder: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else f"no valid JSON: {error}"
+        said = error.strerror if isinstance(error, OSError) else f"it is not valid JSON: {error}"
         hint = "give the folder of an MLX model, with config.json, tokenizer.json and *.safetensors in it"
         raise EndpointError("refused", f"{path} cannot be read: {said}", hint) from None
     if not isinstance(config, dict):
-        raise EndpointError("refused", f"{path} holds no JSON object", "download the model again")
+        raise EndpointError("refused", f"{path} does not hold a JSON object", "download the model again")
     return config
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
-    """Models that also see or hear keep the text's own settings apart."""
+    """Return the context length in tokens.  Models that also see or hear keep it in a section for text."""
     text = config.get("text_config")
     for section in (config, text if isinstance(text, dict) else {}):
         tokens = section.get("max_position_embeddings")
@@ -60,7 +60,7 @@ def _context(config: Mapping[str, Any]) -> int | None:
 
 
 def _thinks(folder: Path) -> bool | None:
-    """By the chat template; None without one."""
+    """Return whether the chat template is one of a thinking model; None without a template."""
     template = ""
     for name in ("chat_template.jinja", "tokenizer_config.json"):
         path = folder / name
@@ -72,7 +72,7 @@ def _thinks(folder: Path) -> bool | None:
 
 
 def _said_parameters(folder: Path) -> int | None:
-    """mlx_lm writes the number into the index, where it is right for quantised weights too."""
+    """Return the number of parameters from the index, where mlx_lm writes it; correct for quantised weights too."""
     try:
         said = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
         total = said["metadata"]["total_parameters"]
@@ -82,7 +82,7 @@ def _said_parameters(folder: Path) -> int | None:
 
 
 def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int | None:
-    """The elements of all tensors; a packed one counts the numbers in it, and its scales and biases do not."""
+    """Count the elements of all tensors; of a quantised layer, the packed numbers without its scales and biases."""
     shapes = {name: shape for path in weights for name, shape in _shapes(path)}
     total = 0
     for name, shape in shapes.items():
@@ -99,7 +99,7 @@ def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int |
 
 
 def _bits(config: Mapping[str, Any], layer: str) -> int | None:
-    """Of one number in a packed layer, which may have a setting of its own."""
+    """Return the bits of one number in a quantised layer, which may have its own setting."""
     settings = config.get("quantization") or config.get("quantization_config")
     if not isinstance(settings, dict):
         return None
@@ -109,7 +109,10 @@ def _bits(config: Mapping[str, Any], layer: str) -> int | None:
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
-    """Names and shapes of a file's tensors: eight bytes of length, then JSON.  Nothing for a damaged file."""
+    """Yield the name and shape of each tensor in a safetensors file; nothing for a damaged file.
+
+    The file begins with eight bytes that give the length of a JSON header.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""LM Studio: OpenAI's API for asking, its own for what a model is, what is loaded, and how to unload it."""
+"""LM Studio: OpenAI's API for questions, and its own API for facts about models and for unloading them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.1
 
 
 class LmStudio(OpenAICompatible):
-    """One model in LM Studio.  Versions before 0.4 tell less and cannot be asked to unload."""
+    """One model in LM Studio.  Versions before 0.4 report less and cannot be asked to unload a model."""
 
     _start = "start LM Studio's server: `lms server start`"
 
@@ -26,9 +26,10 @@ class LmStudio(OpenAICompatible):
         return self._facts
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload every instance of the model, and wait until none is listed.
+        """Unload every instance of the model, wait until none is listed, and return the seconds that took.
 
-        ``None`` when none was loaded, or when this version has no word for it.
+        Returns None when no instance was loaded, or when this version cannot unload.  Raises EndpointError (hung) when
+        an instance is still listed after ``seconds``.
         """
         started = time.monotonic()
         if not self.here or not (loaded := self._instances()):
@@ -54,7 +55,7 @@ class LmStudio(OpenAICompatible):
         if entry is None:
             return None
         words = entry.get("params_string")
-        # What is loaded counts; the longest possible is a promise that another load would have to keep.
+        # The context of the loaded instance is what counts; the longest possible one would need another load.
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,
@@ -67,7 +68,10 @@ class LmStudio(OpenAICompatible):
         )
 
     def _entry(self, path: str, listing: str, key: str) -> dict[str, Any] | None:
-        """This model in LM Studio's own list; ``None`` too when there is none (unknown paths answer 200)."""
+        """Return this model's entry in LM Studio's own list; None when it is not there or there is no list.
+
+        A version without this list answers the unknown path with status 200.
+        """
         data = self.get(self._root + path).data
         entries = data.get(listing) if isinstance(data, dict) else None
         for entry in entries if isinstance(entries, list) else ():

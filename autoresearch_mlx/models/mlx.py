@@ -1,13 +1,12 @@
-"""``mlx:MODEL_OR_PATH``: mlx_lm.server as a child of ours, started for a question and ended before training.
+"""``mlx:MODEL_OR_PATH``: mlx_lm.server as a child process, started for a question and ended before training.
 
-The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process;
-the next question starts it again.  A child that died in between is started again too, and said so by
-the reply's ``load_seconds``.
+The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process; the next
+question starts it again.  A child that died in between is started again too; the reply's ``load_seconds`` shows it.
 
-What mlx_lm.server 0.32 does not do is done here: it takes a prompt of any length, so prompt and reply are
-checked against the context before they are sent; it loads whatever name it is given, from the network too,
-so it is only ever asked for the model that it was started with; it goes on listening when that could not be
-loaded, so it counts as started when it has answered with one token.
+Three things that mlx_lm.server 0.32 lacks are done here.  It accepts a prompt of any length, so prompt and reply are
+checked against the context before they are sent.  It loads whatever model a request names, even from the network, so
+requests only ever name the model that it was started with.  It keeps listening when that model could not be loaded,
+so it counts as started only when it has produced one token.
 """
 
 from __future__ import annotations
@@ -28,30 +27,31 @@ from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply, billions_in
 
 LOG = "mlx-server.log"
 _SERVED = "default_model"
-"""mlx_lm.server's own name for the model it was started with."""
+"""mlx_lm.server's name for the model that it was started with."""
 _PROMPT_CACHES = 4
-"""A repair goes on from the last prompt; older ones only hold memory."""
+"""A repair continues the last prompt; older cached prompts only take memory."""
 _TICK_SECONDS = 0.05
 _DYING_SECONDS = 1.0
-"""A process that is killed closes its sockets a little before it has ended."""
+"""A killed process closes its sockets a little before it has ended."""
 _LAST_LINES = 4
 _NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
-"""What Hugging Face takes for ``org/name``."""
+"""What Hugging Face accepts as ``org/name``."""
 _NOTES = (
     r"^\s|^127\.0\.0\.1|^Traceback|^The above exception|^During handling| - INFO - |UserWarning:|PyTorch was not found"
 )
-"""Lines of the server's log that name no failure."""
+"""Lines of the server's log that do not tell of a failure."""
 
 
 class MlxServer:
-    """One local model behind a server of ours."""
+    """One local model behind an mlx_lm.server that this program starts."""
 
     def __init__(self, model: str, folder: Path | None = None, seconds_to_start: float = 600.0) -> None:
-        """``model``: a folder, or the name of a model on Hugging Face, ``org/name``; looked at when first used.
+        """Start nothing yet.
 
-        ``folder``: the session's, whose ``talks/mlx-server.log`` gets the server's output; without one it is not
-        kept.  ``seconds_to_start``: most time from the start of the process to its first token, within the
-        deadline of the question.
+        ``model``: a folder, or a model on Hugging Face, ``org/name``.  ``folder``: the session's folder, where the
+        server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
+        ``seconds_to_start``: the longest time from the start of the process to its first token, within the deadline
+        of the question.
         """
         self.model = model
         self._log = folder / "talks" / LOG if folder is not None else None
@@ -64,10 +64,10 @@ class MlxServer:
         return f"mlx:{self.model}"
 
     def facts(self) -> ModelFacts:
-        """What the checkpoint's files say, without starting anything.
+        """Return the facts in the checkpoint's files, without starting anything.
 
-        Of a model on Hugging Face that has not been downloaded, no more than its name says.  Raises EndpointError
-        (refused) when ``model`` is neither a checkpoint nor such a name.
+        For a model on Hugging Face that is not downloaded, only the size in its name is known.  Raises EndpointError
+        (refused) when ``model`` is neither a checkpoint nor a name on Hugging Face.
         """
         if self._facts is None:
             source = self._source()
@@ -78,11 +78,11 @@ class MlxServer:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """One call, through a server that is started when none runs; ``load_seconds`` is what that took.
+        """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
-        Raises EndpointError: overflow before anything is sent; unreachable with the log's last lines when the
-        server will not start, dropped with them when it ended during the call; hung when a deadline passed, after
-        which the server is ended, since it may go on reading the prompt for minutes.
+        Raises EndpointError: overflow before anything is sent; unreachable, with the log's last lines, when the
+        server does not start; dropped, with those lines, when it ended during the call; hung when a deadline passed.
+        After that the server is ended too, because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)
@@ -91,7 +91,7 @@ class MlxServer:
         return replace(reply, model=self.model, load_seconds=loaded, context_tokens=known)
 
     def release(self) -> float | None:
-        """End the server and wait until its memory is free again; seconds that took, None when none ran."""
+        """End the server, wait until its memory is free again, and return the seconds that took; None when none ran."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -100,12 +100,12 @@ class MlxServer:
         return None if ended_before else seconds
 
     def close(self) -> None:
-        """As :meth:`release`; never raises."""
+        """Do the same as :meth:`release`, without raising."""
         with contextlib.suppress(OSError):
             self.release()
 
     def _source(self) -> Path | str:
-        """The folder, or the name on Hugging Face."""
+        """Return the model's folder, or its name on Hugging Face."""
         path = Path(self.model).expanduser()
         if path.is_dir():
             return path.resolve()
@@ -131,9 +131,9 @@ class MlxServer:
             )
 
     def _running(self) -> bool:
-        """Whether a child of ours lives and listens; one that does not is put away.
+        """Return whether our child is running and listening; a child that is not is removed.
 
-        Both, because a killed process with threads has closed its sockets a little before it has ended.
+        Both are checked, because a killed process with threads closes its sockets a little before it has ended.
         """
         if self._child is not None and (self._child.ended() is not None or not self._child.listens()):
             self.release()
@@ -151,7 +151,7 @@ class MlxServer:
             self._child = Child(arguments, self._log)
         except OSError as error:
             said = f"mlx_lm.server cannot be started: {error}"
-            raise EndpointError("unreachable", said, "see that the session's folder can be written") from None
+            raise EndpointError("unreachable", said, "make sure that the session's folder can be written to") from None
         try:
             self._await_first_token(self._child, deadline)
         except BaseException:
@@ -160,7 +160,7 @@ class MlxServer:
         return time.monotonic() - began
 
     def _await_first_token(self, child: Child, deadline: float) -> None:
-        """Until the model is loaded.  Raises EndpointError when it ends, refuses, or the deadline passes."""
+        """Wait until the model is loaded.  Raises EndpointError when it ends or refuses, or at the deadline."""
         while not child.listens():
             if child.ended() is not None:
                 raise self._failed(child, "mlx_lm.server ended while starting")
@@ -202,13 +202,13 @@ class MlxServer:
         hint = "raise timeout_seconds under [agent] in lab.toml"
         if isinstance(self._source(), str):
             hint = f"a model that is not on this machine is downloaded first: `hf download {self.model}`; or {hint}"
-        return EndpointError("hung", f"mlx_lm.server had not loaded {self.model} when its time was over", hint)
+        return EndpointError("hung", f"mlx_lm.server had not loaded {self.model} when its time was up", hint)
 
 
 def _makes_a_token(port: int, seconds: float) -> bool:
-    """Whether the server answers, for which it must have loaded its model; False when it says that it cannot.
+    """Return whether the server produces a token, for which it must have loaded its model; False when it refuses.
 
-    A plain text, not a chat, so that no chat template has a say.  Raises OSError and HTTPException.
+    The request completes a plain text, so that the chat template does not matter.  Raises OSError and HTTPException.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
@@ -220,13 +220,13 @@ def _makes_a_token(port: int, seconds: float) -> bool:
 
 
 def _last_lines(output: str) -> str:
-    """The end of a log in one line: what went wrong, without the frames of tracebacks and the daily notes."""
+    """Return the end of a log in one line: what went wrong, without stack frames and routine messages."""
     lines = [line for line in output.splitlines() if line.strip() and not re.search(_NOTES, line)]
-    return " | ".join(lines[-_LAST_LINES:]) or "it wrote nothing of use"
+    return " | ".join(lines[-_LAST_LINES:]) or "its log does not say why"
 
 
 def _downloaded(name: str) -> Path | None:
-    """The newest snapshot of a model in the Hugging Face cache; asks no server."""
+    """Return the newest snapshot of a model in the Hugging Face cache, without asking a server."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(name, "config.json")
@@ -234,7 +234,7 @@ def _downloaded(name: str) -> Path | None:
 
 
 def _make_hub_cache() -> None:
-    """mlx_lm.server lists its models by reading this folder, and breaks off when it is missing."""
+    """Make the cache folder: mlx_lm.server lists its models by reading it and fails when it is missing."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     with contextlib.suppress(OSError):

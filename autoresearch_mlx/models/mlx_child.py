@@ -1,8 +1,7 @@
-"""``mlx_lm.server`` as a process of ours that never outlives us.
+"""``mlx_lm.server`` as a child process that never outlives this program.
 
-Its memory is the machine's: one that stayed behind after a kill -9 would take it from the next night.  So the
-child runs this module, which ends its whole group as soon as its standard input closes, and only we hold the
-other end of that pipe.
+A server left behind after a ``kill -9`` would take memory from the next night.  So the child runs this module, which
+ends its own process group as soon as its standard input closes; only the parent holds the other end of that pipe.
 
     python -P -m autoresearch_mlx.models.mlx_child --model PATH --port 8080
 """
@@ -23,19 +22,19 @@ from pathlib import Path
 from typing import IO
 
 LOG_LIMIT = 2**20
-"""Bytes of log above which a new start begins a new one."""
+"""Bytes; a log larger than this is replaced at the next start."""
 _GENTLE_SECONDS = 5.0
-"""From SIGTERM to SIGKILL."""
+"""Time between SIGTERM and SIGKILL."""
 _TAIL_BYTES = 65536
 
 
 class Child:
-    """One running server.  Its output is appended to a log; the last lines of this start can be read."""
+    """One running server.  Its output is appended to a log, and what this start wrote can be read back."""
 
     def __init__(self, arguments: Sequence[str], log: Path | None) -> None:
-        """Start it, on a free port of this machine alone; without a log its output goes to a file without a name.
+        """Start the server on a free port of 127.0.0.1; without a log its output goes to a temporary file.
 
-        Raises OSError when the log cannot be written or the process not be started.
+        Raises OSError when the log cannot be written or the process cannot be started.
         """
         self.port = _free_port()
         self._log = _opened(log)
@@ -59,13 +58,13 @@ class Child:
         return self._process.pid
 
     def ended(self, within: float = 0.0) -> int | None:
-        """Its exit status as subprocess gives it, negative for a signal; None when it runs on after so many seconds."""
+        """Wait up to ``within`` seconds for its end; return its exit status (negative for a signal), or None."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(within)
         return None
 
     def listens(self) -> bool:
-        """Whether this very process, and not another that took the port first, can be connected to."""
+        """Return whether this very process listens on the port, and not another one that took it first."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -74,13 +73,13 @@ class Child:
         return False
 
     def output(self) -> str:
-        """The last 64 KiB of what this start has written."""
+        """Return the last 64 KiB of what this start has written."""
         end = self._log.seek(0, os.SEEK_END)
         start = max(self._began_at, end - _TAIL_BYTES)
         return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")
 
     def stop(self) -> float:
-        """End it and all of its group, and wait until it has ended; seconds that took."""
+        """End the process and its whole group, wait until it has ended, and return the seconds that took."""
         began = time.monotonic()
         if self.ended() is None:
             self._signal(signal.SIGTERM)
@@ -93,7 +92,7 @@ class Child:
         return time.monotonic() - began
 
     def _signal(self, number: signal.Signals) -> None:
-        # macOS says PermissionError for a group of which only a zombie is left.
+        # macOS raises PermissionError for a group of which only a zombie is left.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -114,7 +113,7 @@ def _opened(log: Path | None) -> IO[bytes]:
 
 
 def main() -> None:
-    """In the child: serve until SIGTERM, or until whoever started it is gone."""
+    """Run in the child: serve until SIGTERM, or until the parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv[0] = "mlx_lm.server"
     from mlx_lm import server

@@ -1,7 +1,7 @@
-"""Ollama's own API: it sets the context length, tells what is loaded, and unloads it; its /v1 route does none of that.
+"""Ollama's own API, which can set the context length, list loaded models and unload them; its /v1 route cannot.
 
-Ollama cuts a prompt that is longer than the loaded context, without a word.  So each call asks for a context that
-has room for prompt and reply, asks not to cut, and then compares the count of the tokens read with our estimate.
+Ollama cuts a prompt that is longer than the loaded context without an error.  So each call asks for a context with
+room for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.ollama_models import (
-    Heard,
     Installed,
     Loaded,
+    StreamedChat,
     facts_of,
     full_name,
     host_address,
@@ -40,27 +40,31 @@ from autoresearch_mlx.models.web import (
 from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply, TokenMeter, split_thoughts, whole_number
 
 KEEP_ALIVE = "30m"
-"""Longer than a usual training run, so that the model outlives it where both fit; never for ever."""
+"""Longer than a usual training run, so that a model that fits beside it stays loaded; not unlimited."""
 _STEP = 4096
 _POLL_SECONDS = 0.1
 _NANO = 1e-9
 _ROOM_HINT = (
     "raise context_tokens in lab.toml, or OLLAMA_CONTEXT_LENGTH where Ollama runs; "
-    "an old Ollama may not know that a prompt must not be cut (`ollama --version`)"
+    "an old Ollama cuts prompts even when asked not to (`ollama --version`)"
 )
-_START = "start Ollama: `ollama serve`, or its app; OLLAMA_HOST says where it is"
+_START = "start Ollama: `ollama serve`, or its app; OLLAMA_HOST is its address"
 _FACTS_SECONDS = 10.0
 _MEMORY = ("memory", "free gpu")
 
 
 class Ollama:
-    """One model of one Ollama."""
+    """One model on one Ollama server."""
 
     def __init__(
         self, model: str, host: str | None = None, keep_alive: str | int = KEEP_ALIVE, most_context: int | None = None
     ) -> None:
-        """``host``: default OLLAMA_HOST, else 127.0.0.1:11434.  ``keep_alive``: how long the model stays loaded
-        after a call, a duration like ``30m`` or seconds.  ``most_context``: tokens never to be exceeded."""
+        """Contact nothing yet.
+
+        ``host``: by default OLLAMA_HOST, else 127.0.0.1:11434.  ``keep_alive``: how long the model stays loaded after
+        a call, as a duration such as ``30m`` or in seconds.  ``most_context``: the largest context to ask for, in
+        tokens.
+        """
         self.model = model
         self.address = host_address(host or os.environ.get("OLLAMA_HOST", ""))
         self.where = f"Ollama at {urlsplit(self.address).netloc}"
@@ -78,7 +82,10 @@ class Ollama:
         return f"ollama:{self.model}"
 
     def facts(self, seconds: float = _FACTS_SECONDS) -> ModelFacts:
-        """Raises EndpointError: unreachable, or refused with the models that are there."""
+        """Return what Ollama reports about the model.
+
+        Raises EndpointError: unreachable, or refused with a list of the models that Ollama has.
+        """
         if self._facts is None:
             shown = self.show(seconds=seconds)
             listed = self.list_models(seconds=seconds)
@@ -88,33 +95,34 @@ class Ollama:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """One call, in a context with room for prompt and reply.
+        """Make one call, in a context with room for prompt and reply.
 
-        Raises EndpointError; overflow also after a reply, when the model did not read the whole prompt.
+        Raises EndpointError; of kind overflow also after a reply, when the model did not read the whole prompt.
         """
         deadline = Deadline(ask.seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
         context = self._context_for(ask)
-        while True:  # ends: only a refused ``think`` is left out and asked again
-            heard = Heard()
+        while True:  # at most two rounds: the second leaves out a refused ``think``
+            heard = StreamedChat()
             body = request(self.model, ask, context, self._keep_alive, self._thinks_on_request)
             failure = self._converse(body, heard, deadline)
             if failure is None:
                 return self._reply(ask, heard, context, ask.seconds - deadline.left)
-            if not self._forgets_thinking(ask, failure):
+            if not self._drops_think(ask, failure):
                 raise failure
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload the model and wait until /api/ps lists it no more; other models are left alone.
+        """Unload the model, wait until /api/ps no longer lists it, and return the seconds that took.
 
-        ``None`` when it was not loaded, or is not on this machine.  Raises EndpointError (hung) when it stays.
+        Other models stay loaded.  Returns None when the model was not loaded or is not on this machine.  Raises
+        EndpointError (hung) when it is still listed after ``seconds``.
         """
         started = time.monotonic()
         try:
             if not self.here or not self._is_loaded():
                 return None
         except EndpointError as error:
-            if error.kind == "unreachable":  # the server's end ended its models
+            if error.kind == "unreachable":  # a server that has ended holds no memory
                 return None
             raise
         self._call("/api/generate", {"model": self.model, "keep_alive": 0})
@@ -127,38 +135,38 @@ class Ollama:
         return time.monotonic() - started
 
     def close(self) -> None:
-        """Nothing to end: the server was there before."""
+        """Do nothing: the server was running before."""
 
     def list_models(self, seconds: float = _FACTS_SECONDS, connect_seconds: float = 10.0) -> list[Installed]:
-        """What this Ollama has, cloud models and embeddings too."""
+        """Return all models that this Ollama has, including cloud and embedding models."""
         return installed_of(self._call("/api/tags", seconds=seconds, connect_seconds=connect_seconds))
 
     def loaded(self) -> list[Loaded]:
-        """What is in memory now, by whoever asked for it."""
+        """Return the models that are in memory now, including those that others loaded."""
         return loaded_of(self._call("/api/ps"))
 
     def show(self, model: str | None = None, seconds: float = _FACTS_SECONDS) -> dict[str, Any]:
-        """What Ollama tells of a model, this one if none is named."""
+        """Return Ollama's description of a model, by default of this one."""
         found = self._call("/api/show", {"model": model or self.model}, seconds)
         return found if isinstance(found, dict) else {}
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _context_for(self, ask: Ask) -> int:
-        """Tokens to ask for.  It only ever grows: a different context loads the model anew."""
+        """Return the context to ask for, in tokens.  It never shrinks, because another size loads the model again."""
         caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
         most = min(caps, default=None)
         if most is not None and ask.prompt_tokens >= most:
             own = self.facts().context_tokens
             said = f"a prompt of about {ask.prompt_tokens} tokens does not fit a context of {most}"
-            limit = "the model has no more" if most == own else "context_tokens in lab.toml sets this limit"
+            limit = "the model allows no more" if most == own else "context_tokens in lab.toml sets this limit"
             raise EndpointError("overflow", f"{self.name}: {said}", f"{limit}; shorten program.md or the edited file")
         wanted = -(-(ask.prompt_tokens + ask.max_tokens) // _STEP) * _STEP
         self._context = max(self._context, min(wanted, most or wanted))
         return self._context
 
-    def _converse(self, body: Mapping[str, Any], heard: Heard, deadline: Deadline) -> EndpointError | None:
-        """Why there is no whole answer; ``None`` when ``heard`` holds one."""
+    def _converse(self, body: Mapping[str, Any], heard: StreamedChat, deadline: Deadline) -> EndpointError | None:
+        """Make one request.  Return the failure, or None when ``heard`` holds a complete reply."""
         import httpx2
 
         def cut(error: Exception | None) -> EndpointError:
@@ -181,25 +189,25 @@ class Ollama:
                 return cut(error)
         return cut(ConnectionError("no end was sent"))
 
-    def _broken(self, problem: str, heard: Heard) -> EndpointError:
+    def _broken(self, problem: str, heard: StreamedChat) -> EndpointError:
         said = f"{self.where} answered with status 200, but {quote(problem)}"
         if overflowed(problem):
             return EndpointError("overflow", said, _ROOM_HINT, partial=heard.text)
         return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?", partial=heard.text)
 
-    def _forgets_thinking(self, ask: Ask, failure: EndpointError) -> bool:
-        """Whether the model refused to be told how to think, which it will not be told again."""
+    def _drops_think(self, ask: Ask, failure: EndpointError) -> bool:
+        """Return whether the model refused the ``think`` field; the field is not sent again."""
         refused = failure.kind == "refused" and "support thinking" in str(failure)
         if not (refused and self._thinks_on_request and ask.think != "auto"):
             return False
         self._thinks_on_request = False
         return True
 
-    def _reply(self, ask: Ask, heard: Heard, context: int, seconds: float) -> Reply:
+    def _reply(self, ask: Ask, heard: StreamedChat, context: int, seconds: float) -> Reply:
         last = heard.last
         given = self._given()
         count = whole_number(last.get("prompt_eval_count"))
-        self._prove(ask, count, given or context)
+        self._check_read_whole(ask, count, given or context)
         load = last.get("load_duration")
         load_seconds = load * _NANO if isinstance(load, int | float) else None
         text, reasoning = split_thoughts(heard.text, "".join(heard.thoughts))
@@ -216,25 +224,25 @@ class Ollama:
             context_tokens=given,
         )
 
-    def _prove(self, ask: Ask, count: int | None, context: int) -> None:
-        """Raises EndpointError when the model did not read the whole prompt."""
+    def _check_read_whole(self, ask: Ask, count: int | None, context: int) -> None:
+        """Raise EndpointError (overflow) when the model did not read the whole prompt."""
         missing = self._meter.missing(ask.prompt_tokens, count, context)
         if missing and not (context > ask.prompt_tokens and self._leaves_cache_out()):
             raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT)
 
     def _leaves_cache_out(self) -> bool:
-        """Whether this version counts only what was not in its cache: 0.30 did (ollama pull 16428 mended it)."""
+        """Return whether this version leaves cached tokens out of its count: 0.30 did (fixed in ollama pull 16428)."""
         if self._version is None:
             found = self._call("/api/version")
             self._version = str(found.get("version", "")) if isinstance(found, dict) else ""
         return self._version.startswith("0.30.")
 
     def _given(self) -> int | None:
-        """The context that the model was loaded with, by /api/ps; ``None`` when it does not say."""
+        """Return the context, in tokens, that the model was loaded with, by /api/ps; None where that is unknown."""
         try:
             listed = self.loaded() if self.here else []
         except EndpointError:
-            return None  # the answer is there; what it was given stays unknown
+            return None  # the reply is complete; only this fact stays unknown
         return next((each.context_tokens for each in listed if self._is_mine(each)), None)
 
     # -- plain calls ----------------------------------------------------------------------------------------------
@@ -256,33 +264,38 @@ class Ollama:
         if answer.status != 200:
             raise self._refusal(answer.status, answer.text, answer.headers)
         if answer.data is None:
-            said = f"{self.where} answered {path} with no JSON: {quote(answer.text) or 'nothing'}"
+            said = f"{self.where} answered {path} without JSON: {quote(answer.text) or 'nothing'}"
             raise EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?")
         return answer.data
 
     def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
         data = as_json(text)
         words = data["error"] if isinstance(data, dict) and isinstance(data.get("error"), str) else text
-        said = f"{self.where} answered {status}: {quote(words) or 'no words'}"
+        said = f"{self.where} answered {status}: {quote(words) or 'no message'}"
         kind = kind_of(status, words)
         if kind == "overflow":
             return EndpointError(kind, said, _ROOM_HINT)
         if status == 500 and any(word in words.lower() for word in _MEMORY):
-            return EndpointError("refused", said, "a smaller model, or one of fewer bits; or close what needs memory")
+            return EndpointError("refused", said, "use a smaller model or one with fewer bits, or close other programs")
         if kind == "busy":
-            return EndpointError(kind, said, "Ollama has other work; OLLAMA_MAX_QUEUE", retry_after=wait_of(headers))
+            return EndpointError(
+                kind,
+                said,
+                "Ollama is busy with other requests; OLLAMA_MAX_QUEUE sets how many may wait",
+                retry_after=wait_of(headers),
+            )
         return EndpointError(kind, said, self._hint(status, words))
 
     def _hint(self, status: int, words: str) -> str:
         if status in (401, 403):
             return "a cloud model needs `ollama signin`"
         if status != 404:
-            return f"what Ollama knows of it: `ollama show {self.model}`"
+            return f"`ollama show {self.model}` shows what Ollama knows about it"
         if "model" not in words:
             return "is OLLAMA_HOST the address of an Ollama?"
         try:
             there = [model.name for model in installed_of(fetch(self.address + "/api/tags", self.where).data)]
         except EndpointError:
             there = []
-        known = f"; models there: {', '.join(there)}" if there else "; it has no model yet"
+        known = f"; models there: {', '.join(there)}" if there else "; Ollama has no model yet"
         return f"`ollama pull {self.model}`{known}"

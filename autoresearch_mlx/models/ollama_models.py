@@ -1,4 +1,4 @@
-"""What Ollama tells of its models, as values: installed, loaded, and the facts of one.  No network here."""
+"""Ollama's requests and answers as values: a chat, what is installed or loaded, the facts of a model.  No network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from autoresearch_mlx.models.wire import Ask, ModelFacts, billions_in, first_num
 
 
 def request(model: str, ask: Ask, context: int, keep_alive: str | int, thinks: bool) -> dict[str, Any]:
-    """The body for /api/chat.  ``context``: tokens of prompt and reply; ``thinks``: may be told how to think."""
+    """Return the body for /api/chat.
+
+    ``context``: tokens of prompt and reply together.  ``thinks``: the ``think`` field may be sent.
+    """
     room = max(1, context - ask.prompt_tokens)
     options: dict[str, Any] = {
         "num_ctx": context,
@@ -39,8 +42,8 @@ def request(model: str, ask: Ask, context: int, keep_alive: str | int, thinks: b
     return payload
 
 
-class Heard:
-    """What has come of an answer so far."""
+class StreamedChat:
+    """The part of a streamed chat that has arrived so far."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -52,12 +55,12 @@ class Heard:
         return "".join(self.parts)
 
     def take(self, line: str) -> str:
-        """What is wrong with a line of the stream; empty when nothing is."""
+        """Add one line of the stream; return what is wrong with it, or an empty text."""
         if not line.strip():
             return ""
         data = as_json(line)
         if not isinstance(data, dict):
-            return f"with no JSON: {line!r}"
+            return f"without JSON: {line!r}"
         if "error" in data:
             return f"an error inside its answer: {data['error']}"
         message = data["message"] if isinstance(data.get("message"), dict) else {}
@@ -75,20 +78,20 @@ PORT = 11434
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model that Ollama has, as ``/api/tags`` lists it; unknown is ``None``."""
+    """A model that Ollama has, as ``/api/tags`` lists it; what is unknown is None."""
 
     name: str
     size_bytes: int | None
     billions: float | None
     cloud: bool
-    """It runs on somebody else's machine."""
+    """Whether it runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """Newer versions list them; ``/api/show`` always tells."""
+    """Newer versions list them here; ``/api/show`` has them in every version."""
     family: str = ""
 
     @property
     def embeds(self) -> bool:
-        """Whether it only makes embeddings."""
+        """Whether the model only makes embeddings and cannot answer."""
         if self.capabilities is not None:
             return "completion" not in self.capabilities and "embedding" in self.capabilities
         return "bert" in self.family or "embed" in self.name
@@ -104,16 +107,18 @@ class Loaded:
 
 
 def full_name(name: str) -> str:
-    """With its tag: ``qwen3`` and ``qwen3:latest`` are the same model."""
+    """Return the name with its tag: ``qwen3`` and ``qwen3:latest`` are the same model."""
     return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
 
 
 def is_cloud(name: str) -> bool:
+    """Return whether the tag marks a model that runs in Ollama's cloud."""
     tag = full_name(name).rpartition(":")[2]
     return tag == "cloud" or tag.endswith("-cloud")
 
 
 def installed_of(data: Any) -> list[Installed]:
+    """Read the answer of ``/api/tags``."""
     return [
         Installed(
             name=entry["name"],
@@ -128,6 +133,7 @@ def installed_of(data: Any) -> list[Installed]:
 
 
 def loaded_of(data: Any) -> list[Loaded]:
+    """Read the answer of ``/api/ps``."""
     return [
         Loaded(entry["name"], first_number(entry, "size"), first_number(entry, "context_length"))
         for entry in _models(data)
@@ -135,12 +141,12 @@ def loaded_of(data: Any) -> list[Loaded]:
 
 
 def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> ModelFacts:
-    """From what ``/api/show`` says; ``size_bytes`` is only in the list of what is installed."""
+    """Read the answer of ``/api/show``; ``size_bytes`` comes from the list of installed models."""
     shown = shown if isinstance(shown, dict) else {}
     info = _dict(shown, "model_info")
     lengths = [key for key in info if key.endswith(".context_length")]
     capabilities = _capabilities(shown)
-    # Models on Ollama's MLX engine take a schema and ignore it.
+    # Models on Ollama's MLX engine accept a schema and ignore it.
     gguf = _dict(shown, "details").get("format") == "gguf"
     return ModelFacts(
         model=model,
@@ -154,17 +160,20 @@ def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> Mode
 
 
 def completes(shown: Any) -> bool:
-    """Whether a model can answer at all; a version that lists no capabilities is believed."""
+    """Return whether the model can answer, and not only make embeddings.
+
+    True also where the version of Ollama lists no capabilities.
+    """
     capabilities = _capabilities(shown) if isinstance(shown, dict) else None
     return capabilities is None or "completion" in capabilities
 
 
 def host_address(host: str) -> str:
-    """``OLLAMA_HOST`` in any form Ollama takes, as an address without a slash at its end.
+    """Turn ``OLLAMA_HOST``, in any form that Ollama accepts, into a URL without a slash at its end.
 
-    ``0.0.0.0`` is where a server listens, not where one can be called: it becomes 127.0.0.1.  Without a port it
-    is Ollama's own, after ``http://`` or ``https://`` the scheme's, as Ollama reads it.
-    Raises AgentError for what is no address.
+    ``0.0.0.0`` means that a server listens on all addresses; it becomes 127.0.0.1, which can be called.  The default
+    port is Ollama's own, or that of the scheme after ``http://`` or ``https://``, which is how Ollama reads it.
+    Raises AgentError when ``host`` is not an address.
     """
     host = host.strip().strip("\"'")
     scheme, named, rest = host.partition("://")
@@ -176,7 +185,9 @@ def host_address(host: str) -> str:
     except ValueError:
         good = False
     if not good or scheme not in ("http", "https"):
-        raise AgentError(f"{host!r} is no address of an Ollama", "it is like 127.0.0.1:11434: OLLAMA_HOST, or base_url")
+        raise AgentError(
+            f"{host!r} is not the address of an Ollama", "write it like 127.0.0.1:11434 (OLLAMA_HOST or base_url)"
+        )
     usual = {"http": 80, "https": 443}.get(scheme, PORT) if named else PORT
     try:
         port = parts.port or usual

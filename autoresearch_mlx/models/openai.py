@@ -1,7 +1,7 @@
 """Any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
 
-Servers differ in which fields of a request they know.  A field that a server refuses by name is left out from
-then on, and the same call is made again at once; everything else that fails is told to the caller.
+Servers differ in the request fields that they know.  A field that a server refuses by name is left out from
+then on, and the same call is made again at once; every other failure is raised to the caller.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.models.openai_stream import StreamedReply, words_of
 from autoresearch_mlx.models.web import (
     START,
     Answer,
@@ -39,97 +40,9 @@ from autoresearch_mlx.models.wire import (
 if TYPE_CHECKING:
     import httpx2
 
-
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
-from autoresearch_mlx.models.wire import Finish
-
-
-@dataclass
-class Heard:
-    """What has come of a stream so far."""
-
-    parts: list[str] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
-    refusal: str = ""
-    reason: str | None = None
-    model: str = ""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    chunks: int = 0
-
-    @property
-    def text(self) -> str:
-        return "".join(self.parts)
-
-    @property
-    def finished(self) -> bool:
-        """A reason was given, or at least the usage, which comes last."""
-        return self.reason is not None or self.completion_tokens is not None
-
-    @property
-    def finish(self) -> Finish:
-        if self.refusal or self.reason == "content_filter":
-            return "refused"
-        known: dict[str | None, Finish] = {"stop": "stop", "length": "length"}
-        return known.get(self.reason, "unknown")
-
-    def take(self, chunk: Any) -> None:
-        """Raises ValueError for something that is no chunk."""
-        if not isinstance(chunk, dict):
-            raise ValueError(f"a chunk is {chunk!r}")
-        self.chunks += 1
-        if isinstance(chunk.get("model"), str):
-            self.model = chunk["model"]
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
-            self.completion_tokens = _count(usage.get("completion_tokens"), self.completion_tokens)
-        for choice in _objects(chunk.get("choices"))[:1]:
-            self._say(choice.get("delta") or choice.get("message") or {})
-            if isinstance(choice.get("finish_reason"), str):
-                self.reason = choice["finish_reason"]
-
-    def _say(self, delta: Any) -> None:
-        for name in ("content", "reasoning", "reasoning_content", "refusal"):
-            said = delta.get(name) if isinstance(delta, dict) else None
-            if said is None:
-                continue
-            if not isinstance(said, str):
-                raise ValueError(f"{name} is {said!r}, not text")
-            if name == "content":
-                self.parts.append(said)
-            elif name == "refusal":
-                self.refusal += said
-            elif name == "reasoning" or not delta.get("reasoning"):  # some servers send the same under both names
-                self.thoughts.append(said)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    items: Iterable[Any] = value if isinstance(value, list) else ()
-    return [item for item in items if isinstance(item, dict)]
-
-
-def _count(value: Any, otherwise: int | None) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
-
-
-def words_of(text: str) -> str:
-    """The message in an error's JSON, in any of its usual shapes, else the text itself."""
-    data = as_json(text)
-    error = data.get("error", data) if isinstance(data, dict) else None
-    if isinstance(error, str):
-        return error
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
-        extra = [f"{key} {error[key]}" for key in ("param", "code") if error.get(key)]
-        return f"{error['message']} ({', '.join(extra)})" if extra else str(error["message"])
-    return text
-
-
 PUBLIC_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
-"""Sent where no key is needed: without one the client takes OPENAI_API_KEY, whichever server it talks to."""
+"""Sent where no key is needed.  Without a key the client would send OPENAI_API_KEY to whatever server it talks to."""
 _HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
 _NEWER_LIMIT = "max_completion_tokens"
 _OPTIONAL = {
@@ -140,11 +53,11 @@ _OPTIONAL = {
     "temperature": ("temperature",),
     "seed": ("seed",),
 }
-"""Fields that a server may refuse, and the words by which its error names them."""
+"""Request fields that a server may refuse, each with the words that name it in an error."""
 
 
 class OpenAICompatible:
-    """One model on one server that speaks OpenAI's chat completions, always streamed."""
+    """One model on one server that offers OpenAI's chat completions.  Every reply is streamed."""
 
     _start = START
 
@@ -158,8 +71,11 @@ class OpenAICompatible:
         schema: bool = True,
         key_env: str | None = None,
     ) -> None:
-        """``here``: the model shares this machine's memory.  ``schema``: the server may be asked for one.
-        ``key_env``: the environment variable that the key came from, for hints."""
+        """Contact nothing yet.
+
+        ``here``: the model uses this machine's memory.  ``schema``: JSON schemas may be sent.  ``key_env``: the
+        environment variable that the key came from, for hints.
+        """
         self._name = name
         self.base_url = base_url.rstrip("/")
         self.model = model
@@ -177,14 +93,14 @@ class OpenAICompatible:
         return self._name
 
     def ask(self, ask: Ask) -> Reply:
-        """One call; made again within its deadline only when the server refused a field by name."""
+        """Make one call; repeat it, within its deadline, only when the server refused a field by name."""
         deadline = Deadline(ask.seconds)
-        while True:  # ends: there are only so many fields to be refused
+        while True:  # ends, because each round removes one field from the request
             heard, failure, status = self._converse(ask, deadline)
             if failure is None:
                 return self._reply(ask, heard, ask.seconds - deadline.left)
             if deadline.passed or not self._learned(ask, status, str(failure)):
-                raise failure  # outside of the handler: the client's own error may hold the key
+                raise failure  # outside the handler: the client's own error may hold the key
 
     def facts(self) -> ModelFacts:
         if self._facts is None:
@@ -192,20 +108,20 @@ class OpenAICompatible:
         return self._facts
 
     def release(self) -> float | None:
-        """``None``: this API has no word for unloading."""
+        """Return None: this API has no call that unloads a model."""
         return None
 
     def close(self) -> None:
-        """Nothing to end: each call closes its own connection."""
+        """Do nothing: each call closes its own connection."""
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def _converse(self, ask: Ask, deadline: Deadline) -> tuple[Heard, EndpointError | None, int | None]:
-        """What was heard, and why it is no answer with the HTTP status of that, if any."""
+    def _converse(self, ask: Ask, deadline: Deadline) -> tuple[StreamedReply, EndpointError | None, int | None]:
+        """Make one request; return the reply so far, the failure if any, and its HTTP status if it has one."""
         import httpx2
         import openai
 
-        heard = Heard()
+        heard = StreamedReply()
         with web_client(self.base_url, deadline) as web:
             if not self._may_have_environment():
                 web.event_hooks["request"].append(_strip)
@@ -233,7 +149,7 @@ class OpenAICompatible:
         return heard, failure, None
 
     def _fields(self, ask: Ask) -> dict[str, Any]:
-        """What goes into the request besides the messages."""
+        """Return the fields of the request besides the messages."""
         fields: dict[str, Any] = {
             "stream_options": {"include_usage": True},
             self._limit: ask.max_tokens,
@@ -246,11 +162,11 @@ class OpenAICompatible:
         if ask.think != "auto":
             fields["reasoning_effort"] = "none" if ask.think == "off" else ask.think
         if ask.think == "off" and self.here:
-            # llama-server and mlx_lm.server leave it to the chat template.
+            # llama-server and mlx_lm.server pass this on to the chat template, which decides about thinking.
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return {key: value for key, value in fields.items() if value is not None and key not in self._unwanted}
 
-    def _listen(self, stream: Any, heard: Heard, deadline: Deadline) -> EndpointError | None:
+    def _listen(self, stream: Any, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
         kind = stream.response.headers.get("content-type", "")
         if "html" in kind or "json" in kind:
             return self._whole(stream.response.read().decode(errors="replace"), heard)
@@ -264,30 +180,30 @@ class OpenAICompatible:
             return self._cut(ConnectionError("no end was sent"), heard, deadline)
         return None
 
-    def _cut(self, error: BaseException | None, heard: Heard, deadline: Deadline) -> EndpointError | None:
-        """The connection's end as an error; ``None`` when all had been said, for some servers never hang up."""
+    def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
+        """Return a connection's end as an error; None when the reply was complete, as some servers never hang up."""
         if heard.finished:
             return None
         late, start = deadline.passed, self._start
         return of_transport(error, self.where, deadline.seconds, late, heard.text, self._key, start)
 
-    def _whole(self, text: str, heard: Heard) -> EndpointError | None:
-        """An answer that was not streamed: from a server that cannot, or from none that speaks this API."""
+    def _whole(self, text: str, heard: StreamedReply) -> EndpointError | None:
+        """Read an answer that was not streamed; the server cannot stream, or does not speak this API."""
         data = as_json(text)
         if isinstance(data, dict) and isinstance(data.get("choices"), list) and "error" not in data:
             heard.take(data)
             return None
         return self._broken(f"with {text!r}" if text.strip() else "with nothing", heard)
 
-    def _broken(self, what: str, heard: Heard) -> EndpointError:
+    def _broken(self, what: str, heard: StreamedReply) -> EndpointError:
         said = f"{self.where} answered with status 200, but {quote(what, self._key)}"
         partial = hide(heard.text, self._key)
         if overflowed(what):
             return EndpointError("overflow", said, self._room_hint(), partial=partial)
         return EndpointError("garbled", said, "is base_url right? it often ends in /v1", partial=partial)
 
-    def _reply(self, ask: Ask, heard: Heard, seconds: float) -> Reply:
-        # A cloud refuses what is too long; servers at home cut it.
+    def _reply(self, ask: Ask, heard: StreamedReply, seconds: float) -> Reply:
+        # A cloud service refuses a prompt that is too long; local servers may cut it without an error.
         missing = self._meter.missing(ask.prompt_tokens, heard.prompt_tokens, None) if self.here else ""
         if missing:
             raise EndpointError("overflow", f"{self.where}: {missing}", self._room_hint())
@@ -305,7 +221,7 @@ class OpenAICompatible:
     # -- refusals -------------------------------------------------------------------------------------------------
 
     def _learned(self, ask: Ask, status: int | None, text: str) -> bool:
-        """Whether the server refused a field of the request by name, which it will not be sent again."""
+        """Return whether the server refused a request field by name; that field is not sent again."""
         if status not in (400, 404, 422, 500, 501) or overflowed(text):
             return False
         sent = self._fields(ask)
@@ -321,14 +237,14 @@ class OpenAICompatible:
     def _refusal(self, status: int, response: httpx2.Response) -> EndpointError:
         try:
             text = response.text
-        except RuntimeError:  # the body was never read
+        except RuntimeError:  # the body was not read before the connection closed
             text = ""
         return self.refused(status, text, response.headers)
 
     def refused(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
-        """An HTTP status as an error, with the server's words and what to do."""
+        """Turn an HTTP status into an error with the server's words and what to do."""
         kind = kind_of(status, text)
-        said = f"{self.where} answered {status}: {quote(words_of(text) or 'no words', self._key)}"
+        said = f"{self.where} answered {status}: {quote(words_of(text) or 'no message', self._key)}"
         if kind == "overflow":
             return EndpointError(kind, said, self._room_hint())
         if kind == "busy":
@@ -338,7 +254,7 @@ class OpenAICompatible:
     def _hint(self, status: int) -> str:
         if status in (401, 403):
             if self._key_env:
-                return f"put a key that this server takes into the environment variable {self._key_env}"
+                return f"put a key that this server accepts into the environment variable {self._key_env}"
             return "name the environment variable that holds the key: api_key_env in lab.toml"
         if status == 404:
             models = self._models()
@@ -346,8 +262,8 @@ class OpenAICompatible:
                 return f"models there: {', '.join(models)}"
             return "is base_url right (it often ends in /v1), and the model's name?"
         if 300 <= status < 400:
-            return "give base_url as the address that it redirects to"
-        return "the server's words say what it does not take"
+            return "set base_url to the address that it redirects to"
+        return "the server's message says what it does not accept"
 
     def _room_hint(self) -> str:
         return (
@@ -373,9 +289,9 @@ class OpenAICompatible:
         )
 
     def _listed(self) -> list[dict[str, Any]]:
-        """The entries of /v1/models; none when the server has no such list.
+        """Return the entries of /v1/models; an empty list when the server has no such page.
 
-        Raises EndpointError when nobody listens or when the key is refused.
+        Raises EndpointError when no server answers or the key is refused.
         """
         try:
             answer = self.get(self.base_url + "/models")
@@ -395,15 +311,19 @@ class OpenAICompatible:
             return []
 
     def get(self, url: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """A plain call of this server, with the key.  Raises EndpointError when it cannot be reached."""
+        """Make one plain call, with the key.  Raises EndpointError when the server cannot be reached."""
         return fetch(url, self.where, body, {"authorization": f"Bearer {self._key}"}, start=self._start)
 
     def _may_have_environment(self) -> bool:
-        """Whether headers that the client finds in the environment are meant for this server."""
+        """Return whether the headers that the client takes from environment variables are meant for this server."""
         return self.base_url in (PUBLIC_URL, os.environ.get("OPENAI_BASE_URL", "").rstrip("/"))
 
 
 def _strip(request: httpx2.Request) -> None:
-    """Only what HTTP needs: the client adds OpenAI's organisation, project and own headers from the environment."""
+    """Remove headers that HTTP does not need.
+
+    The client adds OpenAI's organisation, project and custom headers from environment variables, and they must not go
+    to another server.
+    """
     for name in set(request.headers) - _HEADERS:
         del request.headers[name]

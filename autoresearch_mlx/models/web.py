@@ -1,7 +1,8 @@
-"""The one way to a server: no proxies, one deadline for a whole call, and a connection that is cut when it passes.
+"""One HTTP call to a model's server: no proxies, and one deadline for the whole call, at which the connection is cut.
 
-A read timeout alone is no deadline: a server that drips a byte a minute never trips it.  And a server that is
-left by a plain timeout may go on generating; one whose connection is gone stops at its next write.
+A read timeout is not enough: a server that sends one byte a minute never triggers it.  And after a plain timeout the
+server may go on generating, while one whose connection is gone stops at its next write.  The second half of this
+file sorts what goes wrong into kinds of EndpointError.
 """
 
 from __future__ import annotations
@@ -9,25 +10,161 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx.errors import EndpointError, EndpointKind
 
 if TYPE_CHECKING:
     import httpx2
 
-
-import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-
-from autoresearch_mlx.errors import EndpointError, EndpointKind
-
 START = "start the server there"
+CONNECT_SECONDS = 10.0
+
+
+class Deadline:
+    """The time by which a call must be over, on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left; never 0, which some clients read as no limit."""
+        return max(self._end - monotonic(), 0.001)
+
+    @property
+    def passed(self) -> bool:
+        return monotonic() >= self._end
+
+
+class _Cutter:
+    """Knows the sockets of one client, and shuts them all down at the deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(deadline.left, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Cutter:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, request: httpx2.Request) -> None:
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        # TLS wraps the first socket in a second one, and then the second one must be cut.
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.append(info["return_value"].get_extra_info("socket"))
+            if self._deadline.passed:
+                self._cut()
+
+    def _cut(self) -> None:
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def web_client(url: str, deadline: Deadline, connect_seconds: float = CONNECT_SECONDS) -> Iterator[httpx2.Client]:
+    """Open a client for one call to a server.
+
+    Each call gets a new client, because minutes of training lie between two calls and a connection kept that long is
+    often dead.  Redirects are not followed, because the key would be sent along.
+    """
+    import httpx2
+
+    with _Cutter(deadline) as cutter:
+        timeout = httpx2.Timeout(deadline.left, connect=min(connect_seconds, deadline.left))
+        hooks = {"request": [cutter.watch]}
+        # Without TLS there is nothing to verify, and loading the certificates would take longer than a short call.
+        verify = not url.lower().startswith("http://")
+        with httpx2.Client(trust_env=False, verify=verify, timeout=timeout, event_hooks=hooks) as client:
+            yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A server's answer with any status; ``data`` is None when the text is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    data: Any
+
+
+def fetch(
+    url: str,
+    where: str,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 10.0,
+    connect_seconds: float = CONNECT_SECONDS,
+    start: str = START,
+) -> Answer:
+    """Make one GET call, or a POST call when there is a body, and return the answer whatever its status.
+
+    ``where`` names the server in errors and ``start`` says how to start it.  Raises EndpointError (unreachable, hung,
+    dropped).
+    """
+    import httpx2
+
+    deadline = Deadline(seconds)
+    with web_client(url, deadline, connect_seconds) as web:
+        try:
+            response = web.request("GET" if body is None else "POST", url, json=body, headers=headers)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            failure = of_transport(error, where, seconds, deadline.passed, start=start)
+        else:
+            return Answer(response.status_code, response.headers, response.text, as_json(response.text))
+    raise failure
+
+
+def as_json(text: str) -> Any:
+    """Parse JSON; None for a text that is not JSON or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_here(host: str) -> bool:
+    """Return whether a host is this machine: a loopback name, or an address of one of its interfaces.
+
+    Another machine on the same network does not count, because it has its own memory.
+    """
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost") or name == socket.gethostname().lower():
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((name, 0))  # only an address of this machine can be bound; nothing is sent
+    except OSError:
+        return False
+    return True
+
+
 _LONGEST = 400
 _OVERFLOW = re.compile(
     r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
@@ -37,27 +174,27 @@ _OVERFLOW = re.compile(
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _SHORTEST_KEY = 5
-"""A shorter one is a placeholder, which may be a word of a server's sentence."""
+"""Characters.  A shorter key is a placeholder, which may also be an ordinary word in a server's message."""
 
 
 def hide(text: str, key: str | None) -> str:
-    """The text without the key."""
+    """Replace the key in a text."""
     return text.replace(key, "[key]") if key and len(key) >= _SHORTEST_KEY else text
 
 
 def quote(text: str, key: str | None = None) -> str:
-    """A server's words on one line, cut to some length, without the key that servers like to echo."""
+    """Quote a server's message on one line, cut to a fixed length, without the key that some servers repeat."""
     text = " ".join(_USER.sub("", _BEARER.sub(r"\1[key]", hide(text, key))).split())
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
 def overflowed(text: str) -> bool:
-    """Whether an error's text says that prompt and reply do not fit into the context."""
+    """Return whether an error's text says that prompt and reply do not fit into the context."""
     return bool(_OVERFLOW.search(text))
 
 
 def kind_of(status: int, text: str) -> EndpointKind:
-    """The kind of a failed call by its status and the text of its error."""
+    """Return the kind of a failed call, by its HTTP status and the text of its error."""
     if overflowed(text) and (status in (400, 413, 422) or status >= 500):
         return "overflow"
     if status == 429 and "insufficient_quota" in text:
@@ -66,7 +203,10 @@ def kind_of(status: int, text: str) -> EndpointKind:
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a Retry-After header asks for: a number or a date.  Names of headers in lower case."""
+    """Return the seconds that a Retry-After header (a number or a date) asks for; None without one.
+
+    ``headers`` has its names in lower case.
+    """
     said = headers.get("retry-after", "").strip()
     if not said:
         return None
@@ -89,158 +229,23 @@ def of_transport(
     key: str | None = None,
     start: str = START,
 ) -> EndpointError:
-    """The connection failed; ``seconds`` is the deadline of the call and ``late`` whether it has passed.
+    """Turn a failed connection into an error.
 
-    ``start``: how the server is started, the hint where nobody listens."""
+    ``seconds`` is the deadline of the call, ``late`` whether it has passed, ``partial`` the reply so far, and ``start``
+    says how to start the server, for the hint when no server answers.
+    """
     import httpx2
 
     partial = hide(partial, key)
     said = quote(str(error), key) if error is not None and str(error) else type(error).__name__
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return EndpointError("unreachable", f"nobody answers at {where}: {said}", start)
+        return EndpointError("unreachable", f"no server answers at {where}: {said}", start)
     if late or isinstance(error, httpx2.TimeoutException):
         hint = "timeout_seconds in lab.toml gives a call more time; a smaller model needs less"
         return EndpointError("hung", f"{where} did not finish within {seconds:g} s", hint, partial=partial)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
-        hint = "an address is like http://127.0.0.1:8080/v1"
+        hint = "write the address like http://127.0.0.1:8080/v1"
         return EndpointError("refused", f"{where} cannot be asked: {said}", hint)
     when = "in the middle of its answer" if partial else "before it answered"
-    hint = "the server may have died or run out of memory: its own log says"
+    hint = "the server may have died or run out of memory: see its own log"
     return EndpointError("dropped", f"{where} broke the connection {when}: {said}", hint, partial=partial)
-
-
-CONNECT_SECONDS = 10.0
-
-
-class Deadline:
-    """The end of a call, on the monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds; never quite 0, which some clients take for no limit."""
-        return max(self._end - monotonic(), 0.001)
-
-    @property
-    def passed(self) -> bool:
-        return monotonic() >= self._end
-
-
-class _Cutter:
-    """Knows the sockets of one client, and shuts them all down when the time has come."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(deadline.left, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> _Cutter:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def watch(self, request: httpx2.Request) -> None:
-        request.extensions["trace"] = self._trace
-
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        # TLS wraps the first socket in a second one, which then is the one to cut.
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._sockets.append(info["return_value"].get_extra_info("socket"))
-            if self._deadline.passed:
-                self._cut()
-
-    def _cut(self) -> None:
-        for each in list(self._sockets):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def web_client(url: str, deadline: Deadline, connect_seconds: float = CONNECT_SECONDS) -> Iterator[httpx2.Client]:
-    """A client for one call to a server.
-
-    It is a fresh one because minutes of training lie between two calls, and a connection kept over them is often
-    dead.  Redirects are not followed: a key would go along.
-    """
-    import httpx2
-
-    with _Cutter(deadline) as cutter:
-        timeout = httpx2.Timeout(deadline.left, connect=min(connect_seconds, deadline.left))
-        hooks = {"request": [cutter.watch]}
-        # Without TLS there is nothing to verify, and loading the certificates would take longer than a short call.
-        verify = not url.lower().startswith("http://")
-        with httpx2.Client(trust_env=False, verify=verify, timeout=timeout, event_hooks=hooks) as client:
-            yield client
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, whichever status it has; ``data`` is ``None`` when the text is no JSON."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    data: Any
-
-
-def fetch(
-    url: str,
-    where: str,
-    body: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    seconds: float = 10.0,
-    connect_seconds: float = CONNECT_SECONDS,
-    start: str = START,
-) -> Answer:
-    """GET, or POST when there is a body.  ``where`` names the server in errors, ``start`` how it is started.
-
-    Raises EndpointError (unreachable, hung, dropped); a status is the caller's to judge.
-    """
-    import httpx2
-
-    deadline = Deadline(seconds)
-    with web_client(url, deadline, connect_seconds) as web:
-        try:
-            response = web.request("GET" if body is None else "POST", url, json=body, headers=headers)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            failure = of_transport(error, where, seconds, deadline.passed, start=start)
-        else:
-            return Answer(response.status_code, response.headers, response.text, as_json(response.text))
-    raise failure
-
-
-def as_json(text: str) -> Any:
-    """``None`` for a text that is no JSON, or nested without end."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine: a loopback name, or an address of one of its own interfaces.
-
-    Another machine of the same network is not: its memory is its own.
-    """
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost") or name == socket.gethostname().lower():
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    if address.is_loopback or address.is_unspecified:
-        return True
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((name, 0))  # only an address of this machine can be bound; nothing is sent
-    except OSError:
-        return False
-    return True

@@ -1,4 +1,8 @@
-"""What goes to a model's server and what comes back, whichever server it is."""
+"""The protocol that every model server implements, and helpers that several servers share.
+
+The second half reads what servers send: thoughts inside a reply, model sizes in a name, and token counts that
+show whether the whole prompt was read.
+"""
 
 from __future__ import annotations
 
@@ -7,67 +11,110 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+Role: TypeAlias = Literal["system", "user", "assistant"]
+Finish: TypeAlias = Literal["stop", "length", "refused", "unknown"]
+Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation.  Plain text only: some servers turn a list of parts into separate messages."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question with everything that it needs: servers remember nothing between two questions."""
+
+    messages: tuple[Message, ...]
+    prompt_tokens: int
+    """Our own estimate for all messages together; the context is sized and checked by it."""
+    max_tokens: int
+    """The most tokens of the reply, thoughts included."""
+    seconds: float
+    """Deadline of the whole call: connecting, loading the model, reading the prompt, answering."""
+    schema: Mapping[str, Any] | None = None
+    """A JSON schema for the reply.  A server may ignore it, so the reply is checked in any case."""
+    temperature: float = 0.7
+    seed: int | None = None
+    think: Think = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The model's answer, with its thoughts kept apart.  Counts are the server's own; what is unknown is None."""
+
+    text: str
+    finish: Finish
+    model: str
+    reasoning: str = ""
+    """Its thoughts, from a field of their own or from ``<think>`` tags; at most ``MOST_CHARACTERS``."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    load_seconds: float | None = None
+    """Time that loading the model took, where the server reports it or we started the server."""
+    think_seconds: float = 0.0
+    """Wall-clock time of the call in seconds, without loading."""
+    context_tokens: int | None = None
+    """Tokens of the context that the model was loaded with, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a server reports about a model; what is unknown is None."""
+
+    model: str
+    billions: float | None = None
+    """Parameters, in units of 1e9."""
+    context_tokens: int | None = None
+    """The longest context, in tokens, that the model can have."""
+    size_bytes: int | None = None
+    """Bytes of its weights; loaded, it takes a little more memory."""
+    thinks: bool | None = None
+    enforces_schema: bool = False
+    """Whether the server is known to enforce a schema; replies are validated either way."""
+    here: bool = True
+    """Whether the model uses the memory of this machine."""
+
+
+class Endpoint(Protocol):
+    """One model on one server.  ``tests/models/test_contract.py`` holds every implementation to this."""
+
+    @property
+    def name(self) -> str:
+        """The name to choose it by, such as ``ollama:qwen3-coder:30b``."""
+        ...
+
+    def facts(self) -> ModelFacts:
+        """Return what the server reports about the model; it is asked once.  Raises EndpointError."""
+        ...
+
+    def ask(self, ask: Ask) -> Reply:
+        """Make one call.  A failed call is not repeated: that is for the caller to decide.  Raises EndpointError."""
+        ...
+
+    def release(self) -> float | None:
+        """Unload the model from this machine's memory, wait until it is gone, and return the seconds that took.
+
+        Returns None when there was nothing to unload.  Raises EndpointError when the model stays.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop what this endpoint started; a server that was running before is left alone."""
+        ...
+
 
 def closed_object(**properties: Any) -> dict[str, Any]:
-    """An object with all of these properties and no other."""
+    """Return the JSON schema of an object that has all of these properties and no others."""
     return {
         "type": "object",
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,
     }
-
-
-UNMEASURED = 0.5
-"""Least share of our estimate that a count must reach before this model's tokens are known."""
-MEASURED = 0.85
-"""The same share of what whole calls have shown to be true of this model."""
-SMALLEST = 1024
-"""Tokens of a prompt that fits whatever was loaded: no server loads less than twice that by itself."""
-_CLEARLY = 0.8
-
-
-def cut_short(expected: float, count: int | None, context: int | None, measured: bool) -> bool:
-    """Whether the count shows that part of the prompt was not read; an unknown count shows nothing.
-
-    All arguments are in tokens.  A prompt that fills its context leaves no room to answer: it was cut to fit.
-    """
-    if not count:  # servers leave it out, or say 0, when the prompt was still in their cache
-        return False
-    if context is not None and count + 1 >= context:
-        return True
-    return expected > SMALLEST and count < expected * (MEASURED if measured else UNMEASURED)
-
-
-class TokenMeter:
-    """Learns what share of our estimate one model's prompts really have, from calls that were clearly whole.
-
-    A share of the estimate, not characters per token: the estimate knows digits and other scripts already.
-    """
-
-    def __init__(self) -> None:
-        self._least: float | None = None
-
-    @property
-    def share(self) -> float | None:
-        """The least seen, at most 1: a text of few tokens must not look like a cut prompt.  ``None`` at first."""
-        return self._least
-
-    def missing(self, estimate: int, count: int | None, context: int | None) -> str:
-        """What was not read, in words with both numbers; empty when nothing is known to be missing."""
-        expected = estimate * (self._least or 1.0)
-        if cut_short(expected, count, context, self._least is not None):
-            room = f" in a context of {context}" if context is not None else ""
-            return f"the model read {count} tokens{room} of a prompt of about {round(expected)}"
-        if count and estimate > 0 and _clearly_whole(estimate, count, context):
-            self._least = min(self._least or 1.0, count / estimate)
-        return ""
-
-
-def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
-    """A cut leaves half of a context or nearly all of it; a count far below either, with room to spare, is whole."""
-    roomy = context is not None and estimate < context and count < 0.4 * context
-    return count >= _CLEARLY * estimate or roomy
 
 
 MOST_CHARACTERS = 20_000
@@ -77,19 +124,20 @@ _FENCE = "```"
 
 
 def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
-    """(what was said, what was thought).  ``apart``: thoughts from a field of their own, which come first.
+    """Separate a reply into (answer, thoughts).
 
-    Thoughts that come first may hold fences; once something was said, a tag behind a fence is code.  Thoughts
-    are capped at ``MOST_CHARACTERS``; the end says how much was left out.
+    ``apart`` holds thoughts that came in a field of their own; they go first.  Thoughts at the beginning of the text
+    may contain code fences; after that, a ``<think>`` tag behind a fence is part of the code.  Thoughts are cut at
+    ``MOST_CHARACTERS``, with a note of how much was left out.
     """
     inline: list[str] = []
     first = _TAGGED.match(text.lstrip()) or _CLOSED.match(text)
     if first is not None:
         inline.append(first[1])
         text = first.string[first.end() :]
-    talk, fence, code = text.partition(_FENCE)
-    inline += _TAGGED.findall(talk)
-    text = _TAGGED.sub("", talk) + fence + code
+    prose, fence, code = text.partition(_FENCE)
+    inline += _TAGGED.findall(prose)
+    text = _TAGGED.sub("", prose) + fence + code
     thoughts = [part.strip() for part in (apart, *inline)]
     return text.strip() if inline else text, _capped("\n\n".join(filter(None, thoughts)))
 
@@ -103,9 +151,10 @@ _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])"
 
 
 def billions_in(name: str) -> float | None:
-    """Parameters in units of 1e9, as a model's name or a server's words say them.
+    """Read the number of parameters, in units of 1e9, from a model's name or a server's description.
 
-    ``qwen3-coder:30b`` 30, ``qwen3.5:35b-a3b`` 35 (all of them, not only the active ones), ``596.05M`` 0.59605.
+    ``qwen3-coder:30b`` gives 30, ``qwen3.5:35b-a3b`` 35 (all parameters, not only the active ones), ``596.05M``
+    0.59605; a name without a size gives None.
     """
     found = _SIZE.search(name)
     if found is None:
@@ -115,105 +164,70 @@ def billions_in(name: str) -> float | None:
 
 
 def whole_number(value: Any) -> int | None:
+    """Return a positive number as an int; None for anything else."""
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
 
 def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
-    """The first of these fields that holds a positive number."""
+    """Return the first of these fields that holds a positive number, as an int."""
     return next((n for n in (whole_number(entry.get(name)) for name in names) if n is not None), None)
 
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
-Finish: TypeAlias = Literal["stop", "length", "refused", "unknown"]
-Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
+UNMEASURED = 0.5
+"""The least share of our token estimate that a count must reach while nothing is known of this model's tokens."""
+MEASURED = 0.85
+"""The least share of the expected count once earlier calls have shown how this model counts."""
+SMALLEST = 1024
+"""Tokens of a prompt that fits in any case: no server loads a context of less than twice that by default."""
+_CLEARLY = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Plain text only: lists of content parts become separate messages on some servers."""
+def cut_short(expected: float, count: int | None, context: int | None, measured: bool) -> bool:
+    """Return whether a server's token count shows that it did not read the whole prompt.
 
-    role: Role
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One question, whole: servers keep nothing between two of them."""
-
-    messages: tuple[Message, ...]
-    prompt_tokens: int
-    """Our own estimate of all messages together, from which a context is sized and checked."""
-    max_tokens: int
-    """Of the reply, thinking included."""
-    seconds: float
-    """Deadline of the whole call: connecting, loading the model, reading, answering."""
-    schema: Mapping[str, Any] | None = None
-    """A JSON schema that the text should follow; a server may ignore it, so the text is checked anyway."""
-    temperature: float = 0.7
-    seed: int | None = None
-    think: Think = "auto"
+    ``expected``, ``count`` and ``context`` are in tokens.  An unknown count (None or 0) shows nothing.  A prompt that
+    fills the whole context was cut to fit, because it leaves no room for an answer.
+    """
+    if not count:  # servers leave it out, or say 0, when the prompt was still in their cache
+        return False
+    if context is not None and count + 1 >= context:
+        return True
+    return expected > SMALLEST and count < expected * (MEASURED if measured else UNMEASURED)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model said, reasoning apart.  Counts are the server's own; unknown is ``None``."""
+class TokenMeter:
+    """Learns how one model's token counts compare with our estimates, from prompts that were clearly read whole.
 
-    text: str
-    finish: Finish
-    model: str
-    reasoning: str = ""
-    """What it thought before, from a field of its own or from ``<think>`` tags; capped."""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    load_seconds: float | None = None
-    """Time that the server spent loading the model, where it says so or where we started it."""
-    think_seconds: float = 0.0
-    """Wall-clock time of the call without the loading."""
-    context_tokens: int | None = None
-    """The context that the model is known to have been given."""
+    It keeps a ratio to the estimate and not characters per token, because the estimate already allows for digits
+    and for scripts other than Latin.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What a server tells of a model; unknown is ``None``."""
-
-    model: str
-    billions: float | None = None
-    """Parameters, in units of 1e9."""
-    context_tokens: int | None = None
-    """The longest context the model can have."""
-    size_bytes: int | None = None
-    """Of its weights; memory when loaded is a little more."""
-    thinks: bool | None = None
-    enforces_schema: bool = False
-    """Whether a schema is known to be enforced; the text is validated either way."""
-    here: bool = True
-    """Whether it shares this machine's memory."""
-
-
-class Endpoint(Protocol):
-    """One model on one server."""
+    def __init__(self) -> None:
+        self._least: float | None = None
 
     @property
-    def name(self) -> str:
-        """``ollama:qwen3-coder:30b``: how a person would choose it again."""
-        ...
+    def share(self) -> float | None:
+        """The least ratio of count to estimate so far, at most 1; None before the first whole prompt.
 
-    def facts(self) -> ModelFacts:
-        """What the server tells of the model; asked once and remembered.  Raises EndpointError."""
-        ...
-
-    def ask(self, ask: Ask) -> Reply:
-        """One call.  Never repeats itself: who calls decides.  Raises EndpointError."""
-        ...
-
-    def release(self) -> float | None:
-        """Have the model leave this machine's memory and wait until it has; seconds that took.
-
-        ``None`` when there was nothing to release.  Raises EndpointError when it stays.
+        The least, so that a text with unusually few tokens does not look like a cut prompt.
         """
-        ...
+        return self._least
 
-    def close(self) -> None:
-        """End what this endpoint started.  A server that was there before is left alone."""
-        ...
+    def missing(self, estimate: int, count: int | None, context: int | None) -> str:
+        """Say with both numbers that part of a prompt was not read; empty when nothing shows that.
+
+        ``estimate`` is our own count of the prompt, ``count`` the server's; both and ``context`` are in tokens.
+        """
+        expected = estimate * (self._least or 1.0)
+        if cut_short(expected, count, context, self._least is not None):
+            room = f" in a context of {context}" if context is not None else ""
+            return f"the model read {count} tokens{room} of a prompt of about {round(expected)}"
+        if count and estimate > 0 and _clearly_whole(estimate, count, context):
+            self._least = min(self._least or 1.0, count / estimate)
+        return ""
+
+
+def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
+    """Return whether the prompt was read whole: a cut prompt fills half of the context or nearly all of it."""
+    roomy = context is not None and estimate < context and count < 0.4 * context
+    return count >= _CLEARLY * estimate or roomy

@@ -124,7 +124,7 @@ def test_a_model_that_will_not_leave_is_said_and_the_night_goes_on() -> None:
     voice, said = Voice(KNOB), list[str]()
     voice.stays = away("hung")
     assert Chat(voice, machine(4, said)).make_room(ran()) == {}
-    assert said == ["voice:30b stays in memory: nobody answers at 127.0.0.1:1"]
+    assert said == ["voice:30b stays in memory: no server answers at 127.0.0.1:1"]
 
 
 def test_a_server_that_is_away_has_nothing_in_memory() -> None:

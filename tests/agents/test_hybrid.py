@@ -153,7 +153,7 @@ def test_a_dead_server_costs_no_experiment_and_is_said_once_until_it_has_rested(
         assert always.propose(number).agent == "knobs"
     assert len(always.voice.asks) == 1
     assert always.said == [
-        "voice:30b: nobody answers at 127.0.0.1:1 (start the server);"
+        "voice:30b: no server answers at 127.0.0.1:1 (start the server);"
         f" knobs goes on alone for the next {FIRST_REST:.0f} s"
     ]
     always.clock.now += FIRST_REST

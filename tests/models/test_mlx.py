@@ -202,7 +202,7 @@ def test_a_session_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", ["a reply"])
     with pytest.raises(EndpointError, match="cannot be started") as caught:
         MlxServer(str(model), model / "config.json").ask(ask(experiment(1)))
-    assert caught.value.hint == "see that the session's folder can be written"
+    assert caught.value.hint == "make sure that the session's folder can be written to"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_session_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         ("{}/absent", "there is no model at"),
         ("{}/empty", "config.json cannot be read: No such file"),
         ("{}/file", "is a file"),
-        ("{}/damaged", "config.json cannot be read: no valid JSON"),
+        ("{}/damaged", "config.json cannot be read: it is not valid JSON"),
         ("only-a-name", "there is no model at only-a-name"),
         ("org/name--8bit", "there is no model at org/name--8bit"),
     ],

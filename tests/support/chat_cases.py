@@ -57,7 +57,7 @@ def reply(text: str, **more: Any) -> Reply:
 
 
 def away(kind: Any = "unreachable", **more: Any) -> EndpointError:
-    return EndpointError(kind, "nobody answers at 127.0.0.1:1", "start the server", **more)
+    return EndpointError(kind, "no server answers at 127.0.0.1:1", "start the server", **more)
 
 
 class Voice:
