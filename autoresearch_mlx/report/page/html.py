@@ -12,17 +12,29 @@ import contextlib
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.report.page.attached import embedded
 from autoresearch_mlx.report.page.content import Page, to_json
-from autoresearch_mlx.report.page.escape import escape
-from autoresearch_mlx.report.page.headline import title_of
 from autoresearch_mlx.report.page.markdown import render_text
 from autoresearch_mlx.report.page.picture import render_progress
-from autoresearch_mlx.report.page.sections import body
+from autoresearch_mlx.report.page.sentences import (
+    asked_words,
+    belief,
+    counts_in_words,
+    interval,
+    machine_words,
+    noise_in_words,
+    percent,
+    span_words,
+    title_of,
+)
 from autoresearch_mlx.report.page.span import worth_showing
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDER = "report"
 HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"
@@ -57,34 +69,99 @@ _SCRIPTS = (
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
 """In an order in which each needs only those before it."""
+_SPEED = ("tokens_per_second", "peak_memory_mb")
+_UNDECIDED = ("within noise", "same sign?", "opposite sign?")
+_PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
+"""Words in the names of figures that tell of heat and power."""
 _MODULE_WORDS = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
 
 
 def render_html(page: Page) -> str:
+    """The whole page as one document, with style, scripts and figures inside it."""
+    from markupsafe import Markup
+
     style = "".join(path.read_text(encoding="utf-8") for path in _STYLES)
     script = '"use strict";\n(() => {\n' + "\n".join(map(_inlined, _SCRIPTS)) + "\n})();\n"
     policy = (
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="autoresearch-mlx">
-<link rel="icon" href="data:,">
-<title>{escape(title_of(page))}</title>
-<style>{style}</style>
-</head>
-<body>
-{body(page)}
-<script type="application/json" id="data">{_embedded(page)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+    # Only these are markup already: our own files, and JSON that cannot end its element.
+    ours = {"policy": policy, "style": style, "script": script, "data": _embedded(page)}
+    markup = {name: Markup(text) for name, text in ours.items()}
+    return _templates().get_template("page.html").render(**markup, **_held(page))
+
+
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "value": terms.value,
+        "gain": terms.gain,
+        "clock": terms.clock,
+        "count": terms.count,
+        "plural": terms.plural,
+        "one_line": terms.one_line,
+        "interval": interval,
+        "percent": percent,
+        "arrows": _arrows,
+        "diff_kind": _diff_kind,
+    }
+    return made
+
+
+def _shown(held: object) -> object:
+    """What a template puts in, without the codes that a terminal would obey; markup of its own macros stays."""
+    return terms.printable(held) if type(held) is str else held
+
+
+def _arrows(text: str) -> str:
+    """A browser may break a line between ``-`` and ``>``."""
+    return text.replace(" -> ", " → ")
+
+
+def _diff_kind(line: str) -> str:
+    """The class of a line of a diff: ``add``, ``del``, ``at`` for its heads, or none."""
+    about = line.startswith(("+++", "---", "@@", "diff", "index"))
+    return "at" if about else {"+": "add", "-": "del"}.get(line[:1], "")
+
+
+def _held(page: Page) -> dict[str, Any]:
+    """What the templates show besides the page's own values."""
+    h = page.head
+    facts = (
+        counts_in_words(page),
+        ", ".join(h.agents[:4]),
+        machine_words(h.machine),
+        span_words(h.started, h.finished),
+    )
+    both = [row for row in page.transfer.axes if row.both and row.here.percent is not None]
+    moving = dict.fromkeys(name for run in page.runs for name in run.machine)
+    named = [name for name in _SPEED if any(getattr(run, name) is not None for run in page.runs)]
+    return {
+        "page": page,
+        "title": title_of(page),
+        "facts": [fact for fact in facts if fact],
+        "reference": page.transfer.reference or "H100",
+        "belief": belief(page),
+        "noise": noise_in_words(page),
+        "asked": asked_words(page),
+        "largest_steps": sorted(page.changed.steps, key=lambda step: -(step.gain or 0.0)),
+        # What is decided comes first: within noise there is nothing to read.
+        "decided_axes": sorted(both, key=lambda row: row.verdict in _UNDECIDED),
+        "moving": [*named, *moving],
+        "physical": any(word in name for name in moving for word in _PHYSICAL),
+        "conditions": {n: f for n, f in {**h.machine, **h.conditions}.items() if isinstance(f, str | int | float)},
+    }
 
 
 def _inlined(path: Path) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import Page
-from autoresearch_mlx.report.page.escape import code, fenced
-from autoresearch_mlx.report.page.headline import belief, counts_in_words, noise_in_words
-from autoresearch_mlx.report.page.tables import asked_words, interval, percent
+from autoresearch_mlx.report.page.sentences import (
+    asked_words,
+    belief,
+    counts_in_words,
+    interval,
+    noise_in_words,
+    percent,
+)
 
 _SHORT = 10
 _DIFF_LINES = 120
@@ -129,3 +135,21 @@ def _time(page: Page) -> str:
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def code(text: str) -> str:
+    """A Markdown code span on one line: no HTML, link or mention in it works, and no table cell ends at it."""
+    words = terms.one_line(text).replace("|", "\\|") or " "
+    fence = "`" * (_longest_run(words) + 1)
+    room = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{room}{words}{room}{fence}"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A Markdown block that nothing in ``text`` can end."""
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -1,12 +1,16 @@
-"""The sentences that head the page and the post: what was gained, and how far that can be believed."""
+"""Sentences and phrases that the page and the post share: what was gained, and how far that can be believed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from autoresearch_mlx import terms
-from autoresearch_mlx.report.page.content import Page
+from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 
 
 def title_of(page: Page) -> str:
+    """``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``"""
     return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page)}"
 
 
@@ -24,6 +28,7 @@ def gain_in_words(page: Page) -> str:
 
 
 def counts_in_words(page: Page) -> str:
+    """``126 experiments: 9 kept, 110 discarded, 7 failed``"""
     h = page.head
     return (
         f"{terms.plural(h.experiments, 'experiment')}: {h.kept:,} kept, {h.discarded:,} discarded, {h.failed:,} failed"
@@ -31,7 +36,7 @@ def counts_in_words(page: Page) -> str:
 
 
 def belief(page: Page) -> str:
-    """How far the figure can be believed, in a sentence or two."""
+    """Say in a sentence or two how far the gain can be believed; commands stand between backticks."""
     found, stands = page.certified, page.standing
     if found is not None:
         label = "Certified" if found.certified else "Measured afresh, and not certified"
@@ -59,6 +64,7 @@ def _probability(share: float) -> str:
 
 
 def noise_in_words(page: Page) -> str:
+    """Say how much two runs of one file differ, and what that rests on."""
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
@@ -66,3 +72,42 @@ def noise_in_words(page: Page) -> str:
     if n.stand or n.stands:
         stand = f" The session measures in stand {n.stand}: runs of different stands do not compare."
     return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{stand}"
+
+
+def interval(held: Step | AxisRow | Shown) -> str:
+    """``+0.002100 … +0.006800``, the ends of the 90 % interval; empty where the noise is not known."""
+    if held.low is None or held.high is None:
+        return ""
+    return f"{terms.gain(held.low)} … {terms.gain(held.high)}"
+
+
+def percent(share: float | None) -> str:
+    """A gain in percent of its incumbent's value; empty where there is none."""
+    return "" if share is None else f"{share:+.3f}"
+
+
+def span_words(started: str | None, finished: str | None) -> str:
+    """``2026-07-14 22:58 to 2026-07-15 08:02``, in the local time of the ledger."""
+    return f"{started[:16].replace('T', ' ')} to {finished[:16].replace('T', ' ')}" if started and finished else ""
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """``AMD EPYC, 24 GB, cpu``"""
+    memory = machine.get("memory_gb")
+    known = [machine.get("chip"), f"{memory:g} GB" if isinstance(memory, int | float) else None, machine.get("device")]
+    return ", ".join(str(fact) for fact in known if fact)
+
+
+def asked_words(page: Page) -> str:
+    """Say how many tokens were trained on, and what the calls to models took."""
+    s = page.spending
+    words = [f"{s.trained_tokens:,} tokens trained." if s.trained_tokens is not None else ""]
+    if s.calls:
+        words.append(
+            f"{terms.plural(s.calls, 'call')} to models: {s.prompt_tokens:,} tokens in, {s.completion_tokens:,} out"
+            + (f", of which {terms.plural(s.estimated, 'call')} by our estimate" if s.estimated else "")
+            + (f"; cost {s.cost:.4f} at the prices of lab.toml." if s.cost is not None else "; no prices in lab.toml.")
+        )
+    else:
+        words.append("No call to a model was recorded.")
+    return " ".join(filter(None, words))
