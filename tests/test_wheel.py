@@ -26,6 +26,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_what_stands_at_the_root_once(installed: Path) -> None:
     for name in ("train_mlx.py", "program.md", "data/cuda_baseline.tsv"):
         assert (installed / "autoresearch_mlx" / "_lab" / name).read_bytes() == (ROOT / name).read_bytes()
+    for name in ("assets/words.js", "page/templates/page.html", "dashboard/page/index.html"):
+        assert (installed / "autoresearch_mlx" / "report" / name).is_file(), "report and dashboard need it"
     tops = {path.name for path in installed.iterdir()}
     assert {name.split("-")[0] for name in tops} == {"autoresearch_mlx"}, tops
 
