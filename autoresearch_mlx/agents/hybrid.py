@@ -1,9 +1,9 @@
-"""The optimiser and a model together, over one history: the default where there is a model.
+"""Combine the optimiser and a model over one history: the default agent when there is a model.
 
 In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200) a classical
 optimiser that took 30 % of its proposals from a language model did best, even with a model of 0.8B
-parameters; a share of 80 % did worse.  Here the optimiser is ``knobs``.  The model sees what the optimiser
-knows, and may change knobs or code; the optimiser reads the knobs from whatever the file has become.
+parameters; a share of 80 % did worse.  Here the optimiser is ``knobs``.  The model is told what the optimiser
+knows, and may change knobs or code; the optimiser reads the knobs from the current file.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import Agent, Context, History, Proposal
 
 STALLED = 12
-"""Experiments without a keep, after which the model is asked more often."""
+"""Number of experiments without a keep after which the model is asked more often."""
 MORE = 0.2
 MOST = 0.5
-"""The study found shares from 0.1 to 0.5 good."""
+"""Largest share of the model; the study found shares from 0.1 to 0.5 good."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
-"""Seconds for which a model that did not answer is left alone; doubled each time."""
+"""Seconds before a model that did not answer is asked again; doubled each time, up to the second value."""
 
 
 class Hybrid:
-    """Whose turn it is follows from the history; a model that is away is stood in for."""
+    """An agent that takes turns between optimiser and model, by the history; the optimiser replaces a silent model."""
 
     name = "hybrid"
 
@@ -42,10 +42,10 @@ class Hybrid:
         self._away_until = 0.0
         self._rest = FIRST_REST
         self._nothing = ""
-        """Why the optimiser last had no proposal: said once."""
+        """Reason why the optimiser last had no proposal, so that each reason is said once."""
 
     def propose(self, context: Context) -> Proposal:
-        """Raises AgentError when neither has anything to propose."""
+        """Propose an edit.  Raises AgentError when neither has anything to propose."""
         if not context.feedback or context.number != self._number:
             self._number = context.number
             self._author = self._model if self._models_turn(context) else self._optimiser
@@ -61,11 +61,11 @@ class Hybrid:
         self._model.close()
 
     def next_brief(self, context: Context) -> Brief:
-        """The model's next prompt; whether it is the model's turn is another question."""
+        """Return the model's next prompt, whether or not it is the model's turn."""
         return self._model.next_brief(context)
 
     def models_turn(self, context: Context) -> bool:
-        """Whether the model proposes this experiment, if it is there."""
+        """Return whether this experiment is the model's turn, if the model is available."""
         wished = self._model.wished(context)
         return wished or turn(context.number, share_now(self._office.settings.share, context.history))
 
@@ -83,11 +83,11 @@ class Hybrid:
         except AgentError as error:
             self._excuse(error)
         self._author = self._optimiser
-        # What was refused was the model's; the optimiser starts afresh.
+        # The refused edits were the model's; the optimiser starts without them.
         return self._ask_optimiser(replace(context, feedback=()))
 
     def _ask_optimiser(self, context: Context) -> Proposal:
-        """The model takes the turn when there is nothing to move, and is waited for: nobody can stand in."""
+        """Ask the optimiser; when it has nothing to move, ask the model and wait for it, as no one can replace it."""
         try:
             return self._optimiser.propose(context)
         except AgentError as error:
@@ -100,7 +100,7 @@ class Hybrid:
         return self._model.insist(context)
 
     def _excuse(self, error: AgentError) -> None:
-        """Say why the optimiser goes on alone, and for how long."""
+        """Say why the optimiser continues alone, and for how long."""
         passing = isinstance(error, EndpointError) and error.kind not in ("refused", "overflow")
         self._away_until = self._clock() + self._rest if passing else math.inf
         until = f"for the next {self._rest:.0f} s" if passing else "for the rest of this run"
@@ -110,12 +110,12 @@ class Hybrid:
 
 
 def turn(number: int, share: float) -> bool:
-    """Whether experiment ``number`` is the model's, so that its turns are spread evenly."""
+    """Return whether experiment ``number`` is the model's turn; its turns are spread evenly."""
     return math.floor(number * share) > math.floor((number - 1) * share)
 
 
 def share_now(share: float, history: History) -> float:
-    """The model's share, larger while nothing has been kept for long; 0 stays 0."""
+    """Return the model's share, which is larger when nothing has been kept for long; 0 stays 0."""
     newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
     stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
     return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share

@@ -1,4 +1,4 @@
-"""What an agent may use besides the context of a proposal."""
+"""Give an agent what it may use besides the context of a proposal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a session may spend on models in all; None: no cap."""
+    """The most that a session may spend on models in total; None: no cap."""
 
     tokens: int | None = None
     cost: float | None = None
@@ -24,23 +24,23 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """Made once for a run, before the agent."""
+    """The services for an agent, made once for a run, before the agent."""
 
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0
     folder: Path | None = None
-    """The session's folder: talks and ideas are kept there; None: nothing is kept."""
+    """The session's folder, where conversations and ideas are kept; None: nothing is kept."""
     lend: Callable[[str], AbstractContextManager[Path]] | None = None
-    """``with lend(commit) as tree``: the lab's directory in the owned worktree, for a coding agent to work in."""
+    """Context manager: ``with lend(commit) as tree`` lends the lab's directory in our worktree to a coding agent."""
     may_edit: Callable[[str], bool] | None = None
-    """Whether a path, relative to the lab, is one that experiments may change; None: only the files there are."""
+    """Function that says whether experiments may change a path of the lab; None: only the existing editable files."""
     say: Callable[[str], None] = _quiet
-    """One line to the person at the terminal."""
+    """Function that prints one line for the person at the terminal."""
     memory_bytes: int | None = None
-    """Main memory of this machine, shared with the GPU on a Mac."""
+    """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
     caps: Callable[[], Caps] | None = None
-    """The caps as they hold now, which a person may change meanwhile; None: those of the settings."""
+    """Function that returns the current caps, which a person may change during a run; None: those of the settings."""
 
     def most(self) -> Caps:
-        """What the session may spend on models, asked before each call."""
+        """Return what the session may spend on models; asked before each call."""
         return self.caps() if self.caps is not None else Caps(self.settings.max_tokens_total, self.settings.max_cost)

@@ -1,4 +1,4 @@
-"""``scripted:PATH``: replays edits from a file, for demos, tests and logs to be run again.
+"""Replay edits from a file (``scripted:PATH``), for demos, tests and logs that are to be run again.
 
 The file is JSONL, one step a line, or JSON: a list of steps or ``{"steps": [...]}``.  A step is one of
 
@@ -6,8 +6,8 @@ The file is JSONL, one step a line, or JSON: a list of steps or ``{"steps": [...
     {"title": "new file", "files": {"train_mlx.py": "..."}}
     {"title": "SiLU", "search": "nn.relu(x)", "replace": "nn.silu(x)", "path": "train_mlx.py"}
 
-``path`` may be left out when one file alone has the text or the knob.  Step k belongs to experiment k,
-so a resumed session goes on with the right one.
+``path`` may be left out when only one file has the text or the knob.  Step k belongs to experiment k, so a resumed
+session continues with the right step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_mlx.lab.source import axis_of, read_knobs, set_knobs
 
 
 class Fixed:
-    """Proposes the same thing whenever it is asked."""
+    """An agent that proposes the same edit whenever it is asked."""
 
     def __init__(self, name: str, proposal: Proposal) -> None:
         self.name = name
@@ -41,23 +41,23 @@ _HINT = 'a step is {"title": ..., "knobs": {...}}, or has "files", or "search" a
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as it stands in the file; ``where`` names its place for messages."""
+    """One step of the file; ``where`` names its position for messages."""
 
     where: str
     fields: Mapping[str, Any]
 
 
 class Scripted:
-    """An agent that reads its proposals from a file; the file is read and checked once, at the start."""
+    """An agent that takes its proposals from a file, which is read and checked once, at the start."""
 
     name = "scripted"
 
     def __init__(self, path: Path) -> None:
-        """Raises AgentError when the file cannot be read, naming the line and the field that is wrong."""
+        """Read the script.  Raises AgentError when it cannot be read, naming the line and the field that is wrong."""
         self._steps = read_script(path)
 
     def propose(self, context: Context) -> Proposal:
-        """The step of this experiment's number, the same again when it was refused: a script has one idea.
+        """Return the step of this experiment's number; it is the same again after a refusal.
 
         Raises AgentError past the end, and for a step that does not fit the files.
         """
@@ -104,7 +104,7 @@ def _with_knobs(step: Step, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) -> str:
-    """The file meant: the one named, or the only one that has it."""
+    """Return the file that a step means: the one named, or the only one that has the text or the knob."""
     named = step.fields.get("path")
     if named is not None and named in files:
         return str(named)
@@ -117,7 +117,7 @@ def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) ->
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
-    """All steps of a file.  Raises AgentError for a file that cannot be read or a step that cannot be used."""
+    """Read all steps of a file.  Raises AgentError for an unreadable file or a step that cannot be used."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -140,7 +140,7 @@ def _raw_steps(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _whole(text: str) -> list[Any] | None:
-    """The steps of a JSON file; ``None`` when the text is to be read line by line."""
+    """Return the steps of a JSON file; ``None`` when the text must be read line by line."""
     try:
         data = json.loads(text)
     except ValueError:
@@ -151,7 +151,7 @@ def _whole(text: str) -> list[Any] | None:
 
 
 def _checked(step: Step) -> Step:
-    """The same step; raises AgentError naming the first field that is wrong."""
+    """Check a step and return it.  Raises AgentError, naming the first field that is wrong."""
     fields = step.fields
     if not isinstance(fields, dict):
         raise AgentError(f"{step.where}: not an object but {type(fields).__name__}", _HINT)

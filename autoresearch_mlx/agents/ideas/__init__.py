@@ -1,4 +1,4 @@
-"""What could be tried next, when the obvious has been tried.
+"""Find what could be tried next when the obvious has been tried.
 
 words     axes and titles as people and models write them, made comparable
 coupling  which axes belong together

@@ -1,8 +1,8 @@
-"""Wins and losses by axis, and the axis to try next.
+"""Count wins and losses by axis, and choose the axis to try next.
 
-Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), the highest draw is tried.  Old tries
-fade; an axis that lost four times running rests for a while, never for good; a tenth of all choices is
-made evenly, so that no axis is forgotten.
+The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the highest draw is tried.  Old
+tries fade.  An axis that lost four times in a row is banned for a while, never for good.  A tenth of all choices is
+uniform, so that no axis is forgotten.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 from itertools import combinations
 
 _TOGETHER = (
-    # Noise of the gradient: more tokens a step bear a larger rate, and mean fewer steps.
+    # Noise of the gradient: more tokens per step allow a larger rate, and mean fewer steps.
     ("batch", "lr", "schedule", "adam", "muon"),
-    # Size: the best rate and the initial scale depend on it, and depth pays for width within a time budget.
+    # Size: the best rate and the initial scale depend on it, and within a time budget depth costs width.
     ("depth", "width", "mlp", "lr", "init"),
-    # One block of attention: heads share the width; what is seen and how positions are told go together.
+    # One block of attention: heads share the width; the window and the encoding of positions belong together.
     ("width", "attention", "rope"),
-    # Decay acts in proportion to the rate, and all along the schedule.
+    # Decay acts in proportion to the rate, over the whole schedule.
     ("weight_decay", "lr", "schedule"),
-    # What flows along the residual stream.
+    # The contributions to the residual stream.
     ("depth", "residual", "value_embedding"),
     # The scale of the logits.
     ("softcap", "lr", "init"),
@@ -42,30 +42,30 @@ _PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinatio
 
 
 def coupled(one: str, other: str) -> bool:
-    """Whether a new incumbent on one axis puts what is known of the other in doubt; symmetric."""
+    """Return whether a new incumbent on one axis casts doubt on what is known about the other; symmetric."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]
     if first == second:
-        return first != "knob"  # constants that nothing is known of
+        return first != "knob"  # constants about which nothing is known
     return frozenset((first, second)) in _PAIRS
 
 
 DECAY = 0.98
-"""What a try still counts one experiment later."""
+"""Factor by which the weight of a try falls with each later experiment."""
 FLOOR = 0.1
-"""Share of choices made evenly among all axes that are not banned."""
+"""Share of choices made uniformly among all axes that are not banned."""
 STREAK = 4
-"""Losses in a row that ban an axis ..."""
+"""Number of losses in a row that bans an axis ..."""
 BAN = 25
-"""... for so many experiments after the last of them."""
+"""... for this many experiments after the last of them."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
-"""A duplicate was not run, an interrupted one not finished: they say nothing of the axis."""
+"""Statuses that count.  A duplicate was not run and an interrupted experiment not finished: they say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One axis in this session.  ``wins``, ``losses`` and ``failures`` are decayed counts."""
+    """The record of one axis in this session.  ``wins``, ``losses`` and ``failures`` are decayed counts."""
 
     axis: str
     tries: int
@@ -73,15 +73,15 @@ class Record:
     losses: float
     failures: float
     mean_gain: float | None
-    """Decayed mean over the tries that were measured, in the metric's unit; positive is better."""
+    """Decayed mean gain over the tries that were measured, in the metric's unit; positive is better."""
     last: int
-    """Number of the last try."""
+    """Number of the experiment that last tried it."""
     banned_until: int | None
-    """Number of the last experiment that leaves it alone; the ban may be over already."""
+    """Number of the last experiment under the ban, which may be over already."""
 
 
 def records(history: History) -> dict[str, Record]:
-    """A record for each axis that was really tried, in the order of the first try."""
+    """Return a record for each axis that was really tried, in the order of the first try."""
     tries: dict[str, list[Experiment]] = {}
     for e in history.experiments:
         if e.number > 0 and e.status in _COUNTS and (axis := axis_tried(e)) is not None:
@@ -111,7 +111,7 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 
 
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
-    """A new incumbent on a coupled axis ends a ban, and what was lost before it counts no more."""
+    """Return the end of a ban.  A new incumbent on a coupled axis ends it, and earlier losses no longer count."""
     kept = (e for e in history.experiments if e.status == "keep" and e.number > 0)
     turns = [e.number for e in kept if any(coupled(axis, other) for other in axes_touched(e))]
     since = max(turns, default=0)
@@ -120,7 +120,7 @@ def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> i
 
 
 def banned(history: History, number: int) -> frozenset[str]:
-    """The axes that experiment ``number`` leaves alone."""
+    """Return the axes that are banned for experiment ``number``."""
     return _resting(records(history), number)
 
 
@@ -129,9 +129,9 @@ def _resting(seen: Mapping[str, Record], number: int) -> frozenset[str]:
 
 
 def choose_axis(known: Sequence[str], history: History, seed: int, number: int) -> str | None:
-    """The axis for experiment ``number``: the same again for the same arguments; None without any known.
+    """Return the axis for experiment ``number``; equal arguments give an equal answer; None if no axis is known.
 
-    Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all are banned, none is.
+    Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all are banned, bans are ignored.
     """
     seen = records(history)
     resting = _resting(seen, number)
@@ -151,7 +151,7 @@ def _draw(record: Record | None, dice: random.Random) -> float:
 
 
 def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
-    """Of the files' knobs, the history, the ideas and the H100's table (where the metric is its own), in that order.
+    """Return the axes of the files' knobs, the history, the ideas and the H100's table (if it has the same metric).
 
     Raises LabError when the installation lacks the table, TableError when that is malformed.
     """
@@ -163,6 +163,6 @@ def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
 
 
 def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
-    """The constants of the files that belong to an axis, with their values."""
+    """Return the constants of the files that belong to an axis, with their values."""
     knobs = (knob for text in files.values() for knob in read_knobs(text).values())
     return {knob.name: knob.value for knob in knobs if axis_of(knob.name) == axis}

@@ -1,4 +1,4 @@
-"""Axes and titles as people and models write them, made comparable."""
+"""Make axes and titles comparable, however people and models write them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from autoresearch_mlx.lab.source import axis_of
 
 LONGEST_AXIS = 40
 NO_AXIS = frozenset({"baseline", "code", "seed", "none", "null", "unknown", "other"})
-"""Words in an axis's place that name no kind of strategy."""
+"""Words that are given as an axis but name no kind of strategy."""
 _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _WORD = re.compile(r"[-+*/]?\d[\w.]*|\w+")
 
 
 def clean_axis(text: str | None) -> str | None:
-    """``LR / Matrix`` -> ``lr_matrix``: lower-case words joined by dots; None where nothing usable is left."""
+    """Normalise an axis to lower-case words (``LR / Matrix`` -> ``lr_matrix``); None when nothing usable is left."""
     parts = re.sub(r"[^a-z0-9_.]+", "_", (text or "")[:200].lower()).split(".")
     axis = ".".join(part.strip("_") for part in parts if part.strip("_"))[:LONGEST_AXIS].rstrip("._")
     return axis if axis and axis not in NO_AXIS else None
 
 
 def axis_in(text: str) -> str | None:
-    """The axis of the first well-known knob that a text names."""
+    """Return the axis of the first well-known knob that a text names."""
     axes = (axis_of(name) for name in _KNOB.findall(text))
     return next((axis for axis in axes if axis not in NO_AXIS and not axis.startswith("knob.")), None)
 
 
 def axis_tried(experiment: Experiment) -> str | None:
-    """The axis that an experiment counts for, if it says."""
+    """Return the axis that an experiment counts for, if it names one."""
     return clean_axis(axis_of_experiment(experiment))
 
 
 def axes_touched(experiment: Experiment) -> frozenset[str]:
-    """Its axis, and those of all the knobs it changed."""
+    """Return an experiment's axis, and the axes of all knobs that it changed."""
     named = {axis_tried(experiment), *(clean_axis(axis_of(name)) for name in experiment.knobs)}
     return frozenset(axis for axis in named if axis is not None)
 
 
 def title_key(title: str) -> str:
-    """Equal for titles that differ in case, spaces and punctuation only; signs of numbers count."""
+    """Return a key, equal for titles that differ only in case, spaces and punctuation; signs of numbers count."""
     plain = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(_WORD.findall(plain)) or plain.strip()

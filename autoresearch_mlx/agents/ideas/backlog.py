@@ -1,7 +1,7 @@
-"""Ideas that wait: a journal in the session's folder, replayed into values.
+"""Keep the backlog of ideas: a journal in the session's folder, replayed into values.
 
-``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  That an idea is done is
-not written there: the ledger says so, in the talk of the experiment that took it.
+``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  It does not say that an idea is
+done: the ledger says so, in the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from autoresearch_mlx.terms import one_line
 
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:
-    """Add an idea of the person's.
+    """Add one of the person's own ideas.
 
-    Raises ConfigError for what is no title, no axis, or open already; LedgerError when it cannot be written.
+    Raises ConfigError for an invalid title or axis, or an idea that is open already; LedgerError when it cannot be
+    written.
     """
     title = _title(title)
     if axis is not None and clean_axis(axis) != axis:
@@ -77,25 +78,25 @@ __all__ = [
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Experiments cut off, after which an idea is given up: it may be what takes the machine down."""
+"""Number of interrupted experiments after which an idea is given up: it may be what crashes the machine."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
 def read_backlog(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """All ideas, oldest first, as they stand after this history.  Raises LedgerError."""
+    """Return all ideas, oldest first, in their state after this history.  Raises LedgerError."""
     return _replay(read_events(folder / FILE).events, history)
 
 
 def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """Those that wait, oldest first; an idea whose experiment never tried it waits again.  Raises LedgerError."""
+    """Return the open ideas, oldest first; one whose experiment never tried it is open again.  Raises LedgerError."""
     return tuple(idea for idea in read_backlog(folder, history) if idea.state == "open")
 
 
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
-    """Add what is new among the drafts; returns what was added.  Raises LedgerError.
+    """Add the new ones among the drafts, and return those that were added.  Raises LedgerError.
 
-    Left out: empty titles, and what an idea said before, in any state; the person may repeat what is no
-    longer open, and takes over what another source has open.  When there is not room for all, axes that
+    Left out are empty titles, and drafts that repeat an earlier idea in any state.  The person may repeat an idea that
+    is no longer open, and takes over one that is open from another source.  When there is not room for all, axes that
     no open idea has come first.
     """
     new: list[Idea] = []
@@ -113,20 +114,20 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """What another source has open and the person now wants is theirs from here on."""
+    """Make the person the owner of ideas that another source has open and the person now adds."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)
 
 
 def same_open(folder: Path, title: str, source: str) -> Idea | None:
-    """The open idea of this source that says the same.  Raises LedgerError."""
+    """Return the open idea of this source that says the same; None if there is none.  Raises LedgerError."""
     draft = tidy(Draft(title))
     return next((i for i in open_ideas(folder) if i.source == source and same(draft, i)), None)
 
 
 def drop(folder: Path, id: int, history: History | None = None) -> Idea:
-    """Withdraw an idea.  Raises LabError when there is none of this number or it is over, LedgerError."""
+    """Withdraw an idea.  Raises LabError when the number is unknown or the idea is not open, and LedgerError."""
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, history), id, folder)
         if idea.state in ("done", "dropped"):
@@ -137,10 +138,10 @@ def drop(folder: Path, id: int, history: History | None = None) -> Idea:
 
 
 def take(folder: Path, id: int, experiment: int) -> Idea:
-    """Mark an idea as taken up by this experiment.
+    """Mark an idea as taken by this experiment.
 
-    The experiment's talk must name the idea (``{"idea": id}``), or it counts as never tried.  Raises
-    LabError when there is none of this number, LedgerError.
+    The experiment's ``talk`` must name the idea (``{"idea": id}``), or it counts as never tried.  Raises LabError when
+    the number is unknown, and LedgerError.
     """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, None), id, folder)
@@ -149,7 +150,7 @@ def take(folder: Path, id: int, experiment: int) -> Idea:
 
 
 def refilled(folder: Path) -> str | None:
-    """When a model was last asked for ideas, whatever came of it.  Raises LedgerError."""
+    """Return when a model was last asked for ideas, with or without success.  Raises LedgerError."""
     times = [event.get("time") for event in read_events(folder / FILE).events if event["event"] == "refilled"]
     return next((time for time in reversed(times) if isinstance(time, str)), None)
 
@@ -176,7 +177,7 @@ def _replay(events: Sequence[Event], history: History | None) -> tuple[Idea, ...
 
 
 def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -> Idea:
-    """The idea as the ledger leaves it."""
+    """Return the idea in the state that the ledger gives it."""
     if idea.state == "dropped" or idea.experiment is None:
         return idea
     experiment = finished.get(idea.experiment)
@@ -189,7 +190,7 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
-    """Whether the experiment came to a result on the idea: not cut off, not another's, the model not silent."""
+    """Return whether the experiment really tried the idea: it finished, used this idea, and the model answered."""
     talk = experiment.talk
     return not experiment.cut_off and talk.get("idea") == id and talk.get("calls") != 0
 

@@ -1,8 +1,7 @@
-"""What the model is asked for this time.
+"""Choose the model's task for this experiment.
 
-The person's ideas come first.  Else dice decide, thrown from the seed and the experiment's number, so that
-a prompt that is looked at is the prompt that is sent.  The longer nothing was kept, the further away the
-model is sent.
+The person's ideas come first.  Otherwise the choice is random, from the seed and the experiment's number, so that a
+prompt that was only looked at is the prompt that will be sent.  The longer nothing was kept, the bolder the task.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair"]
 
 PUSH = 12
-"""Experiments without a keep, after which the model is asked for something of another kind."""
+"""Number of experiments without a keep after which the model is asked for another kind of change."""
 LEAP = 20
 """... and after which it starts from an older version, ..."""
 ISLAND = 8
-"""... for so many experiments, then so many from the incumbent, and so on."""
+"""... for this many experiments, then as many from the incumbent, and so on."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
 _RECENT = 5
-"""A crash is worth a repair for so many experiments."""
+"""Number of experiments for which a crash is still worth a repair."""
 _LAST = 3
-"""The last tries that a push leads away from."""
+"""Number of last tries that the model is told to leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """``text`` goes into the prompt.  ``base``: the commit to depart from; None: the incumbent."""
+    """A task.  ``text`` goes into the prompt.  ``base``: the commit to start from; None: the incumbent."""
 
     kind: Kind
     axis: str | None
@@ -46,11 +45,11 @@ class Task:
     idea: int | None = None
     base: str | None = None
     experiments: tuple[int, ...] = ()
-    """Earlier experiments that it builds on."""
+    """Numbers of the earlier experiments that the task builds on."""
 
 
 def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
-    """The task of this experiment: the same again for the same history, ideas, seed and number."""
+    """Return the task of this experiment; it depends only on history, ideas, seed and number."""
     waiting = [idea for idea in ideas if idea.state == "open"]
     if (wish := next((idea for idea in waiting if idea.source == YOU), None)) is not None:
         return _idea(wish, context)
@@ -73,19 +72,19 @@ def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[st
 
 
 def stagnation(history: History) -> int:
-    """Experiments since the last keep; those cut off from outside do not count."""
+    """Return the number of experiments since the last keep, without interrupted ones."""
     best = history.incumbent
     return sum(e.status != "interrupted" for e in history.experiments if best is not None and e.number > best.number)
 
 
 def on_island(history: History) -> bool:
-    """Whether a stall has lasted so long that an older version is the place to start from."""
+    """Return whether nothing was kept for so long that the next edit should start from an older version."""
     over = stagnation(history) - LEAP
     return over >= 0 and (over // ISLAND) % 2 == 0
 
 
 def crashed(history: History) -> Experiment | None:
-    """The last experiment of a model, when it crashed not long ago and was no repair itself."""
+    """Return a model's last experiment if it crashed recently and was not a repair itself; else None."""
     recent = history.experiments[-_RECENT:]
     last = next((e for e in reversed(recent) if e.talk.get("task")), None)
     return last if last is not None and last.status == "crash" and last.talk["task"] != "repair" else None
@@ -112,7 +111,7 @@ def _idea(idea: Idea, context: Context) -> Task:
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
-    """A waiting idea on the chosen axis, else now and then the oldest that may be tried, else the axis itself."""
+    """Return an open idea on the chosen axis, else sometimes the oldest allowed idea, else the axis itself."""
     history = context.history
     resting, candidates = banned(history, context.number), known
     pushed = stagnation(history) >= PUSH
@@ -136,7 +135,7 @@ def _other_kinds(known: Sequence[str], history: History) -> tuple[str, ...]:
 
 
 def _last_axes(history: History) -> tuple[str, ...]:
-    """Axes of the last tries, the newest first."""
+    """Return the axes of the last tries, newest first."""
     named = [axis_tried(e) for e in reversed(history.experiments) if e.number > 0][:_LAST]
     return tuple(dict.fromkeys(axis for axis in named if axis is not None))
 
@@ -156,7 +155,7 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """An older kept version, those that fewer leaps began from more often; None when there is no other."""
+    """Draw an older kept version, more often one from which fewer leaps began; None when there is no other."""
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

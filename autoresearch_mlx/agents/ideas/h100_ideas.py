@@ -1,4 +1,4 @@
-"""What won on the H100 and was not tried here, as ideas."""
+"""Turn what won on the H100 and was not tried here into ideas."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from autoresearch_mlx.lab.source import literal
 
 
 def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
-    """The largest win of each axis of the table, largest first, where this session tried nothing like it.
+    """Return the largest win of each axis of the table, largest first, unless this session tried something like it.
 
-    For a session of another metric than the table's they mean nothing.
+    The ideas mean nothing for a session with another metric than the table's.
     """
     found = best_wins(effects([from_reference(run) for run in reference.runs], "min"))
     return tuple(_from_table(e, reference) for e in found if not any(_alike(e, own) for own in history.experiments))
@@ -36,7 +36,7 @@ def _from_table(effect: Effect, reference: Reference) -> Draft:
 
 
 def _move(was: Any, now: Any) -> str:
-    """As a change relative to what stands in the file here, where numbers allow it."""
+    """Describe a change relative to the value in the file here, if both are numbers."""
     if _number(was) and _number(now) and was > 0 and now > 0:
         whole = isinstance(was, int) and isinstance(now, int) and was < 64
         return f"{now - was:+d}" if whole else f"x{now / was:.3g}"
@@ -48,7 +48,7 @@ def _number(value: Any) -> bool:
 
 
 def _alike(effect: Effect, own: Experiment) -> bool:
-    """Whether an experiment here did the same; a change of code is known by any axis that it touched."""
+    """Return whether an experiment here did the same; changes of code are matched by the axes that they touched."""
     if own.number == 0 or own.status in UNTRIED:
         return False
     if not effect.run.changes:

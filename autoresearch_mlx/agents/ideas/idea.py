@@ -1,4 +1,4 @@
-"""One idea: before it is in the backlog, and in it."""
+"""Define an idea, before it enters the backlog (a draft) and in the backlog."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_
 from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16
-"""Open ideas from which on only the person adds more."""
+"""Number of open ideas from which only the person may add more."""
 LONGEST_TITLE, _TEXT = 120, 1000
 
 
 def tidy(draft: Draft) -> Draft:
-    """One-line texts of bounded length, an axis that can be compared, and no number that is none."""
+    """Clean a draft: one-line texts of bounded length, a normalised axis, and finite numbers only."""
     return Draft(
         title=_line(draft.title, LONGEST_TITLE),
         axis=clean_axis(draft.axis) or axis_in(draft.title),
@@ -29,7 +29,7 @@ def tidy(draft: Draft) -> Draft:
 
 
 def finite(number: Any) -> float | None:
-    """The number as a float; None for what is none."""
+    """Return a finite number as a float; None for anything else."""
     try:
         return float(number) if type(number) in (int, float) and math.isfinite(number) else None
     except OverflowError:
@@ -37,7 +37,7 @@ def finite(number: Any) -> float | None:
 
 
 def _plain(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON keeps them; nothing where a value is no JSON."""
+    """Return the values as JSON stores them; empty when one of them is not JSON."""
     try:
         return dict(json.loads(json.dumps(knobs, allow_nan=False)))
     except (TypeError, ValueError, RecursionError):
@@ -50,7 +50,7 @@ def _line(text: str, most: int) -> str:
 
 
 def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[Draft]:
-    """Those on an axis that neither an open idea nor an earlier draft has, then the others."""
+    """Sort drafts: first those on an axis that neither an open idea nor an earlier draft has, then the others."""
     seen = {idea.axis for idea in ideas if idea.state == "open"}
     first: list[Draft] = []
     later: list[Draft] = []
@@ -61,7 +61,7 @@ def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[
 
 
 def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
-    """Whether a tidy draft is added to these ideas."""
+    """Return whether a cleaned draft is added to these ideas."""
     if not draft.title:
         return False
     if source == YOU:
@@ -71,7 +71,7 @@ def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
 
 
 def same(draft: Draft, idea: Idea) -> bool:
-    """Whether they say the same: by title, or by axis and the same values of knobs."""
+    """Return whether two ideas say the same: by title, or by axis and equal values of knobs."""
     if title_key(draft.title) == title_key(idea.title):
         return True
     return bool(draft.knobs) and draft.axis == idea.axis and draft.knobs == idea.knobs
@@ -80,27 +80,27 @@ def same(draft: Draft, idea: Idea) -> bool:
 State: TypeAlias = Literal["open", "taken", "done", "dropped"]
 
 YOU, MODEL, H100 = "you", "model:", "H100"
-"""Sources: the person, a model (its name behind the colon), the H100's table."""
+"""Sources of ideas: the person, a model (its name follows the colon), the H100's table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An idea before it is in the backlog."""
+    """An idea before it enters the backlog."""
 
     title: str
     axis: str | None = None
     hypothesis: str = ""
     expected: float | None = None
-    """Gain that its author expects, in the metric's unit; positive is better."""
+    """The gain that its author expects, in the metric's unit; positive is better."""
     cost: str | None = None
-    """How much of the code it touches, in its author's words."""
+    """The amount of code that it touches, in its author's words."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """``{name: new value}`` where it is a change of constants."""
+    """New values as ``{name: value}``, if it is a change of constants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idea:
-    """One idea of the backlog.  ``experiment``: the number of the one that took it up."""
+    """One idea of the backlog.  ``experiment``: the number of the experiment that took it."""
 
     id: int
     axis: str | None

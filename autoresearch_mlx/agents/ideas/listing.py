@@ -1,4 +1,4 @@
-"""The backlog as plain text."""
+"""Print the backlog as plain text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from autoresearch_mlx.agents.ideas.backlog import Idea
 
 _AXIS, _SOURCE = 24, 30
 _LEAST = 20
-"""Columns of a title at least, in however narrow a terminal."""
+"""Least number of columns of a title, even in a narrow terminal."""
 
 
 def render_ideas(ideas: Sequence[Idea], all_ideas: int, width: int) -> str:
-    """One row an idea, in the order they came, titles cut to the width; ``all_ideas`` counts those left out too."""
+    """Return one row per idea, oldest first, titles cut to the width; ``all_ideas`` also counts ideas not shown."""
     hidden = all_ideas - len(ideas)
     note = f"{terms.plural(hidden, 'idea')} done or dropped: --all shows them" if hidden else ""
     if not ideas:

@@ -1,6 +1,6 @@
-"""Near-misses: changes that were discarded, but with a gain too small to tell from nothing.
+"""Find near misses: discarded changes whose effect is too small to tell from zero.
 
-Two of them on different axes may win together where each alone did not show.
+Two of them on different axes may win together although neither shows alone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from autoresearch_mlx.lab.source import read_knobs
 Pair: TypeAlias = tuple[Experiment, Experiment]
 
 NEWEST = 24
-"""Near-misses that pairs are made of."""
+"""Number of newest near misses from which pairs are made."""
 BEST = 8
-"""Pairs that one is drawn from, the largest gains together first."""
+"""Number of pairs, largest joint gain first, from which one is drawn."""
 
 
 def resolution(context: Context) -> float | None:
-    """What a difference must exceed to mean something: sigma of a measurement, else the judge's margin."""
+    """Return what a difference must exceed to mean something: sigma of a measurement, else the judge's margin."""
     if context.sigma:
         return context.sigma
     text = margin_told(context.history)
@@ -35,7 +35,7 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Discarded within one resolution of the incumbent of their time, and not in the files by now."""
+    """Return experiments discarded within one resolution of their incumbent whose changes are not in the files now."""
     unit = resolution(context)
     if unit is None:
         return ()
@@ -48,7 +48,7 @@ def near_misses(context: Context) -> tuple[Experiment, ...]:
 
 
 def choose_pair(context: Context, dice: random.Random) -> Pair | None:
-    """Two near-misses on different axes that were never combined; None when there are none."""
+    """Draw two near misses on different axes that were never combined; None when there are no such two."""
     misses = near_misses(context)[-NEWEST:]
     pairs = [pair for pair in combinations(misses, 2) if _combinable(*pair, context.history)]
     best = sorted(pairs, key=lambda pair: -sum(e.gain or 0.0 for e in pair))[:BEST]
@@ -63,13 +63,13 @@ def _combinable(one: Experiment, other: Experiment, history: History) -> bool:
 
 
 def _told(experiment: Experiment) -> set[Any]:
-    """The experiments that its task was to combine."""
+    """Return the numbers of the experiments that an experiment's task was to combine."""
     talk = experiment.talk
     return set(talk.get("experiments") or ()) if talk.get("task") == "combine" else set()
 
 
 def _changed(e: Experiment, part: Experiment) -> bool:
-    """Whether an experiment set the same knobs to the same values."""
+    """Return whether an experiment set the same knobs to the same values."""
     return _has({name: now for name, (_, now) in e.knobs.items()}, part)
 
 
@@ -79,5 +79,5 @@ def _has(values: Mapping[str, Any], part: Experiment) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A pair is a tuple in the file and a list in the ledger."""
+    """Turn tuples into lists: a pair is a tuple in the file and a list in the ledger."""
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""A backlog that runs dry is filled again: by a model, asked for several ideas at once, or from the H100's table."""
+"""Refill an empty backlog: from a model, which is asked for several ideas at once, or from the H100's table."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, read_knobs
 from autoresearch_mlx.models.wire import closed_object
 
 COSTS = ("constant", "lines", "rewrite")
-"""How much of the code an idea touches."""
+"""The amounts of code that an idea may touch."""
 _BRIEF, _FILE = 2000, 6000
-"""Characters of program.md, and of a file that is shown whole."""
+"""Most characters of program.md, and of a file that is shown whole."""
 _ROWS = 20
 
 
 def refill_request(context: Context, known_axes: Sequence[str], count: int = 8) -> tuple[str, dict[str, Any]]:
-    """The message that asks for ``count`` ideas on distinct axes, and the JSON schema of the answer."""
+    """Return the message that asks for ``count`` ideas on distinct axes, and the JSON schema of the answer."""
     parts = [
         _goal(context),
         _section("Research brief", block(tame(context.program[:_BRIEF]), "markdown") if context.program else ""),
@@ -57,7 +57,7 @@ def _goal(context: Context) -> str:
 
 
 def _files(context: Context) -> str:
-    """Short files whole; of long ones the constants and an outline, which is enough to plan with."""
+    """Show short files whole; of long ones the constants and an outline, which is enough for planning."""
     return "\n\n".join(_file(path, text) for path, text in context.files.items())
 
 
@@ -71,7 +71,7 @@ def _file(path: str, text: str) -> str:
 
 
 def _outline(text: str) -> Iterator[str]:
-    """Heads of classes, methods and functions, each with the first line of its docstring."""
+    """Return the heads of classes, methods and functions, each with the first line of its docstring."""
     try:
         tree = ast.parse(text)
     except UNPARSABLE:
@@ -105,7 +105,7 @@ def _results(history: History) -> str:
 
 
 def _axes(context: Context, known: Sequence[str]) -> str:
-    """What is free, and what rests after a row of losses."""
+    """List the axes that may be tried, and those that are banned after several losses."""
     resting = banned(context.history, context.number)
     free = [f"{axis}{_belonging(axis, context)}" for axis in known if axis not in resting]
     lines = [f"Known: {', '.join(free)}."] if free else []
@@ -147,20 +147,20 @@ __all__ = ["h100_ideas", "read_ideas", "refill_due", "refill_request", "wants_re
 
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
-"""Experiments between two refills, and before the first: what they showed is what new ideas are made of."""
+"""Number of experiments before the first refill and between two: new ideas build on their results."""
 MOST_READ = 16
-"""Ideas that one reply may bring."""
+"""Most ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
 
 
 def wants_refill(ideas: Sequence[Idea], history: History) -> bool:
-    """Whether fewer than two ideas are open and some experiments were done since a model's last idea came in."""
+    """Return whether fewer than two ideas are open and enough experiments were done since a model's last idea."""
     added = [idea.added for idea in ideas if idea.source.startswith(MODEL)]
     return _dry(ideas) and _done_since(max(added, key=_moment, default=None), history) >= EXPERIMENTS
 
 
 def refill_due(folder: Path, history: History) -> bool:
-    """The same from the journal, which also knows of a refill that brought nothing.  Raises LedgerError."""
+    """Return the same, also counting refills that brought nothing, which the journal records.  Raises LedgerError."""
     return _dry(read_backlog(folder, history)) and _done_since(refilled(folder), history) >= EXPERIMENTS
 
 
@@ -174,7 +174,7 @@ def _done_since(time: str | None, history: History) -> int:
 
 
 def _moment(time: str) -> float:
-    """Seconds since 1970; minus infinity for what is no time."""
+    """Return seconds since 1970; minus infinity for a text that is not a time."""
     try:
         return datetime.fromisoformat(time).timestamp()
     except (ValueError, OverflowError, OSError):
@@ -182,9 +182,9 @@ def _moment(time: str) -> float:
 
 
 def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
-    """The ideas in a reply, and what is wrong in words for its author; "" when every idea could be read.
+    """Return the ideas in a reply, and the problem in words for its author; "" when every idea could be read.
 
-    Tolerant: fences and talk around the JSON, several objects, a reply that broke off.  Never raises.
+    It tolerates fences and text around the JSON, several objects, and a reply that broke off.  Never raises.
     """
     found = objects(text[:_LONGEST_REPLY])
     drafts = [draft for f in found if f.value is not None and (draft := _draft(f.value)) is not None]
@@ -196,7 +196,7 @@ def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
 
 
 def _draft(value: Mapping[str, Any]) -> Draft | None:
-    """An object as a draft; a field that is wrong costs the field, not the idea, unless it is the title."""
+    """Make a draft from an object; a wrong field is dropped, and only a wrong title drops the idea."""
     good = {name: value[name] for name in NAMES if name in value and check({name: value[name]})[0] is not None}
     fields, _ = check(good)
     if fields is None or not fields.title:

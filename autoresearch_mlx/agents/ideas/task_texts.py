@@ -1,4 +1,4 @@
-"""The texts of the tasks, two to six lines each, plain enough for a small model."""
+"""Write the texts of the tasks, two to six lines each, plain enough for a small model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.terms import cut, gain, one_line, value
 
 _TITLE, _REASON = 80, 200
 _NAMED = 12
-"""Axes that a text lists."""
+"""Most axes that a text lists."""
 _EARLIER = 3
 
 
@@ -102,7 +102,7 @@ def stalled(experiments: int) -> str:
 
 
 def push(experiments: int, last: Sequence[str], never: Sequence[str]) -> str:
-    """Away from the last tries; ``never``: axes that this session has not touched."""
+    """Write the lines that push the model away from the last tries; ``never``: axes not yet touched in this session."""
     away = f" Make a change of another kind than the last tries ({', '.join(last)})." if last else ""
     return "\n".join([f"{stalled(experiments)}{away}", *([unused(never)] if never else [])])
 
