@@ -1,10 +1,13 @@
-"""``knobs``: the default agent, with no language model.
+"""``knobs``: the default agent, an optimiser over the constants of the files that needs no language model.
 
-ranges -> space         which constants may move, and where each stands in its range
-memory                  the ledger in those coordinates
-region                  how far each knob may move, what each has gained
-surrogate, failures     what a step is expected to gain, how likely it is to fail
-moves -> agent          steps of one to three knobs, ranked; the best one not tried yet
+ranges, space            which constants may move, and where each value stands in its range
+memory                   the ledger as points of that space, each with its outcome
+coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
+region                   the trust region: how far each knob may move, and what each has gained
+surrogate                what a step is expected to gain, and how likely it is to fail
+moves, tpe               candidate steps of one to three knobs
+knobs_agent              ranks the candidates and proposes the best one that was not tried yet
+state_summary            the optimiser's knowledge as text for a language model
 """
 
 from autoresearch_mlx.agents.knobs.knobs_agent import Knobs

@@ -1,7 +1,7 @@
-"""Points as numbers for the models: one column for each knob, incumbent and steps on one scale.
+"""Points as rows of numbers for the models: one column for each knob, all on one scale.
 
-A knob that can only move in large ticks (a power of two, a small integer) is shrunk, so that one
-tick is no longer than a first step of the others: else every model would take a tick for a leap.
+The column of a knob that only moves in large ticks (a power of two, a small integer) is scaled down, so that one tick
+is no longer than the first step of the other knobs.  Otherwise the models would take a single tick for a large leap.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ from autoresearch_mlx.agents.knobs.space import Point, Space
 Array = NDArray[np.float64]
 
 OPTION = FIRST
-"""The distance between any two options of a choice: that of a first step."""
+"""The distance between any two options of a choice: the length of a first step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Turns points into rows and measures their squared distance, knob by knob."""
+    """Turns points into rows and measures squared distances, knob by knob.  ``scale``, ``unordered``: one per knob."""
 
     space: Space
     scale: Array
     unordered: NDArray[np.bool_]
 
     def rows(self, points: Sequence[Point]) -> Array:
+        """Return the points as an array of shape (points, knobs)."""
         return np.array([self.space.units(p) for p in points]).reshape(len(points), len(self.space)) * self.scale
 
     def squares(self, a: Array, b: Array) -> Array:
-        """Squared distances, shape (rows of a, rows of b, knobs)."""
+        """Return squared distances, of shape (rows of a, rows of b, knobs)."""
         d = (a[:, None, :] - b[None, :, :]) ** 2
         d[:, :, self.unordered] = np.where(d[:, :, self.unordered] > 0, OPTION**2, 0.0)
         return np.asarray(d)
 
 
 def coordinates(space: Space) -> Coordinates:
+    """Return the scaling of this space."""
     unordered = np.array([d.range.kind == "choice" for d in space], dtype=bool)
     ticks = np.array([1.0 if d.range.kind == "choice" or not d.tick else min(1.0, FIRST / d.tick) for d in space])
     return Coordinates(space, ticks, unordered)

@@ -1,10 +1,9 @@
-"""How much a knob is expected to matter before anything was tried here.
+"""How much each knob is expected to matter before anything was tried in this session.
 
-A short run cannot afford to learn from nothing that batch and depth come first.  The figures are
-rough, by the size of the effects in published logs of this training script: the H100 session in
-``data/cuda_baseline.tsv`` (batch 0.0119, depth 0.0043, embedding rate 0.0033, the rest below 0.0012)
-and the logs from Apple chips, where a smaller batch and fewer layers gained most.  They only order
-the first tries: what a knob gains here soon outweighs them.
+A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the
+sizes of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch
+0.0119, depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch
+and fewer layers gained most.  They only order the first tries: what a knob gains in this session soon outweighs them.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _INTEREST = {
     "muon.beta2": 0.7,
     "muon.ns_steps": 0.5,
     "value_embedding": 0.5,
-    # How a step is cut into passes: memory and a little speed, never the result of a step.
+    # How a step is divided into passes: this changes memory and a little speed, but not the result of the step.
     "batch.device": 0.3,
 }
 
 
 def interest(space: Space) -> NDArray[np.float64]:
-    """One figure per knob; 1 for a knob that the table does not know, as in any other program."""
+    """Return one weight per knob, shape (knobs,); 1 for a knob that the table does not name."""
     return np.array([_INTEREST.get(axis_of(d.name), _USUAL) for d in space])

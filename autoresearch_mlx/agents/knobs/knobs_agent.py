@@ -1,4 +1,4 @@
-"""The agent without a model: small steps from the incumbent, chosen by what all past runs say."""
+"""The agent without a language model: small steps from the incumbent, chosen by the results of all past runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, describe, literal
 
 JOINT = 8
-"""How many joint moves Optuna is asked for; each question costs about 3 ms."""
+"""Joint moves to ask Optuna for; each takes about 3 ms."""
 STRETCHES = (1.0, 2.0, 4.0)
-"""How the widths are stretched when everything nearer was tried."""
+"""Factors on the widths of the trust region; the next one applies when every move of the last was tried."""
 
 
 class Knobs:
-    """Proposes one to three knob changes; a pure function of the context and the seed.
+    """Proposes changes of one to three knobs; a pure function of the context and the seed.
 
-    Nothing is kept from one proposal to the next: trust region, models and the points already tried
-    are replayed from ``context.history``, so a killed session goes on as if nothing had happened.
+    It keeps nothing from one proposal to the next.  Trust region, models and points already tried are computed again
+    from ``context.history``, so a killed session continues as if nothing had happened.
     """
 
     name = "knobs"
@@ -35,9 +35,9 @@ class Knobs:
         self._seed = seed
 
     def propose(self, context: Context) -> Proposal:
-        """The most promising move not tried yet; each refusal in ``feedback`` passes on to the next.
+        """Return the most promising move that was not tried yet; for each refusal in ``feedback``, the next one.
 
-        Raises AgentError when no file has a movable knob, or all of them are exhausted.
+        Raises AgentError when no file has a knob that may move, or every combination was tried.
         """
         space = read_space(context.files, first_values(context.history))
         if not len(space):
@@ -61,7 +61,7 @@ class Knobs:
 
 
 def _fresh(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
-    """Moves not tried yet, best first; further away when the neighbourhood is exhausted."""
+    """Yield the moves that were not tried yet, best first; farther ones when the near ones are exhausted."""
     seen = set(memory.tried)
     for moves in _pools(outlook, memory, rng):
         for move in moves:

@@ -1,9 +1,8 @@
-"""What the ledger tells about the knobs: every past experiment as a point with its outcome.
+"""The ledger as the optimiser sees it: every past experiment as a point with its outcome.
 
-Nothing is kept between proposals: a resumed session replays the same history and knows the same.
-Values are turned into *scores*: the gain over the baseline that the knobs made, positive is better.
-A kept change of code without knobs moves the level of the metric but no knob, so it adds nothing to
-the scores, and points from before and after it stay comparable.
+Nothing is kept between proposals: a resumed session replays the same history and knows the same.  Values become
+*scores*: the gain over the baseline that is due to knobs, positive is better.  A kept change of code moves the metric
+but no knob, so it adds nothing to the scores, and points from before and after it stay comparable.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ class Trial:
 
     point: Point
     origin: Point
-    """The incumbent it departed from."""
+    """The incumbent that it started from."""
     score: float | None
-    """Gain over the baseline's knobs, in the metric's unit; ``None``: failed."""
+    """Gain over the baseline's knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
     kept: bool
 
@@ -38,25 +37,25 @@ class Trial:
 
     @property
     def moved(self) -> tuple[int, ...]:
-        """The dimensions in which it left its origin."""
+        """The indices of the knobs in which it differs from its origin."""
         pairs = zip(self.point, self.origin, strict=True)
         return tuple(i for i, (here, there) in enumerate(pairs) if here != there)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All that is known: trials with an outcome (oldest first), points not to propose, the level now."""
+    """All that is known: trials with an outcome (oldest first), points not to propose again, the incumbent's score."""
 
     trials: tuple[Trial, ...]
     tried: frozenset[Point]
     score: float
     """The incumbent's own score."""
     running: tuple[Point, ...] = ()
-    """What is being measured at this moment: not to be proposed, and its outcome is not known."""
+    """Points that other lanes are measuring now: not to be proposed, and without an outcome yet."""
 
 
 def first_values(history: History) -> dict[str, Any]:
-    """The values at the start of the session, of every knob that a kept experiment moved."""
+    """Return the value at the start of the session of every knob that a kept experiment moved."""
     firsts: dict[str, Any] = {}
     for experiment in history.experiments:
         if experiment.status == "keep":
@@ -75,7 +74,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
     for experiment in history.experiments:
         origin = origins[experiment.number]
         point = _moved(space, origin, experiment.knobs)
-        # Every origin was measured in its time, the baseline too: nobody need go back to look.
+        # Every origin was measured when it was the incumbent, so it need not be proposed again.
         tried.add(origin)
         if not experiment.cut_off:
             tried.add(point)
@@ -92,7 +91,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 
 
 def _place(space: Space, running: Running) -> Point:
-    """The point that a running experiment measures; a knob that it does not have stays where it is here."""
+    """Return the point that a running experiment measures; a knob that it lacks keeps the value of the files."""
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
     for i, dimension in enumerate(space):
@@ -103,9 +102,9 @@ def _place(space: Space, running: Running) -> Point:
 
 
 def _origins(space: Space, history: History) -> dict[int, Point]:
-    """The incumbent from which each experiment departed, by its number.
+    """Return, by number, the incumbent that each experiment started from.
 
-    The files tell the last incumbent; each kept experiment, newest first, tells the one before it.
+    The files hold the last incumbent; going back from it, each kept experiment tells the one before.
     """
     at: dict[str, Point] = {}
     now = space.start
@@ -116,14 +115,14 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
                 at[experiment.commit] = now
             now = _moved(space, now, experiment.knobs, back=True)
         chain[experiment.number] = now
-    # An experiment that names a known commit as its base departed from there, wherever it stands.
+    # An experiment that names a known commit as its base started there, wherever it stands in the ledger.
     return {e.number: at.get(e.base or "", chain[e.number]) for e in history.experiments}
 
 
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
-    """The point after these changes, or before them.
+    """Return the point after these changes, or with ``back`` the one before them.
 
-    Changes of other knobs do not count, nor do values that have no place here (``MATRIX_LR = "auto"``).
+    Changes of other knobs are ignored, and so are values that the range cannot hold (``MATRIX_LR = "auto"``).
     """
     values = list(point)
     for i, dimension in enumerate(space):
@@ -135,7 +134,7 @@ def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
-    """As measured: the model of the knobs has a noise of its own and needs no gains that were shrunk before."""
+    """Return the gain as measured, not the shrunk one: the surrogate estimates the noise itself."""
     if (raw := experiment.effect.get("raw")) is not None:
         return float(raw)
     if experiment.gain is not None or incumbent is None:
@@ -146,9 +145,10 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
 
 
 def _lost(experiment: Experiment, incumbent: float) -> float | None:
-    """What a run that was stopped had lost by then, taken for what it would have lost: bits follow the loss.
+    """Estimate the loss of a run that was stopped early by its gap when it was stopped.
 
-    No measurement, and no verdict rests on it; but a step that was stopped must not look untried.
+    Bits per byte follow the training loss.  This is not a measurement and no verdict rests on it, but a step that was
+    stopped must not look like one that was never tried.
     """
     stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")
     gap = next((stop["gap"] for stop in stops if isinstance(stop, dict) and stop.get("gap")), None)
@@ -156,10 +156,10 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
 
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
-    """The experiment as evidence; ``None`` when it tells nothing about knobs."""
+    """Return the experiment as evidence; None when it tells nothing about knobs."""
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
-    if experiment.failed and experiment.status != "conflict":  # which has lost nothing, and was measured
+    if experiment.failed and experiment.status != "conflict":  # a conflict was measured and is no failure
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False) if measured else None
     if point == origin:

@@ -1,4 +1,4 @@
-"""What could be tried next: steps of one knob within the trust region; in the end, all that is left."""
+"""Candidate moves: steps of one knob within the trust region, and as a last resort everything in the ranges."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
 
 MOST = 3
-"""A proposal changes no more knobs than a person can reason about."""
+"""The most knobs in one proposal: no more than a person can reason about."""
 SHARES = (0.3, 0.6, 1.0)
-"""Steps of one knob, as shares of its width."""
+"""Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
 GRID = 9
-"""Places of a real knob in the last resort, when the neighbourhood is exhausted."""
+"""Values of a real-valued knob that the last resort tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One knob to one new value."""
+    """One knob, by its index in the space, set to one new value."""
 
     index: int
     value: Any
@@ -33,6 +33,7 @@ Move: TypeAlias = tuple[Step, ...]
 
 
 def point_of(space: Space, move: Move) -> Point:
+    """Return the point that a move leads to from the incumbent."""
     values = list(space.start)
     for step in move:
         values[step.index] = step.value
@@ -40,7 +41,10 @@ def point_of(space: Space, move: Move) -> Point:
 
 
 def single_moves(space: Space, widths: Array, rng: np.random.Generator) -> list[Move]:
-    """Every knob, both ways, three lengths; every other option of a choice."""
+    """Return steps of every knob, in both directions and three lengths, and every other option of a choice.
+
+    ``widths``: the trust region, shape (knobs,).
+    """
     found: list[Move] = []
     for index, dimension in enumerate(space):
         shares = [(sign * share * rng.uniform(*JITTER)) for sign in (-1, 1) for share in SHARES]
@@ -53,13 +57,13 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
     if dimension.range.kind == "choice":
         return list(dimension.range.choices)
     here = dimension.unit(dimension.value)
-    # A knob of large ticks moves at least one tick, however narrow its width has become.
+    # A knob that moves in large ticks moves at least one tick, however narrow its width has become.
     lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
     return [dimension.at(here + float(length)) for length in lengths]
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Every move of at most three knobs over whole ranges, few knobs first; real knobs on a grid."""
+    """Yield every move of at most three knobs over the whole ranges, fewest knobs first; real knobs on a grid."""
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

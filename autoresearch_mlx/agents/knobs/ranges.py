@@ -1,6 +1,6 @@
-"""The range of one knob: from its ``# knob:`` comment, or a sensible one by its name and value.
+"""The range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
 
-A comment that cannot be read counts as no comment.  A value outside its own range widens the range.
+A comment that cannot be read is ignored.  A value outside its own range widens the range.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHARES = ("_RATIO", "_FRAC")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a knob may be: numbers from ``low`` to ``high``, or one of ``choices``."""
+    """The values that a knob may have: numbers from ``low`` to ``high``, or one of ``choices``."""
 
     kind: Kind
     low: float = 0.0
@@ -28,10 +28,10 @@ class Range:
 
 
 def range_of(knob: Knob, first: Any = None) -> Range | None:
-    """The range in which this knob may move; ``None`` when it must stay as it is.
+    """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is the value at the start of the session, if it was another: ranges by kind lie around
-    that one, so that they do not wander with every kept step.
+    ``first`` is its value at the start of the session, if that was another one.  Guessed ranges lie around it, so that
+    they do not shift with every kept step.
     """
     if knob.kind == "fixed" or "SEED" in knob.name.split("_"):
         return None
@@ -69,7 +69,7 @@ def _choice(knob: Knob) -> Range | None:
 
 
 def _option(word: str, value: Any) -> Any:
-    """A word of a choice comment; quotes are optional, and a bare number stays text for a text knob."""
+    """Read one word of a choice comment; quotes are optional, and for a text knob a bare number stays text."""
     try:
         option = ast.literal_eval(word)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -90,9 +90,9 @@ def _by_kind(name: str, value: Any) -> Range | None:
 
 
 def _for_int(value: int) -> Range | None:
-    """Powers of two from 16 on are sizes: three doublings each way.  Others: half to double.
+    """Powers of two from 16 up count as sizes: three doublings each way.  Others range from half to double.
 
-    A negative integer is left alone: it is a sentinel more often than a quantity.
+    A negative integer gets no range: it is more often a marker than a quantity.
     """
     if value < 0:
         return None
@@ -111,7 +111,7 @@ def _for_float(name: str, value: float) -> Range | None:
         return Range("lin", 0.0, 0.1)
     if 0.01 <= value <= 1:
         return Range("lin", 0.0, 1.0)
-    # Tiny shares (weight decay 0.001) are searched by ratio: in [0, 1] every step would drown them.
+    # Tiny shares (weight decay 0.001) are searched by ratio: in [0, 1] any step would be far too large.
     return Range("log", value / 8, value * 8) if value > 0 else Range("lin", 2 * value, 0.0)
 
 
@@ -120,7 +120,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(word: str) -> float | None:
-    """``0.003``, ``65536`` or ``2**16``; ``None`` for anything else."""
+    """Read ``0.003``, ``65536`` or ``2**16``; None for anything else."""
     base, _, power = word.partition("**")
     try:
         number = float(base) ** float(power) if power else float(base)

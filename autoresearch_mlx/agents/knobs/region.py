@@ -1,8 +1,8 @@
 """The trust region: how far each knob may move from the incumbent, and what each has gained so far.
 
-One width per knob, as in success-rule step control (Rechenberg 1973) and the trust regions of TuRBO
-(arXiv:1910.01739): a kept step widens the width of the knobs it moved, any other narrows it.  The
-widths are not state: they are computed again from the trials each time.
+Each knob has a width.  A kept step widens the widths of the knobs that it moved, any other step narrows them, as in the
+success rule of evolution strategies (Rechenberg 1973) and the trust regions of TuRBO (Eriksson et al. 2019,
+arXiv:1910.01739).  The widths are not stored: they are computed again from the trials each time.
 """
 
 from __future__ import annotations
@@ -15,26 +15,30 @@ from numpy.typing import NDArray
 from autoresearch_mlx.agents.knobs.memory import Trial
 
 FIRST = 0.15
-"""The first width, as a share of the knob's range: a factor of two on two decades."""
+"""The first width, as a share of the knob's range: a factor of two where the range spans two decades."""
 WIDEN, NARROW = 1.5, 0.8
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
+"""Trials that :func:`tiredness` looks back on."""
 
 
 def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
-    """How far each knob may move now, as a share of its range."""
+    """Return how far each knob may move now, as a share of its range; shape (size,)."""
     found = np.full(size, FIRST)
     for trial in trials:
         moved = list(trial.moved)
         if moved:
-            # A step of several knobs that fails says less against each of them.
+            # A failed step of several knobs is weaker evidence against each of them.
             found[moved] *= WIDEN if trial.kept else NARROW ** (1 / len(moved))
             found = np.clip(found, SMALLEST, LARGEST)
     return found
 
 
 def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
-    """What the kept steps of each knob gained together, in the metric's unit; shared within a step."""
+    """Return the sum of each knob's gains in kept steps, in the metric's unit; shape (size,).
+
+    The knobs of one step share its gain equally.
+    """
     found = np.zeros(size)
     for trial in trials:
         if trial.kept and trial.gain is not None and trial.moved:
@@ -43,9 +47,9 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 
 
 def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much of the variation each knob is expected to make; the mean is 1.
+    """Return each knob's expected share of the variation, shape (knobs,), with mean 1.
 
-    Every knob counts its interest, and once more for every average kept step that it gained.
+    A knob's weight is its prior interest, plus its gains in units of the average gain of a kept step.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
     found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
@@ -53,9 +57,9 @@ def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[n
 
 
 def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
-    """How many of the last RECENT trials moved each knob for nothing.
+    """Return how many of the last RECENT trials moved each knob without a keep; shape (size,).
 
-    One lucky run makes a knob look promising, and the next runs would all go to it.
+    Without this, one lucky run would make a knob look promising and the next runs would all go to it.
     """
     found = np.zeros(size)
     for trial in trials[-RECENT:]:

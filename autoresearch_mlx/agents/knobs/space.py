@@ -1,8 +1,7 @@
 """The search space of a lab: every movable knob of its files as one coordinate from 0 to 1.
 
-Ratios matter for rates and sizes, differences for shares: ``log`` and ``pow2`` knobs are laid out by
-their logarithm, the others evenly.  The options of a choice have no order; their places only number
-them.
+For rates and sizes ratios matter, for shares differences: ``log`` and ``pow2`` knobs are placed by their logarithm, the
+others evenly.  The options of a choice have no order; their places only number them.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ class Dimension:
     value: Any
 
     def holds(self, value: Any) -> bool:
-        """Whether a value has a place here; numbers outside the range have one at its end."""
+        """Return whether a value has a place in the range; a number outside the range is placed at its end."""
         if self.range.kind == "choice":
             return value in self.range.choices
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
     def unit(self, value: Any) -> float:
-        """The place of a value in the range, held to [0, 1]."""
+        """Return the place of a value in the range, from 0 to 1."""
         r = self.range
         if r.kind == "choice":
             return r.choices.index(value) / (len(r.choices) - 1)
@@ -52,7 +51,7 @@ class Dimension:
         return min(1.0, max(0.0, place))
 
     def at(self, unit: float) -> Any:
-        """The value at a place, as a person would write it: whole, a power of two, or three digits."""
+        """Return the value at a place, as a person would write it: a whole number, a power of two, or three digits."""
         r, unit = self.range, min(1.0, max(0.0, unit))
         if r.kind == "choice":
             return r.choices[round(unit * (len(r.choices) - 1))]
@@ -62,7 +61,7 @@ class Dimension:
         short = float(f"{raw:.3g}")
         if r.kind == "int" or isinstance(self.value, int):
             return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
-        # Three digits may round over an end with more digits than that: the end itself is then meant.
+        # Rounding to three digits may pass an end that has more digits; then the end itself is meant.
         return min(r.high, max(r.low, short))
 
     def _power(self, unit: float) -> int:
@@ -99,15 +98,16 @@ class Space:
         return tuple(d.value for d in self)
 
     def units(self, point: Point) -> tuple[float, ...]:
+        """Return the place of each value, from 0 to 1."""
         return tuple(d.unit(value) for d, value in zip(self, point, strict=True))
 
     def changes(self, point: Point) -> dict[str, tuple[Any, Any]]:
-        """``{name: (from, to)}`` from the files as they are to this point."""
+        """Return ``{name: (from, to)}``: what changes from the files as they are to this point."""
         pairs = zip(self, point, strict=True)
         return {d.name: (d.value, value) for d, value in pairs if value != d.value}
 
     def write(self, point: Point, files: Mapping[str, str]) -> dict[str, str]:
-        """The whole new text of each file that this point changes."""
+        """Return the whole new text of each file that this point changes."""
         moved: dict[str, dict[str, Any]] = {}
         for d, value in zip(self, point, strict=True):
             if value != d.value:
@@ -116,9 +116,9 @@ class Space:
 
 
 def read_space(files: Mapping[str, str], firsts: Mapping[str, Any] | None = None) -> Space:
-    """The movable knobs of all Python files; empty when there is none.
+    """Return the movable knobs of all Python files; an empty space when no file has any.
 
-    ``firsts``: the values at the start of the session, by name, of the knobs that have moved since.
+    ``firsts``: by name, the values at the start of the session of the knobs that have moved since.
     """
     firsts = firsts or {}
     found = [

@@ -1,4 +1,4 @@
-"""What the optimiser knows, in a dozen lines for a model that shares the search with it."""
+"""The optimiser's knowledge in a dozen lines, for a language model that shares the search with it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import describe, literal
 
 BEST = 3
-"""Measured points that are shown."""
+"""Measured points to show."""
 NEXT = 3
+"""Candidate steps to show."""
 MOST = 6
-"""Knobs in one line."""
+"""Knobs to name in one line."""
 _NARROWED = 0.7 * FIRST
 
 
 def describe_state(context: Context) -> str:
-    """Best points, which knobs gained and matter, which are tired, what failed, what it expects next.
+    """Describe the best points, the knobs that gained, matter or rest, what failed, and what would be tried next.
 
-    Empty when the files have no movable knob or no knob has been moved yet.  Costs one fit of the models.
+    Empty when the files have no movable knob or none has been moved yet.  Takes one fit of the models.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)
@@ -54,7 +55,7 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """The measured points of highest score, told by what differs from the file; ties go to the older."""
+    """Describe the points with the highest scores by how they differ from the file; of equal ones the older first."""
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:
@@ -84,7 +85,7 @@ def _tally(memory: Memory, index: int) -> str:
 
 
 def _weighty(outlook: Outlook) -> list[str]:
-    """Told only where experience has said more than the first guess."""
+    """List the weights of the knobs, once results have changed them from the first guess."""
     guess = interest(outlook.space)
     if np.allclose(outlook.weights, guess / guess.mean()):
         return []
@@ -111,7 +112,7 @@ def _untouched(space: Space, memory: Memory) -> list[str]:
 
 
 def _failed(space: Space, memory: Memory) -> list[str]:
-    """The newest first: what each failed step would have set."""
+    """List the failed steps, newest first, with the values that they set."""
     return [_step(space, trial) for trial in reversed(memory.trials) if trial.failed and trial.moved]
 
 
@@ -121,7 +122,7 @@ def _step(space: Space, trial: Trial) -> str:
 
 
 def _candidates(outlook: Outlook, context: Context) -> list[str]:
-    """Steps of single knobs that the surrogate ranks highest, one for each knob."""
+    """List the steps of single knobs that the surrogate ranks highest, at most one for each knob."""
     if not outlook.surrogate.informed:
         return []
     rng = np.random.default_rng([abs(context.seed), context.number])

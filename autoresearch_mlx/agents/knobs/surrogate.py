@@ -1,9 +1,11 @@
-"""What a configuration is expected to gain: a small Gaussian process over the measured ones.
+"""What a step is expected to gain and how likely it is to fail: a Gaussian process and a logistic regression.
 
-Its kernel is a sum of one smooth function for each knob (additive, arXiv:1112.4394), weighted by what
-the knob has gained, and of one smooth function of all knobs together for what they do to each other.
-The length scales, the shares of the two and the noise are those of the highest marginal likelihood on
-a small grid.  Own code, because the field's libraries for this need torch; Optuna's own does.
+The Gaussian process is fitted to the measured gains.  Its kernel is a sum: one squared exponential for each knob (an
+additive kernel, Duvenaud et al. 2011, arXiv:1112.4394), weighted by what the knob has gained, and one of all knobs
+together for their interactions.  Length scales, the shares of the two parts and the noise are those with the highest
+marginal likelihood on a small grid.  Candidates are ranked by expected improvement (Jones et al. 1998), in its logarithm
+(Ament et al. 2023, arXiv:2310.20708), times the chance that they run.  This is our own code because the libraries for
+it, Optuna's own sampler included, need torch.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ SINGLE_SCALES = (0.1, 0.2, 0.4)
 JOINT_SCALES = (0.5, 1.0)
 JOINT_SHARES = (0.3, 0.7)
 NOISES = (0.01, 0.1, 0.5)
-"""Variance of one measurement as a share of the signal's: the noise of the machine is learned."""
+"""Noise variance of one measurement as a share of the signal variance; the best of these is chosen by the fit."""
 PRIOR_MEAN = -1.0
-"""Far from everything measured, expect to lose a typical step: most changes of a decent file do."""
+"""Expected gain, in units of a typical step, far from all measured points: most changes of a good file lose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The settings of the kernel; lengths in shares of a knob's range."""
+    """The hyperparameters of the kernel; lengths as shares of a knob's range."""
 
     single: float
     joint: float
@@ -44,7 +46,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """A fitted process; scores in units of ``unit``, relative to the incumbent's measured score."""
+    """A fitted Gaussian process.  Gains are relative to the incumbent's score, in multiples of ``unit``."""
 
     where: Coordinates
     rows: Array
@@ -52,13 +54,16 @@ class Surrogate:
     shape: Shape
     unit: float
     informed: bool
-    """Whether any gain was measured; else ``unit`` is a mere convention and nothing may be said in it."""
+    """Whether any gain was measured; otherwise ``unit`` is arbitrary and no gain may be reported."""
     variance: float
     factor: Array
     pull: Array
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the gain over the incumbent, in units of ``unit``."""
+        """Return mean and standard deviation of the gain over the incumbent, in multiples of ``unit``.
+
+        ``rows`` has shape (points, knobs); both results have shape (points,).
+        """
         squares = self.where.squares(rows, self.rows)
         single, joint = _single(squares, self.weights, self.shape.single), _joint(squares, self.shape.joint)
         k = _kernel(single, joint, self.shape.share)
@@ -68,7 +73,11 @@ class Surrogate:
 
 
 def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrogate:
-    """Fit to measured gains over the incumbent, in the metric's unit; ``rows`` must not be empty."""
+    """Fit to measured gains over the incumbent.
+
+    ``rows``: shape (points, knobs), at least one point.  ``gains``: shape (points,), in the metric's unit; positive is
+    better.  ``weights``: shape (knobs,).
+    """
     unit = typical(gains)
     residual = _soften(gains / unit) - PRIOR_MEAN
     squares = where.squares(rows, rows)
@@ -81,7 +90,7 @@ def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrog
 
 
 def log_expected_improvement(mean: Array, deviation: Array) -> Array:
-    """The logarithm of E[max(0, gain)], stable far below zero (compare arXiv:2310.20708)."""
+    """Return the logarithm of E[max(0, gain)], which stays exact for very small values (arXiv:2310.20708)."""
     z = mean / deviation
     near = np.array([v * _cumulative(v) + _density(v) for v in np.maximum(z, -6.0)])
     # Mills' ratio: z * Phi(z) + phi(z) -> phi(z) / z^2 for z far below zero.
@@ -90,13 +99,13 @@ def log_expected_improvement(mean: Array, deviation: Array) -> Array:
 
 
 def typical(gains: Array) -> float:
-    """The median size of what is not zero: the unit in which gains are thought of."""
+    """Return the median size of the gains other than 0; 1 when there are none.  It is the unit of the model."""
     sizes = np.abs(gains[gains != 0])
     return float(np.median(sizes)) if len(sizes) else 1.0
 
 
 def _soften(gains: Array) -> Array:
-    """Large losses count by their logarithm: how bad a bad point is must not bend the model."""
+    """Compress large losses to their logarithm, so that very bad points do not distort the model."""
     return np.asarray(np.where(gains < 0, -2 * np.log1p(-np.minimum(gains, 0) / 2), gains))
 
 
@@ -117,12 +126,12 @@ def _joint(squares: Array, length: float) -> Array:
 
 
 def _fit(single: Array, joint: Array, residual: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
-    """Log marginal likelihood (with the best signal variance), shape, Cholesky factor, that variance."""
+    """Return log marginal likelihood (at the best signal variance), shape, Cholesky factor, and that variance."""
     n = len(residual)
     covariance = _kernel(single, joint, shape.share) + shape.noise * np.eye(n)
     factor = np.asarray(np.linalg.cholesky(covariance), dtype=float)
     white = np.linalg.solve(factor, residual)
-    # One pseudo-observation of variance 1 keeps the variance sane while there are few.
+    # One pseudo-observation of variance 1 keeps the estimate stable while there are few points.
     variance = float((white @ white + 1) / (n + 1))
     likelihood = -0.5 * (n + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
     return likelihood, shape, factor, variance
@@ -137,18 +146,21 @@ def _cumulative(z: float) -> float:
 
 
 PRIOR = -3.0
-"""Log-odds of failing before anything is known: about 1 in 20."""
+"""Log-odds of failing before anything is known: a chance of about 1 in 20."""
 RIDGE = 0.002
-"""Weak: one more tick of a size may turn a sure run into a sure crash."""
+"""Weak, because one more tick of a size may turn a safe run into a certain crash."""
 RIDGE_PRIOR = 0.3
 STEPS = 12
 REACH = 0.05
-"""How near, as a share of the ranges, an outcome is close by."""
+"""The distance, as a share of the ranges, within which an outcome counts as nearby."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureModel:
-    """Log-odds of failing as a linear function of the way from the incumbent, and the outcomes."""
+    """The chance of failing: log-odds linear in the step from the incumbent, combined with nearby outcomes.
+
+    ``rows``: shape (trials, knobs).  ``failed``: shape (trials,).  ``origin``, ``slope``: shape (knobs,).
+    """
 
     where: Coordinates
     rows: Array
@@ -158,11 +170,12 @@ class FailureModel:
     slope: Array
 
     def chance(self, rows: Array) -> Array:
+        """Return the chance of failing of each point, shape (points,)."""
         beyond = _sigmoid(self.intercept + (rows - self.origin) @ self.slope)
         return np.asarray(1 - (1 - beyond) * (1 - self._close_by(rows)))
 
     def _close_by(self, rows: Array) -> Array:
-        """The share of failures among the outcomes close by, counted with one success more."""
+        """Return the share of failures among nearby outcomes, with one success added."""
         if not len(self.rows):
             return np.zeros(len(rows))
         near = np.exp(-0.5 * self.where.squares(rows, self.rows).sum(axis=-1) / REACH**2)
@@ -170,7 +183,7 @@ class FailureModel:
 
 
 def learn_failures(where: Coordinates, rows: Array, failed: NDArray[np.bool_], origin: Array) -> FailureModel:
-    """Fit to all trials that ran or failed; none is fine.  Damped Newton on a convex loss."""
+    """Fit a ridge-penalised logistic regression to all trials, by damped Newton steps; there may be no trials."""
     a = np.hstack([np.ones((len(rows), 1)), rows - origin])
     prior, ridge = np.zeros(a.shape[1]), np.full(a.shape[1], RIDGE)
     prior[0], ridge[0] = PRIOR, RIDGE_PRIOR
@@ -193,18 +206,20 @@ def _sigmoid(x: Array) -> Array:
 
 
 MOST_TRIALS = 200
-"""The models see the trials nearest to the incumbent; beyond this many they only cost time."""
+"""The most trials that the models see, the nearest to the incumbent; more would only take time."""
 CAUTION = 8.0
-"""The power of the chance to run: a crash costs a whole run and teaches little."""
+"""The exponent of the chance to run: a crash takes a whole run and teaches little."""
 
 TIRED = 0.5
-"""Off the logarithm, for each recent trial that moved the same knob for nothing."""
+"""Taken off the logarithm for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""What more likely fails than runs comes after everything else, whatever it promises."""
+"""A move that is more likely to fail than to run is ranked after all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
+    """Both models with the trust region, for ranking moves.  The arrays have shape (knobs,)."""
+
     space: Space
     where: Coordinates
     widths: Array
@@ -215,7 +230,7 @@ class Outlook:
     failures: FailureModel
 
     def rank(self, moves: Sequence[Move]) -> Array:
-        """The logarithm of expected improvement times P(runs)^CAUTION, less for tired knobs; higher is better."""
+        """Rank moves, higher is better: log of expected improvement times P(runs)^CAUTION, less for tired knobs."""
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows)
         ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
@@ -223,7 +238,7 @@ class Outlook:
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
-        """Gain over the incumbent and its deviation, in the metric's unit; chance of failing."""
+        """Return expected gain over the incumbent and its deviation, in the metric's unit, and the chance of failing."""
         rows = self._rows([move])
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
@@ -234,13 +249,13 @@ class Outlook:
 
 
 def look(space: Space, memory: Memory) -> Outlook:
-    """Fit both models to what is remembered."""
+    """Fit both models to the trials."""
     where = coordinates(space)
     here = where.rows([space.start])
     trials = _nearest(where, here, memory.trials)
     measured = [t for t in trials if t.score is not None]
-    # A running point counts as measured and no better than the incumbent (the constant liar of Ginsbourger et al.
-    # 2010), so that the next proposal looks elsewhere; it moves no width and no weight.
+    # A running point counts as measured with the incumbent's score (the constant liar of Ginsbourger et al. 2010), so
+    # that the next proposal looks elsewhere.  It changes neither widths nor weights.
     rows = where.rows([space.start, *(t.point for t in measured), *memory.running])
     gained = [t.score - memory.score for t in measured if t.score is not None]
     scores = np.array([0.0, *gained, *(0.0 for _ in memory.running)])

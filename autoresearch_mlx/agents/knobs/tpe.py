@@ -1,8 +1,8 @@
-"""Joint moves from Optuna: its TPE sampler knows which values went together in the better runs.
+"""Moves of several knobs at once, from Optuna's TPE sampler, which knows which values went together in better runs.
 
-TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) is asked for two or three knobs at a
-time, within their trust region; every other knob stays at the incumbent.  Failed trials are told as
-failed, never as a number.  The study is filled from memory each time, so a resume starts warm.
+TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) is asked for two or three knobs at a time, within their
+trust region; every other knob stays at the incumbent.  Failed trials are given as failed, not as a number.  The study
+is filled from memory each time, so a resumed session starts with all that was learned.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from autoresearch_mlx.agents.knobs.moves import MOST, Move, Step
 from autoresearch_mlx.agents.knobs.space import Dimension, Space
 
 LEAST = 8
-"""Trials before the first question: before that TPE would only draw at random."""
+"""Trials needed before TPE is asked; with fewer it would only draw at random."""
 
 
 def joint_moves(
     space: Space, trials: Sequence[Trial], widths: Array, weights: Array, count: int, rng: np.random.Generator
 ) -> list[Move]:
-    """Up to ``count`` moves of two or three knobs, drawn by their weight, to values that TPE suggests."""
+    """Return up to ``count`` moves of two or three knobs, to values that TPE suggests.
+
+    The knobs are drawn with a chance in proportion to ``weights``; ``widths`` bounds how far each may move.  Both have
+    shape (knobs,).
+    """
     if len(trials) < LEAST or len(space) < 2:
         return []
     study = _study(space, trials, int(rng.integers(2**31)))
@@ -41,17 +45,17 @@ def joint_moves(
 
 
 def _study(space: Space, trials: Sequence[Trial], seed: int) -> Any:
-    """A study in memory that holds the trials; scores are maximised."""
+    """Return a study, in memory only, that holds the trials; scores are maximised."""
     import optuna
 
-    talk = optuna.logging.get_verbosity()
-    # Optuna announces every study on stderr, and calls settings experimental that it has had for years.
+    verbosity = optuna.logging.get_verbosity()
+    # Optuna announces every study on stderr, and warns that long-standing settings are experimental.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=0)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-    optuna.logging.set_verbosity(talk)
+    optuna.logging.set_verbosity(verbosity)
     whole = {d.name: _distribution(d, 0.0, 1.0) for d in space}
     for trial in trials:
         state = optuna.trial.TrialState.FAIL if trial.failed else optuna.trial.TrialState.COMPLETE
@@ -69,7 +73,7 @@ def _ask(study: Any, space: Space, chosen: Sequence[int], widths: Array) -> Move
 
 
 def _near(dimension: Dimension, width: float) -> Any:
-    """The part of the range that the trust region leaves; at least one tick each way."""
+    """Return the part of the range inside the trust region; at least one tick in each direction."""
     here, reach = dimension.unit(dimension.value), max(width, dimension.tick)
     return _distribution(dimension, max(0.0, here - reach), min(1.0, here + reach))
 
