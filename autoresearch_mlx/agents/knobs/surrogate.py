@@ -3,9 +3,9 @@
 The Gaussian process is fitted to the measured gains.  Its kernel is a sum: one squared exponential for each knob (an
 additive kernel, Duvenaud et al. 2011, arXiv:1112.4394), weighted by what the knob has gained, and one of all knobs
 together for their interactions.  Length scales, the shares of the two parts and the noise are those with the highest
-marginal likelihood on a small grid.  Candidates are ranked by expected improvement (Jones et al. 1998), in its logarithm
-(Ament et al. 2023, arXiv:2310.20708), times the chance that they run.  This is our own code because the libraries for
-it, Optuna's own sampler included, need torch.
+marginal likelihood on a small grid.  Candidates are ranked by expected improvement (Jones et al. 1998), in its
+logarithm (Ament et al. 2023, arXiv:2310.20708), times the chance that they run.  This is our own code because the
+libraries for it, Optuna's own sampler included, need torch.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class Outlook:
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
-        """Return expected gain over the incumbent and its deviation, in the metric's unit, and the chance of failing."""
+        """Return expected gain over the incumbent and its deviation (metric's unit), and the chance of failing."""
         rows = self._rows([move])
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
