@@ -58,7 +58,7 @@ def test_the_longest_chain_of_rooms_is_ten_or_less() -> None:
     ("file", "line", "said"),
     [
         ("store/ledger.py", "from autoresearch_mlx.loop import session", "store imports loop, which stands above it"),
-        ("judge/noise.py", "import autoresearch_mlx.cli.read", "judge imports cli, which stands above it"),
+        ("judge/sigma.py", "import autoresearch_mlx.cli.read", "judge imports cli, which stands above it"),
         (
             "terms.py",
             "def late() -> None:\n    from autoresearch_mlx.report.terminal import log",

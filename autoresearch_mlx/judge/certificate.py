@@ -1,7 +1,7 @@
-"""Tonight's head against last night's: the one number that nothing was selected by.
+"""Certification: the head against an earlier commit, on fresh seeds, by runs that nothing was selected by.
 
-The two run in turn, A B B A, each pair on a fresh seed.  A machine that warms up moves every run; in a
-block of four such runs, one after another, a linear drift falls out of the difference exactly.
+The two run in turn, A B B A, each pair on a fresh seed.  In such a block of four runs, one after another, a linear
+drift of the machine (one that warms up, say) cancels exactly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One run to take: of which side, in which pair (from 0), on which seed."""
+    """One run to take: which side, in which pair (from 0), on which seed."""
 
     side: Literal["before", "head"]
     pair: int
@@ -33,9 +33,9 @@ class Slot:
 class Certificate:
     """How much better the head is, in the metric's unit; positive is better.
 
-    The interval holds 90 %.  It and the probability are the posterior under flat priors: t about the
-    effect, with a variance from sigma (two independent runs per pair, so what common seeds save is left
-    out) and from how the blocks differ.
+    The interval (``low`` to ``high``) holds 90 %.  It and the probability are the posterior under flat priors:
+    Student's t around the effect.  Its variance is pooled from sigma, as if the two runs of a pair were independent
+    (what common seeds save is left out), and from how the blocks differ.
     """
 
     effect: float
@@ -43,13 +43,13 @@ class Certificate:
     high: float
     probability_better: float
     pairs: int
-    """That count: both pairs of their block are whole."""
+    """Number of pairs that count: those in whole blocks."""
     certified: bool
-    """The mixture sequential test crossed 1 / alpha, which may be looked at after every block."""
+    """Whether the evidence ratio reached 1 / alpha; looking after every block keeps the error rate under alpha."""
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
-    """The runs in the order to take them: A B B A A B B A ...
+    """Return the runs in the order to take them: A B B A A B B A ...
 
     Raises ValueError when the pairs do not fill blocks of two.
     """
@@ -64,17 +64,17 @@ def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
 def certificate(
     before: Sequence[Run], head: Sequence[Run], direction: Direction, sigma: Sigma, alpha: float = 0.1
 ) -> Certificate:
-    """The effect from all whole blocks; runs carry the number of their pair.
+    """Return the certificate from all whole blocks; runs carry the number of their pair.
 
-    A block that lost a run, or has a tainted one, is left out: measure it again.  Raises ValueError when
-    no block is whole, or when one is and nothing was ever repeated to tell its error.
+    A block that lost a run, or has a disturbed one, is left out: measure it again.  Raises ValueError when no block is
+    whole, and when there is one block and no sigma, so that nothing tells the error.
     """
     effects = block_effects(before, head, direction)
     if not effects:
-        raise ValueError("no block A B B A is whole; measure one again")
+        raise ValueError("no block A B B A is complete; measure one again")
     dof = len(effects) - 1 + (sigma.dof if sigma.value is not None else 0)
     if dof < 1:
-        raise ValueError("one block and no sigma tell no error; measure a second block")
+        raise ValueError("the error is unknown with one block and no sigma; measure a second block")
     effect, pairs = fmean(effects), 2 * len(effects)
     error = math.sqrt(_pair_variance(effects, sigma, dof) / pairs)
     if error == 0:
@@ -85,7 +85,7 @@ def certificate(
 
 
 def block_effects(before: Sequence[Run], head: Sequence[Run], direction: Direction) -> tuple[float, ...]:
-    """The gain in each whole block, in order."""
+    """Return the gain in each whole block, in order."""
     ours, theirs = _by_pair(head), _by_pair(before)
     sign = -1 if direction == "min" else 1
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
@@ -95,21 +95,22 @@ def block_effects(before: Sequence[Run], head: Sequence[Run], direction: Directi
 
 
 def abba(a1: float, b1: float, b2: float, a2: float) -> float:
-    """B less A from four runs in this order, one after another."""
+    """Return B minus A from four runs taken in this order, one after another."""
     return ((b1 - a1) + (b2 - a2)) / 2
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Likelihood of the pairs under a normal mixture of effects, over that under none.
+    """Return the likelihood of the pairs under a normal mixture of effects, divided by that under no effect.
 
-    The mixture's variance is that of one pair; over 1 / alpha it has ruled out "no effect" at alpha,
-    however often one looks.
+    The mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the iterated
+    logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio over
+    1 / alpha rules out "no effect" at the level alpha, however often one looks.
     """
     return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
 
 
 def in_words(found: Certificate) -> str:
-    """``better by 0.0120 (90 %: 0.0081 to 0.0159), P(better) 0.998, 4 pairs: certified``"""
+    """Return ``better by 0.0120 (90 %: 0.0081 to 0.0159), P(better) 0.998, 4 pairs: certified``."""
     digits = digits_of((found.high - found.low) / 4)
     word = "better" if found.effect > 0 else "worse" if found.effect < 0 else "different"
     size = f"{word} by {abs(found.effect):.{digits}f} (90 %: {found.low:.{digits}f} to {found.high:.{digits}f})"
@@ -118,7 +119,7 @@ def in_words(found: Certificate) -> str:
 
 
 def _probability(found: Certificate) -> str:
-    """Three digits, without rounding to a certainty that only runs without noise give."""
+    """Return three digits, and no 1.000 or 0.000 unless the runs had no noise at all."""
     share, certain = found.probability_better, found.low == found.high
     if certain or 0.0005 <= share <= 0.9995:
         return f"{share:.3f}"
@@ -126,7 +127,7 @@ def _probability(found: Certificate) -> str:
 
 
 def _pair_variance(effects: Sequence[float], sigma: Sigma, dof: int) -> float:
-    """Of the difference of one pair: 2 sigma^2, and twice what blocks of two pairs show."""
+    """Return the variance of the difference of one pair, pooled from 2 sigma^2 and twice the variance of the blocks."""
     mean = fmean(effects)
     squares = 2 * math.fsum((effect - mean) ** 2 for effect in effects)
     if sigma.value is not None:

@@ -1,8 +1,8 @@
-"""Stopping a run that has lost already, and keeping account of what that costs and saves.
+"""Stopping a run that has already lost, and keeping account of what that costs and saves.
 
-Loss at half the budget hardly orders good configurations; only a clear loser shows.  So the margin is
-wide, changes that reshape the curve are exempt, and one in eight is left to finish, to learn how often
-the rule is wrong.  A stop never feeds a keep: a stopped run has no value, and its only verdict is discard.
+The loss at half the budget hardly orders good configurations; it only shows clear losers.  So the margin is wide,
+changes that reshape the loss curve are exempt, and one in eight is left to finish, to learn how often the rule is
+wrong.  A stopped run has no value, and its only verdict is discard.
 """
 
 from __future__ import annotations
@@ -17,49 +17,53 @@ from typing import TypeAlias
 from autoresearch_mlx.experiment import Status, Verdict
 
 Curve: TypeAlias = Sequence[tuple[float, float]]
-"""Training loss along the run: (share of the budget used, loss), in order."""
+"""Training loss along the run: (share of the budget used, from 0 to 1; loss), in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyRules:
+    """When a run is stopped."""
+
     after: float = 0.6
-    """Share of the budget before which nothing is stopped but what diverged."""
+    """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """How far above the incumbent's the smoothed loss must lie, as a share of that."""
+    """How far the smoothed loss must lie above the incumbent's, as a share of the incumbent's."""
     window: float = 0.1
-    """Loss is smoothed over the last so much of the budget."""
+    """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
-    """Runs to the end that must be known first."""
+    """Number of runs that must have gone to their end before any is stopped."""
     audit_every: int = 8
-    """Experiments whose number this divides are left to finish."""
+    """An experiment whose number is a multiple of this is left to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
-    """Axes, or what their names begin with, whose curves do not compare at equal progress."""
+    """Axes, or beginnings of their names, whose loss curves do not compare at equal progress."""
     diverged: float = 1.5
-    """A smoothed loss over so many times the first one is no training any more."""
+    """A run whose smoothed loss is over so many times its first loss has diverged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """What the rule says of a run that has lost."""
+
     reason: str
     share: float
-    """Of the budget, at which the rule spoke."""
+    """Share of the budget used when the rule spoke."""
     audit: bool = False
-    """It would be stopped, but is left to finish to check the rule."""
+    """Whether the run is left to finish, to check the rule."""
     gap: float | None = None
-    """Of its loss to the incumbent's, as a share of that; None: it diverged."""
+    """How far its loss lies above the incumbent's, as a share of that; None: it diverged."""
 
     @property
     def verdict(self) -> Verdict:
-        """What a run that was stopped ends as."""
+        """The verdict on a run that was stopped."""
         return Verdict("discard", self.reason)
 
 
 def should_stop(
     curve: Curve, incumbent: Curve, number: int, axis: str | None, full_runs: int, rules: EarlyRules | None = None
 ) -> Stop | None:
-    """Has this run of experiment ``number``, as far as its ``curve`` goes, lost already?
+    """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: it goes on.
 
-    ``full_runs`` is how many runs of the session went to their end.
+    ``full_runs``: how many runs of the session went to their end.
     """
     rules = rules or EarlyRules()
     if not curve:
@@ -77,7 +81,7 @@ def should_stop(
 
 
 def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
-    """How far the smoothed loss lies above the incumbent's at equal progress, as a share of that.
+    """Return how far the smoothed loss lies above the incumbent's at equal progress, as a share of that.
 
     None where the incumbent's curve does not reach, or its loss is not above zero.
     """
@@ -104,7 +108,7 @@ def _recent(curve: Curve, window: float) -> list[tuple[float, float]]:
 
 
 def loss_at(curve: Curve, share: float) -> float | None:
-    """The loss at this progress, on the line between its neighbours; None beyond the points that there are."""
+    """Return the loss at this progress by linear interpolation; None outside the curve."""
     for (left, low), (right, high) in pairwise(curve):
         if left <= share <= right:
             return low if right == left else low + (high - low) * (share - left) / (right - left)
@@ -112,37 +116,39 @@ def loss_at(curve: Curve, share: float) -> float | None:
 
 
 def _exempt(axis: str | None, rules: EarlyRules) -> bool:
-    """``schedule`` exempts ``schedule.warmup`` too; what is not known may have touched anything."""
+    """Return whether an axis is exempt: ``schedule`` covers ``schedule.warmup``; an unknown one may touch anything."""
     return axis is None or any(axis == name or axis.startswith(f"{name}.") for name in rules.exempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An experiment that the rule spoke on: at which share, and what came of it."""
+    """An experiment that the rule spoke on: at which share of the budget, and what came of it."""
 
     share: float
     seconds: float
-    """A whole run of it would take, or took."""
+    """What a whole run of it takes."""
     audited: bool
     status: Status
-    """Its verdict; an audited one that was kept is an error of the rule."""
+    """Its verdict; where it was audited and kept, the rule was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """What the rule has saved, and how often it was wrong."""
+
     stopped: int
     saved_seconds: float
     audits: int
     wrong: int
-    """Audited ones that were kept after all."""
+    """Number of audited experiments that were kept after all."""
     error_rate: float | None
     """``wrong / audits``; None without an audit."""
     error_high: float | None
-    """With 95 % confidence the rule's error rate is no higher (Clopper and Pearson)."""
+    """Upper 95 % confidence bound of the error rate (Clopper and Pearson, Biometrika 26, 1934)."""
 
 
 def account(past: Sequence[Past]) -> Account:
-    """What the rule has saved and how often it was wrong where somebody looked.  An interrupted audit tells nothing."""
+    """Return what the rule has saved, and how often its audits found it wrong.  Interrupted audits are left out."""
     stopped = [each for each in past if not each.audited]
     audits = [each for each in past if each.audited and each.status in ("keep", "discard")]
     wrong = sum(each.status == "keep" for each in audits)
@@ -157,7 +163,7 @@ def account(past: Sequence[Past]) -> Account:
 
 
 def highest_rate(wrong: int, of: int, confidence: float = 0.95) -> float:
-    """The rate under which so few errors or fewer would be seen in 5 % of cases."""
+    """Return the one-sided Clopper-Pearson bound: at this rate, ``wrong`` errors or fewer are seen in 5 % of cases."""
     if wrong >= of:
         return 1.0
     low, high = wrong / of, 1.0

@@ -1,4 +1,4 @@
-"""What the judge is given and what it answers, as frozen values.
+"""What the judge is given (evidence, rules) and what it answers (a verdict, or what to measure again).
 
 Gains are positive when better, in the metric's unit, whichever way the metric points.
 """
@@ -17,18 +17,18 @@ Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One successful run of one commit.  Raises ValueError for a value that is no finite number."""
+    """One run of one commit that has a value.  Raises ValueError for a value that is not a finite number."""
 
     value: float
     seed: int
     stand: int = 0
     """Number of the stand that it was taken in: runs of different stands do not compare."""
     fresh: bool = True
-    """Not taken to select: false for the first run of whatever was proposed, true for the baseline's and repeats."""
+    """Whether nothing was selected by it: false for the first run of a proposal, true for repeats and the baseline."""
     pair: int | None = None
-    """Number of its pair, where the runs of two commits alternate."""
+    """Number of its pair in a certification, where the runs of two commits alternate."""
     tainted: bool = False
-    """Disturbed (heat, sleep, another job): it never counts."""
+    """Disturbed by heat, sleep or another job: it does not count."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -37,12 +37,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sigma:
-    """Standard deviation of one run of an unchanged file, in the metric's unit; ``None``: nothing was repeated."""
+    """A standard deviation in the metric's unit, with what it rests on; ``value`` None: nothing was repeated."""
 
     value: float | None
     n: int
-    """Runs behind it."""
+    """Number of runs behind it."""
     dof: int
+    """Degrees of freedom: runs less the number of groups they fall into."""
     source: str
     """Where it comes from, in words."""
 
@@ -61,26 +62,26 @@ class Evidence:
     candidate: tuple[Run, ...]
     incumbent: tuple[Run, ...]
     sigma: Sigma
-    """Of one run, from all that was repeated before this candidate; its own repeats are added here."""
+    """Of one run, from everything that was repeated before this candidate; its own repeats are added by the rules."""
     direction: Direction = "min"
     recent_effects: tuple[float, ...] = ()
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
-    """By how many lines the code got shorter; negative: longer."""
+    """By how many lines the candidate's code is shorter; negative: longer."""
     stand: int = 0
     """Number of the current stand; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
-    """Of the difference between two commits on one seed, for changes of this class (:func:`noise.pair_class`)."""
+    """Of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
     incumbent_age: int = 0
     """Experiments finished since the incumbent was last measured."""
     refreshes: int = 0
-    """Runs of the incumbent that were taken for this decision already."""
+    """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
     """The candidate passed the audits that :class:`Again` asked for."""
     lost: int = 0
-    """Runs of the candidate that were disturbed and ended without a value."""
+    """Number of the candidate's runs that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
-    """Calibrated steps of a repeat, of candidate and incumbent; None: the clock ends it."""
+    """Steps after which a repeat of the candidate, and one of the incumbent, ends; None: the clock ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,11 @@ class Again:
     reason: str
     whom: Whom = "candidate"
     seed: int | None = None
-    """None: the next one of the session."""
+    """Seed to run on; None: the session's next one."""
     steps: int | None = None
     """Train exactly so many steps; None: the clock ends the run."""
     audit: bool = False
-    """Audit the candidate along with it."""
+    """Audit the candidate's files as well."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -102,10 +103,10 @@ Decision: TypeAlias = Verdict | Again
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Scores that bound "undecided" after 1, 2, ... runs of the candidate, on the scale of a known sigma.
+    """The scores between which a case stays undecided after 1, 2, ... runs of the candidate, in standard errors.
 
-    Under ``lower`` it is discarded, from ``upper`` on kept; after the last run the two meet.
-    Raises ValueError when they do not.
+    Under ``lower`` the candidate is discarded, from ``upper`` on it is kept.  After the last run the two are equal;
+    raises ValueError when they are not.
     """
 
     lower: tuple[float, ...]
@@ -118,18 +119,21 @@ class Stages:
 
     @property
     def limit(self) -> int:
-        """Most runs of one candidate."""
+        """The most runs that one candidate gets."""
         return len(self.lower)
 
     def at(self, runs: int) -> tuple[float, float]:
+        """Return (lower, upper) after so many runs, at least 1."""
         stage = min(runs, self.limit) - 1
         return self.lower[stage], self.upper[stage]
 
 
 ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
-"""Against three baseline runs that also give sigma: 8 % are kept without effect, 96 % at 3 sigma (`bench/judge.py`)."""
+"""Simulated with sigma from three baseline runs (`bench/judge.py`): it keeps 9 % of the changes that do nothing, and
+96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
-"""2 % without effect and 88 % at 3 sigma, likewise; it loses half of the gains of one sigma that the other keeps."""
+"""Simulated likewise: it keeps 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and half as many of
+those that gain 1 sigma as the adaptive bounds do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +143,27 @@ class Rules:
     adaptive: Stages = ADAPTIVE
     strict: Stages = STRICT
     fast_margin: float = 1.0
-    """``fast`` keeps a gain over so many sigma after one run."""
+    """``fast`` keeps a gain of more than so many sigma after one run."""
     fast_from: float = 4.0
     """``auto`` is ``fast`` while the median of the last effects is at least so many sigma ..."""
     fast_window: int = 5
     """... over the last so many keeps ..."""
     fast_proof: int = 2
-    """... of which there must be so many: with less to go by it looks twice."""
+    """... of which there must be so many; with fewer it is ``adaptive``."""
     record: int = 4
     """The incumbent counts by its newest so many unselected runs ..."""
     record_least: int = 2
     """... and has its record filled up to so many before a close call."""
     record_age: int = 10
-    """A close call after more experiments than this has the incumbent measured anew."""
+    """Before a close call the incumbent is measured again when its last run is more experiments ago than this."""
     refreshes: int = 3
-    """Most runs of the incumbent for one decision."""
+    """The most runs of the incumbent that one decision may ask for."""
     neutral: float = -0.3
-    """Shorter code wins with a score over this, seen in two runs."""
+    """Shorter code is kept when its score after two runs is above this."""
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
-    """A gain over both, so many sigma and this share of the incumbent's value, is audited before it may be kept."""
+    """A gain above both so many sigma and this share of the incumbent's value is audited before it may be kept."""
     spoiled: int = 3
-    """After so many disturbed runs a candidate is measured no more: it is judged by what counts."""
+    """After so many disturbed runs a candidate is not measured again; it is judged by the runs that count."""
     margin: float = 0.0
-    """What rules while sigma is unknown, or zero."""
+    """What a change must gain while sigma is unknown or zero, in the metric's unit."""

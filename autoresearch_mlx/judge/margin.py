@@ -1,7 +1,7 @@
-"""The rule that needs no sigma: keep what gains more than a margin over the incumbent's mean.
+"""The rule without statistics: keep what gains more than a margin over the incumbent's mean.
 
-One run of one file differs from the next, so the margin must cover that difference.  It rules where
-nothing was measured twice, and where repeats agree to the last digit.
+Runs of one file differ from each other, so the margin must cover that difference.  The rule decides where nothing was
+measured twice, and where repeats agree to the last digit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from autoresearch_mlx.judge.evidence import Again, Decision, Rules
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """Keep what gains more than ``margin``, in the metric's unit, over the incumbent's mean."""
+    """Keeps what gains more than ``margin``, in the metric's unit, over the incumbent's mean."""
 
     margin: float
 
     def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
-        """``before``: what the incumbent counts by; None: the mean of its own measurements."""
+        """Return a verdict, or a request for one more run.
+
+        ``before``: what the incumbent counts by; None: the mean of its own measurements.
+        """
         if not measurements:
             return Again("not measured yet")
         undisturbed = (m for m in measurements if not m.tainted)
@@ -46,7 +49,7 @@ def _disturbed(runs: int) -> Decision:
 
 
 def by_margin(gain: float, before: float, margin: float) -> Verdict:
-    """The verdict on a gain over the incumbent's mean ``before``; positive is better, all in the metric's unit."""
+    """Return the verdict on a gain (positive is better) over the incumbent's mean ``before``, in the metric's unit."""
     kept = gain > margin
     word = "gain" if gain > 0 else "loss" if gain < 0 else "change"
     size = f"{word} {terms.amount(abs(gain))} against the incumbent's {terms.value(before)} (margin {margin:g})"
@@ -54,7 +57,7 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    """Of the runs that were not disturbed, where there are such."""
+    """Return the mean value of the undisturbed measurements, else of all; None where none has a value."""
     found = [m for m in measurements if m.value is not None]
     counted = [m for m in found if not m.tainted] or found
     values = [m.value for m in counted if m.value is not None]
@@ -62,7 +65,7 @@ def mean_value(measurements: Sequence[Measurement]) -> float | None:
 
 
 def incumbent_value(incumbent: Experiment) -> float:
-    """The incumbent's mean over its measurements.  Raises ValueError when it has none: no keep without a value."""
+    """Return the incumbent's mean over its measurements, else its value.  Raises ValueError when it has neither."""
     value = mean_value(incumbent.measurements)
     if value is None:
         value = incumbent.value

@@ -1,4 +1,4 @@
-"""What to measure next, and on which seed."""
+"""What to measure next where the evidence does not decide yet, and on which seed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules, Ru
 from autoresearch_mlx.judge.shrinkage import effect_of, in_words
 
 
-def calibrated_steps(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
-    """Steps that fit the budget at the median speed of runs given as (steps, seconds of training).
+def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
+    """Return the steps that fit into the budget at the median pace of runs given as (steps, seconds of training).
 
-    None when no run has both.  Speed stays part of a file's merit: each file is calibrated by its own runs.
+    None when no run has both.  Each file is timed by its own runs: a faster file still gets more steps.
     """
     paces = [seconds / steps for steps, seconds in runs if steps > 0 and seconds > 0]
     return max(1, math.floor(budget_seconds / median(paces))) if paces else None
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """One side has no run that counts: take one, unless that failed too often."""
+    """Return what to measure where one side has no run that counts, or ``invalid`` when that failed too often."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this stand")
@@ -35,12 +35,12 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
 
 
 def disturbed(evidence: Evidence) -> int:
-    """The candidate's runs in this stand that were disturbed: so many repeats were in vain."""
+    """Return the number of the candidate's runs in this stand that were disturbed."""
     return evidence.lost + sum(run.tainted for run in evidence.candidate if run.stand == evidence.stand)
 
 
 def thin(now: Evidence, rules: Rules) -> str:
-    """Why the incumbent should be measured before a close call; empty when it need not be."""
+    """Return why the incumbent should be measured before a close call; empty when it need not be."""
     if sum(run.fresh for run in now.incumbent) < rules.record_least:
         return "close, and the incumbent has too few runs that were not selected"
     if now.incumbent_age > rules.record_age:
@@ -49,21 +49,23 @@ def thin(now: Evidence, rules: Rules) -> str:
 
 
 def repeat(now: Evidence, found: Difference, rules: Rules) -> Again:
+    """Ask for one more run of the candidate, on a seed that the incumbent has run on where there is one."""
     seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
     return Again(f"{told(now, found)}: measure again", "candidate", seed, now.steps[0])
 
 
 def refresh(now: Evidence, reason: str) -> Again:
+    """Ask for one more run of the incumbent, on a seed that the candidate has run on where there is one."""
     return Again(reason, "incumbent", next_seed(now.incumbent, now.candidate), now.steps[1])
 
 
 def told(now: Evidence, found: Difference) -> str:
-    """The effect so far, in words."""
+    """Return the effect so far, in words."""
     return in_words(effect_of(found, now.recent_effects))
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """A seed that the other side ran on, so that the two pair, else a new one; None: neither has run."""
+    """Return a seed that only the other side ran on, so that the two pair; else a new one; None: neither has run."""
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]
     if free:

@@ -1,7 +1,8 @@
-"""Some keeps do nothing: a rule that keeps 8 % of what has no effect keeps a few in a night.
+"""Taking weakly supported keeps out again, on trial.
 
-So every eight keeps the weakly supported ones are taken out on trial, one at a time: the head is
-measured without the change, and a change that is not missed goes.
+A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps the
+weakly supported ones are taken out, one at a time: the head is measured without the change, and where it is no worse,
+the change goes (backward elimination).
 """
 
 from __future__ import annotations
@@ -19,26 +20,30 @@ _WEAK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A kept experiment and what it was said to gain, shrunk, in the metric's unit."""
+    """A kept experiment with the gain that was reported of it, in the metric's unit."""
 
     number: int
     gain: float
     tried: bool = False
-    """It was taken out on trial before, and stayed."""
+    """Whether it was taken out on trial before, and stayed."""
 
 
 def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
-    """Were so many changes kept since the last pass, given all keeps and how many there were then?
+    """Return whether ``every`` changes or more were kept since the last pass.
 
-    Raises ValueError when ``every`` is under 1.
+    ``keeps``: all keeps so far; ``at_last_pass``: how many there were then.  Raises ValueError when ``every`` is under
+    1.
     """
     if every < 1:
-        raise ValueError(f"there is no pass every {every} keeps")
+        raise ValueError(f"a pass is due after 1 keep or more, not after {every}")
     return keeps - at_last_pass >= every
 
 
 def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
-    """The keeps with an effect under two sigma of a run that were not tried yet, weakest first; none without sigma."""
+    """Return the keeps that gained under two sigma of a run and were not tried yet, weakest first.
+
+    Empty while sigma is unknown.
+    """
     if sigma.value is None:
         return ()
     weak = [each for each in kept if not each.tried and each.gain < _WEAK * sigma.value]
@@ -46,10 +51,10 @@ def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
 
 
 def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
-    """The head without a change (the candidate) against the head: ``keep`` drops the change.
+    """Judge the head without a change (the candidate) against the head: the verdict ``keep`` drops the change.
 
-    One run settles it.  What does nothing goes in six of ten trials, what is worth two sigma of a run
-    in about one of thirteen, against an incumbent with three runs.
+    One run of the candidate decides.  Simulated against an incumbent with three runs, a change that does nothing is
+    dropped in six of ten trials, one that is worth two sigma of a run in about one of thirteen.
     """
     rules = rules or Rules()
     now = counted(evidence)

@@ -1,4 +1,10 @@
-"""What a change is said to gain: a shrunk estimate with an interval, and the line that tells it."""
+"""What a change is reported to gain: a shrunk estimate with an interval, and the line that tells it.
+
+A change that was kept for measuring well has, on average, measured too well (the winner's curse).  Empirical Bayes
+shrinkage undoes that on average: effects are taken as normal around 0 with a variance tau^2 estimated from the
+session's own effects, and the measured gain is multiplied by tau^2 / (tau^2 + error^2) (Efron and Morris, "Stein's
+estimation rule and its competitors", JASA 68, 1973).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,13 @@ from autoresearch_mlx.judge.difference import Difference
 from autoresearch_mlx.judge.student_t import quantile
 
 _PRIOR_SIGMA = 0.8
-"""Before anything was measured, effects are taken to spread over so many sigma ..."""
+"""Before anything was measured, effects are taken to have a standard deviation of so many sigma ..."""
 _PRIOR_WEIGHT = 3
-"""... and that counts as so many effects seen.  With these two, what is told of a keep is 0.6 sigma too good on average
-where true gains are half a sigma, and right within 0.1 where they are larger (`bench/judge.py`)."""
+"""... and that counts as much as so many measured effects.
+
+With these two, the reported gain of a keep is 0.6 sigma too good on average where true gains are half a sigma, and
+right within 0.1 sigma where they are larger (`bench/judge.py`).
+"""
 _COVERAGE = 0.9
 
 
@@ -21,10 +30,8 @@ _COVERAGE = 0.9
 class Effect:
     """A gain as it is reported; all but ``z`` and the counts in the metric's unit, positive is better.
 
-    What was chosen for measuring well measured too well.  With effects spread by tau about 0 and a
-    standard error s, the expected true gain is ``raw * tau^2 / (tau^2 + s^2)``; s itself is not shrunk.
-    The interval is that of one comparison: of those that were kept it holds fewer than 90 %
-    (`bench/judge.py` counts them), and only :mod:`certify` measures what nothing was selected by.
+    The interval has the width of one unselected comparison.  Of changes that were kept it holds the true gain in fewer
+    than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without selection.
     """
 
     gain: float
@@ -42,13 +49,13 @@ class Effect:
 
 
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
-    """The effect behind a comparison, given the measured gains of what was kept before.
+    """Return the effect behind a difference, given the measured gains of the changes that were kept before.
 
-    Its own gain counts among them: the first large one of a session is no reason to doubt it by half.
+    Its own gain counts among them, so that the first large gain of a session is not halved for being the first.
     Raises ValueError when the comparison has no standard error.
     """
     if not comparison.error:
-        raise ValueError("a difference without a standard error is no effect")
+        raise ValueError("a difference without a standard error has no effect to report")
     spread = effect_variance((*recent_effects, comparison.gain), comparison.sigma, comparison.error)
     shrink = spread / (spread + comparison.error**2)
     gain, error = comparison.gain * shrink, comparison.error
@@ -66,16 +73,16 @@ def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect
 
 
 def effect_variance(recent_effects: Sequence[float], sigma: float, error: float) -> float:
-    """tau^2: how far true effects spread about 0, from measured ones of standard error ``error``.
+    """Return tau^2, the variance of true effects around 0, from measured effects of standard error ``error``.
 
-    The prior keeps it above 0: without it, one weak keep would shrink all that follow to nothing.
+    The prior keeps it above 0; without it, one weak keep would shrink all later ones to nothing.
     """
     seen = math.fsum(max(0.0, effect**2 - error**2) for effect in recent_effects)
     return (_PRIOR_WEIGHT * (_PRIOR_SIGMA * sigma) ** 2 + seen) / (_PRIOR_WEIGHT + len(recent_effects))
 
 
 def in_words(effect: Effect) -> str:
-    """``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``; two digits of the error decide how many there are."""
+    """Return ``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``, with decimals for two digits of the error."""
     digits = digits_of(effect.error)
     word = "loss" if effect.gain < 0 else "gain"
     size = f"{word} {abs(effect.gain):.{digits}f} +- {effect.error:.{digits}f}"
@@ -83,7 +90,7 @@ def in_words(effect: Effect) -> str:
 
 
 def digits_of(error: float) -> int:
-    """Decimals that show two significant digits of ``error``."""
+    """Return the number of decimals that show two significant digits of ``error``; 6 for an error of 0."""
     return min(12, max(0, 1 - math.floor(math.log10(error)))) if error > 0 else 6
 
 

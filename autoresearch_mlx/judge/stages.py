@@ -1,8 +1,12 @@
 """The decision in stages: evidence in, a verdict or one more measurement out.
 
-A clear loser goes after one run and a clear winner stays after one; in between the candidate runs again
-on further seeds, and all its runs count.  That they do is why the thresholds narrow by the number of
-runs: they are set for the whole course, so looking several times costs no false keeps.
+A clear loser is discarded after one run and a clear winner kept after one; in between the candidate runs again on
+further seeds, and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs and
+are set for the whole course by simulation (`bench/judge.py`), so that looking several times costs no additional false
+keeps.
+
+Also here: the baseline, which only has to be repeated, and the audit of gains that are too large to be believed at
+once.
 """
 
 from __future__ import annotations
@@ -19,17 +23,17 @@ from autoresearch_mlx.judge.next_run import disturbed, missing, next_seed, refre
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""So many runs are taken while the audit that was asked for is not made."""
+"""After so many runs without the audit that was asked for, the case is closed."""
 
 
 def incredible(comparison: Difference, rules: Rules) -> bool:
-    """Over 5 sigma and over 8 % of the incumbent's value; the latter alone while sigma is unknown."""
+    """Return whether a gain is above 5 sigma and 8 % of the incumbent's value; without a sigma, above 8 % of it."""
     least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
     return comparison.gain > least > 0
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """What is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
+    """Return what is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
     if runs >= _PATIENCE:
@@ -48,7 +52,7 @@ def _size(comparison: Difference) -> str:
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
-    """Keep, discard, or what to measure next.  Never asks without end, whatever the runs say."""
+    """Return keep, discard, or what to measure next.  It ends after a bounded number of runs, whatever they say."""
     rules = rules or Rules()
     now = counted(evidence)
     if not now.candidate or not now.incumbent:
@@ -61,7 +65,7 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
 
 
 def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) -> Mode:
-    """What ``auto`` is: ``fast`` while the last effects kept are large against sigma, else ``adaptive``."""
+    """Return the mode behind ``auto``: ``fast`` while the last keeps gained much more than sigma, else ``adaptive``."""
     last = [abs(effect) for effect in recent_effects[-rules.fast_window :]]
     if len(last) < rules.fast_proof or sigma.value is None:
         return "adaptive"
@@ -69,16 +73,18 @@ def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) ->
 
 
 def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost: int = 0) -> Decision:
-    """Measure the baseline until it has so many undisturbed runs; they are what sigma starts from.
+    """Return what to measure until the baseline has ``replicates`` undisturbed runs, from which sigma starts.
 
-    After twice as many it stands with those it has, and is invalid without any.  ``lost``: further runs, which were
+    After twice as many it is kept with the runs it has, and is invalid without any.  ``lost``: further runs, which were
     disturbed and ended without a value.
     """
     values = [run.value for run in runs if not run.tainted]
     if len(values) < replicates and len(runs) + lost < 2 * replicates:
         return Again(f"run {len(values) + 1} of {replicates} of the baseline", "incumbent", next_seed(runs, ()))
     if not values:
-        return Verdict("invalid", f"{len(runs) + lost} runs of the baseline, each disturbed: leave the machine to it")
+        return Verdict(
+            "invalid", f"{len(runs) + lost} runs of the baseline, each disturbed: close other programs and run again"
+        )
     sigma = pooled([values]).value
     spread = f", sigma {terms.amount(sigma)} of {len(values)} runs" if sigma is not None else ""
     return Verdict("keep", f"baseline: {metric} {terms.value(fmean(values))}{spread}")
@@ -129,7 +135,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
-    """An equal result with shorter code wins, once it was seen twice."""
+    """Return a keep for shorter code with an equal result, once that was seen twice; None where it is not so."""
     if now.lines_removed <= 0 or found.score <= rules.neutral:
         return None
     if len(now.candidate) < 2:

@@ -16,7 +16,8 @@ from autoresearch_mlx.experiment import Context, History, Running, Target, Workl
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.surroundings import surroundings
-from autoresearch_mlx.judge.history import Judge, sigma_of
+from autoresearch_mlx.judge.history import sigma_of
+from autoresearch_mlx.judge.judge import Judge
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.config import Resolved, Settings

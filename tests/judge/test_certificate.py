@@ -78,7 +78,7 @@ def test_a_block_with_a_disturbed_or_missing_run_is_left_out_whole() -> None:
     before, head = split(4, runs)
     assert certificate(before, head, "min", KNOWN).pairs == 2
     assert block_effects(before[:-1], head, "min") == ()
-    with pytest.raises(ValueError, match="no block A B B A is whole"):
+    with pytest.raises(ValueError, match="no block A B B A is complete"):
         certificate(before[:-1], head, "min", KNOWN)
 
 

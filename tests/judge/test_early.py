@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.early import Account, Past, Stop, account, gap_to, highest_rate, should_stop
-from autoresearch_mlx.judge.next_run import calibrated_steps
+from autoresearch_mlx.judge.next_run import steps_in_budget
 
 Points = list[tuple[float, float]]
 
@@ -118,6 +118,6 @@ def test_the_highest_rate_is_that_of_the_exact_interval(wrong: int, of: int, hig
 
 
 def test_calibrated_steps_fill_the_budget_at_the_median_speed() -> None:
-    assert calibrated_steps([(100, 50.0), (100, 52.0), (40, 100.0)], 300.0) == 576
-    assert calibrated_steps([(0, 50.0), (10, 0.0)], 300.0) is None
-    assert calibrated_steps([(1, 900.0)], 300.0) == 1
+    assert steps_in_budget([(100, 50.0), (100, 52.0), (40, 100.0)], 300.0) == 576
+    assert steps_in_budget([(0, 50.0), (10, 0.0)], 300.0) is None
+    assert steps_in_budget([(1, 900.0)], 300.0) == 1

@@ -13,7 +13,8 @@ from conftest import Recorder, command_line, git, opened
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Seconds
-from autoresearch_mlx.judge.history import padded, sigma_of, standing
+from autoresearch_mlx.judge.history import sigma_of, standing
+from autoresearch_mlx.judge.judge import padded
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.policy import Policy

@@ -16,7 +16,7 @@ def test_a_pass_is_due_every_eight_keeps() -> None:
     assert [keeps for keeps in range(20) if removal_due(keeps)] == list(range(8, 20))
     assert not removal_due(15, at_last_pass=8)
     assert removal_due(16, at_last_pass=8)
-    with pytest.raises(ValueError, match="every 0 keeps"):
+    with pytest.raises(ValueError, match="not after 0"):
         removal_due(1, every=0)
 
 

@@ -14,7 +14,8 @@ from autoresearch_mlx.compare.effects import effects, from_experiment
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import History, Measurement, Proposal, Verdict
 from autoresearch_mlx.judge import Again
-from autoresearch_mlx.judge.history import Case, Judge, gained, standing
+from autoresearch_mlx.judge.history import gained, standing
+from autoresearch_mlx.judge.judge import Case, Judge
 from autoresearch_mlx.lab.comparability import NAMES, Key, changes_in_words, differing, key_of, minor
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy

@@ -13,7 +13,8 @@ from conftest import Recorder, git, opened
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.experiment import History, Measurement, Proposal, Verdict
-from autoresearch_mlx.judge.history import Case, Judge, Mode, age, gained, pair_sigma, sigma_of, standing, taken_now
+from autoresearch_mlx.judge.history import age, gained, pair_sigma, sigma_of, standing, taken_now
+from autoresearch_mlx.judge.judge import Case, Judge, Mode
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy

@@ -1,0 +1,224 @@
+"""The session's judge: it lays a case out for the pure rules and returns a verdict, or what to measure next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
+from autoresearch_mlx.judge import removal, sigma, stages
+from autoresearch_mlx.judge.difference import counted, difference, newest_unselected
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
+from autoresearch_mlx.judge.evidence import Mode as StageMode
+from autoresearch_mlx.judge.history import (
+    age,
+    looked_at,
+    pair_sigma,
+    removed,
+    runs,
+    runs_of,
+    sigma_of,
+    standing,
+    taken_now,
+)
+from autoresearch_mlx.judge.margin import Margin, mean_value
+from autoresearch_mlx.judge.next_run import steps_in_budget
+from autoresearch_mlx.judge.shrinkage import Effect, effect_of
+
+RECENT = 10
+"""The gains of so many keeps, the newest, say how large effects are."""
+
+PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
+"""How much longer than the baseline a run may take before its first batch (factor, and seconds on top of it).
+
+A larger model takes longer to build."""
+
+Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A candidate and what is known of it: what the judge is asked to decide."""
+
+    number: int
+    measurements: Sequence[Measurement]
+    axis: str | None = None
+    lines_removed: int = 0
+    refreshes: int = 0
+    """Runs of the incumbent that were already taken for this decision."""
+    audited: bool = False
+    """Whether its files were audited, as a gain too large to be believed demands."""
+    removes: int | None = None
+    """Number of the kept experiment whose change this candidate takes out; None: it takes out none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The rules of a session, with the settings of ``[judge]``."""
+
+    margin: float
+    """What a change must gain while sigma is unknown, in the metric's unit."""
+    mode: Mode = "auto"
+    floor: float | None = None
+    """The least gain that the person wants kept, whatever sigma says; None: any gain that is believed."""
+    replicates: int = 3
+    """Runs of the baseline, from which sigma starts."""
+    refresh_every: int = 10
+    """Experiments after which the incumbent is measured again."""
+    removal_every: int = 8
+    """Number of keeps after which weakly supported ones are taken out on trial."""
+    budget_seconds: float | None = None
+    """Seconds of training, where repeats end after the steps that fit into them; None: the clock ends repeats too."""
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(margin=self.margin)
+
+    def decide(self, history: History, case: Case) -> Decision:
+        """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
+        undisturbed = [m for m in case.measurements if not m.tainted]
+        if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
+            return failed
+        if (late := padded(history, undisturbed)) is not None:
+            return late
+        if self.mode == "margin":
+            return self._by_margin(history, case)
+        if history.incumbent is None:
+            taken = runs(case.measurements, 0)
+            return stages.decide_baseline(taken, history.metric, self.replicates, len(case.measurements) - len(taken))
+        evidence = self.evidence(history, case)
+        if case.removes is not None:
+            return removal.decide_removal(evidence, self.rules)
+        return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
+
+    def _by_margin(self, history: History, case: Case) -> Decision:
+        """Decide without statistics; an incumbent kept in another stand counts by its runs in the current one."""
+        rule, best = Margin(self.margin), history.incumbent
+        if best is None or (history.stand == 0 and all(m.stand == 0 for m in best.measurements)):
+            return rule.decide(history, case.measurements)
+        if any(m.value is not None for m in taken_now(history, best)):
+            return rule.decide(history, case.measurements, standing(history, best))
+        if case.refreshes < self.rules.refreshes:
+            return Again("the incumbent has no run that counts in this stand", "incumbent")
+        return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
+
+    def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Turn a keep into a discard where the gain is below what the person wants; shorter code is exempt."""
+        kept = isinstance(decision, Verdict) and decision.status == "keep"
+        if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
+            return decision
+        value = mean_value(case.measurements)
+        assert value is not None  # or it would not be kept
+        gain = history.gain(value, over=standing(history, history.incumbent))
+        if gain > self.floor:
+            return decision
+        return Verdict(
+            "discard", f"gain {terms.amount(gain)}, under the margin of {self.floor:g} that lab.toml asks for: discard"
+        )
+
+    def effect(self, history: History, case: Case) -> Effect | None:
+        """Return the gain as it is reported; None without a known sigma or without runs on both sides."""
+        if self.mode == "margin" or history.incumbent is None:
+            return None
+        now = counted(self.evidence(history, case))
+        if not now.candidate or not now.incumbent:
+            return None
+        found = difference(now, self.rules.record)
+        return effect_of(found, now.recent_effects) if found.error else None
+
+    def evidence(self, history: History, case: Case) -> Evidence:
+        """Return all that the decision rests on.  The history must have an incumbent."""
+        best = history.incumbent
+        assert best is not None
+        return Evidence(
+            candidate=runs(case.measurements, case.number),
+            incumbent=runs_of(history, best),
+            sigma=sigma_of(history),
+            direction=history.direction,
+            recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),
+            lines_removed=case.lines_removed,
+            stand=history.stand,
+            pair_sigma=pair_sigma(history, case.axis),
+            incumbent_age=age(history),
+            refreshes=case.refreshes,
+            audited=case.audited,
+            lost=sum(m.tainted and m.value is None for m in case.measurements),
+            steps=(self._steps(case.measurements), self._steps(taken_now(history, best))),
+        )
+
+    def _steps(self, measured: Sequence[Measurement]) -> int | None:
+        if self.budget_seconds is None:
+            return None
+        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train and not m.tainted]
+        return steps_in_budget(paces, self.budget_seconds)
+
+    @property
+    def baseline_runs(self) -> int:
+        """How many runs of the baseline are wanted."""
+        return 1 if self.mode == "margin" else self.replicates
+
+    def refresh_due(self, history: History) -> bool:
+        """Return whether it is time to measure the incumbent again."""
+        due = sigma.refresh_due(looked_at(history), self.refresh_every)
+        return self.mode != "margin" and history.incumbent is not None and due
+
+    def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
+        """Return whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
+        assert history.incumbent is not None
+        old = [run for run in runs_of(history, history.incumbent) if run.stand == history.stand]
+        fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
+        return sigma.drifted(newest_unselected(old, self.rules.record), fresh, sigma_of(history))
+
+    def suspects(self, history: History) -> tuple[int, ...]:
+        """Return the numbers of keeps to be taken out on trial now, weakest first; empty while no pass is due.
+
+        A pass goes on while the last experiment was such a trial.
+        """
+        keeps = [e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None]
+        trials = [e for e in history.experiments if removed(e) is not None]
+        at_last = sum(e.number < trials[-1].number for e in keeps) if trials else 0
+        going_on = bool(trials) and trials[-1] is history.experiments[-1]
+        if self.mode == "margin" or not (going_on or removal.removal_due(len(keeps), at_last, self.removal_every)):
+            return ()
+        tried = {removed(e) for e in trials}
+        kept = [removal.Kept(e.number, e.gain or 0.0, e.number in tried) for e in keeps]
+        return tuple(each.number for each in removal.suspects(kept, sigma_of(history)))
+
+
+def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
+    """Return ``invalid`` for a run that took long before its first batch, which the budget's clock does not count.
+
+    None for any other run.
+    """
+    if history.baseline is None:
+        return None
+    usual = _usual_start(history)
+    taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
+    if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
+        return None
+    said = (
+        f"{taken:.1f} s before its first batch, where the baseline took {usual:.1f} s: the budget does not count them"
+    )
+    return Verdict("invalid", said)
+
+
+def _usual_start(history: History) -> float:
+    """Return the baseline's seconds before its first batch; in a stand without its runs, the first repeat's."""
+    assert history.baseline is not None
+    before = [m for m in history.baseline.measurements if not m.tainted]
+    here = [m for m in before if m.stand == history.stand]
+    later = [r.measurement for r in history.repeats]
+    again = [m for m in later if m.stand == history.stand and not m.tainted][:1]
+    return max((m.seconds.start or 0.0 for m in here or again or before), default=0.0)
+
+
+def _gained(history: History) -> list[Experiment]:
+    kept = (e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None)
+    return [e for e in kept if e.gain is not None]
+
+
+def _stage(mode: Mode) -> StageMode:
+    assert mode != "margin"
+    return mode
