@@ -1,4 +1,4 @@
-"""A change made on another machine, as the same change relative to the value here.
+"""Carry a change from another machine over: the same change, relative to the value here.
 
     choice   "SSSL" -> "SSSSL"      the value itself: texts, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   the value reached there: a share of the run and a decay constant mean the same on
@@ -6,7 +6,7 @@
     count    8 -> 9 layers          the difference: whole numbers below 16 there
     ratio    524288 -> 262144       the ratio, x0.5: sizes and rates are tied to the machine
 
-What the range comment of the knob does not allow is clipped to its end.
+A value outside the range in the knob's comment is clipped to the end of that range.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from autoresearch_mlx.agents.playbook.winners import Winner
 from autoresearch_mlx.lab.source import Knob, literal, read_knobs, set_knobs
 
 SMALL = 16
-"""Whole numbers below it count things; from here on they are sizes."""
+"""Whole numbers below this are counts; from here on they are sizes."""
 _SHARES = ("_RATIO", "_FRAC")
 _DECAYS = ("MOMENTUM", "BETA")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One knob of a play: its new value here and the words for how that was found."""
+    """One knob of a play: its new value here, and how that was derived, in words."""
 
     path: str
     name: str
     value: Any
     sign: str
-    """``x0.5``, ``+1``; empty where the value itself is what carries over."""
+    """Change as a sign: ``x0.5``, ``+1``; empty when the value itself is carried over."""
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """A winner as it can be played on these files."""
+    """A winner as a change of these files."""
 
     winner: Winner
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
-    """Knobs of the winner that cannot move here, each with the reason."""
+    """Knobs of the winner that cannot be changed here, each with the reason."""
 
     def applied(self, files: Mapping[str, str]) -> dict[str, str] | None:
-        """The files with these values, only those that change; None when a knob is missing."""
+        """Return the changed files with these values; None when a knob is missing."""
         edited = dict(files)
         for step in self.steps:
             if step.name not in read_knobs(edited.get(step.path, "")):
@@ -57,7 +57,7 @@ class Play:
         return {path: text for path, text in edited.items() if text != files[path]}
 
     def told(self, files: Mapping[str, str]) -> str:
-        """``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``, against the values in these files."""
+        """Describe the play: ``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``, against the values in these files."""
         return ", ".join(_told(step, read_knobs(files[step.path])[step.name].value) for step in self.steps)
 
 
@@ -67,7 +67,7 @@ def _told(step: Step, was: Any) -> str:
 
 
 def carry(winner: Winner, files: Mapping[str, str]) -> Play:
-    """The winner on these files; a play without steps is none, and ``left_out`` says why."""
+    """Return the winner as a play on these files; it may have no steps, and ``left_out`` then says why."""
     steps: list[Step] = []
     left_out: list[str] = []
     for name, change in winner.changes.items():
@@ -80,7 +80,7 @@ def carry(winner: Winner, files: Mapping[str, str]) -> Play:
 
 
 def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step | str:
-    """The knob's step, or why there is none."""
+    """Return the knob's step, or the reason why it has none."""
     having = [path for path, text in files.items() if name in read_knobs(text)]
     if not having:
         return "no such knob in the file" if len(files) == 1 else "no such knob in the files"
@@ -98,7 +98,7 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Why a knob has no effect here at all: a run of it would measure nothing but noise."""
+    """Say why a knob has no effect here, so that a run would only measure noise; None if it may have one."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer is short while WINDOW_PATTERN is {literal(pattern)}"
@@ -114,7 +114,7 @@ def _unlike(knob: Knob, change: tuple[Any, Any]) -> str | None:
 
 
 def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
-    """(value, sign, rule in words) before rounding and clipping."""
+    """Return (value, sign, rule in words) before rounding and clipping."""
     here = knob.value
     if not _number(to):
         return to, "", "the value itself"
@@ -132,7 +132,7 @@ def _is_share(name: str) -> bool:
 
 
 def _rounded(value: Any, knob: Knob, change: tuple[Any, Any]) -> Any:
-    """In the kind of number that the knob is, here and there: a whole one, a power of two, six digits."""
+    """Round to the kind of number that the knob is on both machines: whole, a power of two, or six digits."""
     if not _number(value):
         return value
     if not all(isinstance(v, int) for v in (knob.value, *change)):
@@ -147,7 +147,7 @@ def _is_power(value: Any) -> bool:
 
 
 def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
-    """The value within the range that the knob's comment gives, and a note when that is another one."""
+    """Clip the value to the range in the knob's comment; return it with a note if it changed."""
     allowed = range_of(knob) if knob.kind is not None else None
     if allowed is None:
         return value, ""
@@ -159,7 +159,7 @@ def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
 
 
 def _chosen(value: Any, allowed: Range) -> tuple[Any, str]:
-    """The nearest number of a list; a text that the list lacks stays, since nothing is nearest to it."""
+    """Return the nearest number of a list of choices; a text that is not in the list stays as it is."""
     if value in allowed.choices:
         return value, ""
     if not _number(value):

@@ -1,8 +1,8 @@
-"""Replays the winners of a table on this machine: each alone against the baseline, then one upon the other.
+"""Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
-What comes next follows from the history alone, by the fingerprint of the files that a play makes: a
-resumed session goes on where it was, whoever measured what.  A refused play is proposed again as it is,
-so that the loop logs it: that it cannot run here is an answer too.
+The next play follows from the history alone, by the fingerprint of the files that a play makes, so a resumed session
+continues where it stopped, whatever measured the plays.  A refused play is proposed again unchanged, so that the loop
+logs it: that it cannot run here is a result too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.source import describe, fingerprint
 
 _INTERRUPTED = 2
-"""As often as this, and there will be a reason: the play is given up."""
+"""Number of interruptions after which a play is given up."""
 
 
 def _quiet(text: str) -> None:
@@ -30,18 +30,18 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """One play against the baseline: what it makes of the files, and what came of that."""
+    """One play against the baseline: the files that it makes, and the outcome."""
 
     play: Play
     files: Mapping[str, str]
     outcome: Experiment | None
-    """None: not tried yet."""
+    """The experiment that tried it; None: not tried yet."""
     gain: float | None
-    """Over the baseline's value, in the metric's unit; positive is better."""
+    """Gain over the baseline's value, in the metric's unit; positive is better."""
 
 
 class Playbook:
-    """Raises TableError when the table cannot be read, LabError when the installation lacks it."""
+    """The agent.  Raises TableError when the table cannot be read, LabError when the installation lacks it."""
 
     name = "playbook"
 
@@ -52,10 +52,10 @@ class Playbook:
         self._say = say
         self._told = False
         self.skipped: tuple[str, ...] = ()
-        """Knobs of winners that cannot move in this session's files, each with the reason."""
+        """Knobs of winners that cannot be changed in this session's files, each with the reason."""
 
     def propose(self, context: Context) -> Proposal:
-        """The next play.  Raises AgentError when all are done, and for a session with another metric."""
+        """Return the next play.  Raises AgentError when all are done, and for a session with another metric."""
         baseline, commit = self._baseline(context)
         before = context.read(commit)
         plays = self._plays(before)
@@ -80,7 +80,7 @@ class Playbook:
         return baseline, baseline.commit
 
     def _plays(self, before: Mapping[str, str]) -> list[Play]:
-        """The winners that fit these files; those that do not are said once."""
+        """Return the winners that fit these files; those that do not fit are reported once."""
         plays = [carry(winner, before) for winner in self._winners]
         self.skipped = tuple(reason for play in plays for reason in play.left_out)
         fitting = [play for play in plays if play.steps]
@@ -118,7 +118,7 @@ class Playbook:
 
 
 def _by_reason(skipped: Iterable[str]) -> str:
-    """``VALUE_WD, DEPTH: no such knob in the file``: names that share a reason stand together."""
+    """Group names by reason: ``VALUE_WD, DEPTH: no such knob in the file``."""
     names: dict[str, list[str]] = {}
     for each in skipped:
         name, _, reason = each.partition(": ")
@@ -136,7 +136,7 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """What came of the same files before, a value rather than a failure; None when nothing did."""
+    """Return the outcome of equal files in the past, a value in preference to a failure; None if there is none."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]
@@ -151,10 +151,10 @@ def _gained(alone: _Alone) -> bool:
 def _stacked(
     tried: list[_Alone], before: Mapping[str, str], commit: str, context: Context
 ) -> Iterator[tuple[list[Play], dict[str, str]]]:
-    """What gained alone, the best first, each once upon the incumbent as it is now.
+    """Stack the plays that gained alone, best first, each once on top of the current incumbent.
 
-    While the incumbent is still the baseline, every play upon it has been measured; then the best one
-    goes along with each of the others.
+    While the incumbent is still the baseline, every play on top of it has been measured already; then the best play is
+    combined with each of the others.
     """
     best_first = [each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each)]
     at_baseline = fingerprint(context.files) == fingerprint(before)
@@ -169,7 +169,7 @@ def _stacked(
 
 
 def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] | None:
-    """None when a knob is missing or the last play changes nothing more."""
+    """Apply the plays in turn; None when a knob is missing or the last play changes nothing more."""
     edited = dict(files)
     for play in stack:
         changed = play.applied(edited)
@@ -180,7 +180,7 @@ def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] 
 
 
 def _was_stacked(play: Play, plays: list[Play], commit: str, context: Context) -> bool:
-    """Whether an earlier experiment of ours added this play to an incumbent, or to another play."""
+    """Return whether an earlier experiment of this agent added this play to an incumbent, or to another play."""
     mine = [e for e in context.history.experiments if e.agent == Playbook.name and not e.cut_off]
     return any(_has(e, play) and (e.base != commit or sum(_has(e, p) for p in plays) > 1) for e in mine)
 

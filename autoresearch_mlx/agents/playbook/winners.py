@@ -1,7 +1,7 @@
-"""The strategies that won in somebody else's session, each with the size of its gain there.
+"""Find the strategies that won in another session, each with the size of its gain there.
 
-Runs that moved the same knob are one strategy: its way is from the first value to the last, its gain
-the sum of the kept gains.  Knobs that moved together once belong together.
+Runs that moved the same knob are one strategy: its change goes from the first value to the last, and its gain is
+the sum of the kept gains.  Knobs that moved together once belong to the same strategy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoresearch_mlx.lab.source import axis_of
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """``changes`` has no unknown value; ``gain`` is in bits per byte, against the incumbents of its time."""
+    """A strategy.  ``changes`` has no unknown value; ``gain`` is in bits per byte, over the incumbents of that time."""
 
     axis: str
     changes: KnobChanges
@@ -28,7 +28,7 @@ class Winner:
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:
-    """The largest gain first.  Changes of code, values that nobody wrote down and seeds are not to be repeated."""
+    """Return the winners, largest gain first; changes of code, unknown values and seeds cannot be replayed."""
     kept = [e for e in effects(map(from_reference, reference.runs), "min") if _repeatable(e)]
     found = [winner for group in _grouped(kept) if (winner := _winner(group)) is not None]
     return tuple(sorted(found, key=lambda winner: -winner.gain))
@@ -43,7 +43,7 @@ def _repeatable(effect: Effect) -> bool:
 
 
 def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
-    """Effects that share a knob, directly or by way of others; each group oldest first."""
+    """Group the effects that share a knob, directly or through others; each group is sorted oldest first."""
     groups: list[list[Effect]] = []
     for effect in kept:
         linked = [group for group in groups if any(set(e.run.changes) & set(effect.run.changes) for e in group)]
@@ -54,7 +54,7 @@ def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
 
 
 def _winner(group: Sequence[Effect]) -> Winner | None:
-    """None when the knobs came back to where they were."""
+    """Make a winner of a group; None when the knobs returned to their first values."""
     way: dict[str, tuple[Any, Any]] = {}
     for effect in group:
         for name, (was, now) in effect.run.changes.items():

@@ -1,4 +1,4 @@
-"""What a model is told, and how much of it fits.
+"""Write the prompt for a model, within a number of tokens.
 
 tokens    an estimate of a text's tokens
 foreign   text that others wrote, made safe to stand inside a prompt

@@ -1,6 +1,6 @@
-"""How a model should answer: the fields in JSON, the code in fences, never one inside the other.
+"""Tell a model how to answer: the fields in JSON, the code in fences, never one inside the other.
 
-The example is about another program, so that nobody who copies it proposes anything.
+The example is about another program, so that a model that merely copies it proposes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def system(context: Context) -> str:
 
 
 def rules(context: Context) -> list[str]:
-    """What holds for whoever edits these files."""
+    """Return the rules for a model or program that edits these files."""
     found = [
         f"Change only {_paths(context)}.",
         "One idea in one experiment; leave everything else as it is, comments and layout too.",
@@ -60,7 +60,7 @@ def _paths(context: Context) -> str:
 
 
 Form: TypeAlias = Literal["blocks", "whole"]
-"""Search/replace blocks, or the whole file."""
+"""Form of the code: search/replace blocks, or the whole file."""
 Asks: TypeAlias = Literal["all", "fields"]
 
 _FIELDS_SHOWN = 2000
@@ -85,7 +85,7 @@ _EXAMPLE_TITLE = '{"title": "pour twice", "axis": "pouring", "hypothesis": "Less
 
 
 def how_to_answer(context: Context, form: Form, asks: Asks, proposals: int) -> str:
-    """The last section of the prompt."""
+    """Return the last section of the prompt."""
     parts = ["# How to answer", _count(context, asks, proposals), _fields(context, asks)]
     if asks == "all":
         parts.append(f"The code stands in a fenced block of its own, never inside the JSON. {_code(form)}")
@@ -143,7 +143,7 @@ def _example(form: Form, asks: Asks) -> str:
 
 
 def example(form: Form) -> str:
-    """A correct answer that changes ``EXAMPLE_FILE``, standing in coffee.py."""
+    """Return a correct answer that changes ``EXAMPLE_FILE``, called coffee.py."""
     code = _EXAMPLE_WHOLE if form == "whole" else _EXAMPLE_BLOCKS
     fields = _EXAMPLE_TITLE + '"knobs": {}}'
     return f"{block(fields, 'json')}\n\ncoffee.py\n{block(code, 'python')}"
@@ -156,7 +156,7 @@ def _last_word(asks: Asks, proposals: int) -> str:
 
 
 def ask_for_code(fields_text: str, form: Form) -> str:
-    """The second call's message, once the fields of the first are known."""
+    """Return the message of the second call, which asks for the code once the fields are known."""
     return "\n\n".join(
         [
             f"Good. Now write the code of this proposal:\n{block(tame(fields_text.strip()[:_FIELDS_SHOWN]), 'json')}",
@@ -166,7 +166,7 @@ def ask_for_code(fields_text: str, form: Form) -> str:
 
 
 def repair(problem: str, form: Form) -> str:
-    """The message after an answer that is no edit: why, and what to send instead."""
+    """Return the message after an answer that contains no usable edit: the reason, and what to send instead."""
     return "\n\n".join(
         [
             f"Your answer cannot be used:\n{block(tame(problem.strip()[:_PROBLEM_SHOWN]), 'text')}",
@@ -177,7 +177,7 @@ def repair(problem: str, form: Form) -> str:
 
 
 def for_an_agent(context: Context, rules: Iterable[str]) -> str:
-    """The opening for a coding agent that can edit files itself."""
+    """Return the opening of the prompt for a coding agent, which edits the files itself."""
     metric, paths = context.history.metric, ", ".join(context.files)
     lines = [
         f"You are a researcher who improves a program by experiments. The number that counts is {metric}"

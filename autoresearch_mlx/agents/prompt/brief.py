@@ -1,9 +1,9 @@
-"""The whole prompt within a number of tokens.
+"""Assemble the whole prompt within a number of tokens.
 
-What seldom changes comes first (rules, program.md, the files), so that a server which keeps the
-beginning of a prompt need not read it again.  When not everything fits, parts are cut in the order of
-``CUTS``, one after the other, until it does; what was cut is named.  Never cut: the rules, the files,
-the numbers to beat, the newest note, the task, and how to answer.
+Parts that seldom change come first (rules, program.md, the files), so that a server that caches the beginning of a
+prompt need not read it again.  When not everything fits, parts are cut in the order of ``CUTS``, one after the other,
+until it does, and the cuts are named.  Never cut are the rules, the files, the numbers to beat, the newest note, the
+task, and how to answer.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"rows": 0}, _rows_cut(FEWEST_ROWS, 0)),
     ({"program": 0.0}, "the rest of program.md"),
 )
-"""What goes, in this order; a cut that leaves the prompt as it is is not named."""
+"""Order of the cuts; a cut that does not change the prompt is not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Brief:
     system: str
     user: str
     tokens: int
-    """Estimate of both together."""
+    """Estimated tokens of both messages together."""
     cut: tuple[str, ...]
-    """What was cut, in words, in the order it was cut."""
+    """Names of the parts that were cut, in the order of the cuts."""
 
 
 def write_brief(
@@ -82,10 +82,10 @@ def write_brief(
     task: str = "",
     optimiser: str = "",
 ) -> Brief:
-    """The prompt of the next experiment in at most ``room`` tokens.
+    """Write the prompt of the next experiment in at most ``room`` tokens.
 
-    ``asks="fields"``: the first of two calls, which brings the JSON alone.  ``task`` and ``optimiser``
-    are texts; without a task the model chooses.  Raises AgentError when even the least does not fit.
+    ``asks="fields"``: the first of two calls, which asks for the JSON alone.  ``task`` and ``optimiser`` are texts;
+    without a task the model chooses freely.  Raises AgentError when even the shortest prompt does not fit.
     """
     system = answer.system(context)
     material = prompt_sections.gather(context, task, optimiser)
@@ -103,7 +103,7 @@ def write_brief(
 
 
 def _levels() -> Iterator[tuple[Detail, Words]]:
-    """From everything to the least, with what each step has cut."""
+    """Yield the levels of detail, from everything to the least, each with the names of its cuts."""
     detail = Detail()
     yield detail, ""
     for change, words in CUTS:
@@ -127,7 +127,7 @@ def _user(material: Material, detail: Detail, ending: str) -> str:
 
 
 def _record(material: Material, detail: Detail) -> list[str]:
-    """What is known from experiments, here and elsewhere."""
+    """Return the sections about experiments, here and elsewhere."""
     context = material.context
     return [
         prompt_sections.standing(context),
@@ -150,9 +150,9 @@ def _too_small(context: Context, room: int, least: int) -> AgentError:
 
 
 def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
-    """The prompt for a coding agent that works in the lab's directory: it reads and edits the files itself.
+    """Write the prompt for a coding agent that works in the lab's directory: it reads and edits the files itself.
 
-    Nothing is cut: such an agent has its own context to keep.
+    Nothing is cut: such an agent manages its own context.
     """
     material = prompt_sections.gather(context, task, optimiser)
     parts = [

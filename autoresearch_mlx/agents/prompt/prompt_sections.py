@@ -1,4 +1,4 @@
-"""Each part of the prompt as text, and how much of it: the same material at any level of detail."""
+"""Write each section of the prompt, at any level of detail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 6
 
 
 def h100(axis: str | None, metric: str) -> str:
-    """The H100's runs of this axis (or of its family), else its best axes; empty for another metric.
+    """Return the H100's runs of this axis (or of its family), else its best axes; empty for another metric.
 
     Raises LabError when the installation lacks the table, TableError when that is malformed.
     """
@@ -68,7 +68,7 @@ _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
 
 def axis_named(task: str, context: Context) -> str | None:
-    """``batch`` from "the axis `batch`" or "axis: batch"; else the axis of the first knob that the task names."""
+    """Return ``batch`` from "the axis `batch`" or "axis: batch"; else the axis of the first knob in the task."""
     if marked := _MARKED.search(task):
         return marked.group(1).lower()
     known = {*axes_of_files(context), *(axis_of_experiment(e) for e in context.history.experiments)}
@@ -79,20 +79,20 @@ def axis_named(task: str, context: Context) -> str | None:
 
 
 def axes_of_files(context: Context) -> list[str]:
-    """The axes of all knobs, in the order of the files."""
+    """Return the axes of all knobs, in the order of the files."""
     return list(dict.fromkeys(axis_of(name) for text in context.files.values() for name in read_knobs(text)))
 
 
 ROWS = 20
-"""Experiments in the table when there is room for all."""
+"""Number of experiments in the table when there is enough room."""
 _LEFT_OUT = "\nThe rest of it is left out here."
 _REFUSAL = 3000
-"""Characters of one refusal: its reason stands first, the end of a log may follow."""
+"""Most characters of one refusal: the reason comes first, and the end of a log may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """How much of each part is told."""
+    """Level of detail of each section."""
 
     curves: bool = True
     hints: bool = True
@@ -102,34 +102,34 @@ class Detail:
     optimiser: bool = True
     axes: bool = True
     program: float = 1.0
-    """The share of program.md that stays, from its beginning."""
+    """Share of program.md that is kept, from its beginning."""
     notes: int | None = None
-    """The newest ones; None: all."""
+    """Number of newest notes; None: all."""
     failures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What every level of detail draws on, read once."""
+    """The material for every level of detail, read once."""
 
     context: Context
     task: str
     optimiser: str
     files: str
-    """Their section; to name their origin takes a look at the commits."""
+    """Section with the files; made once, because naming their origin means reading the commits."""
     failures: tuple[Failure, ...]
     hints: str
 
 
 def gather(context: Context, task: str, optimiser: str) -> Material:
-    """Raises what ``context.read`` and the H100's table raise."""
+    """Read the material.  Raises what ``context.read`` and the H100's table raise."""
     axis = axis_named(task, context)
     hints = h100(axis, context.history.metric)
     return Material(context, task, optimiser, files(context), nearest(context, axis), hints)
 
 
 def section(heading: str, body: str) -> str:
-    """Empty when there is nothing to say."""
+    """Return a section with its heading; empty when there is no text."""
     return f"# {heading}\n\n{body.strip()}" if body.strip() else ""
 
 
@@ -141,7 +141,7 @@ def program(text: str, share: float) -> str:
 
 
 def _beginning(text: str, share: float) -> str:
-    """Whole lines, together no more than this share of the text; all of it when little would be saved."""
+    """Return the first whole lines, at most this share of the text; all of it when little would be saved."""
     kept, room = "", share * len(text)
     for line in text.splitlines(keepends=True):
         if len(kept) + len(line) > room:
@@ -157,7 +157,7 @@ def machine(context: Context) -> str:
 
 
 def files(context: Context) -> str:
-    """The files exactly as they are: what a model repeats of them must match."""
+    """Return the files unchanged: what a model repeats of them must match."""
     what = "file" if len(context.files) == 1 else "files"
     said = f"The whole {what}, {_which(context)}. Your edit starts from exactly this text."
     shown = [f"{path}\n{block(text, _language(path))}" for path, text in context.files.items()]
@@ -165,7 +165,7 @@ def files(context: Context) -> str:
 
 
 def _which(context: Context) -> str:
-    """Whose files these are: most often the incumbent's, but a task may start from an older version."""
+    """Say to which experiment the files belong: usually the incumbent, but a task may start from an older version."""
     best = context.history.incumbent
     if best is None:
         return "as the session began"
@@ -213,7 +213,7 @@ def optimised(text: str) -> str:
 
 
 def refused(feedback: Sequence[str]) -> str:
-    """What was already turned down for this same experiment, oldest first."""
+    """Return the earlier refusals for this same experiment, oldest first."""
     shown = [block(tame(text[:_REFUSAL]), "text") for text in feedback]
     said = "Your earlier answers for this experiment were refused. Do not send the same again."
     return section("Refused", "\n\n".join([said, *shown]) if shown else "")

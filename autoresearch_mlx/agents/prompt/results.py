@@ -1,4 +1,4 @@
-"""What was measured so far, as a model reads it: the incumbent, the last tries, how their runs went."""
+"""Describe the results so far for a model: the incumbent, the last tries, failures, how the runs went."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed experiment as text; ``diff`` and ``log`` are empty where there is nothing to show."""
+    """One failed experiment as text; ``diff`` and ``log`` are empty when there is nothing to show."""
 
     head: str
     diff: str
@@ -32,7 +32,7 @@ class Failure:
 
 
 def nearest(context: Context, axis: str | None) -> tuple[Failure, ...]:
-    """The newest failures of this axis, then of its family (``lr.matrix``, ``lr.scalar``), else of all; newest last."""
+    """Return the newest failures of this axis, then of its family (``lr.*``), then of all axes; newest last."""
     failed = [e for e in context.history.experiments if e.status in _TOLD and e.number > 0]
     if axis is not None:
         failed = _of_axis(failed, axis)
@@ -54,7 +54,7 @@ def _failure(e: Experiment, context: Context) -> Failure:
 
 
 def _diff(e: Experiment, context: Context) -> str:
-    """What the experiment changed; its first lines when it changed much.  Empty when `gc` has let it go."""
+    """Return the experiment's diff, cut to its first lines if long; empty when `gc` has removed the commit."""
     if e.commit is None or e.base is None:
         return ""
     try:
@@ -76,7 +76,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """All of them; without their code there is no log either."""
+    """Write the failures; without their code there is no log either."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 
@@ -90,10 +90,10 @@ def _render(failure: Failure, code: bool, log: bool) -> str:
 
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
-"""Where the loss curves are read off."""
+"""Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""How far beyond its outermost points a curve still speaks: one of its parts, and a little."""
+"""Share of the budget by which a curve still holds beyond its outermost points: one of its parts, and a little."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 
@@ -103,7 +103,7 @@ def better(history: History) -> str:
 
 
 def incumbent(context: Context) -> str:
-    """The numbers to beat; empty before there is a baseline."""
+    """Return the numbers to beat; empty before there is a baseline."""
     history, best = context.history, context.history.incumbent
     if best is None:
         return ""
@@ -137,7 +137,7 @@ def margin_told(history: History) -> str | None:
 
 
 def table(context: Context, rows: int) -> str:
-    """The last experiments, oldest first, one a row; empty when there are none."""
+    """Return a table of the last experiments, oldest first, one per row; empty when there are none."""
     shown = context.history.experiments[-rows:] if rows else ()
     if not shown:
         return ""
@@ -169,7 +169,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def tries_by_axis(history: History, most: int = 30) -> str:
-    """Every axis tried in the whole session, in one line each; those tried last come last."""
+    """Return one line for each axis tried in the session; those tried last come last."""
     found = by_axis(effects([from_experiment(e) for e in history.experiments], history.direction))
     lines = []
     for axis in list(found.values())[-most:]:
@@ -182,7 +182,7 @@ def tries_by_axis(history: History, most: int = 30) -> str:
 
 
 def runs(context: Context) -> str:
-    """Loss curves, speed and memory of the incumbent and the last tries that have any; else empty."""
+    """Return loss curves, speed and memory of the incumbent and the last tries that have any; else empty."""
     chosen = [(e, m) for e in _to_show(context.history) if (m := _measured(e)) is not None and (m.curve or m.steps)]
     if not chosen:
         return ""
@@ -209,7 +209,7 @@ def _to_show(history: History) -> list[Experiment]:
 
 
 def _measured(e: Experiment) -> Measurement | None:
-    """The run that tells most of how training went; a crash on the way tells too."""
+    """Return the run that shows best how training went; a crash halfway counts too."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
     return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 
@@ -226,7 +226,7 @@ def _ran(m: Measurement | None) -> str:
 
 
 def _at(curve: Sequence[tuple[float, float]], share: float) -> str:
-    """The loss at a share, on the line between its neighbours; unknown outside of the curve."""
+    """Return the loss at a share of the budget, by linear interpolation; None outside the curve."""
     if (loss := loss_at(curve, share)) is not None:
         return f"{loss:.3f}"
     near = min(curve, key=lambda point: abs(point[0] - share), default=None)

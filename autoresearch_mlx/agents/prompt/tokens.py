@@ -1,4 +1,4 @@
-"""How many tokens a text will take, before any server has said so.
+"""Estimate how many tokens a text has, before a server has counted them.
 
 No vocabulary is right for every model, so this is an estimate that errs upwards.  Counted with the
 tokenizers of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3: a training script takes 3.0 to 3.6 bytes a
@@ -16,9 +16,9 @@ _DIGITS = frozenset(b"0123456789")
 
 
 def estimate(text: str, chars_per_token: float = CHARS_PER_TOKEN) -> int:
-    """Tokens of a text, rather too many: one for each digit, one for each ``chars_per_token`` bytes of the rest.
+    """Estimate the tokens of a text, rather too high: one per digit, one per ``chars_per_token`` bytes of the rest.
 
-    Bytes, not characters: what is not ASCII takes more tokens the more bytes of UTF-8 it has.
+    It counts bytes, not characters: a character outside ASCII takes more tokens the more bytes of UTF-8 it has.
     """
     data = text.encode(errors="surrogatepass")
     digits = sum(data.count(digit) for digit in _DIGITS)
