@@ -54,14 +54,26 @@ def stop_command(tag: str | None) -> None:
 
 
 @click.command("skip")
+@click.argument("number", type=click.IntRange(min=0), required=False)
 @tag_option
-def skip_command(tag: str | None) -> None:
-    """End the current experiment now and continue with the next; it is logged as interrupted."""
+def skip_command(tag: str | None, number: int | None) -> None:
+    """End the current experiment now and continue with the next; it is logged as interrupted.
+
+    With several lanes give the NUMBER of the experiment; `status` shows which ones run.
+    """
     from autoresearch_mlx.loop.control import skip, the_run
     from autoresearch_mlx.report.status import status_of
 
     folder = _session(tag)
-    running = status_of(folder).running
+    status = status_of(folder)
+    here = {each.number: each for each in status.lanes or (status.running,) if each and each.number is not None}
+    if number is None and len(here) > 1:
+        said = f"experiments {', '.join(map(str, here))} are running in session {folder.name}"
+        raise LabError(said, f"name the one to end: `autoresearch-mlx skip {min(here)}`")
+    if number is not None and here and number not in here:
+        said = f"experiment {number} is not running in session {folder.name}"
+        raise LabError(said, f"running now: {', '.join(map(str, here))}")
+    running = here.get(number) if number is not None else next(iter(here.values()), None)
     if running is None or running.number is None:
         the_run(folder)
         said = f"session {folder.name} is not running an experiment at the moment"

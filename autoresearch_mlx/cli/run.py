@@ -40,6 +40,12 @@ def sandbox_option(function: Function) -> Function:
     metavar="X",
     help="Most money that the session may spend on models.",
 )
+@click.option(
+    "--lanes",
+    type=click.IntRange(min=1, max=64),
+    metavar="N",
+    help="Measure N experiments side by side on this machine; default 1; see docs/lanes.md.",
+)
 @click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and reserve time for it.")
 @click.option(
     "--report/--no-report", default=None, help="Write the page at the end; default: if --hours or --until ends the run."
@@ -118,6 +124,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "max_cost": "agent.max_cost",
         "certify": "end.certify_pairs",
         "notify": "end.notify",
+        "lanes": "run.lanes",
     }
     report = {None: None, True: "always", False: "never"}[given["report"]]
     plain = {name: given[option] for option, name in names.items()}

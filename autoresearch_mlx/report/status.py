@@ -140,7 +140,6 @@ def to_json(status: Status) -> dict[str, Any]:
         "incumbent": asdict(status.incumbent) if status.incumbent else None,
         "sigma": status.sigma.value,
         "running": asdict(status.running) if status.running else None,
-        "lanes": [asdict(lane) for lane in status.lanes],
         "agent": status.agent,
         "spent": {
             **asdict(status.spent),
@@ -157,6 +156,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "certificate": dict(status.certificate) if status.certificate else None,
         "disturbed": status.disturbed,
         "limits": dict(status.limits) if status.limits is not None else None,
+        "lanes": [asdict(lane) for lane in status.lanes],
     }
 
 
@@ -182,8 +182,8 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     pid = holder(folder)
     if pid is None:
         return None
-    if len(journal.running) > 1:
-        return lanes_in(folder, journal)[0]
+    if lanes := lanes_in(folder, journal):
+        return lanes[0]
     number = journal.running[0].number if journal.running else None
     note = read_now(folder)
     if note is not None and note.pid == pid and number in (None, note.number):

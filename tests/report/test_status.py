@@ -55,6 +55,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "certificate": None,
         "disturbed": 0,
         "limits": None,
+        "lanes": [],
     }
     keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
     assert list(to_json(status_of(session))) == [
@@ -70,6 +71,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "certificate",
         "disturbed",
         "limits",
+        "lanes",
     ]
 
 

@@ -1,0 +1,268 @@
+"""Several lanes on a target that takes tenths of a second: real git, real threads, real child processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Recorder, command_line, git, opened, write_command_lab
+
+from autoresearch_mlx.errors import AgentError, LabError
+from autoresearch_mlx.experiment import Context, Experiment, Proposal
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.loop import control
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import recover, research
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.report.status import status_of, to_json
+from autoresearch_mlx.store.ledger import FILE, RESULTS, read
+
+SLOW_BENCH = """\
+import time
+from solver import S, X, Y
+time.sleep(S)
+print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
+"""
+NOISY_BENCH = """\
+import os
+from solver import X, Y
+print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 20:.6f}")
+"""
+SLOW_SOLVER = "X = 4.0\n# so that changes of X and of Y\n# do not touch\nY = 2\n\n\nS = 0.1  # seconds\n"
+
+
+class Plan:
+    """Proposes what a list says, one entry an experiment: knobs to set, or a whole file."""
+
+    name = "plan"
+
+    def __init__(self, *steps: dict[str, float] | str) -> None:
+        self._steps = list(steps)
+        self.contexts: list[Context] = []
+
+    def propose(self, context: Context) -> Proposal:
+        self.contexts.append(context)
+        if not self._steps:
+            raise AgentError("the plan is done")
+        step = self._steps.pop(0)
+        text = step if isinstance(step, str) else set_knobs(context.files["solver.py"], step)
+        return Proposal(f"{step}", {"solver.py": text}, agent=self.name)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """The score is that of the command lab; S is how long the program takes."""
+    made = write_command_lab(tmp_path / "lab")
+    (made.root / "solver.py").write_text(SLOW_SOLVER)
+    (made.root / "bench.py").write_text(SLOW_BENCH)
+    git(made.root, "commit", "-qam", "slow")
+    return made
+
+
+def night(lab: Lab, agent: Any, screen: Recorder, lanes: int = 3, limit: int | None = None, **options: Any) -> str:
+    with opened(lab, "t", run__lanes=lanes, **options) as session:
+        return research(session, agent, Policy(experiments=limit), screen)
+
+
+def finished(lab: Lab) -> dict[int, Experiment]:
+    return {e.number: e for e in read(lab.folder("t") / FILE).history.experiments}
+
+
+def events(lab: Lab) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (lab.folder("t") / FILE).read_text().splitlines()]
+
+
+def losers(count: int, seconds: float = 0.1) -> list[dict[str, float]]:
+    return [{"X": 10.0 + at, "S": seconds} for at in range(count)]
+
+
+def test_every_experiment_is_there_once_and_three_run_at_a_time(lab: Lab, screen: Recorder) -> None:
+    assert night(lab, Plan(*losers(9, 0.5)), screen, limit=9) == "9 experiments done, as asked"
+    assert sorted(finished(lab)) == list(range(10))
+    assert Counter(e["number"] for e in events(lab) if e["event"] == "finished") == dict.fromkeys(range(10), 1)
+    assert most_open(events(lab)) == 3
+    assert {e.get("worker") for e in events(lab) if e["event"] == "started"} == {None, "lane-1", "lane-2", "lane-3"}
+    assert [path.name for path in lab.folder("t").glob("worktree*")] == ["worktree"]
+    assert len(git(lab.root, "worktree", "list").splitlines()) == 2
+
+
+def most_open(happened: list[dict[str, Any]]) -> int:
+    running, most = set(), 0
+    for event in happened:
+        if event["event"] == "started":
+            running.add(event["number"])
+        elif event["event"] == "finished":
+            running.discard(event["number"])
+        most = max(most, len(running))
+    return most
+
+
+def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept(lab: Lab, screen: Recorder) -> None:
+    night(lab, Plan({"X": 3.5}, {"Y": 5, "S": 1.0}), screen, limit=2)
+    first, second = finished(lab)[1], finished(lab)[2]
+    assert (first.status, second.status) == ("keep", "keep")
+    assert second.base == first.commit, "it stands on what was kept meanwhile"
+    assert {m.value for m in second.measurements} == {second.value} == {1.25}, "the value of both changes together"
+    files = git(lab.root, "show", "autoresearch/t:solver.py")
+    assert "X = 3.5" in files and "Y = 5" in files
+    (carried,) = [e for e in events(lab) if e["event"] == "carried"]
+    assert (carried["number"], carried["onto"]) == (2, first.commit)
+    assert [m["value"] for m in carried["measurements"]] == [2.0], "its run on the old base"
+
+
+def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab, screen: Recorder) -> None:
+    night(lab, Plan({"X": 3.5}, {"X": 4.5, "S": 1.0}), screen, limit=2)
+    first, loser = finished(lab)[1], finished(lab)[2]
+    assert loser.status == "discard" and loser.gain == pytest.approx(11.0 - 12.25)
+    assert loser.against == first.base and loser.base == first.base
+    assert not [e for e in events(lab) if e["event"] == "carried"], "a loser costs no second run"
+
+
+def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab: Lab, screen: Recorder) -> None:
+    other = SLOW_SOLVER.replace("X = 4.0", "X = 2.0 + 1.5").replace("S = 0.1", "S = 1.0")
+    night(lab, Plan(SLOW_SOLVER.replace("X = 4.0", "X = 1.0 + 2.0"), other), screen, limit=2)
+    first, second = finished(lab)[1], finished(lab)[2]
+    assert (first.status, second.status) == ("keep", "conflict")
+    assert second.reason.startswith("experiment 1 was kept meanwhile, and the two changes do not go together")
+    assert second.value == 10.25 and second.gain == pytest.approx(0.75), "measured, and against the old incumbent"
+    assert git(lab.root, "rev-parse", "autoresearch/t") == first.commit
+    row = (lab.folder("t") / RESULTS).read_text().splitlines()[-1].split("\t")
+    assert row[1] == "10.250000" and row[3] == "discard" and row[5] == "conflict"
+    assert status_of(lab.folder("t")).counts.failed == 1
+
+
+def test_what_runs_is_told_to_the_agent_and_proposed_again_it_is_refused(lab: Lab, screen: Recorder) -> None:
+    agent = Plan({"X": 8.0, "S": 1.0}, {"X": 8.0, "S": 1.0}, {"X": 9.0})
+    night(lab, agent, screen, limit=2)
+    assert [len(context.running) for context in agent.contexts] == [0, 1, 1]
+    (running,) = agent.contexts[1].running
+    assert (running.number, running.knobs) == (1, {"X": (4.0, 8.0), "S": (0.1, 1.0)})
+    assert "X = 8.0" in running.files["solver.py"]
+    assert agent.contexts[2].feedback == ("the same as experiment 1, which is being measured",)
+    assert [finished(lab)[number].status for number in (1, 2)] == ["discard", "discard"]
+
+
+def test_an_agent_with_nothing_left_ends_the_night_after_what_runs(lab: Lab, screen: Recorder) -> None:
+    assert night(lab, Plan(*losers(2, 0.5)), screen) == "the plan is done"
+    assert {number: e.status for number, e in finished(lab).items()} == {0: "keep", 1: "discard", 2: "discard"}
+    assert events(lab)[-1]["event"] == "finished" and not read(lab.folder("t") / FILE).running
+
+
+def test_a_run_of_losers_ends_the_night_exactly(lab: Lab, screen: Recorder) -> None:
+    with opened(lab, "t", run__lanes=3) as session:
+        reason = research(session, Plan(*losers(9)), Policy(stall=4), screen)
+    assert reason == "4 experiments in a row kept nothing, as asked"
+    assert len(finished(lab)) == 5
+
+
+def test_a_session_takes_up_every_claim_that_was_left_open(lab: Lab, screen: Recorder) -> None:
+    night(lab, Plan(*losers(1)), screen, limit=1)
+    with opened(lab, "t") as session:
+        base = session.incumbent(session.journal().history)
+        for number, worker in ((2, "lane-1"), (3, "lane-2")):
+            session.append("started", number=number, base=base, time="2026-11-23T01:00:00+01:00", worker=worker)
+        sha = session.workspace.commit(3, base, {"solver.py": SLOW_SOLVER.replace("4.0", "0.0")}, "half done\n")
+    with opened(lab, "t") as session:
+        recover(session, screen)
+    left = [finished(lab)[number] for number in (2, 3)]
+    assert [(e.status, e.commit) for e in left] == [("interrupted", None), ("interrupted", sha)]
+    assert night(lab, Plan(*losers(3)[1:]), screen, limit=2) == "2 experiments done, as asked"
+    assert sorted(finished(lab)) == list(range(6))
+
+
+def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen: Recorder) -> None:
+    (lab.root / "bench.py").write_text(NOISY_BENCH)
+    git(lab.root, "commit", "-qam", "noisy")
+    steps = [{"X": 4.0 - at / 10} for at in range(1, 9)]
+    options = {"judge__refresh_every": 3, "judge__removal_every": 3}
+    with opened(lab, "t", run__lanes=3, **options) as session:
+        research(session, Plan(*steps, *losers(6)), Policy(experiments=14), screen)
+    history = read(lab.folder("t") / FILE).history
+    assert len(history.experiments) == 15 and len({e.number for e in history.experiments}) == 15
+    assert any("removes" in e.talk for e in history.experiments) and history.repeats
+
+
+def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen: Recorder) -> None:
+    class Alone:
+        name = "alone"
+
+        def lanes_refused(self) -> str:
+            return "it needs the whole machine"
+
+    with opened(lab, "t", run__lanes=2) as session, pytest.raises(LabError, match="cannot have 2 lanes: it needs"):
+        research(session.measuring(target=Alone()), Plan(), Policy(), screen)
+
+
+# --- a person at the keyboard
+
+
+def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+def running(lab: Lab) -> list[int]:
+    path = lab.folder("t") / FILE
+    return [each.number for each in read(path).running] if path.exists() else []
+
+
+def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab, screen: Recorder) -> None:
+    night(lab, Plan(), screen, limit=0)
+    script = lab.root.parent / "steps.json"
+    steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 20.0))]
+    script.write_text(json.dumps(steps))
+    command = [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "t", "--lanes", "3"]
+    with subprocess.Popen(
+        [*command, "--agent", f"scripted:{script}"], cwd=lab.root, stderr=subprocess.PIPE, text=True
+    ) as loop:
+        until(lambda: running(lab) == [1, 2, 3])
+        lanes = until(lambda: found if all((found := phases(lab)).values()) and len(found) == 3 else None)
+        assert list(lanes) == [1, 2, 3]
+        refused = command_line("skip", cwd=lab.root)
+        assert refused.returncode == 1 and "experiments 1, 2, 3 are running in session t" in refused.stderr
+        assert command_line("skip", "2", cwd=lab.root).returncode == 0
+        until(lambda: running(lab) == [1, 3, 4])
+        assert "after experiments 1, 3 and 4" in command_line("stop", cwd=lab.root).stderr
+        loop.send_signal(signal.SIGINT)
+        loop.wait(30)
+    statuses = {number: (e.status, e.reason) for number, e in finished(lab).items() if number > 0}
+    assert statuses == {
+        2: ("interrupted", "skipped by hand"),
+        **dict.fromkeys((1, 3, 4), ("interrupted", "stopped by hand")),
+    }
+
+
+def phases(lab: Lab) -> dict[int, str | None]:
+    return {lane["number"]: lane["title"] for lane in to_json(status_of(lab.folder("t")))["lanes"]}
+
+
+def test_pause_lets_what_runs_end_and_begins_nothing(lab: Lab) -> None:
+    seen = Recorder()
+    with opened(lab, "t", run__lanes=2) as session:
+        run = threading.Thread(target=paused_night, args=(session, seen))
+        run.start()
+        until(lambda: len(running(lab)) == 2)
+        assert control.pause(session.folder, "cli")
+        until(lambda: "paused by hand; `autoresearch-mlx resume` goes on" in seen.said)
+        until(lambda: not running(lab))
+        assert control.resume(session.folder, "cli")
+        run.join(30)
+    assert len(finished(lab)) == 5
+
+
+def paused_night(session: Session, seen: Recorder) -> None:
+    research(session, Plan(*losers(4, 0.5)), Policy(experiments=4), seen)

@@ -1,0 +1,64 @@
+"""With one lane a night's ledger is what it was before there were lanes, line for line apart from times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+GOLDEN = Path(__file__).parent / "golden" / "one_lane.jsonl"
+"""Written by the version before lanes, in the lab below, without what differs between runs and machines."""
+VARIES = {
+    *("time", "started", "finished", "seconds", "peak_memory_mb"),
+    *("machine", "version", "host", "profile", "preset", "comparability", "key"),
+}
+SOLVER = "X = 4.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n"
+BENCH = """\
+import os
+from solver import X, Y
+noise = (int(os.environ["AUTORESEARCH_SEED"]) * 7919 % 101 - 50) / 5000
+print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1 + noise:.6f}")
+"""
+LAB = """\
+[target]
+kind = "command"
+editable = ["solver.py"]
+run = "python3 -S bench.py"
+metric = "score"
+
+[judge]
+refresh_every = 4
+removal_every = 3
+"""
+DATES = {f"GIT_{who}_DATE": "2026-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
+"""The same dates give the same commits."""
+
+
+def test_a_night_with_one_lane_is_written_as_before(tmp_path: Path) -> None:
+    root = tmp_path / "lab"
+    root.mkdir()
+    for name, text in {"solver.py": SOLVER, "bench.py": BENCH, "lab.toml": LAB}.items():
+        (root / name).write_text(text)
+    told(root, "git", "init", "--quiet", "-b", "main")
+    told(root, "git", "add", "-A")
+    told(root, "git", "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "a lab")
+    run = ("run", "--tag", "t", "--agent", "knobs", "--experiments", "14")
+    told(root, sys.executable, "-m", "autoresearch_mlx", *run)
+    written = (root / ".autoresearch" / "t" / "ledger.jsonl").read_text().splitlines()
+    expected = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    assert [steady(json.loads(line)) for line in written] == expected
+    assert [list(steady(json.loads(line))) for line in written] == [list(event) for event in expected]
+
+
+def told(root: Path, *command: str) -> None:
+    subprocess.run(command, cwd=root, env={**os.environ, **DATES}, capture_output=True, check=True, timeout=300)
+
+
+def steady(value: Any) -> Any:
+    """The value without what differs from run to run."""
+    if isinstance(value, dict):
+        return {name: steady(held) for name, held in value.items() if name not in VARIES}
+    return [steady(each) for each in value] if isinstance(value, list) else value
