@@ -1,4 +1,7 @@
-"""Where the files that stand at the repository's root lie: beside the package in a checkout, inside it in a wheel."""
+"""Files that the package carries, such as ``train_mlx.py`` and the tables in ``data/``, and how a table is read.
+
+In a checkout they lie beside the package, in an installed wheel inside it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ Row = TypeVar("Row")
 
 
 def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str, str]], Row]) -> tuple[Row, ...]:
-    """The rows below the column names; ``made`` raises ValueError for a malformed one.
+    """Return the rows of a tab-separated table, each made by ``made``, which raises ValueError for a malformed row.
 
-    Raises TableError naming file and line for whatever is malformed.
+    Lines that begin with ``#`` before the column names are comments.  Raises TableError with the file and the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -36,21 +39,22 @@ def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str,
 
 
 def text(row: Mapping[str, str], name: str) -> str:
-    """A cell that must not be empty."""
+    """Return a cell that must not be empty.  Raises ValueError."""
     if not row[name]:
         raise ValueError(f"no {name}")
     return row[name]
 
 
 def positive(row: Mapping[str, str], name: str) -> float:
+    """Return a cell that must be a finite number above 0.  Raises ValueError."""
     value = float(row[name])
     if not 0 < value < float("inf"):
-        raise ValueError(f"{name} {row[name]!r} is no positive number")
+        raise ValueError(f"{name} {row[name]!r} is not a positive number")
     return value
 
 
 def asset(name: str, package: Path | None = None) -> Path:
-    """Path of ``train_mlx.py``, ``program.md`` or a table such as ``data/cuda_baseline.tsv``.
+    """Return the path of ``train_mlx.py``, ``program.md`` or a table such as ``data/cuda_baseline.tsv``.
 
     ``package`` is the folder of ``autoresearch_mlx`` (default: the one running).  Raises LabError when
     the file is in neither place.

@@ -5,7 +5,7 @@
     match-tokens:h100     as many as upstream's baseline saw in its five minutes
     match-flops:2e15      the same operations: 6 for each matrix parameter and token
 
-Pure: what is written in lab.toml, on the command line and in the ledger, and the words for it.
+This module reads and writes the budget as lab.toml, the command line, the ledger and people have it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ _KEYS: Mapping[Kind, str] = {
     "match-tokens": "budget_tokens",
     "match-flops": "budget_flops",
 }
-"""Where the conditions of a session keep the amount."""
+"""Name under which a session's conditions keep the amount."""
 _MOST = 2.0**62
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
+    """What ends a training."""
+
     kind: Kind
     amount: float
     """Seconds, tokens (a whole number) or floating-point operations."""
 
     def said(self) -> float | str:
-        """As lab.toml has it: a number of seconds, or ``match-tokens:499646464``."""
+        """Return the budget as lab.toml has it: a number of seconds, or ``match-tokens:499646464``."""
         if self.kind == "seconds":
             return self.amount
         return f"{self.kind}:{self.amount:.0f}" if self.kind == "match-tokens" else f"{self.kind}:{self.amount!r}"
 
     def in_words(self) -> str:
-        """``300 s of training``, ``499.6 M tokens of training``."""
+        """Return ``300 s of training``, or ``499.6 M tokens of training``."""
         if self.kind == "seconds":
             return f"{self.amount:g} s of training"
         what = "tokens" if self.kind == "match-tokens" else "FLOPs"
@@ -55,13 +57,13 @@ class Budget:
 
 
 def read(value: Any) -> Budget | None:
-    """A budget as a person writes it; None for ``auto``.  Raises ValueError with what would be valid."""
+    """Read a budget as a person writes it; None for ``auto``.  Raises ValueError, which names what is valid."""
     if value == "auto":
         return None
     if isinstance(value, str) and ":" in value:
         kind, _, number = (part.strip() for part in value.partition(":"))
         if kind not in _KEYS or kind == "seconds":
-            raise ValueError(f"{kind!r} is no kind of budget: {EXAMPLES}")
+            raise ValueError(f"{kind!r} is not a kind of budget: {EXAMPLES}")
         return Budget(kind, _amount(kind, number))  # type: ignore[arg-type]
     return Budget("seconds", _seconds(value))
 
@@ -86,14 +88,14 @@ def _amount(kind: str, text: str) -> float:
     if kind == "match-tokens":
         found = float(round(found)) if found < _MOST else found
     if not 1 <= found < (_MOST if kind == "match-tokens" else math.inf):
-        raise ValueError(f"{text!r} is no number of {'tokens' if kind == 'match-tokens' else 'FLOPs'}: {EXAMPLES}")
+        raise ValueError(f"{text!r} is not a number of {'tokens' if kind == 'match-tokens' else 'FLOPs'}: {EXAMPLES}")
     return found
 
 
 def _of_h100(kind: str) -> float:
-    """From the table of that session, which names its source."""
+    """Return the tokens of upstream's baseline on an H100, from the table in ``data/``, which names its source."""
     if kind != "match-tokens":
-        said = "match-flops has no figure for h100: upstream counts attention too, and we do not"
+        said = "match-flops has no figure for h100: upstream also counts attention, this program does not"
         raise ValueError(f"{said}; match-tokens:h100, or a number such as match-flops:2e15")
     match = _H100.search(asset(_TABLE).read_text(encoding="utf-8"))
     if match is None:
@@ -102,20 +104,23 @@ def _of_h100(kind: str) -> float:
 
 
 def normal(value: Any) -> float | str:
-    """The same in one spelling, for settings: ``500M`` and ``5e8`` are one budget.  Raises ValueError."""
+    """Return a written budget in one spelling: ``500M`` and ``5e8`` are the same.  Raises ValueError."""
     budget = read(value)
     return "auto" if budget is None else budget.said()
 
 
 def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
-    """What the conditions of a session record.  ``most_seconds``: of a run that no clock ends."""
+    """Return what the ledger keeps of a budget.  ``most_seconds``: the limit of a run that tokens or operations end."""
     amount = int(budget.amount) if budget.kind == "match-tokens" else float(budget.amount)
     found = {"budget_kind": budget.kind, "budget_seconds": None, _KEYS[budget.kind]: amount}
     return found if budget.kind == "seconds" else {**found, "max_seconds": most_seconds}
 
 
 def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
-    """The budget of a session; a ledger that names no kind has seconds.  None: it has none, or none that is known."""
+    """Return the budget that a ledger's conditions keep; None when there is none, or this version does not know it.
+
+    Conditions that name no kind have a budget of seconds.
+    """
     kind = conditions.get("budget_kind", "seconds")
     amount = conditions.get(_KEYS.get(kind, ""))
     if kind not in get_args(Kind) or isinstance(amount, bool) or not isinstance(amount, int | float) or amount <= 0:
@@ -124,7 +129,7 @@ def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
 
 
 def short(amount: float) -> str:
-    """``499.6 M``, ``2.5 B``, ``65,536``; from 1e12 on in powers of ten."""
+    """Write a count: ``65,536``, ``499.6 M``, ``2.5 B``; powers of ten from 1e12 on."""
     for size, unit in ((1e12, ""), (1e9, "B"), (1e6, "M")):
         if amount >= size:
             return f"{amount / size:.4g} {unit}" if unit else f"{amount:.4g}"

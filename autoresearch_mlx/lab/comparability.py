@@ -1,7 +1,7 @@
 """What a value depends on besides the edited file: readable parts, and one short mark for all of them.
 
-Values compare as equals only where the mark is the same.  Where it is not, the parts say why.  Pure: it is given
-what a session's ledger says and what is known of the machine; what nobody knows is ``None`` and never guessed.
+Two values compare only when their marks are the same; when they are not, the parts say why.  The functions get what a
+ledger says and what is known of the machine.  What nobody knows is ``None``, never a guess.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES: Mapping[str, str] = {
     "blas": "BLAS",
     "mlx": "MLX",
 }
-"""The parts in the order in which they are told, and what they are called."""
+"""The parts in the order in which they are shown, and their names for people."""
 _LENGTH = 12
 
 
@@ -44,18 +44,19 @@ class Key:
 
     @property
     def mark(self) -> str:
-        """Twelve hexadecimal digits; the same for the same parts, on any machine."""
+        """Twelve hexadecimal digits of a SHA-256, the same for the same parts on any machine."""
         return _digest(self.parts)
 
     def on(self, split: str) -> Key:
-        """The same on other rows; a target without rows has no splits."""
+        """Return the key of values on another split; the same key for a target without splits."""
         return replace(self, parts={**self.parts, "split": split}) if "split" in self.parts else self
 
 
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
-    """The key of a session.
+    """Return the key of a session whose ledger does not name one, from what it tells.
 
-    ``record``: the first line of its ledger.  ``machine``: as measurements record it; what is missing is unknown.
+    ``record``: the first line of the ledger.  ``machine``: what a measurement records of its machine; what is missing
+    is unknown.
     """
     conditions = record.get("conditions") or {}
     parts = trained_parts if "data_sha256" in conditions else program_parts
@@ -88,7 +89,7 @@ def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _corpus(hashes: Any, *files: str) -> str:
-    """One short hash for some files of a corpus; without names, or where they have none of their own, for all of it."""
+    """Return one short hash of these files of a corpus; of all files when none is named, or one has no hash."""
     if not isinstance(hashes, Mapping):
         return str(hashes)[:_LENGTH]
     wanted = files if all(name in hashes for name in files) else ()
@@ -101,12 +102,12 @@ def _digest(parts: Mapping[str, Any]) -> str:
 
 
 def budget_in_words(said: float | str) -> str:
-    """``300 s``; other kinds as lab.toml has them."""
+    """Return ``300 s`` for a time; other budgets as lab.toml has them."""
     return said if isinstance(said, str) else f"{said:g} s"
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """A GPU's cores count on a GPU, the BLAS on a CPU."""
+    """Return the parts of the machine: on a GPU its cores, on a CPU the BLAS."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}
@@ -115,7 +116,7 @@ def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def minor(version: Any) -> str | None:
-    """``0.32`` of ``0.32.4``: what a patch changes is no other machine."""
+    """Return ``0.32`` for ``0.32.4``: a patch release is taken to measure the same."""
     found = re.match(r"\d+\.\d+", version) if isinstance(version, str) else None
     return found.group() if found else None
 
@@ -128,5 +129,5 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def changes_in_words(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """``MLX 0.31 -> 0.32``; empty when nothing known differs."""
+    """Return the differences in words, ``MLX 0.31 -> 0.32``; empty when nothing known differs."""
     return ", ".join(f"{NAMES.get(name, name)} {a[name]} -> {b[name]}" for name in differing(a, b))

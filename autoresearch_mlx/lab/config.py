@@ -1,6 +1,6 @@
-"""lab.toml and command options become frozen settings; every value remembers where it came from.
+"""Read lab.toml and the command's options into frozen settings; each value remembers where it came from.
 
-Everything has a default; a lab without lab.toml works.  "auto" is settled by the hardware's profile.
+Everything has a default, so a lab without lab.toml works.  "auto" becomes a value by the machine's profile.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class TargetSettings(_Frozen):
             raise ValueError("editable names no file")
         for path in map(PurePosixPath, self.editable):
             if not path.parts or path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"editable: {str(path)!r} is no path inside the lab")
+                raise ValueError(f"editable: {str(path)!r} is not a path inside the lab")
         try:
             re.compile(self.pattern or "")
         except re.error as error:
-            raise ValueError(f"pattern is no regular expression: {error}") from None
+            raise ValueError(f"pattern is not a regular expression: {error}") from None
         return self
 
 
@@ -66,14 +66,16 @@ class BudgetSettings(_Frozen):
     """What ends one measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
-    """Of training; or the same tokens, ``match-tokens:500M``, or operations, ``match-flops:2e15``, for all."""
+    """Training time of a run in seconds; or the same number of tokens (``match-tokens:500M``) or of operations
+    (``match-flops:2e15``) for every run."""
     max_seconds: Positive = 43_200.0
     """The most training time of a run that a number of tokens or operations ends."""
     compile_seconds: Positive | Auto = "auto"
+    """What the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """Hard limit of the sealed evaluation."""
+    """The most that the evaluation of a run may take."""
     smoke: Literal["code", "always", "never"] = "code"
-    """A run of two steps ahead of the real one; code: when more than the values of knobs changed."""
+    """When a run of two steps goes before the real one; code: when more than the values of knobs changed."""
 
 
 class DataSettings(_Frozen):
@@ -94,17 +96,18 @@ class JudgeSettings(_Frozen):
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
     """auto: one run while gains are large against the noise, repeats after; margin: one run, no statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
-    """The least gain to keep; auto: any that is believed, and the profile's while sigma is unknown."""
+    """The least gain to keep, in the metric's unit; auto: any gain that stands out from the noise, and the profile's
+    margin while the noise is unknown."""
     replicates: Count = 3
-    """Runs of the baseline, which tell sigma."""
+    """Runs of the baseline at the start, from which the noise of one run is estimated."""
     refresh_every: Count = 10
     """Experiments after which the incumbent is measured again."""
     removal_every: Count = 8
-    """Keeps after which weakly supported ones are taken out on trial."""
+    """Kept experiments after which weakly supported edits are removed on trial."""
     calibrated_steps: bool = False
-    """Whether repeats end by a fixed number of steps, measured before, instead of the clock."""
+    """Whether repeats end after a fixed number of steps, measured before, instead of a time."""
     early_stop: bool = True
-    """Whether clear losers are stopped at six tenths of their budget."""
+    """Whether a run that has clearly lost is stopped at six tenths of its budget."""
 
 
 class AgentSettings(_Frozen):
@@ -117,7 +120,7 @@ class AgentSettings(_Frozen):
     base_url: str | None = None
     """chat, hybrid: where an OpenAI-compatible server answers, ``http://127.0.0.1:8080/v1``."""
     model: str | None = None
-    """chat, hybrid: the model's name there, or with its server: ``ollama:qwen3-coder:30b``."""
+    """chat, hybrid: the model's name at that address, or with its server: ``ollama:qwen3-coder:30b``."""
     api_key_env: str | None = None
     """The environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
@@ -162,9 +165,9 @@ class SandboxSettings(_Frozen):
     """Whether edited training code is confined."""
 
     enabled: Literal["auto", "never"] = "auto"
-    """auto: wherever this system has a sandbox that holds."""
+    """auto: confined wherever this system has a sandbox that holds."""
     require: bool = False
-    """Refuse to measure without one."""
+    """Refuse to measure without a sandbox."""
 
     @model_validator(mode="after")
     def _possible(self) -> SandboxSettings:
@@ -177,19 +180,21 @@ class LimitSettings(_Frozen):
     """What one run may use, in GB of 1000 MB; auto: by the machine."""
 
     memory_gb: Positive | Auto = "auto"
-    """Main memory of all its processes together."""
+    """Main memory of all processes of the run together."""
     folder_gb: Positive | Auto = "auto"
-    """What it may write into its folder."""
+    """What the run may write into its folder."""
     free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
     """What must stay free on the disk."""
 
 
 class HardwareSettings(_Frozen):
+    """Which machine the sizes are for."""
+
     profile: str = "auto"
-    """Whose sizes: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's own)."""
+    """Whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's)."""
     calibrate: Literal["auto", "never"] = "auto"
-    """auto: measure a machine with a GPU before its first session, and settle new sessions by what was measured;
-    never: neither."""
+    """auto: a machine with a GPU is measured before its first session, and new sessions start from what was measured;
+    never: neither of the two."""
 
 
 class RunSettings(_Frozen):
@@ -203,11 +208,11 @@ class EndSettings(_Frozen):
     """What follows the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
-    """Pairs of runs that certify the head, for which the time is kept; 0: none."""
+    """Pairs of runs that certify the best version; their time is reserved.  0: no certification."""
     report: Literal["auto", "always", "never"] = "auto"
-    """The page; auto: when a clock ended the run."""
+    """Whether the report page is written; auto: when the run ended by the clock."""
     notify: str = ""
-    """desktop, or a shell line that gets the outcome on its standard input."""
+    """``desktop``, or a shell line that reads the outcome from its standard input."""
 
 
 class MachineSettings(_Frozen):
@@ -216,16 +221,19 @@ class MachineSettings(_Frozen):
     wait_for_mains: bool = False
     """Start no experiment on battery."""
     wait_for_cooling: bool = False
-    """Start none while the system holds back because of heat, for a quarter of an hour at most."""
+    """Start no experiment while the system is slowed by heat; waits a quarter of an hour at most."""
     keep_awake: Literal["auto", "never"] = "auto"
-    """auto: the machine does not sleep while something is measured, where it can be kept from it."""
+    """auto: the machine is kept awake while something is measured, where the system allows it."""
     exclusive: Literal["auto", "always", "never"] = "auto"
-    """One measuring command on this machine; auto: where a GPU trains."""
+    """Whether only one command measures on this machine at a time; auto: where a GPU trains."""
     probe: Literal["auto", "never"] = "auto"
-    """The machine's speed before and after each run; auto: on a GPU, and on a CPU from budgets of a minute on."""
+    """Whether the machine's speed is measured before and after each run; auto: on a GPU, and on a CPU for budgets of a
+    minute or more."""
 
 
 class Settings(_Frozen):
+    """All settings of a lab, by section."""
+
     seed: Annotated[int, Field(ge=0)] = 42
     hardware: HardwareSettings = HardwareSettings()
     target: TargetSettings = TargetSettings()
@@ -247,7 +255,7 @@ class Resolved(_Frozen):
     sources: Mapping[str, str]
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """(dotted name, value, source), in the order of the sections."""
+        """Yield (dotted name, value, source) in the order of the sections."""
         for name, value in _flatten(self.settings.model_dump()):
             yield name, value, self.sources.get(name, "default")
 
@@ -278,7 +286,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}", "mend that line; strings need quotes") from None
+        raise ConfigError(f"{path} is not valid TOML: {error}", "mend that line; strings need quotes") from None
 
 
 _FREE = "target.options."
@@ -317,7 +325,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    # A union reports each of its arms; the arm's own name is no part of the setting's.
+    # For a union pydantic reports each alternative; its name is not a part of the setting's name.
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)

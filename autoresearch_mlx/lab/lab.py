@@ -1,4 +1,4 @@
-"""A lab: a directory in a git checkout that holds an editable file, and our state in ``.autoresearch/``."""
+"""A lab: a folder in a git checkout with a file that may be edited, and the sessions in ``.autoresearch/``."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ SCRIPT = "train_mlx.py"
 PROGRAM = "program.md"
 SETTINGS = "lab.toml"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""A tag names a folder, a branch and refs."""
+"""What a tag may look like: it names a folder, a branch and refs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
+    """A lab, by its folder."""
+
     root: Path
 
     @property
     def state(self) -> Path:
+        """Folder of the sessions."""
         return self.root / STATE
 
     def folder(self, tag: str) -> Path:
-        """Where one session keeps its ledger, its worktree and its logs."""
+        """Return the folder where one session keeps its ledger, its worktrees and its logs."""
         return self.state / tag
 
     def tags(self) -> list[str]:
-        """Sessions that have a ledger, oldest first."""
+        """Return the sessions that have a ledger, oldest first."""
         ledgers = sorted(self.state.glob("*/ledger.jsonl"), key=lambda p: p.stat().st_ctime)
         return [ledger.parent.name for ledger in ledgers]
 
     def current(self) -> str | None:
-        """The session that was worked on last."""
+        """Return the session that was worked on last; None when there is none."""
         try:
             tag = (self.state / "current").read_text(encoding="utf-8").strip()
         except OSError:
@@ -44,50 +47,51 @@ class Lab:
         return tag if tag in tags else tags[-1] if tags else None
 
     def set_current(self, tag: str) -> None:
+        """Remember the session that is worked on."""
         self.make_state()
         _write(self.state / "current", tag + "\n")
 
     def make_state(self) -> None:
-        """Our folder ignores itself, so the checkout stays clean without a line in the user's .gitignore."""
+        """Make the folder of the sessions; it ignores itself, so the user's .gitignore needs no line for it."""
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"
         if not ignore.exists():
             _write(ignore, "*\n")
 
     def program(self) -> str:
-        """The research brief, empty when there is none."""
+        """Return the text of ``program.md``, the research brief; empty when there is none."""
         path = self.root / PROGRAM
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, whatever ends us."""
+    """Write the whole file or nothing, even when this process is killed."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 
 def find_lab(start: Path) -> Lab:
-    """The nearest directory upwards that has a lab.toml or a train_mlx.py.
+    """Return the lab of the nearest folder, from ``start`` upwards, that has a lab.toml or a train_mlx.py.
 
     Raises LabError when there is none.
     """
     for directory in (start.resolve(), *start.resolve().parents):
         if _is_worktree(directory):
-            continue  # it looks like a lab; the lab is the one around it
+            continue  # a checkout of the lab's files looks like a lab; the real one is above it
         if (directory / SETTINGS).is_file() or (directory / SCRIPT).is_file():
             return Lab(directory)
     hint = "`autoresearch-mlx init mylab && cd mylab` makes a lab"
-    raise LabError(f"{start.resolve()} is no lab: there is no {SETTINGS} and no {SCRIPT} here or above", hint)
+    raise LabError(f"no lab here: neither {start.resolve()} nor a folder above it has a {SETTINGS} or a {SCRIPT}", hint)
 
 
 def _is_worktree(directory: Path) -> bool:
-    """Whether a directory lies in the worktree of a session."""
+    """Tell whether a folder lies in a session's worktree."""
     return any(p.name == "worktree" and p.parent.parent.name == STATE for p in (directory, *directory.parents))
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:
-    """The folder of a session, the last one worked on by default.  Raises LabError when there is none."""
+    """Return the folder of a session, by default the one worked on last.  Raises LabError when there is none."""
     tags = lab.tags()
     if tag is not None and tag not in tags:
         known = f"sessions here: {', '.join(tags)}" if tags else "`autoresearch-mlx run` starts one"
@@ -99,13 +103,13 @@ def find_session(lab: Lab, tag: str | None) -> Path:
 
 
 def refuse_tag(tag: str) -> None:
-    """Raises ConfigError for what cannot name a session."""
+    """Raise ConfigError for a tag that cannot name a session."""
     if not _TAG.fullmatch(tag) or ".." in tag or tag.endswith((".", ".lock")):
         raise ConfigError(f"{tag!r} cannot name a session", "letters, digits, - and _; for example --tag batch-2")
 
 
 def new_tag(lab: Lab) -> str:
-    """Today's tag, as upstream writes it: ``nov23``, then ``nov23-2``."""
+    """Return a tag of today that no session has, written as upstream does: ``nov23``, then ``nov23-2``."""
     today = date.today().strftime("%b%d").lower()
     taken = set(lab.tags())
     return next(t for t in (today, *(f"{today}-{n}" for n in range(2, 10_000))) if t not in taken)

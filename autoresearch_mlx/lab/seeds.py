@@ -1,6 +1,6 @@
-"""Whether an edit changes nothing but the draw of random numbers.
+"""Tell whether an edit changes only the random seed.
 
-A lucky seed is the cheapest gain there is, and none: the harness fixes the seed, and a file that reseeds only
+A lucky seed looks like a gain and is not one.  The harness fixes the seed; a file that sets another one only
 searches for luck.
 """
 
@@ -18,10 +18,10 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 
 
 def only_seeds_differ(before: str, after: str) -> bool:
-    """Whether two Python texts do the same but for seeds: knobs and variables named so, calls such as
-    ``mx.random.seed``, and whole numbers in the argument of ``mx.random.key`` and its like.
+    """Tell whether two Python texts differ in their seeds and in nothing else.
 
-    False for texts that do the same altogether, and for what does not parse.
+    Seeds are: variables with such a name, calls like ``mx.random.seed``, and whole numbers in the argument of calls
+    like ``mx.random.key``.  False for texts that do the same, and for a text that does not parse.
     """
     try:
         one, two = ast.parse(before), ast.parse(after)
@@ -33,7 +33,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
 
 
 def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """The same over all files of an edit: ``after`` holds the changed ones.  Each may change its seeds only."""
+    """Tell the same of a whole edit, ``{path: text}``: every changed file is Python and changes only its seeds."""
     changed = {path for path, text in after.items() if before.get(path) != text}
     return bool(changed) and all(
         path.endswith(".py") and path in before and only_seeds_differ(before[path], after[path]) for path in changed
@@ -41,16 +41,16 @@ def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> b
 
 
 class _Seedless(ast.NodeTransformer):
-    """Takes the choice of a seed out of a tree."""
+    """Remove the choice of a seed from a syntax tree."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """A statement that only reseeds goes."""
+        """Remove a statement that only sets the seed."""
         if isinstance(node.value, ast.Call) and _RESEEDING.search(_name(node.value.func)):
             return None
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        """``SEED = 7`` goes."""
+        """Remove ``SEED = 7``."""
         named = all(isinstance(target, ast.Name) and _SEED_NAME.search(target.id) for target in node.targets)
         return None if named and _whole_number(node.value) else self.generic_visit(node)
 
@@ -70,7 +70,7 @@ class _Seedless(ast.NodeTransformer):
 
 
 class _Numberless(ast.NodeTransformer):
-    """Takes whole numbers out of an expression: ``seed + 1`` becomes ``seed``."""
+    """Remove whole numbers from an expression: ``seed + 1`` becomes ``seed``."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         left, right = self.visit(node.left), self.visit(node.right)
@@ -96,7 +96,7 @@ def _whole_number(node: ast.AST) -> bool:
 
 
 def _name(node: ast.AST) -> str:
-    """The dotted name of what is called."""
+    """Return the dotted name of a function; empty when it has none."""
     if isinstance(node, ast.Attribute):
         return f"{_name(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""

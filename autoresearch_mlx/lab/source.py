@@ -1,6 +1,6 @@
-"""The text of an editable file: its knobs, and the hash that tells a real edit from a no-op.
+"""Read the text of an editable file: its knobs, and a hash that is the same for two texts that do the same.
 
-A knob is a top-level ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` behind it may give its
+A knob is a top-level line ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` after it may give its
 range: ``log LOW HIGH``, ``lin LOW HIGH``, ``int LOW HIGH``, ``pow2 LOW HIGH``, ``choice A B C``.
 """
 
@@ -53,7 +53,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 def axis_of(knob_name: str) -> str:
-    """``DEPTH`` -> ``depth``; a name that the table lacks -> ``knob.<name lower>``.
+    """Return the axis of a knob: ``depth`` for ``DEPTH``; ``knob.name`` for a NAME that the table lacks.
 
     A name qualified by its file (``model.py:DEPTH``) counts as the bare name.
     """
@@ -68,7 +68,7 @@ _RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
 _LARGEST_POWER = 64
 
 UNPARSABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
-"""What Python raises for a text that is no program: bad syntax, lone surrogates, nesting without end."""
+"""What Python raises for a text that is not a program: bad syntax, lone surrogates, too deep nesting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,16 @@ class Knob:
     value: Any
     line: int
     span: tuple[int, int]
-    """Byte columns of the literal within its (only) line, in UTF-8."""
+    """Where the literal begins and ends in its line, in bytes of UTF-8."""
     kind: str | None = None
     words: tuple[str, ...] = ()
 
 
 def read_knobs(text: str) -> dict[str, Knob]:
-    """Every knob of a Python source text, in order; empty when the text does not parse.
+    """Return every knob of a Python source text, in order; empty when the text does not parse.
 
-    Constants that no journal can hold (infinities, sets, bytes) are no knobs.  Nor are literals that run
-    over several lines: they cannot be replaced in place.
+    Two sorts of constant do not count as knobs: values that JSON cannot hold (infinities, sets, bytes), and literals of
+    several lines, which cannot be replaced in place.
     """
     try:
         tree = ast.parse(text)
@@ -132,7 +132,7 @@ def _assignment(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
 
 
 def _constant(node: ast.expr) -> Any:
-    """The value of a literal, and of ``2**16``, which the field writes for batch sizes."""
+    """Return the value of a literal, or of a power such as ``2**16``, the usual way to write a batch size."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, power = ast.literal_eval(node.left), ast.literal_eval(node.right)
         if isinstance(base, int) and isinstance(power, int) and 0 <= power <= _LARGEST_POWER and abs(base) <= 64:
@@ -142,7 +142,7 @@ def _constant(node: ast.expr) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    """Whether the journal can hold a value: finite numbers, whole text, True, False, None, and rows of them."""
+    """Tell whether JSON can hold a value: finite numbers, text, True, False, None, and lists or dicts of them."""
     if isinstance(value, list | tuple):
         return all(map(_plain, value))
     if isinstance(value, dict):
@@ -153,9 +153,9 @@ def _plain(value: Any) -> bool:
 
 
 def set_knobs(text: str, values: Mapping[str, Any]) -> str:
-    """The text with these knobs set, everything else untouched.
+    """Return the text with these knobs set and everything else unchanged.
 
-    Raises KeyError for a name that is no knob of the text.
+    Raises KeyError for a name that is not a knob of the text.
     """
     knobs = read_knobs(text)
     lines = _lines(text)
@@ -168,12 +168,12 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines as Python's parser counts them: ``splitlines`` also breaks at form feeds and U+2028."""
+    """Split into lines as Python's parser does: ``splitlines`` also breaks at form feeds and U+2028."""
     return list(io.StringIO(text, newline=""))
 
 
 def literal(value: Any) -> str:
-    """A value as a person would write it: ``2**16`` for large powers of two, six significant digits."""
+    """Write a value as a person would: ``2**16`` for large powers of two, six significant digits."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -188,7 +188,7 @@ def literal(value: Any) -> str:
 
 
 def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
-    """``{name: (from, to)}`` between two texts; ``None`` where the knob is missing on a side."""
+    """Return ``{name: (from, to)}`` for the knobs that two texts set differently; None where one has no such knob."""
     old, new = read_knobs(before), read_knobs(after)
     changes: dict[str, tuple[Any, Any]] = {}
     for name in [*old, *(n for n in new if n not in old)]:
@@ -200,7 +200,7 @@ def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
 
 
 def only_knobs_differ(before: str, after: str) -> bool:
-    """Whether two Python texts do the same but for the values of knobs that both have."""
+    """Tell whether two Python texts differ only in the values of knobs that both have."""
     shared = {name: now for name, (was, now) in changed_knobs(before, after).items() if name in read_knobs(before)}
     if any(name not in read_knobs(after) for name in shared):
         return False
@@ -208,7 +208,7 @@ def only_knobs_differ(before: str, after: str) -> bool:
 
 
 def lines_removed(before: Mapping[str, str], after: Mapping[str, str]) -> int:
-    """By how many lines of code the files got shorter; blank lines and comments do not count."""
+    """Return by how many lines of code the files got shorter, blank lines and comments not counted."""
     return sum(map(_code_lines, before.values())) - sum(map(_code_lines, after.values()))
 
 
@@ -217,12 +217,12 @@ def _code_lines(text: str) -> int:
 
 
 def describe(changes: KnobChanges) -> str:
-    """``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
+    """Write the changes in one line: ``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
     return ", ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of what the files *do*: comments, blank lines and docstrings of Python do not count."""
+    """Return a SHA-256 of what the files do: in Python, comments, blank lines and docstrings do not count."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.encode() + b"\0" + _normal(path, files[path]).encode() + b"\0")

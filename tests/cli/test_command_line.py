@@ -188,7 +188,7 @@ def test_doctor_fails_with_a_finding_where_the_loop_could_not_run(tmp_path: Path
     done = command_line("doctor", "--json", cwd=tmp_path)
     failed = [f for f in json.loads(done.stdout) if f["state"] == "fail"]
     assert done.returncode == 1
-    assert any("is no lab" in f["value"] and f["hint"] for f in failed)
+    assert any("no lab here" in f["value"] and f["hint"] for f in failed)
 
 
 def test_a_repository_that_git_does_not_trust_is_told_in_gits_own_words(command_lab: Lab) -> None:

@@ -92,8 +92,8 @@ def test_the_list_names_every_log(results: Path) -> None:
 
 
 def test_what_cannot_be_is_said_with_the_next_step(results: Path) -> None:
-    assert "is no lab" in refused(results.parent)
-    assert "is no lab" in refused(results.parent, "--import", "results.tsv", "--queue")
+    assert "no lab here" in refused(results.parent)
+    assert "no lab here" in refused(results.parent, "--import", "results.tsv", "--queue")
     assert "did you mean M2Pro-sebasmos" in refused(results.parent, "--with", "m2pro-sebasmo")
     assert "cannot read" in refused(results.parent, "--import", "nosuch.tsv")
     assert "--hardware" in refused(results.parent, "--hardware", "M9", code=2)

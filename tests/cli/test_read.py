@@ -118,7 +118,7 @@ def test_outside_of_a_lab_and_before_a_session(command_lab: Lab, tmp_path: Path)
     (tmp_path / "empty").mkdir()
     nowhere = Lab(tmp_path / "empty")
     for command in (["log"], ["run"], ["try", "-m", "x"]):
-        assert "is no lab" in refused(nowhere, *command)
+        assert "no lab here" in refused(nowhere, *command)
     assert "no session yet" in (said := refused(command_lab, "status"))
     assert "`autoresearch-mlx run` starts one" in said
 

@@ -96,10 +96,10 @@ def test_a_section_written_as_a_value_is_told(tmp_path: Path, text: str) -> None
         ("[target]\ndirection = 'up'", r"target.direction"),
         ("[target]\neditable = 'solver.py'", r"target.editable: .*\(got 'solver.py'\)"),
         ("[target]\neditable = []", r"editable names no file"),
-        ("[target]\neditable = ['']", r"no path inside the lab"),
-        ("[target]\neditable = ['/etc/passwd']", r"'/etc/passwd' is no path inside the lab"),
-        ("[target]\neditable = ['a.py', '../b.py']", r"'../b.py' is no path inside the lab"),
-        ("[target]\npattern = 'loss: ('", r"pattern is no regular expression"),
+        ("[target]\neditable = ['']", r"not a path inside the lab"),
+        ("[target]\neditable = ['/etc/passwd']", r"'/etc/passwd' is not a path inside the lab"),
+        ("[target]\neditable = ['a.py', '../b.py']", r"'../b.py' is not a path inside the lab"),
+        ("[target]\npattern = 'loss: ('", r"pattern is not a regular expression"),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_its_file_and_what_was_given(tmp_path: Path, text: str, said: str) -> None:
@@ -115,13 +115,13 @@ def test_a_wrong_option_is_named_as_an_option(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     error = refused(tmp_path, "seed = 1\nname = knobs\n")
-    assert f"{tmp_path / FILE} is no valid TOML" in str(error)
+    assert f"{tmp_path / FILE} is not valid TOML" in str(error)
     assert "line 2" in str(error)
 
 
 def test_bytes_that_are_no_text_are_no_toml(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"seed = 1 # \xff\n")
-    with pytest.raises(ConfigError, match="is no valid TOML"):
+    with pytest.raises(ConfigError, match="is not valid TOML"):
         load_settings(tmp_path)
 
 

@@ -32,7 +32,9 @@ def test_directories_of_those_names_make_no_lab(tmp_path: Path) -> None:
     (tmp_path / "lab" / "lab.toml").mkdir(parents=True)
     with pytest.raises(LabError) as caught:
         find_lab(tmp_path / "lab")
-    assert str(caught.value).startswith(f"{(tmp_path / 'lab').resolve()} is no lab: there is no lab.toml")
+    assert str(caught.value).startswith(
+        f"no lab here: neither {(tmp_path / 'lab').resolve()} nor a folder above it has a lab.toml"
+    )
     assert "autoresearch-mlx init" in caught.value.hint
 
 
