@@ -30,8 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "uncounted: nothing of this test counts for coverage; see below")
     os.environ["OLLAMA_HOST"] = "127.0.0.1:9"  # nobody listens there
     os.environ.pop("OPENAI_API_KEY", None)
-    os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
+    os.environ["GIT_CONFIG_GLOBAL"] = str(ROOT / "tests" / "support" / "gitconfig")
     os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
+    # More than a thousand child processes import the package: its bytecode is kept, whatever the environment says.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ.setdefault("AUTORESEARCH_CACHE", str(ROOT / ".pytest_cache" / "autoresearch"))
 
 

@@ -34,6 +34,10 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
     frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
     memory = mmap.mmap(descriptor, frame.size)
     set_device(spec.device, spec.memory_limit_bytes)
+    if spec.device == "cpu":
+        # On a CPU, MLX builds each fused kernel (nn.relu is one) with the system's C++ compiler: half a second for
+        # a pass of some milliseconds, in every evaluation, since this process may keep no cache.
+        mx.disable_compile()
     try:
         model = load(spec)
         weights = coarsest(model)

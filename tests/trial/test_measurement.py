@@ -42,6 +42,16 @@ def test_a_fixed_number_of_steps_gives_the_same_weights_twice(under: Conditions,
     assert first.value != other.value
 
 
+def test_on_a_cpu_no_compiler_is_started(under: Conditions, tmp_path: Path) -> None:
+    broken = tmp_path / "bin" / "g++"
+    broken.parent.mkdir()
+    broken.write_text('#!/bin/sh\n[ "$1" = --version ]\n')
+    broken.chmod(0o755)
+    path = f"{broken.parent}{os.pathsep}{os.environ['PATH']}"
+    done = tiny.measure(tiny.script(), tmp_path, replace(under, environment={**under.environment, "PATH": path}))
+    assert done.failure is None, done.reason
+
+
 @pytest.mark.parametrize(
     "knobs",
     [
