@@ -1,7 +1,7 @@
-"""What a person sees of a running loop: one live line and one line left behind for each experiment.
+"""Show a running loop: one live line at the bottom of the terminal, and one line that stays for each experiment.
 
-Without a terminal there are plain lines only.  A screen never raises: a closed pipe or a lost
-terminal must not end the night.
+Without a terminal, plain lines with the time of day take their place.  A screen never raises: a closed pipe or a lost
+terminal must not end the night.  The loop knows a screen by the protocol :class:`~autoresearch_mlx.experiment.Screen`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Progress, Screen
+from autoresearch_mlx.report.live_line import Scene, live_line
 from autoresearch_mlx.report.now import Running, remove_now, write_now
 from autoresearch_mlx.report.terminal import verdict_line
 from autoresearch_mlx.store.journal import now
@@ -22,82 +24,6 @@ from autoresearch_mlx.store.journal import now
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
-
-
-from dataclasses import dataclass, replace
-
-_TITLE = 22
-"""Columns of a title that further facts may not take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is known while the loop runs; no ``number``: between two experiments."""
-
-    number: int | None = None
-    title: str = ""
-    progress: Progress | None = None
-    best: float | None = None
-    eta_seconds: float | None = None
-
-    def at(self, progress: Progress) -> Scene:
-        return replace(self, progress=progress)
-
-    def after(self, seconds: float) -> Scene:
-        """The same, with the end so many seconds nearer."""
-        return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
-
-
-def live_line(scene: Scene, width: int) -> str:
-    """``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00`` in one line."""
-    name = f"#{scene.number} " if scene.number is not None else ""
-    title = terms.one_line(scene.title)
-    if not name:
-        title, scene = _between(scene.progress), replace(scene, progress=None)
-    wanted = terms.columns(name) + min(terms.columns(title), _TITLE)
-    facts = _fitting(scene, width - wanted)
-    room = max(width - terms.columns(name) - terms.columns(facts), 0)
-    return terms.cut(f"{name}{terms.cut(title, room)}".rstrip() + facts, width).removeprefix(" | ")
-
-
-def _between(progress: Progress | None) -> str:
-    """What is done while no experiment is."""
-    if progress is not None and progress.phase == "waiting":
-        return f"waiting: {progress.words}"
-    return "paused by hand" if progress is not None and progress.phase == "paused" else "waiting for a proposal"
-
-
-def _fitting(scene: Scene, room: int) -> str:
-    """The facts that fit into ``room`` columns, taken by importance, shown in their order."""
-    facts = _facts(scene)
-    shown: set[str] = set()
-    for key in ("phase", "left", "loss", "best", "eta", "speed"):
-        if key in facts and terms.columns(_joined(facts, shown | {key})) <= room:
-            shown.add(key)
-    return _joined(facts, shown)
-
-
-def _facts(scene: Scene) -> dict[str, str]:
-    p = scene.progress
-    facts: dict[str, str | None] = {
-        "phase": _phase(p) if p else None,
-        "loss": f" loss {p.loss:.4f}" if p and p.loss is not None else None,
-        "speed": f"{terms.count(p.tokens_per_second)} tok/s" if p and p.tokens_per_second is not None else None,
-        "left": f"{terms.clock(p.seconds_left)} left" if p and p.seconds_left is not None else None,
-        "best": f"best {terms.value(scene.best)}" if scene.best is not None else None,
-        "eta": f"ETA {terms.clock(scene.eta_seconds)}" if scene.eta_seconds is not None else None,
-    }
-    return {key: fact for key, fact in facts.items() if fact is not None}
-
-
-def _phase(progress: Progress) -> str:
-    return progress.phase if progress.step is None else f"{progress.phase} step {progress.step:,}"
-
-
-def _joined(facts: dict[str, str], shown: set[str]) -> str:
-    """Each fact behind a bar, but the loss right behind its step."""
-    return "".join(fact if key == "loss" else f" | {fact}" for key, fact in facts.items() if key in shown)
-
 
 __all__ = ["LiveScreen", "Noted", "PlainScreen", "Screen", "open_screen"]
 
@@ -112,13 +38,16 @@ _PLAIN_WIDTH = 120
 
 
 def open_screen(stream: TextIO, folder: Path, metric: str) -> Screen:
-    """A live line where ``stream`` is a terminal that can move its cursor, plain lines elsewhere."""
+    """Open a live line where ``stream`` is a terminal that can move its cursor, plain lines elsewhere.
+
+    Either notes what runs in the session's ``folder``.
+    """
     able = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
 
 
 class _Lasting:
-    """A stream whose writes never fail: what cannot be shown is lost."""
+    """A stream whose writes never fail: text that cannot be shown is dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -135,8 +64,11 @@ class _Lasting:
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
-        """Once the reader has gone, what is still buffered goes nowhere: else the interpreter's last flush
-        fails, and a good run ends with an exit code of 120."""
+        """Drop what cannot be written.
+
+        Once the reader has gone, the buffered rest is sent to the null device: otherwise the interpreter's last flush
+        fails, and a good run ends with exit code 120.
+        """
         try:
             yield
         except ValueError:
@@ -155,7 +87,7 @@ class _Lasting:
 
 
 class PlainScreen:
-    """Lines with the clock's time; of a running measurement one line in half a minute."""
+    """Lines with the time of day; during a measurement, one line every half minute."""
 
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
@@ -268,7 +200,7 @@ class LiveScreen:
 
 
 class Noted:
-    """Another screen, and ``now.json`` in the session's folder beside it, which ``status`` reads."""
+    """Passes everything to another screen, and notes progress in the session's ``now.json``, which ``status`` reads."""
 
     def __init__(self, screen: Screen, folder: Path, clock: Clock = time.monotonic) -> None:
         self._screen, self._folder, self._clock = screen, folder, clock

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_mlx.experiment import Experiment, Progress
-from autoresearch_mlx.report.screens import LiveScreen, Noted, PlainScreen, Scene, live_line, open_screen
+from autoresearch_mlx.report.live_line import Scene, live_line
+from autoresearch_mlx.report.screens import LiveScreen, Noted, PlainScreen, open_screen
 from autoresearch_mlx.terms import columns
 
 TRAINING = Progress("train", 143, 2.9213, 11520.4, 7.0)

@@ -293,5 +293,13 @@ class Page:
 
 
 def to_json(page: Page) -> dict[str, Any]:
-    """The document of ``report --json``; unknown is null."""
-    return asdict(page)
+    """The document of ``report --json``; an unknown value is null.
+
+    Stands keep the names that they had in it before, ``epoch`` and ``epochs``: people's scripts read them.
+    """
+    document = asdict(page)
+    noise = document["noise"]
+    noise |= {"epoch": noise.pop("stand"), "epochs": noise.pop("stands")}
+    for run in noise["again"]:
+        run["epoch"] = run.pop("stand")
+    return document

@@ -1,0 +1,81 @@
+"""The live line: what runs, how far it is, the best value and the end of the run, as far as the terminal has room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Progress
+
+_TITLE = 22
+"""Columns of a title that further facts may not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the live line is made from; without a ``number``, the loop is between two experiments."""
+
+    number: int | None = None
+    title: str = ""
+    progress: Progress | None = None
+    best: float | None = None
+    eta_seconds: float | None = None
+
+    def at(self, progress: Progress) -> Scene:
+        """The same experiment, further on."""
+        return replace(self, progress=progress)
+
+    def after(self, seconds: float) -> Scene:
+        """The same scene that many seconds later: the end is nearer."""
+        return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
+
+
+def live_line(scene: Scene, width: int) -> str:
+    """Write ``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00`` in ``width`` columns."""
+    name = f"#{scene.number} " if scene.number is not None else ""
+    title = terms.one_line(scene.title)
+    if not name:
+        title, scene = _between(scene.progress), replace(scene, progress=None)
+    wanted = terms.columns(name) + min(terms.columns(title), _TITLE)
+    facts = _fitting(scene, width - wanted)
+    room = max(width - terms.columns(name) - terms.columns(facts), 0)
+    return terms.cut(f"{name}{terms.cut(title, room)}".rstrip() + facts, width).removeprefix(" | ")
+
+
+def _between(progress: Progress | None) -> str:
+    """Say what the loop waits for between two experiments."""
+    if progress is not None and progress.phase == "waiting":
+        return f"waiting: {progress.words}"
+    return "paused by hand" if progress is not None and progress.phase == "paused" else "waiting for a proposal"
+
+
+def _fitting(scene: Scene, room: int) -> str:
+    """Choose the facts that fit into ``room`` columns, the most important first; show them in their usual order."""
+    facts = _facts(scene)
+    shown: set[str] = set()
+    for key in ("phase", "left", "loss", "best", "eta", "speed"):
+        if key in facts and terms.columns(_joined(facts, shown | {key})) <= room:
+            shown.add(key)
+    return _joined(facts, shown)
+
+
+def _facts(scene: Scene) -> dict[str, str]:
+    p = scene.progress
+    facts: dict[str, str | None] = {
+        "phase": _phase(p) if p else None,
+        "loss": f" loss {p.loss:.4f}" if p and p.loss is not None else None,
+        "speed": f"{terms.count(p.tokens_per_second)} tok/s" if p and p.tokens_per_second is not None else None,
+        "left": f"{terms.clock(p.seconds_left)} left" if p and p.seconds_left is not None else None,
+        "best": f"best {terms.value(scene.best)}" if scene.best is not None else None,
+        "eta": f"ETA {terms.clock(scene.eta_seconds)}" if scene.eta_seconds is not None else None,
+    }
+    return {key: fact for key, fact in facts.items() if fact is not None}
+
+
+def _phase(progress: Progress) -> str:
+    return progress.phase if progress.step is None else f"{progress.phase} step {progress.step:,}"
+
+
+def _joined(facts: dict[str, str], shown: set[str]) -> str:
+    """Put a bar before each fact but the loss, which follows its step directly."""
+    return "".join(fact if key == "loss" else f" | {fact}" for key, fact in facts.items() if key in shown)
