@@ -84,7 +84,10 @@ def norm(x: mx.array) -> mx.array:
 
 
 class Linear(nn.Module):
-    """y = x W^T.  The weight is a float32 master copy, cast to the stream's type on use."""
+    """y = x W^T.  The weight is a float32 master copy, cast to the stream's type on use.
+
+    In bfloat16, with 8 significant bits, an update of less than 1/256 of a weight would be rounded away.
+    """
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -95,6 +98,8 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
+    """A table [vocab_size, width] of float32 rows; int32 tokens [B, T] to rows [B, T, width]."""
+
     def __init__(self, vocab_size: int, width: int) -> None:
         super().__init__()
         self.weight = mx.zeros((vocab_size, width))
@@ -118,6 +123,7 @@ class Attention(nn.Module):
         B, T, C = x.shape
         q, k, v = (f(x).reshape(B, T, self.heads, HEAD_DIM) for f in (self.c_q, self.c_k, self.c_v))
         if value_embedding is not None:
+            # The gate's weights start at zero, where sigmoid is 1/2: the embedding first enters with half of the scale.
             gate = VE_GATE_SCALE * mx.sigmoid(self.ve_gate(x[..., : self.ve_gate.weight.shape[1]]))
             v = v + gate[..., None] * value_embedding.reshape(B, T, self.heads, HEAD_DIM)
         q, k, v = (z.transpose(0, 2, 1, 3) for z in (q, k, v))  # [B, H, T, D]
@@ -155,6 +161,12 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
+    """int32 tokens [B, T] to logits [B, T, vocab_size], float32 when scored.
+
+    Each layer gets `resid_lambda * stream + x0_lambda * embedding`, both learned, an idea of
+    github.com/KellerJordan/modded-nanogpt: late layers can read the token itself, and early ones need not carry it.
+    """
+
     def __init__(self, vocab_size: int, seq_len: int) -> None:
         super().__init__()
         width = math.ceil(DEPTH * ASPECT_RATIO / HEAD_DIM) * HEAD_DIM
@@ -176,11 +188,15 @@ class GPT(nn.Module):
         logits = self.lm_head(norm(x))
         if not self.training:
             logits = logits.astype(mx.float32)
+        # A soft limit (Gemma 2, arXiv:2408.00118): no single logit can come to dominate the loss and its gradient.
         return SOFTCAP * mx.tanh(logits / SOFTCAP)
 
 
 def window_masks(seq_len: int) -> list[Any]:
-    """One mask per layer.  "causal" keeps MLX's fused attention; an array mask does not, so S layers cost more here."""
+    """Return one mask per layer.
+
+    "causal" lets MLX use its fused attention kernel; an array as mask does not, so S layers cost more here, not less.
+    """
     ago = mx.arange(seq_len)[:, None] - mx.arange(seq_len)[None, :]
     short = (ago >= 0) & (ago < max(1, round(SHORT_WINDOW * seq_len)))
     pattern = [WINDOW_PATTERN[i % len(WINDOW_PATTERN)] for i in range(DEPTH)]
@@ -188,7 +204,7 @@ def window_masks(seq_len: int) -> list[Any]:
 
 
 def build_model(vocab_size: int, seq_len: int) -> GPT:
-    """The model with fresh weights: maps int32 tokens [B, T] to logits [B, T, vocab_size]."""
+    """Return the model with fresh weights; it maps int32 tokens [B, T] to logits [B, T, vocab_size]."""
     model = GPT(vocab_size, seq_len)
     # Each weight draws from a key of its own name, so that adding a layer leaves the others' start unchanged.
     root = np.array(mx.random.randint(0, 2**31 - 1, ())).item()
@@ -199,25 +215,30 @@ def build_model(vocab_size: int, seq_len: int) -> GPT:
 
 
 def initial(name: str, weight: mx.array, key: mx.array) -> mx.array:
+    """Return the first values of one weight."""
     if name == "wte.weight":
         return EMBEDDING_INIT_STD * mx.random.normal(weight.shape, key=key)
     if name == "lm_head.weight":
         return UNEMBEDDING_INIT_STD * mx.random.normal(weight.shape, key=key)
     if name.endswith(("c_q.weight", "c_k.weight", "c_v.weight", "c_fc.weight", "value_embedding.weight")):
+        # U(-b, b) has variance b^2 / 3, so this is a standard deviation of 1 / sqrt(inputs): products keep their size.
         bound = INIT_SCALE * math.sqrt(3 / weight.shape[1])
         return mx.random.uniform(-bound, bound, weight.shape, key=key)
-    return weight  # output projections and gates start at zero, the lambdas at their knobs
+    # Output projections start at zero, so each block adds nothing at first; gates too; the lambdas at their knobs.
+    return weight
 
 
 def flat(model: nn.Module) -> dict[str, mx.array]:
+    """Return the trainable weights by their dotted names."""
     return dict(tree_flatten(model.trainable_parameters()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Optimiser
 
-# Coefficients of the five steps of Polar Express (arXiv:2505.16932), a Newton-Schulz iteration with the best
-# polynomial of degree 5 at every step.
+# Coefficients of the five steps of Polar Express (arXiv:2505.16932).  Each step applies a x + b x^3 + c x^5 to all
+# singular values at once, by matrix products alone; the polynomials are those that best drive values in (0, 1] towards
+# 1 in five steps.  Muon's first version used one polynomial, (3.4445, -4.7750, 2.0315), five times.
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -228,9 +249,10 @@ POLAR_EXPRESS = (
 
 
 def orthogonalise(g: mx.array) -> mx.array:
-    """The nearest semi-orthogonal matrix of each matrix in the stack [N, rows, columns]; float32 throughout."""
-    tall = g.shape[-2] > g.shape[-1]
+    """Return the nearest semi-orthogonal matrix of each matrix in the stack [N, rows, columns]; float32 throughout."""
+    tall = g.shape[-2] > g.shape[-1]  # x x^T is smallest for a wide matrix
     x = g.swapaxes(-1, -2) if tall else g
+    # The Frobenius norm is at least the largest singular value, so all values are now in [0, 1]; 1.02 is for rounding.
     x = x / (1.02 * mx.sqrt(mx.sum(mx.square(x), axis=(-2, -1), keepdims=True)) + 1e-6)
     for a, b, c in POLAR_EXPRESS[:NS_STEPS]:
         s = x @ x.swapaxes(-1, -2)
@@ -239,7 +261,7 @@ def orthogonalise(g: mx.array) -> mx.array:
 
 
 def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
-    """NorMuon (arXiv:2510.05491): rows of large recent updates shrink, the others grow, the norm stays."""
+    """Even out an update's rows (NorMuon, arXiv:2510.05491): large ones shrink, small ones grow, the norm stays."""
     axis = -1 if g.shape[-2] >= g.shape[-1] else -2
     power = mx.mean(mx.square(g), axis=axis, keepdims=True)
     second = MUON_BETA2 * second + (1 - MUON_BETA2) * power
@@ -260,7 +282,7 @@ class Optimiser:
         self.groups: dict[tuple[int, ...], list[str]] = {}
         self.adam: dict[str, tuple[float, float, tuple[float, float]]] = {}
         width = params["wte.weight"].shape[1]
-        scale = (width / 768) ** -0.5
+        scale = (width / 768) ** -0.5  # upstream tuned AdamW's rates at width 768
         for name, p in params.items():
             if name == "wte.weight":
                 self.adam[name] = (EMBEDDING_LR * scale, EMBEDDING_WD, ADAM_BETAS)
@@ -268,7 +290,7 @@ class Optimiser:
                 self.adam[name] = (EMBEDDING_LR * scale, VALUE_WD, ADAM_BETAS)
             elif name == "lm_head.weight":
                 self.adam[name] = (UNEMBEDDING_LR * scale, UNEMBEDDING_WD, ADAM_BETAS)
-            elif name == "resid_lambdas":
+            elif name == "resid_lambdas":  # multiplied through all layers, so they move slowly
                 self.adam[name] = (SCALAR_LR * 0.01, 0.0, ADAM_BETAS)
             elif p.ndim == 1:
                 self.adam[name] = (SCALAR_LR, 0.0, (0.96, ADAM_BETAS[1]))
@@ -284,7 +306,10 @@ class Optimiser:
             self.state[f"{rows}x{columns}.second"] = mx.zeros((len(names), *side))
 
     def update(self, params: dict[str, mx.array], grads: dict[str, mx.array], now: mx.array) -> dict[str, mx.array]:
-        """New parameters.  `now` [4]: learning-rate factor, Muon momentum, weight-decay factor, step counted from 1."""
+        """Return the new parameters.
+
+        `now` [4] holds learning-rate factor, Muon momentum, weight-decay factor, and the step counted from 1.
+        """
         rate, momentum, decay, step = now[0], now[1], now[2], now[3]
         new = {}
         for name in self.adam:
@@ -309,6 +334,7 @@ class Optimiser:
         self.state[f"{key}.momentum"] = buffer
         g = orthogonalise((1 - momentum) * g + momentum * buffer)  # Nesterov
         g, self.state[f"{key}.second"] = even_rows(g, self.state[f"{key}.second"])
+        # Rows of a tall semi-orthogonal matrix have a mean norm below 1; this gives them the 1 of a square one.
         lr = rate * MATRIX_LR * max(1.0, rows / columns) ** 0.5
         # Cautious decay (arXiv:2411.16085): only where it agrees with the step.
         agrees = (g * p > 0).astype(p.dtype)
@@ -320,6 +346,7 @@ class Optimiser:
 
 
 def lr_factor(progress: float) -> float:
+    """Learning rate over its peak: up, level, down in a line (compared with cosine decay in arXiv:2405.18392)."""
     if progress < WARMUP_RATIO:
         return progress / WARMUP_RATIO
     if progress < 1 - WARMDOWN_RATIO or WARMDOWN_RATIO <= 0:
@@ -329,6 +356,7 @@ def lr_factor(progress: float) -> float:
 
 
 def muon_momentum(step: int) -> float:
+    """Muon's momentum: lower at first, while gradients change quickly from step to step."""
     ramp = min(1.0, step / max(1, MUON_RAMP_STEPS))
     return MUON_MOMENTUM_START + ramp * (MUON_MOMENTUM - MUON_MOMENTUM_START)
 
@@ -338,12 +366,13 @@ def muon_momentum(step: int) -> float:
 
 
 def loss_of(model: GPT, x: mx.array, y: mx.array) -> mx.array:
+    """Mean of logsumexp(logits) - logits[target], in nats, over int32 x and y [B, T]; one fused kernel on a GPU."""
     logits = model(x)
     return mx.mean(mx.fast.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1)))
 
 
 def batch_shape(seq_len: int) -> tuple[int, int]:
-    """Rows per forward pass, and forward passes per optimiser step."""
+    """Return the rows of a forward pass, and the forward passes of an optimiser step."""
     rows = min(DEVICE_BATCH_SIZE, max(1, TOTAL_BATCH_SIZE // seq_len))
     passes = max(1, TOTAL_BATCH_SIZE // (rows * seq_len))
     return rows, passes
@@ -380,11 +409,12 @@ def train(model: GPT, trial: harness.Trial) -> None:
                 mx.eval(total)  # else the graphs of all passes stay in memory at once
             loss, grads = tree_map(lambda z: z / passes, total)
             apply(grads, now)
-        mx.async_eval(loss, state)
+        mx.async_eval(loss, state)  # the device computes while Python prepares the next step
         trial.log(step, loss, tokens=passes * rows * trial.seq_len)
 
 
 def groups(batches: Iterator[tuple[mx.array, mx.array]], size: int) -> Iterator[list[tuple[mx.array, mx.array]]]:
+    """Yield lists of `size` batches, one for each optimiser step; an incomplete last one is dropped."""
     while len(group := list(islice(batches, size))) == size:
         yield group
 

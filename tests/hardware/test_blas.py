@@ -142,7 +142,7 @@ def test_the_users_choice_wins(tmp_path: Path) -> None:
 
 
 def test_a_choice_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no file") as caught:
+    with pytest.raises(ConfigError, match="not a file") as caught:
         find_blas(tmp_path, LINUX, environ={"AUTORESEARCH_BLAS": "/nowhere/libopenblas.so"})
     assert "AUTORESEARCH_BLAS=off" in caught.value.hint
 

@@ -240,4 +240,4 @@ def test_a_run_in_another_lab_is_refused_while_one_measures(tmp_path: Path) -> N
     with going(labs[0], sweep(1, X=9.0)) as run:
         until(lambda: started(labs[0]) == 0, "the baseline")
         said = refused(labs[1], "run", "--experiments", "0")
-        assert f"measuring already: process {run.pid}, session t of the lab in {labs[0].root}" in said
+        assert f"in use for another measurement: process {run.pid}, session t of the lab in {labs[0].root}" in said
