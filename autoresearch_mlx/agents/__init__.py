@@ -38,6 +38,8 @@ NAMES = (
     "scripted:PATH",
     "module:Class",
 )
+_IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
+_CALL_HINT = "the class needs a name, a method propose(context) and a call without arguments or with settings=..."
 
 
 def load_agent(name: str, office: Office) -> Agent:
@@ -173,10 +175,6 @@ def _load_own(module: str, attribute: str, settings: Mapping[str, Any]) -> Agent
     if not isinstance(getattr(agent, "name", None), str):
         agent.name = where
     return cast(Agent, agent)
-
-
-_IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
-_CALL_HINT = "the class needs a name, a method propose(context) and a call without arguments or with settings=..."
 
 
 def _takes_settings(factory: Any) -> bool:

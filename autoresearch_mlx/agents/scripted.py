@@ -22,18 +22,6 @@ from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, read_knobs, set_knobs
 
-
-class Fixed:
-    """An agent that proposes the same edit whenever it is asked."""
-
-    def __init__(self, name: str, proposal: Proposal) -> None:
-        self.name = name
-        self._proposal = proposal
-
-    def propose(self, context: Context) -> Proposal:
-        return self._proposal
-
-
 _TEXTS = ("title", "axis", "rationale", "search", "replace", "path")
 _FIELDS = (*_TEXTS, "knobs", "files")
 _HINT = 'a step is {"title": ..., "knobs": {...}}, or has "files", or "search" and "replace"'
@@ -74,6 +62,17 @@ class Scripted:
             rationale=fields.get("rationale", ""),
             agent=self.name,
         )
+
+
+class Fixed:
+    """An agent that proposes the same edit whenever it is asked."""
+
+    def __init__(self, name: str, proposal: Proposal) -> None:
+        self.name = name
+        self._proposal = proposal
+
+    def propose(self, context: Context) -> Proposal:
+        return self._proposal
 
 
 def _axis(fields: Mapping[str, Any]) -> str | None:

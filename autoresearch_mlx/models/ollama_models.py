@@ -11,6 +11,8 @@ from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.models.web import as_json
 from autoresearch_mlx.models.wire import Ask, ModelFacts, billions_in, first_number
 
+PORT = 11434
+
 
 def request(model: str, ask: Ask, context: int, keep_alive: str | int, thinks: bool) -> dict[str, Any]:
     """Return the body for /api/chat.
@@ -71,9 +73,6 @@ class StreamedChat:
         if data.get("done") is True:
             self.last = data
         return ""
-
-
-PORT = 11434
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 START = "start the server there"
 CONNECT_SECONDS = 10.0
+_LONGEST = 400
+_OVERFLOW = re.compile(
+    r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
+    r"|input length .* exceeds|longer than the context",
+    re.IGNORECASE | re.DOTALL,
+)
+_BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_SHORTEST_KEY = 5
+"""Characters.  A shorter key is a placeholder, which may also be an ordinary word in a server's message."""
 
 
 class Deadline:
@@ -163,18 +173,6 @@ def is_here(host: str) -> bool:
     except OSError:
         return False
     return True
-
-
-_LONGEST = 400
-_OVERFLOW = re.compile(
-    r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
-    r"|input length .* exceeds|longer than the context",
-    re.IGNORECASE | re.DOTALL,
-)
-_BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^/@\s]+@")
-_SHORTEST_KEY = 5
-"""Characters.  A shorter key is a placeholder, which may also be an ordinary word in a server's message."""
 
 
 def hide(text: str, key: str | None) -> str:

@@ -14,16 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.ideas.axes import STREAK, known_axes
-from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, read_backlog, take
-from autoresearch_mlx.agents.ideas.idea import Idea
+from autoresearch_mlx.agents.ideas.backlog import FILE, H100, Draft, add_ideas, add_yours, read_backlog, take
+from autoresearch_mlx.agents.ideas.h100_ideas import h100_ideas
 from autoresearch_mlx.agents.ideas.refill import (
     EXPERIMENTS,
     MOST_READ,
-    h100_ideas,
     read_ideas,
     refill_due,
     refill_request,
-    wants_refill,
 )
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.compare.reference import h100
@@ -40,18 +38,21 @@ def whole(*ideas: dict[str, Any]) -> str:
 # --- when
 
 
-def test_a_dry_backlog_wants_ideas_once_there_are_experiments_to_learn_from() -> None:
-    waiting = [Idea(n, None, f"idea {n}", "", None, "you", at(-60)) for n in (1, 2)]
-    assert not wants_refill((), night(*DONE[:-1]))
-    assert wants_refill((), night(*DONE)) and wants_refill(waiting[:1], night(*DONE))
-    assert not wants_refill(waiting, night(*DONE))
+def test_a_dry_backlog_is_refilled_once_there_are_experiments_to_learn_from(tmp_path: Path) -> None:
+    assert not refill_due(tmp_path, night(*DONE[:-1]))
+    assert refill_due(tmp_path, night(*DONE))
+    add_yours(tmp_path, "idea 1")
+    assert refill_due(tmp_path, night(*DONE))
+    add_yours(tmp_path, "idea 2")
+    assert not refill_due(tmp_path, night(*DONE))
 
 
-def test_experiments_before_the_last_refill_do_not_count() -> None:
-    spent = Idea(1, None, "idea", "", None, MODEL, at(-30), "done", 3)
-    assert wants_refill((spent,), night(*DONE))
-    assert not wants_refill((Idea(1, None, "idea", "", None, MODEL, at(-5), "done", 3),), night(*DONE))
-    assert wants_refill((Idea(1, None, "idea", "", None, MODEL, "no time", "done", 3),), night(*DONE))
+@pytest.mark.parametrize(
+    ("time", "due"), [(at(-30), True), (at(-5), False), ("no time", True)], ids=["before", "after", "unknown"]
+)
+def test_experiments_before_the_last_refill_do_not_count(tmp_path: Path, time: str, due: bool) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"event": "refilled", "time": time}) + "\n")
+    assert refill_due(tmp_path, night(*DONE)) is due
 
 
 def test_a_refill_that_brought_nothing_is_not_asked_for_at_once_again(tmp_path: Path) -> None:

@@ -16,27 +16,6 @@ from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
 
-
-class SpareEdits:
-    """Edits left over from earlier replies, first in, first out."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[str, int]] = []
-
-    def put(self, reply: str, others: int) -> None:
-        """Keep ``others``, the edits that followed the first one of a reply."""
-        self._waiting += [(reply, index) for index in range(1, others + 1)]
-
-    def pick(self, files: Mapping[str, str]) -> Edit | None:
-        """Return the next edit that still fits these files; edits that no longer fit are dropped."""
-        while self._waiting:
-            reply, index = self._waiting.pop(0)
-            edits = read_reply(reply, files)
-            if index < len(edits) and edits[index].files and not edits[index].problem:
-                return edits[index]
-        return None
-
-
 _REPLY_TOKENS = 4096
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
 
@@ -99,3 +78,23 @@ class TaskSource:
             self.load_seconds, text = reply.load_seconds, reply.text
         drafts, _ = read_ideas(text)
         add_ideas(self._office.folder, drafts, f"model:{self._source}")
+
+
+class SpareEdits:
+    """Edits left over from earlier replies, first in, first out."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, int]] = []
+
+    def put(self, reply: str, others: int) -> None:
+        """Keep ``others``, the edits that followed the first one of a reply."""
+        self._waiting += [(reply, index) for index in range(1, others + 1)]
+
+    def pick(self, files: Mapping[str, str]) -> Edit | None:
+        """Return the next edit that still fits these files; edits that no longer fit are dropped."""
+        while self._waiting:
+            reply, index = self._waiting.pop(0)
+            edits = read_reply(reply, files)
+            if index < len(edits) and edits[index].files and not edits[index].problem:
+                return edits[index]
+        return None

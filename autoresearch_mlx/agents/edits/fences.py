@@ -17,6 +17,79 @@ _TEXTS = frozenset({"text", "txt", "plain", "plaintext", "output", "log", "markd
 _DATA = frozenset({"json", "json5", "jsonc"})
 _DIFFS = frozenset({"diff", "patch"})
 _NO_CODE = _SHELLS | _TEXTS | _DATA | _DIFFS
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`]{0,300})")
+HEADING = re.compile(
+    r"[ \t]{0,3}(?:#{1,6}[ \t]*|\*\*[ \t]*)(?:proposal|idea|experiment|option|candidate|edit)"
+    r"[ \t]*[#№]?[ \t]*\d{1,3}\b(.{0,300})",
+    re.IGNORECASE,
+)
+"""Pattern of the heading of one proposal among several; the group is the rest of the line."""
+_PATH = re.compile(r"[\w.~/\\+-]{1,300}")
+_SUFFIX = re.compile(r"\.(?:py|pyi|toml|txt|json|yaml|yml|md|cfg|ini|sh|c|cc|cpp|h|hpp|metal|cu|rs|go|js|ts)$")
+_PREFIX = re.compile(r"(?:file|filename|path|title|name|src)\s*[:=]\s*", re.IGNORECASE)
+_DECORATION = " \t#*`'\"[]()<>:,;"
+PYTHON = frozenset({"python", "py", "python3", "py3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """One fence: its lines in the reply, counted from 0, and its contents without the indentation of the fence."""
+
+    start: int
+    end: int
+    info: str
+    lines: tuple[str, ...]
+
+    @property
+    def language(self) -> str:
+        first = re.split(r"[\s:,{]", self.info.strip().lstrip("{.").strip(), maxsplit=1)[0].lower()
+        return "" if _path_in(first) else first
+
+    @property
+    def inner(self) -> range:
+        """The lines of the reply inside the fence."""
+        return range(self.start + 1, self.start + 1 + len(self.lines))
+
+
+def read_fences(lines: Sequence[str], blocks: Sequence[Block]) -> tuple[Fence, ...]:
+    """Return all fences; lines inside a complete search/replace block neither open nor close a fence."""
+    covered = {at for block in blocks if not block.problem for at in range(block.start, block.end)}
+    fences: list[Fence] = []
+    opened: tuple[int, re.Match[str]] | None = None
+    for at, line in enumerate(lines):
+        found = _FENCE.fullmatch(line) if at not in covered else None
+        if found is None:
+            continue
+        if opened is None:
+            opened = at, found
+        elif _closes(found, opened[1]):
+            fences.append(_fence(lines, opened, at, at + 1))
+            opened = None
+        elif found[3].strip() and len(found[1]) <= len(opened[1][1]) and found[2] == opened[1][2]:
+            fences.append(_left_open(lines, opened, at))
+            opened = at, found
+    if opened is not None:
+        fences.append(_left_open(lines, opened, len(lines)))
+    return tuple(fences)
+
+
+def _closes(found: re.Match[str], opening: re.Match[str]) -> bool:
+    same = found[2][0] == opening[2][0] and len(found[2]) >= len(opening[2])
+    return same and not found[3].strip()
+
+
+def _left_open(lines: Sequence[str], opened: tuple[int, re.Match[str]], next_one: int) -> Fence:
+    last = next((at for at in range(opened[0] + 1, next_one) if HEADING.fullmatch(lines[at])), next_one)
+    return _fence(lines, opened, last, last)
+
+
+def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, end: int) -> Fence:
+    start, opening = opened
+    inside = lines[start + 1 : last]
+    indent = opening[1]
+    if indent and all(line.startswith(indent) for line in inside if line.strip()):
+        inside = [line[len(indent) :] for line in inside]
+    return Fence(start, end, opening[3].strip(), tuple(inside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,82 +154,6 @@ def code_fences(
 
 def is_diff(fence: Fence) -> bool:
     return fence.language in _DIFFS
-
-
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`]{0,300})")
-HEADING = re.compile(
-    r"[ \t]{0,3}(?:#{1,6}[ \t]*|\*\*[ \t]*)(?:proposal|idea|experiment|option|candidate|edit)"
-    r"[ \t]*[#№]?[ \t]*\d{1,3}\b(.{0,300})",
-    re.IGNORECASE,
-)
-"""Pattern of the heading of one proposal among several; the group is the rest of the line."""
-_PATH = re.compile(r"[\w.~/\\+-]{1,300}")
-_SUFFIX = re.compile(r"\.(?:py|pyi|toml|txt|json|yaml|yml|md|cfg|ini|sh|c|cc|cpp|h|hpp|metal|cu|rs|go|js|ts)$")
-_PREFIX = re.compile(r"(?:file|filename|path|title|name|src)\s*[:=]\s*", re.IGNORECASE)
-_DECORATION = " \t#*`'\"[]()<>:,;"
-
-PYTHON = frozenset({"python", "py", "python3", "py3"})
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """One fence: its lines in the reply, counted from 0, and its contents without the indentation of the fence."""
-
-    start: int
-    end: int
-    info: str
-    lines: tuple[str, ...]
-
-    @property
-    def language(self) -> str:
-        first = re.split(r"[\s:,{]", self.info.strip().lstrip("{.").strip(), maxsplit=1)[0].lower()
-        return "" if _path_in(first) else first
-
-    @property
-    def inner(self) -> range:
-        """The lines of the reply inside the fence."""
-        return range(self.start + 1, self.start + 1 + len(self.lines))
-
-
-def read_fences(lines: Sequence[str], blocks: Sequence[Block]) -> tuple[Fence, ...]:
-    """Return all fences; lines inside a complete search/replace block neither open nor close a fence."""
-    covered = {at for block in blocks if not block.problem for at in range(block.start, block.end)}
-    fences: list[Fence] = []
-    opened: tuple[int, re.Match[str]] | None = None
-    for at, line in enumerate(lines):
-        found = _FENCE.fullmatch(line) if at not in covered else None
-        if found is None:
-            continue
-        if opened is None:
-            opened = at, found
-        elif _closes(found, opened[1]):
-            fences.append(_fence(lines, opened, at, at + 1))
-            opened = None
-        elif found[3].strip() and len(found[1]) <= len(opened[1][1]) and found[2] == opened[1][2]:
-            fences.append(_left_open(lines, opened, at))
-            opened = at, found
-    if opened is not None:
-        fences.append(_left_open(lines, opened, len(lines)))
-    return tuple(fences)
-
-
-def _closes(found: re.Match[str], opening: re.Match[str]) -> bool:
-    same = found[2][0] == opening[2][0] and len(found[2]) >= len(opening[2])
-    return same and not found[3].strip()
-
-
-def _left_open(lines: Sequence[str], opened: tuple[int, re.Match[str]], next_one: int) -> Fence:
-    last = next((at for at in range(opened[0] + 1, next_one) if HEADING.fullmatch(lines[at])), next_one)
-    return _fence(lines, opened, last, last)
-
-
-def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, end: int) -> Fence:
-    start, opening = opened
-    inside = lines[start + 1 : last]
-    indent = opening[1]
-    if indent and all(line.startswith(indent) for line in inside if line.strip()):
-        inside = [line[len(indent) :] for line in inside]
-    return Fence(start, end, opening[3].strip(), tuple(inside))
 
 
 def path_in_info(info: str) -> str | None:

@@ -15,6 +15,9 @@ from autoresearch_mlx.agents.edits.marks import Block, read_blocks
 from autoresearch_mlx.agents.edits.objects import Found, objects
 from autoresearch_mlx.lab.source import Knob, read_knobs
 
+MOST = 16
+"""Most proposals read from one reply; the rest is ignored."""
+
 
 class Original:
     """A file before the edit.  ``text`` has line feeds only; :meth:`restored` gives a new text the old line ends."""
@@ -64,10 +67,6 @@ class Original:
 def folded(line: str) -> str:
     """Return a line with single blanks between its words and none around them."""
     return " ".join(line.split())
-
-
-MOST = 16
-"""Most proposals read from one reply; the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)

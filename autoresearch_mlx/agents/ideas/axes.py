@@ -20,8 +20,6 @@ from autoresearch_mlx.lab.source import axis_of, read_knobs
 
 if TYPE_CHECKING:
     from autoresearch_mlx.agents.ideas.backlog import Idea
-
-
 from itertools import combinations
 
 _TOGETHER = (
@@ -39,18 +37,6 @@ _TOGETHER = (
     ("softcap", "lr", "init"),
 )
 _PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinations(group, 2))
-
-
-def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one axis casts doubt on what is known about the other; symmetric."""
-    if one == other:
-        return True
-    first, second = one.split(".")[0], other.split(".")[0]
-    if first == second:
-        return first != "knob"  # constants about which nothing is known
-    return frozenset((first, second)) in _PAIRS
-
-
 DECAY = 0.98
 """Factor by which the weight of a try falls with each later experiment."""
 FLOOR = 0.1
@@ -166,3 +152,13 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
     """Return the constants of the files that belong to an axis, with their values."""
     knobs = (knob for text in files.values() for knob in read_knobs(text).values())
     return {knob.name: knob.value for knob in knobs if axis_of(knob.name) == axis}
+
+
+def coupled(one: str, other: str) -> bool:
+    """Return whether a new incumbent on one axis casts doubt on what is known about the other; symmetric."""
+    if one == other:
+        return True
+    first, second = one.split(".")[0], other.split(".")[0]
+    if first == second:
+        return first != "knob"  # constants about which nothing is known
+    return frozenset((first, second)) in _PAIRS

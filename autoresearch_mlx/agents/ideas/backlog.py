@@ -31,6 +31,26 @@ from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.store.journal import Event, Writer, now, read_events, writing
 from autoresearch_mlx.terms import one_line
 
+__all__ = [
+    "H100",
+    "MODEL",
+    "YOU",
+    "Draft",
+    "Idea",
+    "State",
+    "add_ideas",
+    "drop",
+    "open_ideas",
+    "read_backlog",
+    "refilled",
+    "same_open",
+    "take",
+]
+FILE = "ideas.jsonl"
+MOST_INTERRUPTED = 3
+"""Number of interrupted experiments after which an idea is given up: it may be what crashes the machine."""
+_TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
+
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:
     """Add one of the person's own ideas.
@@ -58,28 +78,6 @@ def _title(text: str) -> str:
         said = f"a title has at most {LONGEST_TITLE} characters, this one has {len(title)}"
         raise ConfigError(said, "say the rest with --why")
     return title
-
-
-__all__ = [
-    "H100",
-    "MODEL",
-    "YOU",
-    "Draft",
-    "Idea",
-    "State",
-    "add_ideas",
-    "drop",
-    "open_ideas",
-    "read_backlog",
-    "refilled",
-    "same_open",
-    "take",
-]
-
-FILE = "ideas.jsonl"
-MOST_INTERRUPTED = 3
-"""Number of interrupted experiments after which an idea is given up: it may be what crashes the machine."""
-_TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
 def read_backlog(folder: Path, history: History | None = None) -> tuple[Idea, ...]:

@@ -14,6 +14,41 @@ from autoresearch_mlx.terms import one_line
 MOST_OPEN = 16
 """Number of open ideas from which only the person may add more."""
 LONGEST_TITLE, _TEXT = 120, 1000
+State: TypeAlias = Literal["open", "taken", "done", "dropped"]
+YOU, MODEL, H100 = "you", "model:", "H100"
+"""Sources of ideas: the person, a model (its name follows the colon), the H100's table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An idea before it enters the backlog."""
+
+    title: str
+    axis: str | None = None
+    hypothesis: str = ""
+    expected: float | None = None
+    """The gain that its author expects, in the metric's unit; positive is better."""
+    cost: str | None = None
+    """The amount of code that it touches, in its author's words."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """New values as ``{name: value}``, if it is a change of constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idea:
+    """One idea of the backlog.  ``experiment``: the number of the experiment that took it."""
+
+    id: int
+    axis: str | None
+    title: str
+    hypothesis: str
+    expected: float | None
+    source: str
+    added: str
+    state: State = "open"
+    experiment: int | None = None
+    cost: str | None = None
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tidy(draft: Draft) -> Draft:
@@ -75,41 +110,3 @@ def same(draft: Draft, idea: Idea) -> bool:
     if title_key(draft.title) == title_key(idea.title):
         return True
     return bool(draft.knobs) and draft.axis == idea.axis and draft.knobs == idea.knobs
-
-
-State: TypeAlias = Literal["open", "taken", "done", "dropped"]
-
-YOU, MODEL, H100 = "you", "model:", "H100"
-"""Sources of ideas: the person, a model (its name follows the colon), the H100's table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An idea before it enters the backlog."""
-
-    title: str
-    axis: str | None = None
-    hypothesis: str = ""
-    expected: float | None = None
-    """The gain that its author expects, in the metric's unit; positive is better."""
-    cost: str | None = None
-    """The amount of code that it touches, in its author's words."""
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    """New values as ``{name: value}``, if it is a change of constants."""
-
-
-@dataclass(frozen=True, slots=True)
-class Idea:
-    """One idea of the backlog.  ``experiment``: the number of the experiment that took it."""
-
-    id: int
-    axis: str | None
-    title: str
-    hypothesis: str
-    expected: float | None
-    source: str
-    added: str
-    state: State = "open"
-    experiment: int | None = None
-    cost: str | None = None
-    knobs: Mapping[str, Any] = field(default_factory=dict)

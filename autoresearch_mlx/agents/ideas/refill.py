@@ -1,4 +1,4 @@
-"""Refill an empty backlog: from a model, which is asked for several ideas at once, or from the H100's table."""
+"""Refill an empty backlog from a model, which is asked for several ideas at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from autoresearch_mlx.agents.edits.objects import NAMES, objects
 from autoresearch_mlx.agents.ideas.axes import banned, knobs_of
 from autoresearch_mlx.agents.ideas.axis_names import axis_in, axis_tried, clean_axis
 from autoresearch_mlx.agents.ideas.backlog import read_backlog, refilled
-from autoresearch_mlx.agents.ideas.h100_ideas import h100_ideas
-from autoresearch_mlx.agents.ideas.idea import MODEL, Draft, Idea
+from autoresearch_mlx.agents.ideas.idea import Draft, Idea
 from autoresearch_mlx.agents.prompt.quoting import block, cell, phrase, tame
 from autoresearch_mlx.experiment import Context, History
 from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, read_knobs
@@ -27,6 +26,20 @@ COSTS = ("constant", "lines", "rewrite")
 _BRIEF, _FILE = 2000, 6000
 """Most characters of program.md, and of a file that is shown whole."""
 _ROWS = 20
+FEWEST_OPEN = 2
+EXPERIMENTS = 4
+"""Number of experiments before the first refill and between two: new ideas build on their results."""
+MOST_READ = 16
+"""Most ideas taken from one reply."""
+_LONGEST_REPLY = 200_000
+
+
+def refill_due(folder: Path, history: History) -> bool:
+    """Return whether fewer than FEWEST_OPEN ideas are open and EXPERIMENTS experiments ended since the last refill.
+
+    The journal also records refills that brought nothing.  Raises LedgerError.
+    """
+    return _dry(read_backlog(folder, history)) and _done_since(refilled(folder), history) >= EXPERIMENTS
 
 
 def refill_request(context: Context, known_axes: Sequence[str], count: int = 8) -> tuple[str, dict[str, Any]]:
@@ -141,27 +154,6 @@ def _schema(count: int) -> dict[str, Any]:
         cost={"type": "string", "enum": list(COSTS)},
     )
     return closed_object(ideas={"type": "array", "items": idea, "minItems": 1, "maxItems": count})
-
-
-__all__ = ["h100_ideas", "read_ideas", "refill_due", "refill_request", "wants_refill"]
-
-FEWEST_OPEN = 2
-EXPERIMENTS = 4
-"""Number of experiments before the first refill and between two: new ideas build on their results."""
-MOST_READ = 16
-"""Most ideas taken from one reply."""
-_LONGEST_REPLY = 200_000
-
-
-def wants_refill(ideas: Sequence[Idea], history: History) -> bool:
-    """Return whether fewer than two ideas are open and enough experiments were done since a model's last idea."""
-    added = [idea.added for idea in ideas if idea.source.startswith(MODEL)]
-    return _dry(ideas) and _done_since(max(added, key=_moment, default=None), history) >= EXPERIMENTS
-
-
-def refill_due(folder: Path, history: History) -> bool:
-    """Return the same, also counting refills that brought nothing, which the journal records.  Raises LedgerError."""
-    return _dry(read_backlog(folder, history)) and _done_since(refilled(folder), history) >= EXPERIMENTS
 
 
 def _dry(ideas: Sequence[Idea]) -> bool:
