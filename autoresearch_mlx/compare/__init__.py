@@ -1,1 +1,1 @@
-"""What an H100 session found, laid beside what this machine's session found."""
+"""Sets sessions of several machines side by side: what an H100's session found, and whether it holds here."""

@@ -1,4 +1,4 @@
-"""How well two logs agree on the changes that both tried: signs, ranks, the largest disagreements."""
+"""How well two logs agree on the changes that both tried: signs, ranks, and the largest disagreements."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from autoresearch_mlx.compare.log_noise import COVERAGE
 from autoresearch_mlx.compare.match import Pair
 
 FEWEST = 5
-"""Pairs below which a rank correlation says nothing."""
+"""The fewest pairs for which a rank correlation is given."""
 MOST = 5
+"""The most disagreements that are listed."""
 _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares and correlations with their 90 % intervals; ``None`` where there are too few pairs."""
+    """Shares and correlations with their 90 % intervals; None where there are too few pairs."""
 
     pairs: int
     signed: int
-    """Pairs with a gain or loss on both sides; exact zeros have no sign."""
+    """Number of pairs with a gain or a loss on both sides; exact zeros have no sign."""
     same: int
+    """Number of those whose signs agree."""
     share: float | None
+    """``same / signed``."""
     share_interval: tuple[float, float] | None
-    """Wilson's."""
+    """By Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share to be expected if the two logs had nothing in common but how often each of them gains."""
+    """The share to expect if the two logs were independent, each gaining as often as it does."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
-    """By Fisher's z with the standard error of Bonett and Wright; ``None`` where the ranks agree wholly."""
+    """By Fisher's z with the standard error of Bonett and Wright (Psychometrika 65, 2000); None for equal ranks."""
 
 
 def agreement(found: Sequence[Pair]) -> Agreement:
+    """Return how well the gains of matching changes agree."""
     points = [(p.there.percent, p.here.percent) for p in found]
     known = [(a, b) for a, b in points if a is not None and b is not None]
     signed = [(a, b) for a, b in known if a and b]
@@ -59,7 +63,10 @@ def _chance(points: Sequence[tuple[float, float]]) -> float:
 
 
 def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The pairs of opposite sign, largest first; a disagreement is as large as its weaker side, in percent."""
+    """Return the pairs of opposite sign, largest first, five at most.
+
+    A disagreement is as large as its weaker side, in percent.
+    """
     opposite = [p for p in found if (p.there.percent or 0) * (p.here.percent or 0) < 0]
     return tuple(sorted(opposite, key=lambda p: -_weaker(p))[:MOST])
 
@@ -69,7 +76,7 @@ def _weaker(pair: Pair) -> float:
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The interval of a share that stays within 0 and 1; n >= 1."""
+    """Return Wilson's 90 % interval of a share of ``n`` >= 1, which stays within 0 and 1."""
     p, z2 = successes / n, _Z**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     reach = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -77,7 +84,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:
-    """Correlation of the ranks, equals sharing theirs; ``None`` when one side is all equal."""
+    """Return Spearman's rank correlation, ties sharing their mean rank; None when all values of one side are equal."""
     a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
     mean_a, mean_b = fmean(a), fmean(b)
     across = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))

@@ -1,4 +1,4 @@
-"""Plain-text columns that fit a width: what matters least is left out first."""
+"""Tables in plain text that fit a width in characters: the least important columns are left out first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _SHORTEST = 12
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``lead``: spaces before it.  ``drop``: 0 stays; of a table too wide, the largest numbers go first.
-
-    ``cut``: may be shortened when nothing is left to drop.
-    """
+    """One column: its cells as text, and what may happen to it in a table that is too wide."""
 
     group: str
     title: str
     cells: tuple[str, ...]
     left: bool = False
     drop: int = 0
+    """0: always shown; otherwise the columns with the largest number are left out first."""
     lead: int = 2
+    """Number of spaces before it."""
     cut: bool = False
+    """Whether its texts may be shortened when no more columns can be left out."""
 
     @property
     def width(self) -> int:

@@ -1,7 +1,7 @@
-"""Two logs side by side, as frozen figures.
+"""Two logs side by side, in figures, and the same as JSON.
 
-The words beside an effect tell what the intervals allow to say, and no more; the remarks go with every
-rendering.
+The word beside an effect says what the intervals allow, and no more.  The remarks belong to every form in which a
+comparison is shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_mlx.experiment import FAILED, Direction, Experiment, History
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Gains in the metric's unit, positive is better; intervals are of 90 %; null for unknown."""
+    """Return the comparison as JSON: gains in the metric's unit, positive is better; null is unknown."""
     return {
         "metric": comparison.metric,
         "applies": comparison.there is not None,
@@ -98,7 +98,7 @@ SAME = "Data, tokenizer, validation rows, budget and machine are the same on bot
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One session in a few figures; ``best`` is its last incumbent.  The baseline counts as kept."""
+    """One session in a few figures; ``best`` is the value of its last incumbent.  The baseline counts as kept."""
 
     name: str
     hardware: str
@@ -109,19 +109,19 @@ class Side:
     gain_percent: float | None
     experiments: int
     measured: int
-    """Runs that have a value."""
+    """Number of runs that have a value."""
     kept: int
     discarded: int
     failed: int
     left_out: int
-    """Runs whose effects do not compare."""
+    """Number of runs whose effects do not compare."""
     noise: Noise
     caveats: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; ``None`` where it was not tried.  The verdict is that of the best effects."""
+    """One axis on both sides; None where it was not tried.  The verdict is about the best effect of each side."""
 
     axis: str
     there: AxisEffect | None
@@ -142,7 +142,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``there`` is ``None``, and nothing is laid side by side, when one of the logs is about another metric."""
+    """Two logs side by side.  ``there`` is None, and nothing is compared, when the two have different metrics."""
 
     metric: str
     reference: str
@@ -153,9 +153,9 @@ class Comparison:
     matches: tuple[Match, ...]
     agreement: Agreement
     disagreements: tuple[Match, ...]
-    """The largest, at most five."""
+    """The largest ones, at most five."""
     untried: tuple[Effect, ...]
-    """The largest win of each axis there that nothing here resembles, largest first."""
+    """The largest win on each axis there that nothing here resembles, largest first."""
     absolute: bool
     """Whether the values themselves compare."""
     reasons: tuple[str, ...]
@@ -165,7 +165,7 @@ class Comparison:
 
 
 def compare_logs(here: Log, there: Log) -> Comparison:
-    """Both logs summed up, effect by effect."""
+    """Return both logs summed up and compared, effect by effect."""
     applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
     ours, theirs = (here.effects, there.effects) if applies else ((), ())
     found = match.pairs(theirs, ours)
@@ -195,22 +195,22 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 def compare(
     here: Sequence[Experiment], metric: str, direction: Direction, machine_name: str, reference: Reference
 ) -> Comparison:
-    """The same for finished experiments, oldest first, or nothing, against a table."""
+    """Return the same for finished experiments (oldest first; there may be none) against a log from a table."""
     history = History(tuple(here), metric, direction)
     return compare_logs(logs.of_history(history, machine_name), logs.of_reference(reference))
 
 
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The largest kept gain of each axis of ``there`` that no run of ``here`` resembles, largest first.
+    """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
 
-    A run resembles it that moved the same knobs the same way, whatever came of it; a change of code is
-    known by its axis.
+    A run resembles it when it moved the same knobs in the same direction, whatever came of it; changes of code are
+    told by their axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 
 
 def best_wins(found: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The largest kept gain of each axis, largest first."""
+    """Return the largest kept gain on each axis, largest first."""
     wins = [e for e in found if e.run.status == "keep" and (e.gain or 0) > 0 and e.run.axis not in NULL_AXES]
     best = [axis.best for axis in by_axis(wins).values() if axis.best is not None]
     return tuple(sorted(best, key=lambda e: -(e.gain or 0.0)))
@@ -264,7 +264,7 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """By the reference's best effect, then by ours; axes without a value last, equals by name."""
+    """Return the axes by the reference's best effect, then by ours; those without a value last, equals by name."""
     a, b = by_axis(theirs), by_axis(ours)
     rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))

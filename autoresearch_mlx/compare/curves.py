@@ -1,7 +1,7 @@
 """A session as a curve: the incumbent's value against experiments, hours, tokens and operations.
 
-Values of different machines do not compare (:mod:`conditions` says when they do); the gain over a
-log's own baseline, in percent, is what can be laid side by side as a rough size.
+Values of different machines do not compare (:mod:`measured_under` says when they do).  The gain over a log's own
+baseline, in percent, can be compared as a rough size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.compare.log import Log
 from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Experiments after which a row is shown; the last one always is."""
+"""Numbers of experiments after which a row is shown; the last row is always shown."""
 REMARK = (
     "gain: of the incumbent over the log's own baseline, in percent. Values of different machines do not compare; the "
     "time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
@@ -26,18 +26,20 @@ REMARK = (
 
 @dataclass(frozen=True, slots=True)
 class Course:
+    """The curve of one log."""
+
     name: str
     points: tuple[Point, ...]
 
 
 def course_of(log: Log) -> Course:
-    """Of anybody's log; hours follow from its budget where that is known."""
+    """Return the curve of any log; its hours follow from the budget where that is known."""
     budget = log.conditions.get("budget_seconds")
     return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 
 
 def render_courses(courses: Sequence[Course]) -> str:
-    """A block for each log."""
+    """Return the curves as plain text, a block for each log."""
     return "\n\n".join([*("\n".join(_block(course)) for course in courses), REMARK])
 
 
@@ -64,30 +66,33 @@ def _row(course: Course, point: Point) -> tuple[str, ...]:
 
 
 FLOPS_PER_PARAMETER = 6
-"""Of training, per token: two forward, four backward."""
+"""Floating-point operations of training for each parameter and token: two forward, four backward.
+
+Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """After one experiment.  Sums run from the baseline on; ``None`` from where they are not known."""
+    """The state after one experiment.  Sums start at the baseline, and are None from the first unknown part on."""
 
     number: int
     value: float | None
     """What this experiment measured."""
     best: float | None
-    """The incumbent's value by then."""
+    """The incumbent's value after it."""
     gain_percent: float | None
-    """Of the incumbent over the baseline; positive is better.  None where their keys differ."""
+    """Gain of the incumbent over the baseline, in percent; positive is better.  None where their keys differ."""
     hours: float | None
-    """Wall clock from start to end of each experiment, pauses between them left out."""
+    """Wall-clock hours from start to end of each experiment; pauses between them are left out."""
     tokens: int | None
-    """Trained on, in all runs."""
+    """Number of tokens trained on, in all runs."""
     flops: float | None
-    """6 N for each token of a model of N parameters."""
+    """Floating-point operations: 6 N for each token of a model of N parameters."""
 
 
 def of_history(history: History) -> tuple[Point, ...]:
-    """The curve of a session of ours, oldest first, interrupted and repeated proposals included."""
+    """Return the curve of a session of ours, oldest first, with interrupted and duplicate proposals."""
     runs = [from_experiment(e) for e in history.experiments]
     hours = _sums([_hours(e) for e in history.experiments])
     tokens = _sums([_total([m.tokens for m in _trained(e)]) for e in history.experiments])
@@ -99,7 +104,10 @@ def of_history(history: History) -> tuple[Point, ...]:
 
 
 def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
-    """The curve of anybody's log.  With a budget, hours are those of training, crashed runs counted whole."""
+    """Return the curve of any log.
+
+    With a budget in seconds, hours are those of training, crashed runs counted in full.
+    """
     spent = None if budget_seconds is None else budget_seconds / 3600
     return tuple(
         Point(run.order, run.value, best, gain, None if spent is None else spent * n, None, None)
@@ -108,7 +116,7 @@ def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
 
 
 def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, float | None, float | None]]:
-    """Each run with the incumbent's value after it and that value's gain over the baseline in percent."""
+    """Yield each run with the incumbent's value after it and that value's gain over the baseline, in percent."""
     first: Run | None = None
     best: Run | None = None
     for run in runs:
@@ -122,7 +130,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:
-    """Running sums; unknown from the first unknown part on."""
+    """Return the running sums, None from the first unknown part on."""
     total: float | None = 0.0
     sums: list[float | None] = []
     for part in parts:
@@ -132,7 +140,7 @@ def _sums(parts: Sequence[float | None]) -> list[float | None]:
 
 
 def _trained(e: Experiment) -> list[Measurement]:
-    """The runs that came to train at all."""
+    """Return the runs that began to train."""
     return [m for m in e.measurements if m.tokens is not None or m.value is not None]
 
 

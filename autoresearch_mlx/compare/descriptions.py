@@ -1,7 +1,7 @@
-"""A one-line description of an experiment, read as axis, knobs, from and to.
+"""Reads a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
-Only what the line says plainly is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``,
-``WARMDOWN_RATIO=0.7``.  Whatever is left open stays open: the axis ``other`` and no knobs.
+Only what the line says plainly is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7``.
+A line that leaves it open gets the axis ``other`` and no knobs.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _WHOLE = frozenset(("DEPTH", "HEAD_DIM", "N_KV_HEAD", "NS_STEPS", "SEED", "MUON_
 _BATCHES = frozenset(("TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"))
 _SHARES = frozenset(("WARMUP_RATIO", "WARMDOWN_RATIO", "FINAL_LR_FRAC", "SHORT_WINDOW"))
 _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
-"""Where "add" and "remove" tell the value on the other side: 0."""
+"""Knobs for which "add" and "remove" say that the value before or after is 0."""
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 _FEWEST_TOKENS = 1024
-"""A batch of fewer is counted in rows: that of the device."""
+"""A batch of fewer is taken for a number of rows, the device's batch size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a description says.  ``note`` is in our words, empty where there is nothing to say beside the knobs."""
+    """What a description says.  ``note`` is in words of our own, empty where the knobs say it all."""
 
     axis: str
     changes: KnobChanges
@@ -62,9 +62,9 @@ class Told:
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Told:
-    """The change that a description tells; ``standing`` are the values known to hold before it.
+    """Return the change that a description tells; ``standing``: the values known to hold before it.
 
-    Never raises.  A value from before that neither the line nor ``standing`` tells is ``None``.
+    Raises nothing.  A value before the change that neither the line nor ``standing`` tells is None.
     """
     known = dict(standing or {})
     if REPEAT.search(text.lower()):
@@ -88,10 +88,10 @@ def read_description(text: str, standing: Mapping[str, Any] | None = None) -> To
 
 
 def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None) -> tuple[Told, ...]:
-    """The changes that a whole log tells, of (description, whether it was kept), the baseline first.
+    """Return the changes that a whole log tells; lines are (description, whether it was kept), the baseline first.
 
-    What a knob was before is taken from the keeps so far; else from whatever line first says what it
-    was, if no keep had moved it by then.
+    The value of a knob before a change is that of the keeps so far; else what the first line says that names it, if no
+    keep had moved the knob by then.
     """
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
@@ -108,7 +108,7 @@ def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, 
 
 
 def _opening(rows: Sequence[tuple[str, bool]]) -> dict[str, Any]:
-    """What each knob was when the log began, where a line says so plainly."""
+    """Return the value of each knob at the start of the log, where a line says so plainly."""
     opening: dict[str, Any] = {}
     moved: set[str] = set()
     for text, kept in rows:
@@ -139,18 +139,18 @@ def _told(changes: dict[str, tuple[Any, Any]], codes: list[tuple[str, str]], joi
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """The knob that names the axis: the device's share of a batch is a matter of memory."""
+    """Return the knob that names the axis; the device's batch size only does where it is alone."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
 def _plain(text: str) -> tuple[str, list[str]]:
-    """The line without label, asides and comment; and the ``NAME=value`` that stood in an aside."""
+    """Return the line without label, parentheses and comment, and each ``NAME=value`` that stood in parentheses."""
     sets = [match for aside in _ASIDE.findall(text) for match in _SET.findall(aside)]
     return _COMMENT.split(_ASIDE.sub(" ", _LABEL.sub("", text.strip())))[0].strip(), sets
 
 
 def _knob_change(part: str, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """All the knobs of one part, such as ``depth 9 aspect_ratio 57``, or none of them."""
+    """Return all knobs of one part, such as ``depth 9 aspect_ratio 57``; empty where one of them cannot be read."""
     windows = _window(part, known)
     if windows:
         return windows
@@ -165,7 +165,7 @@ def _knob_change(part: str, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]
 
 
 def _places(text: str) -> Iterator[tuple[str, int, int]]:
-    """(knob, start, end) of the names in a text, from left to right, none inside another."""
+    """Yield (knob, start, end) of the names in a text, from left to right, none inside another."""
     taken: list[tuple[str, int, int]] = []
     for name, pattern in NAMES:
         for match in pattern.finditer(text):
@@ -199,7 +199,7 @@ def _sized(name: str, now: Any) -> str:
 
 
 def _derived(name: str, now: Any, factor: float) -> tuple[Any, Any]:
-    """What ``now`` was before it was multiplied."""
+    """Return (before, now), where ``now`` is the value before multiplied by ``factor``."""
     was = now / factor
     return (int(was) if name in _BATCHES | _WHOLE else was), now
 
@@ -222,12 +222,12 @@ def _number(name: str, text: str) -> Any:
 
 
 def _round_thousands(value: float, name: str) -> float:
-    """65K of a batch are 65,536 tokens; 200K of a wavelength are 200,000."""
+    """Return the number behind a value in thousands: 65K of a batch are 65,536 tokens, 200K of a wavelength 200,000."""
     return float(2 ** round(math.log2(value * 1000))) if name in _BATCHES and value > 0 else value * 1000
 
 
 def _with_aside(changes: dict[str, tuple[Any, Any]], text: str) -> dict[str, tuple[Any, Any]]:
-    """``x0_init 0.05 (reduce from 0.1 to 0.05)``: an aside may tell what the one knob was."""
+    """Return the changes, with the value before where parentheses tell it: ``x0_init 0.05 (reduce from 0.1)``."""
     if len(changes) == 1:
         [(name, (was, now))] = changes.items()
         match = next((m for aside in _ASIDE.findall(text) if (m := _WAS.search(aside.lower()))), None)

@@ -1,7 +1,8 @@
 """The axes of a change, from what it touches: constants by their names, code by its functions and words.
 
-A title may say anything; the diff cannot.  Each function that differs is looked at: the words that
-came or went decide (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).
+A title may say anything; the diff shows what was changed.  For each function that differs, the words that came or went
+decide (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).  The diffs of many
+commits are read from one call of ``git log``.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, read
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
-"""For ``git log`` with commits behind: what :func:`read_patches` reads."""
+"""Arguments of ``git log``, to be followed by commits, whose output :func:`read_patches` reads."""
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ [^\n]*@@[^\n]*\n", re.MULTILINE)
 
 
 def read_patches(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
-    """``{commit: ((before, after), ...)}``, a pair for each Python file that it changed."""
+    """Return ``{commit: ((before, after), ...)}``, a pair of texts for each Python file that the commit changed."""
     patches: dict[str, tuple[tuple[str, str], ...]] = {}
     for piece in text.split("\0")[1:]:
         commit, _, patch = piece.partition("\n")
@@ -88,10 +89,9 @@ _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 
 
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
-    """The axes that a change of a Python text touches: well-known constants, then code, then other constants.
+    """Return the axes that a change of a Python text touches: well-known constants, then code, then other constants.
 
-    ``code`` stands for what nothing names.
-    Empty for equal programs and for texts that do not parse.
+    ``code`` stands for a change that no pattern names.  Empty for equal programs and for texts that do not parse.
     """
     for old, new in (_cores(before, after), (before, after)):
         try:
@@ -110,7 +110,7 @@ def _touched(before: str, after: str) -> tuple[str, ...]:
 
 
 def _cores(before: str, after: str) -> tuple[str, str]:
-    """Both texts without the top-level statements that they begin and end with in common: parsing is slow."""
+    """Return both texts without the top-level statements that both begin or end with, since parsing is slow."""
     old, new = before.split("\n"), after.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     start = max((i for i in range(same) if _TOP.match(old[i])), default=0)
@@ -121,7 +121,7 @@ def _cores(before: str, after: str) -> tuple[str, str]:
 
 
 def _axes(name: str, old: str | None, new: str | None) -> list[str]:
-    """Of one function that differs: by the words that came or went, else by its name."""
+    """Return the axes of one function that differs: by the words that came or went, else by its name."""
     was, now = Counter(_names(old)), Counter(_names(new))
     moved = {*(was - now), *(now - was)} if old is not None and new is not None else set()
     named = [axis for pattern, axis in _WORDS if any(pattern.search(word.lower()) for word in moved)]
@@ -129,12 +129,12 @@ def _axes(name: str, old: str | None, new: str | None) -> list[str]:
 
 
 def _names(dump: str | None) -> list[str]:
-    """Every identifier and text of a dumped piece of code."""
+    """Return every identifier and string of a dumped piece of code."""
     return re.findall(r"(?:id|attr|arg|value)='([^']*)'", dump or "")
 
 
 def _units(text: str) -> Mapping[str, str]:
-    """Each function (``Class.method``) and what stands outside of any, as dumps; knobs and docstrings left out."""
+    """Return a dump of each function (``Class.method``) and of the code outside; without knobs and docstrings."""
     knobs = read_knobs(text)
     return dict(_walk(ast.parse(text).body, "", set(knobs)))
 

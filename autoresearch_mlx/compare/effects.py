@@ -1,7 +1,7 @@
 """What each run of a session changed, measured against the incumbent of its own time.
 
-Effects, unlike values, can be laid beside those of another machine: each is taken within one log,
-on one data set, evaluation and piece of hardware.
+Effects, unlike values, can be compared between machines: each is a difference within one log, on the same data,
+evaluation and hardware.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from autoresearch_mlx.compare.reference import ReferenceRun
 from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
-# These say nothing of the strategy: one was refused unrun, the other cut off from outside.
 UNTRIED = frozenset({"duplicate", "interrupted"})
+"""Statuses of proposals that were never measured: one was refused, the other interrupted from outside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of any log; order 0 is the baseline.  ``value`` is ``None`` where nothing was measured."""
+    """One run of any log; order 0 is the baseline.  ``value`` is None where nothing was measured."""
 
     order: int
     commit: str | None
@@ -30,19 +30,19 @@ class Run:
     changes: KnobChanges
     note: str
     comparable: bool = True
-    """Whether its effect counts; what does not compare is no incumbent either."""
+    """Whether its effect counts; a run that does not compare never becomes the incumbent."""
     measured: tuple[float, float] | None = None
-    """(gain, standard error) from all runs of both sides, where the session took more than one each."""
+    """(gain, standard error) from all runs of candidate and incumbent, where the session measured them repeatedly."""
     key: str | None = None
-    """What its value depends on besides the file; values of two keys do not compare.  None: not known."""
+    """Mark of the comparability key; values under two keys do not compare.  None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One run against the last kept run before it; positive is better.
 
-    ``gain`` in the metric's unit, ``percent`` of the incumbent; ``None`` where the run or the
-    incumbent has no value.
+    ``gain`` is in the metric's unit, ``percent`` that of the incumbent's value; None where the run or the incumbent
+    has no value.
     """
 
     run: Run
@@ -55,7 +55,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class AxisEffect:
-    """All runs of one axis; ``best`` is the one with the largest gain, ``None`` if none has a value."""
+    """All runs of one axis; ``best`` has the largest gain, None where no run has a value."""
 
     axis: str
     tried: int
@@ -68,7 +68,7 @@ def from_reference(run: ReferenceRun) -> Run:
 
 
 def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
-    """``code``: the axes that the diff itself names, where somebody looked."""
+    """Return an experiment of ours as a run; ``code``: the axes that its diff names, where that was read."""
     return Run(
         order=experiment.number,
         commit=experiment.commit,
@@ -83,20 +83,20 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The difference as measured, unshrunk, so that both sides are told alike."""
+    """Return (difference as measured, standard error); unshrunk, so that both sides are treated alike."""
     raw, error = effect.get("raw"), effect.get("error")
     return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
 
 
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
-    """What the diff says first: a well-known knob, the code it touches; the agent's own word last."""
+    """Return the axis by the diff (a well-known knob, else the code it touches), else by the agent's own word."""
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
     return told[0] if told else axis_of_experiment(experiment)
 
 
 def axis_of_experiment(experiment: Experiment) -> str:
-    """A single well-known knob decides; otherwise what the agent said, then the first knob, then ``code``."""
+    """Return the axis of a single well-known knob, else what the agent said, else of the first knob, else ``code``."""
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):
         return axes[0]
@@ -104,7 +104,7 @@ def axis_of_experiment(experiment: Experiment) -> str:
 
 
 def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
-    """One effect for each run but the baseline, and those never really tried; ``runs`` oldest first."""
+    """Return an effect for each run but the baseline and those never measured; ``runs`` oldest first."""
     found: list[Effect] = []
     incumbent: float | None = None
     key: str | None = None
@@ -122,19 +122,19 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
 
 
 def apart(a: str | None, b: str | None) -> bool:
-    """Whether two keys are known and not the same."""
+    """Return whether two keys are known and differ."""
     return a is not None and b is not None and a != b
 
 
 def _elsewhere(run: Run, direction: Direction) -> float | None:
-    """What the incumbent measured under this run's own key, which the run's gain tells."""
+    """Return the incumbent's value under this run's own key, which follows from the run's gain; None without one."""
     if run.value is None or run.measured is None:
         return None
     return run.value + run.measured[0] if direction == "min" else run.value - run.measured[0]
 
 
 def by_axis(found: Sequence[Effect]) -> dict[str, AxisEffect]:
-    """The effects gathered by axis, axes in the order they were first tried."""
+    """Return the effects gathered by axis, axes in the order they were first tried."""
     axes = dict.fromkeys(effect.run.axis for effect in found)
     return {axis: _gather(axis, [effect for effect in found if effect.run.axis == axis]) for axis in axes}
 
@@ -150,11 +150,12 @@ def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
 
 
 def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
-    """How much better ``value`` is than ``over``, in the metric's unit."""
+    """Return how much better ``value`` is than ``over``, in the metric's unit; None where one is not known."""
     if value is None or over is None:
         return None
     return over - value if direction == "min" else value - over
 
 
 def percent(gain: float | None, of: float | None) -> float | None:
+    """Return a gain in percent of the value it is over; None where either is unknown or that value is 0."""
     return None if gain is None or not of else 100 * gain / abs(of)

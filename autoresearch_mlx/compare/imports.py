@@ -1,8 +1,7 @@
-"""Anybody's log of experiments: upstream's ``results.tsv`` and its variants, or a ledger of ours.
+"""Reads anybody's log of experiments: upstream's ``results.tsv`` and its variants, or a ledger of ours.
 
-Columns are known by their names in whatever order, and without a header by upstream's own order.
-Files of strangers hold surprises: what cannot be understood is refused with its file and line, and
-nothing is ever written.
+Columns are known by their names, in any order; a file without a header has upstream's order.  What cannot be
+understood is refused with its file and line.  Nothing is written.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
 _NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "none", "null", "oom", "crash", "inf"})
 _UNIT = re.compile(r"\s*(gb|gib|mb|mib)$", re.IGNORECASE)
 _MOST_BITS = 64
-"""Bits per byte of any model that has learnt anything lie below 8; from here on the number is something else."""
+"""A value from here on is refused: bits per byte of a model that has learnt anything are below 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class _Line:
 
 
 def read_log(path: Path, hardware: str = "") -> Log:
-    """The log in a file.  Raises TableError naming file and line for whatever cannot be understood."""
+    """Read the log in a file.  Raises TableError with file and line for what cannot be understood."""
     text = _text(path)
     if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
         return _ledger(path, hardware)
@@ -115,7 +114,7 @@ def _table(path: Path, text: str, hardware: str) -> Log:
 
 
 def _lines(path: Path, text: str) -> Iterator[_Line]:
-    """Rows with their line numbers; blank lines and comments are passed over."""
+    """Yield the rows with their line numbers; blank lines and comments are left out."""
     tabs = "\t" in text
     options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, **options)
@@ -124,11 +123,11 @@ def _lines(path: Path, text: str) -> Iterator[_Line]:
             if any(cell.strip() for cell in cells) and not cells[0].startswith("#"):
                 yield _Line(path, reader.line_num, [cell.strip() for cell in cells])
     except csv.Error as error:
-        raise _Line(path, reader.line_num, ()).error(f"no table: {error}") from None
+        raise _Line(path, reader.line_num, ()).error(f"the row cannot be read: {error}") from None
 
 
 def _columns(lines: Sequence[_Line]) -> tuple[dict[str, int], str, Sequence[_Line]]:
-    """Where each column stands, the metric's name, and the rows below the header."""
+    """Return the place of each column, the metric's name, and the rows below the header."""
     head = [cell.lower().replace(" ", "_") for cell in lines[0].cells]
     known = {name: at for name, words in _NAMES.items() if (at := _first(head, words)) is not None}
     ours = {"verdict", "number", "knobs"} <= set(head) and "value" not in known
@@ -198,9 +197,9 @@ def _cell(line: _Line, columns: Mapping[str, int], name: str) -> str:
 
 
 def _description(line: _Line, columns: Mapping[str, int]) -> str:
-    """With the cells behind it, where it is the last column: a stray separator cuts nothing off.
+    """Return the description, without control characters, which do not belong in a terminal.
 
-    A stranger's control characters stay out of the terminal.
+    Where it is the last column, the cells behind it are part of it: a stray separator cuts nothing off.
     """
     at = columns["description"]
     cells = line.cells[at:] if at == max(columns.values()) and len(columns) >= 4 else line.cells[at : at + 1]
@@ -214,7 +213,7 @@ def _value(line: _Line, cell: str) -> float | None:
     try:
         value = float(cell)
     except ValueError:
-        raise line.error(f"the value {cell!r} is no number") from None
+        raise line.error(f"the value {cell!r} is not a number") from None
     if value == 0:
         return None
     if not 0 < value < _MOST_BITS:
@@ -223,7 +222,7 @@ def _value(line: _Line, cell: str) -> float | None:
 
 
 def _memory(line: _Line, cell: str) -> None:
-    """Nothing here uses it; a column that holds something else shows that the columns are misread."""
+    """Raise TableError where the memory is not a number: then the columns are misread.  It has no other use."""
     plain = _UNIT.sub("", cell)
     if plain.lower() not in _NOTHING and not _is_value(plain):
-        raise line.error(f"the memory {cell!r} is no number")
+        raise line.error(f"the memory {cell!r} is not a number")

@@ -1,4 +1,4 @@
-"""One log, whoever kept it: what either side of a comparison is."""
+"""A log: one session, whoever kept it, as either side of a comparison."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ METRIC = "val_bpb"
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A session: its runs oldest first, order 0 the baseline, and what its values were measured under."""
+    """A session: its runs, oldest first, order 0 the baseline; and what its values were measured under."""
 
     name: str
     source: str
-    """Where it was published, or the file that it comes from."""
+    """Where it was published, or the file it was read from."""
     hardware: str
-    """In words; empty where nobody says."""
+    """In words; empty where it is not known."""
     metric: str
     direction: Direction
     runs: tuple[Run, ...]
@@ -32,7 +32,7 @@ class Log:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Data, tokenizer, rows, budget, hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
-    """What a reader should know of the rows."""
+    """What a reader should know about its rows, in words."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -40,7 +40,7 @@ class Log:
 
 
 def of_reference(reference: Reference) -> Log:
-    """A table's session.  Its caveats are counted by what they say."""
+    """Return the log of a session in a table; equal caveats of its rows are counted."""
     runs = tuple(from_reference(run) for run in reference.runs)
     told = [run.caveat for run in reference.runs if run.caveat]
     counts = {caveat: told.count(caveat) for caveat in told}
@@ -68,7 +68,7 @@ def of_history(
     measured_under: Mapping[str, Any] | None = None,
     code: Mapping[int, Sequence[str]] | None = None,
 ) -> Log:
-    """A session of ours.  ``code``: the axes that the diff of an experiment names, by its number."""
+    """Return the log of a session of ours.  ``code``: the axes that the diff of an experiment names, by its number."""
     runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
     return Log(
         name=name,

@@ -1,7 +1,7 @@
-"""How far luck alone moves a value of a log: from repeats, or, where there are none, an estimate that says so.
+"""How far chance alone moves the values of a log: from repeats, or, without any, an estimate that says so.
 
-Other people's logs hold one run each.  Some of them hold runs that change nothing, such as another
-seed: their differences from the incumbent are all that tells of the noise there.
+Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; the
+differences of those from the incumbent are the only sign of the noise there.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.judge.student_t import quantile
 
 NULL_AXES = frozenset({"seed", "repeat", "rope.table"})
-"""Axes of changes that do nothing which should matter."""
+"""Axes of changes that should make no difference."""
 COVERAGE = 0.9
-"""Of every interval that is told."""
+"""The share of cases in which an interval should hold the true value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Standard deviation of one run, in the metric's unit; ``None``: the log does not tell."""
+    """The standard deviation of one run, in the metric's unit; None where the log does not tell it."""
 
     sigma: float | None
     dof: int
     estimate: bool
-    """Whether it rests on runs that were never meant as repeats."""
+    """Whether it rests on runs that were not meant as repeats."""
     source: str
 
     @property
@@ -36,13 +36,13 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Standard error of a gain: its own where repeats tell it, else that of a difference of two runs."""
+        """Return the standard error of a gain: its own where it has one, else that of the difference of two runs."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
 
     def interval(self, effect: Effect) -> tuple[float, float] | None:
-        """Ends of the 90 % interval of a gain, unshrunk; ``None`` without a gain or without a sigma."""
+        """Return the ends of the 90 % interval of a gain, unshrunk; None without a gain or without a sigma."""
         error = self.error(effect)
         if effect.gain is None or error is None or self.dof < 1:
             return None
@@ -50,7 +50,7 @@ class Noise:
         return effect.gain - reach, effect.gain + reach
 
     def sigmas(self, gain: float | None) -> float | None:
-        """A gain in standard deviations of one run."""
+        """Return a gain in standard deviations of one run; None where either is unknown."""
         return gain / self.sigma if gain is not None and self.known and self.sigma else None
 
 
@@ -58,7 +58,7 @@ UNKNOWN = Noise(None, 0, False, "no run was repeated, so nothing tells the noise
 
 
 def of_history(history: History, found: Sequence[Effect]) -> Noise:
-    """From the repeats of a session; without any, as for a log of others."""
+    """Return the noise of a session of ours: from its repeats, and without any as :func:`of_effects` does."""
     sigma = sigma_of(history)
     if sigma.known:
         return Noise(sigma.value, sigma.dof, False, sigma.source)
@@ -66,9 +66,9 @@ def of_history(history: History, found: Sequence[Effect]) -> Noise:
 
 
 def of_effects(found: Sequence[Effect]) -> Noise:
-    """An estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
+    """Return an estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
 
-    The incumbent was chosen for measuring well, so that it is rather too large.
+    It is rather too large, because the incumbent was selected for measuring well.
     """
     nulls = [e for e in found if e.run.axis in NULL_AXES and e.gain]
     if not nulls:

@@ -32,14 +32,14 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that name one change of code: there, the axis alone makes two runs the same."""
+"""Axes that stand for one change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""How a batch is cut to fit the memory is no strategy."""
+"""Knobs that only fit a batch into memory: they do not distinguish changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same change in two logs; ``apart`` is 0 for equal ratios, log 2 at the tolerance."""
+    """The same change in two logs; ``apart`` is 0 for equal ratios and log 2 at the tolerance."""
 
     there: Effect
     here: Effect
@@ -47,9 +47,10 @@ class Pair:
 
 
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
-    """Every measured change of ``there`` with the most similar one of ``here``, none used twice.
+    """Return each measured change of ``there`` with the most similar one of ``here``; none is used twice.
 
-    The nearest first; among equals the earliest, never the best: choosing by the gain would flatter.
+    The most similar pair is taken first, among equals the earliest.  Choosing by the gain would make the agreement
+    look better than it is.
     """
     near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
     taken: set[tuple[str, int]] = set()
@@ -71,7 +72,7 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """How unlike two runs' changes are; ``None`` for different ones."""
+    """Return how unlike the changes of two runs are, from 0; None where they are different changes."""
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:
         return 0.0 if a.axis == b.axis and a.axis in ONE_CHANGE else None
@@ -82,7 +83,7 @@ def distance(a: Run, b: Run) -> float | None:
 
 
 def same_way(a: Run, b: Run) -> bool:
-    """Whether ``b`` moved all knobs of ``a`` in the same direction, by whatever ratio, perhaps with others."""
+    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio, and perhaps others too."""
     ours, theirs = _moves(a), _moves(b)
     if not ours:
         return a.axis == b.axis
@@ -90,7 +91,7 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """The changes that make a strategy; a tuple that changes in some places is that many knobs."""
+    """Return the changes that distinguish a run; a tuple counts as one knob for each place that changed."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

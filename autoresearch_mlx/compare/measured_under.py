@@ -13,15 +13,15 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.stands import newest_machine
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
-"""The parts of the comparability key that a value of any log depends on besides the edited file."""
+"""The parts of the comparability key that matter for the values of any log."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger tells: where both tell them, they must be the same too."""
+"""Parts that only a ledger has: where both sides have them, they must be the same too."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Whether absolute values under two conditions compare; the reasons why not, in words.
+    """Return whether values measured under ``a`` and ``b`` compare, and the reasons why not, in words.
 
-    All of :data:`FACTS` must be known on both sides and equal: what nobody says does not match.
+    All of :data:`FACTS` must be known on both sides and equal; an unknown part counts as different.
     """
     reasons = [reason for key, name in FACTS.items() if (reason := _reason(name, a.get(key), b.get(key)))]
     finer = [_reason(FINER[key], a[key], b[key]) for key in differing(a, b) if key in FINER]
@@ -37,9 +37,9 @@ def _reason(name: str, a: Any, b: Any) -> str:
 
 
 def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """The key's parts, from the first line of a ledger and the machine as its measurements record it.
+    """Return the key's parts, from the first line of a ledger and the machine as its measurements record it.
 
-    Nothing for a session of another program: it shares no conditions with any table.
+    Empty for a session of another program, which has no conditions in common with any table.
     """
     conditions = record.get("conditions") or {}
     if conditions.get("data_sha256") is None:
@@ -49,13 +49,13 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """The same of a whole ledger: by the key of its current stand, or by what its newest measurement tells."""
+    """Return the same of a whole ledger: the key of its current stand, or what its newest measurement tells."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """From the comment lines of a table, and its hardware; numbers are read as numbers."""
+    """Return the parts that the comment lines of a table tell, with its hardware; numbers as numbers."""
     found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
     seconds = found.get("budget_seconds")
     if isinstance(seconds, float):

@@ -1,4 +1,4 @@
-"""A session of ours as a log: its axes are those that its diffs name."""
+"""Makes a log of a session of ours; its axes are those that its diffs name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.workspace import git
 
 _AT_ONCE = 200
-"""Commits in one call of git: their names must fit into a command line."""
+"""The most commits in one call of git, since their names must fit into a command line."""
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
-    """The log of a session of the lab at ``root``, and why its diffs could not be read; empty when they could."""
+    """Return the log of a session of the lab at ``root``, and why its diffs could not be read (empty: they could)."""
     conditions = of_journal(journal)
     code, trouble = {}, ""
     try:
@@ -30,7 +30,7 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 
 
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
-    """By number, for each change that no single knob names; experiments whose commit is gone are left out."""
+    """Return axes by number, for each change that no single knob names; without experiments whose commit is gone."""
     wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
     # Nothing that git could take for an option; a ledger may be anybody's.
     commits = [commit for commit in wanted if commit.isalnum()]

@@ -1,7 +1,7 @@
-"""How people name a constant or a change of code in one line: two tables of patterns.
+"""Patterns for the words with which people name a constant, or a change of code, in a one-line description.
 
-Patterns are matched against the line in lower case.  The first that fits wins, so that the longer
-name stands before the shorter one inside it (``unembedding lr`` before ``embedding lr``).
+Patterns are matched against the line in lower case.  The first that fits wins, so a longer name comes before a shorter
+one that it contains (``unembedding lr`` before ``embedding lr``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 
 REPEAT = re.compile(r"\bre-?verif|\bre-?runs?\b|no logic change|\bno changes\b|same config again|the same again")
-"""What runs the incumbent once more, and so shows the noise."""
+"""Descriptions of runs that repeat the incumbent, and so show the noise."""
 
 CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern), axis, note)
@@ -103,4 +103,4 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^(?:\w+ )*baseline\b", "baseline", "as it was"),
     )
 )
-"""(pattern, axis, what it is in our words)"""
+"""(pattern, axis, the change in words of our own)"""

@@ -1,9 +1,9 @@
-"""Reads a table of other people's sessions, such as ``data/cuda_baseline.tsv``, strictly.
+"""The logs that come with the tool (``data/*.tsv``): finds one by name, and reads the tables strictly.
 
-Comment lines ``# key: text`` come first (``name`` and ``source`` are required), then the column
-names, then one row a run, the baseline of each log first.  A table may hold several logs: then each
-row also says which log it is of, its source and hardware, and whether its effect compares.  A table
-is written by hand, so everything that does not fit is refused with its file and line.
+A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required); then come the column names,
+and one row for each run, the baseline of each log first.  A table may hold several logs: then each row also says which
+log it belongs to, its source and hardware, and whether its effect compares.  Tables are written by hand, so whatever
+does not fit is refused with its file and line.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ from autoresearch_mlx.lab.assets import asset
 
 TABLES = ("data/cuda_baseline.tsv", "data/cuda_runs.tsv", "data/apple_runs.tsv")
 H100 = "H100"
-"""The whole published session of 126 runs."""
+"""Name of the log of the whole published session of 126 runs."""
 
 
 def references() -> tuple[Reference, ...]:
-    """All logs, the H100's first.  Raises LabError when the installation lacks a table, TableError."""
+    """Return all logs, the H100's first.  Raises TableError, and LabError when the installation lacks a table."""
     return tuple(reference for name in TABLES for reference in read_references(asset(name)))
 
 
 def h100() -> Reference:
-    """The H100's session, with which everything is compared by default.  Raises LabError, TableError."""
+    """Return the H100's session, with which everything is compared by default.  Raises LabError, TableError."""
     return find(H100)
 
 
 def find(name: str) -> Reference:
-    """The log of this name, in upper or lower case.  Raises ConfigError when there is none, LabError, TableError."""
+    """Return the log of this name; case does not matter.
+
+    Raises ConfigError when there is none, LabError, TableError.
+    """
     first = read_references(asset(TABLES[0]))
     known = {each.name.lower(): each for each in (first if name.lower() == H100.lower() else references())}
     if name.lower() not in known:
@@ -47,11 +50,11 @@ def find(name: str) -> Reference:
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""``trial``: measured, and nobody decided; only where the effect does not compare."""
+"""``trial``: measured, without a decision; only for runs whose effect does not compare."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
-"""Further columns, all or none of them."""
+"""Further columns; a table has all of them or none."""
 _STATUSES: tuple[ReferenceStatus, ...] = get_args(ReferenceStatus)
 _AXIS = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KNOB = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -62,7 +65,7 @@ _FACT = re.compile(r"#\s*(\w+):\s*(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """One row.  ``val_bpb`` in bits per byte, ``memory_gb`` the peak in GB; ``None`` where there was none."""
+    """One row.  ``val_bpb`` in bits per byte, ``memory_gb`` the peak in GB; None where it is not known."""
 
     order: int
     commit: str
@@ -71,15 +74,15 @@ class ReferenceRun:
     status: ReferenceStatus
     axis: str
     changes: KnobChanges
-    """``{knob: (from, to)}``, empty for a change of code; ``None`` for a value that the source does not give."""
+    """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
     note: str
     source: str = ""
-    """Where this row was published; empty: where its table says."""
+    """Where this row was published; empty: at the source of its table."""
     hardware: str = ""
     comparable: bool = True
-    """Whether its effect counts: measured under the conditions of its own log's incumbent and of the field."""
+    """Whether its effect counts: it was measured under the conditions of its own log's incumbent."""
     caveat: str = ""
-    """What keeps it from comparing, or what a reader should know."""
+    """Why it does not compare, or what a reader should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +97,14 @@ class Reference:
 
     @property
     def hardware(self) -> str:
-        """Of all its runs; empty where nobody says."""
+        """The hardware of all its runs, in words; empty where it is not known."""
         told = {run.hardware for run in self.runs if run.hardware}
         return "several machines" if len(told) > 1 else "".join(told) or self.facts.get("hardware", "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line with the place it stands, for the error messages."""
+    """One line with its place, for error messages."""
 
     path: Path
     number: int
@@ -112,7 +115,7 @@ class _Line:
 
 
 def read_reference(path: Path) -> Reference:
-    """The one session in a table.  Raises TableError naming file and line for whatever is malformed."""
+    """Read the one session in a table.  Raises TableError with file and line for what does not fit."""
     found = read_references(path)
     if len(found) > 1:
         raise TableError(
@@ -122,7 +125,7 @@ def read_reference(path: Path) -> Reference:
 
 
 def read_references(path: Path) -> tuple[Reference, ...]:
-    """All sessions in a table, in the order of their first rows.  Raises TableError, as above."""
+    """Read all sessions in a table, in the order of their first rows.  Raises TableError likewise."""
     lines = _lines(path)
     head = next((i for i, line in enumerate(lines) if not line.text.startswith("#")), len(lines))
     facts = _facts(lines[:head])
@@ -266,7 +269,7 @@ def _changes(row: Mapping[str, str], line: _Line) -> dict[str, tuple[Any, Any]]:
 
 
 def _literal(cell: str, line: _Line) -> Any:
-    """A number, a tuple, or a bare word such as SSSL; ``?`` is None, a value nobody wrote down."""
+    """Return a number, a tuple, or a bare word such as SSSL; ``?`` is None, a value that is not known."""
     if cell == "?":
         return None
     if _WORD.fullmatch(cell):

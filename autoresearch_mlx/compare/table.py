@@ -1,4 +1,4 @@
-"""A comparison as plain text that a person can check by hand."""
+"""A comparison as plain text, with figures that a person can check by hand."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _LONGEST_CHANGE = 48
 
 
 def render(comparison: Comparison, width: int) -> str:
-    """The comparison as lines of at most ``width`` characters where that can be done (from about 60 on).
+    """Return the comparison as lines of at most ``width`` characters (possible from about 60 on).
 
-    Narrow tables leave out intervals, percentages and counts; wide ones also tell what the reference's
-    best effect was.
+    Narrow tables leave out intervals, percentages and counts; wide ones also name the reference's best change on each
+    axis.
     """
     there, here = comparison.there, comparison.here
     sides = [here] if there is None else [there, here]
@@ -72,9 +72,9 @@ def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: i
 
 
 def in_words(found: Agreement) -> str:
-    """Signs and ranks with their intervals, in a sentence or two."""
+    """Return the agreement of signs and ranks, with intervals, in a sentence or two."""
     if not found.pairs:
-        return "No change was tried on both sides, so nothing tells how well they agree."
+        return "No change was tried on both sides, so their agreement is unknown."
     text = f"Matching changes: {found.pairs}."
     if found.share is not None and found.share_interval is not None and found.chance is not None:
         low, high = found.share_interval
@@ -166,7 +166,7 @@ def _best(side: AxisEffect | None) -> str:
 
 
 def _change(run: Run) -> str:
-    """In one line: a title is whatever an agent wrote."""
+    """Return a change in one line, since a title is whatever an agent wrote."""
     if not run.changes:
         return one_line(run.note) or run.axis
     if any(None in pair for pair in run.changes.values()):
@@ -175,7 +175,7 @@ def _change(run: Run) -> str:
 
 
 def render_list(references: Sequence[Reference], width: int) -> str:
-    """The logs that come with the tool, one a line."""
+    """Return the logs that come with the tool, one on each line."""
     runs = [sum(run.comparable for run in reference.runs) for reference in references]
     columns = [
         Column("", "name", tuple(r.name for r in references), left=True, lead=0),

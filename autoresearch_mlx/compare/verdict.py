@@ -1,4 +1,4 @@
-"""An effect with its interval, and what two of them say together."""
+"""An effect with its interval, and the verdict on two of them: whether it carries over to another machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IN_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An effect with its 90 % interval and its size in sigmas; ``None`` where its log's noise is unknown."""
+    """An effect with its 90 % interval and its size in sigmas; None where its log's noise is unknown."""
 
     effect: Effect
     low: float | None
@@ -42,17 +42,18 @@ class Judged:
 
     @property
     def clear(self) -> bool | None:
-        """Whether the interval leaves 0 out; ``None`` without one."""
+        """Whether the interval excludes 0; None without an interval."""
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 
 def judged(effect: Effect, noise: Noise) -> Judged:
+    """Return an effect with the interval that the noise of its log gives it."""
     low, high = noise.interval(effect) or (None, None)
     return Judged(effect, low, high, noise.sigmas(effect.gain))
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """What becomes of an effect; ``None``: nobody tried.  An exact zero is within any noise."""
+    """Return what becomes of an effect on the other side; None: not tried there.  An exact zero is within any noise."""
     if here is None:
         return "untested here"
     if there is None:

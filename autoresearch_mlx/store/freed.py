@@ -1,6 +1,7 @@
-"""What `gc` took away from a session, so that whoever misses it is told.
+"""What `gc` has removed from a session, so that commands which would show it can say so.
 
-gc.jsonl    freed: what was removed, by kind, written before the first file goes
+``gc.jsonl`` in the session's folder holds the event ``freed``: the names of what was removed, by kind.  It is written
+before the first file is removed.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ class Item:
     name: str
     """Relative to the session's folder; a ref by its full name."""
     bytes: int | None
-    """None for a ref: what its commit takes is git's to say."""
+    """Bytes on the disk; None for a ref, whose commit shares its objects with others."""
 
 
 def note(folder: Path, items: Sequence[Item]) -> None:
-    """Write down what is about to go.  Raises LedgerError."""
+    """Write down what is about to be removed.  Raises LedgerError."""
     names = {kind: [item.name for item in items if item.kind == kind] for kind in KINDS}
     with writing(folder / FILE) as journal:
         journal.append("freed", **{kind: found for kind, found in names.items() if found})
 
 
 def log_of(folder: Path, experiment: Experiment) -> str:
-    """The end of an experiment's last log, or in brackets that gc removed it; empty where there is none to be had.
+    """Return the end of an experiment's last log; in brackets that gc removed it; empty where there is no log.
 
-    A ledger from elsewhere may name any file of this machine: only those of the session are read.
+    A ledger from elsewhere may name any file of this machine, so only files of the session are read.
     """
     name = next((m.log for m in reversed(experiment.measurements) if m.log), None)
     if name is None:
@@ -57,7 +58,7 @@ def log_of(folder: Path, experiment: Experiment) -> str:
 
 
 def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
-    """An experiment's diff against its base, or in brackets why there is none; empty where nothing was committed.
+    """Return an experiment's diff against its base; in brackets why there is none; empty where nothing was committed.
 
     Raises WorkspaceError where git cannot compare two commits that it has.
     """
@@ -73,7 +74,7 @@ def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
 
 
 def commit_gone(root: Path, folder: Path, experiment: Experiment) -> str | None:
-    """Why an experiment's commit, or the one it was made on, cannot be shown; None when both are there."""
+    """Return why an experiment's commit or its base cannot be shown; None when both are in the repository."""
     for sha in (experiment.commit, experiment.base):
         if sha is not None and resolve(root, sha) is None:
             dropped = _gone(folder, "refs", ref_of(folder.name, experiment.number))
@@ -82,12 +83,12 @@ def commit_gone(root: Path, folder: Path, experiment: Experiment) -> str | None:
 
 
 def talk_gone(folder: Path, number: int) -> str | None:
-    """Why the calls of an experiment cannot be shown; None when gc has nothing to do with it."""
+    """Return why the calls of an experiment cannot be shown; None when gc did not remove them."""
     return _gone(folder, "talks", f"talks/{number:04d}")
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """``removed by gc on 2026-11-25``, None when gc did not; names of talks by their beginning."""
+    """Return ``removed by gc on 2026-11-25``, None when gc did not remove it; calls go by the start of their name."""
     for event in reversed(read_events(folder / FILE).events):
         if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):
             return f"removed by gc on {str(event.get('time'))[:10]}"

@@ -31,12 +31,12 @@ _BLOCK = 1 << 16
 
 
 def now() -> str:
-    """Local time with its offset, to the second (ISO 8601)."""
+    """Return the local time with its offset, to the second (ISO 8601)."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is written to: (time in ns, size in bytes); None where there is no file."""
+    """Return what changes when a file is written to: (time in ns, size in bytes); None where there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -48,7 +48,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that end in a line end, with their numbers from 1; empty lines are left out.  Raises OSError."""
+    """Yield the whole lines with their numbers, from 1; blank ones are left out.  Raises OSError."""
     with path.open("rb") as file:  # line by line: a long journal in one piece costs more memory than its values
         for number, line in enumerate(file, 1):
             if line.endswith(b"\n") and line.strip():
@@ -86,7 +86,7 @@ def mend(file: IO[bytes]) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[IO[bytes]]:
-    """The journal, open for :func:`append` and mended; nobody else writes meanwhile.  Raises OSError."""
+    """Open a journal for :func:`append`, mended; no other process can write to it meanwhile.  Raises OSError."""
     # Unbuffered: after a failed write nothing may be left to be written when the file is closed.
     with path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # closing the file lets it go, and so does dying
@@ -117,7 +117,7 @@ class Events:
 
 
 def read_events(path: Path) -> Events:
-    """The events of all whole lines; none where there is no file.  Raises LedgerError when it cannot be read."""
+    """Return the events of all whole lines; no events where there is no file.  Raises LedgerError."""
     try:
         read = [(number, _event(line)) for number, line in whole_lines(path)]
     except FileNotFoundError:
@@ -146,7 +146,10 @@ class Writer:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """``with writing(path) as journal:`` nobody else writes meanwhile.  Raises LedgerError."""
+    """Open a journal to read its events and add some; no other process can write to it meanwhile.
+
+    Raises LedgerError.
+    """
     with ExitStack() as stack:
         try:
             file = stack.enter_context(held(path))
@@ -156,7 +159,7 @@ def writing(path: Path) -> Iterator[Writer]:
 
 
 def json_object(line: bytes) -> Mapping[str, Any] | None:
-    """The JSON object of a line; None for anything else."""
+    """Return the JSON object of a line; None for anything else."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -52,9 +52,9 @@ class Stand:
     """What runs compare within: one comparability key, between two drifts of the machine."""
 
     parts: Mapping[str, Any] | None
-    """The parts of the key; None in a ledger that names none."""
+    """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
-    """Stands of the same key before this one."""
+    """Number of drifts under this key before it: of earlier stands with the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,16 @@ class Journal:
     running: tuple[Open, ...]
     """The experiments that were started and not finished, oldest first; more than one only with several lanes."""
     pairs: tuple[Mapping[str, Any], ...] = ()
-    """The runs of certifications, as they were written."""
+    """The runs of certifications, as they were written, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
     stands: Mapping[int, Stand] = field(default_factory=lambda: {0: Stand(None)})
-    """By number, in the order in which they appeared; ``history.stand`` is the current one's."""
+    """By number, in the order in which they appeared; ``history.stand`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
-        """The parts of the current stand's key; None in a ledger that names none."""
+        """The parts of the current stand's key; None in a ledger that names no key."""
         return self.stands[self.history.stand].parts
 
     @property
@@ -92,7 +92,7 @@ class Journal:
 
 
 def read(path: Path) -> Journal:
-    """Replay a ledger.  Raises LedgerError naming file and line for what cannot be understood."""
+    """Replay a ledger.  Raises LedgerError with file and line for what cannot be understood."""
     return _replayed(path).journal()
 
 
@@ -114,7 +114,7 @@ def _replayed(path: Path) -> _Replay:
 
 
 class _Replay:
-    """Takes the events one by one."""
+    """Builds up, event by event, what a ledger says."""
 
     def __init__(self) -> None:
         self.session: Mapping[str, Any] = {}
@@ -179,7 +179,10 @@ class _Replay:
 
 
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
-    """An experiment from its JSON object; keys that are missing in old ledgers are unknown."""
+    """Return an experiment from its JSON object.
+
+    Keys that ledgers of earlier versions lack stand for "unknown".  Raises KeyError, TypeError, ValueError.
+    """
     return Experiment(
         number=int(event["number"]),
         status=event["status"],
@@ -206,6 +209,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
 
 
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
+    """Return a measurement from its JSON object, likewise."""
     seconds = event.get("seconds") or {}
     return Measurement(
         value=event.get("value"),
@@ -228,7 +232,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
 
 
 def experiment_to(experiment: Experiment) -> dict[str, Any]:
-    """The JSON object of an experiment, keys in the order of the contract."""
+    """Return the JSON object of an experiment, keys in the order of the contract."""
     fields = asdict(experiment)
     fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
@@ -238,24 +242,27 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
 
 
 def measurement_to(measured: Measurement) -> dict[str, Any]:
-    """The JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
+    """Return the JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
     return {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
 
 
 class Ledger:
-    """The one writer of a session's journal.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
+    """The one writer of a session's ledger.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE
         self._whole = False
-        """Whether a line that a death tore off has been looked for."""
+        """Whether a torn last line has been looked for."""
         self._replay: _Replay | None = None
         self._stamp: tuple[int, int] | None = None
-        """Of the file that the replay tells of."""
+        """Of the file at the moment that the replay stands for."""
 
     def read(self) -> Journal:
-        """What the file says now; it is read whole only when somebody else has written to it.  Raises LedgerError."""
+        """Return what the file says now.  It is read again only when somebody else has written to it.
+
+        Raises LedgerError.
+        """
         if self._replay is None or stamp(self.path) != self._stamp:
             self._stamp = stamp(self.path)
             self._replay = _replayed(self.path)
@@ -264,7 +271,8 @@ class Ledger:
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until the disk has it.
 
-        Raises LedgerError when it cannot be written; ValueError for a NaN, which is a mistake of ours.
+        Raises LedgerError when it cannot be written, ValueError for a number that is not finite (a fault of this
+        program).
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()
@@ -280,22 +288,23 @@ class Ledger:
             self._replay, self._stamp = known, stamp(self.path)
 
     def mend(self) -> None:
-        """Drop a line that a death tore off, once; only the session's owner may."""
+        """Remove a torn last line, at the first call only.  Only who holds the session's lock may."""
         if not self._whole and self.path.exists():
             with self.path.open("r+b", buffering=0) as file:
                 mend(file)
         self._whole = True
 
     def finish(self, experiment: Experiment) -> None:
+        """Write a finished experiment, and the table ``results.tsv``.  Raises LedgerError, OSError."""
         self.append("finished", **experiment_to(experiment))
         write_results(self.folder, self.read())
 
 
 def write_results(folder: Path, journal: Journal) -> None:
-    """Rewrite results.tsv: upstream's five columns first, then ours.
+    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then six of our own.
 
-    Failures are written as upstream writes crashes (0.000000, 0.0, crash), so that existing notebooks
-    read the file; the sixth column has our word.
+    Failures are written as crashes are there (0.000000, 0.0, crash), so that existing notebooks read the file; the
+    sixth column has the status of the ledger.
     """
     metric = journal.history.metric
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]

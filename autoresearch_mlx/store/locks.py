@@ -1,4 +1,4 @@
-"""Locks on files, which the system takes back when their holder dies."""
+"""Locks on files and on sessions.  The system releases them when the process that holds them dies (flock(2))."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from autoresearch_mlx.errors import LockedError
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Whether the file is ours alone now.
+    """Take the exclusive lock of an open file; return whether it was got within so many seconds.
 
-    With a little patience: who only looks for the holder has the lock for an instant, and a run that ends just now
-    is no obstacle.
+    It tries for a moment because a process that only asks for the holder (:func:`holder`) has the lock for an instant,
+    and so has a run that is just ending.
     """
     end = time.monotonic() + seconds
     while True:
@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> int | None:
-    """Process id of the live writer of a session, None when there is none."""
+    """Return the process id of the running process that holds a session; None when there is none."""
     try:
         with (folder / "lock").open("r") as file:
             try:

@@ -1,4 +1,4 @@
-"""Wishes of the person at the keyboard, told to the models while a session goes on.
+"""Notes from a person (`autoresearch-mlx steer`), which the models are told while a session runs.
 
 ``notes.jsonl`` in the session's folder holds the events ``note`` and ``cleared``.
 """
@@ -14,11 +14,11 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "notes.jsonl"
 LONGEST = 1000
-"""Characters of one note: every prompt from now on repeats it."""
+"""The most characters of one note, since every later prompt repeats it."""
 
 
 def add_note(folder: Path, text: str) -> str:
-    """Add a note as one line without control characters; returns it as it is kept.
+    """Add a note as one line without control characters; return it as it is kept.
 
     Raises ConfigError for an empty or too long one, LedgerError when it cannot be written.
     """
@@ -27,28 +27,28 @@ def add_note(folder: Path, text: str) -> str:
         raise ConfigError("a note needs some text", 'for example: autoresearch-mlx steer "try smaller batches first"')
     if len(note) > LONGEST:
         said = f"a note has at most {LONGEST:,} characters, this one has {len(note):,}"
-        raise ConfigError(said, "say it shorter; what is long belongs into program.md")
+        raise ConfigError(said, "shorten it; long instructions belong in program.md")
     with writing(folder / FILE) as journal:
         journal.append("note", text=note)
     return note
 
 
 def read_notes(folder: Path) -> tuple[str, ...]:
-    """The notes that hold, oldest first.  Raises LedgerError when they cannot be read."""
-    return _held(read_events(folder / FILE).events)
+    """Return the notes in force, oldest first.  Raises LedgerError when they cannot be read."""
+    return _in_force(read_events(folder / FILE).events)
 
 
 def clear_notes(folder: Path) -> int:
-    """Withdraw all notes; returns how many held.  The journal keeps them.  Raises LedgerError."""
+    """Withdraw all notes; return how many were in force.  The file keeps them.  Raises LedgerError."""
     if not read_notes(folder):
         return 0
     with writing(folder / FILE) as journal:
-        held = _held(journal.events)
+        held = _in_force(journal.events)
         journal.append("cleared")
     return len(held)
 
 
-def _held(events: Sequence[Event]) -> tuple[str, ...]:
+def _in_force(events: Sequence[Event]) -> tuple[str, ...]:
     notes: list[str] = []
     for event in events:
         if event["event"] == "cleared":

@@ -17,9 +17,9 @@ from autoresearch_mlx.store.ledger import Journal, Ledger
 
 
 def settled(journal: Journal, here: Key) -> Key:
-    """The key to measure under: as the matching stand has it, else ``here``.
+    """Return the key to measure under: as the matching stand has it, else ``here``.
 
-    A figure that the system did not tell this time makes no other machine.
+    A part that the system did not tell this time counts as unchanged.
     """
     number = matching(journal, here)
     then = None if number is None else journal.stands[number].parts
@@ -53,7 +53,7 @@ def enter_stand(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
 
 
 def after_drift(journal: Journal, takes: int, reason: str) -> dict[str, Any]:
-    """The fields of the event ``epoch`` that opens a new stand under the same key.
+    """Return the fields of the event ``epoch`` that opens a new stand under the same key.
 
     The last ``takes`` repeats of the ledger, which showed the drift, are its first runs.
     """
@@ -61,10 +61,10 @@ def after_drift(journal: Journal, takes: int, reason: str) -> dict[str, Any]:
 
 
 def matching(journal: Journal, here: Key) -> int | None:
-    """Number of the newest stand whose key does not differ from this one in a known part; None: there is none.
+    """Return the number of the newest stand whose key differs in no known part from this one; None: there is none.
 
     The current stand goes first.  An unknown part may fit two stands that differ from each other: only a stand with
-    exactly these parts is then returned to, for nothing is guessed.
+    exactly these parts is then returned to, since anything else would be a guess.
     """
     current = journal.history.stand
     if not differing(_parts(journal, current), here.parts):
@@ -78,7 +78,7 @@ def matching(journal: Journal, here: Key) -> int | None:
 
 
 def newest_machine(history: History, stands: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
-    """What the newest measurement that tells says of its machine; empty when none does.
+    """Return what the newest measurement that describes its machine says; empty when none does.
 
     ``stands``: only measurements of these count; None: all.
     """
@@ -87,7 +87,7 @@ def newest_machine(history: History, stands: Mapping[int, Any] | None = None) ->
 
 
 def _parts(journal: Journal, number: int) -> Mapping[str, Any]:
-    """Of a stand's key; a ledger that names none is known by what its measurements say of their machine."""
+    """Return the parts of a stand's key; where the ledger names none, those that its measurements tell."""
     parts = journal.stands[number].parts
     if parts is not None:
         return parts

@@ -1,9 +1,9 @@
-"""What was said to models and what they answered: whole, one file a call, in the session's folder.
+"""The calls to models: what was sent and what came back, in full, in the session's folder.
 
     talks/0007-1.json     the first call of experiment 7: messages, reply, reasoning, error, counts
-    talks/calls.jsonl     one line a call with its counts, from which totals are summed
+    talks/calls.jsonl     one line for each call, with its counts of tokens, from which totals are summed
 
-Both are written when a call ends, so that a killed run has spent what it says it has.
+Both are written when a call ends, so that the totals are right after a kill too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ COMMAND = "command"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to a model, as it is kept.  Counts are the server's own; unknown is ``None``."""
+    """One call to a model, as it is kept.  Counts are the server's own; None is unknown."""
 
     experiment: int
     model: str
     purpose: str
-    """proposal, code, repair or ideas; command: a coding agent, whose own calls nobody counts."""
+    """``proposal``, ``code``, ``repair`` or ``ideas``; ``command``: a coding agent, whose own calls are not counted."""
     messages: Sequence[Mapping[str, str]]
     """``[{"role": ..., "content": ...}]`` as sent."""
     time: str
@@ -40,7 +40,7 @@ class Call:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated_prompt_tokens: int | None = None
-    """Our own count, which stands in for the server's where that is missing."""
+    """Our own estimate, used where the server gives no count."""
     load_seconds: float | None = None
     think_seconds: float | None = None
     context_tokens: int | None = None
@@ -49,13 +49,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums over the calls of a session."""
+    """Calls and tokens of a session, summed."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Calls whose server gave no counts: for these the sums hold our own estimates."""
+    """Number of calls whose server gave no counts; for these the sums hold our own estimates."""
 
     @property
     def tokens(self) -> int:
@@ -71,7 +71,7 @@ class Spent:
         estimated_prompt: int | None = None,
         estimated_completion: int | None = None,
     ) -> Spent:
-        """With one call more; our estimates count where the server's numbers are missing."""
+        """Return the sums with one more call; estimates are used where the server's numbers are missing."""
         return Spent(
             self.calls + 1,
             self.prompt_tokens + (prompt if prompt is not None else estimated_prompt or 0),
@@ -80,16 +80,16 @@ class Spent:
         )
 
     def cost(self, price_in: float | None, price_out: float | None) -> float | None:
-        """In the unit of the prices, which are those of a million tokens; None without prices."""
+        """Return the cost, in the currency of the prices (per million tokens); None without both prices."""
         if price_in is None or price_out is None:
             return None
         return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6
 
 
 def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
-    """Write a call down; returns its file, relative to ``folder``.  ``secrets`` are blotted out of every text.
+    """Write a call down; return its file, relative to ``folder``.  ``secrets`` are replaced by stars in every text.
 
-    Raises OSError when the disk refuses.
+    Raises OSError when it cannot be written.
     """
     talks = folder / FOLDER
     talks.mkdir(exist_ok=True)
@@ -105,7 +105,7 @@ def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
 
 
 def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
-    """The calls of an experiment, oldest first, as they were written; damaged files are left out."""
+    """Yield the calls of an experiment, oldest first, as they were written; damaged files are left out."""
     for _, path in sorted(_files(folder, experiment)):
         try:
             call = json.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
 
 
 def spent(folder: Path) -> Spent:
-    """What the session's calls took so far; nothing where none was made."""
+    """Return the sums over the session's calls; damaged lines are left out.  Raises nothing."""
     total = Spent()
     for call in _lines(folder / FOLDER / CALLS):
         if call.get("purpose") == COMMAND:
@@ -128,7 +128,7 @@ def spent(folder: Path) -> Spent:
 
 
 def blotted(value: Any, secrets: Sequence[str]) -> Any:
-    """The same JSON value with every secret replaced by stars."""
+    """Return the same JSON value with every secret replaced by stars."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, "***") if secret else value
@@ -141,12 +141,12 @@ def blotted(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def _guess(call: Call) -> int:
-    """Tokens of the reply, at four bytes each: OpenAI's own rule of thumb for English and code."""
+    """Return an estimate of the reply's tokens, at four bytes each: OpenAI's rule of thumb for English and code."""
     return len(((call.reply or "") + call.reasoning).encode(errors="replace")) // 4
 
 
 def _files(folder: Path, experiment: int) -> Iterator[tuple[int, Path]]:
-    """The files of an experiment's calls with their numbers; what is named otherwise is somebody else's."""
+    """Yield the files of an experiment's calls with their numbers; files with other names are not ours."""
     for path in (folder / FOLDER).glob(f"{experiment:04d}-*.json"):
         number = path.stem.partition("-")[2]
         if number.isascii() and number.isdigit():
