@@ -1,4 +1,4 @@
-"""One experiment between ``started`` and ``finished``: what the loop's steps do, and the time they take."""
+"""Run one experiment from ``started`` to ``finished``: the loop's steps, and the time that each takes."""
 
 from __future__ import annotations
 
@@ -40,41 +40,41 @@ from autoresearch_mlx.trial.autopsy import tail_of
 _TURN_SECONDS = 0.2
 OneRun: TypeAlias = Callable[[int, Watch], Measurement]
 Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
-"""Calls the first with each of these numbers, side by side, and returns the results in the order of the numbers."""
+"""Function that calls its first argument with each of these numbers, side by side, and returns the results in order."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """Grows step by step; :meth:`conclude` turns it into the ledger's Experiment."""
+    """An experiment in progress; :meth:`conclude` turns it into the ledger's Experiment."""
 
     session: Session
     worker: Worker
-    """Who measures it."""
+    """The worker that measures it."""
     history: History
     number: int
     started: str
     base: str
     incumbent: str
-    """The commit that a keep replaces; the base, unless the proposal departs from another one."""
+    """The commit that a keep replaces; the base, unless the proposal starts from another commit."""
     files: Mapping[str, str]
     """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
     sha: str | None = None
     committed: tuple[str, Proposal] | None = None
-    """What the commit was made from."""
+    """The files from which the commit was made."""
     measurements: list[Measurement] = field(default_factory=list)
     refreshes: int = 0
-    """Runs of the incumbent that were taken to decide on this candidate."""
+    """Number of runs of the incumbent that were taken to decide on this candidate."""
     audited: bool = False
     taken: int = 0
-    """Runs so far, those on a base that is no longer the incumbent too: each has a folder of its own."""
+    """Number of runs so far, including those on a base that is no longer the incumbent; each has its own folder."""
     against: str | None = None
-    """The commit that it is compared with, once another lane has replaced that commit as the incumbent."""
+    """The commit that it is compared with, if another lane has replaced that commit as the incumbent."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, session: Session, worker: Worker) -> Attempt:
-        """Claim the next number for a worker, on the incumbent of this moment.
+        """Claim the next number for a worker, on the current incumbent.
 
         Raises LabError when the disk is full.
         """
@@ -90,7 +90,7 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """What a dead process had begun; its commit, if it got that far, is still under its ref."""
+        """Return the experiment that a dead process had begun; its commit, if there is one, is still under its ref."""
         history = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
         files = session.workspace.read(base)
@@ -109,9 +109,9 @@ class Attempt:
         return None if self.history.incumbent is None else standing(self.history, self.history.incumbent)
 
     def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
-        """Ask the agent, and again with the reason when what it wrote cannot be measured.
+        """Ask the agent for a proposal, and ask again with the reason when its edit cannot be measured.
 
-        ``running``: what other lanes measure meanwhile.  Raises AgentError.
+        ``running``: the experiments that other lanes measure meanwhile.  Raises AgentError.
         """
         feedback: tuple[str, ...] = ()
         offered, refused = self.files, None
@@ -121,9 +121,9 @@ class Attempt:
                 context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(_ask(agent, context))
             if feedback and self.proposal == before:
-                break  # the same answer again: it has no other
+                break  # the same answer again: the agent has no other
             self._depart()
-            self.measurements.clear()  # of a smoke run of the try before
+            self.measurements.clear()  # left by a smoke run of the previous try
             refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
@@ -133,13 +133,13 @@ class Attempt:
         return refused
 
     def _depart(self) -> None:
-        """Stand on the commit that the proposal departs from."""
+        """Move to the commit from which the proposal starts."""
         base = self.proposal.base or self.incumbent
         if base != self.base:
             self.base, self.files = base, self.session.workspace.read(base)
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
-        """A run of seconds for what may not work at all; None when it does, or when there is no need to look."""
+        """Take a smoke run of an edit that may not work at all; return its failure, None if it works or needs none."""
         if not self._worth_a_smoke():
             return None
         self.commit()
@@ -154,38 +154,38 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _worth_a_smoke(self) -> bool:
-        """A knob can only break what runs at all; code may not even start."""
+        """Return whether an edit needs a smoke run: new code may not even start, new values of knobs rarely fail."""
         if self.session.smoking == "code" and self.number > 0:
             changed = self.proposal.files.items()
             return not all(only_knobs_differ(self.files.get(path, ""), text) for path, text in changed)
         return self.session.smoking == "always"
 
     def _told(self, refused: Verdict) -> str:
-        """The refusal in words for the author, with the end of the log where something ran."""
+        """Return the refusal in words for the author, with the end of the log if something ran."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
 
     def _make_room(self, agent: Agent, context: Context) -> None:
-        """Have the agent leave the memory that a run needs."""
+        """Let the agent free the memory that a run needs."""
         if isinstance(agent, Tenant):
             for name, seconds in agent.make_room(context).items():
                 self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def commit(self) -> None:
-        """Every attempt becomes a commit under its own ref, a refused one too."""
+        """Commit the attempt under its own ref; refused attempts are committed too."""
         if self.sha is not None and self.committed == (self.base, self.proposal):
             return
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
         if clash({*allowed, *self.files}):
-            allowed = {}  # no tree can hold them; the reason names them
+            allowed = {}  # no tree can hold these files; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
             self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
         self.committed = (self.base, self.proposal)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
-        """Take one more run, of this commit or of the incumbent; return what the judge then says."""
+        """Take one more run, of this commit or of the incumbent, and return the judge's decision."""
         with self._timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
                 self._refresh(again, watch)
@@ -195,7 +195,7 @@ class Attempt:
         return self.decide()
 
     def measure_together(self, workers: Sequence[Worker], take: Together) -> Decision:
-        """Take the first runs of a baseline side by side, one with each worker; return what the judge then says."""
+        """Take the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
         assert self.sha is not None
         sha, number, seed = self.sha, self.number, self.session.seed
         runs = range(1, len(workers) + 1)
@@ -210,7 +210,7 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return what the judge says by the newest history in which the incumbent is the one compared with."""
+        """Return the judge's decision by the newest history, while the incumbent is still the commit compared with."""
         newest = self.session.journal().history
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
@@ -219,7 +219,7 @@ class Attempt:
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
-        The lanes take turns: the run of one may tell the next what it wants to know.
+        The lanes take turns: the run of one may answer the question of the next.
         """
         turn = self.session.refreshing
         while not turn.acquire(timeout=_TURN_SECONDS):
@@ -234,7 +234,7 @@ class Attempt:
             turn.release()
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
-        """The first undisturbed run may be stopped early; what repeats is past that."""
+        """Take one run.  Only the first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
         measured = any(not m.tainted for m in self.measurements)
         stop = None if measured or self.number == 0 else self._stop()
@@ -244,7 +244,7 @@ class Attempt:
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
 
     def start_over(self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str]) -> None:
-        """Stand on another incumbent, commit ``onto`` with the files ``theirs``, with ``files`` as the change there."""
+        """Move to another incumbent, commit ``onto`` with the files ``theirs``; ``files`` is the change on top."""
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
         self.proposal = replace(self.proposal, files=files)
@@ -252,7 +252,7 @@ class Attempt:
         self.commit()
 
     def running(self) -> Running:
-        """Return what other proposals should know of this one while it runs."""
+        """Return what other proposals should know about this experiment while it runs."""
         whole = {**self.files, **self.proposal.files}
         return Running(self.number, self.title, self._axis(), self._changes(), whole)
 
@@ -279,7 +279,7 @@ class Attempt:
         self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
-        """Revert or keep, and log.  A keep is logged first: if we die before the branch moves, the ledger mends it."""
+        """Keep or revert, and log.  A keep is logged first; the next start moves the branch if we die here."""
         kept = verdict.status == "keep"
         with self.session.deciding:
             if not kept:
@@ -301,7 +301,7 @@ class Attempt:
         return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin, running)
 
     def _fingerprint(self) -> str:
-        """Of all editable files as they would be: the proposal's over the base's."""
+        """Return the fingerprint of all editable files with the proposal applied to the base."""
         return fingerprint({**self.files, **self.proposal.files})
 
     def _changes(self) -> Mapping[str, tuple[object, object]]:
@@ -348,7 +348,7 @@ class Attempt:
 
 
 def _ask(agent: Agent, context: Context) -> Proposal:
-    """The agent's answer.  Raises AgentError for whatever else its code raises: it may be anybody's."""
+    """Return the agent's proposal.  Any other exception of its code, which may be a user's, becomes an AgentError."""
     try:
         return agent.propose(context)
     except AutoresearchError:
@@ -359,5 +359,5 @@ def _ask(agent: Agent, context: Context) -> Proposal:
 
 
 def _rounded(field: float) -> float:
-    """Six significant digits: what lies behind them is noise of the arithmetic."""
+    """Round to six significant digits: further digits are noise of the arithmetic."""
     return field if isinstance(field, int) else float(f"{field:.6g}")

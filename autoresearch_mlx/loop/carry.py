@@ -1,6 +1,6 @@
 """Carry a change from the version that it was made on to a newer one.
 
-Needed where several lanes run: one of them keeps an edit while the others still measure edits of the version before.
+This is needed with several lanes: one lane keeps an edit while the others still measure edits of the older version.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from autoresearch_mlx.store.workspace import merge_texts
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
-    """Return the decision where it still stands; else what follows from carrying the change to the new incumbent.
+    """Return the decision if it still holds; else what follows from carrying the change to the new incumbent.
 
-    What has lost against the version that it was made from has lost.  What has won there, or is undecided, is put
-    together with what was kept meanwhile, and that combination is measured: no run on an old base keeps anything.
-    Call it while ``session.deciding`` is held.
+    A change that lost against the version that it was made from is discarded.  A change that won there, or is
+    undecided, is combined with what was kept meanwhile, and the combination is measured: a run on an old base never
+    leads to a keep.  Call this while ``session.deciding`` is held.
     """
     newest = attempt.session.journal().history
     onto = attempt.session.incumbent(newest)
@@ -32,7 +32,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
     if isinstance(decision, Verdict) and decision.status != "keep":
         attempt.against = attempt.incumbent
         return decision
-    if attempt.base != attempt.incumbent:  # it departs from another version on purpose: there is nothing to carry
+    if attempt.base != attempt.incumbent:  # it starts from another version on purpose: there is nothing to carry
         attempt.incumbent, attempt.history = onto, newest
         return attempt.decide() if attempt.measurements else decision
     return _onto(attempt, newest, onto)
@@ -41,7 +41,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
 def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
     session = attempt.session
     theirs = session.workspace.read(onto)
-    assert newest.incumbent is not None  # somebody replaced the one before
+    assert newest.incumbent is not None  # another lane replaced the previous one
     meanwhile = f"experiment {newest.incumbent.number} was kept meanwhile"
     files = carried(attempt.proposal.files, attempt.files, theirs)
     problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
@@ -64,17 +64,16 @@ def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Why two changes cannot be put together."""
+    """The reason why two changes cannot be combined."""
 
     words: str
 
 
 def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | Overlap:
-    """Return the change from ``base`` to ``mine``, made in ``theirs``; all three map paths to whole texts.
+    """Return the change from ``base`` to ``mine``, applied to ``theirs``; all three map paths to complete texts.
 
-    ``mine`` holds the changed files only.  Where nothing but the values of knobs changed, they are set by name;
-    everything else is merged line by line.  Returns an Overlap where the newer version changed the same lines, or no
-    longer has the knob.
+    ``mine`` holds only the changed files.  If only values of knobs changed, they are set by name; everything else is
+    merged line by line.  Returns an Overlap if the newer version changed the same lines or no longer has the knob.
     """
     found: dict[str, str] = {}
     for path, text in mine.items():
@@ -89,7 +88,7 @@ def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
     if base == theirs or mine == theirs:
         return mine
     if base is None or theirs is None:
-        return None  # a file that both made, or that one removed and the other changed
+        return None  # a file that both added, or that one removed and the other changed
     if only_knobs_differ(base, mine):
         values = {name: now for name, (_, now) in changed_knobs(base, mine).items()}
         if values and set(values) <= set(read_knobs(theirs)):
@@ -98,6 +97,6 @@ def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
 
 
 def merged(mine: str, base: str, theirs: str) -> str | None:
-    """Return both changes of ``base`` in one text, merged line by line as git does; None where they overlap."""
+    """Return both changes of ``base`` in one text, merged line by line as git does; None if they overlap."""
     with tempfile.TemporaryDirectory() as folder:
         return merge_texts(Path(folder), mine, base, theirs)

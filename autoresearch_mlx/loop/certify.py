@@ -1,6 +1,6 @@
-"""Certify: the head against an earlier version, in turn, on fresh seeds and on rows that nothing was selected by.
+"""Certify the head against an earlier version: alternating runs on fresh seeds and on rows unused so far.
 
-Every run is logged as it ends, so that a killed certification goes on where it was.
+Every run is logged when it ends, so that a killed certification continues where it stopped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, measurement_from, measurement_to
 
 _SEEDS = 1_000_000
-"""Above all seeds that experiments take, which count up from the session's."""
+"""First seed of certifications: above all seeds of experiments, which count up from the session's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two kept experiments; ``done`` are the slots that have a run."""
+    """Two kept experiments to compare; ``done`` holds the slots that already have a run."""
 
     before: Experiment
     head: Experiment
@@ -34,7 +34,7 @@ class Contest:
 
 
 def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
-    """Take what runs are missing, then the certificate as the ledger has it.
+    """Take the missing runs; return the certificate as it is written in the ledger.
 
     ``against``: the number of a kept experiment; None: the head of the last certificate, else the baseline.
     Raises LabError when there is nothing to compare or a run fails.
@@ -90,20 +90,20 @@ def _before(history: History, journal: Journal, against: int | None) -> Experime
 
 
 def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Iterator[Mapping[str, Any]]:
-    """Runs of these two that no certificate has used yet."""
+    """Return the runs of these two experiments that no certificate has used yet."""
     wanted = (len(journal.certificates), before.number, head.number)
     return (e for e in journal.pairs if (e["certificate"], e["before"], e["head"]) == wanted)
 
 
 def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
-    """One run for the slot; a disturbed one is logged and taken again.  Raises LabError."""
+    """Take one run for the slot; a disturbed run is logged and taken again.  Raises LabError."""
     for _ in range(DISTURBED_RUNS):
         measured = _run(session, contest, slot, screen)
         if not measured.tainted:
             break
         screen.say(f"disturbed, measured again: {measured.extra.get('tainted')}")
     experiment = contest.head if slot.side == "head" else contest.before
-    hint = "`autoresearch-mlx certify` goes on with that run; what is measured stays"
+    hint = "`autoresearch-mlx certify` continues with that run; the runs so far are kept"
     if measured.tainted:
         raise LabError(f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed", hint)
     if measured.value is None:
@@ -141,7 +141,7 @@ def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate,
 
 
 def _counts(session: Session, m: Measurement) -> bool:
-    """It has a value, nothing disturbed it, and it was taken under the key of now: the two of a pair must compare."""
+    """Return whether a run counts: it has a value, was not disturbed, and was taken under the current key."""
     return m.value is not None and not m.tainted and m.key in (None, session.key.on(_split(session)).mark)
 
 
@@ -151,5 +151,5 @@ def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
 
 
 def _split(session: Session) -> Split:
-    """Return the hidden rows where the target has them, else the ones that every run is scored on."""
+    """Return the hidden rows if the target has them, else the rows on which every run is scored."""
     return "hidden" if "hidden" in session.target.splits else "val"

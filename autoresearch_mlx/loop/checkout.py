@@ -1,4 +1,4 @@
-"""The user's own edit, read from the user's checkout; nothing there is ever written."""
+"""Read the user's own edit from the user's checkout; nothing is ever written there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ AGENT = "manual"
 
 
 def edit_from_checkout(session: Session, root: Path, message: str, say: Callable[[str], None]) -> Proposal:
-    """The editable files as they lie in the checkout, as a proposal on the incumbent.
+    """Return the editable files of the checkout as a proposal on the incumbent.
 
-    A file that was edited on an older base (the user's own commit, an earlier keep) would silently
-    undo what was kept since; then only the user's change is carried over to the incumbent.  For the same
-    reason an older version without any change counts only when no other file was edited.
+    A file that was edited on an older base (the user's own commit, an earlier keep) would silently undo what was kept
+    since, so only the user's change is carried over to the incumbent.  For the same reason an unchanged older version
+    of a file counts as an edit only when no other file was edited.
 
     Raises LabError when the change and the incumbent's overlap, or when there is no change.
     """
@@ -41,7 +41,7 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
 
 
 def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
-    """Editable files of the checkout that differ from the incumbent's."""
+    """Return the editable files of the checkout that differ from the incumbent's."""
     found: dict[str, str] = {}
     for pattern in session.workspace.editable:
         for file in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
@@ -56,7 +56,7 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
 
 
 def _text(file: Path) -> str:
-    """The file as it is, line ends included.  Raises LabError when it is no text."""
+    """Return the file's text with its own line ends.  Raises LabError when it is not text."""
     try:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -64,14 +64,14 @@ def _text(file: Path) -> str:
 
 
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:
-    """What the user may have started from, newest first: the incumbent, earlier keeps, the start commit."""
+    """Return the versions that the user may have started from, newest first: incumbent, earlier keeps, start commit."""
     kept = [e for e in reversed(history.experiments) if e.status == "keep" and e.commit]
     named = [(f"experiment {e.number}", session.workspace.read(e.commit)) for e in kept if e.commit]
     return [*named, (f"commit {session.start[:7]}", session.workspace.read(session.start))]
 
 
 def nearest(path: str, text: str, candidates: list[tuple[str, dict[str, str]]]) -> tuple[str, str]:
-    """The candidate that differs from ``text`` in the fewest lines; the newest of equals."""
+    """Return the candidate that differs from ``text`` in the fewest lines; the newest if several do."""
     present = [(label, files[path]) for label, files in candidates if path in files]
     if not present:
         return "nothing", text
@@ -79,7 +79,7 @@ def nearest(path: str, text: str, candidates: list[tuple[str, dict[str, str]]]) 
 
 
 def distance(a: str, b: str) -> int:
-    """Lines that were added or removed between two texts."""
+    """Return the number of lines added or removed between two texts."""
     return sum(line[0] in "+-" for line in difflib.ndiff(a.splitlines(), b.splitlines()))
 
 

@@ -1,16 +1,16 @@
-"""What a person wants of a run that goes on, told from another terminal or from the dashboard.
+"""Pass a person's orders to the current run, from another terminal or from the dashboard.
 
 ``control.jsonl`` in the session's folder:
 
     began     a run has started: its process, and the limits it was given
     ended     that run is over
     pause     start nothing new
-    resume    go on; takes a stop back too that was not obeyed yet
+    resume    continue; also takes back a stop that has not taken effect yet
     stop      end the run after this experiment
     skip      end the experiment NUMBER now; it is logged as interrupted
-    policy    other limits from now on
+    policy    use other limits from now on
 
-Whatever was wanted of one run holds for that run only: ``began`` makes all before it void.
+An order holds for one run only: ``began`` cancels all earlier orders.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ Say: TypeAlias = Callable[[str], None]
 
 
 class Skipped(AutoresearchError):
-    """The person wants the running measurement ended."""
+    """Raised to end the running measurement, because the person asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of the run that began last."""
+    """The orders for the run that began last."""
 
     paused: bool = False
     stop: bool = False
     skips: tuple[int, ...] = ()
-    """The experiments to be ended, in the order in which they were named; a number again for each time."""
+    """Numbers of the experiments to end, in order; a number is repeated for each request."""
     limits: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the policy that were changed meanwhile."""
+    """Limits that were changed during the run."""
 
     @property
     def skip(self) -> int | None:
-        """The experiment that was named last."""
+        """Number of the experiment that was named last."""
         return self.skips[-1] if self.skips else None
 
 
@@ -68,7 +68,7 @@ class Run:
     pid: int
     time: str
     limits: Mapping[str, Any]
-    """As they hold now, by the names of :class:`Policy`; None: no limit."""
+    """Current limits, by the names of :class:`Policy`; None: no limit."""
     wish: Wish
     ended: bool = False
 
@@ -77,37 +77,37 @@ class Run:
 
 
 def live_run(folder: Path) -> Run | None:
-    """The run that goes on in a session's folder.  Raises LedgerError when the file cannot be read."""
+    """Return the current run of a session; None if there is none.  Raises LedgerError when the file cannot be read."""
     return _alive(folder, read_events(folder / FILE).events)
 
 
 def the_run(folder: Path) -> Run:
-    """The same.  Raises LabError when there is none."""
+    """Return the current run of a session.  Raises LabError when there is none."""
     return _refuse_idle(folder, live_run(folder))
 
 
 def pause(folder: Path, origin: Origin) -> bool:
-    """Start nothing after the running experiment; False when that was wanted already.
+    """Pause after the running experiment; return False when that was ordered already.
 
-    Like all wishes, raises LabError when no run is going on, LedgerError when it cannot be written.
+    Like all orders, this raises LabError when no run is in progress, and LedgerError when it cannot be written.
     """
     return _want(folder, "pause", origin, unless=lambda wish: wish.paused)
 
 
 def resume(folder: Path, origin: Origin) -> bool:
-    """Go on after a pause, or in spite of a stop; False when nothing was in the way."""
+    """Continue after a pause, or take back a stop; return False when neither was ordered."""
     return _want(folder, "resume", origin, unless=lambda wish: not (wish.paused or wish.stop))
 
 
 def stop(folder: Path, origin: Origin) -> bool:
-    """End the run after the running experiment; False when that was wanted already."""
+    """End the run after the running experiment; return False when that was ordered already."""
     return _want(folder, "stop", origin, unless=lambda wish: wish.stop)
 
 
 def skip(folder: Path, number: int, origin: Origin) -> bool:
-    """End the experiment ``number``, which is running, and go on with the next.
+    """End the running experiment ``number`` and continue with the next.
 
-    Raises LabError for the first baseline too: without it there is nothing to go on from.
+    Raises LabError also for the first baseline, because everything is compared with it.
     """
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
@@ -117,12 +117,12 @@ def skip(folder: Path, number: int, origin: Origin) -> bool:
 
 
 def set_limits(folder: Path, limits: Mapping[str, Any], origin: Origin) -> bool:
-    """Change limits of the run, by the names of :class:`Policy`; None lifts one."""
+    """Change limits of the run, by the names of :class:`Policy`; None removes a limit."""
     return _want(folder, "policy", origin, unless=lambda wish: False, limits=dict(limits))
 
 
 def _want(folder: Path, kind: str, origin: Origin, unless: Callable[[Wish], bool], **fields: Any) -> bool:
-    the_run(folder)  # asked first: an idle session gets no file
+    the_run(folder)  # checked first, so that an idle session gets no file
     with writing(folder / FILE) as journal:
         run = _refuse_idle(folder, _alive(folder, journal.events))
         if unless(run.wish):
@@ -136,9 +136,9 @@ def _refuse_idle(folder: Path, run: Run | None) -> Run:
         return run
     pid = holder(folder)
     if pid is not None:
-        said = f"no run is going on; process {pid} works on session {folder.name}, and is none"
+        said = f"no run in progress; process {pid} holds session {folder.name}"
         raise LabError(said, "wait for it, or end it with Ctrl-C there")
-    raise LabError(f"no run is going on; session {folder.name} is at rest", "`autoresearch-mlx run` goes on with it")
+    raise LabError(f"no run in progress in session {folder.name}", "`autoresearch-mlx run` continues the session")
 
 
 def _alive(folder: Path, events: Sequence[Event]) -> Run | None:
@@ -151,7 +151,7 @@ def _alive(folder: Path, events: Sequence[Event]) -> Run | None:
 
 @contextmanager
 def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
-    """Say that this process runs the session, and hear what is wanted of it.  Needs the session's lock.
+    """Announce that this process runs the session, and listen for orders.  Needs the session's lock.
 
     Raises LedgerError when that cannot be written.
     """
@@ -160,31 +160,32 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
     try:
         yield Orders(policy, folder, say)
     finally:
-        # A run whose end cannot be noted is over all the same: its lock says so.
+        # A run whose end cannot be written down has still ended: its lock is free.
         with suppress(LedgerError), writing(folder / FILE) as journal:
             journal.append("ended", pid=os.getpid())
 
 
 class Orders:
-    """What is wanted of this run, for the loop to ask.  Without a folder nobody wants anything."""
+    """The orders for this run, as the loop asks for them.  Without a folder there are no orders."""
 
     def __init__(self, policy: Policy | None = None, folder: Path | None = None, say: Say = lambda text: None) -> None:
         self._given, self._folder, self._say = policy or Policy(), folder, say
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """How many wishes to end an experiment were obeyed, or came before it was watched."""
+        """Number of skips, by experiment, that were obeyed or came before the experiment was watched."""
         self._reading = threading.Lock()
 
     @property
     def policy(self) -> Policy:
-        """The limits as they hold now."""
+        """Return the current limits."""
         return replace(self._given, **self._wish.limits)
 
     def wish(self) -> Wish:
-        """Return what the file says now.
+        """Return the orders that the file holds now.
 
-        A file that cannot be read is spoken of once, and what was wanted before holds.  Several lanes may ask at once.
+        If the file cannot be read, this is reported once and the last known orders hold.  Several lanes may ask at
+        once.
         """
         with self._reading:
             if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
@@ -192,13 +193,13 @@ class Orders:
                 try:
                     run = _last_run(read_events(self._folder / FILE).events)
                 except LedgerError as error:
-                    self._say(f"{error}; until then pause, stop and skip are not heard")
+                    self._say(f"{error}; until that is corrected, pause, stop and skip have no effect")
                 else:
                     self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
             return self._wish
 
     def stop(self, sofar: Sofar, watch: Watch) -> str | None:
-        """Why no experiment is to follow, or None; waits here for as long as a pause is wanted."""
+        """Say why no experiment is to follow, or return None; waits here during a pause."""
         waited = False
         while True:
             wish = self.wish()
@@ -206,16 +207,16 @@ class Orders:
                 return reason
             if not wish.paused:
                 if waited:
-                    self._say("going on")
+                    self._say("continuing")
                 return None
             if not waited:
-                self._say("paused by hand; `autoresearch-mlx resume` goes on")
+                self._say("paused by hand; `autoresearch-mlx resume` continues")
             waited = True
             watch(Progress("paused"))
             time.sleep(_POLL_SECONDS)
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """The same watch, which ends the measurement of ``number`` by Skipped once that is wanted from now on."""
+        """Return a watch that raises Skipped, and so ends the measurement of ``number``, when that is ordered."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
@@ -225,7 +226,7 @@ class Orders:
         return heard
 
     def obey(self, number: int) -> None:
-        """Raises Skipped when this experiment is to end."""
+        """Raise Skipped when this experiment is to end."""
         wanted = self.wish().skips.count(number)
         if wanted > self._obeyed.get(number, 0):
             self._obeyed[number] = wanted
@@ -271,7 +272,7 @@ def _after(wish: Wish, event: Event) -> Wish:
 
 
 def _limits(written: Any) -> dict[str, Any]:
-    """What of it a policy understands."""
+    """Return the limits of an event that a policy knows."""
     if not isinstance(written, dict):
         return {}
     return {

@@ -1,8 +1,8 @@
-"""Several lanes: experiments measured side by side on one machine, for a coordinator that asks, hands out and collects.
+"""Measure experiments side by side on one machine, in lanes; a coordinator asks for proposals and collects results.
 
-The main thread asks the agent and hands each proposal to a free lane.  A lane is a thread with a worktree of its own;
-its measurements are child processes.  Whoever decides on an experiment holds ``session.deciding``, so that verdicts,
-keeps and the lines of the ledger come one after the other, all from this one process.
+The main thread asks the agent and hands each proposal to a free lane.  A lane is a thread with its own worktree; its
+measurements are child processes.  A lane that decides on an experiment holds ``session.deciding``, so that verdicts,
+keeps and the lines of the ledger are written one after the other, all by this one process.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Crew:
         self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
         self._halt = threading.Event()
         self.ended: list[Experiment] = []
-        """What the lanes have finished and nobody has counted yet, oldest first."""
+        """Experiments that the lanes have finished and that were not counted yet, oldest first."""
 
     @property
     def experiments(self) -> int:
-        """How many experiments are being measured."""
+        """Number of experiments being measured."""
         return sum(attempt is not None for _, attempt in self._busy.values())
 
     @property
     def others(self) -> int:
-        """How many lanes do something that is no experiment."""
+        """Number of lanes that are busy with something other than an experiment."""
         return len(self._busy) - self.experiments
 
     @property
@@ -57,17 +57,17 @@ class Crew:
         return next((worker for worker in self.workers if worker.name not in taken), None)
 
     def running(self) -> tuple[Running, ...]:
-        """Return what the lanes measure now, oldest first."""
+        """Return the experiments that the lanes measure now, oldest first."""
         with self.session.deciding:
             return tuple(attempt.running() for _, attempt in self._busy.values() if attempt is not None)
 
     def measure(self, attempt: Attempt) -> None:
-        """Have the attempt's worker measure it to its end."""
+        """Let the attempt's worker measure it to its end."""
         watch = self.watching(attempt.number)
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Have a worker do something that is no experiment, such as to run the incumbent, number ``number``, again."""
+        """Give a worker another task than an experiment, such as a new run of the incumbent, number ``number``."""
         watch = self.watching(number, shown=False)
 
         def done() -> None:
@@ -90,7 +90,7 @@ class Crew:
         return [each.result() for each in taken]
 
     def wait(self) -> None:
-        """Wait until at least one lane is done; raise what went wrong there."""
+        """Wait until at least one lane is done; raise the error of a lane that failed."""
         while self._busy:
             done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
             if done:
@@ -101,14 +101,14 @@ class Crew:
                 self.ended.append(experiment)
 
     def drain(self) -> None:
-        """Wait until every lane is done; raise what went wrong there."""
+        """Wait until every lane is done; raise the error of a lane that failed."""
         while self._busy:
             self.wait()
 
     def watching(self, number: int, shown: bool = True) -> Watch:
         """Return the watch of experiment ``number``, which ends its measurement when asked to.
 
-        ``shown``: the screen tells how far it is.
+        ``shown``: the screen shows its progress.
         """
 
         def tell(progress: Progress) -> None:
@@ -125,7 +125,7 @@ class Crew:
         return watch
 
     def close(self) -> None:
-        """End what the lanes still measure, log it as interrupted, and take their worktrees back."""
+        """End the measurements of all lanes, log them as interrupted, and remove the worktrees."""
         self._halt.set()
         wait(self._busy)
         self._pool.shutdown()
@@ -137,7 +137,7 @@ class Crew:
         self._busy[self._pool.submit(task)] = worker, attempt
 
     def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """Measure an attempt until there is a verdict; whatever ends it is logged."""
+        """Measure an attempt until there is a verdict, and log it, however it ends."""
         try:
             done = self._judged(attempt, watch)
         except Skipped as skipped:
@@ -148,7 +148,7 @@ class Crew:
         return done
 
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """A keep is crowned in the same step in which the incumbent was found to be the one compared with."""
+        """Decide on an attempt; a keep becomes the incumbent in the same step that checks what it was compared with."""
         decision: Decision = Again("not measured yet")
         while True:
             with self.session.deciding:
@@ -160,7 +160,7 @@ class Crew:
 
 @contextmanager
 def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
-    """Yield the lanes of a run; at the end of the block nothing of them is left."""
+    """Yield the lanes of a run, and end them with the block."""
     crew = Crew(session, screen, orders)
     try:
         yield crew
@@ -169,7 +169,7 @@ def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
 
 
 class TakingTurns:
-    """A screen that several lanes share: one of them speaks at a time."""
+    """A screen that several lanes share; only one lane writes at a time."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen, self._turn = screen, threading.RLock()

@@ -1,4 +1,4 @@
-"""The agent of a session: hired when a run begins, let go when it ends, whatever ended it."""
+"""Start the agent of a session when a run begins, and close it when the run ends, however it ends."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Lodger(Protocol):
     """An agent whose model may share this machine's memory with training."""
 
     def memory_words(self, history: History) -> str:
-        """``unloads before training``, or why not."""
+        """Return ``unloads before training``, or the reason why it stays."""
         ...
 
 
 @contextmanager
 def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> Iterator[Agent]:
-    """The agent that the settings name; what it started ends with the block.  Raises AgentError."""
+    """Yield the agent that the settings name; processes that it started end with the block.  Raises AgentError."""
     agent = load_agent(settings.agent.name, office_of(session, settings, say))
     try:
         yield agent
@@ -45,7 +45,7 @@ def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> I
 
 
 def next_brief(session: Session, settings: Settings, say: Callable[[str], None]) -> Brief:
-    """What the agent's model would be told for the next experiment.  Raises AgentError for an agent without one."""
+    """Return the agent's prompt for the next experiment.  Raises AgentError for an agent without a model."""
     with hired(session, settings, say) as agent:
         if not isinstance(agent, Briefed):
             said = f"{agent.name} asks no model, so there is no prompt"
@@ -56,12 +56,12 @@ def next_brief(session: Session, settings: Settings, say: Callable[[str], None])
 
 
 def memory_words(agent: Agent, history: History) -> str:
-    """The agent and what becomes of its memory: ``ollama:qwen3.5:9b unloads before training``."""
+    """Return the agent's name and what happens to its memory: ``ollama:qwen3.5:9b unloads before training``."""
     return f"{agent.name} {agent.memory_words(history)}" if isinstance(agent, Lodger) else agent.name
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
-    """The same for an agent that is only asked who it would be; one that cannot be had says why."""
+    """Return the same for the agent that the settings would give, without starting it, or why there is none."""
     name = settings.agent.name
     if name.partition(":")[0] == "command":
         return name  # it needs the session's worktree, which may be in use
@@ -91,7 +91,7 @@ def office_of(session: Session, settings: Settings, say: Callable[[str], None]) 
 
 
 def _caps(session: Session, settings: Settings) -> Caps:
-    """Those of the run that goes on, which `policy set` may have changed; else those of the settings."""
+    """Return the caps of the current run, which `policy set` may have changed; else those of the settings."""
     try:
         run = live_run(session.folder)
     except LedgerError:

@@ -1,4 +1,4 @@
-"""One run of a commit of a session: its folder, its seed, and who may stop it."""
+"""Take one run of a session's commit: choose its folder and its seed, and what may stop it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 DISTURBED_RUNS = 3
-"""So often a run that nothing waits for is taken when it is disturbed each time."""
+"""Most times that a repeat is taken when it is disturbed each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How one run is to be taken; the defaults are a plain one."""
+    """How one run is to be taken; the defaults give a plain run."""
 
     seed: int | None = None
-    """None: the session's for that run."""
+    """Seed of the run; None: the session's seed for that run."""
     steps: int | None = None
     stop: Stopper | None = None
     split: Literal["val", "hidden"] = "val"
     earlier: Sequence[Measurement] = ()
-    """Runs of the same commit that the ledger does not hold yet."""
+    """Runs of the same commit that are not in the ledger yet."""
 
 
 def measure(
@@ -44,9 +44,9 @@ def measure(
     order: Order | None = None,
     name: str = "",
 ) -> Measurement:
-    """Take run ``run`` (from 1) of experiment ``number`` with a worker; its files go into a folder of its own.
+    """Take run ``run`` (from 1) of experiment ``number`` with a worker; its files go into their own folder.
 
-    A run that the machine slept through, or in which something stood still, comes back ``tainted``.
+    A run during which the machine slept or something stood still is returned as ``tainted``.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
@@ -62,12 +62,12 @@ def measure(
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
-        (folder / WEIGHTS).unlink(missing_ok=True)  # one run's are enough to look at
+        (folder / WEIGHTS).unlink(missing_ok=True)  # the gaps of one run are enough
     return _kept_in(folder, measured)
 
 
 def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """With what befell the run; tainted when it does not count for that, or when the target says so itself."""
+    """Add the disturbances to the run's record; mark it tainted if they, or the target, say that it does not count."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
@@ -76,7 +76,7 @@ def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -
 
 
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
-    """Gaps between steps: that of the last run of this experiment, and those with which the incumbent counted."""
+    """Return known gaps between steps: of this experiment's last run, and of the incumbent's runs that count."""
     own = [*_runs(history, number), *earlier][-1:]
     best = history.incumbent
     counted = [m for m in _runs(history, best.number) if not m.tainted] if best is not None else []
@@ -96,7 +96,7 @@ def repeat(
     seed: int | None = None,
     steps: int | None = None,
 ) -> None:
-    """Run a kept experiment once more and log it; by default on a seed that it has not run on yet.
+    """Run a kept experiment once more and log the run; by default on a seed that it has not run on yet.
 
     A disturbed run is logged and taken again, three times at most.
     """
@@ -115,7 +115,7 @@ def repeat(
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """Take the run of seconds ahead of experiment ``number``; None where the target has no such run."""
+    """Take the smoke run before experiment ``number``; None if the target has no smoke run."""
     worker.worktree.lay_out(commit)
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-smoke")
@@ -131,7 +131,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
 
 
 def stopper(session: Session, history: History, number: int, axis: str | None) -> Stopper | None:
-    """What may stop a run of this experiment early; None where nothing may."""
+    """Return the early stop for a run of this experiment; None if nothing may stop it."""
     best = history.incumbent
     if not session.early_stop or best is None or not best.measurements:
         return None
@@ -148,18 +148,18 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
 
 
 def drop_weights(session: Session, number: int) -> None:
-    """Only the incumbent's weights are worth their space."""
+    """Delete the weights of a run, unless they are the incumbent's: only those are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
 
 
 def run_folder(session: Session, name: str) -> Path:
     folder = session.folder / "runs" / name
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt at this number that was interrupted
+    shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted attempt with this number
     folder.mkdir(parents=True)
     return folder
 
 
 def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """The log's path as the ledger has it: relative to the session's folder."""
+    """Return the log's path relative to the session's folder, as the ledger has it."""
     return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

@@ -1,4 +1,4 @@
-"""When to go on and when to stop."""
+"""Decide when a run goes on and when it stops."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from autoresearch_mlx.terms import took
 
 
 def pace(history: History) -> float | None:
-    """Median seconds of a measured experiment, loop included; None before there is one."""
+    """Return the median seconds of a measured experiment, loop included; None before there is one."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
 
 def sofar(history: History, policy: Policy, done: int, idle: int) -> Sofar:
-    """What the policy is asked with; ``done`` and ``idle`` are of this call of ``run``."""
+    """Return the state that the policy decides on; ``done`` and ``idle`` count experiments of this call of ``run``."""
     return Sofar(done, idle, next_seconds(history), 2 * policy.certify * (run_seconds(history) or 0.0))
 
 
 def next_seconds(history: History) -> float | None:
-    """Of the experiment to come: the median of the last ones, at first one run of the baseline."""
+    """Predict the seconds of the next experiment: the median of the last ones, at first one run of the baseline."""
     spent = [_seconds(e) for e in history.experiments[-_LAST:] if e.number > 0 and e.measurements and e.seconds]
     if spent:
         return median(spent)
@@ -33,13 +33,13 @@ def next_seconds(history: History) -> float | None:
 
 
 def run_seconds(history: History) -> float | None:
-    """Median seconds of one whole run; None before there is one."""
+    """Return the median seconds of one whole run; None before there is one."""
     spent = [m.seconds.total() for e in history.experiments for m in e.measurements if m.value is not None]
     return median(spent) if spent else None
 
 
 _LAST = 20
-"""Experiments that tell how long the next one takes: an agent or a machine may have changed before them."""
+"""Number of last experiments used to predict the next: before them, another agent or machine may have been at work."""
 
 
 def _seconds(experiment: Experiment) -> float:
@@ -48,40 +48,40 @@ def _seconds(experiment: Experiment) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sofar:
-    """How far one call of ``run`` has come."""
+    """The progress of one call of ``run``."""
 
     done: int = 0
-    """Experiments, the baseline not counted."""
+    """Number of experiments done, without the baseline."""
     idle: int = 0
-    """Those since the last keep."""
+    """Number of experiments since the last keep."""
     next_seconds: float | None = None
-    """What the next one takes, as far as it can be told."""
+    """Expected seconds of the next experiment; None if unknown."""
     closing_seconds: float = 0.0
-    """What is to follow the last one."""
+    """Seconds needed after the last experiment, for a certification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits of one call of ``run``; None: no limit.  Whichever comes first ends it."""
+    """Limits of one call of ``run``; None: no limit.  The first one reached ends the run."""
 
     experiments: int | None = None
     hours: float | None = None
     until: float | None = None
-    """Seconds since 1970 by the wall clock: the time to be done."""
+    """Time at which the run must be over, in seconds since 1970 by the wall clock."""
     stall: int | None = None
-    """Experiments in a row that keep nothing."""
+    """Number of experiments in a row without a keep."""
     tokens: int | None = None
-    """That the session may spend on models; the agent looks before each call."""
+    """Tokens that the session may spend on models; the agent checks this before each call."""
     cost: float | None = None
-    """Money, the same way."""
+    """Money that the session may spend on models, checked in the same way."""
     certify: int = 0
-    """Pairs of runs to certify with at the end, for which time is kept."""
+    """Pairs of runs of the certification at the end, for which time is reserved."""
     now: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     wall: Callable[[], float] = time.time
 
     def stop(self, sofar: Sofar) -> str | None:
-        """Why to stop now, or None.  What cannot end in time is not begun."""
+        """Say why to stop now, or return None.  An experiment that cannot end in time is not begun."""
         if self.experiments is not None and sofar.done >= self.experiments:
             return f"{sofar.done} experiments done, as asked"
         if self.stall is not None and sofar.idle >= self.stall:
@@ -96,7 +96,7 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Each limit of time: seconds left, and how it is said once it is over and before that."""
+        """Yield each time limit: the seconds left, and the words for it after and before it is reached."""
         if (left := self.seconds_left()) is not None:
             yield left, f"{self.hours:g} hours are over", f"the {self.hours:g} hours are over"
         if self.until is not None:
@@ -107,14 +107,14 @@ class Policy:
         return None if self.hours is None else self.hours * 3600 - (self.now() - self.began)
 
     def eta_seconds(self, done: int, seconds_each: float | None) -> float | None:
-        """Time until the first limit is reached, as far as it can be told."""
+        """Return the seconds until the first limit is reached; None if unknown."""
         limits = [max(left, 0.0) for left, *_ in self._ends()]
         if self.experiments is not None and seconds_each is not None:
             limits.append((self.experiments - done) * seconds_each)
         return min(limits) if limits else None
 
     def limits(self) -> dict[str, Any]:
-        """What a person may set, by name."""
+        """Return the limits that a person may set, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in KINDS}
 
 
@@ -126,4 +126,4 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "tokens": (int,),
     "cost": (int, float),
 }
-"""The limits that a person may set, and what each may be; none is negative."""
+"""Limits that a person may set, with the type of each; none may be negative."""

@@ -1,4 +1,4 @@
-"""Why a proposal is not worth a run: no edit, forbidden or unparsable files, nothing new."""
+"""Refuse a proposal that is not worth a run: no edit, forbidden or unparsable files, nothing new."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from autoresearch_mlx.loop.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposal and what it is held against."""
+    """A proposal, with what is needed to check it."""
 
     session: Session
     history: History
     number: int
     files: Mapping[str, str]
-    """The editable files of the version that it departs from."""
+    """The editable files of the version from which it starts."""
     proposal: Proposal
     origin: str
-    """That version, in words."""
+    """Name of that version, in words."""
     running: Sequence[Running] = ()
-    """What other lanes measure at this moment."""
+    """Experiments that other lanes are measuring."""
 
 
 def refuse(c: Candidate) -> Verdict | None:
-    """The verdict on what cannot or need not be measured; None for a proposal worth a run."""
+    """Return the verdict on a proposal that cannot or need not be measured; None for a proposal worth a run."""
     files, workspace = c.proposal.files, c.session.workspace
     if c.proposal.problem:
         return Verdict("invalid", c.proposal.problem)
@@ -45,7 +45,7 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("invalid", problem)
     if c.number > 0 and only_seeds_changed(c.files, files):
         return Verdict("invalid", "only seeds are changed: a lucky draw is no gain, and the harness sets the seed")
-    # What a removal leaves was measured in its time; it is measured again beside the head of now.
+    # The files after a removal may have been measured before; they are measured again, against the current head.
     if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
     return None
@@ -59,7 +59,7 @@ def _seen_before(c: Candidate) -> str | None:
         if fingerprint(other.files) == mark:
             return f"the same as experiment {other.number}, which is being measured"
     for e in c.history.experiments:
-        measured = any(not m.tainted for m in e.measurements)  # what was only ever disturbed may come again
+        measured = any(not m.tainted for m in e.measurements)  # a file whose runs were all disturbed may be tried again
         if e.fingerprint == mark and measured and e.status != "interrupted":
             value = f", {c.history.metric} {terms.value(e.value)}" if e.value is not None else ""
             return f"the same as experiment {e.number} ({e.status}{value})"
@@ -67,7 +67,7 @@ def _seen_before(c: Candidate) -> str | None:
 
 
 def clash(paths: Collection[str]) -> str | None:
-    """Why these files cannot lie in one tree: one of them would have to be a folder."""
+    """Say why these files cannot exist in one tree: one of them would have to be a folder.  None if they can."""
     for path in paths:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
@@ -76,7 +76,7 @@ def clash(paths: Collection[str]) -> str | None:
 
 
 def writable(proposal: Proposal) -> Proposal:
-    """The proposal in characters that files can hold: JSON lets a model write half a surrogate pair."""
+    """Replace characters that a file cannot hold: JSON lets a model write half a surrogate pair."""
     return replace(
         proposal,
         title=_whole(proposal.title),

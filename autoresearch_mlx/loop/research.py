@@ -1,4 +1,4 @@
-"""The whole story: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
+"""The research loop: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def experiment(
         attempt.abandon(str(error))
         raise
     except KeyboardInterrupt:
-        # An experiment that is logged already stays as it is; the next start settles the rest.
+        # An experiment that is logged already stays as it is; the next start brings branch and worktree up to date.
         if any(each.number == attempt.number for each in session.journal().running):
             screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
         raise
@@ -104,7 +104,7 @@ def experiment(
 
 
 def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen) -> Experiment:
-    """One experiment with an edit that somebody else wrote; a baseline first when the session has none."""
+    """Run one experiment with an edit from outside the loop; measure a baseline first if the session has none."""
     recover(session, screen)
     tell_of_machine(session, screen)
     baseline(session, screen)
@@ -114,11 +114,11 @@ def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen)
 
 
 def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None:
-    """Measure the file as it is, with this machine's preset, unless that was done before.
+    """Measure the unchanged file, with this machine's preset, unless that was done before.
 
-    Its runs are taken side by side where a ``crew`` has several lanes.
+    Its runs are taken side by side if a ``crew`` has several lanes.
 
-    Raises LabError when it fails: there would be nothing to compare with.
+    Raises LabError when the baseline fails, because there would be nothing to compare with.
     """
     if session.journal().history.baseline is not None:
         return
@@ -134,9 +134,9 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
 
 
 def recover(session: Session, screen: Screen) -> None:
-    """Take up after a death at any point: close what was left open, bring branch and worktree to the ledger's state.
+    """Recover from a death at any point: close open experiments, bring branch and worktree to the ledger's state.
 
-    Nobody else holds the session, so whoever claimed an experiment that is still open is dead.
+    No other process holds the session, so a worker that claimed a still open experiment is dead.
     """
     for left in session.journal().running:
         attempt = Attempt.left_open(session, left)

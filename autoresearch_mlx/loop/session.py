@@ -1,4 +1,4 @@
-"""A session opened for work: its lock held, its ledger and worktree in step, its target ready."""
+"""Open a session for work: hold its lock, bring ledger and worktree into agreement, make its target ready."""
 
 from __future__ import annotations
 
@@ -44,49 +44,49 @@ _KEPT = {
     "target.metric": "metric",
     "target.direction": "direction",
 }
-"""Settings that every session fixes when it starts, and where its ledger keeps them; its target fixes more."""
+"""Settings that every session fixes when it starts, and their keys in the ledger; the target fixes more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that the loop needs, and nothing that it has to choose."""
+    """Everything that the loop needs to know about a session; it holds no policy."""
 
     tag: str
     folder: Path
     ledger: Ledger
     workspace: Workspace
     worker: Worker
-    """This machine's half, which measures."""
+    """The part of this machine, which takes the measurements."""
     judge: Judge
     early_stop: bool
     seed: int
     repairs: int
     smoking: Literal["code", "always", "never"]
-    """Which proposals a run of seconds goes ahead of."""
+    """The proposals that get a smoke run first."""
     program: str
     hardware: str
     start: str
-    """The user's commit that the session began at: the base of the baseline."""
+    """The user's commit at which the session began: the base of the baseline."""
     preset: Mapping[str, Any]
-    """Knob values for this machine, written into the baseline where the file still has the shipped ones."""
+    """Knob values for this machine, written into the baseline if the file still has the shipped values."""
     table: Mapping[str, Any]
-    """The profile's values for those knobs: `init` has written them, so they are nobody's wish."""
+    """The profile's values for those knobs: `init` has written them, so they are not a choice of the user's."""
     key: Key
-    """What the values that are measured now depend on besides the file."""
+    """Comparability key of this session now: what its values depend on besides the file."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Held by the lane that decides on an experiment: one at a time reads the incumbent and replaces it."""
+    """Lock of the lane that decides on an experiment: only one at a time reads and replaces the incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
-    """Held by the lane that measures the incumbent again."""
+    """Lock of the lane that measures the incumbent again."""
     lanes: int = 1
-    """Experiments that are measured side by side on this machine."""
+    """Number of experiments measured side by side on this machine."""
 
     @property
     def target(self) -> Target:
-        """What is optimised, as this machine measures it."""
+        """The target, as this machine measures it."""
         return self.worker.target
 
     def journal(self) -> Journal:
-        """Return what the ledger says now.  Raises LedgerError."""
+        """Return the current ledger, replayed.  Raises LedgerError."""
         with self.deciding:
             return self.ledger.read()
 
@@ -100,12 +100,12 @@ class Session:
         return replace(self, worker=replace(self.worker, **changes))
 
     def incumbent(self, history: History) -> str:
-        """The commit that the next experiment builds on."""
+        """Return the commit on which the next experiment builds."""
         best = history.incumbent
         return best.commit if best is not None and best.commit is not None else self.start
 
     def commits(self, history: History) -> set[str]:
-        """Every commit that may be the base of an experiment, or the tip of the branch."""
+        """Return every commit that may be the base of an experiment, or the tip of the branch."""
         return {self.start, *(e.commit for e in history.experiments if e.commit)}
 
     def context(
@@ -116,7 +116,7 @@ class Session:
         feedback: tuple[str, ...] = (),
         running: Sequence[Running] = (),
     ) -> Context:
-        """Return what an agent is told when it is asked for experiment ``number``."""
+        """Return the context for an agent that is asked for experiment ``number``."""
         return Context(
             number,
             self.program,
@@ -133,15 +133,15 @@ class Session:
         )
 
     def opening(self) -> str:
-        """What is about to happen, in one line."""
+        """Return one line that says what is about to happen."""
         return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}"
 
     def start_files(self) -> dict[str, str]:
-        """The editable files of the start commit.  Raises LabError when there are none."""
+        """Return the editable files of the start commit.  Raises LabError when there are none."""
         files = self.workspace.read(self.start)
         if not files:
             said = f"commit {self.start[:7]} has no file that matches {', '.join(self.workspace.editable)}"
-            raise LabError(said, "`git add` and `git commit` it, or mend `editable` in lab.toml")
+            raise LabError(said, "`git add` and `git commit` it, or correct `editable` in lab.toml")
         return files
 
     def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
@@ -156,10 +156,10 @@ def refuse_lanes(session: Session) -> None:
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
-    """A training script with the preset written into each knob that still has its shipped value.
+    """Return the training script with the preset written into each knob that still has its shipped value.
 
-    The value of ``table`` counts as shipped too: `init` has written it.  A value that the user has changed is the
-    user's wish and stays.
+    The value of ``table`` counts as shipped too, because `init` has written it.  A value that the user has changed
+    stays.
     """
     ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
@@ -193,7 +193,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
             _begin(replace(place, profile=kind.fit(place)), kind, workspace, ledger)
         lab.set_current(chosen)
         journal = ledger.read()
-        write_results(folder, journal)  # who died between the ledger and its view left an old one
+        write_results(folder, journal)  # a process that died after writing the ledger left an old view
         _refuse_changes(resolved, kind, journal.session, chosen)
         session = _session(place, kind, workspace, ledger)
         enter_stand(ledger, session.key, say)
@@ -201,9 +201,9 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
-    """A session to be looked at only, while another process may be working on it.
+    """Open a session only for reading, while another process may be working on it.
 
-    Raises LabError when there is none, and what :func:`open_session` raises besides LockedError.
+    Raises LabError when there is no session, and the errors of :func:`open_session` except LockedError.
     """
     folder = find_session(lab, tag)
     ledger = Ledger(folder)
@@ -251,13 +251,13 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
-    """Return what values of this session would depend on if they were measured now, on this machine."""
+    """Return the comparability key of values that this session would measure now, on this machine."""
     measured = {"metric": record["metric"], "direction": record["direction"]}
     return Key({**measured, **kind.key_parts(conditions, machine)})
 
 
 def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[str, Any], tag: str) -> None:
-    """Results of one session compare, so what they were measured under cannot change in its middle."""
+    """Refuse changed settings: results within a session must be comparable, so their conditions cannot change."""
     same_kind = resolved.settings.target.kind == record["target"]
     kept = {name: record[key] for name, key in _KEPT.items()}
     kept |= kind.fixed(kind.read(record["conditions"])) if same_kind else {}

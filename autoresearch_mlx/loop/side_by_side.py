@@ -1,4 +1,4 @@
-"""The story with several lanes: ask for a proposal while others run, hand it to a free lane, count what has ended."""
+"""The research loop with several lanes: ask for proposals while experiments run, hand them to free lanes, count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def research_side_by_side(crew: Crew, agent: Agent) -> str:
 
 
 class _Night:
-    """What one run with several lanes has counted so far."""
+    """The counts of one run with several lanes."""
 
     def __init__(self, crew: Crew, agent: Agent) -> None:
         self.crew, self.agent = crew, agent
@@ -37,7 +37,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history before the incumbent was measured again, until somebody has looked at what came of it."""
+        """The history before the incumbent was measured again, until the result has been examined."""
 
     def whole(self) -> str:
         while True:
@@ -54,7 +54,7 @@ class _Night:
                 return reason
 
     def sofar(self) -> Sofar:
-        """Count what has ended; what runs counts as if it kept nothing, so that no limit is ever overrun."""
+        """Return the progress.  Running experiments count as if they kept nothing, so that no limit is overrun."""
         for ended in self.crew.ended:
             self.count(ended)
         self.crew.ended.clear()
@@ -66,7 +66,7 @@ class _Night:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
     def experiment(self, worker: Worker, author: Agent) -> str | None:
-        """Begin one experiment; return why there is none when its author has nothing to propose."""
+        """Begin one experiment; return the reason if the agent has nothing to propose."""
         running = self.crew.running()
         attempt = Attempt.start(self.session, worker)
         watch = self.crew.watching(attempt.number)
@@ -100,10 +100,10 @@ class _Night:
     # --- between experiments
 
     def upkeep(self, worker: Worker) -> bool:
-        """Do what is due besides experiments; return whether anything was.
+        """Do the work that is due between experiments; return whether there was any.
 
-        The incumbent is measured again on one lane while the others go on.  What moves the ground under all
-        experiments, or takes a keep out on trial, waits until no lane is busy.
+        The incumbent is measured again on one lane while the others continue.  A change of the stand, and the trial
+        removal of a keep, wait until no lane is busy.
         """
         history = self.session.journal().history
         best = history.incumbent
@@ -127,14 +127,14 @@ class _Night:
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:
-            self.crew.drain()  # what ended meanwhile may have changed what is to be tried
+            self.crew.drain()  # experiments that ended meanwhile may have changed what is to be tried
         else:
             self.experiment(worker, Fixed(REMOVER, removal))
             self.crew.drain()
         return True
 
     def refresh(self, worker: Worker, best: Experiment, before: History) -> None:
-        """Have a lane measure the incumbent again, beside the experiments of the others."""
+        """Let a lane measure the incumbent again, while the others continue with their experiments."""
 
         def task(worker: Worker, watch: Watch) -> None:
             with self.session.refreshing:
@@ -145,7 +145,7 @@ class _Night:
         self.refreshed = before
 
     def suspected(self, before: History, now: History) -> bool:
-        """Whether the incumbent's run beside the others lies too far from its earlier ones."""
+        """Return whether the incumbent's new run lies too far from its earlier runs."""
         best = before.incumbent
         new = [r.measurement for r in now.repeats[len(before.repeats) :] if best and r.number == best.number]
         return bool(new) and now.incumbent == best and self.session.judge.drifted(before, new)

@@ -1,4 +1,4 @@
-"""Between experiments: is the machine fit, is it still the one it was, and is every keep still worth it?"""
+"""Between experiments, check that the machine is fit and has not drifted, and that every keep is still worth it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.stands import after_drift
 
 REMOVER = "upkeep"
-"""The author of removals in the ledger."""
+"""Name under which removals appear in the ledger."""
 NOTHING_DONE = Sofar(done=-1)
-"""Not even the baseline, which a limit of no experiments leaves to be measured."""
+"""Progress before anything was done, so that even a limit of 0 experiments lets the baseline be measured."""
 _POLL_SECONDS = 0.5
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
-    """Say what of the machine may spoil or slow the runs, each thing once."""
+    """Warn of conditions of the machine that may spoil or slow the runs, each once."""
     around = session.worker.surroundings
     for words in around.news(session.journal().history if around.speed is not None else None):
         screen.say(f"note: {words}")
 
 
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Come back when the machine is fit for a run, as the settings want it; or with the reason to end instead.
+    """Wait until the machine is fit for a run, as the settings ask; return None then, or the reason to end instead.
 
-    A stop, a pause and the run's limits are heard meanwhile, as they are between any two experiments.
+    A stop, a pause and the run's limits take effect meanwhile, as between any two experiments.
     """
     tell_of_machine(session, screen)
     around, said = session.worker.surroundings, None
@@ -47,21 +47,21 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
         screen.progress(Progress("waiting", words=why))
         time.sleep(_POLL_SECONDS)
     if said is not None:
-        screen.say("going on")
+        screen.say("continuing")
     return None
 
 
 def anew_due(session: Session) -> bool:
-    """Whether the incumbent has no run yet that counts now."""
+    """Return whether the incumbent has no run yet that counts in the current stand."""
     history = session.journal().history
     best = history.incumbent
     return best is not None and not any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Where the current stand has no run of the incumbent yet, its runs come first, on the seeds of the session.
+    """Measure the incumbent on the session's seeds when the current stand has no run of it yet.
 
-    Raises LabError when it cannot be measured here: there would be nothing to compare with.
+    Raises LabError when it cannot be measured here, because there would be nothing to compare with.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
@@ -73,13 +73,13 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     taken = taken_now(session.journal().history, best)
     if not any(m.value is not None for m in taken):
         said = f"experiment {best.number}, the incumbent, ended as {taken[-1].failure} here: {taken[-1].reason}"
-        raise LabError(said, "go on where it was measured, or start another session with --tag NAME")
+        raise LabError(said, "continue on the machine where it was measured, or start another session with --tag NAME")
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
     """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new stand.
 
-    One disturbed run looks like a shift, so a second one must say the same.  ``suspected``: it is time now.
+    One disturbed run looks like a shift, so a second run must confirm it.  ``suspected``: measure now.
     """
     history = session.journal().history
     best = history.incumbent
@@ -100,9 +100,9 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """The head without its most weakly supported keep, while a pass is due; None when there is nothing to try.
+    """Return the head without its most weakly supported keep, when a pass is due; None when there is nothing to try.
 
-    A keep whose change cannot be taken out alone, since later ones overlap with it, is passed over.
+    A keep whose change cannot be removed alone, because later changes overlap with it, is skipped.
     """
     kept = {e.number: e for e in history.experiments}
     head = session.workspace.read(session.incumbent(history))
@@ -116,7 +116,7 @@ def next_removal(session: Session, history: History) -> Proposal | None:
 
 
 def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
-    """The head's files with the change of one experiment taken out; empty where that cannot be done."""
+    """Return the head's files without the change of one experiment; empty if that is not possible."""
     if e.commit is None or e.base is None:
         return {}
     after, before = session.workspace.read(e.commit), session.workspace.read(e.base)

@@ -143,7 +143,7 @@ def test_a_run_waits_for_mains_power_and_says_so(command_lab: Lab, screen: Recor
         research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
     waits = [words for words in screen.said if words.startswith("waiting")]
     assert waits == ["waiting: on battery (90 %); `autoresearch-mlx stop` or Ctrl-C ends the run"]
-    assert screen.said[screen.said.index(waits[0]) + 1] == "going on"
+    assert screen.said[screen.said.index(waits[0]) + 1] == "continuing"
     assert screen.phases[0] == "waiting" and [e.status for e in screen.done] == ["keep", "keep"]
 
 

@@ -65,7 +65,7 @@ def test_a_pause_holds_a_run_until_it_is_resumed(lab: Lab) -> None:
         assert "neither paused nor stopped" in call(lab, "resume").stderr
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=20)[1]
-    assert "paused by hand; `autoresearch-mlx resume` goes on" in said and "going on" in said
+    assert "paused by hand; `autoresearch-mlx resume` continues" in said and "continuing" in said
 
 
 def test_a_stop_ends_the_run_after_its_experiment_and_not_the_next_run(lab: Lab) -> None:
@@ -153,10 +153,10 @@ def test_nobody_is_told_when_no_run_goes_on(lab: Lab) -> None:
     before = (lab.folder("t") / FILE).read_bytes()
     for command in (["pause"], ["resume"], ["stop"], ["skip"], ["policy"], ["policy", "set", "hours=1"]):
         said = refused(lab, *command)
-        assert "no run is going on; session t is at rest" in said and "`autoresearch-mlx run` goes on with it" in said
+        assert "no run in progress in session t" in said and "`autoresearch-mlx run` continues the session" in said
     assert (lab.folder("t") / FILE).read_bytes() == before
     with locked(lab.folder("t")):
-        assert "and is none" in refused(lab, "pause"), "a `try` or `certify` holds the session"
+        assert "no run in progress; process" in refused(lab, "pause"), "a `try` or `certify` holds the session"
     assert "no session nope" in refused(lab, "stop", "--tag", "nope")
 
 
@@ -202,7 +202,7 @@ def test_a_wish_holds_for_one_run_only(tmp_path: Path) -> None:
             assert orders.stop(Sofar(0), lambda progress: None) == STOPPED
         with listening_to(tmp_path, Policy()) as orders:
             assert orders.stop(Sofar(0), lambda progress: None) is None
-    with pytest.raises(LabError, match="no run is going on"):
+    with pytest.raises(LabError, match="no run in progress"):
         stop(tmp_path, "cli")
 
 
@@ -241,7 +241,7 @@ def test_a_spoilt_or_foreign_file_ends_no_run(tmp_path: Path) -> None:
         (tmp_path / FILE).unlink()
         (tmp_path / FILE).mkdir()
         assert orders.wish().paused, "what was wanted before holds"
-        assert len(said) == 1 and "pause, stop and skip are not heard" in said[0]
+        assert len(said) == 1 and "pause, stop and skip have no effect" in said[0]
         (tmp_path / FILE).rmdir()
 
 

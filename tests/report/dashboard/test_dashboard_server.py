@@ -170,7 +170,7 @@ def test_what_cannot_be_done_is_said(board: Board, deed: str, body: object, stat
 def test_no_run_is_steered_where_none_goes_on(board: Board) -> None:
     for deed in ("pause", "resume", "stop", "skip"):
         status, _, body = board.ask(f"/api/sessions/t/{deed}", "POST", {"number": 1})
-        assert (status, "no run is going on" in json.loads(body)["error"]) == (409, True)
+        assert (status, "no run in progress" in json.loads(body)["error"]) == (409, True)
     assert board.ask("/api/sessions/t/note", "POST", raw=b"{")[0] == 400
 
 
