@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autoresearch_mlx.compare import log as logs
 from autoresearch_mlx.compare import match, verdict
 from autoresearch_mlx.compare.agreement import Agreement, agreement, disagreements
 from autoresearch_mlx.compare.effects import AxisEffect, Effect, Run, by_axis, difference, percent
@@ -18,71 +17,8 @@ from autoresearch_mlx.compare.log import METRIC, Log
 from autoresearch_mlx.compare.log_noise import NULL_AXES, Noise
 from autoresearch_mlx.compare.match import Pair
 from autoresearch_mlx.compare.measured_under import comparable
-from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.verdict import Judged, Word, judged
-from autoresearch_mlx.experiment import FAILED, Direction, Experiment, History
-
-
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as JSON: gains in the metric's unit, positive is better; null is unknown."""
-    return {
-        "metric": comparison.metric,
-        "applies": comparison.there is not None,
-        "reference": comparison.reference,
-        "source": comparison.source,
-        "there": asdict(comparison.there) if comparison.there else None,
-        "here": asdict(comparison.here),
-        "axes": [
-            {
-                "axis": row.axis,
-                "there": _axis(row.there, row.best_there),
-                "here": _axis(row.here, row.best_here),
-                "verdict": row.verdict,
-            }
-            for row in comparison.axes
-        ],
-        "matches": [_match_as_json(found) for found in comparison.matches],
-        "agreement": asdict(comparison.agreement),
-        "disagreements": [_match_as_json(found) for found in comparison.disagreements],
-        "untried": [_effect(effect) for effect in comparison.untried],
-        "absolute": {"comparable": comparison.absolute, "reasons": list(comparison.reasons)},
-        "remarks": list(comparison.remarks),
-    }
-
-
-def _axis(side: AxisEffect | None, best: Judged | None) -> dict[str, Any] | None:
-    if side is None:
-        return None
-    return {"tried": side.tried, "kept": side.kept, "best": _judged(best) if best else None}
-
-
-def _match_as_json(found: Match) -> dict[str, Any]:
-    return {
-        "axis": found.there.effect.run.axis,
-        "there": _judged(found.there),
-        "here": _judged(found.here),
-        "verdict": found.verdict,
-    }
-
-
-def _judged(told: Judged) -> dict[str, Any]:
-    return {**_effect(told.effect), "low": told.low, "high": told.high, "sigmas": told.sigmas}
-
-
-def _effect(effect: Effect) -> dict[str, Any]:
-    return {
-        "order": effect.run.order,
-        "commit": effect.run.commit,
-        "status": effect.run.status,
-        "axis": effect.run.axis,
-        "value": effect.run.value,
-        "incumbent": effect.incumbent,
-        "gain": effect.gain,
-        "gain_percent": effect.percent,
-        "knobs": {name: list(change) for name, change in effect.run.changes.items()},
-        "note": effect.run.note,
-    }
-
+from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
     "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
@@ -192,14 +128,6 @@ def compare_logs(here: Log, there: Log) -> Comparison:
     )
 
 
-def compare(
-    here: Sequence[Experiment], metric: str, direction: Direction, machine_name: str, reference: Reference
-) -> Comparison:
-    """Return the same for finished experiments (oldest first; there may be none) against a log from a table."""
-    history = History(tuple(here), metric, direction)
-    return compare_logs(logs.of_history(history, machine_name), logs.of_reference(reference))
-
-
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
     """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
 
@@ -286,3 +214,64 @@ def _row(axis: str, theirs: AxisEffect | None, ours: AxisEffect | None, there: N
 def _rank(side: AxisEffect | None) -> float:
     gain = side.best.gain if side and side.best else None
     return float("inf") if gain is None else -gain
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison as JSON: gains in the metric's unit, positive is better; null is unknown."""
+    return {
+        "metric": comparison.metric,
+        "applies": comparison.there is not None,
+        "reference": comparison.reference,
+        "source": comparison.source,
+        "there": asdict(comparison.there) if comparison.there else None,
+        "here": asdict(comparison.here),
+        "axes": [
+            {
+                "axis": row.axis,
+                "there": _axis(row.there, row.best_there),
+                "here": _axis(row.here, row.best_here),
+                "verdict": row.verdict,
+            }
+            for row in comparison.axes
+        ],
+        "matches": [_match_as_json(found) for found in comparison.matches],
+        "agreement": asdict(comparison.agreement),
+        "disagreements": [_match_as_json(found) for found in comparison.disagreements],
+        "untried": [_effect(effect) for effect in comparison.untried],
+        "absolute": {"comparable": comparison.absolute, "reasons": list(comparison.reasons)},
+        "remarks": list(comparison.remarks),
+    }
+
+
+def _axis(side: AxisEffect | None, best: Judged | None) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    return {"tried": side.tried, "kept": side.kept, "best": _judged(best) if best else None}
+
+
+def _match_as_json(found: Match) -> dict[str, Any]:
+    return {
+        "axis": found.there.effect.run.axis,
+        "there": _judged(found.there),
+        "here": _judged(found.here),
+        "verdict": found.verdict,
+    }
+
+
+def _judged(told: Judged) -> dict[str, Any]:
+    return {**_effect(told.effect), "low": told.low, "high": told.high, "sigmas": told.sigmas}
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {
+        "order": effect.run.order,
+        "commit": effect.run.commit,
+        "status": effect.run.status,
+        "axis": effect.run.axis,
+        "value": effect.run.value,
+        "incumbent": effect.incumbent,
+        "gain": effect.gain,
+        "gain_percent": effect.percent,
+        "knobs": {name: list(change) for name, change in effect.run.changes.items()},
+        "note": effect.run.note,
+    }

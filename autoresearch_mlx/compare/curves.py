@@ -16,60 +16,17 @@ from autoresearch_mlx.compare.effects import Run, apart, difference, from_experi
 from autoresearch_mlx.compare.log import Log
 from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 
+FLOPS_PER_PARAMETER = 6
+"""Floating-point operations of training for each parameter and token: two forward, four backward.
+
+Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
+"""
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of experiments after which a row is shown; the last row is always shown."""
 REMARK = (
     "gain: of the incumbent over the log's own baseline, in percent. Values of different machines do not compare; the "
     "time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The curve of one log."""
-
-    name: str
-    points: tuple[Point, ...]
-
-
-def course_of(log: Log) -> Course:
-    """Return the curve of any log; its hours follow from the budget where that is known."""
-    budget = log.conditions.get("budget_seconds")
-    return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
-
-
-def render_courses(courses: Sequence[Course]) -> str:
-    """Return the curves as plain text, a block for each log."""
-    return "\n\n".join([*("\n".join(_block(course)) for course in courses), REMARK])
-
-
-def to_json(courses: Sequence[Course]) -> dict[str, Any]:
-    return {"curves": {course.name: [asdict(point) for point in course.points] for course in courses}}
-
-
-def _block(course: Course) -> list[str]:
-    head = ("experiments", "best", "gain %", "hours", "tokens", "FLOPs")
-    last = len(course.points) - 1
-    shown = [point for n, point in enumerate(course.points) if n in MARKS or n == last]
-    return [course.name, *terms.table([head, *(_row(course, point) for point in shown)])]
-
-
-def _row(course: Course, point: Point) -> tuple[str, ...]:
-    return (
-        f"{course.points.index(point):,}",
-        terms.value(point.best),
-        terms.UNKNOWN if point.gain_percent is None else f"{point.gain_percent:+.3f}",
-        terms.UNKNOWN if point.hours is None else f"{point.hours:.2f}",
-        terms.count(point.tokens),
-        terms.UNKNOWN if point.flops is None else f"{point.flops:.3g}",
-    )
-
-
-FLOPS_PER_PARAMETER = 6
-"""Floating-point operations of training for each parameter and token: two forward, four backward.
-
-Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +46,20 @@ class Point:
     """Number of tokens trained on, in all runs."""
     flops: float | None
     """Floating-point operations: 6 N for each token of a model of N parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The curve of one log."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+def course_of(log: Log) -> Course:
+    """Return the curve of any log; its hours follow from the budget where that is known."""
+    budget = log.conditions.get("budget_seconds")
+    return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 
 
 def of_history(history: History) -> tuple[Point, ...]:
@@ -161,3 +132,30 @@ def _hours(e: Experiment) -> float | None:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds() / 3600
     except (ValueError, TypeError):
         return None
+
+
+def render_courses(courses: Sequence[Course]) -> str:
+    """Return the curves as plain text, a block for each log."""
+    return "\n\n".join([*("\n".join(_block(course)) for course in courses), REMARK])
+
+
+def to_json(courses: Sequence[Course]) -> dict[str, Any]:
+    return {"curves": {course.name: [asdict(point) for point in course.points] for course in courses}}
+
+
+def _block(course: Course) -> list[str]:
+    head = ("experiments", "best", "gain %", "hours", "tokens", "FLOPs")
+    last = len(course.points) - 1
+    shown = [point for n, point in enumerate(course.points) if n in MARKS or n == last]
+    return [course.name, *terms.table([head, *(_row(course, point) for point in shown)])]
+
+
+def _row(course: Course, point: Point) -> tuple[str, ...]:
+    return (
+        f"{course.points.index(point):,}",
+        terms.value(point.best),
+        terms.UNKNOWN if point.gain_percent is None else f"{point.gain_percent:+.3f}",
+        terms.UNKNOWN if point.hours is None else f"{point.hours:.2f}",
+        terms.count(point.tokens),
+        terms.UNKNOWN if point.flops is None else f"{point.flops:.3g}",
+    )

@@ -17,14 +17,14 @@ from autoresearch_mlx.compare.columns import (
     span,
     wrap,
 )
-from autoresearch_mlx.compare.comparison import AxisRow, Comparison, Match, Side, compare, compare_logs, to_json
+from autoresearch_mlx.compare.comparison import AxisRow, Comparison, Match, Side, compare_logs, to_json
 from autoresearch_mlx.compare.effects import AxisEffect, Run
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.verdict import Judged
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.terms import one_line
 
-__all__ = ["Comparison", "compare", "compare_logs", "render", "render_list", "to_json"]
+__all__ = ["Comparison", "compare_logs", "render", "render_list", "to_json"]
 
 _LONGEST_AXIS = 32
 _LONGEST_CHANGE = 48

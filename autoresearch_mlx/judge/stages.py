@@ -26,31 +26,6 @@ _PATIENCE = 3
 """After so many runs without the audit that was asked for, the case is closed."""
 
 
-def incredible(comparison: Difference, rules: Rules) -> bool:
-    """Return whether a gain is above 5 sigma and 8 % of the incumbent's value; without a sigma, above 8 % of it."""
-    least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
-    return comparison.gain > least > 0
-
-
-def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
-    if not incredible(comparison, rules) or (audited and runs > 1):
-        return None
-    if runs >= _PATIENCE:
-        return Verdict("invalid", f"{_size(comparison)}, and in {runs} runs nobody audited it")
-    needs = "an audit" if runs > 1 else "a second seed" if audited else "a second seed and an audit"
-    return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited)
-
-
-def _size(comparison: Difference) -> str:
-    share = (
-        f", {comparison.gain / abs(comparison.before):.0%} of {terms.value(comparison.before)}"
-        if comparison.before
-        else ""
-    )
-    return f"gain {terms.amount(comparison.gain)}{share}: too good to be believed at once"
-
-
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
     """Return keep, discard, or what to measure next.  It ends after a bounded number of runs, whatever they say."""
     rules = rules or Rules()
@@ -153,3 +128,28 @@ def _discard(now: Evidence, found: Difference) -> Verdict:
 
 def _lines(removed: int) -> str:
     return f"{removed} line{'' if removed == 1 else 's'} less"
+
+
+def incredible(comparison: Difference, rules: Rules) -> bool:
+    """Return whether a gain is above 5 sigma and 8 % of the incumbent's value; without a sigma, above 8 % of it."""
+    least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
+    return comparison.gain > least > 0
+
+
+def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
+    """Return what is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
+    if not incredible(comparison, rules) or (audited and runs > 1):
+        return None
+    if runs >= _PATIENCE:
+        return Verdict("invalid", f"{_size(comparison)}, and in {runs} runs nobody audited it")
+    needs = "an audit" if runs > 1 else "a second seed" if audited else "a second seed and an audit"
+    return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited)
+
+
+def _size(comparison: Difference) -> str:
+    share = (
+        f", {comparison.gain / abs(comparison.before):.0%} of {terms.value(comparison.before)}"
+        if comparison.before
+        else ""
+    )
+    return f"gain {terms.amount(comparison.gain)}{share}: too good to be believed at once"

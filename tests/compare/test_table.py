@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_mlx.compare import log
 from autoresearch_mlx.compare.reference import Reference
-from autoresearch_mlx.compare.table import compare, render, to_json
-from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.compare.table import Comparison, compare_logs, render, to_json
+from autoresearch_mlx.experiment import Direction, Experiment, History
 
 GOLDEN = Path(__file__).parent / "golden"
 MAC = "Apple M2 Pro"
+
+
+def compare(
+    here: list[Experiment], metric: str, direction: Direction, machine: str, reference: Reference
+) -> Comparison:
+    history = History(tuple(here), metric, direction)
+    return compare_logs(log.of_history(history, machine), log.of_reference(reference))
 
 
 def golden(name: str) -> str:
