@@ -107,6 +107,14 @@ def test_the_console_of_the_housekeeping_page_runs_as_written(command_lab: Lab) 
     assert Lab(command_lab.root).tags() == ["night", "night-2"]
 
 
+def test_the_console_of_the_lanes_page_runs_as_written(command_lab: Lab) -> None:
+    (script,) = blocks(ROOT / "docs" / "lanes.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+    assert "\n6 experiments: " in done.stdout
+
+
 def test_the_console_of_the_recovery_page_runs_as_written(command_lab: Lab) -> None:
     (line,) = blocks(ROOT / "docs" / "recovery.md", "console")
     done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)

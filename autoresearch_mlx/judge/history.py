@@ -96,9 +96,11 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
     groups = []
     best: Experiment | None = None
     later, wanted = _later(history), sigma.pair_class(axis)
+    kept = {e.commit: e for e in history.experiments if e.status == "keep"}
     for e in history.experiments:
         if best is not None and sigma.pair_class(e.axis) == wanted:
-            ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, best))
+            other = kept.get(e.against, best) if e.against is not None else best
+            ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, other))
             groups.append(sigma.pair_differences(ran, before))
         best = e if e.status == "keep" else best
     return sigma.pooled(groups, "change")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Screen, Verdict, Watch
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt, OneRun
@@ -125,13 +126,19 @@ class Crew:
         return watch
 
     def close(self) -> None:
-        """End the measurements of all lanes, log them as interrupted, and remove the worktrees."""
+        """End the measurements of all lanes, log them as interrupted, and remove the worktrees of the lanes.
+
+        The session's first worktree then has the files that the lanes have kept.
+        """
         self._halt.set()
         wait(self._busy)
         self._pool.shutdown()
-        for worker in self.workers:
-            if worker.name:
+        if len(self.workers) == 1:
+            return
+        with suppress(WorkspaceError):  # whatever git refuses here, the next start finds and says
+            for worker in self.workers:
                 worker.worktree.drop()
+            self.session.worker.worktree.ensure()
 
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt

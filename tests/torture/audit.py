@@ -53,29 +53,29 @@ def _events(path: Path, found: Audit) -> Iterator[Event]:
 
 
 def _check_order(events: Sequence[Event], found: Audit) -> None:
-    """One session line; what is started is finished or abandoned before the next one, and finished once."""
+    """One session line; each worker ends what it started, once, before it starts the next one."""
     if [e["event"] for e in events].count("session") != 1 or events[0]["event"] != "session":
         found.wrong.append("the ledger does not begin with its one session line")
-    running: int | None = None
+    running: dict[int, Any] = {}
     ends: Counter[int] = Counter()
     baseline = False
     for event in events:
         kind, number = event["event"], event.get("number")
         if kind == "started":
-            if running is not None:
-                found.lost.append(f"#{running} was started and never ended")
+            worker = event.get("worker")
+            left = [number for number, whose in running.items() if None in (worker, whose) or worker == whose]
+            found.lost += [f"#{number} was started and never ended" for number in left]
             if ends[event["number"]]:
                 found.doubled.append(f"#{number} was started after it was finished")
-            running = event["number"]
+            running[event["number"]] = worker
         elif kind in ("finished", "abandoned"):
-            if running != number:
-                found.wrong.append(f"#{number} is {kind}, and #{running} was started")
-            running = None
+            if number not in running:
+                found.wrong.append(f"#{number} is {kind}, and was not started")
+            running.pop(number, None)
             # A baseline that was cut off is measured again under its number, until one is kept.
             baseline = baseline or (number == 0 and event.get("status") == "keep")
             ends[event["number"]] += kind == "finished" and (number != 0 or baseline)
-    if running is not None:
-        found.lost.append(f"#{running} was started and never ended")
+    found.lost += [f"#{number} was started and never ended" for number in running]
     found.doubled += [f"#{number} was finished {times} times" for number, times in ends.items() if times > 1]
     numbers = sorted(ends)
     if numbers != list(range(len(numbers))):

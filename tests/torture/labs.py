@@ -21,7 +21,10 @@ from solver import X
 print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 100:.6f}")
 """
 RESEARCHERS = '''\
-"""Better always gains, Worse never does, Turns is one after the other; none says the same thing twice."""
+"""Better always gains, Worse never does, Turns is one after the other; none says the same thing twice.
+
+Spread gains twice of three times, and says something new even while its last words are being measured.
+"""
 from autoresearch_mlx.experiment import Context, Proposal
 
 
@@ -46,8 +49,17 @@ class Turns:
 
     def propose(self, context: Context) -> Proposal:
         return (Better, Worse)[context.number % 2]().propose(context)
+
+
+class Spread:
+    name = "spread"
+
+    def propose(self, context: Context) -> Proposal:
+        x = float(context.files["solver.py"].split("=")[1])
+        x = 5000.0 + context.number if context.number % 3 == 0 else x - 1 - context.number / 1024
+        return Proposal(f"X = {x}", {"solver.py": f"X = {x}\\n"}, axis="x", agent=self.name)
 '''
-BETTER, WORSE, TURNS = (f"researchers:{name}" for name in ("Better", "Worse", "Turns"))
+BETTER, WORSE, TURNS, SPREAD = (f"researchers:{name}" for name in ("Better", "Worse", "Turns", "Spread"))
 DIE_AT = Path(__file__).with_name("die_at.py")
 
 

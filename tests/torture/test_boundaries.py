@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from torture.conftest import Toll
-from torture.labs import BETTER, TURNS, WORSE, die_at, run, torture_lab
+from torture.labs import BETTER, SPREAD, TURNS, WORSE, die_at, run, torture_lab
 
 from autoresearch_mlx.lab.lab import Lab
 
@@ -33,6 +33,15 @@ def walk(lab: Lab, toll: Toll, at: list[int], *options: str) -> None:
 def test_a_death_at_a_step_costs_nothing(root: Path, toll: Toll, researcher: str) -> None:
     lab = torture_lab(root)
     options = ("--agent", researcher, "--experiments", "1")
+    run(lab, *options)
+    every = range(1, boundaries(lab, *options) + 1)
+    walk(lab, toll, sorted(toll.chance.sample(every, 5)), *options)
+
+
+def test_a_death_at_a_step_of_three_lanes_costs_nothing(root: Path, toll: Toll) -> None:
+    """The lanes never take their steps in the same order twice, so each step stands for its neighbours."""
+    lab = torture_lab(root)
+    options = ("--agent", SPREAD, "--lanes", "3", "--experiments", "3")
     run(lab, *options)
     every = range(1, boundaries(lab, *options) + 1)
     walk(lab, toll, sorted(toll.chance.sample(every, 5)), *options)

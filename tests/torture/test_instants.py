@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import git
 from torture.conftest import Toll
-from torture.labs import TURNS, run, start, torture_lab
+from torture.labs import SPREAD, TURNS, run, start, torture_lab
 
 from autoresearch_mlx.lab.lab import Lab
 
@@ -56,19 +56,23 @@ ENDS = {"the loop": "interrupted", "the program": "crash", "the agent": "keep"}
 """An agent that died in its edit is asked again."""
 
 
+THREE_LANES = ("--agent", SPREAD, "--lanes", "3")
+
+
 def loop_at_an_instant(lab: Lab, toll: Toll, *options: str) -> None:
     """Start a loop, kill it within two seconds, and take up from there."""
     instant = toll.chance.uniform(0.2, 2.0)
     with start(lab, *options) as loop:
         time.sleep(instant)
         loop.kill()
-    toll.after(lab, f"{instant:.3f} s of {options}", "--agent", TURNS, "--experiments", "1")
+    toll.after(lab, f"{instant:.3f} s of {options}", *options, "--experiments", "1")
 
 
-def test_a_death_of_the_loop_at_an_instant(root: Path, toll: Toll) -> None:
+@pytest.mark.parametrize("options", [("--agent", TURNS), THREE_LANES], ids=["one lane", "three lanes"])
+def test_a_death_of_the_loop_at_an_instant(root: Path, toll: Toll, options: tuple[str, ...]) -> None:
     lab = torture_lab(root, judge="auto")
     for _ in range(3):
-        loop_at_an_instant(lab, toll, "--agent", TURNS)
+        loop_at_an_instant(lab, toll, *options)
 
 
 @pytest.mark.torture
@@ -77,7 +81,7 @@ def test_deaths_of_the_loop_at_many_instants(root: Path, toll: Toll, part: int) 
     toll.chance.seed(f"{toll.counts['seed']} {part}")
     lab = torture_lab(root, judge="auto")
     for _ in range(EACH):
-        loop_at_an_instant(lab, toll, "--agent", TURNS)
+        loop_at_an_instant(lab, toll, *(THREE_LANES if part % 2 else ("--agent", TURNS)))
 
 
 @pytest.mark.torture
