@@ -1,1 +1,1 @@
-"""A session for a person's eyes: summary values, plain text, and the display of a running loop."""
+"""Show a session: as text, as a live line, as a page to keep, and as a page that follows a run."""

@@ -1,4 +1,4 @@
-"""What a command says when it is done: how a session stands, a verdict, what was prepared."""
+"""The last lines of a command: how a session stands, a verdict, what was prepared."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def closing_line(history: History, reason: str) -> str:
-    """How the session stands, and why this run ended."""
+    """Say how the session stands, and why this run ended."""
     lines = [outcome(history), _chosen(history), f"stopped: {reason}"]
     return "\n".join(line for line in lines if line)
 
 
 def outcome(history: History) -> str:
-    """Baseline, incumbent and counts in one sentence; empty before there is a baseline."""
+    """Say baseline, incumbent and counts in one sentence; return an empty text before there is a baseline."""
     baseline, best = history.baseline, history.incumbent
     if baseline is None or best is None:
         return ""
@@ -41,7 +41,7 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Said of a head that has only the runs it was chosen by: those are too good by luck."""
+    """Warn of a head that was measured only by the runs it was chosen by: luck makes those look too good."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
@@ -49,7 +49,7 @@ def _chosen(history: History) -> str:
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
-    """The answer to ``try``: status, reason, and where the incumbent's file is now."""
+    """Answer ``try``: status, reason, and how to get the incumbent's file back."""
     files = " ".join(editable)
     lines = [f"experiment {e.number}: {e.status}", e.reason]
     if e.value is not None:
@@ -64,7 +64,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
 
 
 def corpus_lines(corpus: Corpus) -> str:
-    """What was prepared, and where it lies."""
+    """Say what was prepared, and where it lies."""
     m = corpus.manifest
     megabytes = sum(m.bytes.values()) / 1e6
     rows = ", ".join(f"{m.rows[split]:,} {split}" for split in ("train", "val", "hidden"))

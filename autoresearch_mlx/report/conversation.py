@@ -1,4 +1,4 @@
-"""What was said to models and what they answered, as plain text for ``show --prompt`` and ``show --reply``."""
+"""The calls to models as plain text: ``show --prompt`` and ``show --reply``, and what the calls took."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _RULE = "=" * 72
 
 
 def render_prompts(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Every message of every call, as it was sent."""
+    """Write out every message of every call, as it was sent."""
     return "\n".join(line for number, call in enumerate(calls, 1) for line in _prompt(number, call))
 
 
 def render_replies(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Every reply as it came, with what the model thought before, or the error in its place."""
+    """Write out every reply as it came, with the model's thinking before it, or the error in its place."""
     return "\n".join(line for number, call in enumerate(calls, 1) for line in _reply(number, call))
 
 
 def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float | None]) -> str:
-    """``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; nothing where no call was made."""
+    """Say ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; ``caps`` are the most of tokens and cost."""
     most_tokens, most_cost = caps
     words = [
         terms.plural(spent.calls, "call"),
@@ -67,7 +67,7 @@ def _head(number: int, call: Mapping[str, Any]) -> str:
 
 
 def _number(call: Mapping[str, Any], name: str) -> float | None:
-    """What somebody has written over it is unknown."""
+    """Read a number; None for anything else, as after an edit by hand."""
     value = call.get(name)
     return value if isinstance(value, int | float) else None
 

@@ -8,7 +8,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Progress
 
 _TITLE = 22
-"""Columns of a title that further facts may not take."""
+"""Columns that are kept for the title before any fact is shown."""
 
 
 @dataclass(frozen=True, slots=True)

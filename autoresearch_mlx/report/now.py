@@ -1,7 +1,7 @@
-"""``now.json``: what the live process of a session does this second, for ``status``.
+"""``now.json``: what a session's process does at this moment, for ``status`` and the dashboard.
 
-The display of a running loop writes it, and only the writer's own process id makes it valid: a file
-left behind by a process that died says nothing.
+The screen of a running loop writes it.  It holds only while the process that wrote it lives: whoever reads a note
+compares its process id with the one that holds the session.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ FILE = "now.json"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A live process; everything else is ``None`` until it is known."""
+    """A process at work; all other fields are ``None`` until they are known."""
 
     pid: int
     number: int | None = None
     title: str | None = None
     phase: str | None = None
-    """``propose``, or the phase of the measurement, or what is done between two: ``paused``, ``waiting``."""
+    """``propose``, a phase of the measurement, or between two experiments ``paused`` or ``waiting``."""
     step: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
-    """Of training."""
+    """Seconds of training that are left."""
     share: float | None = None
-    """Of the training budget that is used."""
+    """Share of the training budget that is used."""
     words: str | None = None
-    """``waiting``: for what."""
+    """What a process in phase ``waiting`` waits for."""
     time: str | None = None
-    """When this was noted, local time with its offset."""
+    """Time of the note: local, with its offset."""
 
 
 def read_now(folder: Path) -> Running | None:
@@ -78,7 +78,7 @@ def _running(note: Any) -> Running | None:
 
 
 def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
-    """Replace the note in one step; ``time`` is its own.  Raises OSError when the disk refuses."""
+    """Replace the note in one step; ``time`` is when it is made.  Raises OSError when the disk refuses."""
     fields = _fields(replace(running, time=time))
     if lanes:
         fields["lanes"] = [_fields(lane) for lane in lanes]
@@ -88,7 +88,7 @@ def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running
 
 
 def remove_now(folder: Path) -> None:
-    """Raises OSError when the disk refuses; a note that is not there is fine."""
+    """Remove the note, if there is one.  Raises OSError when the disk refuses."""
     for name in (FILE, f"{FILE}.tmp"):
         (folder / name).unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ _PHASES = ("start", "compile", "train", "evaluate")
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
-    """Everything about one experiment, whatever became of it.  Diff and log keep their own width."""
+    """Write out one experiment, kept or failed.  Diff and log keep their own width."""
     e = experiment
     title = terms.one_line(e.title)
     header = f"experiment {e.number}: {e.status}" + (f", {title}" if title else "")
@@ -49,7 +49,7 @@ def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
 
 
 def _interval(e: Experiment) -> str:
-    """Of the shrunk gain; behind it the difference as it was measured."""
+    """The interval of the shrunk gain, and the difference as it was measured."""
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
@@ -57,9 +57,9 @@ def _interval(e: Experiment) -> str:
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:
-    """Wall-clock seconds by phase that were not training, in the order they pass.
+    """Return the wall-clock seconds of all phases but training, in the order in which they pass.
 
-    ``other`` is what the loop spent besides: from its own clock where the ledger has it, otherwise from
+    ``other`` is the rest of the loop's time: by its own clock where the ledger has that, otherwise by
     ``started`` and ``finished``, which are whole seconds.
     """
     e = experiment
@@ -101,7 +101,7 @@ def _overhead_words(e: Experiment) -> str:
 
 
 def _measured(e: Experiment, metric: str, width: int) -> list[str]:
-    """The table of measurements, turned on its side where the terminal is narrow, and what does not fit in it."""
+    """Write the table of measurements, turned on its side on a narrow terminal, and the remarks below it."""
     if not e.measurements:
         return ["measurements", _NONE]
     head = ("seed", metric, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
@@ -128,7 +128,7 @@ def _row(m: Measurement) -> tuple[str, ...]:
 
 
 def _remarks(e: Experiment, width: int) -> list[str]:
-    """Failures that the experiment's own reason does not tell, further figures, and the machine."""
+    """List disturbed runs, failures that the experiment's reason leaves out, further figures, and the machine."""
     failures = [(f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure]
     told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
     disturbed = [
@@ -145,7 +145,7 @@ def _why_tainted(m: Measurement) -> str:
 
 
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """What all runs have in common, then what was different beside each of them."""
+    """List the facts of the machine that all runs share, then those of each run."""
     known = [m for m in runs if m.machine]
     common = {name: fact for m in known[:1] for name, fact in m.machine.items()}
     common = {name: fact for name, fact in common.items() if all(m.machine.get(name) == fact for m in known)}
@@ -157,7 +157,7 @@ def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
-    """``chip Apple M4 Pro, memory_gb 24``; what is unknown is left out."""
+    """Write ``chip AMD EPYC, memory_gb 24``; unknown facts are left out."""
     return ", ".join(f"{name} {_figure(fact)}" for name, fact in facts.items() if fact is not None)
 
 

@@ -1,4 +1,4 @@
-"""A session in one value: what was tried, what stands, and what runs now."""
+"""A session as one value: what was tried, the incumbent, and what runs now."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Counts:
     kept: int
     discarded: int
     failed: int
-    """Crash, timeout, invalid, interrupted or duplicate."""
+    """Experiments that ended as crash, timeout, invalid, interrupted or duplicate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +53,37 @@ class Status:
     baseline: Mark | None
     incumbent: Mark | None
     sigma: Sigma
-    """Standard deviation of one measurement, in the metric's unit, and what it rests on."""
+    """Standard deviation of one run, in the metric's unit, and the runs it comes from."""
     running: Running | None
     agent: str | None
     spent: Spent = field(default_factory=Spent)
-    """What the calls to models took."""
+    """Calls to models and their tokens."""
     cost: float | None = None
     caps: tuple[int | None, float | None] = (None, None)
-    """Most tokens, most cost."""
+    """The most tokens and the most cost that lab.toml allows."""
     stops: Account | None = None
-    """Of losers that were stopped; None: the target's runs have no budget."""
+    """Account of the early stops; None where the target's runs have no budget."""
     stand: int = 0
     key: Key | None = None
-    """What the values of now depend on besides the file."""
+    """Comparability key: what values depend on besides the edited file."""
     gained: float | None = None
-    """Of the incumbent over the baseline; None where those do not compare."""
+    """Gain of the incumbent over the baseline; None where the two do not compare."""
     budget: str | None = None
-    """Of one experiment, in words."""
+    """Budget of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
-    """The last one, as the ledger has it."""
+    """The last certificate, as the ledger has it."""
     disturbed: int = 0
-    """Runs that do not count: the machine slept, or something stood still."""
+    """Number of runs that do not count, because the machine slept or a run stood still."""
     lanes: tuple[Running, ...] = ()
     """Everything that runs, where several experiments do; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
-    """What ends the run that goes on; None: none goes on."""
+    """Limits of the current run; None where no run is going on."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
-    """The session kept in ``folder`` (``.autoresearch/<tag>``), by its journal where that was read already.
+    """Summarise the session in ``folder`` (``.autoresearch/<tag>``); pass its journal if it was read already.
 
-    Raises LedgerError when it has no readable ledger.
+    Raises LedgerError when its ledger is missing or cannot be read.
     """
     journal = journal or read(folder / FILE)
     history, session = journal.history, journal.session
@@ -122,13 +122,13 @@ def _disturbed(history: History) -> int:
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
-    """The same with what the calls cost, and what they may."""
+    """Add what the calls to models cost, and the caps."""
     cost = status.spent.cost(settings.price_in, settings.price_out)
     return replace(status, cost=cost, caps=(settings.max_tokens_total, settings.max_cost))
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """The document of ``status --json``; unknown is null."""
+    """The document of ``status --json``; an unknown value is null."""
     return {
         "session": status.session,
         "branch": status.branch,
@@ -171,14 +171,14 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
 
 
 def _mark(history: History, experiment: Experiment | None) -> Mark | None:
-    """With what it counts by, which repeats may have moved."""
+    """Mark an experiment with the value it counts by, which later runs may have moved."""
     if experiment is None:
         return None
     return Mark(experiment.number, experiment.commit, standing(history, experiment))
 
 
 def running_in(folder: Path, journal: Journal) -> Running | None:
-    """The lock tells whether somebody works here, the ledger on which experiment, the note how far it is."""
+    """Say what runs: the lock names the process, the ledger the experiment, ``now.json`` how far it is."""
     pid = holder(folder)
     if pid is None:
         return None

@@ -1,6 +1,6 @@
-"""A session and its experiments as plain lines, without colour.
+"""Write a session and its experiments as plain lines, without colour.
 
-Widths are terminal columns.  What an agent or a script wrote is shown without the codes in it.
+Widths are terminal columns.  Control codes in texts of agents and scripts are dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoresearch_mlx.report.status import Counts, Mark, Status, count_outcomes
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:
-    """``at 07:00, or after 40 experiments, whichever comes first``; by the names of :class:`Policy`."""
+    """Say ``at 07:00, or after 40 experiments, whichever comes first``; ``limits`` has the fields of a Policy."""
     words = [say(limits[name]) for name, say in _told().items() if limits.get(name) is not None]
     return ", or ".join(words) + ", whichever comes first" * (len(words) > 1) if words else "when told to"
 
@@ -40,15 +40,15 @@ __all__ = ["overhead", "render_log", "render_show", "render_status", "verdict_li
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _AXIS = 16
 _TITLE = 24
-"""Columns a title should have before the table gives up its axis."""
+"""Columns for titles below which the table leaves out the axis."""
 _ROOM = 45
-"""Columns for numbers and title below which a verdict gives up its time."""
+"""Columns for numbers and title below which a verdict leaves out its time."""
 _LINE = 120
-"""No line of a running loop spreads wider: the eye must find its end."""
+"""Columns of a running loop's lines, at most: the eye must find the next line."""
 
 
 def render_status(status: Status, width: int) -> str:
-    """``name  value`` lines, wrapped where the terminal is narrow."""
+    """Write ``name  value`` lines, wrapped where the terminal is narrow."""
     counts = status.counts
     facts = [
         ("session", f"{status.session} on {status.branch}"),
@@ -96,7 +96,7 @@ def _stops(account: Account) -> str:
 
 
 def _progress(status: Status) -> str:
-    """How much better than the baseline, in the metric's unit."""
+    """Say how much better the incumbent is than the baseline, in the metric's unit."""
     first, best = status.baseline, status.incumbent
     if first is None or best is None or first.number == best.number:
         return ""
@@ -130,7 +130,7 @@ def _running(running: Running | None) -> str:
 
 
 def render_log(experiments: Sequence[Experiment], metric: str, direction: Direction, width: int) -> str:
-    """One row for each experiment, newest last, and a closing line with the counts.
+    """Write one row for each experiment, newest last, and a closing line with the counts.
 
     A narrow table leaves out the axis, then the gain.
     """
@@ -158,7 +158,7 @@ def _row(e: Experiment, best: bool) -> tuple[str, ...]:
 
 
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The rows as lines, titles cut to what the other columns leave."""
+    """Lay out rows as lines; titles are cut to what the other columns leave."""
     longest = max(terms.columns(row[6]) for row in rows)
     for shown, least in (((0, 1, 2, 3, 4, 5), _TITLE), ((0, 1, 2, 3, 4), 12), ((0, 1, 2, 3), 0)):
         lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=(0, 2, 5))
@@ -169,7 +169,7 @@ def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
-    """What is left behind of an experiment: number, status, then its numbers or what went wrong.
+    """Write the line that stays of an experiment: number, status, then its numbers or what went wrong.
 
     A narrow line leaves out the axis, then the time the measurements took.
     """
@@ -184,14 +184,14 @@ def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
 
 
 def _failure(experiment: Experiment) -> str:
-    """The reason, and what was tried if the reason does not say it."""
+    """Say why it failed, and what was tried where the reason does not."""
     reason = terms.one_line(experiment.reason) or "no reason is known"
     title = terms.one_line(experiment.title)
     return reason if not title or title in reason else f"{reason} ({title})"
 
 
 def _numbers(experiment: Experiment, metric: str, room: int) -> str:
-    """Value, gain and axis; the metric's name and the axis only where they leave room for a title."""
+    """Write value and gain; the metric's name and the axis only where they leave room for a title."""
     name = f"{metric} " if room >= _LINE - 30 else ""
     axis = terms.pad(terms.cut(terms.one_line(experiment.axis or terms.UNKNOWN), _AXIS), _AXIS) + "  "
     numbers = f"{name}{terms.value(experiment.value)}  {terms.gain(experiment.gain):>9}  "
@@ -200,6 +200,6 @@ def _numbers(experiment: Experiment, metric: str, room: int) -> str:
 
 
 def _seconds(experiment: Experiment) -> float | None:
-    """Wall-clock seconds of the measurements; None when no clock ran."""
+    """Sum the wall-clock seconds of the measurements; None when no clock ran."""
     total = sum(m.seconds.total() for m in experiment.measurements)
     return total if total > 0 else None

@@ -65,7 +65,7 @@ def test_a_damaged_ledger_is_named_and_nothing_is_written(lab: Lab, tmp_path: Pa
     (copy / FILE).write_text(ledger)
     at = next(n for n, line in enumerate(ledger.split("\n"), 1) if '"10,25"' in line)
     said = refused(lab, "report", "--tag", "u", "--out", str(tmp_path / "out"))
-    assert f"{FILE}, line {at}: value is no finite number" in said
+    assert f"{FILE}, line {at}: value is not a finite number" in said
     assert not (tmp_path / "out").exists()
     (copy / FILE).write_text("commit\tval_bpb\tmemory_gb\tstatus\tdescription\n")
     assert f"{FILE}, line 1: " in refused(lab, "report", "--tag", "u", "--out", str(tmp_path / "out"))

@@ -187,13 +187,13 @@ def test_the_document_is_plain_json_without_nan(page: Page) -> None:
 @pytest.mark.parametrize(
     ("was", "now", "fault"),
     [
-        ('"value": 2.431022', '"value": "low"', "value is no finite number"),
+        ('"value": 2.431022', '"value": "low"', "value is not a finite number"),
         ('"value": 2.431022', '"value": NaN', "JSONDecodeError"),
-        ('"title": "MATRIX_LR 0.04 -> 0.028"', '"title": 7', "title is no text"),
-        ('"steps": 231', '"steps": "many"', "a run's steps is no finite number"),
+        ('"title": "MATRIX_LR 0.04 -> 0.028"', '"title": 7', "title is not text"),
+        ('"steps": 231', '"steps": "many"', "a run's steps is not a finite number"),
         ('"status": "keep"', '"status": "keep", "talk": []', None),
         ('"measurements": [', '"measurements": [3, ', "AttributeError"),
-        ('"number": 1', '"number": 1, "effect": {"low": "x"}', "effect.low is no finite number"),
+        ('"number": 1', '"number": 1, "effect": {"low": "x"}', "effect.low is not a finite number"),
     ],
 )
 def test_a_line_that_no_writer_of_ours_wrote_is_named(session: Path, was: str, now: str, fault: str | None) -> None:

@@ -1,12 +1,12 @@
-"""The session in a browser on this machine, live: what runs, what stands, and the few controls of a night.
+"""A live page of the lab's sessions, served to a browser on this machine, with the controls of a run.
 
-It knows the loop only by the files of the session, and the loop does not know it at all.
+It reads the files of a session; the loop does not know that it exists.
 
     views      a session as plain JSON values
     gauges     what the running measurement has shown so far: its loss curve, its memory, the temperature
     watch      the sessions of a lab, each read again only when its files changed
-    steering   what a person may do, by the same functions as the command line
-    guard      who may ask: address, token, origin
+    steering   what the page's buttons do, by the functions that the commands call
+    guard      which requests are answered: address, token, origin
     server     the routes, the event stream, the socket
-    page/      what the browser gets: one page, its style, its scripts; nothing from elsewhere
+    page/      the page, its style, its scripts; those shared with the report are in ``report/assets``
 """

@@ -1,4 +1,4 @@
-"""What the running measurement has said so far, put together from many looks at ``now.json``."""
+"""The loss curve of the running measurement, collected from ``now.json``; memory and temperature of the machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""A share this much smaller than the last one belongs to another run of the same experiment."""
+"""When the share falls by more than this, another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class LossCurve:
-    """The loss by the share of the budget, of one measurement after the other."""
+    """The loss over the share of the budget that is used; it begins anew with each measurement."""
 
     points: list[tuple[float, float]] = field(default_factory=list)
     run: int = 0
-    """Counts measurements, so that the page knows when to begin anew."""
+    """The number of measurements seen, by which the page notices a new one."""
     _of: tuple[int, int | None, str | None] | None = None
 
     def see(self, running: Running | None, budget_seconds: float | None) -> None:
@@ -44,7 +44,7 @@ class LossCurve:
 
 
 class MachineGauge:
-    """Memory and temperature, looked at every other second."""
+    """Memory and temperature, read at most every other second."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Any] = {}
@@ -52,7 +52,7 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Bytes of the run's processes and of the machine, degrees where the system tells them without asking root."""
+        """Read bytes of memory, of the run and of the machine, and degrees where the system shows them to any user."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}
@@ -60,7 +60,7 @@ class MachineGauge:
 
 
 def _share(running: Running | None, budget_seconds: float | None) -> float | None:
-    """Of the training budget; None while it does not run."""
+    """The share of the training budget that is used; None outside of training."""
     if running is not None and running.phase == "train" and running.share is not None:
         return min(max(running.share, 0.0), 1.0)
     if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:
@@ -69,7 +69,7 @@ def _share(running: Running | None, budget_seconds: float | None) -> float | Non
 
 
 def _bytes_of(pid: int | None) -> int | None:
-    """Memory of everything that the loop's process started; None when that is nothing."""
+    """Bytes of memory of all processes that the loop started; None where there are none."""
     import psutil
 
     from autoresearch_mlx.trial.sandbox.limits import resident
@@ -91,7 +91,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _celsius() -> float | None:
-    """The hottest sensor; None where the system names none."""
+    """Degrees Celsius of the hottest sensor; None where the system shows no sensor."""
     import psutil
 
     read = getattr(psutil, "sensors_temperatures", None)

@@ -1,8 +1,8 @@
-"""Who may ask: only what comes by the address that was bound, with the token of this start, from the page itself.
+"""Refuse requests that do not use the bound address, carry this start's token, and come from the page itself.
 
-A page of another origin can send requests here, and a name of its own can lead here (DNS rebinding).  The Host
-header shows the latter, the Origin header the former, and neither page knows the token, which travels in a header
-that no other origin may set without asking first; nobody answers that question here.
+Another site's page can send requests here, and its host name can be made to lead here (DNS rebinding).  The Host
+header gives away the second, the Origin header the first.  Neither page knows the token, which travels in a header
+that a browser lets another origin set only after a preflight request, and those are never answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOKEN = "x-autoresearch-token"
 LONGEST_BODY = 16_384
-"""Bytes; a note has a thousand characters."""
+"""Bytes of a request's body; a note has at most a thousand characters."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -37,7 +37,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``hosts``: the values of the Host header that lead here, port included."""
+    """What a request must fulfil; ``hosts`` are the Host headers that lead here, with the port."""
 
     hosts: frozenset[str]
     token: str
@@ -45,7 +45,7 @@ class Rules:
 
 
 class Guard:
-    """In front of the application; answers itself what may not pass."""
+    """ASGI middleware: answers refused requests itself, and passes on all others."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
@@ -71,13 +71,13 @@ class Guard:
 
 
 def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
-    """Status and reason of what may not pass; None for what may."""
+    """Return HTTP status and reason for a request to refuse; None for one that may pass."""
     sent: dict[str, list[str]] = {}
     for name, value in headers:
         sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
 
     def only(name: str) -> str:
-        """The header, when it was sent once."""
+        """The header's value if it was sent exactly once, else an empty text."""
         values = sent.get(name, [])
         return values[0] if len(values) == 1 else ""
 

@@ -1,4 +1,4 @@
-"""The dashboard's socket, its routes and its event stream.
+"""Serve the dashboard: its socket, its routes and its event stream.
 
 /                                   the page; its style and scripts beside it
 GET  /api/sessions                  the sessions of this lab
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PAGE = Path(__file__).parent / "page"
 _SHARED = Path(__file__).parent.parent / "assets"
-"""What the page has in common with the static report."""
+"""Files that the page shares with the static report."""
 _FILES = {
     "/": (_PAGE / "index.html", "text/html"),
     **{f"/{name}": (_PAGE / name, "text/javascript") for name in ("app.js", "parts.js", "loss.js", "wire.js")},
@@ -50,7 +50,7 @@ _WILD = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A socket that listens, and what it is reached by."""
+    """A listening socket, the Host headers that lead to it, and its address."""
 
     socket: socket.socket
     hosts: frozenset[str]
@@ -59,7 +59,7 @@ class Bound:
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[Bound]:
-    """Listen; port 0 takes a free one.  Raises ConfigError when that cannot be."""
+    """Listen at host and port; port 0 takes a free one.  Raises ConfigError where the system refuses."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +75,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
 
 
 def _addresses(host: str) -> list[str]:
-    """What a browser may write into its Host header; all addresses of this machine for 0.0.0.0."""
+    """The names a browser may write into its Host header; for 0.0.0.0, all addresses of this machine."""
     if host not in _WILD:
         return [f"[{host}]" if ":" in host else host]
     import psutil
@@ -87,7 +87,7 @@ def _addresses(host: str) -> list[str]:
 
 
 def serve(lab: Lab, at: Bound, token: str, read_only: bool) -> None:
-    """Answer until interrupted."""
+    """Answer requests until interrupted."""
     import uvicorn
 
     ending: list[Callable[[], bool]] = []
@@ -104,7 +104,7 @@ def new_token() -> str:
 
 
 def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette:
-    """The routes behind their guard; ``ending``: whether open streams should close."""
+    """Build the routes behind their guard; ``ending`` tells whether open streams should close."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.routing import Route
@@ -169,7 +169,7 @@ class _Answers:
         except (ValueError, RecursionError):
             sent = None
         if not isinstance(sent, Mapping):
-            return _json({"error": "the body is no JSON object", "hint": "reload the page"}, 400)
+            return _json({"error": "the body is not a JSON object", "hint": "reload the page"}, 400)
         return await _told(lambda: {"said": deed(self._watched.lab.folder(tag), sent)})
 
     async def events(self, request: Request) -> Response:
@@ -181,7 +181,7 @@ class _Answers:
         return StreamingResponse(self._stream(tag), media_type="text/event-stream")
 
     async def _stream(self, tag: str) -> AsyncIterator[str]:
-        """What has changed, twice a second."""
+        """Send what has changed, twice a second."""
         before: dict[str, Any] = {}
         spoken = time.monotonic()
         while not self._ending():
@@ -195,12 +195,12 @@ class _Answers:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self, tag: str) -> dict[str, str]:
-        """Events by name, each one line of JSON."""
+        """Read the session; return its events by name, each as one line of JSON."""
         found: dict[str, Any] = {"sessions": self._of_lab(self._watched.sessions())}
         try:
             session = self._watched.session(tag)
             if session is None:
-                raise ConfigError(f"session {tag} is no more", "choose another one")
+                raise ConfigError(f"session {tag} no longer exists", "choose another one")
             look = session.look()
             found |= {"session": look.session, "now": look.now, "trouble": None}
         except AutoresearchError as error:

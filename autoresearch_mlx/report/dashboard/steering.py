@@ -1,4 +1,4 @@
-"""What a person may do from the page: each deed by the same function that the command line calls."""
+"""What the page's buttons do, each by the function that the command calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
 
 
 def deeds() -> dict[str, Deed]:
-    """By the last part of their address."""
+    """All deeds, by the last part of their address."""
     return {
         "pause": _pause,
         "resume": _resume,
@@ -43,7 +43,7 @@ def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
-    """The page names the experiment that it shows: what began meanwhile is not meant."""
+    """Skip the experiment that the page shows, and none that has begun since."""
     number = _whole(sent, "number")
     control.skip(folder, number, "dashboard")
     return f"experiment {number} ends"
@@ -70,12 +70,12 @@ def _drop_idea(folder: Path, sent: Mapping[str, Any]) -> str:
 def _text(sent: Mapping[str, Any], name: str) -> str:
     value = sent.get(name, "")
     if not isinstance(value, str):
-        raise ConfigError(f"{name} is no text", "reload the page")
+        raise ConfigError(f"{name} is not text", "reload the page")
     return value
 
 
 def _whole(sent: Mapping[str, Any], name: str) -> int:
     value = sent.get(name)
     if type(value) is not int:
-        raise ConfigError(f"{name} is no whole number", "reload the page")
+        raise ConfigError(f"{name} is not a whole number", "reload the page")
     return value

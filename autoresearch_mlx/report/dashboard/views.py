@@ -1,4 +1,4 @@
-"""A session as plain JSON values for the page.  Unknown is null; texts go as they are, the page shows them as text."""
+"""A session as JSON values for the page.  Unknown values are null; the page shows every text as text."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
 from autoresearch_mlx.store.notes import read_notes
 
 NEWEST = 200
-"""Experiments in the table; the plot has them all."""
+"""Experiments in the page's table, the newest; the plot has all of them."""
 _LONGEST_TITLE = 80
 """Columns of a title in the plot's tip."""
 _LONGEST_DIFF = 60_000
-"""Characters; nobody reads more in a window."""
+"""Characters of a diff; nobody reads more in a window."""
 
 
 def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
-    """All that changes only when something was written.  Raises LedgerError."""
+    """Everything that changes only when a file of the session does.  Raises LedgerError."""
     history, run = journal.history, live_run(folder)
     status = status_of(folder, journal)
     if settings is not None and status.spent.calls:
@@ -55,13 +55,13 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
 
 
 def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """In seconds where it is a time, and in words whatever it is."""
+    """The budget of one experiment: in seconds where it is a time, and in words."""
     ends = of_conditions(conditions)
     return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
 
 def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
-    """One experiment with its diff and the end of its log.  Raises LabError when there is none."""
+    """One experiment with its diff and the end of its log.  Raises LabError for an unknown number."""
     history = read(folder / FILE).history
     e = next((e for e in history.experiments if e.number == number), None)
     if e is None:
@@ -71,7 +71,7 @@ def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same value without NaN and infinities, which JSON does not have."""
+    """Replace NaN and infinities, which JSON does not have, with None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -99,7 +99,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
 
 
 def _point(e: Experiment) -> dict[str, Any]:
-    """What the plot knows of an experiment; the plot has all of them."""
+    """One experiment as the plot shows it."""
     title = terms.cut(terms.one_line(e.title), _LONGEST_TITLE)
     return {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
 
@@ -138,7 +138,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 
 def _plan(run: Run | None, history: History) -> dict[str, Any] | None:
-    """What is known of the night: since when, how fast, and what ends it.  Times in seconds since 1970."""
+    """How the run goes: since when, how fast, and what ends it.  Times are seconds since 1970."""
     if run is None:
         return None
     began = _epoch(run.time)

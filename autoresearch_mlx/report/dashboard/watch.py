@@ -1,4 +1,4 @@
-"""One session as the page sees it, read again only when its files changed."""
+"""The sessions of a lab as the page sees them, each read again only when its files changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talk
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``version`` grows when ``session`` changed; ``now`` changes all the time."""
+    """What one look found: ``version`` grows whenever ``session`` changes; ``now`` changes all the time."""
 
     version: int
     session: dict[str, Any]
@@ -33,7 +33,7 @@ class Look:
 
 
 class WatchedSession:
-    """May be looked into from several threads."""
+    """One session; several threads may look at it."""
 
     def __init__(self, lab: Lab, tag: str) -> None:
         self._lab, self._folder = lab, lab.folder(tag)
@@ -45,7 +45,7 @@ class WatchedSession:
         self._curve, self._machine = LossCurve(), MachineGauge()
 
     def look(self) -> Look:
-        """Raises LedgerError when a file cannot be read or understood."""
+        """Read what has changed.  Raises LedgerError when a file cannot be read or understood."""
         with self._lock:
             journal = self._read()
             return Look(self._version, self._session, finite(self._now(journal)))
@@ -62,7 +62,7 @@ class WatchedSession:
         return self._journal
 
     def _prices(self) -> AgentSettings | None:
-        """The settings of now; a lab.toml that is being mended costs the prices, not the page."""
+        """The current settings; None while lab.toml has an error, and then the page shows no prices."""
         try:
             return load_settings(self._lab.root).settings.agent
         except ConfigError:
@@ -81,7 +81,7 @@ class WatchedSession:
 
 
 class WatchedLab:
-    """The sessions of a lab; what has a run is looked at even while no page is open, so that no curve has a gap."""
+    """The sessions of a lab.  Running ones are looked at even while no page is open, so that no curve has a gap."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -89,19 +89,19 @@ class WatchedLab:
         self._lock = threading.Lock()
 
     def session(self, tag: str) -> WatchedSession | None:
-        """None when there is no such session."""
+        """Return the session of that tag; None when there is no such session."""
         if tag not in self.lab.tags():
             return None
         with self._lock:
             return self._watched.setdefault(tag, WatchedSession(self.lab, tag))
 
     def sessions(self) -> list[dict[str, Any]]:
-        """Newest first, with whether somebody works there."""
+        """List tags, newest first, and whether a process works on each."""
         tags = self.lab.tags()
         return [{"tag": tag, "live": holder(self.lab.folder(tag)) is not None} for tag in reversed(tags)]
 
     def watch(self) -> None:
-        """One look at everything that runs."""
+        """Look once at every session that runs."""
         for each in self.sessions():
             session = self.session(each["tag"]) if each["live"] else None
             if session is not None:

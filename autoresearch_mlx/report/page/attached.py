@@ -1,4 +1,4 @@
-"""What lies beside the ledger: diffs from git, the ends of logs; cut to what one file can carry."""
+"""Diffs from git and the ends of logs, cut so that the page stays under 5 MB."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from autoresearch_mlx.store.workspace import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
-"""Bytes for all experiments together, and for one at most, as they stand in the file: it stays under 5 MB."""
+"""Bytes in the page: for all experiments together, and at most for one."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _AT_ONCE = 200
-"""Commits in one call of git: their names must fit into a command line."""
+"""Commits in one call of git; their names must fit into a command line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """``None``: there is none to be had."""
+    """A text, and whether it was cut; ``text`` is None where nothing is left to show."""
 
     text: str | None
     cut: bool = False
 
 
 def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]:
-    """Each commit's diff against its parent, which is its base; commits that git lacks are missing.
+    """Return each commit's diff against its parent, which is its base; commits that git no longer has are left out.
 
-    Raises WorkspaceError when git refuses altogether.
+    Raises WorkspaceError when git fails.
     """
     commits = [e.commit for e in experiments if e.commit and e.base]
     found: dict[str, str] = {}
@@ -52,7 +52,7 @@ def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def between(root: Path, before: str | None, after: str | None) -> str | None:
-    """The diff of two commits; None where git cannot tell."""
+    """Return the diff of two commits; None where git does not have both."""
     if before is None or after is None or before == after:
         return None
     try:
@@ -62,27 +62,27 @@ def between(root: Path, before: str | None, after: str | None) -> str | None:
 
 
 def log_of(folder: Path, e: Experiment) -> str | None:
-    """The end of what the last run wrote, or why it is gone; of files inside the session's folder only."""
+    """Return the end of the last run's log, or why it is gone; read only files inside the session's folder."""
     return freed.log_of(folder, e) or None
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes for one experiment."""
+    """Bytes in the page for one experiment."""
 
     diff: int
     log: int
     words: int
-    """Title, reason and rationale together."""
+    """Bytes of title, knobs, reason and rationale together."""
 
 
 def room_for(count: int) -> Room:
-    """What each of so many experiments may take."""
+    """Share the page among so many experiments."""
     return Room(*(min(most, total // max(count, 1)) for total, most in (_DIFFS, _LOGS, _WORDS)))
 
 
 def words(text: str, most: int) -> str:
-    """The beginning of a text, at most so many bytes as JSON in a page."""
+    """Return the beginning of a text, at most so many bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]
@@ -90,7 +90,7 @@ def words(text: str, most: int) -> str:
 
 
 def head(text: str | None, most: int) -> Text:
-    """The first lines of a text, at most so many bytes as JSON in a page."""
+    """Return the first lines of a text, at most so many bytes as JSON in the page."""
     return _fitted(text, most, first=True)
 
 
@@ -114,11 +114,11 @@ def _fitted(text: str | None, most: int, first: bool) -> Text:
 
 
 def embedded(value: object) -> str:
-    """JSON that cannot end, or begin, any element of the page that it stands in."""
+    """Write JSON that can neither end the element it stands in nor begin another one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _MARKUP.sub(r"\\u003c", text)
 
 
 def in_page(line: str) -> int:
-    """Bytes that a line takes in the page."""
+    """Count the bytes that a line takes in the page."""
     return len(embedded(line).encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Whether a ledger that can be replayed also holds what a page needs: text where text belongs, finite numbers."""
+"""Check that a ledger which can be replayed also holds what a page needs: texts, and finite numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CERTIFICATE = ("effect", "low", "high", "probability_better", "pairs", "before"
 
 
 def read_checked(folder: Path) -> Journal:
-    """The journal of a session.  Raises LedgerError naming file and line for what no writer of ours has written."""
+    """Read a session's journal.  Raises LedgerError with file and line for a value that the loop does not write."""
     path = folder / FILE
     journal = read(path)
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
@@ -29,7 +29,7 @@ def read_checked(folder: Path) -> Journal:
 def _faults(event: Mapping[str, Any]) -> Iterator[str]:
     kind = event.get("event")
     if kind == "session":
-        yield from (f"{name} is no text" for name in ("metric", "direction") if not isinstance(event[name], str))
+        yield from (f"{name} is not text" for name in ("metric", "direction") if not isinstance(event[name], str))
         if event["direction"] not in ("min", "max"):
             yield f"direction is {event['direction']!r}, neither min nor max"
     elif kind == "finished":
@@ -37,37 +37,38 @@ def _faults(event: Mapping[str, Any]) -> Iterator[str]:
     elif kind == "repeated":
         yield from _of_run(measurement_from(event["measurement"]))
     elif kind == "certified":
-        yield from (f"{name} is no finite number" for name in _CERTIFICATE if not _is_number(event.get(name)))
+        yield from (f"{name} is not a finite number" for name in _CERTIFICATE if not _is_number(event.get(name)))
 
 
 def _of_experiment(e: Experiment) -> Iterator[str]:
     words = ("status", "title", "agent", "reason", "started", "finished", "rationale")
-    yield from (f"{name} is no text" for name in words if not isinstance(getattr(e, name), str))
+    yield from (f"{name} is not text" for name in words if not isinstance(getattr(e, name), str))
     optional = ("commit", "base", "ref", "axis")
-    yield from (f"{name} is no text" for name in optional if not isinstance(getattr(e, name), str | None))
-    yield from (f"{name} is no finite number" for name in ("value", "gain") if not _may_be(getattr(e, name)))
+    yield from (f"{name} is not text" for name in optional if not isinstance(getattr(e, name), str | None))
+    yield from (f"{name} is not a finite number" for name in ("value", "gain") if not _may_be(getattr(e, name)))
     if not isinstance(e.talk, Mapping):
-        yield "talk is no object"
+        yield "talk is not an object"
     for name, figures in (("seconds", e.seconds), ("effect", e.effect)):
         if not isinstance(figures, Mapping):
-            yield f"{name} is no object"
+            yield f"{name} is not an object"
         else:
-            yield from (f"{name}.{key} is no finite number" for key, figure in figures.items() if not _may_be(figure))
+            unknown = (key for key, figure in figures.items() if not _may_be(figure))
+            yield from (f"{name}.{key} is not a finite number" for key in unknown)
     if e.status == "keep" and e.value is None:
-        yield "it is kept and has no value"
+        yield "it is kept, but has no value"
     for measured in e.measurements:
         yield from _of_run(measured)
 
 
 def _of_run(m: Measurement) -> Iterator[str]:
     figures = ("value", "steps", "tokens", "tokens_per_second", "peak_memory_mb", "stand")
-    yield from (f"a run's {name} is no finite number" for name in figures if not _may_be(getattr(m, name)))
+    yield from (f"a run's {name} is not a finite number" for name in figures if not _may_be(getattr(m, name)))
     phases = ("start", "compile", "train", "evaluate")
-    yield from (f"a run's seconds.{name} is no number" for name in phases if not _may_be(getattr(m.seconds, name)))
+    yield from (f"a run's seconds.{name} is not a number" for name in phases if not _may_be(getattr(m.seconds, name)))
     objects = ("machine", "extra")
-    yield from (f"a run's {name} is no object" for name in objects if not isinstance(getattr(m, name), Mapping))
+    yield from (f"a run's {name} is not an object" for name in objects if not isinstance(getattr(m, name), Mapping))
     if not isinstance(m.log, str | None):
-        yield "a run's log is no path"
+        yield "a run's log is not a path"
     stop = m.extra.get("stop") if isinstance(m.extra, Mapping) else None
     if isinstance(stop, Mapping) and not (_is_number(stop.get("share")) and "audit" in stop):
         yield "a run's stop has no share of the budget, or does not say whether it was an audit"

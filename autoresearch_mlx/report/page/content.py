@@ -1,4 +1,4 @@
-"""What the page shows, as one frozen tree.  Unknown is ``None``; every number was measured or summed up from such."""
+"""What the page shows, as frozen values.  ``None`` is unknown; numbers are measured or come from measured ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch_mlx.experiment import Direction
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Which session this is."""
+    """The session, its counts and its conditions."""
 
     session: str
     branch: str
@@ -21,17 +21,17 @@ class Head:
     agents: tuple[str, ...]
     started: str | None
     finished: str | None
-    """When the last experiment ended."""
+    """Time at which the last experiment ended."""
     running: bool
     experiments: int
-    """The baseline is not one of them."""
+    """Number of experiments without the baseline."""
     kept: int
     discarded: int
     failed: int
     conditions: Mapping[str, Any]
-    """As the session's record has them: budget, data, sizes."""
+    """Budget, data and sizes, as the ledger has them."""
     machine: Mapping[str, Any]
-    """Facts that were the same in every run."""
+    """Facts of the machine that were the same in every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +39,40 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """What it counts by: its newest runs that nothing was selected by, where there are any."""
+    """Mean of its newest runs that selected nothing, where there are such runs; else the value it was chosen by."""
     title: str
 
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """The last certificate; positive is better."""
+    """The last certificate; positive effects are better."""
 
     effect: float
     low: float
     high: float
-    """Ends of the 90 % interval."""
+    """``low`` and ``high`` are the ends of the 90 % interval."""
     probability_better: float
     pairs: int
     certified: bool
     before: int
     head: int
     split: str
-    """``hidden``: on rows that no search has seen."""
+    """``hidden`` rows are rows that no experiment was scored on."""
     time: str | None
     current: bool
-    """Whether its head is still the session's."""
+    """True while the certified experiment is still the incumbent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the session stands by the loop's own reckoning."""
+    """Baseline and incumbent by the loop's own runs."""
 
     baseline: Mark | None
     incumbent: Mark | None
     gain: float | None
     percent: float | None
     chosen: bool
-    """The head has only runs that it was chosen by: those are too good by luck."""
+    """True for a head measured only by the runs it was chosen by: luck makes those look too good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,16 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Changed:
     knobs: tuple[tuple[str, str, str], ...]
-    """Name, baseline's value, head's value, as literals."""
+    """Name, value at the baseline and value at the head, as Python literals."""
     steps: tuple[Step, ...]
     diff: str | None
-    """Baseline to head; None where git no longer has the commits."""
+    """Diff from baseline to head; None where git no longer has the commits."""
     cut: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One experiment with everything the table shows of it."""
+    """One experiment, as the table shows it."""
 
     number: int
     status: str
@@ -109,7 +109,7 @@ class Row:
     low: float | None
     high: float | None
     raw: float | None
-    """The difference as measured, unshrunk."""
+    """The difference as measured, before it was shrunk."""
     title: str
     axis: str | None
     knobs: str
@@ -118,9 +118,9 @@ class Row:
     rationale: str
     commit: str | None
     hours: float | None
-    """Of work, at its end; pauses between two runs of the loop do not count."""
+    """Hours of work at its end, without pauses between two runs of the loop."""
     tokens: int | None
-    """Trained in the session by its end."""
+    """Tokens that the session had trained on by its end."""
     seconds: float | None
     runs: int
     stopped: bool
@@ -132,7 +132,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """All tries of one axis; ``best`` is the one with the largest gain."""
+    """All tries of one axis; ``best`` is the number of the one with the largest gain."""
 
     axis: str
     tried: int
@@ -143,12 +143,12 @@ class AxisRow:
     low: float | None
     high: float | None
     tries: tuple[tuple[int, float, str], ...]
-    """Number, gain and status of each that has a gain."""
+    """Number, gain and status of each try that has a gain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One side's effect: the change, its gain with the ends of the 90 % interval, and in percent of its incumbent."""
+    """One side's effect: the change, its gain, the ends of the 90 % interval, and the gain in percent."""
 
     change: str
     gain: float | None
@@ -165,7 +165,7 @@ class Carried:
     there: Shown
     here: Shown
     verdict: str
-    """carries over, reverses, within noise, untested here, ..."""
+    """``carries over``, ``reverses``, ``within noise``, ``untested here``, ..."""
     both: bool
 
 
@@ -174,13 +174,13 @@ class Transfer:
     reference: str | None
     axes: tuple[Carried, ...]
     matches: tuple[Carried, ...]
-    """Changes that both tried, paired without a look at their gains."""
+    """Changes that both sides tried, paired without looking at their gains."""
     agreement: str | None
-    """Of their signs and ranks, in words with intervals."""
+    """Agreement of the pairs in sign and rank, in words with intervals."""
     untried: tuple[str, ...]
-    """The other side's wins that nothing here resembles, largest first."""
+    """Wins of the other side that nothing here resembles, largest first."""
     remarks: tuple[str, ...]
-    """What a reader must know, in whole sentences; why there are no rows, if there are none."""
+    """Sentences that a reader must know; where there are no rows, they say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +189,14 @@ class Again:
 
     number: int
     at: int
-    """Experiments that were finished by then."""
+    """Number of the experiment that was running or had just ended."""
     hours: float | None
     value: float
     off: float
-    """From the mean of that commit's first stand; positive is worse."""
+    """Difference from the mean of the commit's first stand; positive is worse."""
     stand: int
     chosen: bool
-    """Its experiment was selected by it."""
+    """True if this run selected its experiment."""
     tainted: bool
 
 
@@ -215,7 +215,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """One run's speed, memory and whatever the machine said of itself."""
+    """Speed and memory of one run, and what was read of the machine."""
 
     number: int
     at: int
@@ -223,23 +223,23 @@ class RunFacts:
     tokens_per_second: float | None
     peak_memory_mb: float | None
     machine: Mapping[str, float]
-    """Figures that changed during the session: temperature, power and their like, by the names they came with."""
+    """Figures that changed during the session, such as temperature and power, by the names in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Wall-clock seconds by phase, and what was asked of models."""
+    """Wall-clock seconds by phase, and the calls to models."""
 
     seconds: Mapping[str, float]
     calls: int
     prompt_tokens: int
     completion_tokens: int
     estimated: int
-    """Calls without the server's own count."""
+    """Calls whose tokens were estimated, since the server gave no count."""
     cost: float | None
     trained_tokens: int | None
     agents: tuple[tuple[str, int, int, int], ...]
-    """Agent, experiments, kept, failed."""
+    """Agent, and its numbers of experiments: all, kept, failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ class Cause:
 class StoppedRun:
     number: int
     share: float
-    """Of the budget, at which the rule spoke."""
+    """Share of the budget at which the rule would stop the run."""
     audit: bool
     status: str
     reason: str
@@ -267,14 +267,14 @@ class Stops:
     audits: int
     wrong: int
     error_high: float | None
-    """With 95 % confidence the rule is no more often wrong."""
+    """Upper end, with 95 % confidence, of the share of stops that are wrong."""
     runs: tuple[StoppedRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     made: str
-    """Local time with its offset."""
+    """Time at which the page was made: local, with its offset."""
     head: Head
     certified: Certified | None
     standing: Standing
@@ -287,9 +287,9 @@ class Page:
     spending: Spending
     failures: tuple[Cause, ...]
     stops: Stops | None
-    """None: the target's runs have no budget."""
+    """None where the target's runs have no budget."""
     remarks: tuple[str, ...]
-    """What is missing here and why, in whole sentences."""
+    """Sentences that say what is missing on this page, and why."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A session's page as values: the ledger first, then what lies beside it."""
+"""Gather a session's page as values: from the ledger, from git and from the logs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder
 
 Prices = tuple[float | None, float | None]
-"""Of a million tokens, in and out."""
+"""Prices of a million tokens in the prompt, and in the reply."""
 _NAME = 60
-"""Columns of an axis or an agent."""
+"""Columns of an axis or of an agent's name."""
 
 
 def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
-    """The page of the session kept in ``folder``, of the lab at ``root``.
+    """Gather the page of the session in ``folder``; the lab's git is at ``root``.
 
-    Raises LedgerError, with file and line, when its ledger is missing, damaged or no ledger.
+    Raises LedgerError, with file and line, for a ledger that is missing, damaged or something else.
     """
     journal = read_checked(folder)
     history = journal.history
@@ -98,7 +98,7 @@ def _head(folder: Path, journal: Journal) -> Head:
 
 
 def _key(journal: Journal) -> Mapping[str, Any]:
-    """The mark that decides what these values compare with; nothing where no ledger told."""
+    """The mark of the comparability key: values compare only under equal marks.  Empty for a ledger without one."""
     return {} if journal.comparability is None else {"comparability_key": Key(journal.comparability).mark}
 
 

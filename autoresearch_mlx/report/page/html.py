@@ -1,8 +1,8 @@
-"""``report.html``: one file that asks nothing of any network.
+"""``report.html``: one file that loads nothing from any network.
 
 Text of agents and logs reaches the page in two ways: escaped into the markup, or as JSON that the scripts turn into
-text nodes.  Should something slip through all the same, the page's own policy runs no script and loads no resource but
-those whose hashes it names.
+text nodes.  As a second wall, the page's Content-Security-Policy runs only the script, and applies only the style,
+whose hash it names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"
 
 
 def write_report(page: Page, out: Path) -> tuple[Path, ...]:
-    """The three files in ``out``, each replaced in one step.  Raises LabError when the disk refuses."""
+    """Write the three files into ``out``, each replaced in one step.  Raises LabError when the disk refuses."""
     made = {
         HTML: render_html(page).encode(errors="replace"),
         PICTURE: render_progress(page),
@@ -68,16 +68,16 @@ _SCRIPTS = (
     *(_SHARED / name for name in ("words.js", "elements.js", "plot.js")),
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
-"""In an order in which each needs only those before it."""
+"""In this order, each script needs only those before it."""
 _SPEED = ("tokens_per_second", "peak_memory_mb")
 _UNDECIDED = ("within noise", "same sign?", "opposite sign?")
 _PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
-"""Words in the names of figures that tell of heat and power."""
+"""Words in the names of figures about heat and power."""
 _MODULE_WORDS = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
 
 
 def render_html(page: Page) -> str:
-    """The whole page as one document, with style, scripts and figures inside it."""
+    """Render the page as one document, with style, scripts and figures inside it."""
     from markupsafe import Markup
 
     style = "".join(path.read_text(encoding="utf-8") for path in _STYLES)
@@ -120,23 +120,23 @@ def _templates() -> Environment:
 
 
 def _shown(held: object) -> object:
-    """What a template puts in, without the codes that a terminal would obey; markup of its own macros stays."""
+    """Drop control codes from what a template puts in; markup of its own macros stays as it is."""
     return terms.printable(held) if type(held) is str else held
 
 
 def _arrows(text: str) -> str:
-    """A browser may break a line between ``-`` and ``>``."""
+    """Use real arrows: a browser may break a line between ``-`` and ``>``."""
     return text.replace(" -> ", " → ")
 
 
 def _diff_kind(line: str) -> str:
-    """The class of a line of a diff: ``add``, ``del``, ``at`` for its heads, or none."""
+    """Return the class of a diff's line: ``add``, ``del``, ``at`` for its headers, else an empty text."""
     about = line.startswith(("+++", "---", "@@", "diff", "index"))
     return "at" if about else {"+": "add", "-": "del"}.get(line[:1], "")
 
 
 def _held(page: Page) -> dict[str, Any]:
-    """What the templates show besides the page's own values."""
+    """Collect what the templates show: the page, and phrases made from it."""
     h = page.head
     facts = (
         counts_in_words(page),
@@ -165,7 +165,7 @@ def _held(page: Page) -> dict[str, Any]:
 
 
 def _inlined(path: Path) -> str:
-    """A module as part of one script: a file that opens from a disk cannot import another one."""
+    """Return a module without imports and exports: a page that is opened from disk cannot load one."""
     return _MODULE_WORDS.sub("", path.read_text(encoding="utf-8"))
 
 
@@ -174,7 +174,7 @@ def _hash(text: str) -> str:
 
 
 def _embedded(page: Page) -> str:
-    """What the scripts draw, as JSON that cannot end its own element."""
+    """Return what the scripts draw, as JSON that cannot end its own element."""
     whole = to_json(page)
     drawn: dict[str, Any] = {name: whole[name] for name in ("axes", "noise", "runs")}
     drawn["experiments"] = [_known(row) for row in whole["experiments"]]
@@ -183,7 +183,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Without what is unknown, empty or untrue: most of a thousand rows is such."""
+    """Leave out what is unknown, empty or false: that is most of a thousand rows."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

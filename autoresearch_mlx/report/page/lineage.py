@@ -1,4 +1,4 @@
-"""From the baseline to the head: which kept experiments led there, and what differs in the end."""
+"""The kept experiments from the baseline to the head, what differs in the end, and all tries by axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_AXIS = "no axis"
 
 
 def by_axis(experiments: Sequence[Experiment]) -> tuple[AxisRow, ...]:
-    """Best gain first; axes where nothing was measured last, in the order of their first try."""
+    """Group all tries by axis, best gain first; axes without a gain come last, in the order of their first try."""
     groups: dict[str, list[Experiment]] = {}
     for e in experiments:
         if e.number > 0 and e.status not in ("duplicate", "interrupted"):
@@ -43,7 +43,7 @@ _DIFF_BYTES = 60_000
 
 
 def lineage(history: History) -> tuple[Experiment, ...]:
-    """The head's ancestors by their commits, the oldest first, itself last; empty before a baseline."""
+    """Return the head and its ancestors, the oldest first; empty before there is a baseline."""
     kept = {e.commit: e for e in history.experiments if e.status == "keep" and e.commit}
     way: list[Experiment] = []
     e = history.incumbent
@@ -59,7 +59,7 @@ def changed(way: Sequence[Experiment], diff: str | None) -> Changed:
 
 
 def _net(way: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
-    """The knobs that end elsewhere than they began."""
+    """Return the knobs whose value at the head differs from the baseline's."""
     first: dict[str, object] = {}
     last: dict[str, object] = {}
     for e in way:

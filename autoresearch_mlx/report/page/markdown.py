@@ -1,4 +1,4 @@
-"""``report.md``: the night for a discussion post.  Foreign text stands in code spans, where it is only text."""
+"""``report.md``: the session as a post.  Text of models and scripts stands in code spans, where it stays text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _gain(page: Page) -> str:
 
 
 def _conditions(page: Page) -> str:
-    """Machine and conditions on one line; whoever compares needs them."""
+    """Write machine and conditions on one line; a reader who compares needs them."""
     machine, held = page.head.machine, page.head.conditions
     names = ("chip", "memory_gb", "device", "mlx")
     facts = [f"{name} {code(str(machine[name]))}" for name in names if machine.get(name)]
@@ -94,7 +94,7 @@ def _changed(page: Page) -> Iterator[str]:
 
 
 def _best_losers(page: Page) -> Iterator[str]:
-    """What was clearly worse is worth knowing as well."""
+    """Show what was clearly worse: that is worth knowing as well."""
     losers = [
         row for row in page.experiments if row.status == "discard" and row.gain is not None and row.high is not None
     ]
@@ -138,7 +138,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """A Markdown code span on one line: no HTML, link or mention in it works, and no table cell ends at it."""
+    """Write a Markdown code span on one line: HTML, links, mentions and ``|`` in it stay text."""
     words = terms.one_line(text).replace("|", "\\|") or " "
     fence = "`" * (_longest_run(words) + 1)
     room = " " if words.startswith("`") or words.endswith("`") else ""
@@ -146,7 +146,7 @@ def code(text: str) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """A Markdown block that nothing in ``text`` can end."""
+    """Write a Markdown code block that nothing in ``text`` can end."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 

@@ -1,7 +1,7 @@
-"""``progress.png``: the night in the picture that the field knows, 1200 x 675, readable in a post.
+"""``progress.png``: every experiment in one picture of 1200 x 675 pixels, readable in a post.
 
-Grey dots are what was discarded, green ones what was kept; the line steps from one incumbent to the next; red ticks at
-the edge are failures.
+Grey dots were discarded, green ones kept; the line steps from one incumbent to the next; red ticks at the lower edge
+are failures.  It is the picture that karpathy/autoresearch made known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle; y may point either way."""
+    """A rectangle in pixels; y may point up or down."""
 
     left: float
     low: float
@@ -41,7 +41,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text of a size that belongs to a point; all in pixels."""
+    """The size of a text, and the point it belongs to, in pixels."""
 
     x: float
     y: float
@@ -50,9 +50,9 @@ class Label:
 
 
 def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: int = 14) -> dict[int, Box]:
-    """Boxes of the labels that found room, by their position in ``labels``, most important first.
+    """Find room for labels, the most important first; return boxes by position in ``labels``.
 
-    None of them meets another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
+    No box meets another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
     """
     placed: dict[int, Box] = {}
     leads: list[Box] = []
@@ -71,14 +71,14 @@ def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: 
 
 
 def lead_of(label: Label, box: Box) -> Box:
-    """What the line from the point to the nearest place of its label takes up."""
+    """Return the box of the line from a point to its label."""
     x = min(max(label.x, box.left), box.right)
     y = box.low if box.low > label.y else box.high
     return Box(min(x, label.x) - 1, min(y, label.y) + 1, max(x, label.x) + 1, max(y, label.y) - 1)
 
 
 def _around(label: Label) -> list[Box]:
-    """Places for a label, the nearest first: above right, above left, below left, below right, further off."""
+    """List places for a label, the nearest first: above right, above left, below left, below right, further off."""
     boxes = []
     for gap in (8.0, 26.0, 46.0, 70.0, 100.0, 136.0):
         for up in (True, False):
@@ -92,9 +92,9 @@ def _around(label: Label) -> list[Box]:
 _INCHES, _DPI = (12.0, 6.75), 100
 _GREY, _GREEN, _DARK, _RED, _INK = "#a8adb5", "#1f9d55", "#0f6b37", "#c63d2f", "#2b2f36"
 _TITLE = 34
-"""Columns of a label."""
+"""Columns of a label, at most."""
 _CANDIDATES = 60
-"""Keeps for whose labels room is looked for."""
+"""Number of kept experiments for whose labels room is sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class _Dot:
 
 
 def render_progress(page: Page) -> bytes:
-    """A PNG; of a session without a single value it says so."""
+    """Draw the picture as a PNG; without a single value, it says that nothing was measured."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -164,7 +164,7 @@ def _title(page: Page) -> str:
 
 
 def _dots(axes: Axes, tried: Sequence[_Dot], low: float, high: float) -> None:
-    """What lies outside the picture sits at its edge as a small triangle."""
+    """Draw what was not kept; a value beyond the picture becomes a small triangle at its edge."""
     size = 34 if len(tried) <= 200 else 16
     seen = [dot for dot in tried if low <= dot.value <= high]
     at, values = [dot.number for dot in seen], [dot.value for dot in seen]
@@ -212,7 +212,7 @@ def _legend(axes: Axes, page: Page) -> None:
 
 
 def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot]) -> None:
-    """Titles of keeps: the head's, then those of the largest gains, as long as there is room."""
+    """Write titles of kept experiments: the head's, then those of the largest gains, while there is room."""
     figure.draw_without_rendering()
     ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
     ranked = [dot for dot in ranked if dot.number > 0][:_CANDIDATES]
@@ -239,7 +239,7 @@ def _write(axes: Axes, text: str, label: Label, box: Box) -> None:
 
 
 def _plain(title: str) -> str:
-    """What the font has; other characters would be empty boxes."""
+    """Replace characters that the font lacks, which would be empty boxes."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties(family="DejaVu Sans")))
@@ -264,7 +264,7 @@ def _box(artist: Any) -> Box:
 
 
 def _taken(axes: Axes, kept: Sequence[_Dot]) -> list[Box]:
-    """The kept dots and the line between them."""
+    """Return the boxes of the kept dots and of the line between them."""
     if not kept:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]

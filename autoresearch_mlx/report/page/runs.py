@@ -1,4 +1,4 @@
-"""Every run of the night: what repeats say of the noise, how fast it was, what the machine said of itself."""
+"""Every run of the session: what repeats say of the noise, its speed, and what was read of the machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from autoresearch_mlx.report.page.content import Again, Noise, RunFacts
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """By experiment number; what is not known of an experiment is missing."""
+    """Hours of work and tokens at the end of each experiment, by its number; unknown ones are left out."""
 
     hours: Mapping[int, float]
     tokens: Mapping[int, int]
 
 
 def clock_of(history: History) -> Clock:
-    """Pauses between two runs of the loop are no work: only the time from each start to its end is summed."""
+    """Sum hours and tokens up to each experiment; only time between an experiment's start and its end is work."""
     hours: dict[int, float] = {}
     tokens: dict[int, int] = {}
     worked, trained = 0.0, 0
@@ -37,7 +37,7 @@ def clock_of(history: History) -> Clock:
 
 
 def wall_seconds(e: Experiment) -> float | None:
-    """From its start to its end; None where either is no time."""
+    """Seconds from an experiment's start to its end; None where one of the two cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
     except (ValueError, TypeError):  # unreadable, or one with and one without an offset
@@ -53,7 +53,7 @@ class _Run:
 
 
 def noise_of(history: History, clock: Clock) -> Noise:
-    """Sigma as the judge has it, and all runs of commits that ran more than once."""
+    """Return the judge's sigma, and all runs of commits that ran more than once."""
     sigma = sigma_of(history)
     again = tuple(_again(history, clock))
     return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.stand, tuple(_changes(again)), again)
@@ -97,7 +97,7 @@ def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
 
 
 def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
-    """In the order of the night."""
+    """Return speed, memory and changing figures of every run, in the order of the night."""
     runs = list(_all(history))
     moving = _moving([run.measured for run in runs])
     return tuple(
@@ -114,7 +114,7 @@ def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
 
 
 def constant_facts(history: History) -> Mapping[str, Any]:
-    """What every run said of the machine in the same words: chip, memory, versions."""
+    """Return the facts of the machine that were the same in every run: chip, memory, versions."""
     runs = [run.measured for run in _all(history) if run.measured.machine]
     found = dict(runs[0].machine) if runs else {}
     for m in runs[1:]:
@@ -143,7 +143,7 @@ def _facts(m: Measurement) -> dict[str, Any]:
 
 
 def _moving(runs: Sequence[Measurement]) -> set[str]:
-    """Names of figures that were not the same in all runs."""
+    """Return the names of figures that were not the same in all runs."""
     seen: dict[str, set[float]] = {}
     for m in runs:
         for name, fact in _facts(m).items():

@@ -1,4 +1,4 @@
-"""Which values a plot shows: all that were kept, and the bulk of the rest; a few wild ones must not flatten it."""
+"""The range of values that a plot shows: all kept ones and most others, so that a few wild ones do not flatten it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _MARGIN = 0.06
 
 
 def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Low and high end for ``(value, kept)``; all kept ones lie inside, and most of the others if they are near.
+    """Return low and high end for pairs ``(value, kept)``: kept ones lie inside, and most others if they are near.
 
-    The others may stretch the span to four times that of the kept ones, never so that those become a flat line.
+    Others may stretch the range to four times that of the kept ones, no further: those must not look like a flat line.
     Raises ValueError without a value.
     """
     if not values:

@@ -1,4 +1,4 @@
-"""Where the night went: time by phase, tokens, failures by cause, losers that were stopped."""
+"""What the session spent: time by phase, tokens, failures by cause, runs that were stopped early."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RAISED = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt))\b")
 
 
 def spending_of(folder: Path, history: History, prices: tuple[float | None, float | None]) -> Spending:
-    """From the ledger's clocks and counts, and from the calls that lie beside it."""
+    """Sum up time, tokens and cost, from the ledger and from the recorded calls to models."""
     asked = spent(folder)
     trained = [m.tokens for m in _measurements(history) if m.tokens is not None]
     return Spending(
@@ -36,7 +36,7 @@ def spending_of(folder: Path, history: History, prices: tuple[float | None, floa
 
 
 def _seconds(history: History) -> Mapping[str, float]:
-    """Phases in the order they pass.  ``propose`` is what the loop waited for besides the model's own time."""
+    """Sum seconds by phase, in the order in which phases pass.  ``propose`` leaves out the model's own time."""
     phases: dict[str, float] = {}
     for e in history.experiments:
         for name, seconds in _loop_seconds(e).items():
@@ -49,7 +49,7 @@ def _seconds(history: History) -> Mapping[str, float]:
 
 
 def _loop_seconds(e: Experiment) -> dict[str, float]:
-    """The loop's own steps; of ``propose`` the model's thinking and loading stand apart."""
+    """Seconds of the loop's own steps; thinking and loading of a model are taken out of ``propose``."""
     steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # its runs have their own clocks
     for name in ("think", "load"):
         asked = e.talk.get(f"{name}_seconds")
@@ -75,7 +75,7 @@ def _outcome(experiments: Sequence[Experiment], agent: str) -> tuple[int, int, i
 
 
 def causes(experiments: Sequence[Experiment]) -> tuple[Cause, ...]:
-    """Failures gathered by the exception they died of, or by their reason without its numbers; most frequent first."""
+    """Group failures by their exception, else by their reason without its numbers; the most frequent come first."""
     groups: dict[tuple[str, str], list[Experiment]] = {}
     for e in experiments:
         if e.status in FAILED:

@@ -1,4 +1,4 @@
-"""What carried over from the H100, as the page's own rows; the figures are those of ``compare``."""
+"""The session beside the H100's log, as rows of the page; the figures are those of ``compare``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NOBODY = Shown("", None, None, None, None)
 
 
 def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Transfer:
-    """Axes and changes there and here; without the table, the sentence that says so.
+    """Compare axes and changes there and here; without the H100's table, return the sentence that says so.
 
-    ``root``: the lab's folder, whose git has the diffs."""
+    ``root`` is the lab's folder, whose git has the diffs."""
     try:
         there = of_reference(h100())
     except LabError as error:
@@ -63,14 +63,14 @@ def _shown(judged: Judged) -> Shown:
 
 
 def _words(effect: Effect) -> str:
-    """The change by its knobs where both values are known, else as its log describes it."""
+    """Describe a change by its knobs where both values are known, else as its log does."""
     changes = effect.run.changes
     told = bool(changes) and all(None not in pair for pair in changes.values())
     return describe(changes) if told else effect.run.note
 
 
 def _agreed(found: Agreement) -> str:
-    """``signs agree in 5 of 7 (90 %: 0.42 to 0.90); rank correlation 0.36 (90 %: -0.41 to 0.83)``"""
+    """Say ``signs agree in 5 of 7 (90 %: 0.42 to 0.90); rank correlation 0.36 (90 %: -0.41 to 0.83)``."""
     words = []
     if found.share is not None and found.share_interval is not None:
         words.append(f"signs agree in {found.same} of {found.signed}{_range(found.share_interval)}")

@@ -34,7 +34,7 @@ export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
   const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
   put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}` : session.status.branch);
-  put("now-title", resting ?? r.title ?? "Waiting for a proposal");
+  put("now-title", resting ?? (arrows(r.title) || "Waiting for a proposal"));
   const used = r?.share ?? (budget && r?.seconds_left != null ? 1 - r.seconds_left / budget : null);
   const trains = r?.phase === "train" && used != null;
   the("bar").hidden = !trains;
@@ -81,18 +81,18 @@ export function showStands(session) {
 
 export function showPlan(session, now) {
   const plan = session.plan, run = session.run;
-  if (!plan) { facts("plan-facts", [["", now.running ? "a single command works here, no run" : "No run is going on."]]); return; }
+  if (!plan) { facts("plan-facts", [["", now.running ? "another command works on this session; no run is going on" : "No run is going on."]]); return; }
   const elapsed = plan.began != null ? now.time - plan.began : null;
   const byCount = plan.left != null && plan.pace_seconds ? now.time + plan.left * plan.pace_seconds : null;
   const ends = [plan.ends, byCount].filter((t) => t != null), eta = ends.length ? Math.min(...ends) : null;
   const more = eta != null && plan.pace_seconds ? Math.max(Math.floor((eta - now.time) / plan.pace_seconds), 0) : null;
   facts("plan-facts", [
-    ["runs for", clock(elapsed)],
+    ["running for", clock(elapsed)],
     ["done in this run", count(plan.done), `${count(plan.kept)} kept`],
-    ["an hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
-    ["each takes", plan.pace_seconds ? clock(plan.pace_seconds) : null],
+    ["experiments per hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
+    ["time of one", plan.pace_seconds ? clock(plan.pace_seconds) : null],
     ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : "when told to"],
-    ["until then", more != null && !run.stop ? `about ${count(more)} more` : null],
+    ["left until then", more != null && !run.stop ? `about ${count(more)} experiments` : null],
   ]);
 }
 
