@@ -1,4 +1,4 @@
-"""The baseline of this machine at a fixed budget: tokens/s, seconds by phase, val_bpb, and how much they vary.
+"""Measure the baseline on this machine at a fixed budget: tokens/s, seconds by phase, val_bpb, and how much they vary.
 
     python -m bench.baseline                     three runs at the profile's own budget
     python -m bench.baseline --seconds 10 --runs 5 --knob TOTAL_BATCH_SIZE=4096
@@ -34,10 +34,10 @@ PHASES = ("start", "compile", "train", "evaluate")
 @click.command()
 @click.option("--seconds", type=float, help="Training time; default: the profile's.")
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--same-seed", is_flag=True, help="All runs with one seed: what is left is the machine's own noise.")
+@click.option("--same-seed", is_flag=True, help="Use one seed for all runs, which leaves the machine's own noise.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Set a knob of train_mlx.py.")
 def main(seconds: float | None, runs: int, same_seed: bool, knobs: Sequence[str]) -> None:
-    """Measure the baseline several times and print one row a run, then mean and spread."""
+    """Measure the baseline several times; print one row a run, then mean and spread."""
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
         machine = read_machine()

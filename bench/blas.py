@@ -1,4 +1,4 @@
-"""What a fast BLAS is worth on this Linux machine: matrix product and training, as ratios measured in one run.
+"""Measure what a fast BLAS gains on this Linux machine: matrix product and training, as ratios within one run.
 
     python -m bench.blas [--seconds 10]
 
@@ -34,7 +34,7 @@ from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 @click.command()
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Training time of each run.")
 def main(seconds: float) -> None:
-    """A row for each BLAS: GFLOP/s of a 1024 x 1024 product, tokens/s of the baseline, ratios to the first."""
+    """Print a row for each BLAS: GFLOP/s of a 1024 x 1024 product, tokens/s of the baseline, ratios to row one."""
     machine = read_machine()
     fast = child_environment(find_blas(default_cache(), machine), {})
     if not fast:
@@ -63,7 +63,7 @@ def gflops(environment: Mapping[str, str]) -> float:
 
 
 def tokens_per_second(environment: Mapping[str, str], seconds: float) -> float:
-    """Of the checkout's train_mlx.py with this machine's preset, on the embedded text."""
+    """Return the tokens/s of the checkout's train_mlx.py with this machine's preset, on the embedded text."""
     with tempfile.TemporaryDirectory() as folder:
         lab, machine = Lab(Path(folder)), read_machine()
         profile = choose_profile(machine)

@@ -1,8 +1,8 @@
-"""A scripted model for the bench: it knows the usual tricks of the field and nothing of the landscape.
+"""Imitate a small model for the bench: it knows the usual tricks of the field, and nothing about the landscape.
 
-It reads the file in its prompt, picks one or two well-known knobs, and moves them by round factors, as
-small models do; now and then it answers in prose only.  What it says goes through the real agent: the
-real prompt, the real reading of replies, the real repairs.
+It reads the file in its prompt, picks one or two well-known knobs and moves them by round factors, as small models do;
+now and then it answers in prose only.  Its replies go through the real agent: the real prompt, the real reading of
+replies, the real repairs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRICKS: dict[str, float] = {
     "ROPE_BASE": 1,
     "X0_LAMBDA": 1,
 }
-"""How often each is thought of."""
+"""Relative frequency with which each knob is chosen."""
 PROSE = 0.1
 """Share of answers without an edit."""
 PAIRS = 0.25
@@ -41,7 +41,7 @@ _FENCE = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 class Habits:
-    """An endpoint without a server; a function of its seed and of how often it was asked."""
+    """A model without a server; its answers depend only on its seed and on how often it was asked."""
 
     name = "habits"
 

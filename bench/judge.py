@@ -1,22 +1,22 @@
-"""What does a rule for keeping changes keep?  ``python -m bench.judge [--nights 200]``
+"""Compare rules for keeping changes on simulated nights: ``python -m bench.judge [--nights 200]``
 
 Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
 
-Runs are simulated: a true value, plus normal noise of one sigma, plus drift where the regime has it.
-Each rule gets the same proposals and starts without knowing sigma.  The first table is a single decision
-against an incumbent with three runs, by the candidate's true gain: the share of keeps and the mean runs
-spent.  The second is whole nights.  A night ends with its runs, and whatever a rule measures counts, the
-baseline's repeats and the incumbent's included.  All gains are in sigma:
+Runs are simulated: a true value, plus normal noise of one sigma, plus drift in some regimes.  Each rule gets the same
+proposals and starts without knowing sigma.  The first table shows a single decision against an incumbent with three
+runs, by the candidate's true gain: the share of keeps and the mean number of runs.  The second shows whole nights.  A
+night ends after a number of runs, and every run counts, those of the baseline and the incumbent included.  All gains
+are in sigma:
 
-    true      what the last incumbent is really better than the baseline
-    bias      what the rule says it is better, less the truth
-    per keep  the same for one keep, its gain as told when it was kept
-    held      share of keeps whose told 90 % interval holds the true gain
+    true      true gain of the last incumbent over the baseline
+    bias      gain that the rule reports at the end, minus the true one
+    per keep  the same for one keep, with the gain reported when it was kept
+    held      share of keeps whose reported 90 % interval contains the true gain
     false     share of keeps that are no better than what they replaced
     worse     share of nights that end worse than they began
-    tried     proposals measured
+    tried     number of proposals measured
 
-How good proposals are is assumed (``bench/simulated_runs.py``): compare the rules, not the nights.
+The quality of proposals is an assumption (``bench/simulated_runs.py``): compare the rules, not the nights.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _three(machine: Machine, quality: float, before: float) -> tuple[float, ...]
 
 
 def share_better(runs: Sequence[float], incumbent: Sequence[float]) -> float:
-    """Over all pairs of resamples, how often the candidate's mean is the lower one."""
+    """Return how often the candidate's mean is the lower one, over all pairs of resamples."""
     draws = _resamples()
     return float(np.mean(np.array(runs)[draws].mean(1)[:, None] < np.array(incumbent)[draws].mean(1)[None, :]))
 
@@ -108,7 +108,7 @@ def _resamples() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 @dataclass(slots=True)
 class Desk:
-    """What a session does around the judge: takes the runs asked for, keeps the record, minds the drift."""
+    """The part of a session around the judge: it takes the runs asked for, keeps the record, watches for drift."""
 
     machine: Machine
     mode: Mode
@@ -117,7 +117,7 @@ class Desk:
     night: Night = field(default_factory=Night)
     stand: int = 0
     commit: int = 0
-    """The incumbent's."""
+    """Number of the incumbent's commit."""
     runs: dict[int, list[Run]] = field(default_factory=dict)
     pairs: list[tuple[float, ...]] = field(default_factory=list)
     effects: list[float] = field(default_factory=list)
@@ -190,7 +190,7 @@ class Desk:
             self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)
 
     def report(self) -> float:
-        """What is said of the night: the head's unselected runs against the baseline's."""
+        """Return the gain reported at the end: the incumbent's unselected runs against the baseline's."""
         head = [run for run in self.runs[self.commit] if run.fresh] or self.runs[self.commit]
         return fmean(run.value for run in self.runs[0][: self.replicates]) - fmean(run.value for run in head)
 
@@ -226,7 +226,7 @@ RULES: dict[str, Rule] = {
 
 
 def nights(regime: Regime, rule: Rule, many: int, runs: int = 70, common: float = 0.0) -> list[Night]:
-    """Night ``i`` has the same proposals under every rule."""
+    """Simulate nights; night ``i`` has the same proposals under every rule."""
     return [
         rule(
             Machine(np.random.default_rng([i, 1]), runs, regime.drift, common),
@@ -240,7 +240,7 @@ def nights(regime: Regime, rule: Rule, many: int, runs: int = 70, common: float 
 
 
 def one_decision(rule: str, effect: float, many: int, common: float = 0.0) -> tuple[float, float]:
-    """P(keep) and mean runs of the candidate and of refreshes, against an incumbent with three runs of its own."""
+    """Return P(keep) and the mean runs of candidate and incumbent, against an incumbent that has three runs."""
     kept = spent = 0
     for i in range(many):
         machine = Machine(np.random.default_rng([i, 3]), 1000, common=common)
@@ -297,7 +297,7 @@ def _share(found: Sequence[bool]) -> str:
 
 
 def _mean(values: Sequence[float]) -> str:
-    """Mean and its standard error."""
+    """Return the mean and its standard error."""
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""The knob file that every search of the bench starts from: upstream's constants with their ranges."""
+"""Hold the knob file that every search of the bench starts from: upstream's constants with their ranges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the knob file: its range as the comment gives it, and the value it starts from."""
+    """One line of the knob file: a knob's range as the comment gives it, and its first value."""
 
     name: str
     kind: str
@@ -19,7 +19,7 @@ class Row:
     choices: tuple[str, ...] = ()
 
     def unit(self, value: Any) -> float:
-        """The place of a value in its range: 0 at the low end, 1 at the high end."""
+        """Return the place of a value in its range: 0 at the low end, 1 at the high end."""
         if self.kind == "choice":
             return self.choices.index(value) / (len(self.choices) - 1)
         if self.kind in ("log", "pow2"):
@@ -55,5 +55,5 @@ TEXT = "".join(f"{row.line()}\n" for row in ROWS)
 
 
 def unit(name: str, value: Any) -> float:
-    """The place of a knob's value in its range."""
+    """Return the place of a knob's value in its range, from 0 to 1."""
     return BY_NAME[name].unit(value)

@@ -1,10 +1,10 @@
-"""Synthetic five-minute runs: a knob file, a true value for each configuration, crashes and noise.
+"""Simulate five-minute runs: a knob file, a true value for each configuration, crashes and noise.
 
-Every seed draws its own landscape of a family, so that no search is tuned to one optimum.  What the
-families share is taken from published logs of karpathy/autoresearch (branch exp/H100/mar8 and the
-11,000 trials of arXiv:2603.24647): the start is a decent file, most one-change steps lose a little,
-a few directions (batch, depth, one or two learning rates) gain much, too much memory crashes, and the
-learning rates want to move with the batch.  Values are bits per byte, lower is better.
+Each seed draws its own landscape of a family, so that no search is tuned to one optimum.  The families share what
+published logs of karpathy/autoresearch show (branch exp/H100/mar8, and the 11,000 trials of arXiv:2603.24647): the
+first file is decent; most changes of one knob lose a little; a few directions (batch, depth, one or two learning rates)
+gain much; too much memory crashes; the best learning rates move with the batch.  Values are bits per byte, lower is
+better.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ LEADERS = ("DEPTH", "TOTAL_BATCH_SIZE", "EMBEDDING_LR", "MATRIX_LR", "WARMDOWN_R
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How one kind of landscape is drawn; distances are fractions of a knob's range."""
+    """The parameters by which one kind of landscape is drawn; distances are fractions of a knob's range."""
 
     name: str
     says: str
     far: int = 4
-    """How many knobs start a good way from their optimum."""
+    """Number of knobs that start far from their optimum."""
     reach: tuple[float, float] = (0.12, 0.35)
     near: float = 0.03
     coupling: float = 0.3
     headroom: tuple[float, float] = (1.5, 2.5)
-    """Doublings of memory left at the start."""
+    """Doublings of memory that are free at the start."""
     fragile: float = 0.4
-    """How far above its optimum the matrix learning rate diverges."""
+    """Distance above its optimum at which the matrix learning rate diverges."""
     noise: float = 0.1
-    """Sigma of one run as a share of the typical gain of an improving step."""
+    """Sigma of one run, as a share of the typical gain of an improving step."""
     compute: bool = False
-    """Depth, width and batch follow a law of fixed compute instead of one bowl each."""
+    """Whether depth, width and batch follow a law of fixed compute, instead of one bowl each."""
 
 
 FAMILIES = (
@@ -70,7 +70,8 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ComputeLaw:
-    """Five minutes buy a fixed number of operations: a larger model sees fewer tokens in fewer steps.
+    """A law of fixed compute: five minutes allow so many operations, so a larger model sees fewer tokens in fewer
+    steps.
 
     Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
     with the tokens, and the best learning rate with batch and against width.  Nothing here is a sum
@@ -82,7 +83,7 @@ class ComputeLaw:
     batch: float
     """Doublings of the batch from the start to the best one, at the start's tokens."""
     speed: float
-    """How much a small device batch costs in speed."""
+    """Loss of speed by a small device batch."""
 
     def cost(self, values: Values) -> float:
         here, start = _scale(values), _scale(START_VALUES)
@@ -94,14 +95,14 @@ class ComputeLaw:
         return loss + 0.02 * (2 ** (0.5 * batch) + 2 ** (-0.5 * batch) - 2)
 
     def rate_shift(self, values: Values) -> float:
-        """How far the best matrix learning rate moves, as a share of its two decades."""
+        """Return how far the best matrix learning rate moves, as a share of its two decades."""
         here, start = _scale(values), _scale(START_VALUES)
         return 0.15 * (0.5 * (here.batch - start.batch) - 0.5 * (here.width - start.width))
 
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Logarithms, base 2."""
+    """Logarithms to base 2 of the sizes that the law needs."""
 
     parameters: float
     width: float
@@ -115,12 +116,12 @@ def _scale(values: Values) -> _Scale:
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """One drawn objective.  ``true`` is what no search sees; ``measure`` is what a run reports."""
+    """One drawn objective: ``true`` is hidden from every search, ``measure`` is what a run reports."""
 
     family: Family
     optimum: Mapping[str, float]
     slope: Mapping[str, tuple[float, float]]
-    """Bits per byte for a whole range below and above the optimum."""
+    """Bits per byte lost by a whole range below and above the optimum."""
     coupling: Mapping[tuple[str, str], float]
     options: Mapping[str, float]
     """Bits per byte that each window pattern costs."""
@@ -129,7 +130,7 @@ class Landscape:
     sigma: float = 0.0
 
     def true(self, values: Values) -> float | None:
-        """The noiseless value, in bits per byte; ``None`` where the run would fail."""
+        """Return the value without noise, in bits per byte; None where the run would fail."""
         if self.fails(values):
             return None
         return START + self._cost(values) - self._cost(START_VALUES)
@@ -165,18 +166,18 @@ class Landscape:
 
 
 def memory(values: Values) -> float:
-    """Doublings of memory: activations grow with depth, width and device batch."""
+    """Return the doublings of memory: activations grow with depth, width and device batch."""
     return math.log2(values["DEPTH"] * model_width(values) * values["DEVICE_BATCH_SIZE"])
 
 
 def model_width(values: Values) -> int:
-    """Depth times aspect ratio, rounded to whole heads."""
+    """Return the width: depth times aspect ratio, rounded to whole heads."""
     heads = max(1, round(values["DEPTH"] * values["ASPECT_RATIO"] / values["HEAD_DIM"]))
     return int(heads * values["HEAD_DIM"])
 
 
 def draw(family: Family, seed: int) -> Landscape:
-    """The landscape of this family with this seed; the start never fails."""
+    """Draw the landscape of this family with this seed; its first configuration never fails."""
     rng = np.random.default_rng([seed, *family.name.encode()])
     numeric = [row for row in ROWS if row.kind != "choice"]
     chosen = set(rng.choice(LEADERS, size=family.far, replace=False))
@@ -203,7 +204,7 @@ def _law(rng: np.random.Generator) -> ComputeLaw:
 
 
 def typical_gain(landscape: Landscape) -> float:
-    """The median gain of the one-change steps from the start that gain at all, in bits per byte."""
+    """Return the median gain, in bits per byte, of those changes of one knob at the start that gain at all."""
     gains = []
     for row in ROWS:
         for value in _steps(row):

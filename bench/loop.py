@@ -1,10 +1,10 @@
-"""What does the loop itself cost?  ``python -m bench.loop [--experiments 500] [--rows 10000]``
+"""Measure what the loop itself costs: ``python -m bench.loop [--experiments 500] [--rows 10000]``
 
-A session of many experiments on a program that takes milliseconds, run by the real command in one go, watched from
-outside: how much memory and how many open files its process has as the night goes on, and what an experiment takes
-besides the measured program and the optimiser's thinking (git, ledger, judging, child processes).
+The real command runs one long session on a program that takes milliseconds, and is watched from outside: the memory and
+the open files of its process as the night goes on, and the time of an experiment besides the measured program and the
+optimiser's thinking (git, ledger, judging, child processes).
 
-Then ``status`` as a whole command on a ledger of so many experiments, each as a training run writes it.
+Then the whole command ``status`` is timed on a ledger of ``--rows`` experiments, each as a training run writes it.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ metric = "loss"
 run = "{python} -S -E -B measure.py"
 """
 WARM = 50
-"""Experiments after which memory should stay where it is."""
+"""Number of experiments after which memory should stay constant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The loop's process when an experiment was logged."""
+    """The loop's process at the moment when an experiment was logged."""
 
     at: float
     memory_mb: float
@@ -69,7 +69,7 @@ class Look:
 
 
 def watch(process: subprocess.Popen[bytes], ledger: Path) -> Iterator[Look]:
-    """A look at each experiment, within a few milliseconds of its line in the ledger."""
+    """Yield a look at the process for each experiment, within milliseconds of its line in the ledger."""
     seen, at, loop = b"", 0, psutil.Process(process.pid)
     while process.poll() is None:
         if ledger.exists() and (size := ledger.stat().st_size) > at:
@@ -126,7 +126,7 @@ def tell_night(looks: Sequence[Look]) -> None:
 
 
 def long_ledger(folder: Path, rows: int) -> Path:
-    """A session of so many rows with curves and texts as long as those of training runs."""
+    """Make a session of ``rows`` experiments, with curves and texts as long as those of training runs."""
     rng = random.Random(7)
     session = {"tag": "long", "target": "pretrain", "metric": "val_bpb", "direction": "min", "conditions": {}}
     (folder / ".autoresearch" / "long").mkdir(parents=True)

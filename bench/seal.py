@@ -1,11 +1,11 @@
-"""What the sealed evaluation costs against a plain one, as ratios measured in one run.
+"""Measure what the sealed evaluation costs against a plain one, as ratios within one run.
 
     python -m bench.seal [--rounds 5]
 
-The weights are those of a short training of train_mlx.py at this machine's preset, on the embedded text.  Plain: one
-process that imports the script, makes one pass over the same rows in the same calls and sums the losses, without
-probes, confinement or a second process.  Sealed: what a measurement runs.  They take turns, and are whole processes,
-from start to end.
+The weights come from a short training of train_mlx.py at this machine's preset, on the embedded text.  A plain
+evaluation is one process that imports the script, makes one pass over the same rows in the same calls and sums the
+losses, without checks, sandbox or second process.  A sealed one is what a measurement runs.  The two take turns, and
+whole processes are timed, from start to end.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _STEPS = 10
 @click.option("--rounds", type=int, default=5, show_default=True, help="How often each is measured.")
 @click.option("--plain", hidden=True, help="Be the plain evaluation: a specification as JSON.")
 def main(rounds: int, plain: str | None) -> None:
-    """A row for each way of evaluating: seconds (median), and the ratio to the first."""
+    """Print a row for each way of evaluating: seconds (median), and the ratio to the first."""
     if plain is not None:
         click.echo(json.dumps(evaluate_plainly(json.loads(plain))))
         return
@@ -92,7 +92,7 @@ def _table(spent: dict[str, list[float]], values: dict[str, float]) -> None:
 
 
 def trained(root: Path) -> Conditions:
-    """Conditions of this machine's preset, and weights of a few steps in ``root``/run."""
+    """Return the conditions of this machine's preset, with weights of a few steps in ``root``/run."""
     lab, machine = Lab(root), read_machine()
     profile = choose_profile(machine)
     settings = load_settings(lab.root, {"data.source": "stdlib"}).settings
@@ -151,7 +151,7 @@ def plainly(conditions: Conditions, root: Path, mlx: bool) -> float:
 
 
 def evaluate_plainly(told: dict[str, object]) -> float:
-    """One pass in this process: what an evaluation costs when the model is trusted."""
+    """Make one pass in this process: the evaluation of a model that is trusted."""
     import mlx.core as mx
 
     from autoresearch_mlx.trial.exchange import Answer

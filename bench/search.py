@@ -1,16 +1,15 @@
-"""How well do searches spend a night?  ``python -m bench.search [--seeds 20] [--trials 70]``
+"""Compare how well searches spend a night: ``python -m bench.search [--seeds 20] [--trials 70]``
 
 Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
 
-Each search gets the same landscape, the same start and the same luck.  The local ones (``walk``,
-``model``, ``knobs``, ``hybrid``) propose from the incumbent and pass the loop's rule: keep what measures
-better than the incumbent did, by more than one sigma.  The global ones name the best value they measured.
-``model`` is a scripted one that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model with
-``knobs``, both through the real agents.  Either way the table shows the *true* value of the chosen one,
-mean and standard deviation over the seeds, after 10, 35 and 70 trials, the failures (crashes, and answers
-that are no edit), and on how many seeds the search ended better than the walk.  The standard deviation is
-mostly that of the landscapes, which differ from seed to seed.  The baseline is measured first and counts
-as no trial.
+Each search gets the same landscape, the same start and the same random numbers.  The local searches (``walk``,
+``model``, ``knobs``, ``hybrid``) propose changes of the incumbent and follow the loop's rule: keep what measures better
+than the incumbent did, by more than one sigma.  The global ones choose the best value they measured.  ``model`` is a
+scripted model that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both
+run through the real agents.  For all, the table shows the *true* value of the chosen configuration after 10, 35 and 70
+trials (mean and standard deviation over the seeds), the failures (crashes, and answers without an edit), and on how
+many seeds the search ended better than the walk.  The standard deviation is mostly that of the landscapes, which differ
+from seed to seed.  The baseline is measured first and is not counted as a trial.
 """
 
 from __future__ import annotations
@@ -39,29 +38,29 @@ from bench.landscapes import FAMILIES, Landscape, Values, draw
 FILE = "train_mlx.py"
 MARKS = (10, 35, 70)
 MARGIN = 1.0
-"""How many sigma better a run must measure than the incumbent did, to be kept."""
+"""Sigma by which a run must measure better than the incumbent did to be kept."""
 
 STEP = 0.16
-"""The walk's usual step, as a share of a knob's range; the best of 0.06, 0.12 and 0.2 on other seeds lie about it."""
+"""The walk's usual step, as a share of a knob's range: about the best of 0.06, 0.12 and 0.2 on other seeds."""
 
 Propose = Callable[[Context], Proposal]
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """The true value of the chosen configuration after each trial, and the failures until then."""
+    """One search on one landscape: after each trial, the chosen configuration's true value and the failures so far."""
 
     chosen: tuple[float, ...]
     failures: tuple[int, ...]
     seconds: float
-    """Spent in proposing, over all trials."""
+    """Seconds spent on proposing, over all trials."""
 
 
 # -- local searches: the loop's own rule -------------------------------------------------------------
 
 
 def local(make: Callable[[int], Propose]) -> Callable[[Landscape, int, int], Night]:
-    """A night of the loop with this proposer."""
+    """Return a night of the loop in which ``make(seed)`` proposes."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         propose, rng = make(seed), np.random.default_rng([seed, 1])
@@ -84,7 +83,7 @@ def local(make: Callable[[int], Propose]) -> Callable[[Landscape, int, int], Nig
 
 
 def _asked(propose: Propose, context: Context, seen: list[Values]) -> str | None:
-    """The new text, after the loop's two repairs at most; None when there was none that is new."""
+    """Ask for a new text, up to three times, as the loop does; return None when none was new."""
     for _ in range(3):
         proposal = propose(context)
         text = proposal.files.get(FILE)
@@ -156,7 +155,7 @@ def _finished(
 
 
 def walk(seed: int) -> Propose:
-    """The plain walk: one random knob, one random step, at least one tick, never a point twice."""
+    """Return the plain walk: one random knob, one random step of at least one tick, and no point twice."""
     rng = np.random.default_rng([seed, 2])
     seen: set[tuple[Any, ...]] = set()
 
@@ -184,19 +183,19 @@ def _one_step(space: Space, rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 def knobs(seed: int) -> Propose:
-    """The agent under test, as the loop loads it."""
+    """Return the agent under test, as the loop loads it."""
     agent = load_agent("knobs", Office(seed=seed))
     return agent.propose
 
 
 def hybrid(seed: int) -> Propose:
-    """The agent under test with a scripted model in the place of a real one."""
+    """Return the agent under test, with a scripted model in place of a real one."""
     office = Office(seed=seed)
     return Hybrid(Chat(Habits(seed), office, patience_seconds=0.0), load_agent("knobs", office), office).propose
 
 
 def model(seed: int) -> Propose:
-    """The scripted model alone."""
+    """Return the scripted model alone."""
     return Chat(Habits(seed), Office(seed=seed)).propose
 
 
@@ -204,7 +203,7 @@ def model(seed: int) -> Propose:
 
 
 def sampled(make: Callable[[int], Any]) -> Callable[[Landscape, int, int], Night]:
-    """A night of an Optuna sampler over the whole ranges, told of the baseline; failures are told as failed."""
+    """Return a night of an Optuna sampler over the whole ranges; it is told the baseline, and which trials failed."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         import optuna
@@ -298,7 +297,7 @@ def rows(landscape: str, nights: dict[str, list[Night]], trials: int) -> Iterato
 
 
 def _wins(found: list[Night], plain: list[Night]) -> str:
-    """On how many seeds a search ends with a better value than the walk does on the same landscape."""
+    """Return on how many seeds a search ends with a better value than the walk on the same landscape."""
     if found is plain or not plain:
         return ""
     return f"{sum(a.chosen[-1] < b.chosen[-1] for a, b in zip(found, plain, strict=True))}/{len(found)}"

@@ -1,4 +1,4 @@
-"""Nights that never were: a machine with noise and drift, and proposals of known worth, for ``bench/judge.py``."""
+"""Simulate nights for ``bench/judge.py``: a machine with noise and drift, and proposals of known quality."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BASE = 1000.0
-"""The baseline's true value, in sigma; large, so that no gain is a large share of it."""
+"""The baseline's true value, in sigma; so large that every gain is a small share of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """How good proposals are: a share wins, a share does nothing, the others lose; sizes are exponential."""
+    """How good proposals are: a share gains, a share changes nothing, the others lose; sizes are exponential."""
 
     name: str
     wins: float
     win: float
     """Mean true gain of a winning proposal, in sigma."""
     drift: bool = False
-    """A wandering machine: AR(1) of one sigma over some ten runs, and heat: 1.5 sigma within the first ten."""
+    """Whether the machine drifts: AR(1) of one sigma over some ten runs, and heat of 1.5 sigma in the first ten."""
     nothing: float = 0.35
     loss: float = 3.0
 
@@ -39,7 +39,7 @@ class SpentError(Exception):
 
 @dataclass(slots=True)
 class Machine:
-    """Takes runs; lower is better.  ``common`` is the share of the variance that a seed decides."""
+    """Takes runs; lower is better.  ``common`` is the share of a run's variance that its seed decides."""
 
     rng: np.random.Generator
     runs: int
@@ -50,7 +50,7 @@ class Machine:
     seeds: dict[int, float] = field(default_factory=dict)
 
     def measure(self, quality: float, seed: int) -> float:
-        """One run of something that is truly ``quality`` sigma better than the baseline."""
+        """Take one run of something that is truly ``quality`` sigma better than the baseline."""
         if self.taken >= self.runs:
             raise SpentError
         self.taken += 1
@@ -67,7 +67,7 @@ class Machine:
 
 @dataclass(slots=True)
 class Night:
-    """What a rule made of a night; gains in sigma."""
+    """The result of a night under one rule; gains in sigma."""
 
     quality: float = 0.0
     reported: float = 0.0
@@ -81,7 +81,7 @@ class Night:
 
 
 def draw_proposals(regime: Regime, rng: np.random.Generator) -> Iterator[float]:
-    """True gains, one after another, without end."""
+    """Yield true gains of proposals, without end."""
     while True:
         kind = rng.random()
         if kind < regime.wins:
