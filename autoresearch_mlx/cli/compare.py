@@ -153,8 +153,9 @@ def _own(folder: Path) -> Log:
 
 
 def _queue(folder: Path) -> None:
-    from autoresearch_mlx.agents.ideas.backlog import H100, add_ideas
+    from autoresearch_mlx.agents.ideas.backlog import add_ideas
     from autoresearch_mlx.agents.ideas.h100_ideas import h100_ideas
+    from autoresearch_mlx.agents.ideas.idea import H100
     from autoresearch_mlx.compare.log import METRIC
     from autoresearch_mlx.compare.reference import h100
     from autoresearch_mlx.store.ledger import FILE, read

@@ -35,7 +35,8 @@ from server_behaviours import busy, say
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.edits.fields import schema
-from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas
+from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas
+from autoresearch_mlx.agents.ideas.idea import YOU, Draft
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import History

@@ -17,7 +17,8 @@ from server_behaviours import say
 
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.hybrid import FIRST_REST, LONGEST_REST, MORE, MOST, STALLED, Hybrid, share_now, turn
-from autoresearch_mlx.agents.ideas.backlog import YOU, Draft, add_ideas, open_ideas
+from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas
+from autoresearch_mlx.agents.ideas.idea import YOU, Draft
 from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space

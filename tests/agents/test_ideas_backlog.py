@@ -15,9 +15,6 @@ from history_cases import night, tried
 from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_key
 from autoresearch_mlx.agents.ideas.backlog import (
     FILE,
-    H100,
-    YOU,
-    Draft,
     add_ideas,
     drop,
     open_ideas,
@@ -26,7 +23,7 @@ from autoresearch_mlx.agents.ideas.backlog import (
     same_open,
     take,
 )
-from autoresearch_mlx.agents.ideas.idea import LONGEST_TITLE, MOST_OPEN
+from autoresearch_mlx.agents.ideas.idea import H100, LONGEST_TITLE, MOST_OPEN, YOU, Draft
 from autoresearch_mlx.agents.ideas.listing import render_ideas
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment
@@ -35,7 +32,8 @@ MODEL = "model:ollama:m"
 WRITER = """
 import sys
 from pathlib import Path
-from autoresearch_mlx.agents.ideas.backlog import Draft, add_ideas
+from autoresearch_mlx.agents.ideas.backlog import add_ideas
+from autoresearch_mlx.agents.ideas.idea import Draft
 for number in range(int(sys.argv[3])):
     add_ideas(Path(sys.argv[1]), [Draft(f"{sys.argv[2]} {number}")], "you")
 """

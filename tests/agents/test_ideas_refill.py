@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.ideas.axes import STREAK, known_axes
-from autoresearch_mlx.agents.ideas.backlog import FILE, H100, Draft, add_ideas, add_yours, read_backlog, take
+from autoresearch_mlx.agents.ideas.backlog import FILE, add_ideas, add_yours, read_backlog, take
 from autoresearch_mlx.agents.ideas.h100_ideas import h100_ideas
+from autoresearch_mlx.agents.ideas.idea import H100, Draft
 from autoresearch_mlx.agents.ideas.refill import (
     EXPERIMENTS,
     MOST_READ,

@@ -11,7 +11,8 @@ import pytest
 from command_runs import call, data, experiments, refused, script
 from conftest import write_command_lab
 
-from autoresearch_mlx.agents.ideas.backlog import H100, Draft, add_ideas, take
+from autoresearch_mlx.agents.ideas.backlog import add_ideas, take
+from autoresearch_mlx.agents.ideas.idea import H100, Draft
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import FILE, read_notes

@@ -1,10 +1,10 @@
 """Use a language model as a researcher.
 
-calls    one endpoint, with patience, within the caps, every call written down
-forms    how the code should come: blocks or whole, by size, and by what went wrong
-room     whether model and training run fit into the memory together
-thread   one experiment's conversation
-agent    a proposal from all of this
+chat_agent    start here: one proposal from everything below
+calls         calls to one endpoint, with patience and within the limits, each one stored
+task_source   the next task, and the backlog of ideas that it comes from
+thread        the conversation of one experiment, and whether it asks for blocks or whole files
+memory_fit    whether the model and a training run fit into memory together
 """
 
 from autoresearch_mlx.agents.chat.chat_agent import Chat

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from autoresearch_mlx.agents.chat.calls import Calls
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
 from autoresearch_mlx.agents.ideas.axes import known_axes
-from autoresearch_mlx.agents.ideas.backlog import YOU, Idea, add_ideas, open_ideas, take
+from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas, take
 from autoresearch_mlx.agents.ideas.choose_task import Task, choose_task
+from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate

@@ -1,9 +1,8 @@
 """Use the user's own coding agent (`claude -p`, `codex exec`, `opencode run`, `aider`, any program) as a researcher.
 
-shell     one call: the prompt on its standard input, time-limited, its output kept, git kept on a short lead
-changes   what it left in the directory: the edit, what was ignored, what cannot be taken
-words     title and reason from its output
-agent     a proposal from all of this
+coding_agent       start here: one proposal from one or more calls
+shell              one call: prompt on standard input, a time limit, stored output, git kept from changing branches
+worktree_changes   what the call left in the directory: the edit, ignored files, problems; title and reason
 """
 
 from autoresearch_mlx.agents.command.coding_agent import CodingAgent

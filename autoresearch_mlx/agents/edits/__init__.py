@@ -1,18 +1,14 @@
-"""Read a model's reply: fields in JSON, code in fences, and the edit that they make.
+"""Read a model's reply: fields in JSON, code in fences or search/replace blocks, and the edit that they make.
 
-objects   the JSON objects in a text that bear a proposal's fields
-fields    title, axis, hypothesis, expected gain, knobs: the schema, and its check
-marks     search/replace blocks in a text, as they stand there
-fences    fenced blocks of a text, and the file each is for
-aims      which file a block or a fence is for
-page      a reply as lines: its blocks, its fences, its prose, and the proposals in it
-values    knobs as a model writes them -> values that fit the file
-blocks    search and replace: where a block fits, and the text after it
-nearest   a block that fits nowhere, beside the lines that come nearest
-whole     a whole new file: is it whole, or only its constants?
-survey    the names that a Python file defines, reads and imports
-original  a file before the edit, prepared once
-gate      what is refused before anybody runs it: syntax, names, imports
-changes   the code and the knobs of one proposal -> the new texts of files
-reply     a reply's text and the files -> edits with a problem or without; never raises
+reply         start here: a reply and the files become edits, each with new texts or with a problem; never raises
+reply_parts   a reply as lines, its prose, and the proposals in it; a file before the edit, prepared once
+objects       the JSON objects in a text that have a proposal's fields
+fields        title, axis, hypothesis, expected gain, knobs: their schema, and the check of values
+marks         the search/replace blocks in a text
+fences        the fenced blocks in a text, and the file that each block or fence is for
+blocks        where a search/replace block fits in a file, or the nearest lines when it fits nowhere
+whole         whether a whole new file is complete, or only a part or its constants
+knob_values   knob values as a model writes them, turned into values that fit the file
+gate          refusals before anything runs: syntax, undefined names, modules that are not installed
+apply         the code and the knobs of one proposal, applied to the files
 """

@@ -10,17 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import combinations
 
 from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried, clean_axis
+from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.reference import h100
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.source import axis_of, read_knobs
-
-if TYPE_CHECKING:
-    from autoresearch_mlx.agents.ideas.backlog import Idea
-from itertools import combinations
 
 _TOGETHER = (
     # Noise of the gradient: more tokens per step allow a larger rate, and mean fewer steps.

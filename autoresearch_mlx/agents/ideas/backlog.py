@@ -13,13 +13,11 @@ from typing import Any
 
 from autoresearch_mlx.agents.ideas.axis_names import clean_axis
 from autoresearch_mlx.agents.ideas.idea import (
-    H100,
     LONGEST_TITLE,
     MODEL,
     YOU,
     Draft,
     Idea,
-    State,
     distinct_axes_first,
     finite,
     same,
@@ -31,21 +29,6 @@ from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.store.journal import Event, Writer, now, read_events, writing
 from autoresearch_mlx.terms import one_line
 
-__all__ = [
-    "H100",
-    "MODEL",
-    "YOU",
-    "Draft",
-    "Idea",
-    "State",
-    "add_ideas",
-    "drop",
-    "open_ideas",
-    "read_backlog",
-    "refilled",
-    "same_open",
-    "take",
-]
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
 """Number of interrupted experiments after which an idea is given up: it may be what crashes the machine."""

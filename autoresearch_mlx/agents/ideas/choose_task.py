@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from autoresearch_mlx.agents.ideas import task_texts
 from autoresearch_mlx.agents.ideas.axes import banned, choose_axis, records
 from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried
-from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
+from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair
 from autoresearch_mlx.experiment import Context, Experiment, History
 

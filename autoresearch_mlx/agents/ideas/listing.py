@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.agents.ideas.backlog import Idea
+from autoresearch_mlx.agents.ideas.idea import Idea
 
 _AXIS, _SOURCE = 24, 30
 _LEAST = 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autoresearch_mlx.agents.ideas.axes import knobs_of
 from autoresearch_mlx.agents.ideas.axis_names import axis_tried
-from autoresearch_mlx.agents.ideas.backlog import YOU, Idea
+from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import resolution
 from autoresearch_mlx.experiment import Context, Experiment
 from autoresearch_mlx.judge.history import standing

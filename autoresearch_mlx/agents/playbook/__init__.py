@@ -1,8 +1,8 @@
-"""Test whether what won on an H100 wins here: the winners of a table one by one, then stacked; no model is needed.
+"""Test whether what won on an H100 wins here: a table's winners one by one, then stacked; no model is needed.
 
-winners   a table's kept changes of knobs, one entry a strategy, the largest gain first
-carry     a change made there as the same change relative to a value here
-agent     which is next, read from the history alone
+playbook_agent   start here: the next change, decided from the history alone
+winners          the strategies that won in a session: kept changes of knobs, each with its gain
+carry            a change made there, turned into the same relative change of a value here
 """
 
 from autoresearch_mlx.agents.playbook.playbook_agent import Playbook

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.agents.ideas.backlog import Idea, read_backlog
+from autoresearch_mlx.agents.ideas.backlog import read_backlog
+from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, standing

@@ -17,7 +17,8 @@ from dashboard_process import Board, board_of
 from live_run import finished, going, slow_lab, started, sweep
 from playwright.sync_api import Browser, Page
 
-from autoresearch_mlx.agents.ideas.backlog import MODEL, Draft, add_ideas
+from autoresearch_mlx.agents.ideas.backlog import add_ideas
+from autoresearch_mlx.agents.ideas.idea import MODEL, Draft
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.control import FILE as CONTROL
 from autoresearch_mlx.store.journal import read_events
