@@ -33,7 +33,7 @@ def outcome(history: History) -> str:
     if best.number == 0:
         return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
     if (gain := gained(history)) is None:
-        apart = "the baseline was measured under another key, and does not compare"
+        apart = "the baseline was measured under another key and cannot be compared"
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
     percent = f", {100 * gain / abs(first):.2f} %" if first else ""
     way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
@@ -45,7 +45,7 @@ def _chosen(history: History) -> str:
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
-    return f"#{best.number} counts by the run that it was chosen by; `autoresearch-mlx certify` measures afresh"
+    return f"#{best.number} has only the run that it was chosen by; `autoresearch-mlx certify` measures it again"
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:

@@ -39,12 +39,12 @@ class Running:
 
 
 def read_now(folder: Path) -> Running | None:
-    """Return the note of a session's folder; None when there is none or it is damaged."""
+    """Read the note of a session; None when there is none or it is damaged."""
     return _running(_read(folder))
 
 
 def read_lanes(folder: Path) -> tuple[Running, ...]:
-    """Return what several lanes measure, each with the time at which it was last heard of; empty with one lane."""
+    """Return what several lanes measure, each with the time of its last report; empty with one lane."""
     lanes = _read(folder).get("lanes")
     found = map(_running, lanes) if isinstance(lanes, list) else ()
     return tuple(running for running in found if running is not None)

@@ -93,7 +93,7 @@ class PlainScreen:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
         self._told: dict[int | None, float] = {None: clock()}
-        """When each lane's measurement was last spoken of; None: the only one."""
+        """Time at which each lane's measurement was last shown; the key None stands for the only one."""
 
     def say(self, text: str) -> None:
         for line in terms.printable(text).split("\n"):
@@ -120,7 +120,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """One line at the bottom of the terminal, or one for each lane, redrawn in place; the rest stays above."""
+    """One line at the bottom of the terminal, or one for each lane, redrawn in place; other lines stay above it."""
 
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
@@ -132,7 +132,7 @@ class LiveScreen:
         self._scene = Scene()
         self._begun: dict[int, Scene] = {}
         self._lanes: dict[int, Scene] = {}
-        """What is measured side by side: the scenes of those experiments whose progress came with their number."""
+        """States of the experiments that are measured side by side, by number."""
         self._drawn = self._began = clock()
 
     def say(self, text: str) -> None:
@@ -192,7 +192,7 @@ class LiveScreen:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
             self._live.start()
         self._drawn = self._clock()
-        # One column stays free: some terminals wrap as soon as the last one is filled.
+        # One column stays free: some terminals wrap as soon as the last column is filled.
         self._console.width = self._stream.columns()
         scenes = [self._lanes[number] for number in sorted(self._lanes)] or [self._scene]
         lines = [live_line(scene.after(self._drawn - self._began), self._console.width - 1) for scene in scenes]
@@ -207,7 +207,7 @@ class Noted:
         self._running = Running(os.getpid())
         self._titles: dict[int, str] = {}
         self._lanes: dict[int, Running] = {}
-        """What is measured side by side, by its number."""
+        """Experiments that are measured side by side, by number."""
         self._written = clock()
         self._closed = False
 

@@ -1,4 +1,4 @@
-"""One experiment in full: reason, numbers, where its time went, diff, log."""
+"""Show one experiment in full: reason, numbers, times, diff, log."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Finished experiments by outcome; the baseline is not one of them."""
+    """Numbers of finished experiments by outcome, without the baseline."""
 
     experiments: int
     kept: int
@@ -75,7 +75,7 @@ class Status:
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or a run stood still."""
     lanes: tuple[Running, ...] = ()
-    """Everything that runs, where several experiments do; ``running`` is the first of them."""
+    """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
     """Limits of the current run; None where no run is going on."""
 
@@ -188,7 +188,7 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     note = read_now(folder)
     if note is not None and note.pid == pid and number in (None, note.number):
         return note
-    # Started and not noted yet: no measurement runs, the agent has the floor.
+    # Started, but not noted yet: no measurement is running, so the agent is proposing.
     return Running(pid, number, phase="propose" if number is not None else None)
 
 

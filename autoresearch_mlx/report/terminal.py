@@ -82,7 +82,7 @@ def _mark(mark: Mark | None) -> str:
 
 
 def _sigma(status: Status) -> str:
-    """``0.006912 of one run, from 3 runs of 1 commit``"""
+    """Return ``0.006912 of one run, from 3 runs of 1 commit``."""
     if status.sigma.value is None:
         return terms.UNKNOWN
     stand = f", stand {status.stand}" if status.stand else ""
@@ -90,7 +90,7 @@ def _sigma(status: Status) -> str:
 
 
 def _stops(account: Account) -> str:
-    """``3 losers early, 0:36 saved; 1 audit, 0 wrong``"""
+    """Return ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
     saved = f"{terms.plural(account.stopped, 'loser')} early, {terms.clock(account.saved_seconds)} saved"
     return f"{saved}; {terms.plural(account.audits, 'audit')}, {account.wrong} wrong"
 

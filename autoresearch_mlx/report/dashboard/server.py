@@ -65,7 +65,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(128)  # who reads the address may call at once
+            listening.listen(128)  # the address may be used as soon as it is printed
         except (OSError, OverflowError) as error:
             said = f"{host}:{port} cannot be listened at: {getattr(error, 'strerror', None) or error}"
             raise ConfigError(said, "another --port; 0 takes a free one") from None
@@ -92,7 +92,7 @@ def serve(lab: Lab, at: Bound, token: str, read_only: bool) -> None:
 
     ending: list[Callable[[], bool]] = []
     app = application(lab, Rules(at.hosts, token, read_only), lambda: any(ends() for ends in ending))
-    # No access log: nothing of what is asked is written anywhere.
+    # No access log: requests are not written anywhere.
     config = uvicorn.Config(app, log_level="critical", access_log=False, server_header=False, ws="none")
     server = uvicorn.Server(config)
     ending.append(lambda: server.should_exit)
@@ -121,7 +121,7 @@ def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette
 
 
 class _Answers:
-    """One method for each route."""
+    """The answers, one method for each route."""
 
     def __init__(self, watched: WatchedLab, rules: Rules, ending: Callable[[], bool]) -> None:
         self._watched, self._rules, self._ending = watched, rules, ending

@@ -13,7 +13,7 @@ from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.notes import add_note, clear_notes
 
 Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
-"""Takes the session's folder and what the page sent; returns what was done, in words.  Raises AutoresearchError."""
+"""Function of the session's folder and the page's data; returns what was done, in words.  Raises AutoresearchError."""
 
 
 def deeds() -> dict[str, Deed]:

@@ -28,7 +28,7 @@ from autoresearch_mlx.store.notes import read_notes
 NEWEST = 200
 """Experiments in the page's table, the newest; the plot has all of them."""
 _LONGEST_TITLE = 80
-"""Columns of a title in the plot's tip."""
+"""Most columns of a title in the plot's tooltip."""
 _LONGEST_DIFF = 60_000
 """Characters of a diff; nobody reads more in a window."""
 
@@ -106,7 +106,7 @@ def _point(e: Experiment) -> dict[str, Any]:
 
 
 def _near(experiments: Sequence[Experiment]) -> tuple[float, float] | None:
-    """The values worth showing; None while nothing has a value."""
+    """Return the range of values worth showing; None while nothing has a value."""
     values = [(e.value, e.status == "keep") for e in experiments if e.value is not None]
     return worth_showing(values) if values else None
 

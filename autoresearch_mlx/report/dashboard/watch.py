@@ -108,4 +108,4 @@ class WatchedLab:
                 try:
                     session.look()
                 except AutoresearchError:
-                    continue  # whoever opens that session is told
+                    continue  # the error is shown when that session is opened

@@ -209,7 +209,7 @@ class Noise:
     source: str
     stand: int
     stands: tuple[tuple[int, int], ...]
-    """Where the stand changes: the new one's number, and the first ``at`` in it."""
+    """Changes of the stand: the number of the new stand, and the first ``at`` in it."""
     again: tuple[Again, ...]
 
 
@@ -293,9 +293,9 @@ class Page:
 
 
 def to_json(page: Page) -> dict[str, Any]:
-    """The document of ``report --json``; an unknown value is null.
+    """Return the document of ``report --json``; an unknown value is null.
 
-    Stands keep the names that they had in it before, ``epoch`` and ``epochs``: people's scripts read them.
+    Stands keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
     """
     document = asdict(page)
     noise = document["noise"]

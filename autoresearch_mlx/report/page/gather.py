@@ -87,7 +87,7 @@ def _head(folder: Path, journal: Journal) -> Head:
         agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
         started=starts[0] if starts else None,
         finished=times[-1] if times else None,
-        running=holder(folder) not in (None, os.getpid()),  # a run that writes its own page is over
+        running=holder(folder) not in (None, os.getpid()),  # a run that writes its own page has ended
         experiments=counts.experiments,
         kept=counts.kept,
         discarded=counts.discarded,

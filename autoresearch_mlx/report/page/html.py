@@ -86,7 +86,7 @@ def render_html(page: Page) -> str:
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"
     )
-    # Only these are markup already: our own files, and JSON that cannot end its element.
+    # Only these are marked as safe markup: our own files, and JSON that cannot end its element.
     ours = {"policy": policy, "style": style, "script": script, "data": _embedded(page)}
     markup = {name: Markup(text) for name, text in ours.items()}
     return _templates().get_template("page.html").render(**markup, **_held(page))
@@ -156,7 +156,7 @@ def _held(page: Page) -> dict[str, Any]:
         "noise": noise_in_words(page),
         "asked": asked_words(page),
         "largest_steps": sorted(page.changed.steps, key=lambda step: -(step.gain or 0.0)),
-        # What is decided comes first: within noise there is nothing to read.
+        # Clear results come first: within noise there is nothing to learn.
         "decided_axes": sorted(both, key=lambda row: row.verdict in _UNDECIDED),
         "moving": [*named, *moving],
         "physical": any(word in name for name in moving for word in _PHYSICAL),

@@ -39,7 +39,7 @@ def _parts(page: Page) -> Iterator[str]:
         yield "## Failures"
         rows = [(c.status, code(c.cause), str(len(c.numbers)), code(c.example[:120])) for c in page.failures[:_SHORT]]
         yield _table(("status", "cause", "times", "the last one said"), rows)
-    caution = "absolute values compare only on the same data, evaluation and hardware"
+    caution = "absolute values can be compared only on the same data, evaluation and hardware"
     yield f"Made {page.made} by autoresearch-mlx; {caution}."
 
 

@@ -40,7 +40,7 @@ def wall_seconds(e: Experiment) -> float | None:
     """Seconds from an experiment's start to its end; None where one of the two cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
-    except (ValueError, TypeError):  # unreadable, or one with and one without an offset
+    except (ValueError, TypeError):  # unreadable, or only one of them has an offset
         return None
 
 
@@ -60,7 +60,7 @@ def noise_of(history: History, clock: Clock) -> Noise:
 
 
 def _changes(again: Sequence[Again]) -> Iterator[tuple[int, int]]:
-    """Each change of the stand, as (stand, ``at``); an experiment's own runs come before repeats taken after it."""
+    """Return each change of the stand as (stand, ``at``); an experiment's own runs come before its later repeats."""
     current = 0
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
         if run.stand != current:
@@ -81,7 +81,7 @@ def _again(history: History, clock: Clock) -> Iterator[Again]:
 
 
 def _centre(group: Sequence[_Run]) -> float:
-    """The mean of a commit's first stand: later ones show how far the machine has moved."""
+    """Return the mean of a commit in its first stand: later stands show how far the machine has changed."""
     counted = [run for run in group if not run.measured.tainted] or group
     oldest = min(run.measured.stand for run in counted)
     early = [run for run in counted if run.measured.stand == oldest]
@@ -132,7 +132,7 @@ def _all(history: History) -> Iterator[_Run]:
 
 
 def _facts(m: Measurement) -> dict[str, Any]:
-    """Flat: ``{"temperature": {"cpu": 71}}`` is ``temperature.cpu``."""
+    """Flatten nested facts: ``{"temperature": {"cpu": 71}}`` becomes ``temperature.cpu``."""
     flat: dict[str, Any] = {}
     for name, fact in m.machine.items():
         if isinstance(fact, Mapping):

@@ -1,4 +1,4 @@
-"""Sentences and phrases that the page and the post share: what was gained, and how far that can be believed."""
+"""Write the sentences that the page and the post share: what was gained, and how far it can be believed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 
 
 def title_of(page: Page) -> str:
-    """``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``"""
+    """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page)}"
 
 
 def gain_in_words(page: Page) -> str:
-    """``val_bpb 2.510091 -> 2.438682 (2.84 % better)``"""
+    """Return ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     stands, metric = page.standing, terms.one_line(page.head.metric)
     if stands.baseline is None or stands.incumbent is None:
         return "nothing measured yet"
@@ -28,7 +28,7 @@ def gain_in_words(page: Page) -> str:
 
 
 def counts_in_words(page: Page) -> str:
-    """``126 experiments: 9 kept, 110 discarded, 7 failed``"""
+    """Return ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
     h = page.head
     return (
         f"{terms.plural(h.experiments, 'experiment')}: {h.kept:,} kept, {h.discarded:,} discarded, {h.failed:,} failed"
@@ -51,7 +51,7 @@ def belief(page: Page) -> str:
         return f"{words} {moved}; `autoresearch-mlx certify` measures that."
     if stands.gain is None:
         return "Nothing has been kept over the baseline, so there is nothing to certify."
-    chosen = " Its head counts by the run that it was chosen by." if stands.chosen else ""
+    chosen = " The head has only the run that it was chosen by." if stands.chosen else ""
     return (
         "Not certified. This is the difference by the loop's own runs, and what was kept for looking good looks a "
         f"little too good.{chosen} `autoresearch-mlx certify` measures the head against the baseline on fresh seeds "
@@ -64,42 +64,42 @@ def _probability(share: float) -> str:
 
 
 def noise_in_words(page: Page) -> str:
-    """Say how much two runs of one file differ, and what that rests on."""
+    """Say how much two runs of one file differ, and how many runs show it."""
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
     stand = ""
     if n.stand or n.stands:
-        stand = f" The session measures in stand {n.stand}: runs of different stands do not compare."
+        stand = f" The session measures in stand {n.stand}: runs of different stands cannot be compared."
     return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{stand}"
 
 
 def interval(held: Step | AxisRow | Shown) -> str:
-    """``+0.002100 … +0.006800``, the ends of the 90 % interval; empty where the noise is not known."""
+    """Return the ends of the 90 % interval: ``+0.002100 … +0.006800``; empty if the noise is unknown."""
     if held.low is None or held.high is None:
         return ""
     return f"{terms.gain(held.low)} … {terms.gain(held.high)}"
 
 
 def percent(share: float | None) -> str:
-    """A gain in percent of its incumbent's value; empty where there is none."""
+    """Return a gain in percent of its incumbent's value; empty if there is none."""
     return "" if share is None else f"{share:+.3f}"
 
 
 def span_words(started: str | None, finished: str | None) -> str:
-    """``2026-07-14 22:58 to 2026-07-15 08:02``, in the local time of the ledger."""
+    """Return ``2026-07-14 22:58 to 2026-07-15 08:02``, in the local time of the ledger."""
     return f"{started[:16].replace('T', ' ')} to {finished[:16].replace('T', ' ')}" if started and finished else ""
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """``AMD EPYC, 24 GB, cpu``"""
+    """Return ``AMD EPYC, 24 GB, cpu``."""
     memory = machine.get("memory_gb")
     known = [machine.get("chip"), f"{memory:g} GB" if isinstance(memory, int | float) else None, machine.get("device")]
     return ", ".join(str(fact) for fact in known if fact)
 
 
 def asked_words(page: Page) -> str:
-    """Say how many tokens were trained on, and what the calls to models took."""
+    """Say how many tokens were trained on, and what the calls to models cost."""
     s = page.spending
     words = [f"{s.trained_tokens:,} tokens trained." if s.trained_tokens is not None else ""]
     if s.calls:
