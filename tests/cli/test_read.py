@@ -106,7 +106,7 @@ def test_a_narrow_encoding_costs_a_letter_not_the_command(night: Lab, command: l
 def test_what_is_not_there_is_said_with_where_to_look(night: Lab) -> None:
     assert "no experiment 99" in (said := refused(night, "show", "99"))
     assert "autoresearch-mlx log" in said
-    assert "no commit of an experiment 99" in refused(night, "diff", "0", "99")
+    assert "no commit of experiment 99" in refused(night, "diff", "0", "99")
     for command in (["status"], ["diff", "1"]):
         assert "no session nope" in (said := refused(night, *command, "--tag", "nope"))
         assert "sessions here: t" in said

@@ -257,7 +257,7 @@ def test_pause_lets_what_runs_end_and_begins_nothing(lab: Lab) -> None:
         run.start()
         until(lambda: len(running(lab)) == 2)
         assert control.pause(session.folder, "cli")
-        until(lambda: "paused by hand; `autoresearch-mlx resume` goes on" in seen.said)
+        until(lambda: "paused by hand; `autoresearch-mlx resume` continues" in seen.said)
         until(lambda: not running(lab))
         assert control.resume(session.folder, "cli")
         run.join(30)

@@ -132,7 +132,7 @@ def test_a_session_of_another_machine_is_said_to_be_one(packed: Path, clone: Lab
         told["host"], told["machine"]["chip"] = "studio", "Apple M4 Max"
 
     done = call(clone, "restore", str(remade(packed, tmp_path, manifest=moved)))
-    assert "measured on studio (Apple M4 Max): numbers of this machine do not compare" in done.stderr
+    assert "measured on studio (Apple M4 Max): numbers of this machine cannot be compared" in done.stderr
     (event,) = [json.loads(x) for x in (clone.folder("t") / FILE).read_text().splitlines() if '"restored"' in x]
     assert event["host"] == "studio"
 
