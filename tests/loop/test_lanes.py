@@ -182,14 +182,17 @@ def test_a_session_takes_up_every_claim_that_was_left_open(lab: Lab, screen: Rec
 
 def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen: Recorder) -> None:
     (lab.root / "bench.py").write_text(NOISY_BENCH)
-    git(lab.root, "commit", "-qam", "noisy")
-    steps = [{"X": 4.0 - at / 10} for at in range(1, 9)]
-    options = {"judge__refresh_every": 3, "judge__removal_every": 3}
-    with opened(lab, "t", run__lanes=3, **options) as session:
-        research(session, Plan(*steps, *losers(6)), Policy(experiments=14), screen)
+    (lab.root / "solver.py").write_text(SLOW_SOLVER + "W = 1\nZ = 1\n")
+    git(lab.root, "commit", "-qam", "noisy, and longer than it need be")
+    options = {"judge__refresh_every": 3, "judge__removal_every": 1}
+    night(lab, Plan(SLOW_SOLVER, *losers(12)), screen, limit=13, **options)
     history = read(lab.folder("t") / FILE).history
-    assert len(history.experiments) == 15 and len({e.number for e in history.experiments}) == 15
-    assert any("removes" in e.talk for e in history.experiments) and history.repeats
+    assert sorted(e.number for e in history.experiments) == list(range(14))
+    shorter = finished(lab)[1]
+    assert shorter.status == "keep", "shorter code wins without a gain"
+    (trial,) = [e for e in history.experiments if "removes" in e.talk]
+    assert trial.talk["removes"] == 1 and trial.base == shorter.commit
+    assert history.repeats and all(m.stand == 0 for e in history.experiments for m in e.measurements)
 
 
 def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen: Recorder) -> None:
