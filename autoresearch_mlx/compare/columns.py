@@ -30,13 +30,19 @@ class Column:
 
     @property
     def width(self) -> int:
+        """In characters, with the spaces before it."""
         return self.lead + max(len(text) for text in (self.title, *self.cells))
 
     def pad(self, text: str) -> str:
+        """Return a cell filled up to the width of the column."""
         return (" " * self.lead + text).ljust(self.width) if self.left else text.rjust(self.width)
 
 
 def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
+    """Return the table as text of at most ``width`` characters where that can be done.
+
+    ``grouped``: with a line above the titles that names the groups.
+    """
     fitting = _fit(columns, width)
     rows = [[column.title for column in fitting], *zip(*(column.cells for column in fitting), strict=True)]
     body = ["".join(c.pad(cell) for c, cell in zip(fitting, row, strict=True)) for row in rows]
@@ -44,7 +50,7 @@ def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
 
 
 def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """What must stand, and then, level by level, whatever still has room."""
+    """Return the columns that are always shown, and of the others, level by level, those that still have room."""
     shown = {0}
     for level in sorted({column.drop for column in columns} - shown):
         if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
@@ -53,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Columns that may be cut, shortened together as far as it takes and they bear."""
+    """Return the columns, with those that may be cut shortened until the table fits or they are at their shortest."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -70,7 +76,7 @@ def _cut_to(columns: list[Column], width: int) -> list[Column]:
 
 
 def _group_line(columns: Sequence[Column]) -> str:
-    """Each group's name above its columns, at their left, cut to their joint width."""
+    """Return a line with each group's name above its columns, at their left, cut to their joint width."""
     line = ""
     for group in dict.fromkeys(column.group for column in columns if column.group):
         first = next(i for i, column in enumerate(columns) if column.group == group)
@@ -81,10 +87,12 @@ def _group_line(columns: Sequence[Column]) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
+    """Return a text in lines of at most ``width`` characters, ``indent`` before all but the first."""
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
 
 
 def cut(text: str, room: int) -> str:
+    """Return a text of at most ``room`` characters, the last one an ellipsis where something is cut off."""
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
@@ -97,7 +105,7 @@ def signed(value: float | None) -> str:
 
 
 def percentage(value: float | None) -> str:
-    """Three decimals, or none from 100 percent on."""
+    """Return three decimals, or none from 100 percent on."""
     return UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
 
 

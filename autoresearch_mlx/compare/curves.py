@@ -140,6 +140,7 @@ def render_courses(courses: Sequence[Course]) -> str:
 
 
 def to_json(courses: Sequence[Course]) -> dict[str, Any]:
+    """Return the points of each curve by the name of its log."""
     return {"curves": {course.name: [asdict(point) for point in course.points] for course in courses}}
 
 

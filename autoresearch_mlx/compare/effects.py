@@ -64,6 +64,7 @@ class AxisEffect:
 
 
 def from_reference(run: ReferenceRun) -> Run:
+    """Return a row of a table as a run."""
     return Run(run.order, run.commit, run.val_bpb, run.status, run.axis, run.changes, run.note, run.comparable)
 
 

@@ -36,6 +36,7 @@ class Log:
 
     @property
     def effects(self) -> tuple[Effect, ...]:
+        """The effect of each run that counts, oldest first."""
         return effects(self.runs, self.direction)
 
 

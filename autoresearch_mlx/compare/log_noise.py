@@ -33,6 +33,7 @@ class Noise:
 
     @property
     def known(self) -> bool:
+        """Whether sigma is above zero and has degrees of freedom."""
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:

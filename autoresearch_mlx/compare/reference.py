@@ -161,7 +161,7 @@ def _lines(path: Path) -> list[_Line]:
 
 
 def _facts(lines: list[_Line]) -> dict[str, str]:
-    """The first text under each key; later lines under the same key go on explaining it."""
+    """Return the first text under each key; later lines under the same key only explain it."""
     facts: dict[str, str] = {}
     for line in lines:
         if match := _FACT.fullmatch(line.text):
@@ -254,7 +254,10 @@ def _number(cell: str, column: str, line: _Line) -> float:
 
 
 def _changes(row: Mapping[str, str], line: _Line) -> dict[str, tuple[Any, Any]]:
-    """``DEPTH+ASPECT_RATIO``, ``8+64``, ``9+57`` -> ``{"DEPTH": (8, 9), "ASPECT_RATIO": (64, 57)}``."""
+    """Return the changes of a row.
+
+    ``DEPTH+ASPECT_RATIO``, ``8+64``, ``9+57`` make ``{"DEPTH": (8, 9), "ASPECT_RATIO": (64, 57)}``.
+    """
     knobs, before, after = (row[name].split("+") if row[name] else [] for name in ("knob", "from", "to"))
     if not len(knobs) == len(before) == len(after):
         raise line.error(f"{len(knobs)} knobs with {len(before)} values before and {len(after)} after")

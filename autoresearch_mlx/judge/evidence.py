@@ -49,6 +49,7 @@ class Sigma:
 
     @property
     def known(self) -> bool:
+        """Whether it is above zero and rests on repeats."""
         return bool(self.value) and self.dof > 0
 
 

@@ -74,6 +74,7 @@ class Judge:
 
     @property
     def rules(self) -> Rules:
+        """The thresholds, with the session's margin."""
         return Rules(margin=self.margin)
 
     def decide(self, history: History, case: Case) -> Decision:

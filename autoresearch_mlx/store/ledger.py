@@ -127,6 +127,7 @@ class _Replay:
         self._certificates: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
+        """Add one event.  Raises LookupError, TypeError, ValueError, AttributeError for one that is malformed."""
         kind = event.get("event")
         if kind == "session":
             self.session = event
@@ -164,6 +165,7 @@ class _Replay:
             self._repeats[at] = replace(old, measurement=replace(old.measurement, stand=number))
 
     def journal(self) -> Journal:
+        """Return what the events so far say."""
         experiments = tuple(e for e, _ in self._finished.values())
         history = History(experiments, *self._kind, repeats=tuple(self._repeats), stand=self._stand)
         records = tuple(r for _, r in self._finished.values())
@@ -332,5 +334,5 @@ def _row(e: Experiment) -> list[str]:
 
 
 def _decimals(number: float, hidden: float) -> str:
-    """Six decimals, as upstream's table has them; six significant digits for what they would hide."""
+    """Return six decimals, as upstream's table has them; six significant digits for what they would hide."""
     return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"

@@ -59,9 +59,11 @@ class Spent:
 
     @property
     def tokens(self) -> int:
+        """Tokens sent and received."""
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, call: Call) -> Spent:
+        """Return the sums with one more call."""
         return self.and_one(call.prompt_tokens, call.completion_tokens, call.estimated_prompt_tokens, _guess(call))
 
     def and_one(
