@@ -81,7 +81,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
       autoresearch-mlx show 3 --reply
     """
     uncollected()
-    from autoresearch_mlx.report.terminal import render_show
+    from autoresearch_mlx.report.show import render_show
     from autoresearch_mlx.store.freed import changes_of, log_of
     from autoresearch_mlx.store.ledger import FILE, experiment_to, read
 

@@ -14,7 +14,6 @@ from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.now import Running
-from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.status import Counts, Mark, Status, count_outcomes
 
 
@@ -34,8 +33,6 @@ def _told() -> Mapping[str, Callable[[Any], str]]:
         "cost": lambda cost: f"with {cost:g} of money spent",
     }
 
-
-__all__ = ["overhead", "render_log", "render_show", "render_status", "verdict_line"]
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _AXIS = 16

@@ -16,8 +16,9 @@ from report.nights import experiment, failed, measured
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Seconds, Status
 from autoresearch_mlx.report.now import Running, write_now
+from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.status import status_of
-from autoresearch_mlx.report.terminal import overhead, render_log, render_show, render_status, verdict_line
+from autoresearch_mlx.report.terminal import render_log, render_status, verdict_line
 from autoresearch_mlx.store.locks import locked
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,6 +11,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.notes import add_note, clear_notes
+from autoresearch_mlx.terms import plural
 
 Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
 """Function of the session's folder and the page's data; returns what was done, in words.  Raises AutoresearchError."""
@@ -31,15 +32,15 @@ def deeds() -> dict[str, Deed]:
 
 
 def _pause(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "pauses after this experiment" if control.pause(folder, "dashboard") else "is paused already"
+    return "the run pauses after this experiment" if control.pause(folder, "dashboard") else "the run is paused already"
 
 
 def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "goes on" if control.resume(folder, "dashboard") else "goes on anyway"
+    return "the run continues" if control.resume(folder, "dashboard") else "the run was not paused"
 
 
 def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "stops after this experiment" if control.stop(folder, "dashboard") else "stops already"
+    return "the run ends after this experiment" if control.stop(folder, "dashboard") else "the run ends already"
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
@@ -54,7 +55,7 @@ def _note(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _clear_notes(folder: Path, sent: Mapping[str, Any]) -> str:
-    return f"notes withdrawn: {clear_notes(folder)}"
+    return f"{plural(clear_notes(folder), 'note')} withdrawn"
 
 
 def _idea(folder: Path, sent: Mapping[str, Any]) -> str:
