@@ -54,8 +54,8 @@ def belief(page: Page) -> str:
     chosen = " The head has only the run that it was chosen by." if stands.chosen else ""
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
-        f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the baseline "
-        "on fresh seeds and hidden rows."
+        f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
+        "baseline on fresh seeds and hidden rows."
     )
 
 
