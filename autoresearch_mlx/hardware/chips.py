@@ -90,7 +90,7 @@ def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
         said = f"{name}{_cores(cores)} is not in the table; nearest: {near.name}{_cores(near.gpu_cores)}"
         return Found(near, said)
     if cores is None:
-        return Found(near, f"the number of GPU cores is unknown; taken: {near.name}{_cores(near.gpu_cores)}")
+        return Found(near, f"the number of GPU cores is unknown; used: {near.name}{_cores(near.gpu_cores)}")
     if near.gpu_cores != cores:
         return Found(near, f"{name}{_cores(cores)} is not in the table; nearest: {near.gpu_cores} GPU cores")
     return Found(near)

@@ -72,7 +72,7 @@ def _awake(awake: bool | None) -> Line:
     if awake:
         return Line("sleep", "the machine is kept awake while an experiment is measured")
     why = "this system has no command for that" if awake is None else "the system's command for that does not work"
-    return Line("sleep", f"the machine is not kept awake: {why}", hint="a machine that never sleeps needs nothing")
+    return Line("sleep", f"the machine is not kept awake: {why}", hint="if it never sleeps, nothing needs to be done")
 
 
 def _told(facts: list[str | None]) -> str:

@@ -52,7 +52,7 @@ def _taken(file: IO[str]) -> LockedError:
         whom = f"process {holder['pid']}, session {holder['session']} of the lab in {holder['lab']}"
     except (ValueError, LookupError, TypeError):
         whom = "another process"
-    hint = 'wait for it, or `autoresearch-mlx stop` there; [machine] exclusive = "never" in lab.toml measures beside it'
+    hint = 'wait for it, or `autoresearch-mlx stop` there; [machine] exclusive = "never" in lab.toml lets both run'
     return LockedError(f"this machine is in use for another measurement: {whom}", hint)
 
 

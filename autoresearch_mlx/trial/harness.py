@@ -257,7 +257,7 @@ def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec)
     """Raise TrainingInvalid when the model grew or shrank: its budget was counted for the model as it was built."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
-        raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the first")
+        raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the model as built")
 
 
 def _check(weights: dict[str, mx.array]) -> None:

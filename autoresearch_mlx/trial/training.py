@@ -232,7 +232,7 @@ class Training:
             return self._meter.overstayed(self._spent())
         compile_seconds, scale = self._conditions.compile_seconds, self._meter.scale
         limit, what = {
-            "start": (_START_SECONDS + _START_SHARE * scale, "no first batch was asked for"),
+            "start": (_START_SECONDS + _START_SHARE * scale, "the script did not ask for a first batch"),
             "compile": (2 * compile_seconds + scale, "the first step did not end"),
             "save": (_SAVE_SECONDS, "the weights were not saved"),
         }[self._phase]

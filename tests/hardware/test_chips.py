@@ -36,7 +36,7 @@ def test_every_chip_of_the_table_finds_itself() -> None:
     ("chip", "cores", "nearest", "words"),
     [
         ("Apple M4 Pro", 18, ("M4 Pro", 16), "M4 Pro with 18 GPU cores is not in the table; nearest: 16 GPU cores"),
-        ("Apple M4 Pro", None, ("M4 Pro", 16), "the number of GPU cores is unknown; taken: M4 Pro with 16 GPU cores"),
+        ("Apple M4 Pro", None, ("M4 Pro", 16), "the number of GPU cores is unknown; used: M4 Pro with 16 GPU cores"),
         ("Apple M4 Ultra", 80, ("M3 Ultra", 80), "M4 Ultra with 80 GPU cores is not in the table"),
         ("Apple M7 Max", 44, ("M5 Max", 40), "M7 Max with 44 GPU cores is not in the table; nearest: M5 Max with 40"),
         ("Apple M9", None, ("M6", 12), "M9 is not in the table; nearest: M6 with 12 GPU cores"),

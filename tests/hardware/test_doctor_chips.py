@@ -17,7 +17,9 @@ from autoresearch_mlx.hardware.doctor_lines import Subject, largest_array, machi
 from autoresearch_mlx.hardware.machine import Machine, describe
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import Settings
-from autoresearch_mlx.setup.plan_facts import Limits, expected, lines
+from autoresearch_mlx.setup.plan_facts import Limits, lines, planned
+from autoresearch_mlx.targets.confine import limits_of
+from autoresearch_mlx.targets.pretrain.kind import expected
 
 CHIPS = read_chips()
 GOLDEN = Path(__file__).parent / "golden" / "every_chip.txt"
@@ -71,5 +73,6 @@ def _told(machine: Machine, calibration: Calibration | None = None, agent: str =
     yield f"  {'profile':<16}{profile.name}: {profile.why}"
     for line in machine_lines(Subject(machine, profile, find_chip(machine, CHIPS), info, calibration)):
         yield f"{'! ' if line.note else '  '}{line.name:<16}{line.value}"
-    for text in lines(expected(Settings(), machine, profile, calibration, agent, NIGHT)):
+    facts, most = expected(Settings(), profile, calibration), limits_of(Settings(), profile).memory_bytes
+    for text in lines(planned(facts, machine, most, 3, agent, NIGHT)):
         yield f"  {'plan':<16}{text}"

@@ -34,7 +34,7 @@ LIMITS = Limits(Path("/"), memory_bytes=8 * 10**9, folder_bytes=10**9, free_byte
     ("sample", "said"),
     [
         (Sample(memory_bytes=9_100_000_000), "it used 9.1 GB of the 8.0 GB of memory that a run may use"),
-        (Sample(processes=200), "it was 200 processes, and a run may be 32"),
+        (Sample(processes=200), "it had 200 processes, and a run may have 32"),
         (Sample(folder_bytes=1_600_000_000), "it wrote 1.6 GB into its folder, and a run may write 1.0 GB"),
         (Sample(free_bytes=12_000_000), "12 MB of disk are left, and 2.0 GB must stay free"),
         (Sample(files=10_000), "it made more than 10,000 files"),
@@ -126,7 +126,7 @@ def test_a_fork_bomb_is_killed_whole(tmp_path: Path) -> None:
         assert line(process) == "up"
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) == 150
-        assert until_killed(process, watch) == "it was 151 processes, and a run may be 32"
+        assert until_killed(process, watch) == "it had 151 processes, and a run may have 32"
         _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
     assert end_strays(watch) == 0

@@ -178,7 +178,7 @@ def test_a_socket_cannot_be_opened(confined: Conditions, tmp_path: Path) -> None
 def test_a_fork_bomb_is_killed_whole(confined: Conditions, tmp_path: Path) -> None:
     bomb = "import os, time\nfor _ in range(150):\n    if os.fork() == 0: time.sleep(20); os._exit(0)\ntime.sleep(20)"
     done = tiny.measure(first(bomb), tmp_path, confined)
-    ends_as(done, "crash", r"it was \d+ processes, and a run may be 32; killed")
+    ends_as(done, "crash", r"it had \d+ processes, and a run may have 32; killed")
     mine = str(tmp_path)
     left = [p for p in psutil.process_iter(["cmdline"]) if any(mine in word for word in p.info["cmdline"] or ())]
     assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []

@@ -82,7 +82,7 @@ def _found_macos() -> Sandbox | NoSandbox:
     """Try with the rule that keeps processes in their group, then without: not every macOS knows that rule."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
-    unlimited = "memory, disk and number of processes are only watched"
+    unlimited = "memory, disk and number of processes are watched, not limited"
     strict = Sandbox("seatbelt", "sandbox-exec", (unlimited,))
     if (why := _tried(strict)) is None:
         return strict

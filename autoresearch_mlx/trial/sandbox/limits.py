@@ -66,7 +66,7 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
-        return f"it was {sample.processes} processes, and a run may be {limits.processes}"
+        return f"it had {sample.processes} processes, and a run may have {limits.processes}"
     if _over(sample.folder_bytes, limits.folder_bytes):
         wrote, allowed = _gb(sample.folder_bytes), _gb(limits.folder_bytes)
         return f"it wrote {wrote} into its folder, and a run may write {allowed}"
