@@ -73,7 +73,7 @@ def test_a_failing_program_is_a_status_with_its_last_words(command_lab: Lab, scr
         crash, invalid = session.journal().history.experiments[1:]
     assert (crash.status, crash.reason) == ("crash", "ZeroDivisionError: division by zero")
     assert (invalid.status, invalid.value) == ("invalid", None)
-    assert "no finite number" in invalid.reason
+    assert "not a finite number" in invalid.reason
 
 
 def test_an_edit_that_changes_nothing_or_was_measured_before_is_not_run(command_lab: Lab, screen: Recorder) -> None:

@@ -1,10 +1,10 @@
 """The target ``command``: any program that prints a number.
 
 The number is the last line ``METRIC name=value`` of its output, or the first group of a regular
-expression.  A guard, when there is one, must end with 0 before the number is measured.  The program
-runs in the worktree, so keep the code that measures out of ``editable``: what may be edited could
-otherwise print whatever it likes.  It is its owner's own program and runs in no sandbox; memory, disk
-and what it leaves running are watched all the same.
+expression.  When there is a guard, it must end with exit code 0 before the number is measured.  The program
+runs in the worktree, so the code that measures should not be in ``editable``: a file that may be edited could
+print any number.  The program runs in no sandbox, because it is the user's own; memory, disk and processes that it
+leaves running are watched all the same.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 METRIC = re.compile(r"^METRIC\s+([A-Za-z_][\w.]*)\s*=\s*(\S+)\s*$")
 _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
-"""A parallel build has some hundred; a fork bomb passes this in a second."""
+"""A parallel build has a few hundred processes; a fork bomb passes this number in a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command(TargetBase):
-    """``run`` and ``guard`` are shell lines; AUTORESEARCH_SEED in their environment holds the seed."""
+    """A program to measure: ``run`` and ``guard`` are shell lines, with the seed in AUTORESEARCH_SEED."""
 
     run: str
     metric: str
@@ -42,11 +42,11 @@ class Command(TargetBase):
     pattern: str | None = None
     timeout_seconds: float = 600.0
     limits: Limits = field(default_factory=Limits)
-    """Memory of the program with its children, and disk that must stay free; where it writes is its own affair."""
+    """Memory of the program with its children, and disk that must stay free; the size of its folder is not limited."""
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Python files must parse; other languages are left to the program."""
+        """Refuse Python files that do not parse; other languages are left to the program."""
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
@@ -56,11 +56,11 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Nothing: what is shorter than the whole program, only its owner knows; the guard runs first."""
+        """Return None: only the program's owner knows a shorter run; the guard goes before each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Guard, then run once.  What the program does wrong comes back as data."""
+        """Run the guard, then the program, once.  A failure comes back as data."""
         path = assignment.folder / "log.txt"
         figures = _Figures(self.pattern, self.metric)
         guarded = None
@@ -128,7 +128,7 @@ class Command(TargetBase):
 
 
 class _Figures:
-    """Reads the metric, and further ``METRIC`` lines, from a stream of output; the last one of a name wins."""
+    """Read the metric and other ``METRIC`` lines from a program's output; the last line of a name counts."""
 
     def __init__(self, pattern: str | None, metric: str) -> None:
         self.value: float | None = None
@@ -145,14 +145,14 @@ class _Figures:
             self._line(line.decode(errors="replace").strip("\r"))
 
     def failure(self) -> tuple[Failure, str] | None:
-        """Why there is no number, when there is none."""
+        """Return why there is no number; None when there is one."""
         if self._rest:
             self._line(self._rest.decode(errors="replace"))
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self._metric}=value"
             return "invalid", f"the program ended without printing {wanted}"
         if self.value is None:
-            return "invalid", f"{self._metric} is {self._text!r}, which is no finite number"
+            return "invalid", f"{self._metric} is {self._text!r}, which is not a finite number"
         return None
 
     def _line(self, line: str) -> None:

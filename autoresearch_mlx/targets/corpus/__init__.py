@@ -1,4 +1,4 @@
-"""Text in, rows of tokens out.
+"""Turn text into rows of tokens.
 
 ``prepare`` runs once and needs the heavy libraries; ``rows`` is all that a training process imports.
 

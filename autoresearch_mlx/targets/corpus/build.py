@@ -1,4 +1,4 @@
-"""Streams of text to a corpus folder: tokenizer, three row files, byte weights, manifest."""
+"""Build a corpus folder from streams of text: tokenizer, three files of rows, bytes of each token, manifest."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ from autoresearch_mlx.targets.corpus.rows import (
 from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
 
 EVAL_TOKENS = 40 * 524_288
-"""Upstream's evaluation, and the most that is held out by default where text is plentiful."""
+"""Tokens that upstream's evaluation scores, and the most that is held out by default where text is plentiful."""
 ADD_TEXT = "Add text, or ask for a shorter seq_len or fewer rows, or use `autoresearch-mlx prepare stdlib`."
 SAY_SECONDS = 10.0
+"""Time between two lines about the progress."""
 SHUFFLE_SEED = 0
 SKIPPED_NAMES = 10
 PACKING: dict[Policy, str] = {
@@ -50,7 +51,7 @@ PACKING: dict[Policy, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every step needs: where the files go, how wide a row is, and whom to tell."""
+    """What every step needs: where the files go, what is wanted, and where progress is shown."""
 
     folder: Path
     request: Request
@@ -58,10 +59,11 @@ class Bench:
 
     @property
     def width(self) -> int:
+        """Tokens of a stored row: seq_len inputs and one more target."""
         return self.request.seq_len + 1
 
     def write(self, name: Split, rows: Iterator[Rows], needed: int) -> int:
-        """Write one split.  Raises CorpusError when fewer than ``needed`` rows come."""
+        """Write one split and return its number of rows.  Raises CorpusError when there are fewer than ``needed``."""
         written = write_rows(self.folder / f"{name}.npy", rows, self.width)
         if written < needed:
             raise CorpusError(
@@ -73,7 +75,7 @@ class Bench:
 
 
 def build(source: Pooled | Fixed, request: Request, folder: Path, name: str, say: Say) -> None:
-    """Fill ``folder``.  Raises CorpusError; the caller removes what was written."""
+    """Write the whole corpus into ``folder``.  Raises CorpusError; then the caller removes what was written."""
     bench = Bench(folder, request, say)
     if isinstance(source, Pooled):
         tokenizer, detail = _pooled(source, bench)
@@ -89,7 +91,7 @@ def build(source: Pooled | Fixed, request: Request, folder: Path, name: str, say
 
 
 def _fixed(source: Fixed, bench: Bench) -> tuple[Any, dict[str, Any]]:
-    """Held-out rows first, so that the training text can leave out what it shares with them."""
+    """Pack the held-out rows first, so that documents they contain can be left out of the training text."""
     tokenizer, bos = _train(source.train(), bench, f"up to {bpe.TRAINING_CHARS / 1e6:,.0f} MB")
     seen: set[int] = set()
     plenty = max(split.SMALLEST, EVAL_TOKENS // bench.request.seq_len)
@@ -139,7 +141,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
 
 
 def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:
-    """The trained tokenizer, saved, and the id of BOS."""
+    """Train the tokenizer and save it; return it with the id of BOS, the token that begins a document."""
     bench.say(
         f"training the tokenizer ({bench.request.vocab_size} tokens) on {size} of text, "
         f"at most {bpe.DOCUMENT_CHARS:,} characters of a document"
@@ -152,7 +154,7 @@ def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:
 
 
 def _bytes_per_row(tokenizer: Any, held: list[str], width: int) -> float:
-    """Bytes of text that fill one row, measured on at most 200 of the documents set aside."""
+    """Return how many bytes of text fill one row, measured on at most 200 of the documents set aside."""
     sample: list[Tokens] = list(chain.from_iterable(bpe.encode(tokenizer, batched(held[:200]))))
     tokens = sum(len(document) for document in sample)
     return width * sum(len(text.encode("utf-8")) for text in held[:200]) / max(1, tokens)
@@ -201,11 +203,11 @@ def _tell_skipped(skipped: tuple[Path, ...], say: Say) -> None:
     if skipped:
         names = ", ".join(path.name for path in skipped[:SKIPPED_NAMES])
         more = ", ..." if len(skipped) > SKIPPED_NAMES else ""
-        say(f"files left out, whose bytes are no text in their declared encoding: {len(skipped)} ({names}{more})")
+        say(f"files left out because they are not text in their declared encoding: {len(skipped)} ({names}{more})")
 
 
 def _told(batches: Batches, total: int | None, say: Say) -> Batches:
-    """Pass batches on, and say now and then how far it is."""
+    """Pass the batches on, and say every ten seconds how far it is."""
     spoken, done = time.monotonic(), 0
     for batch in batches:
         yield batch

@@ -1,7 +1,7 @@
-"""Files to texts: plain text, Python source, JSON lines and parquet, streamed in batches.
+"""Read documents from files: plain text, Python source, JSON lines and parquet, in batches.
 
-A batch is a list of at most 128 texts; 128 is also what upstream's packer reads at a time, so the
-same shard gives the same rows.
+A batch is a list of at most 128 texts.  Upstream's packer reads 128 at a time too, so the same shard gives the
+same rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from autoresearch_mlx.errors import CorpusError
 
 Batches: TypeAlias = Iterator[list[str]]
 Skip: TypeAlias = Callable[[Path], None]
-"""Told of every file that is left out because its bytes are no text."""
+"""Called with every file that is left out because it is not text."""
 
 BATCH = 128
 SUFFIXES = (".txt", ".md", ".py", ".jsonl", ".parquet")
 
 
 def texts(path: Path, skip: Skip) -> Iterator[str]:
-    """The documents of one file.  Raises CorpusError with the file's name."""
+    """Yield the documents of one file.  Raises CorpusError with the file's name."""
     if path.suffix == ".parquet":
         for batch in parquet(path):
             yield from batch
@@ -40,6 +40,7 @@ def texts(path: Path, skip: Skip) -> Iterator[str]:
 
 
 def batched(documents: Iterable[str]) -> Batches:
+    """Group documents into batches."""
     iterator = iter(documents)
     while batch := list(islice(iterator, BATCH)):
         yield batch
@@ -58,9 +59,9 @@ def chapters(text: str, limit: int) -> Iterator[str]:
 
 
 def parquet(path: Path, first: int = 0, last: int | None = None) -> Batches:
-    """Column ``text`` of rows ``first`` to ``last`` (exclusive), one row group in memory at a time.
+    """Yield the column ``text`` of rows ``first`` to ``last`` (exclusive), with one row group in memory at a time.
 
-    Raises CorpusError when the file is no readable parquet file or has no such column of strings.
+    Raises CorpusError when the file is not a readable parquet file, or has no column ``text`` of strings.
     """
     file = _open_parquet(path)
     try:
@@ -79,7 +80,7 @@ def parquet(path: Path, first: int = 0, last: int | None = None) -> Batches:
 
 
 def check_parquet(path: Path) -> None:
-    """Raises CorpusError unless ``path`` is a parquet file with a column ``text`` of strings."""
+    """Raise CorpusError unless ``path`` is a parquet file with a column ``text`` of strings."""
     _open_parquet(path).close()
 
 
@@ -109,7 +110,7 @@ def _open_parquet(path: Path) -> Any:
 
 def _jsonl(path: Path) -> Iterator[str]:
     with _reading(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):  # as bytes: a line that is no UTF-8 is then an error of that line
+        for number, line in enumerate(file, 1):  # as bytes, so that invalid UTF-8 is an error of its line
             if not line.strip():
                 continue
             try:
@@ -125,7 +126,7 @@ def _jsonl(path: Path) -> Iterator[str]:
 
 
 def _plain(path: Path) -> str | None:
-    """The text of a file, or None when its bytes are no text in the encoding it declares (else UTF-8)."""
+    """Return the text of a file, or None when it is not text in the encoding that it declares (UTF-8 by default)."""
     try:
         with _reading(path), _text_file(path) as file:
             text = file.read()

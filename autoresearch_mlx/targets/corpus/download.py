@@ -1,4 +1,4 @@
-"""Hub files to local files: progress, resume after a kill, and a check of what arrived.
+"""Download files from the hub: with progress, resumed after a kill, and checked when they have arrived.
 
 The hub's own library finds the file, its size and its hash, and sends the user's token if there is
 one.  The bytes are fetched here, because the library keeps no partial file from one process to the
@@ -29,7 +29,7 @@ from autoresearch_mlx.targets.corpus.rows import sha256_of
 Say: TypeAlias = Callable[[str], None]
 
 ATTEMPTS = 4
-"""In a row without a single new byte; the pauses between them are 1, 2 and 4 seconds."""
+"""Attempts in a row that bring no new byte; the pauses between them are 1, 2 and 4 seconds."""
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30.0
 SAY_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Remote:
 
 
 def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | None = None) -> Path:
-    """The local path of a file of a hub dataset, downloaded unless it is there already.
+    """Return the local path of a file of a hub dataset, after downloading it if need be.
 
     Raises CorpusError when the hub cannot be reached, has no such file, or sends something else.
     """
@@ -66,7 +66,7 @@ def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | No
 
 
 def receipt(path: Path) -> dict[str, Any] | None:
-    """What is known of a finished download, or None when ``path`` is not one (also when it lost bytes)."""
+    """Return the size, etag and commit of a finished download; None when ``path`` is not one, or has lost bytes."""
     try:
         known: dict[str, Any] = json.loads(_receipt_path(path).read_text(encoding="utf-8"))
         return known if path.stat().st_size == known["size"] else None
@@ -75,7 +75,7 @@ def receipt(path: Path) -> dict[str, Any] | None:
 
 
 def discard(path: Path) -> None:
-    """Forget a download, so that the next call fetches it again."""
+    """Remove a download, so that the next call fetches it again."""
     for each in (path, _receipt_path(path)):
         each.unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ def _download(path: Path, remote: Remote, say: Say) -> None:
     _transfer(remote, part, say)
     _check(remote, part)
     known = {key: value for key, value in asdict(remote).items() if key in ("size", "etag", "commit")}
-    # the receipt first: a file without one counts as absent, so a kill in between costs a download, not a lie
+    # The receipt goes first.  A file without one counts as absent, so a kill here costs a download and no more.
     write_bytes(_receipt_path(path), json.dumps(known).encode("utf-8"))
     with writing(path):
         part.replace(path)
@@ -127,7 +127,7 @@ def _transfer(remote: Remote, part: Path, say: Say) -> None:
 
 
 def _stream(remote: Remote, part: Path, have: int, say: Say) -> None:
-    """Append what is missing.  Unbuffered, so that a kill loses nothing that arrived."""
+    """Append the missing bytes, unbuffered, so that a kill loses nothing that has arrived."""
     from huggingface_hub import get_session, get_token
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -157,7 +157,7 @@ def _told(chunks: Iterator[bytes], have: int, remote: Remote, say: Say) -> Itera
 
 
 def _check(remote: Remote, part: Path) -> None:
-    """Size always, SHA-256 where the hub names it; a file that differs is removed."""
+    """Check the size, and the SHA-256 where the hub names it; a file that differs is removed.  Raises CorpusError."""
     size = _size(part)
     wrong = f"{size:,} bytes, not {remote.size:,}" if size != remote.size else ""
     if not wrong and re.fullmatch(r"[0-9a-f]{64}", remote.etag) and (found := sha256_of(part)) != remote.etag:
@@ -169,7 +169,7 @@ def _check(remote: Remote, part: Path) -> None:
 
 @contextmanager
 def _locked(path: Path, say: Say) -> Iterator[None]:
-    """Two processes must not append to one file.  The system frees the lock of a killed process."""
+    """Keep other processes from appending to the same file; the system frees the lock of a killed process."""
     with writing(path):
         file = path.open("wb")
     with file:
@@ -182,7 +182,7 @@ def _locked(path: Path, say: Say) -> Iterator[None]:
 
 
 def _final(error: Exception) -> bool:
-    """Answers of the hub that another attempt will not change (not found, not allowed)."""
+    """Tell whether another attempt cannot change the hub's answer (not found, not allowed)."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
 

@@ -1,4 +1,4 @@
-"""Writing without half-written results: row files that grow row by row, and disk errors in words."""
+"""Write files of rows, row by row, and turn errors of the disk into messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
-    """Write uint16 rows of ``width`` tokens as one .npy file while they come; return how many.
+    """Write rows, uint16 ``[width]``, into one .npy file as they come; return how many.
 
     The header's length is fixed, so the row count is filled in at the end.  A full disk is an error
     here, where a memory map would end the process with SIGBUS.  Raises CorpusError.
@@ -59,7 +59,7 @@ def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
 
 
 def shuffle_rows(path: Path, seed: int) -> None:
-    """Put the rows of a .npy file into a random order fixed by ``seed``, chunk by chunk."""
+    """Put the rows of a .npy file into the random order of ``seed``; 4096 rows are in memory at a time."""
     rows: Rows = np.load(path, mmap_mode="r", allow_pickle=False)
     order = np.random.default_rng(seed).permutation(len(rows))
     shuffled = path.with_suffix(".shuffled")
@@ -70,7 +70,10 @@ def shuffle_rows(path: Path, seed: int) -> None:
 
 
 def count(rows: Rows, weights: npt.NDArray[np.int32], bos: int) -> tuple[int, int]:
-    """Raw text bytes of ``rows`` and the number of BOS in them."""
+    """Return how many bytes of text ``rows`` stand for, and how many BOS they contain.
+
+    ``rows``: uint16 ``[count, width]``; ``weights``: int32 ``[vocab_size]``, the bytes of each token.
+    """
     text_bytes = begins = 0
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
@@ -88,7 +91,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def _header(count: int, width: int) -> bytes:
-    """A version 1.0 .npy header for uint16 ``[count, width]``, padded to HEADER_BYTES."""
+    """Return the header of a .npy file, version 1.0, for uint16 ``[count, width]``, padded to HEADER_BYTES."""
     text = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({count}, {width}), }}"
     length = HEADER_BYTES - 10
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.ljust(length - 1).encode("ascii") + b"\n"

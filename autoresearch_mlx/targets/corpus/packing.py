@@ -1,8 +1,7 @@
-"""Best-fit packing of documents into rows of equal width, without padding.
+"""Pack documents into rows of equal width by best fit, without padding.
 
-Every row starts with BOS and so does every document.  A row takes the longest waiting document that
-still fits; when none fits, the shortest is cut to fill the row.  What becomes of the cut-off rest is
-the policy:
+Every row starts with BOS, and so does every document.  A row takes the longest waiting document that
+still fits; when none fits, the shortest is cut to fill the row.  The policy says what becomes of its rest:
 
 ``crop``    it is dropped, as karpathy/autoresearch does, so that val_bpb can be compared with its runs;
 ``split``   it waits again behind a BOS of its own, and documents longer than a row come in row-sized
@@ -24,11 +23,11 @@ Tokens: TypeAlias = Rows
 """One document: uint16 ``[n]``, without BOS."""
 
 WAITING = 1000
-"""Documents kept waiting to choose from, as upstream."""
+"""Documents that wait to be chosen, as many as upstream's."""
 
 
 class Shelf:
-    """Waiting documents in order of length; among equals the first that came goes first."""
+    """Waiting documents by length; of two equally long ones the first that came goes first."""
 
     def __init__(self) -> None:
         self._keys: list[tuple[int, int]] = []
@@ -39,19 +38,20 @@ class Shelf:
         return len(self._keys)
 
     def put(self, document: Tokens) -> None:
+        """Add a document."""
         insort(self._keys, (len(document), self._arrivals))
         self._documents[self._arrivals] = document
         self._arrivals += 1
 
     def take(self, room: int) -> Tokens:
-        """The longest document of at most ``room`` tokens, or else the shortest of all."""
+        """Remove and return the longest document of at most ``room`` tokens, or the shortest of all when none fits."""
         fits = bisect_right(self._keys, (room, self._arrivals))
         first = bisect_left(self._keys, (self._keys[fits - 1][0], -1)) if fits else 0
         return self._documents.pop(self._keys.pop(first)[1])
 
 
 def pack(batches: Iterable[list[Tokens]], width: int, bos: int, policy: Policy) -> Iterator[Rows]:
-    """Rows, uint16 ``[width]``, from batches of documents read only as they are needed."""
+    """Yield rows, uint16 ``[width]``; batches of documents are read only as they are needed."""
     source = iter(batches)
     shelf = Shelf()
     while True:
@@ -62,7 +62,7 @@ def pack(batches: Iterable[list[Tokens]], width: int, bos: int, policy: Policy) 
 
 
 def _fill(shelf: Shelf, source: Iterator[list[Tokens]], width: int, bos: int, policy: Policy) -> Rows | None:
-    """One full row, or None when the text ends before it is full."""
+    """Return one full row, or None when the text ends before it is full."""
     parts: list[Tokens] = []
     room = width
     while room:

@@ -1,8 +1,7 @@
-"""From a request to a corpus: found when it is there, built once when it is not.
+"""Find the corpus for a request, or build it.
 
-A corpus is built in a folder beside its place and takes its name in one rename, so a folder with
-that name is always whole.  What a killed ``prepare`` left is removed by the next one; downloads are
-kept, and go on where they stopped.
+A corpus is built in a temporary folder and gets its name by one rename, so a folder with that name is always
+complete.  The next ``prepare`` removes what a killed one left; downloads are kept, and go on where they stopped.
 """
 
 from __future__ import annotations
@@ -26,25 +25,26 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 1
-"""Raise it when the same request would give other rows: corpora of an older recipe are then not found."""
+"""Version of the way from a request to rows.  Raise it when the same request gives other rows: then corpora of an older
+recipe are not used any more."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""256 bytes and 4 special tokens; rows are uint16."""
+"""At least 256 bytes and 4 special tokens; at most what 16 bits hold."""
 
 
 def default_cache() -> Path:
-    """``AUTORESEARCH_CACHE``, else a folder in the user's cache."""
+    """Return ``AUTORESEARCH_CACHE``, or a folder in the user's cache."""
     return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-mlx").expanduser()
 
 
 def find(request: Request, cache: Path) -> Corpus | None:
-    """The corpus for this request if it has been prepared.  Raises CorpusError when it is damaged."""
+    """Return the corpus for this request; None when it was not prepared.  Raises CorpusError when it is damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
 
 
 def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
-    """The corpus whose files have these hashes, whatever it is called; damaged ones are passed over."""
+    """Return the corpus whose files have these hashes, whatever its name; damaged ones are passed over."""
     for manifest in sorted((cache / "corpora").glob(f"[!.]*/{MANIFEST}")):
         with suppress(CorpusError):
             corpus = open_corpus(manifest.parent)
@@ -54,7 +54,7 @@ def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
 
 
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
-    """The corpus for this request, built if need be; ``endpoint`` replaces the hub's address.
+    """Return the corpus for this request, after building it if need be; ``endpoint`` replaces the hub's address.
 
     Raises CorpusError, and then leaves nothing behind but finished or resumable downloads.
     """
@@ -70,7 +70,7 @@ def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None
 
 
 def _place(request: Request, cache: Path) -> Path:
-    """``<cache>/corpora/stdlib-v2048-t256-1a2b3c4d``: readable, and a hash of all else that defines it."""
+    """Return the corpus's folder, ``<cache>/corpora/stdlib-v2048-t256-1a2b3c4d``: readable, with a hash of the rest."""
     _check(request)
     detail = sources.fingerprint(request.source, request.path, request.shards)
     rest = f"{RECIPE} {detail} {request.val_rows} {request.hidden_rows}"
@@ -87,8 +87,8 @@ def _check(request: Request) -> None:
         raise CorpusError("a path goes with the source `folder`, and with no other", "`prepare folder PATH`")
     if not SMALLEST_VOCAB <= request.vocab_size <= LARGEST_VOCAB:
         raise CorpusError(
-            f"vocab_size {request.vocab_size:,} cannot be: 256 bytes and 4 special tokens are the least, "
-            "and rows hold 16 bits a token",
+            f"vocab_size {request.vocab_size:,} is not possible: 256 bytes and 4 special tokens are the least, "
+            "and a row holds 16 bits for each token",
             f"Choose {SMALLEST_VOCAB} to {LARGEST_VOCAB}.",
         )
     if request.seq_len < SHORTEST_ROW:
@@ -135,12 +135,12 @@ def _publish(building: Path, place: Path) -> None:
     try:
         building.rename(place)
     except OSError:
-        if not place.exists():  # else another process was faster, with the same rows
+        if not place.exists():  # it exists when another process was faster, with the same rows
             raise
 
 
 def _sweep(folder: Path, say: Say) -> None:
-    """Remove what dead processes left.  A living one may still be at work."""
+    """Remove the folders of processes that have died; a living one may still be at work."""
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]
         if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):

@@ -1,6 +1,6 @@
-"""A prepared corpus: memory-mapped rows, byte weights and the manifest that vouches for them.
+"""A prepared corpus: memory-mapped rows, the bytes of each token, and the manifest with their hashes.
 
-Light on purpose: the training process imports this, so only numpy and the standard library are used.
+The training process imports this module, so it uses only numpy and the standard library.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HEADER_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a corpus holds and where it came from; ``manifest.json`` is this, field by field."""
+    """What a corpus holds and where it came from; ``manifest.json`` has the same fields."""
 
     schema: int
     name: str
@@ -39,21 +39,21 @@ class Manifest:
     source_detail: dict[str, Any]
     """Repository, commit and shards, or folder, file count and the SHA-256 of the text, and what was skipped."""
     sha256: dict[str, str]
-    """File name -> SHA-256, for every file but the manifest."""
+    """SHA-256 of every file but the manifest, by its name."""
     tokenizer_sha256: str
     vocab_size: int
-    """Tokens the tokenizer really has; less than asked for when the text yields no more merges."""
+    """Tokens of the tokenizer; fewer than asked for when the text yields no more."""
     seq_len: int
     bos: int
     rows: dict[str, int]
     tokens: dict[str, int]
     """All tokens of a split, BOS included: rows * (seq_len + 1)."""
     bytes: dict[str, int]
-    """Raw bytes of text that those tokens stand for."""
+    """Bytes of text that these tokens stand for."""
     documents: dict[str, int]
-    """Documents, or pieces of long ones, that begin in the rows: the number of BOS."""
+    """Number of BOS in the rows: documents, or pieces of long ones, that begin there."""
     bytes_per_token: float
-    """Of the training rows, BOS counted as a token."""
+    """Bytes per token of the training rows, BOS counted as a token."""
     packing: str
     created: str
     tools: dict[str, str]
@@ -61,16 +61,17 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """An opened corpus.  Nothing is read before it is asked for."""
+    """An opened corpus; its rows are read when they are asked for."""
 
     folder: Path
     manifest: Manifest
 
     def path(self, split: Split) -> Path:
+        """Return the file of a split's rows."""
         return self.folder / f"{split}.npy"
 
     def rows(self, split: Split) -> Rows:
-        """Read-only memory map, uint16 ``[rows, seq_len + 1]``.  Raises CorpusError."""
+        """Return a read-only memory map, uint16 ``[rows, seq_len + 1]``.  Raises CorpusError."""
         rows = _load(self.path(split), self.manifest.source, memory_map=True)
         expected = (self.manifest.rows[split], self.manifest.seq_len + 1)
         if rows.dtype != np.uint16 or rows.shape != expected:
@@ -80,7 +81,7 @@ class Corpus:
         return rows
 
     def token_bytes(self) -> npt.NDArray[np.int32]:
-        """Raw bytes per token, int32 ``[vocab_size]``; special tokens weigh 0.  Raises CorpusError."""
+        """Return the bytes of text of each token, int32 ``[vocab_size]``, 0 for special tokens.  Raises CorpusError."""
         weights = _load(self.folder / TOKEN_BYTES, self.manifest.source, memory_map=False)
         if weights.dtype != np.int32 or weights.shape != (self.manifest.vocab_size,):
             raise _damaged(self.folder / TOKEN_BYTES, f"holds {weights.dtype}{list(weights.shape)}", self.manifest)
@@ -88,9 +89,9 @@ class Corpus:
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """Open a prepared corpus after cheap checks: the manifest reads, files exist and have their sizes.
+    """Open a prepared corpus after cheap checks: the manifest can be read, files exist and have the right sizes.
 
-    Raises CorpusError with the file and the remedy.  :func:`verify` checks the content.
+    Raises CorpusError, which names the file and the next step.  :func:`verify` checks the content.
     """
     manifest = read_manifest(folder / MANIFEST)
     corpus = Corpus(folder, manifest)
@@ -102,7 +103,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify(corpus: Corpus) -> None:
-    """Compare the SHA-256 of every file with the manifest.  Raises CorpusError for the first that differs."""
+    """Compare the SHA-256 of every file with the manifest's.  Raises CorpusError for the first that differs."""
     for name, expected in corpus.manifest.sha256.items():
         path = corpus.folder / name
         _check_size(path, None, corpus.manifest)
@@ -112,7 +113,7 @@ def verify(corpus: Corpus) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises CorpusError when the file is missing, is no manifest, or is of a later schema."""
+    """Read ``manifest.json``.  Raises CorpusError when it is missing, is not a manifest, or has a later schema."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -123,10 +124,12 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``."""
     path.write_text(json.dumps(asdict(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,7 +1,7 @@
-"""Where text comes from: two hub datasets, a folder, and the standard library.
+"""Where text comes from: two datasets of the hub, a folder, and the standard library.
 
-``Pooled`` is one stream of documents that is split here, by a hash of each document; text is scarce,
-so nothing is thrown away.  ``Fixed`` comes with its split; text is plentiful, so it is packed as
+A ``Pooled`` source is one stream of documents, split here by a hash of each document; its text is scarce, so nothing
+is thrown away.  A ``Fixed`` source comes with its split; its text is plentiful, so it is packed as
 karpathy/autoresearch packs it.
 """
 
@@ -35,16 +35,16 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Upstream's pinned validation shard, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""Its neighbour, for certification: one download more than upstream, and never trained on."""
+"""The shard before it, for certification: one download more than upstream's, and never trained on."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
 """The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for validation, the rest to train."""
 CHAPTER_CHARS_PER_TOKEN = 8
-"""Texts longer than so many characters for each token of a row (some two rows) are cut before they are split: else
-two or three long files fill a held-out split, and the score is about them alone."""
+"""A text longer than this many characters for each token of a row (about two rows) is cut before the split.  Without
+the cut two or three long files fill a held-out split, and the score is about them alone."""
 CHAPTERS_PER_CORPUS = 256
-"""A small corpus is cut finer: a single file of text must still give three splits."""
+"""A small corpus is cut into at least this many pieces: a single file must still give three splits."""
 SHORTEST_CHAPTER = 512
 
 
@@ -58,13 +58,13 @@ class Request:
     vocab_size: int = 8192
     seq_len: int = 2048
     val_rows: int | None = None
-    """Rows to hold out; None: a share of the text, or upstream's 20,971,520 tokens where they are plentiful."""
+    """Rows to hold out; None: a share of the text, or upstream's 20,971,520 tokens where text is plentiful."""
     hidden_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """One stream, read several times; ``text(skip)`` reports the files it leaves out."""
+    """One stream of documents, read several times; ``text(skip)`` calls ``skip`` with each file that it leaves out."""
 
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
@@ -72,7 +72,7 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Three streams, split by their publisher; each call starts one anew."""
+    """Three streams, split by their publisher; each call starts a stream from its beginning."""
 
     train: Callable[[], Batches]
     val: Callable[[], Batches]
@@ -81,6 +81,7 @@ class Fixed:
 
 
 def standard_library(say: Say, seq_len: int) -> Pooled:
+    """Return the source of Python's standard library, with the docstrings of its modules in C."""
     files = stdlib.source_files()
     if not stdlib.has_tests():
         say("this Python comes without its `test` package: the text is less than half of the usual 30 MB")
@@ -95,7 +96,7 @@ def standard_library(say: Say, seq_len: int) -> Pooled:
 
 
 def folder(path: Path, seq_len: int) -> Pooled:
-    """Raises CorpusError when ``path`` is no folder or holds no file of a known kind."""
+    """Return the text files of a folder.  Raises CorpusError when ``path`` is a file, or has no file of a known kind."""
     files = folder_files(path)
     limit = _chapter_limit(files, seq_len)
 
@@ -106,7 +107,7 @@ def folder(path: Path, seq_len: int) -> Pooled:
 
 
 def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fixed:
-    """Shards 0 to ``shards`` - 1 train, the last two of the dataset are held out.  Raises CorpusError."""
+    """Return ClimbMix: shards 0 to ``shards`` - 1 train, the last two are held out.  Raises CorpusError."""
     if not 1 <= shards <= CLIMBMIX_HIDDEN:
         raise CorpusError(f"{shards} training shards: {CLIMBMIX} has {CLIMBMIX_HIDDEN} to train on", "Try --shards 10.")
     wanted = [CLIMBMIX_VAL, CLIMBMIX_HIDDEN, *range(shards)]
@@ -120,6 +121,7 @@ def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fi
 
 
 def tinystories(downloads: Path, say: Say, endpoint: str | None) -> Fixed:
+    """Return TinyStories, split as its card says.  Raises CorpusError."""
     path = _fetch(TINYSTORIES, TINYSTORIES_FILE, downloads, say, endpoint)
     part = TINYSTORIES_PART
     return Fixed(
@@ -131,7 +133,7 @@ def tinystories(downloads: Path, say: Say, endpoint: str | None) -> Fixed:
 
 
 def folder_files(path: Path) -> list[Path]:
-    """Text files below a folder, sorted; hidden folders and files are passed over.  Raises CorpusError."""
+    """Return the text files below a folder, sorted, without hidden ones.  Raises CorpusError."""
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise CorpusError(f"{path} {what}", "Name a folder with text in it: `autoresearch-mlx prepare folder PATH`.")
@@ -149,9 +151,9 @@ def folder_files(path: Path) -> list[Path]:
 
 
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
-    """What defines a source beside its name, cheap enough to compute at every start.  Raises CorpusError.
+    """Return what defines a source besides its name, quick enough for every start.  Raises CorpusError.
 
-    Files count by name, size and (in a folder) time of change; the interpreter by its version string.
+    A file counts by its name, size and (in a folder) time of change; Python's own library by Python's version.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

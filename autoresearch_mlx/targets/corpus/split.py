@@ -1,4 +1,4 @@
-"""Which documents of a pool are held out: decided by a hash of their content, before any tokenizer exists."""
+"""Choose the documents that are held out, by a hash of their content, before there is a tokenizer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from autoresearch_mlx.targets.corpus.packing import Tokens
 from autoresearch_mlx.targets.corpus.sources import Pooled
 
 SHARE = 0.015
-"""Of the text, for each of the two held-out splits, when no number of rows is asked for."""
+"""Share of the text for each of the two held-out splits, when no number of rows is asked for."""
 SMALLEST = 8
-"""Rows: a split with fewer measures nothing."""
+"""Least rows of a split: fewer measure nothing."""
 BYTES_PER_TOKEN = 8
-"""Above what any text of prose or code gives, so that enough is set aside before tokens can be counted."""
+"""More than any prose or code needs, so that enough is set aside before tokens can be counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One pass over a pool: what there is, before anything is decided."""
+    """What one pass over a pool has found, document by document."""
 
     keys: npt.NDArray[np.uint64]
+    """Hash of each document, ``[documents]``."""
     sizes: npt.NDArray[np.int64]
+    """Bytes of each document in UTF-8, ``[documents]``."""
     sha256: str
     skipped: tuple[Path, ...]
 
     @property
     def bytes(self) -> int:
+        """Bytes of all documents."""
         return int(self.sizes.sum())
 
 
 def survey(pool: Pooled) -> Survey:
+    """Read a pool once.  Raises CorpusError."""
     keys, sizes, skipped = array("Q"), array("q"), list[Path]()
     digest = hashlib.sha256()
     for batch in pool.text(skipped.append):
@@ -50,10 +54,10 @@ def survey(pool: Pooled) -> Survey:
 
 
 def set_aside(found: Survey, rows: Iterable[int | None], width: int) -> frozenset[int]:
-    """Keys of the documents from which the held-out splits are filled: those with the lowest keys.
+    """Return the keys of the documents that fill the held-out splits: those with the lowest keys.
 
-    They are chosen by bytes, generously but never more than half, and do not train the tokenizer;
-    what the splits leave over goes back to the training text.
+    They are counted by bytes, with a reserve, but never more than half of the text.  They do not train the tokenizer;
+    documents that the splits do not need go back to the training text.
     """
     keys, first = np.unique(found.keys, return_index=True)
     wanted = sum(max(1.5 * SHARE * found.bytes, (n or SMALLEST) * width * BYTES_PER_TOKEN) for n in rows)
@@ -63,7 +67,7 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int) -> frozense
 
 
 def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
-    """Documents off the front of ``documents`` until they fill ``rows`` rows, or all there are."""
+    """Take documents from the front of ``documents`` until they fill ``rows`` rows, or there are no more."""
     taken: list[Tokens] = []
     tokens = 0
     while tokens < rows * width and (document := next(documents, None)) is not None:
@@ -73,25 +77,25 @@ def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
 
 
 def key(text: str) -> int:
-    """64 bits of a hash of the text: equal documents always fall on the same side."""
+    """Return 64 bits of a BLAKE2b of the text, so that equal documents always fall on the same side."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def noted(batches: Batches, seen: set[int]) -> Batches:
-    """The same batches; the key of every document that is read goes into ``seen``."""
+    """Pass the batches on, and add the key of each document to ``seen``."""
     for batch in batches:
         seen.update(key(text) for text in batch)
         yield batch
 
 
 def without(batches: Batches, seen: Iterable[int]) -> Batches:
-    """Leave out what was in ``seen`` when the first batch is read."""
+    """Pass the batches on without the documents whose keys were in ``seen`` when the first batch is read."""
     known = frozenset(seen)
     for batch in batches:
         yield [text for text in batch if key(text) not in known]
 
 
 def only(batches: Batches, wanted: frozenset[int]) -> list[str]:
-    """The wanted documents, once each, in the order of their keys."""
+    """Return the wanted documents, each one once, in the order of their keys."""
     found = {key(text): text for batch in batches for text in batch if key(text) in wanted}
     return [found[each] for each in sorted(found)]

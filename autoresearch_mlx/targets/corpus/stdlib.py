@@ -14,15 +14,16 @@ IN_C = (
     *("math", "mmap", "posix", "pwd", "pyexpat", "resource", "select", "sys", "syslog", "termios", "time"),
     *("unicodedata", "zlib"),
 )
-"""Modules without Python source whose import has no effect; those that a build lacks are passed over."""
+"""Modules written in C that are safe to import; those that a Python lacks are passed over."""
 
 
 def root() -> Path:
+    """Return the folder of the standard library."""
     return Path(sysconfig.get_path("stdlib"))
 
 
 def source_files() -> list[Path]:
-    """Every .py file of the running interpreter's library, sorted; installed packages are left out."""
+    """Return every .py file of this Python's standard library, sorted, without installed packages."""
     found: list[Path] = []
     for folder, folders, names in os.walk(root()):
         folders[:] = sorted(set(folders) - INSTALLED)
@@ -31,12 +32,12 @@ def source_files() -> list[Path]:
 
 
 def has_tests() -> bool:
-    """Some systems ship the ``test`` package apart; it is more than half of the text."""
+    """Tell whether the ``test`` package is there; some systems ship it apart, and it is more than half of the text."""
     return (root() / "test" / "test_grammar.py").exists()
 
 
 def docstrings() -> Iterator[str]:
-    """One text for each module written in C: its own documentation and that of its members."""
+    """Yield one text for each module written in C: its documentation and that of its members."""
     for name in IN_C:
         try:
             module = importlib.import_module(name)

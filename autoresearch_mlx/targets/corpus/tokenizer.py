@@ -1,4 +1,4 @@
-"""Byte-level BPE with karpathy/autoresearch's split pattern and special tokens, kept as JSON."""
+"""Byte-level BPE with the split pattern and the special tokens of karpathy/autoresearch, saved as JSON."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SPLIT_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}"
     r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-"""GPT-4's pattern, but digits in groups of one or two: kinder to a small vocabulary."""
+"""GPT-4's pattern with digits in groups of one or two, which suits a small vocabulary."""
 SPECIAL_TOKENS = tuple(f"<|reserved_{i}|>" for i in range(4))
 BOS = SPECIAL_TOKENS[0]
 DOCUMENT_CHARS = 10_000
-"""Of one document only this much trains the tokenizer, as upstream."""
+"""Characters of one document that train the tokenizer, as upstream."""
 TRAINING_CHARS = 1_000_000_000
-"""And this much of all documents together, as upstream."""
+"""Characters of all documents together that train it, as upstream."""
 
 
 def train(batches: Iterable[list[str]], vocab_size: int) -> Tokenizer:
-    """A tokenizer of at most ``vocab_size`` tokens; the four special ones take the last ids, as upstream."""
+    """Train a tokenizer of at most ``vocab_size`` tokens; the four special ones have the last ids, as upstream."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -53,25 +53,30 @@ def load(path: Path) -> Tokenizer:
 
 
 def bos_of(tokenizer: Tokenizer) -> int:
+    """Return the id of the token that begins a document."""
     return int(tokenizer.get_vocab()[BOS])
 
 
 def to_json(tokenizer: Tokenizer) -> bytes:
+    """Return the tokenizer as its library's JSON."""
     return str(tokenizer.to_str(pretty=True)).encode("utf-8")
 
 
 def encode(tokenizer: Tokenizer, batches: Iterable[list[str]]) -> Iterator[list[Tokens]]:
-    """Token ids of each document, uint16 ``[n]``, without BOS; text that looks like a special token stays text."""
+    """Yield the token ids of each document, uint16 ``[n]``, without BOS.
+
+    A text that looks like a special token is encoded as text.
+    """
     for batch in batches:
         encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
         yield [np.array(document.ids, dtype=np.uint16) for document in encoded]
 
 
 def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
-    """Raw bytes per token, int32 ``[vocab_size]``; special tokens weigh 0.
+    """Return the bytes of text of each token, int32 ``[vocab_size]``, 0 for special tokens.
 
-    A token is spelt in an alphabet of 256 letters, one for each byte, so its length in letters is its
-    length in bytes, also where those bytes are a broken piece of UTF-8.
+    The tokenizer writes a token with one letter for each byte, so its length in letters is its length in bytes, also
+    when the bytes are an incomplete piece of UTF-8.
     """
     weights = np.zeros(tokenizer.get_vocab_size(), dtype=np.int32)
     for token, index in tokenizer.get_vocab().items():
@@ -80,7 +85,7 @@ def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Special tokens written out in a text are text; the switch is not part of the saved file."""
+    """Make special tokens that are written in a text count as text; the saved file does not keep this switch."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 

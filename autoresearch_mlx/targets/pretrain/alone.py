@@ -1,9 +1,9 @@
-"""What ``python train_mlx.py`` does when nobody measures it: one whole measurement, and upstream's trailer.
+"""What ``python train_mlx.py`` does: one whole measurement, and upstream's closing lines.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
-The trailer goes to stdout, what happens meanwhile to stderr.  ``val_bpb`` comes from the sealed
-evaluator.  A figure that was not measured is left out.
+The closing lines go to stdout, progress to stderr.  ``val_bpb`` comes from the sealed evaluator.  A figure that was not
+measured is left out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 
 RUN = "run"
-"""Folder of what the run writes, beside the copy of the script."""
+"""Folder for what the run writes, beside the copy of the script."""
 
 
 def main(script: Path) -> int:
-    """Measure ``script`` once; exit code 0 when there is a score."""
+    """Measure ``script`` once; return exit code 0 when there is a score, else 1."""
     began = time.monotonic()
     try:
         target = target_of(script)
@@ -58,7 +58,7 @@ def main(script: Path) -> int:
 
 
 def target_of(script: Path) -> Pretrain:
-    """The target under the conditions of the script's lab.  Raises AutoresearchError."""
+    """Return the target under the conditions of the script's lab.  Raises AutoresearchError."""
     lab = Lab(script.parent)
     settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
     machine = read_machine()
@@ -70,7 +70,7 @@ def target_of(script: Path) -> Pretrain:
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
-    """One run of a copy of the script, so that what it writes beside itself is not left behind."""
+    """Run a copy of the script once, so that nothing it writes beside itself stays behind."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()
     run.mkdir()
@@ -79,7 +79,7 @@ def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
 
 
 def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | None) -> list[str]:
-    """Upstream's closing lines, ``key: value``, for whoever greps them."""
+    """Return upstream's closing lines, ``key: value``, which its tools search for."""
     rate, matrix = m.tokens_per_second, m.extra.get("matrix_params")
     mfu = mfu_percent(matrix, rate, peak.gflops) if rate and matrix and peak else None
     figures = {
@@ -97,7 +97,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """The machine's own best matrix product: from its calibration, else measured now."""
+    """Return the machine's best matrix product: from its calibration, or measured now; None when MLX does not work."""
     if target.peak is not None:
         return target.peak
     conditions = target.conditions
@@ -110,7 +110,7 @@ def peak_of(target: Pretrain) -> Peak | None:
 
 
 class _Steps:
-    """Prints a step now and then; a terminal needs no more."""
+    """Print a line about the training every two seconds."""
 
     def __init__(self) -> None:
         self._next = 0.0

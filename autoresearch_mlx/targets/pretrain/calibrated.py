@@ -1,4 +1,4 @@
-"""What this machine's calibration has to say to a session: its budget and its preset."""
+"""Choose a session's budget and batch by this machine's calibration."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from autoresearch_mlx.targets.pretrain.data import last_corpus
 
 
 def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: Profile) -> Basis:
-    """What a calibration for this lab would rest on; the settings' shape of rows, or the prepared corpus's."""
+    """Return what a calibration for this lab depends on: machine, profile, and the shape of the rows."""
     return basis_of(machine, profile, *_shape(settings, lab, profile))
 
 
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """The calibration that counts for this lab; where there is none, why (None: none was ever taken)."""
+    """Return the calibration for this lab; when there is none, also the reason (None: there was never one)."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())
 
 
 def chosen_by_hand(settings: Settings) -> bool:
-    """Whether somebody has named a budget or a profile: then both stay, with the profile's batch."""
+    """Tell whether the settings name a budget or a profile; then a calibration changes neither them nor the batch."""
     return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
 
 def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
-    """The profile with the budget and the batch that the calibration chooses; without one, as it is."""
+    """Return the profile with the budget and the batch that the calibration chooses; unchanged when there is none."""
     if chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)
@@ -48,7 +48,7 @@ def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Prof
 
 
 def _shape(settings: Settings, lab: Lab | None, profile: Profile) -> tuple[int, int]:
-    """Vocabulary and length of rows that a session of this lab would train on."""
+    """Return vocab_size and seq_len of the rows that a session of this lab would train on."""
     data = settings.data
     try:
         last = last_corpus(lab) if lab is not None and data.source == "auto" else None

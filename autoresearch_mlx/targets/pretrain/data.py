@@ -17,6 +17,7 @@ from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 CORPUS = "corpus"
 """File in the lab's state that names the corpus prepared last."""
 _SCARCE_EVAL_TOKENS = 2**19
+"""Tokens that are held out at most where text is scarce."""
 
 
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
@@ -40,7 +41,11 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
 
 
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
-    """The corpus of the settings, or the lab's last one, or the embedded text prepared now."""
+    """Return the corpus that a new session trains on.
+
+    It is the one of the settings; by default the one that the lab prepared last, or the standard library's text,
+    prepared now.  Raises CorpusError.
+    """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last
     request = corpus_request(settings, profile)
@@ -53,10 +58,11 @@ def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> C
 
 
 def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
+    """Return the corpus that the settings ask for; sizes that they leave open are the profile's."""
     data = settings.data
     source = "stdlib" if data.source == "auto" else data.source
     seq_len: int = _or(data.seq_len, profile.seq_len)
-    # Where text is scarce, what is held out is missed in training.
+    # Where text is scarce, every row that is held out is missing from training.
     enough = _SCARCE_EVAL_TOKENS // seq_len if source in ("stdlib", "folder") else profile.eval_rows
     return corpora.Request(
         source=source,
@@ -69,7 +75,7 @@ def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
 
 
 def last_corpus(lab: Lab) -> Corpus | None:
-    """What `prepare` made last for this lab, if it is still there."""
+    """Return the corpus that `prepare` made last for this lab; None when it is gone.  Raises CorpusError."""
     try:
         folder = Path((lab.state / CORPUS).read_text().strip())
     except OSError:
@@ -78,6 +84,7 @@ def last_corpus(lab: Lab) -> Corpus | None:
 
 
 def remember_corpus(lab: Lab, corpus: Corpus) -> None:
+    """Make this the corpus of the lab's next sessions."""
     lab.make_state()
     (lab.state / CORPUS).write_text(f"{corpus.folder}\n")
 

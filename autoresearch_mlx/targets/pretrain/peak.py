@@ -1,4 +1,4 @@
-"""The divisor of MFU: the best matrix product that was measured on this machine, never a table's value alone."""
+"""The divisor of MFU, the share of the machine's arithmetic that training uses: its best measured matrix product."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measured_peak(
 
 
 def table_beside(machine: Machine, dtype: str) -> str:
-    """`` (table: 8.1 TFLOPS float16, estimate)`` for a chip that the table has, else nothing."""
+    """Return the chip's row of the table, `` (table: 8.1 TFLOPS float16, estimate)``; empty when it has none."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:
@@ -60,7 +60,10 @@ def table_beside(machine: Machine, dtype: str) -> str:
 
 
 def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
-    """What the probe prints, in the environment that training gets.  Raises OSError, ValueError, SubprocessError."""
+    """Return what the probe prints, run in the environment of a training.
+
+    ``size``: rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
+    """
     command = python_command("-m", "autoresearch_mlx.hardware.gflops", "--size", str(size), "--dtype", dtype, *more)
     around, limit = child_process_environment(environment), _PROBE_SECONDS
     done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=limit, check=True)

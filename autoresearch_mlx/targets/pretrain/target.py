@@ -1,4 +1,4 @@
-"""The target ``pretrain``: train the edited file for a fixed time, then score its weights elsewhere."""
+"""The target ``pretrain``: train the edited script for a fixed budget, then score its weights in another process."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
-"""The first step compiles, the second one meets what the first has changed."""
+"""The first step compiles; the second one meets the state that the first has changed."""
 _SMOKE_SECONDS = 10.0
-"""From which the limits of a smoke run follow; its length is its steps."""
+"""Seconds from which the time limits of a smoke run follow; its steps end it."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
@@ -52,14 +52,14 @@ _EXTRA = ("loss", "num_params", "matrix_params")
 
 @dataclass(frozen=True, slots=True)
 class Pretrain(TargetBase):
-    """One editable training script; rows, budget and device are the harness's."""
+    """One training script that may be edited; the harness owns the rows, the budget and the device."""
 
     conditions: Conditions
     name: str = "pretrain"
     metric: str = "val_bpb"
     direction: Direction = "min"
     peak: Peak | None = None
-    """The machine's best matrix product, of which MFU is a share; None: none was measured lately."""
+    """The machine's best matrix product, the divisor of MFU; None when there is no fresh measurement."""
 
     kept_file: str = WEIGHTS
 
@@ -84,7 +84,7 @@ class Pretrain(TargetBase):
         return f"two trainings on one {device} take time from each other, and each would measure the other"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Syntax and contract of the script, without running it."""
+        """Check the syntax of the script, and that it defines what the harness calls, without running it."""
         for path, text in files.items():
             if not path.endswith(".py"):
                 continue
@@ -97,7 +97,7 @@ class Pretrain(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Two steps at full size and the evaluation of a few rows: what cannot run ends here, in seconds."""
+        """Take two steps at full size and evaluate a few rows: a script that cannot run ends here, in seconds."""
         rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
         brief = replace(
             self.conditions,
@@ -111,7 +111,7 @@ class Pretrain(TargetBase):
         return replace(self, conditions=brief).measure(quiet)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Train and evaluate once.  Failures come back as data, with the phase they happened in."""
+        """Train and evaluate once.  A failure comes back as data, with its phase."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = self._measure(assignment)
@@ -165,7 +165,7 @@ class Pretrain(TargetBase):
     # --- scoring kept weights again
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
-        """An evaluation on other rows; see :class:`autoresearch_mlx.targets.contract.Rescorable`."""
+        """Return an evaluation on other rows; see :class:`autoresearch_mlx.targets.contract.Rescorable`."""
         import numpy as np
 
         c = replace(self.conditions, split=split)
@@ -182,7 +182,7 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Why the sandbox does not hold, tried with real children; None when it does."""
+        """Return why the sandbox does not hold, tried with real children; None when it does."""
         sandbox = self.conditions.sandbox
         if sandbox is None:
             recorded = str(self.conditions.machine.get("sandbox", "none"))
@@ -191,12 +191,12 @@ class Pretrain(TargetBase):
         return None if done.holds else f"{sandbox.words} does not hold: {done.words()}"
 
     def without_sandbox(self, why: str) -> Pretrain:
-        """The same target with no sandbox; its measurements record why."""
+        """Return the same target with no sandbox; its measurements record why."""
         machine = {**self.conditions.machine, "sandbox": in_the_record(NoSandbox(why))}
         return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
 
     def _mfu(self, training: Training) -> dict[str, Any]:
-        """The share of the measured peak, with its divisor named; nothing where a part of it is unknown."""
+        """Return MFU in percent of the measured peak, and the peak in words; empty when one of them is unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}
@@ -223,13 +223,13 @@ def _rescored(conditions: Conditions, assignment: Assignment) -> Measurement:
 
 
 def sealed_files(conditions: Conditions) -> list[Path]:
-    """What no run may change: the code that measures, and the data."""
+    """Return the files that no run may change: the code that measures, and the data."""
     data = [conditions.train_rows, conditions.val_rows, conditions.token_bytes, conditions.hidden_rows]
     return [*seal.trial_code(), *(path for path in data if path is not None)]
 
 
 def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
-    """SHA-256 of the data as the corpus's manifest names it; empty without a manifest."""
+    """Return the SHA-256 of the data that the corpus's manifest names, by file; empty without a manifest."""
     folder = conditions.train_rows.parent
     try:
         return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}
