@@ -36,10 +36,11 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 
 _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
-"""Of the products.  On a CPU training uses float32 alone, and the BLAS has no other type."""
+"""Types of the matrix products.  On a CPU training uses float32 only, and the BLAS has no other type."""
 _SIZE = {"cpu": 1024, "gpu": 4096}
+"""Rows and columns of the matrices."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
-"""Well beyond every cache."""
+"""Bytes read and written for the bandwidth, in units of 2**20: far more than any cache holds."""
 
 
 def calibrate_here(
@@ -51,10 +52,10 @@ def calibrate_here(
     cache: Path | None = None,
     patience: Patience | None = None,
 ) -> Calibration:
-    """Measure, and keep it in the cache: the user's, or another one.
+    """Measure this machine, and keep the calibration in ``cache`` (default: the user's).
 
-    Prepares text where there is none.  Raises LabError when no step could be timed or the cache cannot be
-    written, LockedError while another command measures on the GPU, and whatever settling the conditions raises.
+    Prepares text when there is none.  Raises LabError when no step could be timed or the cache cannot be written,
+    LockedError while another command measures on the GPU, ConfigError, CorpusError.
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
@@ -74,9 +75,9 @@ def calibrate_here(
 
 
 def calibrate_from(start: Path, say: Say) -> Calibration:
-    """Calibrate for the lab at ``start``, or for one with every default where there is none.
+    """Calibrate for the lab at ``start``; where there is none, for a lab with every default.
 
-    Raises what finding and reading the lab and :func:`calibrate_here` raise.
+    Raises ConfigError, and what :func:`calibrate_here` raises.
     """
     lab, settings = Lab(start), Settings()
     with suppress(LabError):
@@ -88,11 +89,11 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
 
 
 def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
-    """Calibrate where a session is about to begin on a GPU that nobody has measured yet, and say what for.
+    """Calibrate before the first session on a GPU that was never measured, and say so.
 
-    ``machine`` is this one by default.  Whoever names a budget or a profile has chosen already; on a CPU only
-    `doctor --calibrate` measures: there a whole first experiment takes less.  What goes wrong is said,
-    and the profile's own values hold.
+    ``machine``: this one by default.  Nothing is measured when the settings name a budget or a profile, or on a CPU,
+    where a whole experiment takes less time than a calibration.  When calibrating fails, the reason is said, and the
+    profile's values are used.  Raises ConfigError for a target that cannot be loaded.
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
@@ -107,13 +108,13 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     try:
         calibrate_here(lab, settings, machine, profile, say)
     except AutoresearchError as error:
-        say(f"not calibrated: {error}; the values of the profile hold")
+        say(f"not calibrated: {error}; the values of the profile are used")
 
 
 def calibrate(
     conditions: Conditions, basis: Basis, profile: Profile, say: Say, patience: Patience | None = None
 ) -> Calibration:
-    """The measurements alone.  Raises LabError when not a single step could be timed."""
+    """Take the measurements and return them.  Raises LabError when no step could be timed."""
     began, patience = time.monotonic(), patience or Patience()
     if (busy := _busy()) is not None:
         say(busy)
@@ -140,7 +141,7 @@ def calibrate(
 
 
 def _busy() -> str | None:
-    """What other programs do to the figures, where they keep half of the cores or more."""
+    """Return a warning when other programs keep half of the cores or more busy, else None."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None
@@ -151,7 +152,7 @@ def _busy() -> str | None:
 
 
 def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
-    """Products by type, memory in GB/s, and what MLX says of the device; what does not work is left out."""
+    """Return the products by type, the memory's GB/s, and what MLX says of the device; what fails is left out."""
     products: list[Product] = []
     bandwidth: float | None = None
     info: Mapping[str, Any] = {}

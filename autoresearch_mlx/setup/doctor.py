@@ -1,4 +1,4 @@
-"""What stands here and what does not: the machine, the data, the lab, and every setting with its source."""
+"""Examine the machine, the lab, the target and every setting; `doctor` prints what is found."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
-    """Look at everything; whatever is broken becomes a finding, never an exception."""
+    """Yield a finding for each thing that was looked at; what is broken becomes a finding, never an exception."""
     machine = read_machine()
     here = _here(start)
     settings = here[1].settings if here is not None else Settings()
@@ -59,7 +59,7 @@ def examine(start: Path) -> Iterator[Finding]:
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
-    """The lab with its settings, where both are sound; what is wrong with them has findings of its own."""
+    """Return the lab with its settings, or None when one of them is broken; that has a finding of its own."""
     try:
         lab = find_lab(start)
         return lab, load_settings(lab.root)
@@ -77,7 +77,7 @@ def _profile(machine: Machine, settings: Settings) -> Profile:
 def _chip(
     lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """The chip's row in the table, and what was measured of this machine."""
+    """Yield the chip's row in the table, and what was measured of this machine."""
     try:
         found = find_chip(machine, read_chips())
     except AutoresearchError as error:
@@ -100,7 +100,7 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
 
 
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
-    """A real product in a real child, with the environment that training gets; fills in what MLX says of its device."""
+    """Multiply matrices in a real child, in the environment of a training; fill ``info`` with MLX's own facts."""
     try:
         blas = find_blas(corpora.default_cache(), machine)
     except AutoresearchError as error:
@@ -121,7 +121,7 @@ def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterato
 
 
 def _night(machine: Machine) -> Iterator[Finding]:
-    """What the machine is like just now, and whether it stays awake."""
+    """Yield the machine's state: power, heat, memory, and whether it stays awake."""
     for line in state_lines(machine.gpu.kind if machine.gpu is not None else None):
         yield _finding(line)
 
@@ -159,7 +159,7 @@ def _lab(lab: Lab) -> Iterator[Finding]:
 
 
 def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
-    """The target's own lines: its data, its sandbox."""
+    """Yield the target's own lines, such as its data and its sandbox."""
     try:
         kind = kind_of(resolved.settings, lab.root)
     except AutoresearchError as error:
@@ -169,7 +169,7 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
-    """Who would propose; a model's server is asked what it has, nothing is generated."""
+    """Yield who would propose; a server is asked for its models, but nothing is generated."""
     said: list[str] = []
     settings = resolved.settings.agent
     if settings.name.partition(":")[0] == "command":
@@ -186,7 +186,7 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
 
 
 def _command(line: str) -> Finding:
-    """A coding agent's shell line; whether its program is there can be told of a plain one."""
+    """Return the finding on a coding agent's shell line; only a plain program name can be looked for."""
     program = line.split(maxsplit=1)[0] if line.strip() else ""
     if not program:
         return Finding("agent", "agent", "command without a line", "fail", '[agent] command = "claude -p" in lab.toml')

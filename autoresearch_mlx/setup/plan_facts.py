@@ -1,4 +1,4 @@
-"""Where the facts of a plan come from: this session's own ledger, else the calibration, else nowhere."""
+"""Plan a night: how many experiments fit, by what this session or the calibration has measured, never by a guess."""
 
 from __future__ import annotations
 
@@ -26,48 +26,53 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known before a night; unknown is None."""
+    """What is known before a night; None means unknown."""
 
     training_seconds: float | None
-    """Of one run; None for a program that takes as long as it takes."""
+    """Training time of one run; None for a run that no clock ends."""
     overhead_seconds: float | None = None
-    """Of one run, beyond its training."""
+    """Time of one run beyond its training."""
     overhead_source: str | None = None
+    """Where the overhead was measured, in words."""
     each_seconds: float | None = None
-    """Of one experiment as this session measured them: repeats, proposals and failures included."""
+    """Time of one experiment of this session, on average: with repeats, proposals and failures."""
     each_source: str | None = None
     runs_each: float | None = None
-    """Runs of one experiment, by this session's ledger."""
+    """Runs of one experiment of this session, on average."""
     timeout_seconds: float | None = None
-    """Of a program's run."""
+    """The most that a program's run may take."""
     baseline_runs: int = 0
-    """That come before the first experiment."""
+    """Runs of the baseline before the first experiment."""
     seconds_left: float | None = None
+    """Time until the end of the night."""
     until: str | None = None
-    """The end, as the clock will show it: ``07:00``."""
+    """The time of day of the end: ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
-    """The most that a run took, measured."""
+    """The most memory that a run took, as measured."""
     limit_bytes: int | None = None
+    """The memory that a run may use."""
     memory_bytes: int | None = None
-    """That the run shares with everything else."""
+    """The machine's memory, which the run shares with everything else."""
     agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
+    """What follows from an outlook; None means unknown."""
+
     each_seconds: float | None
-    """Of one experiment."""
+    """Time of one experiment."""
     experiments: int | None
-    """Until the end."""
+    """Experiments until the end."""
     bounded: bool
-    """Whether a part of the time is unknown: then it is no more than these."""
+    """Whether a part of the time is unknown, so that there are at most that many experiments."""
     seconds: float | None
-    """Until the end."""
+    """Time until the end."""
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Each limit gives a count or a time; the first one reached counts."""
+    """Return what fits; of a limit by time and a limit by count, the one that is reached first counts."""
     run = _run_seconds(outlook)
     each = outlook.each_seconds or (run * (outlook.runs_each or 1.0) if run is not None else None)
     bounded = outlook.each_seconds is None and outlook.overhead_seconds is None
@@ -82,7 +87,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def lines(outlook: Outlook) -> Iterator[str]:
-    """Time and count on the first line; memory and agent on the second."""
+    """Yield the plan in two lines: time and count, then memory and agent."""
     yield f"{_each_words(outlook)}: {_count_words(outlook, forecast(outlook))}"
     yield "; ".join(part for part in (_memory_words(outlook), _agent_words(outlook)) if part)
 
@@ -94,7 +99,7 @@ def _run_seconds(outlook: Outlook) -> float | None:
 
 
 def _each_words(outlook: Outlook) -> str:
-    """``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or what a program took."""
+    """Return ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or what a program took."""
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
@@ -107,7 +112,7 @@ def _each_words(outlook: Outlook) -> str:
 
 
 def _count_words(outlook: Outlook, found: Forecast) -> str:
-    """``about 74 experiments by 07:00; 1.4 runs each so far``"""
+    """Return ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
         return f"no telling how many experiments{_by(outlook)}"
     about = "at most" if found.bounded else "about"
@@ -154,7 +159,7 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of the time that is planned: seconds from now, the clock's time then, a count; None: no limit."""
+    """The limits of a run: seconds from now, the time of day then, a number of experiments; None: no limit."""
 
     seconds: float | None = None
     until: str | None = None
@@ -162,13 +167,14 @@ class Limits:
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """The plan of a run that begins."""
+    """Yield the plan of a run that begins now."""
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
     yield from lines(of_session(session, settings, memory_words(agent, history), limits))
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
+    """Return these limits with the time of day at which they end."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
@@ -213,19 +219,19 @@ def planned(
 
 
 def _first_runs(mode: str, replicates: int) -> int:
-    """Runs of the baseline, before the first experiment."""
+    """Return how often the baseline is run before the first experiment."""
     return replicates if mode != "margin" else 1
 
 
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
-    """Main memory, which a Mac's GPU shares; a CUDA GPU's own, as far as MLX has told it."""
+    """Return the main memory, which a Mac's GPU shares; for a CUDA GPU its own, if MLX has told it."""
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
     return facts.gpu_memory_bytes
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:
-    """What this session's own experiments tell goes before everything else."""
+    """Return the outlook with what this session's own experiments tell, which goes before everything else."""
     whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
     if not whole:
         return outlook
@@ -240,7 +246,7 @@ def _measured(outlook: Outlook, history: History) -> Outlook:
 
 
 def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
-    """Of proposals; the baseline's repeats are no example."""
+    """Return the outlook with the averages over proposals; the runs of the baseline are not typical."""
     if not tried:
         return outlook
     return replace(
@@ -252,6 +258,6 @@ def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
 
 
 def _overhead(experiment: Experiment) -> float:
-    """Seconds of one run that were not training: the agent's, the loop's and git's are among them."""
+    """Return the seconds of one run that were not training, with those of the agent, the loop and git."""
     trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
     return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

@@ -1,4 +1,4 @@
-"""A new lab from the files that the package carries."""
+"""Make a new lab from the files that the package carries."""
 
 from __future__ import annotations
 

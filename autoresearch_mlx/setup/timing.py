@@ -1,7 +1,7 @@
-"""Short runs of the shipped training script, timed: how long a step takes at a batch, and how long an evaluation.
+"""Time short runs of the shipped training script: how long a step takes at a batch size, and how long an evaluation.
 
-The clock is the parent's.  The steps' mean is the training time without the first step, divided by the other steps;
-their spread comes from the moments at which the parent heard of a step.
+The parent process keeps the time.  The mean step time is the training time without the first step, divided by the other
+steps; its spread comes from the moments at which the parent heard of a step.
 """
 
 from __future__ import annotations
@@ -28,28 +28,32 @@ from autoresearch_mlx.trial.training import Training
 Say = Callable[[str], None]
 
 _FIRST_STEPS = 4
-"""The first run only tells how long a step takes."""
+"""Steps of the first run, which only tells how long a step takes."""
 _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
-"""Times as many rows as before that a further evaluation scores at most."""
+"""How many times the rows of the evaluation before it an evaluation scores at most."""
 _MOST_SECONDS = 60.0
-"""From which the limits of such a run follow: three times as long, and it is killed."""
+"""Seconds from which the time limits of such a run follow; after three times as long it is killed."""
 _SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the parts may take, in seconds.  A slow step or evaluation takes longer than its part."""
+    """How long the parts of a calibration should take, in seconds; a slow step or evaluation takes longer."""
 
     pace: float = 10.0
-    """Of the preset's timed steps; half of it for each other batch."""
+    """Time for the steps of the preset's batch; half of it for each other batch."""
     evaluation: float = 12.0
+    """Time for one evaluation."""
     another: float = 40.0
-    """After so long no third batch is timed."""
+    """Time after which no third batch is tried."""
 
 
 def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
-    """The preset's batch, then smaller ones: one more in any case, a third where neither gives enough steps."""
+    """Yield the pace of the preset's batch, then of a smaller one, then of a third if neither gives enough steps.
+
+    ``began``: when the calibration began, by ``time.monotonic``.
+    """
     timed: list[Pace] = []
     for rows, tokens in batches(profile):
         enough = any(p.seconds and profile.budget_seconds / p.seconds >= profile.enough_steps for p in timed)
@@ -60,7 +64,7 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 class Runs:
-    """Short runs of the shipped script, one after the other, and what they told."""
+    """Take short runs of the shipped script, one after the other, and keep what they told."""
 
     def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
         self.start: float | None = None
@@ -69,19 +73,22 @@ class Runs:
         self._conditions, self._folder, self._say = conditions, folder, say
         self._text = set_knobs(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs)
         self._token_seconds: float | None = None
-        """Of one token in training, as far as it is known."""
+        """Seconds of training for one token; None until the first run."""
         self._scored: list[tuple[int, float]] = []
         self._count = 0
 
     def scored(self) -> Scored | None:
-        """The largest and the smallest evaluation; None where none ended well."""
+        """Return the largest and the smallest evaluation that ended well; None when there is none."""
         if not self._scored:
             return None
         most, least = max(self._scored), min(self._scored)
         return Scored(most[0], most[1], least[0], least[1])
 
     def pace(self, rows: int, tokens: int, patience: Patience) -> Pace:
-        """One batch: a run of few steps where nothing is known yet, then one of as many as fit into the time."""
+        """Time one batch size: as many steps as fit into the time.
+
+        The first call takes a run of a few steps before that, to learn how long a step takes.
+        """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
             short = self._run(rows, tokens, _FIRST_STEPS, least)
@@ -93,10 +100,10 @@ class Runs:
         return self._run(rows, tokens, steps, self._more_rows(patience.evaluation))
 
     def _more_rows(self, seconds: float) -> int | None:
-        """Rows of one more evaluation that fits into the time; None once all were scored.
+        """Return the rows of one more evaluation that fits into the time; None once all were scored.
 
-        Start-up is most of a small one.  So a second, larger one is made in any case, to tell it from the rows, and
-        others follow for as long as there are runs.
+        A small evaluation is mostly start-up.  A second, larger one is always taken, to tell the start-up from the time
+        for the rows; more follow as long as there are runs.
         """
         if not self._scored:
             return None
@@ -135,7 +142,7 @@ class Runs:
         return pace
 
     def _assign(self, rows: int, tokens: int, watch: _Beats) -> Assignment:
-        """A fresh tree with the script at this batch, and a fresh folder."""
+        """Return an assignment with a new tree, which holds the script at this batch size, and a new folder."""
         self._count += 1
         tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
         tree.mkdir()
@@ -157,7 +164,7 @@ class Runs:
 
 
 class _Beats:
-    """Hears when steps are told of, by the parent's clock, and makes step times of the gaps."""
+    """Note when the parent hears of each step; the gaps are the step times."""
 
     def __init__(self) -> None:
         self._heard: list[tuple[float, int]] = []
@@ -169,7 +176,10 @@ class _Beats:
             self._heard.append((time.monotonic(), progress.step))
 
     def spread(self) -> tuple[float | None, float | None]:
-        """Median step time, and half the range of the middle half; the first gap holds the start and is left out."""
+        """Return the median step time and half the interquartile range, in seconds; None when there are too few steps.
+
+        The first gap holds the start and does not count.
+        """
         gaps = [(b - a) / (m - n) for (a, n), (b, m) in pairwise(self._heard[1:])]
         if len(gaps) < 4:
             return (median(gaps) if gaps else None), None

@@ -104,7 +104,7 @@ def test_the_manifest_says_what_is_in_it_and_what_was_left_out(night: Lab, packe
         name: entry["sha256"] for name, entry in told["members"].items()
     }
     assert {left["name"]: left["why"] for left in told["left_out"]} == {
-        "runs/0001-1/link": "no plain file",
+        "runs/0001-1/link": "not a plain file",
         "runs/0001-1/weights.safetensors": "not the incumbent's weights",
         "runs/0005-1/weights.safetensors": "`--weights` takes them along",
     }
@@ -206,7 +206,7 @@ def test_a_member_that_wants_to_be_elsewhere_is_refused(packed: Path, clone: Lab
         return tarfile.TarInfo(name if was == "session/results.tsv" else was), data
 
     file = remade(packed, tmp_path, renamed(name), member)
-    with pytest.raises(LabError, match="is no whole archive of a session: a member is named"):
+    with pytest.raises(LabError, match="is not a complete archive of a session: a member is named"):
         restore(clone, file, None)
     assert nothing_of_it(clone) and not list(tmp_path.rglob("evil"))
 
@@ -293,7 +293,7 @@ def test_a_file_that_is_no_archive_is_refused(packed: Path, clone: Lab, tmp_path
             "empty": b"",
         }[what]
     )
-    with pytest.raises(LabError, match="is no whole archive of a session"):
+    with pytest.raises(LabError, match="is not a complete archive of a session"):
         restore(clone, file, None)
     assert nothing_of_it(clone)
 

@@ -135,7 +135,7 @@ def test_a_gpu_is_measured_before_its_first_session_and_what_fails_stops_nothing
     before_first_run(lab, resolved, None, said.append, absent)
     assert said[0] == "this machine was never measured: measuring it once, about a minute; --no-calibrate skips that"
     assert said[-1].startswith("not calibrated: no step of the shipped script could be timed: ")
-    assert said[-1].endswith("; the values of the profile hold")
+    assert said[-1].endswith("; the values of the profile are used")
     said.clear()
     before_first_run(lab, load_settings(lab.root, {"hardware.calibrate": "never"}), None, said.append, absent)
     with opened(lab, "t"):

@@ -1,1 +1,1 @@
-"""Sessions as one file: pack, restore, and clean up."""
+"""Pack a session into one file, restore it, and free old files."""

@@ -1,7 +1,7 @@
-"""Git for a session as a whole: its refs, its history as one file, its worktree let go.
+"""Handle the git side of a whole session: list its refs, pack and unpack its history, remove its worktree.
 
-What :mod:`autoresearch_mlx.store.workspace` does for one experiment is done here for all of them at once, and
-under the same rule: only the session's own branch, refs and worktree are touched.
+:mod:`autoresearch_mlx.store.workspace` does the same for one experiment.  The rule is the same: only the session's own
+branch, refs and worktree are touched.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from autoresearch_mlx.store.workspace import branch_of, git, top_of
 
 
 def refs_of(root: Path, tag: str) -> dict[str, str]:
-    """Every ref of a session with its commit: the branch, if there is one, and one for each experiment."""
+    """Return every ref of a session with its commit: the branch, if there is one, and one for each experiment."""
     names = (f"refs/heads/{branch_of(tag)}", f"refs/autoresearch/{tag}")
     listed = git(root, "for-each-ref", "--format=%(refname) %(objectname)", *names)
     pairs = (line.split(" ") for line in listed.splitlines())
-    # A pattern of git's also names what lies below it.
+    # A pattern also matches every ref below it.
     return {ref: sha for ref, sha in pairs if ref == names[0] or PurePosixPath(ref).parent == PurePosixPath(names[1])}
 
 
 def drop(root: Path, refs: Mapping[str, str]) -> None:
-    """Remove these refs where they still name these commits; others stay.  The commits go with git's own gc."""
+    """Remove these refs if they still name these commits.  Git's own gc removes the commits later."""
     for ref, sha in refs.items():
         try:
             git(root, "update-ref", "-d", ref, sha)
@@ -33,7 +33,7 @@ def drop(root: Path, refs: Mapping[str, str]) -> None:
 
 
 def prefix_of(root: Path) -> str:
-    """Where a lab lies in its checkout, ``.`` at the top.  Raises WorkspaceError outside of any."""
+    """Return the lab's path inside its checkout, ``.`` at the top.  Raises WorkspaceError outside of a checkout."""
     top = top_of(root)
     if top is None:
         raise WorkspaceError(f"{root} lies in no git checkout", "`git init` and commit there")
@@ -41,9 +41,9 @@ def prefix_of(root: Path) -> str:
 
 
 def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
-    """Write the session's branch and refs with their whole history to ``bundle``; returns the refs.
+    """Write the session's branch and refs with their whole history to ``bundle``; return the refs.
 
-    Raises WorkspaceError where the clone lacks a part of the history, or the session its branch.
+    Raises WorkspaceError when the clone lacks a part of the history, or the session has no branch.
     """
     _refuse_part_of_a_history(root)
     refs = refs_of(root, tag)
@@ -61,7 +61,7 @@ def _refuse_part_of_a_history(root: Path) -> None:
     try:
         promised = git(root, "config", "--get-regexp", r"^remote\..*\.promisor$")
     except WorkspaceError:
-        return  # git's way to say that there is none
+        return  # git fails when no remote is configured so
     name = promised.split(".")[1]
     whole = f"git config --unset remote.{name}.partialclonefilter && git fetch --refetch {name}"
     raise WorkspaceError(
@@ -71,15 +71,15 @@ def _refuse_part_of_a_history(root: Path) -> None:
 
 
 def heads_of(root: Path, bundle: Path) -> dict[str, str]:
-    """The refs that a bundle brings.  Raises WorkspaceError for a file that is none."""
+    """Return the refs in a bundle.  Raises WorkspaceError for a file that is not a bundle."""
     pairs = (line.split(" ", 1) for line in git(root, "bundle", "list-heads", str(bundle.resolve())).splitlines())
     return {ref: sha for sha, ref in pairs}
 
 
 def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
-    """Bring a bundle's commits, and make refs of its refs, ``{name in the bundle: name here}``: all or none.
+    """Fetch a bundle's commits and make its refs here, ``{name in the bundle: name here}``: all of them or none.
 
-    Raises WorkspaceError with git's own words.
+    Raises WorkspaceError with the message of git.
     """
     quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
     pairs = [f"{theirs}:{ours}" for theirs, ours in refs.items()]
@@ -87,7 +87,7 @@ def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
 
 
 def drop_worktree(root: Path, worktree: Path) -> None:
-    """Remove a session's worktree and what git keeps about it; the next run makes it anew."""
+    """Remove a session's worktree and git's record of it; the next run makes it again."""
     try:
         git(root, "worktree", "remove", "--force", str(worktree))
     except WorkspaceError:  # damaged, or unknown to git; `ensure_worktree` knows what to do

@@ -1,7 +1,7 @@
-"""Space given back: what a session at rest can spare, and how it goes.
+"""Free disk space: find what a session that is not running can spare, and remove it.
 
-Never: the ledger and the other journals, results.tsv, a kept commit, what a kept one was made on, and
-anything of a session in use.  What goes is written down first (:mod:`autoresearch_mlx.store.freed`).
+Never removed: the ledger and the other journals, results.tsv, kept commits and the commits that they were made on, and
+anything of a session in use.  What is removed is written down first (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _WORDS = {
     "runs": "folders of runs, logs included",
     "talks": "talks with models",
     "refs": "refs of experiments that were not kept",
-    "worktree": "the worktree; the next run makes it anew",
+    "worktree": "the worktree; the next run makes it again",
     "leftovers": "left by killed processes",
 }
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that shows them best: ``812 B``, ``1.2 MB``."""
+    """Write a number of bytes: ``812 B``, ``1.2 MB``."""
     for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= one:
             return f"{count / one:.1f} {unit}"
@@ -47,6 +47,7 @@ def size(count: int) -> str:
 
 
 def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any]:
+    """Return what `gc --json` prints: the items by session."""
     sessions = [
         {"session": tag, "bytes": _bytes(items), "items": [asdict(item) for item in items]}
         for tag, items in found.items()
@@ -55,7 +56,7 @@ def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any
 
 
 def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool) -> str:
-    """A line for each session, and one for each kind below it."""
+    """Return a line for each session and one below it for each kind of item."""
     verb = "would free" if dry_run else "freed"
     lines: list[str] = []
     for tag, items in found.items():
@@ -74,15 +75,17 @@ def _bytes(items: Sequence[Item]) -> int:
 
 
 def _size_of(items: Sequence[Item]) -> str:
-    """Unknown where no item's is known."""
+    """Return the bytes of these items in words; unknown when none of them is known."""
     return size(_bytes(items)) if any(item.bytes is not None for item in items) else terms.UNKNOWN
 
 
 def packed_json(packed: Packed) -> dict[str, Any]:
+    """Return what `archive --json` prints."""
     return {**asdict(packed), "file": str(packed.file)}
 
 
 def packed_lines(tag: str, packed: Packed) -> str:
+    """Return the lines of `archive`: the file, and each file that was left out with the reason."""
     head = f"{packed.file}: session {tag}, {terms.plural(packed.experiments, 'experiment')}"
     lines = [f"{head}, {terms.plural(packed.refs, 'ref')}, {size(packed.bytes)}"]
     lines += [f"left out: {left.name} ({size(left.bytes)}): {left.why}" for left in packed.left_out]
@@ -95,17 +98,17 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What may go.  Everything is at least ``age`` old."""
+    """What may be removed, if it is at least ``age`` old."""
 
     age: timedelta
     refs: bool = False
     talks: bool = False
     weights: bool = False
-    """The incumbent's, too."""
+    """The weights of the best version too."""
 
 
 def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list[Item]:
-    """Free what a session can spare; returns what went, or would go.
+    """Remove what a session can spare, or only look; return the items.
 
     Raises LockedError when the session is in use, LedgerError, LabError when the disk refuses.
     """
@@ -119,7 +122,7 @@ def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list
 
 
 def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> Iterator[Item]:
-    """What may go of a session that nobody works on."""
+    """Yield what may be removed of a session that is not running."""
     folder, before = lab.folder(tag), (now - wish.age).timestamp()
     best = journal.history.incumbent
     busy = {e.number for e in (best, *journal.running) if e is not None}
@@ -137,13 +140,13 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
     for worktree in sorted(folder.glob("worktree*")):  # several, where lanes were killed
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
-    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # whoever made it is dead: the lock is ours
+    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its maker is dead, because we hold the lock
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
 
 
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
-    """A run's weights, then the rest of its folder; of the incumbent and of what was left open, nothing."""
+    """Yield a run's weights, then the rest of its folder; nothing for the incumbent and for an experiment left open."""
     if _number(run) in busy or _newest(run) > before:
         return
     weights = run / WEIGHTS
@@ -159,20 +162,20 @@ def _if_old(folder: Path, path: Path, kind: Kind, before: float) -> Iterator[Ite
 
 
 def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator[Item]:
-    """Refs of experiments that were not kept and that no kept one was made on."""
+    """Yield the refs of experiments that were not kept and that no kept experiment was made on."""
     experiments = journal.history.experiments
     needed = {e.base for e in experiments if e.status == "keep"}
     needed |= {each.base for each in journal.running}
     there = refs_of(lab.root, tag)
     for e in experiments:
         ref = ref_of(tag, e.number)
-        ours = ref in there and there[ref] == e.commit  # another commit under its ref is somebody else's
+        ours = ref in there and there[ref] == e.commit  # a ref that names another commit is not ours
         if e.status != "keep" and ours and e.commit not in needed and _finished(e) <= before:
             yield Item("refs", ref, None)
 
 
 def _finished(experiment: Experiment) -> float:
-    """Seconds since 1970; unknown is never old."""
+    """Return the time in seconds since 1970; infinity when it is unknown, so that it never counts as old."""
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
     except ValueError:
@@ -202,7 +205,7 @@ def _remove(path: Path) -> None:
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """What bears the number of an experiment in a folder of ours; the rest is somebody else's."""
+    """Return what is named after an experiment in one of our folders; other files are not ours."""
     return sorted(p for p in folder.glob("*") if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
 
@@ -211,7 +214,7 @@ def _number(path: Path) -> int:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links count as nothing, and so does what is not there."""
+    """Return the bytes of a file, or of all files in a folder; links and missing files count as 0."""
     return sum(p.lstat().st_size for p in _within(path) if p.is_file() and not p.is_symlink())
 
 

@@ -1,10 +1,11 @@
-"""A session as one file: written on one machine, checked and unpacked on another.
+"""Pack a session into one file, to be checked and unpacked on another machine.
 
-    manifest.json     first: what is in it, each member's size and SHA-256, what was left out
+    manifest.json     the first member: size and SHA-256 of each other one, and what was left out
     session.bundle    the branch and every experiment's ref, with their history, as git packs them
     session/...       the session's folder: ledger, results, logs, talks, journals
 
-A gzipped tar of plain files and nothing else.  Worktree and lock stay behind, weights unless asked for.
+The archive is a gzipped tar of plain files.  The worktree and the lock are left out, and so are the weights unless they
+are asked for.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"
 _STAY = ("worktree", "lock", "now.json")
-"""Of this machine and this moment."""
+"""Files that only mean something on this machine, now."""
 SCRATCH = tempfile.gettempprefix()
-"""How the temporary folders begin that a session's owner makes in it."""
+"""How the names of temporary folders in a session's folder begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive as it was when its hash was taken; what a journal gained since is left out."""
+    """A file of the archive as it was when its hash was taken; lines that a journal gained later are left out."""
 
     path: Path
     bytes: int
@@ -51,6 +52,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
+    """A file that is not in the archive, and why."""
+
     name: str
     bytes: int
     why: str
@@ -108,15 +111,15 @@ def _manifest(
 
 
 def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Path], list[LeftOut]]:
-    """The files of a session's folder that go into its archive, by name, and those that do not with the reason."""
+    """Return the files of a session's folder that go into its archive, by name, and those that are left out."""
     best, files, left_out = journal.history.incumbent, dict[str, Path](), list[LeftOut]()
     for path in sorted(_walk(folder)):
         name = path.relative_to(folder).as_posix()
         kept = best is not None and name.startswith(f"runs/{best.number:04d}-")
         if path.is_symlink() or not path.is_file():
-            left_out.append(LeftOut(name, 0, "no plain file"))
+            left_out.append(LeftOut(name, 0, "not a plain file"))
         elif not name.isprintable():
-            left_out.append(LeftOut(ascii(name), path.stat().st_size, "its name is no plain text"))
+            left_out.append(LeftOut(ascii(name), path.stat().st_size, "its name is not plain text"))
         elif path.name == WEIGHTS and not (weights and kept):
             why = "`--weights` takes them along" if kept else "not the incumbent's weights"
             left_out.append(LeftOut(name, path.stat().st_size, why))
@@ -126,7 +129,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files of a session, without those of this machine and moment and what killed processes left."""
+    """Yield all files of a session, except those that only matter here and now, and leftovers of killed processes."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
         if (
@@ -144,7 +147,7 @@ def _member(path: Path) -> Member:
 
 
 def _sha256(file: IO[bytes], size: int) -> str:
-    """Of the next ``size`` bytes."""
+    """Return the SHA-256 of the next ``size`` bytes."""
     digest = hashlib.sha256()
     while size > 0 and (block := file.read(min(size, 1 << 20))):
         digest.update(block)
@@ -153,7 +156,7 @@ def _sha256(file: IO[bytes], size: int) -> str:
 
 
 def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> int:
-    """The archive under its name, whole, or not at all; returns its bytes."""
+    """Write the archive under its name, or nothing at all; return its bytes."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
@@ -172,7 +175,7 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 
 
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
-    """A plain file, owner and rights left behind; its time stays, for `gc` goes by it."""
+    """Add a plain file without owner and rights; its time is kept, because `gc` goes by it."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     info.mtime = int(like.stat().st_mtime) if like is not None else 0

@@ -1,9 +1,8 @@
-"""A session taken out of an archive: checked whole in a folder of its own, then put in place.
+"""Restore a session from an archive: check all of it in a folder of its own, then put it in place.
 
     .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json, before the refs are made
 
-The session's folder comes last, by one rename.  What a restore that was killed left behind, its refs
-included, is removed by the next one.
+The session's folder comes last, by one rename.  The next restore removes what a killed one left behind, with its refs.
 """
 
 from __future__ import annotations
@@ -37,24 +36,26 @@ _BEGUN, _REFS = ".restoring-", "refs.json"
 _LARGEST_MANIFEST = 64 * 2**20
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
-"""How Python says that a file is no tar, no gzip, or ends too early."""
+"""What Python raises for a file that is not a tar, not a gzip, or ends too early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
+    """A session that was restored."""
+
     tag: str
     experiments: int
     left_out: int
-    """Files that the archive was made without."""
+    """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """What the session was measured on, where that is not this machine."""
+    """The machine that the session was measured on, in words; None when it is this one."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
-    """Make a session of this lab out of an archive, named ``tag`` or as it was.
+    """Restore a session of this lab from an archive, under its own name or ``tag``.
 
-    Raises LabError: no archive, a damaged one, one of another lab's place in its repository, a session, branch
-    or refs of that name that are here already, or a disk that refuses.  Nothing is left behind then.
+    Raises LabError, and leaves nothing behind, when the file is not an archive or is damaged, its lab lies elsewhere in
+    its repository, a session, branch or refs of that name exist, or the disk cannot be written.
     """
     lab.make_state()
     _sweep(lab)
@@ -85,7 +86,7 @@ def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
 
 
 def _take(file: Path, begun: Path) -> dict[str, Any]:
-    """Unpack and check everything; returns the manifest."""
+    """Unpack and check everything; return the manifest."""
     try:
         with tarfile.open(file, "r:gz") as tar:
             told = _manifest(file, tar)
@@ -95,7 +96,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
                 _unpack(tar, member, wanted.pop(member.name, None), begun)
     except OSError as error:
         if error.errno is not None and str(error.filename) != str(file):
-            raise  # of what is written; gzip's own complaints have no number
+            raise  # an error of what is written; gzip's own errors have no number
         raise _no_archive(file, error.strerror or str(error)) from None
     except _TROUBLE as error:
         raise _no_archive(file, str(error)) from None
@@ -105,7 +106,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
 
 
 def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
-    """The first member, checked as far as it is used.  Raises ValueError."""
+    """Return the first member, with the parts that are used checked.  Raises ValueError."""
     first = tar.next()
     source = tar.extractfile(first) if first is not None and first.isreg() and first.name == MANIFEST else None
     if first is None or source is None or first.size > _LARGEST_MANIFEST:
@@ -129,7 +130,7 @@ def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
 
 
 def _refuse_path(name: str) -> None:
-    """Only plain ways down from here: what is named otherwise wants to be written elsewhere."""
+    """Raise ValueError for a path that could lead out of the folder."""
     path = PurePosixPath(name)
     plain = path.as_posix() == name and name.isprintable() and "\\" not in name
     if not plain or path.is_absolute() or ".." in path.parts or path.parts[0] not in (BUNDLE, SESSION):
@@ -137,10 +138,10 @@ def _refuse_path(name: str) -> None:
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
-    """Write one member, if it is the plain file that the manifest tells of.  Raises ValueError."""
+    """Write one member if it is the plain file that the manifest names.  Raises ValueError."""
     if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
         raise ValueError(f"it holds {member.name!r}, which its {MANIFEST} does not tell of")
-    if hasattr(tarfile, "data_filter"):  # Python's own opinion, where this one has it
+    if hasattr(tarfile, "data_filter"):  # Python's own check, which not every release has
         tarfile.data_filter(member, str(begun))
     path, digest, source = begun / member.name, hashlib.sha256(), tar.extractfile(member)
     assert source is not None
@@ -155,7 +156,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, 
 
 
 def _no_archive(file: Path, why: str) -> LabError:
-    return LabError(f"{file} is no whole archive of a session: {why}", "`autoresearch-mlx archive` writes one")
+    return LabError(f"{file} is not a complete archive of a session: {why}", "`autoresearch-mlx archive` writes one")
 
 
 def _refuse_without_room(begun: Path, size: int) -> None:
@@ -181,9 +182,9 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
 
 
 def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
-    """Refs, then the folder; returns the number of experiments.
+    """Make the refs, then the folder; return the number of experiments.
 
-    Raises LabError where the archive contradicts itself.
+    Raises LabError when the parts of the archive do not fit together.
     """
     session, bundle = begun / SESSION, begun / BUNDLE
     names = _renamed(heads_of(lab.root, bundle), told, tag)
@@ -209,7 +210,7 @@ def _is_here(lab: Lab, sha: Any) -> bool:
 
 
 def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
-    """``{ref in the bundle: ref here}``; only a branch and refs of the archived session."""
+    """Return ``{ref in the bundle: ref here}``.  Raises LabError for a ref that is not the archived session's."""
     if dict(heads) != told["refs"]:
         raise LabError("the archive's bundle has other refs than its manifest tells", "archive the session again")
     was = told["tag"]
@@ -218,13 +219,13 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
     for ref in heads:
         number = ref.removeprefix(f"refs/autoresearch/{was}/")
         if ref not in names and not (number.isascii() and number.isdigit()):
-            raise LabError(f"the archive brings {ref!r}, which is no ref of a session", "archive the session again")
+            raise LabError(f"the archive brings {ref!r}, which is not a ref of a session", "archive the session again")
         names.setdefault(ref, f"refs/autoresearch/{tag}/{number}")
     return names
 
 
 def _readdress(session: Path, was: str, tag: str) -> None:
-    """Under another name the ledger's own addresses change with it; every other byte stays."""
+    """Rewrite the tag and the refs in the ledger for a session that gets another name; nothing else changes."""
     read(session / FILE)
     if was == tag:
         return
@@ -239,7 +240,7 @@ def _readdress(session: Path, was: str, tag: str) -> None:
 
 
 def _elsewhere(told: Mapping[str, Any]) -> str | None:
-    """Host and chip of the archive in words, None when both are this machine's."""
+    """Return the host and the chip of the archive in words; None when both are this machine's."""
     machine, was = read_machine(), told.get("machine")
     chip = was.get("chip") if isinstance(was, dict) else None
     if told.get("host") == platform.node() and chip == machine.chip:
@@ -251,14 +252,14 @@ def _elsewhere(told: Mapping[str, Any]) -> str | None:
 
 
 def _sweep(lab: Lab) -> None:
-    """Remove what a restore that was killed left; one that lives holds its folder's lock."""
+    """Remove what killed restores left; a living one holds its folder's lock."""
     for begun in lab.state.glob(f"{_BEGUN}*"):
         if holder(begun) is None:
             _undo(lab, begun)
 
 
 def _undo(lab: Lab, begun: Path) -> None:
-    """Remove a restore's folder, and the refs it made unless their session came to be."""
+    """Remove a restore's folder, and its refs unless their session was put in place."""
     with suppress(OSError, ValueError, LookupError, AttributeError, WorkspaceError):
         made = json.loads((begun / _REFS).read_text())
         if not lab.folder(made["tag"]).exists():

@@ -96,7 +96,7 @@ def standard_library(say: Say, seq_len: int) -> Pooled:
 
 
 def folder(path: Path, seq_len: int) -> Pooled:
-    """Return the text files of a folder.  Raises CorpusError when ``path`` is a file, or has no file of a known kind."""
+    """Return the text files of a folder.  Raises CorpusError when it has no file of a known kind."""
     files = folder_files(path)
     limit = _chapter_limit(files, seq_len)
 
