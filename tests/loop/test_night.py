@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +19,8 @@ from conftest import ROOT, command_line, git
 
 pytestmark = pytest.mark.uncounted
 
-TOML = tiny.settings(0.6)
+ONE_RUN = '[judge]\nmode = "margin"\nmargin = 0.0\n'
+"""Every file is measured once; the shared night below leaves repeats to the judge."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,30 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    return tiny.lab(tmp_path / "lab", TOML).root
+    return tiny.lab(tmp_path / "lab", tiny.settings(0.6, ONE_RUN)).root
+
+
+@dataclass(frozen=True)
+class Night:
+    """A lab after a baseline and two experiments; ``before`` is what of the user's must be the same afterwards."""
+
+    lab: Path
+    before: tuple[object, ...]
+    printed: str
+    experiments: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def night(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    lab = tiny.lab(tmp_path_factory.mktemp("night") / "lab", tiny.settings(0.6)).root
+    before = of_the_user(lab)
+    printed = run("run", "--experiments", "2", "--tag", "night", lab=lab, cache=cache).stdout
+    logged = run("log", "--json", lab=lab, cache=cache).stdout.splitlines()
+    return Night(lab, before, printed, [json.loads(line) for line in logged])
+
+
+def of_the_user(lab: Path) -> tuple[object, ...]:
+    return git(lab, "status", "--porcelain"), (lab / "train_mlx.py").read_bytes(), git(lab, "rev-parse", "HEAD")
 
 
 def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -36,30 +62,31 @@ def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[
     return done
 
 
-def test_run_prepares_the_data_measures_a_baseline_and_experiments(lab: Path, cache: Path) -> None:
-    before = git(lab, "status", "--porcelain"), (lab / "train_mlx.py").read_bytes(), git(lab, "rev-parse", "HEAD")
-    done = run("run", "--experiments", "2", "--tag", "night", lab=lab, cache=cache)
-    assert done.stdout.startswith("2 experiments: ")
-    assert "stopped: 2 experiments done, as asked" in done.stdout
-    experiments = [json.loads(line) for line in run("log", "--json", lab=lab, cache=cache).stdout.splitlines()]
-    assert [e["number"] for e in experiments] == [0, 1, 2]
-    assert experiments[0]["value"] > 0 and experiments[0]["measurements"][0]["steps"] > 3
-    for e in experiments[1:]:
+def test_run_prepares_the_data_measures_a_baseline_and_experiments(night: Night) -> None:
+    assert night.printed.startswith("2 experiments: ")
+    assert "stopped: 2 experiments done, as asked" in night.printed
+    assert [e["number"] for e in night.experiments] == [0, 1, 2]
+    assert night.experiments[0]["value"] > 0 and night.experiments[0]["measurements"][0]["steps"] > 3
+    for e in night.experiments[1:]:
         assert e["agent"] == "knobs" and 1 <= len(e["knobs"]) <= 3
-        shown = git(lab, "show", f"{e['ref']}:train_mlx.py")
+        shown = git(night.lab, "show", f"{e['ref']}:train_mlx.py")
         for name, (_, value) in e["knobs"].items():
             assert f"{name} = " in shown and value is not None
-    assert (
-        git(lab, "status", "--porcelain"),
-        (lab / "train_mlx.py").read_bytes(),
-        git(lab, "rev-parse", "HEAD"),
-    ) == before
-    weights = list((lab / ".autoresearch" / "night" / "runs").glob("*/weights.safetensors"))
+    assert of_the_user(night.lab) == night.before
+    weights = list((night.lab / ".autoresearch" / "night" / "runs").glob("*/weights.safetensors"))
     assert len(weights) == 1, "the incumbent's weights are kept, and no others"
 
 
+def test_the_presets_of_the_machine_go_into_the_baseline_and_the_users_values_stay(night: Night) -> None:
+    text = (ROOT / "train_mlx.py").read_text()
+    shipped = next(line for line in text.splitlines() if line.startswith("WINDOW_PATTERN"))
+    baseline = git(night.lab, "show", f"{night.experiments[0]['commit']}:train_mlx.py")
+    assert "DEPTH = 1 " in baseline and "HEAD_DIM = 16 " in baseline
+    assert shipped in baseline
+
+
 def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
-    (lab / "lab.toml").write_text("[budget]\nseconds = 0.6\n")
+    (lab / "lab.toml").write_text(f"[budget]\nseconds = 0.6\n\n{ONE_RUN}")
     git(lab, "commit", "-qam", "no data settings")
     text = str(ROOT / "autoresearch_mlx" / "targets" / "corpus")
     prepared = run("prepare", "folder", text, "--vocab-size", "300", "--seq-len", "32", "--json", lab=lab, cache=cache)
@@ -79,16 +106,6 @@ def test_an_edit_is_tried_against_the_incumbent(lab: Path, cache: Path) -> None:
     assert set(experiment["knobs"]) == {"UNEMBEDDING_LR", "UNEMBEDDING_INIT_STD"}
     assert experiment["title"] == "a head that never learns"
     assert "# knob" in (lab / "train_mlx.py").read_text(), "the checkout keeps the edit"
-
-
-def test_the_presets_of_the_machine_go_into_the_baseline_and_the_users_values_stay(lab: Path, cache: Path) -> None:
-    text = (ROOT / "train_mlx.py").read_text()
-    shipped = next(line for line in text.splitlines() if line.startswith("WINDOW_PATTERN"))
-    (lab / "train_mlx.py").write_text(tiny.script())
-    run("run", "--experiments", "0", "--tag", "t", lab=lab, cache=cache)
-    baseline = git(lab, "show", "autoresearch/t:train_mlx.py")
-    assert "DEPTH = 1 " in baseline and "HEAD_DIM = 16 " in baseline
-    assert shipped in baseline
 
 
 def test_the_script_alone_prints_upstreams_trailer_with_the_sealed_score(lab: Path, cache: Path) -> None:
