@@ -1,8 +1,9 @@
 # Python 3.11 or newer, git and make are all that is needed: scripts/setup installs the rest, once.
 BIN = .venv/bin
 ARGS =
+BASE = main
 
-.PHONY: help run test torture lint format bench constraints clean
+.PHONY: help run test tests check torture lint format bench constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -11,8 +12,16 @@ run: ## a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for si
 	@sh scripts/setup run
 	@$(BIN)/autoresearch-mlx run $(ARGS)
 
-test: lint ## the checks, then the tests; ARGS go to pytest
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-fail-under=85 $(ARGS)
+test: ## the checks, beside them the tests; ARGS go to pytest
+	@sh scripts/setup dev
+	@$(MAKE) --no-print-directory -j 2 lint tests
+
+tests: # mypy takes one core for 20 seconds, in which the tests begin
+	@sh scripts/setup dev
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-fail-under=90 $(ARGS)
+
+check: lint ## style, types, and the tests of what changed since BASE
+	@tests=$$($(BIN)/python scripts/changed_tests.py $(BASE)) && { [ -z "$$tests" ] || $(BIN)/pytest -n 2 -q $$tests; }
 
 torture: ## kill -9 at every step and at 200 instants, for half an hour; ARGS go to pytest
 	@sh scripts/setup dev
