@@ -83,7 +83,8 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
     uncollected()
     from autoresearch_mlx.report.show import render_show
     from autoresearch_mlx.store.freed import changes_of, log_of
-    from autoresearch_mlx.store.ledger import FILE, experiment_to, read
+    from autoresearch_mlx.store.ledger import FILE, read
+    from autoresearch_mlx.store.records import experiment_to
 
     lab = lab_here()
     folder = find_session(lab, tag)

@@ -161,7 +161,7 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     from autoresearch_mlx.loop.checkout import edit_from_checkout
     from autoresearch_mlx.loop.research import measure_edit
     from autoresearch_mlx.report.closing import verdict
-    from autoresearch_mlx.store.ledger import experiment_to
+    from autoresearch_mlx.store.records import experiment_to
 
     lab = lab_here()
     options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}

@@ -14,7 +14,7 @@ from autoresearch_mlx.experiment import History, Verdict
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
-from autoresearch_mlx.store.ledger import measurement_to
+from autoresearch_mlx.store.records import measurement_to
 from autoresearch_mlx.store.workspace import merge_texts
 
 

@@ -18,7 +18,8 @@ from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import Journal, measurement_from, measurement_to
+from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 _SEEDS = 1_000_000
 """First seed of certifications: above all seeds of experiments, which count up from the session's."""

@@ -13,7 +13,7 @@ from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
-from autoresearch_mlx.store.ledger import measurement_to
+from autoresearch_mlx.store.records import measurement_to
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 

@@ -26,9 +26,10 @@ from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import Journal, Ledger, write_results
+from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
+from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.stands import enter_stand, settled
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.store.worktree import Worktree
@@ -193,7 +194,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
             _begin(replace(place, profile=kind.fit(place)), kind, workspace, ledger)
         lab.set_current(chosen)
         journal = ledger.read()
-        write_results(folder, journal)  # a process that died after writing the ledger left an old view
+        write_results(folder, journal.history)  # a process that died after writing the ledger left an old view
         _refuse_changes(resolved, kind, journal.session, chosen)
         session = _session(place, kind, workspace, ledger)
         enter_stand(ledger, session.key, say)

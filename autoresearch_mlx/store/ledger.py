@@ -20,20 +20,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LedgerError
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Seconds
-from autoresearch_mlx.lab.source import describe
+from autoresearch_mlx.experiment import Experiment, History, Repeat
 from autoresearch_mlx.store.journal import SCHEMA, append, mend, stamp, whole_lines
+from autoresearch_mlx.store.records import experiment_from, experiment_to, measurement_from
+from autoresearch_mlx.store.results import write_results
 
 FILE = "ledger.jsonl"
-RESULTS = "results.tsv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,74 +179,6 @@ class _Replay:
         )
 
 
-def experiment_from(event: Mapping[str, Any]) -> Experiment:
-    """Return an experiment from its JSON object.
-
-    Keys that ledgers of earlier versions lack stand for "unknown".  Raises KeyError, TypeError, ValueError.
-    """
-    return Experiment(
-        number=int(event["number"]),
-        status=event["status"],
-        value=event.get("value"),
-        gain=event.get("gain"),
-        commit=event.get("commit"),
-        base=event.get("base"),
-        ref=event.get("ref"),
-        title=event.get("title", ""),
-        axis=event.get("axis"),
-        knobs={name: (change[0], change[1]) for name, change in (event.get("knobs") or {}).items()},
-        agent=event.get("agent", ""),
-        reason=event.get("reason", ""),
-        started=event.get("started", ""),
-        finished=event.get("finished", ""),
-        measurements=tuple(measurement_from(m) for m in event.get("measurements") or ()),
-        rationale=event.get("rationale", ""),
-        fingerprint=event.get("fingerprint"),
-        seconds=event.get("seconds") or {},
-        talk=event.get("talk") or {},
-        effect=event.get("effect") or {},
-        against=event.get("against"),
-    )
-
-
-def measurement_from(event: Mapping[str, Any]) -> Measurement:
-    """Return a measurement from its JSON object, likewise."""
-    seconds = event.get("seconds") or {}
-    return Measurement(
-        value=event.get("value"),
-        seed=event.get("seed", 0),
-        failure=event.get("failure"),
-        reason=event.get("reason", ""),
-        seconds=Seconds(*(seconds.get(k) for k in ("start", "compile", "train", "evaluate"))),
-        steps=event.get("steps"),
-        tokens=event.get("tokens"),
-        tokens_per_second=event.get("tokens_per_second"),
-        peak_memory_mb=event.get("peak_memory_mb"),
-        machine=event.get("machine") or {},
-        log=event.get("log"),
-        curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
-        extra=event.get("extra") or {},
-        stand=event.get("epoch", 0),
-        tainted=event.get("tainted", False),
-        key=event.get("key"),
-    )
-
-
-def experiment_to(experiment: Experiment) -> dict[str, Any]:
-    """Return the JSON object of an experiment, keys in the order of the contract."""
-    fields = asdict(experiment)
-    fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
-    fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
-    if experiment.against is None:
-        del fields["against"]  # a night with one lane is written as it always was
-    return fields
-
-
-def measurement_to(measured: Measurement) -> dict[str, Any]:
-    """Return the JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
-    return {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
-
-
 class Ledger:
     """The one writer of a session's ledger.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
 
@@ -299,40 +230,4 @@ class Ledger:
     def finish(self, experiment: Experiment) -> None:
         """Write a finished experiment, and the table ``results.tsv``.  Raises LedgerError, OSError."""
         self.append("finished", **experiment_to(experiment))
-        write_results(self.folder, self.read())
-
-
-def write_results(folder: Path, journal: Journal) -> None:
-    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then six of our own.
-
-    Failures are written as crashes are there (0.000000, 0.0, crash), so that existing notebooks read the file; the
-    sixth column has the status of the ledger.
-    """
-    metric = journal.history.metric
-    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
-    lines += ["\t".join(_row(e)) for e in journal.history.experiments]
-    temporary = folder / f"{RESULTS}.tmp"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(folder / RESULTS)
-
-
-_UPSTREAM = {"conflict": "discard"}
-"""Our words for outcomes that have a value, as upstream's fourth column knows them."""
-
-
-def _row(e: Experiment) -> list[str]:
-    memory = max((m.peak_memory_mb for m in e.measurements if m.peak_memory_mb is not None), default=0.0)
-    if e.value is None:
-        value, gigabytes, status = "0.000000", "0.0", "crash"
-    else:
-        value, gigabytes = _decimals(e.value, terms.HIDDEN_VALUE), f"{memory / 1024:.1f}"
-        status = _UPSTREAM.get(e.status, e.status)
-    gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
-    words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
-    # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
-    return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
-
-
-def _decimals(number: float, hidden: float) -> str:
-    """Return six decimals, as upstream's table has them; six significant digits for what they would hide."""
-    return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"
+        write_results(self.folder, self.read().history)

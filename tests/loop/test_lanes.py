@@ -25,7 +25,8 @@ from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import recover, research
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.report.status import status_of, to_json
-from autoresearch_mlx.store.ledger import FILE, RESULTS, read
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.results import RESULTS
 
 SLOW_BENCH = """\
 import time

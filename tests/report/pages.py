@@ -13,7 +13,8 @@ from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
 from autoresearch_mlx.lab.source import literal
-from autoresearch_mlx.store.ledger import Ledger, experiment_to, measurement_to
+from autoresearch_mlx.store.ledger import Ledger
+from autoresearch_mlx.store.records import experiment_to, measurement_to
 
 MACHINE = {"chip": "Apple M4 Pro", "system": "Darwin", "device": "gpu", "memory_gb": 24.0, "mlx": "0.32.2"}
 SIGMA = 0.0021

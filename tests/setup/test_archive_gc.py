@@ -22,8 +22,9 @@ from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.setup.archive.gc import Wish, tidy
 from autoresearch_mlx.store.freed import Item
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, read
+from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import locked
+from autoresearch_mlx.store.results import RESULTS
 
 ANY = timedelta()
 EVERYTHING = Wish(ANY, refs=True, talks=True, weights=True)

@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 from autoresearch_mlx.errors import LedgerError, LockedError
 from autoresearch_mlx.experiment import Experiment, Failure, Measurement, Seconds, Status
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import FILE, RESULTS, Ledger, experiment_to, read, write_results
+from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import holder, locked
+from autoresearch_mlx.store.records import experiment_to
+from autoresearch_mlx.store.results import RESULTS, write_results
 
 GOLDEN = Path(__file__).parent / "golden"
 SESSION = {"tag": "t", "metric": "val_bpb", "direction": "min"}
@@ -171,7 +173,7 @@ def test_unknown_keys_of_an_experiment_are_kept_in_the_records() -> None:
 
 
 def test_the_golden_ledger_gives_the_golden_results(tmp_path: Path) -> None:
-    write_results(tmp_path, read(GOLDEN / "ledger-1.jsonl"))
+    write_results(tmp_path, read(GOLDEN / "ledger-1.jsonl").history)
     assert (tmp_path / RESULTS).read_text(encoding="utf-8") == (GOLDEN / "results.tsv").read_text(encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == [RESULTS]
 
@@ -195,7 +197,7 @@ def test_results_have_six_decimals_and_hide_no_number(
 ) -> None:
     ledger = begun(tmp_path)
     ledger.finish(some(0, value=value, gain=gain))
-    write_results(tmp_path, ledger.read())
+    write_results(tmp_path, ledger.read().history)
     row = (tmp_path / RESULTS).read_text(encoding="utf-8").splitlines()[1].split("\t")
     assert [row[1], row[7]] == words
     assert [float(cell) for cell in words] == [value, gain]
@@ -208,7 +210,7 @@ def test_no_title_breaks_a_row_of_the_results(done: list[Experiment]) -> None:
         ledger = begun(Path(folder))
         for e in done:
             ledger.finish(e)
-        write_results(Path(folder), ledger.read())
+        write_results(Path(folder), ledger.read().history)
         with (Path(folder) / RESULTS).open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, delimiter="\t"))
     assert [len(row) for row in rows] == [11] * (len(done) + 1)

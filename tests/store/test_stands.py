@@ -19,7 +19,8 @@ from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
-from autoresearch_mlx.store.ledger import FILE, Journal, Stand, experiment_to, measurement_to, read
+from autoresearch_mlx.store.ledger import FILE, Journal, Stand, read
+from autoresearch_mlx.store.records import experiment_to, measurement_to
 from autoresearch_mlx.store.stands import after_drift, matching, settled
 
 GOLDEN = Path(__file__).parent / "golden" / "stands"

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_mlx.experiment import Experiment, Measurement
-from autoresearch_mlx.store.ledger import Ledger, measurement_from
+from autoresearch_mlx.store.ledger import Ledger
+from autoresearch_mlx.store.records import measurement_from
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.training import POINTS, Curve
 

@@ -22,8 +22,9 @@ from autoresearch_mlx.loop.policy import pace
 from autoresearch_mlx.report.page.span import worth_showing
 from autoresearch_mlx.report.status import priced, status_of, to_json
 from autoresearch_mlx.store.freed import changes_of, log_of
-from autoresearch_mlx.store.ledger import FILE, Journal, experiment_to, read
+from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.notes import read_notes
+from autoresearch_mlx.store.records import experiment_to
 
 NEWEST = 200
 """Experiments in the page's table, the newest; the plot has all of them."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Experiment, Measurement
-from autoresearch_mlx.store.ledger import FILE, Journal, experiment_from, measurement_from, read
+from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.records import experiment_from, measurement_from
 
 _CERTIFICATE = ("effect", "low", "high", "probability_better", "pairs", "before", "head")
 

@@ -27,8 +27,9 @@ from autoresearch_mlx.lab.lab import Lab, refuse_tag
 from autoresearch_mlx.setup.archive.bundles import drop, heads_of, prefix_of, refs_of, unpack
 from autoresearch_mlx.setup.archive.pack import BUNDLE, FORMAT, KIND, MANIFEST, SESSION
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.ledger import FILE, Ledger, read, write_results
+from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import holder, locked
+from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.workspace import branch_of, drop_locks, resolve
 from autoresearch_mlx.targets.registry import find_kind
 
@@ -192,7 +193,7 @@ def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
     ledger = Ledger(session)
     ledger.append("restored", time=now(), tag=told["tag"], host=told.get("host"), on=platform.node())
     journal = ledger.read()
-    write_results(session, journal)
+    write_results(session, journal.history)
     made = {ours: told["refs"][theirs] for theirs, ours in names.items()}
     (begun / _REFS).write_text(json.dumps({"tag": tag, "refs": made}))
     drop_locks(lab.root, tag)

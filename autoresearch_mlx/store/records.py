@@ -1,0 +1,80 @@
+"""The JSON objects of experiments and measurements, as the ledger and ``--json`` have them.
+
+Their keys and the order of their keys are a contract: what one version has written, another reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
+
+
+def experiment_from(event: Mapping[str, Any]) -> Experiment:
+    """Return an experiment from its JSON object.
+
+    Keys that ledgers of earlier versions lack stand for "unknown".  Raises KeyError, TypeError, ValueError.
+    """
+    return Experiment(
+        number=int(event["number"]),
+        status=event["status"],
+        value=event.get("value"),
+        gain=event.get("gain"),
+        commit=event.get("commit"),
+        base=event.get("base"),
+        ref=event.get("ref"),
+        title=event.get("title", ""),
+        axis=event.get("axis"),
+        knobs={name: (change[0], change[1]) for name, change in (event.get("knobs") or {}).items()},
+        agent=event.get("agent", ""),
+        reason=event.get("reason", ""),
+        started=event.get("started", ""),
+        finished=event.get("finished", ""),
+        measurements=tuple(measurement_from(m) for m in event.get("measurements") or ()),
+        rationale=event.get("rationale", ""),
+        fingerprint=event.get("fingerprint"),
+        seconds=event.get("seconds") or {},
+        talk=event.get("talk") or {},
+        effect=event.get("effect") or {},
+        against=event.get("against"),
+    )
+
+
+def measurement_from(event: Mapping[str, Any]) -> Measurement:
+    """Return a measurement from its JSON object, likewise."""
+    seconds = event.get("seconds") or {}
+    return Measurement(
+        value=event.get("value"),
+        seed=event.get("seed", 0),
+        failure=event.get("failure"),
+        reason=event.get("reason", ""),
+        seconds=Seconds(*(seconds.get(k) for k in ("start", "compile", "train", "evaluate"))),
+        steps=event.get("steps"),
+        tokens=event.get("tokens"),
+        tokens_per_second=event.get("tokens_per_second"),
+        peak_memory_mb=event.get("peak_memory_mb"),
+        machine=event.get("machine") or {},
+        log=event.get("log"),
+        curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
+        extra=event.get("extra") or {},
+        stand=event.get("epoch", 0),
+        tainted=event.get("tainted", False),
+        key=event.get("key"),
+    )
+
+
+def experiment_to(experiment: Experiment) -> dict[str, Any]:
+    """Return the JSON object of an experiment, keys in the order of the contract."""
+    fields = asdict(experiment)
+    fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
+    fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
+    if experiment.against is None:
+        del fields["against"]  # a night with one lane is written as it always was
+    return fields
+
+
+def measurement_to(measured: Measurement) -> dict[str, Any]:
+    """Return the JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
+    return {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}

@@ -1,0 +1,47 @@
+"""The table ``results.tsv``: a view of the ledger that notebooks for karpathy/autoresearch can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.lab.source import describe
+
+RESULTS = "results.tsv"
+
+
+def write_results(folder: Path, history: History) -> None:
+    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then six of our own.
+
+    Failures are written as crashes are there (0.000000, 0.0, crash), so that existing notebooks read the file; the
+    sixth column has the status of the ledger.
+    """
+    metric = history.metric
+    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
+    lines += ["\t".join(_row(e)) for e in history.experiments]
+    temporary = folder / f"{RESULTS}.tmp"
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(folder / RESULTS)
+
+
+_UPSTREAM = {"conflict": "discard"}
+"""Our words for outcomes that have a value, as upstream's fourth column knows them."""
+
+
+def _row(e: Experiment) -> list[str]:
+    memory = max((m.peak_memory_mb for m in e.measurements if m.peak_memory_mb is not None), default=0.0)
+    if e.value is None:
+        value, gigabytes, status = "0.000000", "0.0", "crash"
+    else:
+        value, gigabytes = _decimals(e.value, terms.HIDDEN_VALUE), f"{memory / 1024:.1f}"
+        status = _UPSTREAM.get(e.status, e.status)
+    gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
+    words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
+    # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
+    return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
+
+
+def _decimals(number: float, hidden: float) -> str:
+    """Return six decimals, as upstream's table has them; six significant digits for what they would hide."""
+    return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"
