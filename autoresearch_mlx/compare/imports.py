@@ -36,6 +36,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
     "crash": ("crash", "crashed", "oom", "fail", "failed", "error", "nan", "timeout", "timed_out", "invalid"),
     "interrupted": ("interrupted",),
     "duplicate": ("duplicate",),
+    "conflict": ("conflict",),
 }
 _NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "none", "null", "oom", "crash", "inf"})
 _UNIT = re.compile(r"\s*(gb|gib|mb|mib)$", re.IGNORECASE)

@@ -223,9 +223,12 @@ class Noted:
         p, was = progress, self._running
         if p.number is not None:
             was = self._lanes.get(p.number) or Running(was.pid, p.number, self._titles.get(p.number))
+        about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share, p.words)
+        new = Running(was.pid, was.number, was.title, *about)
+        if p.number is not None:
+            self._lanes[p.number] = replace(new, time=now())
         if p.phase != was.phase or self._clock() - self._written >= _NOTE_SECONDS:
-            about = (p.phase, p.step, p.loss, p.tokens_per_second, p.seconds_left, p.share, p.words)
-            self._note(Running(was.pid, was.number, was.title, *about), lane=p.number)
+            self._note(new)
         self._screen.progress(progress)
 
     def finished(self, experiment: Experiment) -> None:
@@ -241,15 +244,12 @@ class Noted:
         self._forget()
         self._screen.close()
 
-    def _note(self, running: Running, lane: int | None = None) -> None:
+    def _note(self, running: Running) -> None:
         if self._closed:
             return
-        time_ = now()
-        if lane is not None:
-            self._lanes[lane] = replace(running, time=time_)
         self._running, self._written = running, self._clock()
         with suppress(OSError):
-            write_now(self._folder, running, time_, tuple(self._lanes[number] for number in sorted(self._lanes)))
+            write_now(self._folder, running, now(), tuple(self._lanes[number] for number in sorted(self._lanes)))
 
     def _forget(self) -> None:
         self._running = Running(os.getpid())

@@ -10,7 +10,7 @@ from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.knobs.ranges import Range
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
-from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal
+from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal, Running
 from autoresearch_mlx.lab.source import changed_knobs, describe, read_knobs
 from bench.knob_file import TEXT
 
@@ -146,6 +146,18 @@ def test_a_tiny_space_is_used_up_to_its_last_point_and_then_says_so() -> None:
     with pytest.raises(AgentError, match="every combination of 2 knobs") as caught:
         session.step("discard", 0.01)
     assert "ranges" in caught.value.hint
+
+
+def test_what_is_being_measured_is_not_proposed_again() -> None:
+    session = Session(SMALL)
+    for status, change in [("discard", -0.1), ("keep", 0.2), ("discard", -0.3)]:
+        session.step(status, change)
+    context, running, seen = session.next(), [], set()
+    for number in range(context.number, context.number + 12):
+        proposal = Knobs().propose(replace(context, number=number, running=running))
+        assert proposal.files[FILE] not in seen
+        seen.add(proposal.files[FILE])
+        running.append(Running(number, proposal.title, proposal.axis, {}, {**context.files, **proposal.files}))
 
 
 def test_files_without_knobs_cannot_be_searched() -> None:

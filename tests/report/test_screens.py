@@ -15,6 +15,7 @@ import pytest
 
 from autoresearch_mlx.experiment import Experiment, Progress
 from autoresearch_mlx.report.live_line import Scene, live_line
+from autoresearch_mlx.report.now import read_lanes
 from autoresearch_mlx.report.screens import LiveScreen, Noted, PlainScreen, open_screen
 from autoresearch_mlx.terms import columns
 
@@ -100,6 +101,34 @@ class TestPlain:
         assert [line[9:] for line in out.getvalue().splitlines()] == ["ab", "c"]
 
 
+class TestLanes:
+    """Progress that names its experiment is that of a lane."""
+
+    def test_a_terminal_has_a_line_for_each(self, experiments: Sequence[Experiment]) -> None:
+        out = io.StringIO()
+        screen = LiveScreen(out, "val_bpb", Hand())
+        for number in (1, 2):
+            screen.started(number, f"try {number}", None, None)
+            screen.progress(Progress("train", number=number))
+        shown = out.getvalue()[out.getvalue().rfind("#1 try 1") :]
+        assert "#2 try 2" in shown
+        before = len(out.getvalue())
+        screen.finished(experiments[1])
+        screen.progress(Progress("guard", number=2))
+        assert "#1 try 1" not in out.getvalue()[before:].split("guard")[-1]
+        screen.close()
+
+    def test_without_a_terminal_each_is_told_of_in_its_own_time(self) -> None:
+        out, hand = io.StringIO(), Hand()
+        screen = PlainScreen(out, "val_bpb", hand)
+        for number in (1, 2):
+            screen.started(number, f"try {number}", None, None)
+        hand.seconds = 31.0
+        for number in (1, 2, 1, 2):
+            screen.progress(Progress("train", number=number))
+        assert [line[9:] for line in out.getvalue().splitlines()[2:]] == ["#1 | train", "#2 | train"]
+
+
 class TestNoted:
     def test_the_note_follows_the_measurement(self, tmp_path: Path, experiments: Sequence[Experiment]) -> None:
         hand, path = Hand(), tmp_path / "now.json"
@@ -122,6 +151,20 @@ class TestNoted:
             screen.progress(Progress(phase, step))  # type: ignore[arg-type]
             told.append(note(path)["step"])
         assert told == [1, 1, 3, 4]
+
+    def test_each_lane_has_its_own_part(self, tmp_path: Path, experiments: Sequence[Experiment]) -> None:
+        screen = Noted(PlainScreen(io.StringIO(), "val_bpb"), tmp_path, Hand())
+        for number, phase in ((2, "train"), (1, "guard")):
+            screen.started(number, f"try {number}", None, None)
+            screen.progress(Progress(phase, number=number))  # type: ignore[arg-type]
+        assert [(lane.number, lane.title, lane.phase) for lane in read_lanes(tmp_path)] == [
+            (1, "try 1", "guard"),
+            (2, "try 2", "train"),
+        ]
+        screen.finished(experiments[1])
+        assert [lane.number for lane in read_lanes(tmp_path)] == [2]
+        screen.finished(experiments[2])
+        assert not (tmp_path / "now.json").exists()
 
     def test_close_leaves_nothing(self, tmp_path: Path) -> None:
         screen = Noted(PlainScreen(io.StringIO(), "val_bpb"), tmp_path)

@@ -15,7 +15,7 @@ from autoresearch_mlx.compare import reference
 from autoresearch_mlx.compare.comparison import best_wins
 from autoresearch_mlx.compare.effects import Effect, axis_of_experiment, effects, from_reference
 from autoresearch_mlx.compare.log import METRIC
-from autoresearch_mlx.experiment import Context, KnobChanges
+from autoresearch_mlx.experiment import Context, KnobChanges, Running
 from autoresearch_mlx.lab.source import axis_of, literal, read_knobs
 
 MOST = 6
@@ -217,6 +217,13 @@ def refused(feedback: Sequence[str]) -> str:
     shown = [block(tame(text[:_REFUSAL]), "text") for text in feedback]
     said = "Your earlier answers for this experiment were refused. Do not send the same again."
     return section("Refused", "\n\n".join([said, *shown]) if shown else "")
+
+
+def measured_now(running: Sequence[Running]) -> str:
+    """Return what other lanes are measuring, oldest first; empty with one lane."""
+    said = "These experiments are being measured at this moment. Do not propose them again."
+    lines = [f"- #{each.number} {terms.one_line(tame(each.title))}" for each in running]
+    return section("Running now", "\n".join([said, *lines]) if lines else "")
 
 
 def wishes(notes: Sequence[str], newest: int | None) -> str:

@@ -14,7 +14,7 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.report.dashboard.gauges import LossCurve, MachineGauge
 from autoresearch_mlx.report.dashboard.views import finite, session_view
-from autoresearch_mlx.report.status import running_in
+from autoresearch_mlx.report.status import lanes_in, running_in
 from autoresearch_mlx.store import notes, talks
 from autoresearch_mlx.store.journal import stamp
 from autoresearch_mlx.store.ledger import FILE, Journal, read
@@ -73,6 +73,7 @@ class WatchedSession:
         self._curve.see(running, (journal.session.get("conditions") or {}).get("budget_seconds"))
         return {
             "running": asdict(running) if running is not None else None,
+            "lanes": [asdict(lane) for lane in lanes_in(self._folder, journal)],
             "points": [list(point) for point in self._curve.points],
             "trace": self._curve.run,
             "machine": self._machine.see(running.pid if running is not None else None),

@@ -33,7 +33,8 @@ export function showState(session, now) {
 export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
   const resting = !r ? "At rest" : r.phase === "paused" ? "Paused by hand" : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
-  put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}` : session.status.branch);
+  const beside = (now.lanes ?? []).filter((lane) => lane.number !== r?.number).map((lane) => `#${lane.number}`);
+  put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}${beside.length ? ` · beside it ${beside.join(", ")}` : ""}` : session.status.branch);
   put("now-title", resting ?? (arrows(r.title) || "Waiting for a proposal"));
   const used = r?.share ?? (budget && r?.seconds_left != null ? 1 - r.seconds_left / budget : null);
   const trains = r?.phase === "train" && used != null;
