@@ -4,7 +4,7 @@
 
 Committed, uncommitted and new files count.  The rule follows the names:
 
-    autoresearch_mlx/judge/noise.py           tests/judge/test_noise*.py
+    autoresearch_mlx/judge/sigma.py           tests/judge/test_sigma*.py
     autoresearch_mlx/agents/chat/calls.py     tests/agents/test_chat_calls*.py, tests/agents/test_calls*.py
     a test file                               itself
     a Markdown page                           tests/test_docs.py
