@@ -1,18 +1,18 @@
-# Python 3.11 or newer, git and make are all that is needed: scripts/setup installs the rest, once.
+# You need Python 3.11 or newer, git and make; scripts/setup installs the rest, once.
 BIN = .venv/bin
 ARGS =
 BASE = main
 
 .PHONY: help run test tests check torture lint format bench constraints clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: ## a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for six
+run: ## measure a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for six
 	@sh scripts/setup run
 	@$(BIN)/autoresearch-mlx run $(ARGS)
 
-test: ## the checks, beside them the tests; ARGS go to pytest
+test: ## run the checks and, beside them, the tests; ARGS go to pytest
 	@sh scripts/setup dev
 	@$(MAKE) --no-print-directory -j 2 lint tests
 
@@ -20,32 +20,32 @@ tests: # mypy takes one core for 20 seconds, in which the tests begin
 	@sh scripts/setup dev
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-fail-under=90 $(ARGS)
 
-check: lint ## style, types, and the tests of what changed since BASE
+check: lint ## check style and types, and run the tests of what changed since BASE
 	@tests=$$($(BIN)/python scripts/changed_tests.py $(BASE)) && { [ -z "$$tests" ] || $(BIN)/pytest -n 2 -q $$tests; }
 
-torture: ## kill -9 at every step and at 200 instants, for half an hour; ARGS go to pytest
+torture: ## kill the loop (kill -9) at every step and at 200 instants, for half an hour; ARGS go to pytest
 	@sh scripts/setup dev
 	$(BIN)/pytest -n 2 -m torture tests/torture $(ARGS)
 
-lint: ## style and types
+lint: ## check style and types
 	@sh scripts/setup dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: ## rewrite the code in the house style
+format: ## rewrite the code in this project's style
 	@sh scripts/setup dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: ## every benchmark in bench/, one after the other
+bench: ## run every benchmark in bench/, one after the other
 	@sh scripts/setup dev
 	@for file in $$(grep -l __main__ bench/*.py); do \
 		echo "$$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)" $(ARGS) || exit 1; \
 	done
 
-constraints: ## newest versions into constraints.txt (needs uv)
+constraints: ## write the newest versions into constraints.txt (needs uv)
 	@sh scripts/constraints
 
-clean: ## remove what make made; sessions in .autoresearch stay
+clean: ## remove what make has made; sessions in .autoresearch stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov dist build
