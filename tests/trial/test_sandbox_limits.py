@@ -23,9 +23,8 @@ from autoresearch_mlx.trial.sandbox.limits import (
     Watch,
     end_strays,
     exceeded,
-    folder_usage,
-    resident,
 )
+from autoresearch_mlx.trial.sandbox.usage import folder_usage, resident
 
 LIMITS = Limits(Path("/"), memory_bytes=8 * 10**9, folder_bytes=10**9, free_bytes=2 * 10**9, processes=32)
 

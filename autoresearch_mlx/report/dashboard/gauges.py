@@ -72,7 +72,7 @@ def _bytes_of(pid: int | None) -> int | None:
     """Bytes of memory of all processes that the loop started; None where there are none."""
     import psutil
 
-    from autoresearch_mlx.trial.sandbox.limits import resident
+    from autoresearch_mlx.trial.sandbox.usage import resident
 
     if pid is None:
         return None

@@ -17,20 +17,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from autoresearch_mlx.trial.sandbox.usage import MOST_FILES, folder_usage, proportional, resident
+
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
 """Seconds between two looks at all processes and the run folder; the memory of known processes is read more often."""
-_MOST_FILES = 10_000
-"""Number of files at which counting ends and the child is killed; the folder of a usual run holds a handful."""
 _GB = 1e9
 
 
@@ -70,8 +69,8 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
     if _over(sample.folder_bytes, limits.folder_bytes):
         wrote, allowed = _gb(sample.folder_bytes), _gb(limits.folder_bytes)
         return f"it wrote {wrote} into its folder, and a run may write {allowed}"
-    if sample.files is not None and sample.files >= _MOST_FILES:
-        return f"it made more than {_MOST_FILES:,} files"
+    if sample.files is not None and sample.files >= MOST_FILES:
+        return f"it made more than {MOST_FILES:,} files"
     if _over(limits.free_bytes, sample.free_bytes):
         return f"{_gb(sample.free_bytes)} of disk are left, and {_gb(limits.free_bytes)} must stay free"
     return None
@@ -137,7 +136,7 @@ class Watch:
         limit, family = self.limits.memory_bytes, list(self._known.values())
         total = sum(map(resident, family))
         if limit is not None and total > limit and len(family) > 1:
-            total = min(total, sum(map(_proportional, family)))
+            total = min(total, sum(map(proportional, family)))
             doubted, self._doubted = self._doubted, total > limit
             if self._doubted and not doubted:
                 return None
@@ -189,80 +188,6 @@ def end_strays(watch: Watch, seconds: float = 2.0) -> int:
         killed |= {(process.pid, process.create_time()) for process in left}
         psutil.wait_procs(left, timeout=0.2)
     return len(killed)
-
-
-def resident(process: psutil.Process) -> int:
-    """Return the bytes of main memory and swap that a process uses; 0 when it has ended.
-
-    Pages of mapped files are left out: the system drops them when it needs memory, and the training rows of a large
-    corpus are such pages.
-    """
-    try:
-        if sys.platform == "darwin":
-            return _footprint(process.pid) or int(process.memory_info().rss)
-        if sys.platform == "linux":
-            return _from_status(process.pid)
-        return int(process.memory_info().rss)
-    except (psutil.Error, OSError, ValueError):
-        return 0
-
-
-def folder_usage(folder: Path) -> tuple[int, int]:
-    """Return bytes on disk and number of files below a folder, up to ten thousand files; links are not followed."""
-    size = files = 0
-    for entry in _walk(folder):
-        files += 1
-        with contextlib.suppress(OSError):
-            size += entry.stat(follow_symlinks=False).st_blocks * 512
-        if files >= _MOST_FILES:
-            break
-    return size, files
-
-
-def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    waiting = [str(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-
-
-def _from_status(pid: int) -> int:
-    """Return the sum of RssAnon, RssShmem and VmSwap in /proc/PID/status, proc(5), in bytes."""
-    total = 0
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
-            total += int(line.split()[1]) * 1024
-    return total
-
-
-def _proportional(process: psutil.Process) -> int:
-    """Return a process's memory with each shared page divided by its users (PSS), where the system reports that."""
-    try:
-        full = process.memory_full_info()
-        return int(full.pss + full.swap) if hasattr(full, "pss") else resident(process)
-    except (psutil.Error, OSError):
-        return 0
-
-
-def _footprint(pid: int) -> int | None:
-    """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None when it fails.
-
-    The footprint counts resident and compressed memory and what Metal holds for the process; it is what Activity
-    Monitor shows as "Memory".  Not run on a Mac yet.
-    """
-    import ctypes
-
-    class Usage(ctypes.Structure):
-        _fields_ = (("uuid", ctypes.c_uint8 * 16), ("numbers", ctypes.c_uint64 * 10))
-
-    usage = Usage()
-    libc = ctypes.CDLL(None)
-    if libc.proc_pid_rusage(pid, 0, ctypes.byref(usage)) != 0:
-        return None
-    return int(usage.numbers[7])
 
 
 def _parents() -> dict[int, int]:
