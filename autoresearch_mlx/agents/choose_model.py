@@ -147,7 +147,7 @@ def _key_in(variable: str) -> str:
         said = f"the environment variable {variable} holds no API key"
         raise AgentError(said, f"export {variable}=..., or name another variable: api_key_env in lab.toml")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise AgentError(f"what {variable} holds is no API key: a key is ASCII without spaces", f"check {variable}")
+        raise AgentError(f"{variable} does not hold an API key: a key is ASCII without spaces", f"check {variable}")
     return key
 
 

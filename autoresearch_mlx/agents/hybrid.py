@@ -106,7 +106,7 @@ class Hybrid:
         until = f"for the next {self._rest:.0f} s" if passing else "for the rest of this run"
         self._rest = min(2 * self._rest, LONGEST_REST)
         hint = f" ({error.hint})" if error.hint else ""
-        self._office.say(f"{self._model.name}: {error}{hint}; {self._optimiser.name} goes on alone {until}")
+        self._office.say(f"{self._model.name}: {error}{hint}; {self._optimiser.name} continues alone {until}")
 
 
 def turn(number: int, share: float) -> bool:

@@ -108,7 +108,7 @@ def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) ->
     if named is not None and named in files:
         return str(named)
     if named is not None:
-        raise AgentError(f"{step.where}: 'path' {named!r} is no editable file", f"editable: {', '.join(files)}")
+        raise AgentError(f"{step.where}: 'path' {named!r} is not an editable file", f"editable: {', '.join(files)}")
     if len(having) != 1:
         found = f"{len(having)} files have" if having else "no editable file has"
         raise AgentError(f"{step.where}: {found} the {what}", f"editable: {', '.join(files)}")

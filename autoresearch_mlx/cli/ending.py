@@ -75,4 +75,4 @@ def _tell(session: Session, settings: Settings, text: str, screen: Screen) -> No
         return
     about = {"AUTORESEARCH_SESSION": session.tag, "AUTORESEARCH_FOLDER": str(session.folder)}
     if (trouble := notification.send(settings.end.notify, f"autoresearch-mlx {session.tag}", text, about)) is not None:
-        screen.say(f"nobody was notified: {settings.end.notify!r} {trouble}")
+        screen.say(f"could not notify you: {settings.end.notify!r} {trouble}")

@@ -29,7 +29,7 @@ class Agreement:
     share: float | None
     """``same / signed``."""
     share_interval: tuple[float, float] | None
-    """By Wilson's score (JASA 22, 1927)."""
+    """Interval of the share, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
     """The share to expect if the two logs were independent, each gaining as often as it does."""
     rank: float | None

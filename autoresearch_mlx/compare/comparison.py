@@ -93,11 +93,11 @@ class Comparison:
     untried: tuple[Effect, ...]
     """The largest win on each axis there that nothing here resembles, largest first."""
     absolute: bool
-    """Whether the values themselves compare."""
+    """True if the values themselves can be compared."""
     reasons: tuple[str, ...]
-    """Why they do not."""
+    """Reasons why the values cannot be compared."""
     remarks: tuple[str, ...]
-    """What a reader must know, in whole sentences."""
+    """Notes for the reader, in whole sentences."""
 
 
 def compare_logs(here: Log, there: Log) -> Comparison:

@@ -35,7 +35,7 @@ class Point:
 
     number: int
     value: float | None
-    """What this experiment measured."""
+    """Value that this experiment measured."""
     best: float | None
     """The incumbent's value after it."""
     gain_percent: float | None

@@ -54,7 +54,7 @@ _FEWEST_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a description says.  ``note`` is in words of our own, empty where the knobs say it all."""
+    """The change in a description.  ``note`` is in our own words; empty if the knobs say everything."""
 
     axis: str
     changes: KnobChanges
@@ -62,7 +62,7 @@ class Told:
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Told:
-    """Return the change that a description tells; ``standing``: the values known to hold before it.
+    """Return the change that a description states; ``standing``: the values known to hold before it.
 
     Raises nothing.  A value before the change that neither the line nor ``standing`` tells is None.
     """

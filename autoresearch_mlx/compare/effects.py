@@ -1,4 +1,4 @@
-"""What each run of a session changed, measured against the incumbent of its own time.
+"""Compute the effect of each run of a session: its difference from the incumbent of its own time.
 
 Effects, unlike values, can be compared between machines: each is a difference within one log, on the same data,
 evaluation and hardware.
@@ -30,7 +30,7 @@ class Run:
     changes: KnobChanges
     note: str
     comparable: bool = True
-    """Whether its effect counts; a run that does not compare never becomes the incumbent."""
+    """True if its effect counts; other runs never become the incumbent."""
     measured: tuple[float, float] | None = None
     """(gain, standard error) from all runs of candidate and incumbent, where the session measured them repeatedly."""
     key: str | None = None

@@ -1,4 +1,4 @@
-"""Reads anybody's log of experiments: upstream's ``results.tsv`` and its variants, or a ledger of ours.
+"""Read any log of experiments: upstream's ``results.tsv`` and its variants, or a ledger of ours.
 
 Columns are known by their names, in any order; a file without a header has upstream's order.  What cannot be
 understood is refused with its file and line.  Nothing is written.

@@ -1,4 +1,4 @@
-"""A log: one session, whoever kept it, as either side of a comparison."""
+"""Define a log: one session, ours or another person's, as one side of a comparison."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Log:
 
     name: str
     source: str
-    """Where it was published, or the file it was read from."""
+    """Place of publication, or the file it was read from."""
     hardware: str
-    """In words; empty where it is not known."""
+    """Hardware in words; empty if unknown."""
     metric: str
     direction: Direction
     runs: tuple[Run, ...]
@@ -32,7 +32,7 @@ class Log:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Data, tokenizer, rows, budget, hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
-    """What a reader should know about its rows, in words."""
+    """Caveats about its rows, in words."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:

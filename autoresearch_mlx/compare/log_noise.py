@@ -1,4 +1,4 @@
-"""How far chance alone moves the values of a log: from repeats, or, without any, an estimate that says so.
+"""Estimate how far chance alone moves the values of a log: from repeats, or else from runs that change nothing.
 
 Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; the
 differences of those from the incumbent are the only sign of the noise there.
@@ -28,7 +28,7 @@ class Noise:
     sigma: float | None
     dof: int
     estimate: bool
-    """Whether it rests on runs that were not meant as repeats."""
+    """True if it is estimated from runs that were not meant as repeats."""
     source: str
 
     @property
@@ -55,7 +55,7 @@ class Noise:
         return gain / self.sigma if gain is not None and self.known and self.sigma else None
 
 
-UNKNOWN = Noise(None, 0, False, "no run was repeated, so nothing tells the noise")
+UNKNOWN = Noise(None, 0, False, "no run was repeated, so the noise is unknown")
 
 
 def of_history(history: History, found: Sequence[Effect]) -> Noise:

@@ -1,4 +1,4 @@
-"""Which change of one log is the same as which of another: same knobs, same direction, similar ratio.
+"""Match the changes of two logs: same knobs, same direction, similar ratio.
 
 ``MATRIX_LR 0.04 -> 0.03`` there and ``0.02 -> 0.015`` here are the same change.  Ratios are similar
 when their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.

@@ -1,4 +1,4 @@
-"""What the values of a log were measured under, and whether the values of two logs compare.
+"""Describe the conditions of a log's values, and decide whether the values of two logs can be compared.
 
 The parts are those of the comparability key (:mod:`comparability`), as far as a ledger or a table tells them.
 """

@@ -1,4 +1,4 @@
-"""The logs that come with the tool (``data/*.tsv``): finds one by name, and reads the tables strictly.
+"""Find and read the logs that come with the tool (``data/*.tsv``); tables are read strictly.
 
 A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required); then come the column names,
 and one row for each run, the baseline of each log first.  A table may hold several logs: then each row also says which
@@ -77,12 +77,12 @@ class ReferenceRun:
     """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
     note: str
     source: str = ""
-    """Where this row was published; empty: at the source of its table."""
+    """Place of publication of this row; empty: that of its table."""
     hardware: str = ""
     comparable: bool = True
-    """Whether its effect counts: it was measured under the conditions of its own log's incumbent."""
+    """True if its effect counts: it was measured under the conditions of its own log's incumbent."""
     caveat: str = ""
-    """Why it does not compare, or what a reader should know."""
+    """Reason why its effect does not count, or another caveat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Judged:
 
     @property
     def clear(self) -> bool | None:
-        """Whether the interval excludes 0; None without an interval."""
+        """True if the interval excludes 0; None without an interval."""
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 

@@ -33,7 +33,7 @@ class Slot:
 class Certificate:
     """How much better the head is, in the metric's unit; positive is better.
 
-    The interval (``low`` to ``high``) holds 90 %.  It and the probability are the posterior under flat priors:
+    ``low`` to ``high`` is the 90 % interval.  It and the probability are the posterior under flat priors:
     Student's t around the effect.  Its variance is pooled from sigma, as if the two runs of a pair were independent
     (what common seeds save is left out), and from how the blocks differ.
     """

@@ -17,7 +17,7 @@ from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _PAIR_DOF = 4
-"""Pairs are used only when their spread rests on at least so many degrees of freedom."""
+"""Least degrees of freedom behind the spread of pairs for them to be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Difference:
 
     gain: float
     error: float
-    """Standard error of the gain; 0 while sigma is unknown, and then there is no score."""
+    """Standard error of the gain; 0 while sigma is unknown, in which case there is no score."""
     dof: int
     """Degrees of freedom behind the error."""
     sigma: float
@@ -36,7 +36,7 @@ class Difference:
     runs_candidate: int
     runs_incumbent: int
     paired: bool = False
-    """Whether it is the mean of differences on common seeds."""
+    """True if the gain is the mean of differences on common seeds."""
 
     @property
     def score(self) -> float:

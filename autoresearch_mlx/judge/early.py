@@ -22,12 +22,12 @@ Curve: TypeAlias = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class EarlyRules:
-    """When a run is stopped."""
+    """The rules for stopping a run early."""
 
     after: float = 0.6
     """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """How far the smoothed loss must lie above the incumbent's, as a share of the incumbent's."""
+    """Least excess of the smoothed loss over the incumbent's, as a share of the incumbent's."""
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
@@ -37,20 +37,20 @@ class EarlyRules:
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
     """Axes, or beginnings of their names, whose loss curves do not compare at equal progress."""
     diverged: float = 1.5
-    """A run whose smoothed loss is over so many times its first loss has diverged."""
+    """Ratio of smoothed loss to first loss above which a run has diverged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What the rule says of a run that has lost."""
+    """The rule's decision on a run that has lost."""
 
     reason: str
     share: float
     """Share of the budget used when the rule spoke."""
     audit: bool = False
-    """Whether the run is left to finish, to check the rule."""
+    """True if the run is left to finish, to check the rule."""
     gap: float | None = None
-    """How far its loss lies above the incumbent's, as a share of that; None: it diverged."""
+    """Excess of its loss over the incumbent's, as a share of the incumbent's; None: it diverged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -61,7 +61,7 @@ class Stop:
 def should_stop(
     curve: Curve, incumbent: Curve, number: int, axis: str | None, full_runs: int, rules: EarlyRules | None = None
 ) -> Stop | None:
-    """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: it goes on.
+    """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: continue.
 
     ``full_runs``: how many runs of the session went to their end.
     """
@@ -83,7 +83,7 @@ def should_stop(
 def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
     """Return how far the smoothed loss lies above the incumbent's at equal progress, as a share of that.
 
-    None where the incumbent's curve does not reach, or its loss is not above zero.
+    None if the incumbent's curve does not reach this point, or its loss is not above zero.
     """
     recent = _recent(curve, window)
     before = [loss_at(incumbent, share) for share, _ in recent]
@@ -96,7 +96,7 @@ def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
 def _diverged(curve: Curve, rules: EarlyRules) -> str | None:
     loss, first = curve[-1][1], curve[0][1]
     if not math.isfinite(loss):
-        return "loss is no number"
+        return "the loss is not a number"
     smooth = fmean(loss for _, loss in _recent(curve, rules.window))
     if first > 0 and smooth > rules.diverged * first:
         return f"loss {smooth:.3g} after {first:.3g} at the start: diverged"
@@ -126,15 +126,15 @@ class Past:
 
     share: float
     seconds: float
-    """What a whole run of it takes."""
+    """Seconds of a whole run of it."""
     audited: bool
     status: Status
-    """Its verdict; where it was audited and kept, the rule was wrong."""
+    """Its verdict; if it was audited and kept, the rule was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the rule has saved, and how often it was wrong."""
+    """The time that the rule has saved, and the number of its errors."""
 
     stopped: int
     saved_seconds: float

@@ -1,4 +1,4 @@
-"""What the judge is given (evidence, rules) and what it answers (a verdict, or what to measure again).
+"""Define what the judge is given (evidence, rules) and what it answers (a verdict, or what to measure again).
 
 Gains are positive when better, in the metric's unit, whichever way the metric points.
 """
@@ -22,9 +22,9 @@ class Run:
     value: float
     seed: int
     stand: int = 0
-    """Number of the stand that it was taken in: runs of different stands do not compare."""
+    """Number of the stand in which it was taken; runs of different stands cannot be compared."""
     fresh: bool = True
-    """Whether nothing was selected by it: false for the first run of a proposal, true for repeats and the baseline."""
+    """False if it was used to choose something (the first run of a proposal); true for repeats and the baseline."""
     pair: int | None = None
     """Number of its pair in a certification, where the runs of two commits alternate."""
     tainted: bool = False
@@ -45,7 +45,7 @@ class Sigma:
     dof: int
     """Degrees of freedom: runs less the number of groups they fall into."""
     source: str
-    """Where it comes from, in words."""
+    """Source of the value, in words."""
 
     @property
     def known(self) -> bool:
@@ -63,16 +63,16 @@ class Evidence:
     candidate: tuple[Run, ...]
     incumbent: tuple[Run, ...]
     sigma: Sigma
-    """Of one run, from everything that was repeated before this candidate; its own repeats are added by the rules."""
+    """Sigma of one run, from all repeats before this candidate; the rules add the candidate's own repeats."""
     direction: Direction = "min"
     recent_effects: tuple[float, ...] = ()
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
-    """By how many lines the candidate's code is shorter; negative: longer."""
+    """Number of lines by which the candidate's code is shorter; negative: longer."""
     stand: int = 0
     """Number of the current stand; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
-    """Of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
+    """Sigma of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
     incumbent_age: int = 0
     """Experiments finished since the incumbent was last measured."""
     refreshes: int = 0
@@ -94,7 +94,7 @@ class Again:
     seed: int | None = None
     """Seed to run on; None: the session's next one."""
     steps: int | None = None
-    """Train exactly so many steps; None: the clock ends the run."""
+    """Exact number of steps to train; None: the clock ends the run."""
     audit: bool = False
     """Audit the candidate's files as well."""
 
@@ -124,7 +124,7 @@ class Stages:
         return len(self.lower)
 
     def at(self, runs: int) -> tuple[float, float]:
-        """Return (lower, upper) after so many runs, at least 1."""
+        """Return (lower, upper) after this number of runs, at least 1."""
         stage = min(runs, self.limit) - 1
         return self.lower[stage], self.upper[stage]
 
@@ -144,17 +144,17 @@ class Rules:
     adaptive: Stages = ADAPTIVE
     strict: Stages = STRICT
     fast_margin: float = 1.0
-    """``fast`` keeps a gain of more than so many sigma after one run."""
+    """``fast`` keeps a gain of more than this many sigma after one run."""
     fast_from: float = 4.0
-    """``auto`` is ``fast`` while the median of the last effects is at least so many sigma ..."""
+    """``auto`` is ``fast`` while the median of the last effects is at least this many sigma ..."""
     fast_window: int = 5
-    """... over the last so many keeps ..."""
+    """... over this many last keeps ..."""
     fast_proof: int = 2
-    """... of which there must be so many; with fewer it is ``adaptive``."""
+    """... of which there must be at least this many; with fewer it is ``adaptive``."""
     record: int = 4
-    """The incumbent counts by its newest so many unselected runs ..."""
+    """The incumbent's value is the mean of at most this many of its newest unselected runs ..."""
     record_least: int = 2
-    """... and has its record filled up to so many before a close call."""
+    """... and it is measured until it has this many before a close call."""
     record_age: int = 10
     """Before a close call the incumbent is measured again when its last run is more experiments ago than this."""
     refreshes: int = 3
@@ -163,8 +163,8 @@ class Rules:
     """Shorter code is kept when its score after two runs is above this."""
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
-    """A gain above both so many sigma and this share of the incumbent's value is audited before it may be kept."""
+    """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
     spoiled: int = 3
-    """After so many disturbed runs a candidate is not measured again; it is judged by the runs that count."""
+    """After this many disturbed runs a candidate is not measured again; it is judged by the runs that count."""
     margin: float = 0.0
-    """What a change must gain while sigma is unknown or zero, in the metric's unit."""
+    """Gain that a change must reach while sigma is unknown or zero, in the metric's unit."""

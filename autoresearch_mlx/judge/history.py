@@ -1,4 +1,4 @@
-"""What a session's ledger tells, in the terms of the judge: runs, sigma, and what a kept experiment counts by."""
+"""Read from a session's ledger what the judge needs: runs, sigma, and the value of a kept experiment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stops(history: History, budget_seconds: float | None) -> Account:
 
 
 def _whole(stopped: Measurement) -> float:
-    """Return the seconds of training that a stopped run would have taken; 0 where nothing tells."""
+    """Return the seconds of training that a stopped run would have taken; 0 if unknown."""
     share = stopped.extra["stop"]["share"]
     return (stopped.seconds.train or 0.0) / share if share > 0 else 0.0
 
@@ -121,7 +121,7 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs that :func:`standing` is the mean of; empty for an imported experiment.
 
-    Undisturbed runs of the current stand; all runs where there is none.
+    These are the undisturbed runs of the current stand, or all runs if there are none.
     """
     every = runs_of(history, experiment)
     measured = [run for run in every if run.stand == history.stand and not run.tainted]
@@ -162,7 +162,7 @@ def age(history: History) -> int:
 def looked_at(history: History) -> list[bool]:
     """Return for each experiment whether the incumbent ran in it or right after it, in the current stand.
 
-    Empty where there is no incumbent.  One that was imported has no runs: its experiment stands in for them.
+    Empty if there is no incumbent.  An imported incumbent has no runs: its experiment counts as its run.
     """
     best = history.incumbent
     if best is None:

@@ -28,10 +28,10 @@ from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
 
 RECENT = 10
-"""The gains of so many keeps, the newest, say how large effects are."""
+"""Number of newest keeps whose gains show how large effects are."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
-"""How much longer than the baseline a run may take before its first batch (factor, and seconds on top of it).
+"""Longest time before a run's first batch, relative to the baseline's (a factor, and seconds on top of it).
 
 A larger model takes longer to build."""
 
@@ -40,7 +40,7 @@ Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A candidate and what is known of it: what the judge is asked to decide."""
+    """A candidate and what is known about it, for the judge to decide."""
 
     number: int
     measurements: Sequence[Measurement]
@@ -49,7 +49,7 @@ class Case:
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
-    """Whether its files were audited, as a gain too large to be believed demands."""
+    """Whether its files were audited, as is required for a gain that is too large to be believed."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate takes out; None: it takes out none."""
 
@@ -59,7 +59,7 @@ class Judge:
     """The rules of a session, with the settings of ``[judge]``."""
 
     margin: float
-    """What a change must gain while sigma is unknown, in the metric's unit."""
+    """Gain that a change must reach while sigma is unknown, in the metric's unit."""
     mode: Mode = "auto"
     floor: float | None = None
     """The least gain that the person wants kept, whatever sigma says; None: any gain that is believed."""
@@ -157,7 +157,7 @@ class Judge:
 
     @property
     def baseline_runs(self) -> int:
-        """How many runs of the baseline are wanted."""
+        """Number of runs of the baseline to take."""
         return 1 if self.mode == "margin" else self.replicates
 
     def refresh_due(self, history: History) -> bool:
@@ -173,7 +173,7 @@ class Judge:
         return sigma.drifted(newest_unselected(old, self.rules.record), fresh, sigma_of(history))
 
     def suspects(self, history: History) -> tuple[int, ...]:
-        """Return the numbers of keeps to be taken out on trial now, weakest first; empty while no pass is due.
+        """Return the numbers of keeps to remove on trial now, weakest first; empty while no pass is due.
 
         A pass goes on while the last experiment was such a trial.
         """

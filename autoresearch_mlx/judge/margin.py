@@ -57,7 +57,7 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    """Return the mean value of the undisturbed measurements, else of all; None where none has a value."""
+    """Return the mean value of the undisturbed measurements, else of all; None if no measurement has a value."""
     found = [m for m in measurements if m.value is not None]
     counted = [m for m in found if not m.tainted] or found
     values = [m.value for m in counted if m.value is not None]

@@ -1,4 +1,4 @@
-"""What to measure next where the evidence does not decide yet, and on which seed."""
+"""Choose what to measure next, and on which seed, when the evidence does not decide yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking weakly supported keeps out again, on trial.
+"""Remove weakly supported keeps again, on trial.
 
 A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps the
 weakly supported ones are taken out, one at a time: the head is measured without the change, and where it is no worse,
@@ -25,7 +25,7 @@ class Kept:
     number: int
     gain: float
     tried: bool = False
-    """Whether it was taken out on trial before, and stayed."""
+    """True if it was removed on trial before, and stayed."""
 
 
 def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:

@@ -1,4 +1,4 @@
-"""What a change is reported to gain: a shrunk estimate with an interval, and the line that tells it.
+"""Report the gain of a change: a shrunk estimate with an interval, and the line that states it.
 
 A change that was kept for measuring well has, on average, measured too well (the winner's curse).  Empirical Bayes
 shrinkage undoes that on average: effects are taken as normal around 0 with a variance tau^2 estimated from the
@@ -16,9 +16,9 @@ from autoresearch_mlx.judge.difference import Difference
 from autoresearch_mlx.judge.student_t import quantile
 
 _PRIOR_SIGMA = 0.8
-"""Before anything was measured, effects are taken to have a standard deviation of so many sigma ..."""
+"""Standard deviation of effects in sigma, assumed before anything was measured ..."""
 _PRIOR_WEIGHT = 3
-"""... and that counts as much as so many measured effects.
+"""... and the number of measured effects that this assumption weighs as much as.
 
 With these two, the reported gain of a keep is 0.6 sigma too good on average where true gains are half a sigma, and
 right within 0.1 sigma where they are larger (`bench/judge.py`).

@@ -19,9 +19,9 @@ _FAR = 3.0
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
-"""Residuals beyond so many deviations are cut to that."""
+"""Residuals beyond this many deviations are cut to that."""
 _ENOUGH = 6
-"""With fewer degrees of freedom a median absolute deviation says nothing, and nothing is clipped."""
+"""Least degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
 
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}
@@ -127,9 +127,9 @@ def refresh_due(measured: Sequence[bool], every: int = 10) -> bool:
 def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float = _FAR) -> bool:
     """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
 
-    The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma that
-    rests on few repeats.  One disturbed run looks like a drift: take a second one before opening a new stand, and ask
-    with both.  False where there is nothing to compare.
+    The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
+    few repeats.  One disturbed run looks like a drift: take a second one before opening a new stand, and ask with
+    both.  False if there is nothing to compare.
     """
     old = [run.value for run in stored if run.fresh and not run.tainted]
     now = [run.value for run in new if not run.tainted]

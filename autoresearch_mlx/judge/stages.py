@@ -1,4 +1,4 @@
-"""The decision in stages: evidence in, a verdict or one more measurement out.
+"""Decide in stages: evidence in, a verdict or one more measurement out.
 
 A clear loser is discarded after one run and a clear winner kept after one; in between the candidate runs again on
 further seeds, and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs and
@@ -23,7 +23,7 @@ from autoresearch_mlx.judge.next_run import disturbed, missing, next_seed, refre
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""After so many runs without the audit that was asked for, the case is closed."""
+"""Number of runs without the audit that was asked for after which the case is closed."""
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -137,7 +137,7 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what is still asked for before such a gain may count, of a candidate with ``runs`` runs; None: nothing."""
+    """Return what a candidate with ``runs`` runs still needs before such a gain may count; None: nothing."""
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
     if runs >= _PATIENCE:

@@ -14,7 +14,7 @@ from statistics import NormalDist
 _FURTHEST = 8.0
 """Scores are cut here: beyond so many sigma, tails are too small for a float to tell apart."""
 _MANY = 200
-"""From so many degrees of freedom on, t and the normal distribution agree to three digits of any score."""
+"""Degrees of freedom from which t and the normal distribution agree to three digits of any score."""
 
 
 def cumulative(t: float, dof: int) -> float:

@@ -1,4 +1,4 @@
-"""What ends the training of one experiment: a time, a number of tokens, or a number of operations.
+"""Define the budget of one experiment's training: a time, a number of tokens, or a number of operations.
 
     300                   seconds
     match-tokens:500M     the same tokens for every experiment, however long they take
@@ -36,7 +36,7 @@ _MOST = 2.0**62
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What ends a training."""
+    """The budget of a training run."""
 
     kind: Kind
     amount: float

@@ -1,4 +1,4 @@
-"""What a value depends on besides the edited file: readable parts, and one short mark for all of them.
+"""Compute the comparability key, what a value depends on besides the edited file: readable parts and one short hash.
 
 Two values compare only when their marks are the same; when they are not, the parts say why.  The functions get what a
 ledger says and what is known of the machine.  What nobody knows is ``None``, never a guess.

@@ -29,7 +29,7 @@ class _Frozen(BaseModel):
 
 
 class TargetSettings(_Frozen):
-    """What is optimised."""
+    """Settings of the target: what is optimised."""
 
     kind: str = "pretrain"
     """pretrain, command, the name that an installed package offers, or ``module:Class``."""
@@ -63,7 +63,7 @@ class TargetSettings(_Frozen):
 
 
 class BudgetSettings(_Frozen):
-    """What ends one measurement."""
+    """Settings of the budget: what ends one measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
     """Training time of a run in seconds; or the same number of tokens (``match-tokens:500M``) or of operations
@@ -71,7 +71,7 @@ class BudgetSettings(_Frozen):
     max_seconds: Positive = 43_200.0
     """The most training time of a run that a number of tokens or operations ends."""
     compile_seconds: Positive | Auto = "auto"
-    """What the first step may take on top of the budget."""
+    """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
     """The most that the evaluation of a run may take."""
     smoke: Literal["code", "always", "never"] = "code"
@@ -91,7 +91,7 @@ class DataSettings(_Frozen):
 
 
 class JudgeSettings(_Frozen):
-    """What counts as better."""
+    """Settings of the judge: what counts as better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
     """auto: one run while gains are large against the noise, repeats after; margin: one run, no statistics."""
@@ -111,7 +111,7 @@ class JudgeSettings(_Frozen):
 
 
 class AgentSettings(_Frozen):
-    """Who proposes, and how a model is asked."""
+    """Settings of the agent: which one proposes, and how a model is asked."""
 
     name: str = "auto"
     """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, command, ..."""
@@ -136,7 +136,7 @@ class AgentSettings(_Frozen):
     timeout_seconds: Positive = 900.0
     """Most time of one call: loading, reading the prompt, answering."""
     patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
-    """How long one experiment waits for a server that is away or busy."""
+    """Seconds that one experiment waits for a server that is down or busy."""
     proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
     """Ideas asked for in one call; auto: more than one when the model loads slowly."""
     keep_loaded: bool | Auto = "auto"
@@ -162,7 +162,7 @@ class AgentSettings(_Frozen):
 
 
 class SandboxSettings(_Frozen):
-    """Whether edited training code is confined."""
+    """Settings of the sandbox that confines edited code."""
 
     enabled: Literal["auto", "never"] = "auto"
     """auto: confined wherever this system has a sandbox that holds."""
@@ -182,13 +182,13 @@ class LimitSettings(_Frozen):
     memory_gb: Positive | Auto = "auto"
     """Main memory of all processes of the run together."""
     folder_gb: Positive | Auto = "auto"
-    """What the run may write into its folder."""
+    """Most that a run may write into its folder."""
     free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
-    """What must stay free on the disk."""
+    """Space that must stay free on the disk."""
 
 
 class HardwareSettings(_Frozen):
-    """Which machine the sizes are for."""
+    """Settings of the hardware: the machine that the sizes are for."""
 
     profile: str = "auto"
     """Whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's)."""
@@ -198,14 +198,14 @@ class HardwareSettings(_Frozen):
 
 
 class RunSettings(_Frozen):
-    """How a run works."""
+    """Settings of a run."""
 
     lanes: Annotated[int, Field(ge=1, le=64)] = 1
     """Experiments that are measured side by side on this machine: docs/lanes.md."""
 
 
 class EndSettings(_Frozen):
-    """What follows the last experiment of a run."""
+    """Settings of what follows the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
     """Pairs of runs that certify the best version; their time is reserved.  0: no certification."""

@@ -1,1 +1,1 @@
-"""What a session keeps on disk: ledger, journals, locks, notes and the git worktree."""
+"""Keep a session on disk: ledger, journals, locks, notes, conversations and the git worktree."""

@@ -43,12 +43,12 @@ class Open:
     base: str
     time: str
     worker: str | None = None
-    """Who claimed it, where several lanes run; None: the only one."""
+    """Name of the worker that claimed it; None if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What runs compare within: one comparability key, between two drifts of the machine."""
+    """A group of comparable runs: one comparability key, between two drifts of the machine."""
 
     parts: Mapping[str, Any] | None
     """The parts of the key by name; None in a ledger that names no key."""
@@ -58,7 +58,7 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What a ledger says, replayed."""
+    """The contents of a ledger, replayed."""
 
     session: Mapping[str, Any]
     history: History
@@ -68,7 +68,7 @@ class Journal:
     """The runs of certifications, as they were written, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
     stands: Mapping[int, Stand] = field(default_factory=lambda: {0: Stand(None)})
-    """By number, in the order in which they appeared; ``history.stand`` is the number of the current one."""
+    """Stands by number, in order of appearance; ``history.stand`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 

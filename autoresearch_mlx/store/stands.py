@@ -1,7 +1,7 @@
-"""Which stand a session measures in: runs compare within one stand.
+"""Decide in which stand a session measures: only runs of one stand are compared with each other.
 
 A stand is one comparability key between two drifts of the machine.  Another key (another machine, another MLX) leads to
-a stand of its own, and back to the newest stand of a key that the session has measured under before: its runs count
+its own stand, or back to the newest stand of a key under which the session has measured before: its runs count
 again.  A drift opens a new stand under the same key.  The ledger numbers stands in the order in which they appear.
 """
 

@@ -88,7 +88,7 @@ def resolve(path: Path, revision: str) -> str | None:
 
 
 def common_of(top: Path) -> Path:
-    """Where a repository keeps its refs, also when the checkout is itself a worktree."""
+    """Return the folder where a repository keeps its refs, also when the checkout is itself a worktree."""
     return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
 
 
@@ -135,7 +135,7 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a whole path fits a glob, as ``Path.glob`` understands it: ``**`` is any number of folders."""
+    """Return whether a whole path fits a glob, as ``Path.glob`` reads it: ``**`` is any number of folders."""
     if not pattern or not parts:
         return not pattern and not parts
     if pattern[0] == "**":
@@ -220,7 +220,7 @@ class Workspace:
         return {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
 
     def may_edit(self, path: str) -> bool:
-        """Whether a path, relative to the lab, is one that experiments may change."""
+        """Return whether experiments may change a path, given relative to the lab."""
         pure = PurePosixPath(path)
         if pure.as_posix() != path or pure.is_absolute() or ".." in pure.parts or not path.isprintable():
             return False

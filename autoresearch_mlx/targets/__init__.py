@@ -1,1 +1,1 @@
-"""What can be optimised: ``pretrain`` (train_mlx.py on MLX) and ``command`` (any program that prints a number)."""
+"""Targets, which are what is optimised: ``pretrain`` (train_mlx.py on MLX), ``command`` (a program with a number)."""

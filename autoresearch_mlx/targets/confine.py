@@ -1,4 +1,4 @@
-"""What a run may use and reach: its limits, its sandbox, and the proof before the first run that the sandbox holds."""
+"""Confine runs: their limits, their sandbox, and the test before the first run that the sandbox holds."""
 
 from __future__ import annotations
 

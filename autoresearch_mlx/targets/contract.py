@@ -1,4 +1,4 @@
-"""What a target is to the rest of the program.
+"""Define what the rest of the program expects of a target.
 
 A target comes in two halves.  A :class:`TargetKind` knows everything that belongs to one kind of target before
 anything is measured: what a session fixes, how that is written into the ledger and read back, what values depend on,

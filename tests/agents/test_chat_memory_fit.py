@@ -107,9 +107,7 @@ def test_what_the_model_will_do_is_told_beforehand(gigabytes: float | None, keep
     elsewhere = Chat(Voice(KNOB, facts=replace(FACTS, here=False)), machine(4))
     assert elsewhere.memory_words(ran().history) == "takes no memory here"
     assert (
-        Chat(Voice(KNOB, facts=away()), machine(4))
-        .memory_words(ran().history)
-        .startswith("tells nothing of its memory")
+        Chat(Voice(KNOB, facts=away()), machine(4)).memory_words(ran().history).startswith("does not report its memory")
     )
 
 

@@ -166,7 +166,7 @@ def test_without_an_address_it_is_openai_and_needs_the_key() -> None:
 def test_a_variable_that_is_named_must_hold_a_key(server: OpenAIServer) -> None:
     settings = {"base_url": server.base_url, "api_key_env": "BOX_KEY"}
     assert "BOX_KEY holds no API key" in child("m", settings)
-    assert "BOX_KEY holds is no API key" in child("m", settings, BOX_KEY=f"{KEY} {KEY}")
+    assert "BOX_KEY does not hold an API key" in child("m", settings, BOX_KEY=f"{KEY} {KEY}")
 
 
 # -- auto -------------------------------------------------------------------------------------------------------------

@@ -218,9 +218,9 @@ def test_new_files_that_may_be_edited_are_part_of_the_edit(command_lab: Lab) -> 
     [
         ("rm solver.py", "solver.py was deleted; it has to stay, as a regular file"),
         ("rm solver.py; ln -s /etc/hostname solver.py", "solver.py is a symbolic link now, which is not followed"),
-        ("rm solver.py; mkdir solver.py", "solver.py is no regular file any more"),
-        ("rm solver.py; mkfifo solver.py", "solver.py is no regular file any more"),
-        (r"printf 'X = 1 # \377\n' > solver.py", "solver.py is no UTF-8 text any more"),
+        ("rm solver.py; mkdir solver.py", "solver.py is no longer a regular file"),
+        ("rm solver.py; mkfifo solver.py", "solver.py is no longer a regular file"),
+        (r"printf 'X = 1 # \377\n' > solver.py", "solver.py is no longer UTF-8 text"),
         ("head -c 2000000 /dev/zero > solver.py", "solver.py has 2,000,000 bytes now; at most 1,048,576 are taken"),
         ("true", "the agent changed no editable file"),
         ("echo 'I would rather not.'; echo", "the agent changed no editable file; its last line: I would rather not."),

@@ -133,7 +133,7 @@ def test_a_simpler_file_may_lose_what_it_does_not_use() -> None:
         (fenced("--- a/train_mlx.py\n+++ b/train_mlx.py\n@@ -1 +1 @@\n-x\n+y", "diff"), "A unified diff is not read"),
         (fenced(WANTED, "python model.py"), "cannot be changed or made. The editable file is train_mlx.py."),
         (fenced(WANTED.replace("import math", "import math\0")), "NUL"),
-        (fenced(WANTED.replace("import math", "import math  # \ud800")), "a character that is none"),
+        (fenced(WANTED.replace("import math", "import math  # \ud800")), "an invalid character"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_the_reason(reply: str, said: str) -> None:

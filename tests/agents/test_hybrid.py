@@ -155,12 +155,12 @@ def test_a_dead_server_costs_no_experiment_and_is_said_once_until_it_has_rested(
     assert len(always.voice.asks) == 1
     assert always.said == [
         "voice:30b: no server answers at 127.0.0.1:1 (start the server);"
-        f" knobs goes on alone for the next {FIRST_REST:.0f} s"
+        f" knobs continues alone for the next {FIRST_REST:.0f} s"
     ]
     always.clock.now += FIRST_REST
     assert always.propose(6).agent == "knobs"
     assert len(always.voice.asks) == 2
-    assert always.said[-1].endswith(f"knobs goes on alone for the next {2 * FIRST_REST:.0f} s")
+    assert always.said[-1].endswith(f"knobs continues alone for the next {2 * FIRST_REST:.0f} s")
     always.clock.now += FIRST_REST
     always.propose(7)
     assert len(always.voice.asks) == 2
@@ -191,7 +191,7 @@ def test_what_waiting_cannot_mend_leaves_the_optimiser_alone_for_the_run(kind: s
     always.clock.now += 1e9
     assert always.propose(4).agent == "knobs"
     assert len(always.voice.asks) == 1
-    assert always.said[-1].endswith("knobs goes on alone for the rest of this run")
+    assert always.said[-1].endswith("knobs continues alone for the rest of this run")
 
 
 def test_a_cap_that_is_reached_leaves_the_optimiser_alone_for_the_run() -> None:
@@ -257,7 +257,7 @@ def test_a_night_without_the_server_is_the_optimisers_and_says_so_once(command_l
     assert [e.agent for e in done] == ["knobs"] * 3
     assert [e.number for e in done] == [1, 2, 3]
     assert len([text for text in screen.said if MODEL in text]) == 1
-    assert f"goes on alone for the next {FIRST_REST:.0f} s" in " ".join(screen.said)
+    assert f"continues alone for the next {FIRST_REST:.0f} s" in " ".join(screen.said)
 
 
 def test_a_model_that_is_not_there_is_said_once_and_the_night_goes_on(command_lab: Lab, screen: Recorder) -> None:
@@ -265,7 +265,7 @@ def test_a_model_that_is_not_there_is_said_once_and_the_night_goes_on(command_la
         done = night(command_lab, "hybrid:ollama:nope:7b", screen, 3, base_url=server.url, share=1.0)
     assert [e.agent for e in done] == ["knobs"] * 3
     (said,) = [text for text in screen.said if "nope" in text]
-    assert "models there" in said and said.endswith("knobs goes on alone for the rest of this run")
+    assert "models there" in said and said.endswith("knobs continues alone for the rest of this run")
 
 
 RENAMED = "Z = 3.2  # knob: lin 0 10\nY = 2  # knob: int 0 8\nX = Z\n"

@@ -95,7 +95,7 @@ def test_a_malformed_step_is_named_by_line_and_field(tmp_path: Path, line: str, 
         ({"search": "relu(x)", "replace": ""}, "2 files have the text"),
         ({"search": "gelu", "replace": ""}, "no editable file has the text"),
         ({"search": "=", "replace": "", "path": "train.py"}, "'search' occurs 4 times in train.py"),
-        ({"search": "=", "replace": "", "path": "gone.py"}, "'path' 'gone.py' is no editable file"),
+        ({"search": "=", "replace": "", "path": "gone.py"}, "'path' 'gone.py' is not an editable file"),
     ],
 )
 def test_a_step_that_does_not_fit_the_files_is_named(tmp_path: Path, step: dict, said: str) -> None:

@@ -88,7 +88,7 @@ def test_an_error_in_the_night_is_told_too(lab: Lab) -> None:
 def test_a_notification_that_fails_is_said_and_costs_nothing(lab: Lab) -> None:
     done = call(lab, "run", "--tag", "t", "--experiments", "0", "--notify", "echo no bell >&2; exit 7")
     assert done.returncode == 0
-    assert "nobody was notified: 'echo no bell >&2; exit 7' ended with 7 no bell" in done.stderr
+    assert "could not notify you: 'echo no bell >&2; exit 7' ended with 7 no bell" in done.stderr
 
 
 @pytest.mark.parametrize(

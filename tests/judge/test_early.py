@@ -59,7 +59,7 @@ def test_one_in_eight_is_left_to_finish_as_an_audit() -> None:
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_any_run_at_once(loss: float) -> None:
     found = stop([(0.0, 8.0), (0.05, loss)], number=8, axis="schedule", full_runs=0)
-    assert found == Stop("loss is no number at 5% of the budget", 0.05)
+    assert found == Stop("the loss is not a number at 5% of the budget", 0.05)
 
 
 def test_a_loss_that_rises_far_over_its_start_has_diverged() -> None:

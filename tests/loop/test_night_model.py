@@ -126,7 +126,7 @@ def test_forty_experiments_with_an_endpoint_that_dies_and_returns(command_lab: L
     measured = [e.fingerprint for e in rows if e.measurements]
     assert len(measured) == len(set(measured)), "nothing was measured twice"
     assert sum(e.agent != "knobs" for e in rows) >= (40 if agent == "chat" else 2)
-    assert ("goes on alone for the next 10 s" if agent == "hybrid" else "answers again") in done.stderr
+    assert ("continues alone for the next 10 s" if agent == "hybrid" else "answers again") in done.stderr
     lines = (command_lab.folder("t") / "ledger.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]
     assert events.count("finished") == 41 and events.count("abandoned") == 0

@@ -101,7 +101,7 @@ class Chat:
         try:
             return self._lodging(self._endpoint.facts(), history)[1]
         except EndpointError as error:
-            return f"tells nothing of its memory: {error}"
+            return f"does not report its memory: {error}"
 
     def _lodging(self, facts: ModelFacts, history: History) -> tuple[bool, str]:
         """Return whether the model stays in memory during training, and why, in words."""

@@ -110,13 +110,13 @@ def _read(tree: Path, path: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise _Unusable(f"{path} is no UTF-8 text any more: {error}") from None
+        raise _Unusable(f"{path} is no longer UTF-8 text: {error}") from None
 
 
 def _whole(descriptor: int, path: str) -> bytes:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise _Unusable(f"{path} is no regular file any more")
+        raise _Unusable(f"{path} is no longer a regular file")
     if found.st_size > LARGEST:
         raise _Unusable(f"{path} has {found.st_size:,} bytes now; at most {LARGEST:,} are taken")
     with os.fdopen(descriptor, "rb", closefd=False) as file:

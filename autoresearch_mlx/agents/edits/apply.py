@@ -163,7 +163,7 @@ def refuse(text: str, original: Original, originals: Mapping[str, Original], is_
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"{path} would hold a character that is none ({text[error.start]!r})"
+        return f"{path} would contain an invalid character ({text[error.start]!r})"
     if not text.strip() and original.text.strip():
         return f"{path} would be empty. {HOW_TO_SEND}"
     if left_out := whole.code_left_out(text, original.text):

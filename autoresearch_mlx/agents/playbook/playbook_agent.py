@@ -72,7 +72,7 @@ class Playbook:
         history = context.history
         if (history.metric, history.direction) != (METRIC, "min"):
             here = f"{history.metric} ({history.direction})"
-            said = f"the playbook tells what lowers {METRIC}; this session measures {here}"
+            said = f"the playbook knows what lowers {METRIC}; this session measures {here}"
             raise AgentError(said, "--agent knobs works on any metric")
         baseline = history.baseline
         if baseline is None or baseline.commit is None or baseline.value is None:

@@ -131,7 +131,7 @@ def _noise(context: Context) -> list[str]:
 
 
 def margin_told(history: History) -> str | None:
-    """What a change had to gain, as the judge last told it; None where none ruled."""
+    """Return the gain that the judge last required of a change; None if there was no such margin."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 
