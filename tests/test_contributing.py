@@ -30,6 +30,12 @@ def blocks(heading: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
 
+def test_the_files_that_the_page_names_exist() -> None:
+    named = re.findall(r"`((?:autoresearch_mlx|tests|docs|bench)/[\w./-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert len(named) > 15
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutsidePackage]:
     """Both examples, offered by the entry points that the recipes give; removed at the end."""

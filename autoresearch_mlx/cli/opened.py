@@ -48,10 +48,10 @@ def _confined(session: Session, settings: Settings) -> Session:
 
     Raises ConfigError when there is no sandbox and the settings require one.
     """
-    from autoresearch_mlx.targets.confine import proven
+    from autoresearch_mlx.targets.confine import confine
 
     others = (path for path in session.folder.parent.iterdir() if path.is_dir() and path != session.folder)
-    target = proven(session.target, settings.sandbox, [session.ledger.path, *others], say)
+    target = confine(session.target, settings.sandbox, [session.ledger.path, *others], say)
     return session.measuring(target=target)
 
 

@@ -24,7 +24,7 @@ from autoresearch_mlx.lab.config import Resolved, Settings, TargetSettings, load
 from autoresearch_mlx.lab.lab import Lab, find_lab
 from autoresearch_mlx.setup.timing import Patience, Runs, paces_of
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.targets.confine import proven
+from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Place
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here, calibration_here
@@ -61,7 +61,7 @@ def calibrate_here(
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
     kind, place = PretrainKind(), Place(settings, lab, machine, profile, say)
     conditions = kind.settle(place)
-    target = proven(kind.build(conditions, place), settings.sandbox, (), say)
+    target = confine(kind.build(conditions, place), settings.sandbox, (), say)
     say(f"measuring this machine, about a minute ({profile.name} profile, {profile.device})")
     with machine_for(lab.root, "calibration", settings.machine, conditions.device == "gpu", default_cache(), say):
         found = calibrate(target.conditions, basis_here(settings, lab, machine, profile), profile, say, patience)

@@ -57,7 +57,7 @@ def limits_row(limits: Limits) -> Finding:
     return Finding("sandbox", "a run may use", ", ".join(said))
 
 
-def proven(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
+def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
     """Return the target with a sandbox that was just seen to hold, or, after a warning, with no sandbox.
 
     ``private``: the ledger and other paths that no run may open.  Takes about 0.3 s.  A target that cannot be

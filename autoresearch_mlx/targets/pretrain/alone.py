@@ -24,7 +24,7 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import read_knobs
-from autoresearch_mlx.targets.confine import proven
+from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Place
 from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 from autoresearch_mlx.targets.pretrain.peak import run_probe, table_beside
@@ -66,7 +66,7 @@ def target_of(script: Path) -> Pretrain:
     kind = PretrainKind()
     conditions = kind.settle(place)
     _say(f"{conditions.budget.in_words()} on the {conditions.device}")
-    return proven(kind.build(conditions, place), settings.sandbox, (), _say)
+    return confine(kind.build(conditions, place), settings.sandbox, (), _say)
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_training as tiny
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab.config import SandboxSettings
-from autoresearch_mlx.targets.confine import proven
+from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
@@ -26,6 +27,12 @@ class Open(Sandbox):
         return list(command)
 
 
+@pytest.fixture(scope="module")
+def under(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
+    cache = tmp_path_factory.mktemp("cache")
+    return tiny.conditions(tiny.corpus(cache), cache)
+
+
 @pytest.fixture
 def leaky(under: Conditions) -> Pretrain:
     return Pretrain(replace(under, sandbox=Open("landlock", "a sieve")))
@@ -35,13 +42,13 @@ def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, sandbox:
     said: list[str] = []
     target = Pretrain(replace(under, sandbox=sandbox))
     (tmp_path / "ledger.jsonl").touch()
-    assert proven(target, REQUIRED, [tmp_path / "ledger.jsonl"], said.append) is target
+    assert confine(target, REQUIRED, [tmp_path / "ledger.jsonl"], said.append) is target
     assert said == []
 
 
 def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(leaky: Pretrain) -> None:
     said: list[str] = []
-    target = proven(leaky, SandboxSettings(), (), said.append)
+    target = confine(leaky, SandboxSettings(), (), said.append)
     assert isinstance(target, Pretrain)
     assert target.conditions.sandbox is None
     why = "a sieve does not hold: training: read validation rows: works, and must not"
@@ -52,12 +59,12 @@ def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(le
 
 def test_where_one_is_required_a_leak_ends_it_before_anything_is_measured(leaky: Pretrain) -> None:
     with pytest.raises(ConfigError, match="a sandbox is required, and there is none: a sieve does not hold") as caught:
-        proven(leaky, REQUIRED, (), [].append)
+        confine(leaky, REQUIRED, (), [].append)
     assert "docs/sandbox.md" in caught.value.hint
 
 
 def test_conditions_without_a_sandbox_say_why(under: Conditions) -> None:
     said: list[str] = []
     bare = Pretrain(replace(under, machine={"sandbox": "none (no Landlock (here))"}))
-    proven(bare, SandboxSettings(), (), said.append)
+    confine(bare, SandboxSettings(), (), said.append)
     assert said[0].startswith("WARNING: no sandbox: no Landlock (here).\n")
