@@ -68,6 +68,8 @@ class Attempt:
     audited: bool = False
     taken: int = 0
     """Number of runs so far, including those on a base that is no longer the incumbent; each has its own folder."""
+    carried: bool = False
+    """Whether the change was put onto a newer incumbent than the one it was proposed for."""
     against: str | None = None
     """The commit that it is compared with, if another lane has replaced that commit as the incumbent."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -248,7 +250,7 @@ class Attempt:
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
         self.proposal = replace(self.proposal, files=files)
-        self.measurements, self.refreshes, self.audited = [], 0, False
+        self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
         self.commit()
 
     def running(self) -> Running:

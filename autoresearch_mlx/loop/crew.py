@@ -35,6 +35,8 @@ class Crew:
         self._pool = ThreadPoolExecutor(len(self.workers), thread_name_prefix="lane")
         self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
         self._halt = threading.Event()
+        self.halted = STOPPED
+        """Why the experiments that are still measured when the run ends are interrupted."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that were not counted yet, oldest first."""
 
@@ -150,7 +152,7 @@ class Crew:
         except Skipped as skipped:
             done = attempt.conclude(Verdict("interrupted", str(skipped)))
         except KeyboardInterrupt:
-            done = attempt.conclude(Verdict("interrupted", STOPPED))
+            done = attempt.conclude(Verdict("interrupted", self.halted))
         self.screen.finished(done)
         return done
 
@@ -161,8 +163,16 @@ class Crew:
             with self.session.deciding:
                 decision = onto_incumbent(attempt, decision)
                 if isinstance(decision, Verdict):
-                    return attempt.conclude(decision)
+                    return attempt.conclude(_with_words(decision, attempt))
             decision = attempt.measure(decision, watch)
+
+
+def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
+    """Return the verdict; its reason says what else the measured files contain, if the change was carried."""
+    best = attempt.history.incumbent
+    if not attempt.carried or not attempt.measurements or best is None:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, kept meanwhile")
 
 
 @contextmanager
@@ -171,6 +181,9 @@ def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
     crew = Crew(session, screen, orders)
     try:
         yield crew
+    except Exception as error:
+        crew.halted = f"the run ended: {error}"
+        raise
     finally:
         crew.close()
 

@@ -135,7 +135,8 @@ class Session:
 
     def opening(self) -> str:
         """Return one line that says what is about to happen."""
-        return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}"
+        lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""
+        return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}{lanes}"
 
     def start_files(self) -> dict[str, str]:
         """Return the editable files of the start commit.  Raises LabError when there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch_mlx.agents.scripted import Fixed
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.errors import AgentError, AutoresearchError
 from autoresearch_mlx.experiment import Agent, Experiment, History, Screen, Verdict, Watch
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
@@ -24,7 +24,11 @@ from autoresearch_mlx.loop.worker import Worker
 
 def research_side_by_side(crew: Crew, agent: Agent) -> str:
     """Run experiments on all lanes until the policy says stop or the agent has nothing left; return why."""
-    return _Night(crew, agent).whole()
+    try:
+        return _Night(crew, agent).whole()
+    except AutoresearchError:
+        crew.drain()  # a full disk, say, ends the night between two experiments: what runs is measured to its end
+        raise
 
 
 class _Night:

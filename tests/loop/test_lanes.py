@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Recorder, command_line, git, opened, write_command_lab
 
-from autoresearch_mlx.errors import AgentError, LabError
+from autoresearch_mlx.errors import AgentError, LabError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
@@ -114,6 +114,7 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
     assert (first.status, second.status) == ("keep", "keep")
     assert second.base == first.commit, "it stands on what was kept meanwhile"
     assert {m.value for m in second.measurements} == {second.value} == {1.25}, "the value of both changes together"
+    assert second.reason.endswith("; carried onto experiment 1, kept meanwhile")
     files = git(lab.root, "show", "autoresearch/t:solver.py")
     assert "X = 3.5" in files and "Y = 5" in files
     (carried,) = [e for e in events(lab) if e["event"] == "carried"]
@@ -205,6 +206,21 @@ def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen:
 
     with opened(lab, "t", run__lanes=2) as session, pytest.raises(LabError, match="cannot have 2 lanes: it needs"):
         research(session.measuring(target=Alone()), Plan(), Policy(), screen)
+
+
+def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: Recorder) -> None:
+    """Somebody commits to the session's branch: the next keep finds it moved."""
+
+    class Meddler(Plan):
+        def propose(self, context: Context) -> Proposal:
+            if context.number == 2:
+                foreign = git(lab.root, "commit-tree", "HEAD^{tree}", "-p", "autoresearch/t", "-m", "mine")
+                git(lab.root, "update-ref", "refs/heads/autoresearch/t", foreign)
+            return super().propose(context)
+
+    with pytest.raises(WorkspaceError, match="somebody committed to it"):
+        night(lab, Meddler({"X": 3.5, "S": 1.0}, {"X": 9.0, "S": 2.0}), screen)
+    assert {number: e.status for number, e in finished(lab).items()} == {0: "keep", 1: "keep", 2: "discard"}
 
 
 # --- a person at the keyboard
