@@ -184,6 +184,17 @@ def test_the_page_fits_a_phone_and_the_dark(board: Board, browser: Browser, widt
         assert (max(map(int, paper[4:-1].split(","))) < 60) == (scheme == "dark")
 
 
+def test_a_point_of_the_plot_opens_its_experiment_by_keys_alone(board: Board, browser: Browser) -> None:
+    with opened(browser, board.url) as page:
+        shown(page)
+        page.locator("#night-chart svg").press("Home")
+        assert text_of(page, "#night-chart .tip").startswith("#0 keep")
+        page.locator("#night-chart svg").press("Enter")
+        waited(page, lambda: page.evaluate("() => document.getElementById('one').open"), "the details")
+        assert text_of(page, "#one-over").startswith("experiment 0 · keep")
+        assert page.evaluate("() => document.querySelectorAll('#night-chart circle.dot.keep').length") >= 1
+
+
 def test_sessions_are_switched_without_a_reload(board: Board, browser: Browser) -> None:
     with opened(browser, board.url) as page:
         shown(page)
