@@ -93,7 +93,7 @@ export function showPlan(session, now) {
     ["experiments per hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
     ["time of one", plan.pace_seconds ? clock(plan.pace_seconds) : null],
     ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : "when told to"],
-    ["left until then", more != null && !run.stop ? `about ${count(more)} experiments` : null],
+    ["experiments left", more != null && !run.stop ? `about ${count(more)}` : null],
   ]);
 }
 
