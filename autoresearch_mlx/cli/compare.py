@@ -162,7 +162,7 @@ def _queue(folder: Path) -> None:
 
     history = read(folder / FILE).history
     if history.metric != METRIC or history.direction != "min":
-        said = f"the H100's winners are about {METRIC}, this session measures {history.metric}"
+        said = f"the H100's winners improve {METRIC}, but this session measures {history.metric}"
         raise ConfigError(said, "nothing was queued")
     wanted = h100_ideas(h100(), history)
     added = add_ideas(folder, wanted, H100)

@@ -51,7 +51,7 @@ class _Line:
     cells: Sequence[str]
 
     def error(self, fact: str) -> TableError:
-        hint = "mend that line, or leave it out; `results.tsv` has commit, val_bpb, memory_gb, status, description"
+        hint = "correct that line, or remove it; `results.tsv` has commit, val_bpb, memory_gb, status, description"
         return TableError(f"{self.path}, line {self.number}: {fact}", hint)
 
 

@@ -45,7 +45,7 @@ def find(name: str) -> Reference:
     if name.lower() not in known:
         near = difflib.get_close_matches(name.lower(), known, 1)
         hint = f"did you mean {known[near[0]].name}?" if near else "`autoresearch-mlx compare --list` names them all"
-        raise ConfigError(f"there is no log {name!r} among those that come with the tool", hint)
+        raise ConfigError(f"the tool comes with no log named {name!r}", hint)
     return known[name.lower()]
 
 
@@ -190,7 +190,7 @@ def _run(line: _Line, columns: Sequence[str]) -> ReferenceRun:
     if not row["commit"]:
         raise line.error("no commit")
     if not _AXIS.fullmatch(row["axis"]):
-        raise line.error(f"{row['axis']!r} is no axis (lower-case words joined by dots)")
+        raise line.error(f"{row['axis']!r} is not an axis (lower-case words joined by dots)")
     status, comparable = _status(row, line), _comparable(row, line)
     if status == "trial" and comparable:
         raise line.error("status trial compares with nothing: nobody decided")
@@ -232,7 +232,7 @@ def _status(row: Mapping[str, str], line: _Line) -> ReferenceStatus:
 
 def _order(cell: str, line: _Line) -> int:
     if not (cell.isascii() and cell.isdigit()):
-        raise line.error(f"order {cell!r} is no whole number")
+        raise line.error(f"order {cell!r} is not a whole number")
     return int(cell)
 
 
@@ -249,7 +249,7 @@ def _value(cell: str, status: ReferenceStatus, line: _Line) -> float | None:
 def _number(cell: str, column: str, line: _Line) -> float:
     number = float(cell) if _DECIMAL.fullmatch(cell) else 0.0
     if number == 0:
-        raise line.error(f"{column} {cell!r} is no positive decimal number")
+        raise line.error(f"{column} {cell!r} is not a positive decimal number")
     return number
 
 

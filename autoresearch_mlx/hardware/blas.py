@@ -57,7 +57,7 @@ class Blas:
     library: Path | None
     """The library to preload; None for the one that MLX brings."""
     source: Source
-    """Where the library comes from."""
+    """Source of the library."""
     coretype: str | None = None
     """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it look for itself."""
     note: str = ""

@@ -28,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a calibration depends on: when any of it changes, the calibration is stale."""
+    """Everything that a calibration depends on: when any of it changes, the calibration is stale."""
 
     chip: str | None
     gpu_cores: int | None
@@ -116,7 +116,7 @@ class Calibration:
     matrix_params: Annotated[int, Field(gt=0)] | None = None
     """Number of the timed model's weights that are used in matrix products."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What MLX reports about the device."""
+    """Facts that MLX reports about the device."""
 
     def overhead(self, eval_rows: int) -> float | None:
         """Return the seconds of one run besides its training; None when a part of them was not measured."""

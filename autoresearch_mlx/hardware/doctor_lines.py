@@ -27,9 +27,9 @@ class Line:
     name: str
     value: str
     note: bool = False
-    """The line tells of something that a person may want to change."""
+    """True if the line is about something that a person may want to change."""
     hint: str = ""
-    """What the person can do about it."""
+    """The remedy, for the person."""
 
 
 def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
@@ -86,7 +86,7 @@ _MFU_OPERATIONS = 6
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is known about a machine."""
+    """Everything known about a machine."""
 
     machine: Machine
     profile: Profile

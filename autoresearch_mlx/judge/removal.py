@@ -63,7 +63,7 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     found = difference(now, rules.record)
     if not found.error:
         unmissed = now.sigma.value == 0 and found.gain >= 0
-        said = "the same without it" if unmissed else "no sigma tells whether it is missed"
+        said = "the same without it" if unmissed else "without a sigma its effect cannot be judged"
         return Verdict("keep", f"{said}: dropped") if unmissed else Verdict("discard", f"{said}: stays")
     if found.score > rules.neutral:
         return Verdict("keep", f"without it, {told(now, found)}: dropped")

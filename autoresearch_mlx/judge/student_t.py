@@ -12,7 +12,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 _FURTHEST = 8.0
-"""Scores are cut here: beyond so many sigma, tails are too small for a float to tell apart."""
+"""Scores are cut here: beyond this many sigma, tails are too small for a float to tell apart."""
 _MANY = 200
 """Degrees of freedom from which t and the normal distribution agree to three digits of any score."""
 

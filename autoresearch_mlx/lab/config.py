@@ -286,7 +286,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}", "mend that line; strings need quotes") from None
+        raise ConfigError(f"{path} is not valid TOML: {error}", "correct that line; strings need quotes") from None
 
 
 _FREE = "target.options."

@@ -48,8 +48,8 @@ def next_brief(session: Session, settings: Settings, say: Callable[[str], None])
     """Return the agent's prompt for the next experiment.  Raises AgentError for an agent without a model."""
     with hired(session, settings, say) as agent:
         if not isinstance(agent, Briefed):
-            said = f"{agent.name} asks no model, so there is no prompt"
-            raise AgentError(said, "--agent ollama:MODEL, or another one that asks a model")
+            said = f"{agent.name} does not use a model, so there is no prompt"
+            raise AgentError(said, "use --agent ollama:MODEL, or another agent with a model")
         journal = session.journal()
         files = session.workspace.read(session.incumbent(journal.history))
         return agent.next_brief(session.context(journal.history, max(journal.next_number, 1), files))
@@ -69,7 +69,7 @@ def expected_words(settings: Settings, session: Session | None) -> str:
     try:
         agent = load_agent(name, Office(settings.agent, memory_bytes=memory))
     except AgentError as error:
-        return f"{name} cannot be had: {error}"
+        return f"{name} is not available: {error}"
     try:
         return memory_words(agent, session.journal().history if session is not None else History((), "", "min"))
     finally:

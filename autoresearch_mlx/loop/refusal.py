@@ -44,7 +44,7 @@ def refuse(c: Candidate) -> Verdict | None:
     if (problem := c.session.target.refuse(files)) is not None:
         return Verdict("invalid", problem)
     if c.number > 0 and only_seeds_changed(c.files, files):
-        return Verdict("invalid", "only seeds are changed: a lucky draw is no gain, and the harness sets the seed")
+        return Verdict("invalid", "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed")
     # The files after a removal may have been measured before; they are measured again, against the current head.
     if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)

@@ -129,7 +129,7 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
     author = Fixed("baseline", Proposal(title, files, axis="baseline"))
     done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None)
     if done.status != "keep":
-        hint = "`autoresearch-mlx show 0` has the log; mend the file, commit, and start anew with --tag NAME"
+        hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
 
 

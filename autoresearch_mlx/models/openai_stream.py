@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server sends back: the chunks of a streamed reply, and the message of an error."""
+"""Read what an OpenAI-compatible server sends: the chunks of a streamed reply, and the message of an error."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a server reports about a model; what is unknown is None."""
+    """Facts that a server reports about a model; None means unknown."""
 
     model: str
     billions: float | None = None

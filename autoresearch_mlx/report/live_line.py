@@ -13,7 +13,7 @@ _TITLE = 22
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the live line is made from; without a ``number``, the loop is between two experiments."""
+    """The facts on the live line; without a ``number``, the loop is between two experiments."""
 
     number: int | None = None
     title: str = ""
@@ -22,11 +22,11 @@ class Scene:
     eta_seconds: float | None = None
 
     def at(self, progress: Progress) -> Scene:
-        """The same experiment, further on."""
+        """Return the same experiment at a later point of its progress."""
         return replace(self, progress=progress)
 
     def after(self, seconds: float) -> Scene:
-        """The same scene that many seconds later: the end is nearer."""
+        """Return the same scene that many seconds later, with the end nearer."""
         return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
 
 

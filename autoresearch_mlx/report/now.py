@@ -1,4 +1,4 @@
-"""``now.json``: what a session's process does at this moment, for ``status`` and the dashboard.
+"""Write and read ``now.json``: what a session's process is doing now, for ``status`` and the dashboard.
 
 The screen of a running loop writes it.  It holds only while the process that wrote it lives: whoever reads a note
 compares its process id with the one that holds the session.

@@ -123,7 +123,7 @@ def calibrate(
         paces = tuple(paces_of(runs, profile, patience, began))
     if all(pace.seconds is None for pace in paces):
         said = f"no step of the shipped script could be timed: {paces[0].failure}"
-        raise LabError(said, "`autoresearch-mlx doctor` tells whether MLX works here")
+        raise LabError(said, "`autoresearch-mlx doctor` checks whether MLX works here")
     products, bandwidth, info = _probe(conditions, say)
     return Calibration(
         date=now(),

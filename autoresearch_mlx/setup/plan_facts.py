@@ -26,7 +26,7 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known before a night; None means unknown."""
+    """Facts known before a night; None means unknown."""
 
     training_seconds: float | None
     """Training time of one run; None for a run that no clock ends."""
@@ -59,7 +59,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What follows from an outlook; None means unknown."""
+    """Predictions that follow from an outlook; None means unknown."""
 
     each_seconds: float | None
     """Time of one experiment."""

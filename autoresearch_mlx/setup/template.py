@@ -24,7 +24,7 @@ LAB_TOML = """\
 # source = "climbmix"      # or "tinystories", "stdlib", "folder" (then: path = "~/texts")
 
 # [judge]
-# margin = 0.003           # the least gain to keep; by default what the measured noise lets be believed
+# margin = 0.003           # the least gain to keep; default: by the measured noise
 
 # [agent]
 # name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto
@@ -85,4 +85,4 @@ def _put_under_git(directory: Path, written: list[str]) -> Iterator[str]:
         commit_all(directory, [SCRIPT, PROGRAM, SETTINGS], "A new lab")
         yield f"made a git repository in {directory} and committed the files"
     elif written:
-        yield f"{directory} lies in the repository {top}: commit the new files there before the first run"
+        yield f"{directory} is in the repository {top}: commit the new files there before the first run"

@@ -1,4 +1,4 @@
-"""What `gc` has removed from a session, so that commands which would show it can say so.
+"""Record what `gc` has removed from a session, so that commands that would show it can say so.
 
 ``gc.jsonl`` in the session's folder holds the event ``freed``: the names of what was removed, by kind.  It is written
 before the first file is removed.

@@ -123,7 +123,7 @@ def read_events(path: Path) -> Events:
     except FileNotFoundError:
         return Events()
     except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror}", "mend its rights") from None
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", "correct its permissions") from None
     events = tuple(event for _, event in read if event is not None)
     return Events(events, tuple(number for number, event in read if event is None))
 
@@ -173,4 +173,4 @@ def _event(line: bytes) -> Event | None:
 
 
 def _unwritable(path: Path, error: OSError) -> LedgerError:
-    return LedgerError(f"{path} cannot be written: {error.strerror}", "free some space or mend its rights")
+    return LedgerError(f"{path} cannot be written: {error.strerror}", "free some space or correct its permissions")

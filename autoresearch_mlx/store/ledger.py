@@ -215,7 +215,7 @@ class Ledger:
                 append(file, line)
         except OSError as error:
             said = f"{self.path} cannot be written: {error.strerror}"
-            raise LedgerError(said, "free some space or mend the rights, then `autoresearch-mlx run`") from None
+            raise LedgerError(said, "free some space or correct the permissions, then `autoresearch-mlx run`") from None
         if known is not None:
             known.take(orjson.loads(line))
             self._replay, self._stamp = known, stamp(self.path)

@@ -14,7 +14,7 @@ from autoresearch_mlx.errors import LockedError
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Take the exclusive lock of an open file; return whether it was got within so many seconds.
+    """Take the exclusive lock of an open file; return whether that worked within this many seconds.
 
     It tries for a moment because a process that only asks for the holder (:func:`holder`) has the lock for an instant,
     and so has a run that is just ending.

@@ -62,7 +62,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
         kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
-        hint = f"git ran in {cwd}; mend that, or free some space, and `autoresearch-mlx run` goes on"
+        hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
         raise kind(f"git {arguments[0]}: {said}", hint) from None
     return bytes(out).decode(errors="surrogateescape")
 
@@ -150,7 +150,7 @@ class Workspace:
         top = top_of(root)
         if top is None:
             raise WorkspaceError(
-                f"{root} lies in no git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
+                f"{root} is not in a git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
             )
         self.tag = tag
         self.branch = branch_of(tag)
@@ -272,7 +272,7 @@ class Workspace:
     def _text(self, commit: str, path: str) -> str:
         text = git(self.top, "cat-file", "blob", f"{commit}:{self._full(path)}")
         if any("\udc80" <= c <= "\udcff" for c in text):
-            raise WorkspaceError(f"{path} at {commit[:7]} is no UTF-8 text", "take it out of `editable`")
+            raise WorkspaceError(f"{path} at {commit[:7]} is not UTF-8 text", "take it out of `editable`")
         return text
 
     def _full(self, path: str) -> str:

@@ -74,7 +74,7 @@ class Worktree:
     def lent(self, commit: str) -> Iterator[Path]:
         """Yield the lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
 
-        For somebody who edits there and may use git besides.  Afterwards the branch is where it was, and
+        It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, and
         the worktree stands clean on it.  Raises WorkspaceError when the branch is gone.
         """
         tip = self._workspace.tip()

@@ -39,7 +39,7 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a session runs: its settings, its lab, and the machine with the profile chosen for it."""
+    """The surroundings of a session: its settings, its lab, and the machine with the profile chosen for it."""
 
     settings: Settings
     lab: Lab
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """What is known of one run before a night begins; None means unknown."""
+    """Facts about one run that are known before a night begins; None means unknown."""
 
     training_seconds: float | None = None
     """Training time of one run; None for a run that no clock ends."""
@@ -82,7 +82,7 @@ class TargetKind(ABC, Generic[C]):
     """One kind of target; ``C`` is the frozen dataclass of the conditions that a session of it fixes."""
 
     name: ClassVar[str]
-    """What ``target.kind`` in lab.toml and the ledger call it."""
+    """Name of the kind, as in ``target.kind`` of lab.toml and in the ledger."""
     conditions: ClassVar[type[Any]]
     """The class ``C``."""
     metric: ClassVar[str] = "val_bpb"
@@ -119,7 +119,7 @@ class TargetKind(ABC, Generic[C]):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in ("target.options", *first["loc"]))
-            raise ConfigError(f"{where}: {first['msg']} (got {first['input']!r})", "mend it in lab.toml") from None
+            raise ConfigError(f"{where}: {first['msg']} (got {first['input']!r})", "correct it in lab.toml") from None
 
     def record(self, conditions: C) -> dict[str, Any]:
         """Return the conditions as the plain JSON values that the ledger keeps."""

@@ -21,7 +21,8 @@ _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
 _BEGINS_SECONDS = 600.0
 """Time from which the limits of start and first step follow in a run that the clock does not end."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""From this share of the budget on the pace is known; the run may then take so many times as long, and seconds more."""
+"""Once this share of the budget is used, the pace is known; from then on the run may take this many times as long, and
+this many seconds more."""
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
 """A run that has no new token for the larger of both hangs: seconds, and times its longest step (some take minutes)."""
 

@@ -63,7 +63,7 @@ def broken(seal: Seal) -> str | None:
         try:
             changed = _changed(path, before, seal.known.get(path))
         except OSError as error:
-            return f"{path.name} cannot be read any more: {error.strerror}"
+            return f"{path.name} can no longer be read: {error.strerror}"
         if changed:
             return f"{path.name} was changed while it was in use"
     return None

@@ -148,7 +148,7 @@ def test_init_makes_a_lab_in_a_repository_of_its_own_and_leaves_what_is_there(tm
 def test_init_in_a_repository_leaves_the_commit_to_its_owner(command_lab: Lab) -> None:
     done = call(command_lab, "init", "inner")
     assert done.returncode == 0
-    assert f"lies in the repository {command_lab.root}" in done.stdout
+    assert f"is in the repository {command_lab.root}" in done.stdout
     assert git(command_lab.root, "status", "--porcelain") == "?? inner/"
 
 

@@ -52,7 +52,7 @@ def test_a_head_with_only_its_lucky_run_is_measured_before_a_change_counts_as_mi
 
 def test_without_sigma_a_change_stays_and_where_runs_repeat_exactly_an_idle_one_goes() -> None:
     stays = decide_removal(against((7.0,), (7.0,), sigma=UNKNOWN))
-    assert stays == Verdict("discard", "no sigma tells whether it is missed: stays")
+    assert stays == Verdict("discard", "without a sigma its effect cannot be judged: stays")
     exact = Sigma(0.0, 3, 2, "")
     assert decide_removal(against((7.0,), (7.0,), sigma=exact)) == Verdict("keep", "the same without it: dropped")
 

@@ -116,7 +116,7 @@ def test_an_edit_that_only_reseeds_is_refused(command_lab: Lab, screen: Recorder
         research(session, agent, Policy(experiments=1), screen)
         done = session.journal().history.experiments[1]
     assert (done.status, done.measurements) == ("invalid", ())
-    assert done.reason == "only seeds are changed: a lucky draw is no gain, and the harness sets the seed"
+    assert done.reason == "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed"
 
 
 # --- another base than the incumbent

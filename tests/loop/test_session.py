@@ -169,7 +169,7 @@ def test_a_death_while_the_session_was_begun_leaves_nothing_in_the_way(command_l
 def test_outside_of_a_repository(tmp_path: Path) -> None:
     lab = write_command_lab(tmp_path / "lab")
     shutil.rmtree(lab.root / ".git")
-    with pytest.raises(WorkspaceError, match="lies in no git checkout"), opened(lab, "t"):
+    with pytest.raises(WorkspaceError, match="is not in a git checkout"), opened(lab, "t"):
         pass
 
 

@@ -113,7 +113,7 @@ def test_texts_are_stored_byte_for_byte(command_lab: Lab) -> None:
 def test_an_editable_file_that_is_no_text_is_named(command_lab: Lab) -> None:
     (command_lab.root / "solver.py").write_bytes(b"\xff\xfe\n")
     git(command_lab.root, "commit", "-qam", "binary")
-    with pytest.raises(WorkspaceError, match=r"solver\.py at .* is no UTF-8 text"):
+    with pytest.raises(WorkspaceError, match=r"solver\.py at .* is not UTF-8 text"):
         workspace(command_lab).read(head(command_lab))
 
 

@@ -324,7 +324,7 @@ def test_a_repository_without_commits_has_a_top_and_no_head(tmp_path: Path) -> N
 def test_outside_of_any_repository(tmp_path: Path) -> None:
     assert top_of(tmp_path) is None
     assert resolve(tmp_path, "HEAD") is None
-    with pytest.raises(WorkspaceError, match="lies in no git checkout") as caught:
+    with pytest.raises(WorkspaceError, match="is not in a git checkout") as caught:
         Workspace(tmp_path, tmp_path / "s", "t", ["solver.py"])
     assert "git init" in caught.value.hint
 
@@ -332,7 +332,7 @@ def test_outside_of_any_repository(tmp_path: Path) -> None:
 def test_a_bare_repository_has_no_checkout_to_work_beside(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", ".")
     assert top_of(tmp_path) is None
-    with pytest.raises(WorkspaceError, match="lies in no git checkout"):
+    with pytest.raises(WorkspaceError, match="is not in a git checkout"):
         Workspace(tmp_path, tmp_path / "s", "t", ["solver.py"])
 
 

@@ -301,8 +301,8 @@ def test_everything_odd_about_a_repository_at_once(tmp_path: Path, toll: Toll) -
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("none", "lies in no git checkout"),
-        ("bare", "lies in no git checkout"),
+        ("none", "is not in a git checkout"),
+        ("bare", "is not in a git checkout"),
         ("no commits", "has no commit yet"),
     ],
 )

@@ -60,9 +60,9 @@ def test_a_large_file_that_was_only_touched_is_held_against_its_known_hash(files
 def test_a_file_that_went_or_became_something_else_is_named(files: list[Path]) -> None:
     before = seal.take(files)
     files[0].unlink()
-    assert seal.broken(before) == "harness.py cannot be read any more: No such file or directory"
+    assert seal.broken(before) == "harness.py can no longer be read: No such file or directory"
     files[0].mkdir()
-    assert seal.broken(before) == "harness.py cannot be read any more: it is not a regular file"
+    assert seal.broken(before) == "harness.py can no longer be read: it is not a regular file"
 
 
 def test_a_missing_file_must_stay_missing(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from statistics import median
 from autoresearch_mlx.hardware.state.reading import State
 
 SWAP_MB = 512.0
-"""Growth of swap, in MiB since the first reading, from which a person is told."""
+"""Growth of swap since the first reading, in MiB, that is worth a warning."""
 BUSY_PERCENT = 30.0
 """Load of a GPU, in percent, from which another program is using it; a desktop alone takes a few percent."""
 SLOWER = 0.15
-"""Relative difference from the usual speed, in either direction, from which a person is told."""
+"""Relative difference from the usual speed, in either direction, that is worth a warning."""
 LEAST_PROBES = 4
 """Number of earlier probes that must be known before one can be called unusual."""
 
@@ -67,7 +67,7 @@ def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
 def _gpu(state: State) -> Iterator[tuple[str, str]]:
     if state.display_on:
         why = "with an awake display macOS may end long GPU work"
-        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` puts it to sleep, and the run goes on"
+        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` puts it to sleep, and the run continues"
     if state.gpu.processes:
         named = ", ".join(state.gpu.processes[:3])
         yield "gpu", f"other programs use the GPU: {named}; they make runs slower"

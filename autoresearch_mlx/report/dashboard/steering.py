@@ -1,4 +1,4 @@
-"""What the page's buttons do, each by the function that the command calls."""
+"""Carry out the page's buttons, each by the same function that the command line calls."""
 
 from __future__ import annotations
 

@@ -77,12 +77,12 @@ class Room:
 
 
 def room_for(count: int) -> Room:
-    """Share the page among so many experiments."""
+    """Return the room for each experiment, given their number."""
     return Room(*(min(most, total // max(count, 1)) for total, most in (_DIFFS, _LOGS, _WORDS)))
 
 
 def words(text: str, most: int) -> str:
-    """Return the beginning of a text, at most so many bytes as JSON in the page."""
+    """Return the beginning of a text, at most this many bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]
@@ -90,7 +90,7 @@ def words(text: str, most: int) -> str:
 
 
 def head(text: str | None, most: int) -> Text:
-    """Return the first lines of a text, at most so many bytes as JSON in the page."""
+    """Return the first lines of a text, at most this many bytes as JSON in the page."""
     return _fitted(text, most, first=True)
 
 

@@ -29,7 +29,7 @@ def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Tra
     try:
         there = of_reference(h100())
     except LabError as error:
-        return Transfer(None, (), (), None, (), (f"Nothing to lay beside this session: {error}",))
+        return Transfer(None, (), (), None, (), (f"Nothing to compare this session with: {error}",))
     here, trouble = own_log(journal, root, str(machine.get("chip") or "this machine"))
     found = compare_logs(here, there)
     return Transfer(

@@ -36,7 +36,7 @@ def prefix_of(root: Path) -> str:
     """Return the lab's path inside its checkout, ``.`` at the top.  Raises WorkspaceError outside of a checkout."""
     top = top_of(root)
     if top is None:
-        raise WorkspaceError(f"{root} lies in no git checkout", "`git init` and commit there")
+        raise WorkspaceError(f"{root} is not in a git checkout", "`git init` and commit there")
     return root.resolve().relative_to(top).as_posix()
 
 
@@ -56,7 +56,7 @@ def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
 
 def _refuse_part_of_a_history(root: Path) -> None:
     if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
-        said = "the clone is shallow: the history that the session stands on is not all here"
+        said = "the clone is shallow: a part of the session's history is missing here"
         raise WorkspaceError(said, "`git fetch --unshallow` brings the rest; then archive again")
     try:
         promised = git(root, "config", "--get-regexp", r"^remote\..*\.promisor$")

@@ -98,7 +98,7 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What may be removed, if it is at least ``age`` old."""
+    """The choice of what may be removed, if it is at least ``age`` old."""
 
     age: timedelta
     refs: bool = False
@@ -201,7 +201,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         said = f"{path} cannot be removed: {error.strerror}"
-        raise LabError(said, "mend its rights, then `autoresearch-mlx gc` again") from None
+        raise LabError(said, "correct its permissions, then `autoresearch-mlx gc` again") from None
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:

@@ -37,7 +37,7 @@ _BEGUN, _REFS = ".restoring-", "refs.json"
 _LARGEST_MANIFEST = 64 * 2**20
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
-"""What Python raises for a file that is not a tar, not a gzip, or ends too early."""
+"""Exceptions that Python raises for a file that is not a tar, not a gzip, or ends too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     refuse_tag(tag)
     here, there = prefix_of(lab.root), told.get("prefix")
     if here != there:
-        said = f"the session's lab lies in {there!r} of its repository, this one in {here!r}"
+        said = f"the session's lab is in {there!r} of its repository, this lab in {here!r}"
         raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
     other = "`autoresearch-mlx restore FILE --tag NAME` gives it another name"
     if lab.folder(tag).exists():
@@ -213,7 +213,7 @@ def _is_here(lab: Lab, sha: Any) -> bool:
 def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
     """Return ``{ref in the bundle: ref here}``.  Raises LabError for a ref that is not the archived session's."""
     if dict(heads) != told["refs"]:
-        raise LabError("the archive's bundle has other refs than its manifest tells", "archive the session again")
+        raise LabError("the archive's bundle has other refs than its manifest", "archive the session again")
     was = told["tag"]
     refuse_tag(was)
     names = {f"refs/heads/{branch_of(was)}": f"refs/heads/{branch_of(tag)}"}
@@ -274,4 +274,5 @@ def _in_words(lab: Lab) -> Iterator[None]:
         yield
     except OSError as error:
         said = f"{error.filename or lab.state}: {error.strerror or error}"
-        raise LabError(f"the session cannot be restored: {said}", "free some space, or mend the rights") from None
+        hint = "free some space, or correct the permissions"
+        raise LabError(f"the session cannot be restored: {said}", hint) from None

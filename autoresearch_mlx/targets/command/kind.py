@@ -1,4 +1,4 @@
-"""What a session of the target ``command`` fixes: the shell lines that it runs."""
+"""Define the conditions of a session of the target ``command``: the shell lines that it runs."""
 
 from __future__ import annotations
 

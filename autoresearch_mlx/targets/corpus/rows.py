@@ -31,7 +31,7 @@ HEADER_BYTES = 128
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a corpus holds and where it came from; ``manifest.json`` has the same fields."""
+    """The contents of a corpus and its source; ``manifest.json`` has the same fields."""
 
     schema: int
     name: str

@@ -1,4 +1,4 @@
-"""Where text comes from: two datasets of the hub, a folder, and the standard library.
+"""Define the sources of text: two datasets of the hub, a folder, and the standard library.
 
 A ``Pooled`` source is one stream of documents, split here by a hash of each document; its text is scarce, so nothing
 is thrown away.  A ``Fixed`` source comes with its split; its text is plentiful, so it is packed as

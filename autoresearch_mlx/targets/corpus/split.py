@@ -25,7 +25,7 @@ BYTES_PER_TOKEN = 8
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass over a pool has found, document by document."""
+    """The findings of one pass over a pool, document by document."""
 
     keys: npt.NDArray[np.uint64]
     """Hash of each document, ``[documents]``."""

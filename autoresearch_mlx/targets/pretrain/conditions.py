@@ -1,4 +1,4 @@
-"""What a session of the target ``pretrain`` fixes, and how its ledger keeps it."""
+"""Define the conditions of a session of the target ``pretrain``, and how its ledger keeps them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PretrainConditions:
     corpus: str
     """Folder of the corpus on the machine that began the session."""
     source: str
-    """Where the text came from: stdlib, climbmix, tinystories or folder."""
+    """Source of the text: stdlib, climbmix, tinystories or folder."""
     data_sha256: Mapping[str, str]
     """SHA-256 of each file of the corpus, by name."""
     vocab_size: int
@@ -37,11 +37,11 @@ class PretrainConditions:
     max_seconds: float | None
     """The most training time of a run that tokens or operations end; None for a budget of seconds."""
     compile_seconds: float
-    """What the first step may take on top of the budget."""
+    """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: float
     """Hard limit of the evaluation."""
     memory_limit_bytes: int | None
-    """What MLX is told to stay under; None leaves it to MLX."""
+    """Memory limit in bytes that MLX is given; None leaves it to MLX."""
 
     @property
     def training_seconds(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What a session of the target ``pretrain`` fixes, and the target that measures under it."""
+"""Settle the conditions of a session of the target ``pretrain``, and build the target that measures under them."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         if under.sandbox is not None:
             done = check_sandbox(under.sandbox, under)
             said = done.words() if done.holds else f"it does not hold: {done.words()}"
-            hint = "" if done.holds else "runs go on without it, and say so; --require-sandbox refuses"
+            hint = "" if done.holds else "runs continue without it, with a warning; --require-sandbox refuses to run"
             yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
 
     def plan_before(self, place: Place) -> PlanFacts:

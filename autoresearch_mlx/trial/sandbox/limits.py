@@ -51,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one look found; None stands for unknown."""
+    """The findings of one look; None stands for unknown."""
 
     memory_bytes: int | None = None
     folder_bytes: int | None = None
