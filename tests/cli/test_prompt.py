@@ -119,7 +119,7 @@ def test_prompt_of_hybrid_is_its_models(lab: Lab) -> None:
 def test_an_agent_without_a_model_has_no_prompt(lab: Lab, agent: str) -> None:
     said = refused(lab, "prompt", "--agent", agent)
     assert f"error: {agent} does not use a model, so there is no prompt" in said
-    assert "hint: --agent ollama:MODEL" in said
+    assert "hint: use --agent ollama:MODEL, or another agent with a model" in said
 
 
 def test_prompt_needs_a_session(command_lab: Lab) -> None:
