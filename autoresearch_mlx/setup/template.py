@@ -42,6 +42,9 @@ LAB_TOML = """\
 # guard = "python -m pytest -q"
 # metric = "seconds"
 # direction = "min"
+
+# [run]
+# lanes = 3                # experiments side by side, for such a program; not where the number is a time
 """
 
 

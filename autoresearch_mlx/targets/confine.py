@@ -35,14 +35,15 @@ def in_the_record(found: Sandbox | NoSandbox) -> str:
 
 
 def limits_of(settings: Settings, profile: Profile) -> Limits:
-    """Return what one run may use of this machine, in bytes."""
+    """Return what one run may use of this machine, in bytes.  Lanes share the memory unless lab.toml names a limit."""
 
     def settled(wanted: float | str, automatic: int | None) -> int | None:
         return int(wanted * GB) if isinstance(wanted, float | int) else automatic
 
-    wanted = settings.limits
+    wanted, most = settings.limits, profile.run_memory_bytes
+    shared = None if most is None else most // settings.run.lanes
     return Limits(
-        memory_bytes=settled(wanted.memory_gb, profile.run_memory_bytes),
+        memory_bytes=settled(wanted.memory_gb, shared),
         folder_bytes=settled(wanted.folder_gb, profile.run_folder_bytes),
         free_bytes=settled(wanted.free_disk_gb, profile.free_disk_bytes),
     )
