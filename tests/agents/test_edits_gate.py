@@ -45,6 +45,13 @@ def test_a_name_that_nothing_defines_is_named_with_its_line() -> None:
     assert "uses F (line 144) but never defines or imports it" in said
 
 
+def test_a_name_of_another_function_is_not_defined_here() -> None:
+    code = "def f():\n    half_gate = 1\n    return half_gate\n\n\ndef g():\n    return half_gate"
+    factor = "def lr_factor(progress: float) -> float:"
+    said = problem(block(factor, f"{code}\n\n\n{factor}"))
+    assert "uses half_gate (line " in said and "never defines or imports it" in said
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -55,6 +62,7 @@ def test_a_name_that_nothing_defines_is_named_with_its_line() -> None:
         "def g():\n    global LATER\n    LATER = 1\n\n\ndef h():\n    return LATER, __file__",
         "from math import *\nprint(sqrt(2))",
         "class A:\n    def b(self):\n        return __class__",
+        "def f(x: 'batch', y: list['heads']) -> 'batch':\n    return x",
     ],
 )
 def test_names_of_every_binding_are_known(code: str) -> None:

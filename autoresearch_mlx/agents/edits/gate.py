@@ -48,7 +48,9 @@ def survey(tree: ast.Module) -> Survey:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imports.setdefault(node.module, node.lineno)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    return Survey(_undefined(tree), names, imports)
+    # Names inside quoted annotations are left out: nothing evaluates them, and `"batch heads"` may name a shape.
+    undefined = {name: line for name, line in _undefined(tree).items() if name in names}
+    return Survey(undefined, names, imports)
 
 
 def _undefined(tree: ast.Module) -> dict[str, int]:
