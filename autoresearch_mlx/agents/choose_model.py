@@ -43,7 +43,7 @@ def open_endpoint(name: str, office: Office) -> Endpoint:
     }
     if colon and kind in makers:
         if not model:
-            raise AgentError(f"{name} names no model", _KNOWN)
+            raise AgentError(f"{name} lacks the name of a model", _KNOWN)
         return makers[kind](model, office)
     near = get_close_matches(kind.lower(), PREFIXES, 1, 0.7) if colon else []
     if near:
@@ -144,7 +144,7 @@ def _key_in(variable: str) -> str:
     """Return the key in an environment variable.  Raises AgentError, whose text never quotes the value."""
     key = os.environ.get(variable, "").strip()
     if not key:
-        said = f"the environment variable {variable} holds no API key"
+        said = f"the environment variable {variable} does not hold an API key"
         raise AgentError(said, f"export {variable}=..., or name another variable: api_key_env in lab.toml")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise AgentError(f"{variable} does not hold an API key: a key is ASCII without spaces", f"check {variable}")
@@ -222,7 +222,7 @@ def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> st
 def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
     """Say why no installed model is suitable, model by model."""
     if not installed:
-        return "it has none at all"
+        return "it has no models"
     reasons = []
     for model in installed:
         if model in able:

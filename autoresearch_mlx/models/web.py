@@ -243,7 +243,7 @@ def of_transport(
         return EndpointError("hung", f"{where} did not finish within {seconds:g} s", hint, partial=partial)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         hint = "write the address like http://127.0.0.1:8080/v1"
-        return EndpointError("refused", f"{where} cannot be asked: {said}", hint)
+        return EndpointError("refused", f"{where} cannot be called: {said}", hint)
     when = "in the middle of its answer" if partial else "before it answered"
     hint = "the server may have died or run out of memory: see its own log"
     return EndpointError("dropped", f"{where} broke the connection {when}: {said}", hint, partial=partial)

@@ -159,13 +159,13 @@ def test_the_environments_own_address_gets_the_environments_own_key(server: Open
 def test_without_an_address_it_is_openai_and_needs_the_key() -> None:
     assert child("openai:m", {}, OPENAI_API_KEY=KEY) == "https://api.openai.com/v1"
     said = child("openai:m", {})
-    assert said.startswith("error: the environment variable OPENAI_API_KEY holds no API key |")
+    assert said.startswith("error: the environment variable OPENAI_API_KEY does not hold an API key |")
     assert "export OPENAI_API_KEY" in said
 
 
 def test_a_variable_that_is_named_must_hold_a_key(server: OpenAIServer) -> None:
     settings = {"base_url": server.base_url, "api_key_env": "BOX_KEY"}
-    assert "BOX_KEY holds no API key" in child("m", settings)
+    assert "BOX_KEY does not hold an API key" in child("m", settings)
     assert "BOX_KEY does not hold an API key" in child("m", settings, BOX_KEY=f"{KEY} {KEY}")
 
 
@@ -225,7 +225,7 @@ def test_models_that_do_not_suit_are_named_with_what_to_pull(lists: bool) -> Non
 def test_an_ollama_without_models_says_which_to_pull_for_this_memory() -> None:
     with OllamaServer() as server:
         server.models.clear()
-        assert auto(server, 64)[1].endswith("it has none at all; `ollama pull qwen3-coder:30b` gets one")
+        assert auto(server, 64)[1].endswith("it has no models; `ollama pull qwen3-coder:30b` gets one")
         assert auto(server, 8)[1].endswith("`ollama pull qwen3.5:4b` gets one")
 
 

@@ -244,7 +244,7 @@ def test_a_missing_model_without_a_list_still_has_a_hint(server: OpenAIServer) -
 
 def test_an_address_that_is_none_is_refused() -> None:
     endpoint = OpenAICompatible("x", "ftp://127.0.0.1/v1", "m", None, True)
-    with pytest.raises(EndpointError, match="cannot be asked") as caught:
+    with pytest.raises(EndpointError, match="cannot be called") as caught:
         endpoint.ask(QUESTION)
     assert caught.value.kind == "refused"
 

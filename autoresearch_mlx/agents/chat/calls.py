@@ -139,7 +139,7 @@ class Calls:
             file = talks.keep(folder, call, self._secrets)
         except OSError as error:
             raise AgentError(
-                f"the talk with {call.model} cannot be written: {error.strerror}", "free some space, then run again"
+                f"the call to {call.model} cannot be stored: {error.strerror}", "free some space, then run again"
             ) from None
         self.spent = self.spent.plus(call)
         return file

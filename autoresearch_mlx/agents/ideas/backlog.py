@@ -43,7 +43,7 @@ def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") 
     """
     title = _title(title)
     if axis is not None and clean_axis(axis) != axis:
-        raise ConfigError(f"{axis!r} names no axis", "lower-case words joined by dots, such as lr.matrix")
+        raise ConfigError(f"{axis!r} is not the name of an axis", "lower-case words joined by dots, such as lr.matrix")
     added = add_ideas(folder, [Draft(title, axis, why)], YOU)
     if not added:
         known = same_open(folder, title, YOU)

@@ -170,7 +170,7 @@ def repair(problem: str, form: Form) -> str:
     return "\n\n".join(
         [
             f"Your answer cannot be used:\n{block(tame(problem.strip()[:_PROBLEM_SHOWN]), 'text')}",
-            "Nothing of it was applied: the file is still as shown above. Mend what is said there and send the whole"
+            "Nothing of it was applied: the file is still as shown above. Correct what is said there and send the whole"
             f" answer again: the JSON object, then the code in a fenced block. {_code(form)}",
         ]
     )
