@@ -22,7 +22,8 @@ def evaluate(
     """
     target = session.target
     if not isinstance(target, Rescorable):
-        raise LabError("only a training script has weights to score", "`autoresearch-mlx try` measures your program")
+        said = f"the target {target.name} keeps no weights that could be scored again"
+        raise LabError(said, "`autoresearch-mlx try` measures the files of your lab")
     experiment = _experiment(session, number)
     asked = target.rescoring(split, rows, full)
     found = _score(session, experiment, target.kept_file, asked, screen)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def examine(start: Path) -> Iterator[Finding]:
         return
     yield from _target(lab, resolved, machine, profile)
     yield from _agent(resolved, machine)
-    yield from _settings(resolved)
+    yield from _settings(lab, resolved)
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
@@ -195,7 +196,11 @@ def _command(line: str) -> Finding:
     return Finding("agent", "agent", f"command: {line}")
 
 
-def _settings(resolved: Resolved) -> Iterator[Finding]:
+def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
+    """Yield every setting with its source; a default of the target is shown as it applies to this target."""
+    with suppress(AutoresearchError):
+        kind = kind_of(resolved.settings, lab.root)
+        resolved = resolved.model_copy(update={"settings": with_defaults(resolved.settings, kind)})
     for name, value, source in resolved.rows():
         shown = ", ".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
         yield Finding("settings", name, f"{shown}  ({source})")
