@@ -194,24 +194,24 @@ class TargetBase:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Only one set of cases scores the runs."""
+        """By default one set of cases scores all runs."""
         return ("val",)
 
     @property
     def workload(self) -> Workload:
-        """Nothing is known of what a run asks of the machine."""
+        """By default nothing is known."""
         return Workload()
 
     def lanes_refused(self) -> str | None:
-        """Runs side by side do not disturb each other."""
+        """Return None: by default runs may go side by side."""
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Every text can be measured."""
+        """Return None: by default every text is measured."""
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """There is no shorter run than the whole one."""
+        """Return None: by default there is no shorter run than the whole one."""
         return None
 
 

@@ -162,7 +162,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
 
     def _probe_rows(self, place: Place, missing: State) -> Iterator[Finding]:
-        """Whether the sandbox holds, tried with the lab's own rows."""
+        """Yield whether the sandbox holds, tried with the lab's own rows."""
         try:
             if corpus_here(place.settings, place.lab, place.profile) is None:
                 yield Finding("sandbox", "probe", "not made: it needs prepared data")
