@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.models.ollama_models import Installed
 
 PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
-"""Prefixes of a model's name, which say the server."""
+"""Prefixes of a model's name, each of which names a server."""
 _KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
 _LM_STUDIO = "http://127.0.0.1:1234/v1"
 _WEIGHTS = 0.6

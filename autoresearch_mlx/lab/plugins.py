@@ -1,4 +1,4 @@
-"""Classes of people's own: offered by an installed package as an entry point, or named as ``module:Class``."""
+"""Load a user's own classes: offered by an installed package as an entry point, or named as ``module:Class``."""
 
 from __future__ import annotations
 

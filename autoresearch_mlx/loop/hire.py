@@ -95,7 +95,7 @@ def _caps(session: Session, settings: Settings) -> Caps:
     try:
         run = live_run(session.folder)
     except LedgerError:
-        run = None  # the loop has said so
+        run = None  # the loop has reported it already
     limits = run.limits if run is not None else {}
     agent = settings.agent
     return Caps(limits.get("tokens", agent.max_tokens_total), limits.get("cost", agent.max_cost))

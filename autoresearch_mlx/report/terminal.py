@@ -39,7 +39,7 @@ _AXIS = 16
 _TITLE = 24
 """Columns for titles below which the table leaves out the axis."""
 _ROOM = 45
-"""Columns for numbers and title below which a verdict leaves out its time."""
+"""Least columns for numbers and title; with fewer, a verdict leaves out its time."""
 _LINE = 120
 """Columns of a running loop's lines, at most: the eye must find the next line."""
 

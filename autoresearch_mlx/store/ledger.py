@@ -189,7 +189,7 @@ class Ledger:
         """Whether a torn last line has been looked for."""
         self._replay: _Replay | None = None
         self._stamp: tuple[int, int] | None = None
-        """Of the file at the moment that the replay stands for."""
+        """Stamp of the file when it was last replayed."""
 
     def read(self) -> Journal:
         """Return what the file says now.  It is read again only when somebody else has written to it.

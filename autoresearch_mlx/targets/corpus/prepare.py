@@ -25,7 +25,7 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 1
-"""Version of the way from a request to rows.  Raise it when the same request gives other rows: then corpora of an older
+"""Version of the recipe that turns a request into rows.  Raise it when the same request gives other rows: then corpora of an older
 recipe are not used any more."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
