@@ -25,8 +25,8 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 1
-"""Version of the recipe that turns a request into rows.  Raise it when the same request gives other rows: then corpora of an older
-recipe are not used any more."""
+"""Version of the recipe that turns a request into rows.  Raise it when an equal request gives other rows: corpora of an
+older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
 """At least 256 bytes and 4 special tokens; at most what 16 bits hold."""
