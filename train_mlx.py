@@ -409,7 +409,8 @@ def train(model: GPT, trial: harness.Trial) -> None:
                 mx.eval(total)  # else the graphs of all passes stay in memory at once
             loss, grads = tree_map(lambda z: z / passes, total)
             apply(grads, now)
-        mx.async_eval(loss, state)  # the device computes while Python prepares the next step
+        # Start the computation and go on: the device works while Python prepares the next step.
+        mx.async_eval(loss, state)
         trial.log(step, loss, tokens=passes * rows * trial.seq_len)
 
 

@@ -90,7 +90,7 @@ class Rules:
     fork: bool
     leave_group: bool = False
     own_signals: int | None = None
-    """The only process that may be signalled, where Landlock is too old to confine signals; None where it is not."""
+    """The only process that may be signalled; set where Landlock is too old to confine signals, else None."""
 
 
 def supported(machine: str = "") -> bool:
