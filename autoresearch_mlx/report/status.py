@@ -185,8 +185,8 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     if lanes := lanes_in(folder, journal):
         return lanes[0]
     number = journal.running[0].number if journal.running else None
-    note = read_now(folder)
-    if note is not None and note.pid == pid and number in (None, note.number):
+    notes = (note for note in (read_now(folder), *read_lanes(folder)) if note is not None and note.pid == pid)
+    if (note := next((note for note in notes if number in (None, note.number)), None)) is not None:
         return note
     # Started, but not noted yet: no measurement is running, so the agent is proposing.
     return Running(pid, number, phase="propose" if number is not None else None)
