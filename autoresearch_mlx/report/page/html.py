@@ -1,4 +1,4 @@
-"""``report.html``: one file that loads nothing from any network.
+"""Write the report's three files, and render the first: ``report.html``, which loads nothing from any network.
 
 Text of agents and logs reaches the page in two ways: escaped into the markup, or as JSON that the scripts turn into
 text nodes.  As a second wall, the page's Content-Security-Policy runs only the script, and applies only the style,
