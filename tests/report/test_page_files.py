@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,14 @@ def test_foreign_text_is_only_text_in_the_post(tmp_path: Path) -> None:
     text = render_text(page_of(write_session(tmp_path / "s", hostile), tmp_path))
     assert "``a \\| b `c` <img src=x> @everyone ## heading [x](javascript:1)``" in text
     assert "\n## heading" not in text
+
+
+def test_the_post_shows_no_folder_of_its_author(session: Path) -> None:
+    page = page_of(session, session)
+    conditions = {"corpus": "/Users/ada/corpora/stdlib-v512", "device": "gpu", "vocab_size": 512}
+    text = render_text(replace(page, head=replace(page.head, conditions=conditions)))
+    assert "corpus `stdlib-v512`" in text and "vocab_size `512`" in text
+    assert "ada" not in text.split("## What changed")[0] and text.count("device `") == 1
 
 
 def test_six_decimals_everywhere(session: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import Page
@@ -61,11 +62,17 @@ def _gain(page: Page) -> str:
 def _conditions(page: Page) -> str:
     """Write machine and conditions on one line; a reader who compares needs them."""
     machine, held = page.head.machine, page.head.conditions
-    names = ("chip", "memory_gb", "device", "mlx")
-    facts = [f"{name} {code(str(machine[name]))}" for name in names if machine.get(name)]
-    facts += [f"{name} {code(str(fact))}" for name, fact in held.items() if isinstance(fact, str | int | float)][:12]
+    names = [name for name in ("chip", "memory_gb", "device", "mlx") if machine.get(name)]
+    facts = [f"{name} {code(str(machine[name]))}" for name in names]
+    further = ((name, fact) for name, fact in held.items() if name not in names and isinstance(fact, str | int | float))
+    facts += [f"{name} {code(_without_folder(str(fact)))}" for name, fact in further][:12]
     agents = f" Proposed by {', '.join(map(code, page.head.agents))}." if page.head.agents else ""
     return (f"Conditions: {', '.join(facts)}." if facts else "") + agents
+
+
+def _without_folder(fact: str) -> str:
+    """The last part of an absolute path: a post should not show the home of its author."""
+    return PurePosixPath(fact).name if fact.startswith("/") else fact
 
 
 def _changed(page: Page) -> Iterator[str]:

@@ -94,7 +94,8 @@ def span_words(started: str | None, finished: str | None) -> str:
 def machine_words(machine: Mapping[str, Any]) -> str:
     """Return ``AMD EPYC, 24 GB, cpu``."""
     memory = machine.get("memory_gb")
-    known = [machine.get("chip"), f"{memory:.0f} GB" if isinstance(memory, int | float) else None, machine.get("device")]
+    size = f"{memory:.0f} GB" if isinstance(memory, int | float) else None
+    known = [machine.get("chip"), size, machine.get("device")]
     return ", ".join(str(fact) for fact in known if fact)
 
 
