@@ -253,7 +253,7 @@ def _evil_tag(told: dict[str, Any]) -> None:
     [
         (_no_ref, "other refs than its manifest"),
         (_later, "in format 99"),
-        (_place, "lies in 'labs/one' of its repository"),
+        (_place, "is in 'labs/one' of its repository"),
         (_huge, "bytes, .* are free on this disk"),
         (_more, "session/more is missing"),
         (_evil_tag, "cannot name a session"),
