@@ -102,7 +102,7 @@ def verdict_on_failure(measured: Measurement) -> Verdict | None:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One finished experiment as the ledger tells it; number 0 is the baseline."""
+    """One finished experiment, as recorded in the ledger; number 0 is the baseline."""
 
     number: int
     status: Status

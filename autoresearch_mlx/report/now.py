@@ -33,7 +33,7 @@ class Running:
     share: float | None = None
     """Share of the training budget that is used."""
     words: str | None = None
-    """What a process in phase ``waiting`` waits for."""
+    """What the process is waiting for, in phase ``waiting``."""
     time: str | None = None
     """Time of the note: local, with its offset."""
 

@@ -31,7 +31,7 @@ _FIRST_STEPS = 4
 """Steps of the first run, which only tells how long a step takes."""
 _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
-"""How many times the rows of the evaluation before it an evaluation scores at most."""
+"""Largest ratio of an evaluation's rows to those of the evaluation before it."""
 _MOST_SECONDS = 60.0
 """Seconds from which the time limits of such a run follow; after three times as long it is killed."""
 _SEED = 42

@@ -114,7 +114,7 @@ class Playbook:
         )
         if not tried:
             said = f"none of the {len(self._winners)} winners on the {self._source} fits: {_by_reason(self.skipped)}"
-        return AgentError(said, "`autoresearch-mlx compare` lays both machines side by side")
+        return AgentError(said, "`autoresearch-mlx compare` sets both machines side by side")
 
 
 def _by_reason(skipped: Iterable[str]) -> str:
