@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_command import launcher
 
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, Progress, Proposal
@@ -54,8 +55,21 @@ def git(where: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def pytest_sessionfinish() -> None:
+    launcher().close()
+
+
 def command_line(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command in a real process."""
+    """The real command in a process of its own, forked from one that has imported it; see forked_command."""
+    if any(
+        name.startswith(("PYTHON", "PATH", "LC_", "LD_")) for name in environment
+    ):  # read at the start and by imports
+        return command_line_from_scratch(*arguments, cwd=cwd, **environment)
+    return launcher().run(arguments, cwd, {**os.environ, "COLUMNS": "100", **environment}, seconds=300)
+
+
+def command_line_from_scratch(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same by ``python -m autoresearch_mlx``."""
     return subprocess.run(
         [sys.executable, "-m", "autoresearch_mlx", *arguments],
         cwd=cwd,
