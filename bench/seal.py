@@ -34,13 +34,13 @@ from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.targets.contract import Place
 from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.cuts import rows_per_call
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Log, child_process_environment
 from autoresearch_mlx.trial.sandbox.detect import Sandbox, find_sandbox
 from autoresearch_mlx.trial.spec import ModelSpec
-from autoresearch_mlx.trial.witness import rows_per_call
 
-ALLOWED = 1.25
+ALLOWED = 1.35
 _STEPS = 10
 
 
@@ -154,22 +154,22 @@ def evaluate_plainly(told: dict[str, object]) -> float:
     """Make one pass in this process: the evaluation of a model that is trusted."""
     import mlx.core as mx
 
-    from autoresearch_mlx.trial.exchange import Answer
     from autoresearch_mlx.trial.harness import set_device
     from autoresearch_mlx.trial.logits import load
-    from autoresearch_mlx.trial.scoring import bits_per_byte, losses_on
+    from autoresearch_mlx.trial.scoring import bits_per_byte, score_on
 
     spec = ModelSpec(**told["model"])  # type: ignore[arg-type]
     set_device(spec.device, spec.memory_limit_bytes)
     model = load(spec)
     rows = np.load(str(told["rows"]), mmap_mode="r")[: int(str(told["count"]))].astype(np.int32)
-    losses = losses_on("gpu" if told["mlx"] else "cpu")
+    score = score_on("gpu" if told["mlx"] else "cpu")
     nats = []
     for start in range(0, len(rows), spec.rows_per_call):
         block = rows[start : start + spec.rows_per_call]
         logits = model(mx.array(block[:, :-1])).astype(mx.float32)
-        nats.append(losses(Answer(np.array(logits, copy=False), "float32", "float32"), block[:, 1:]))
-    return bits_per_byte(np.concatenate(nats), rows[:, 1:], np.load(str(told["bytes"])))
+        nats.append(score(np.array(logits, copy=False), "float32", block[:, 1:]).nats)
+    weight, targets = np.load(str(told["bytes"])), rows[:, 1:]
+    return bits_per_byte(float(np.concatenate(nats)[weight[targets] > 0].sum(dtype=np.float64)), targets, weight)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,22 @@ import json
 import math
 import stat
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
+from autoresearch_mlx.trial.cuts import PROCESSES, rows_per_call
 from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
 from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions
 from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
-from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, write_spec
-from autoresearch_mlx.trial.witness import rows_per_call
+from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, type_of_most, write_spec
 
 
 class Evaluation:
@@ -32,6 +34,8 @@ class Evaluation:
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.value: float | None = None
         self.seconds: float | None = None
+        self.facts: dict[str, Any] = {}
+        """What the evaluator found besides the value, under the names of :class:`evaluator.Evaluated`."""
         self._conditions = conditions
         self._assignment = assignment
         self._invalid: str | None = None
@@ -66,6 +70,8 @@ class Evaluation:
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 return f"{WEIGHTS} is not a regular file with a single name"
             write_spec(self._spec(mark), path)
+        except ValueError as error:
+            return f"{WEIGHTS} does not hold weights: {error}"
         except OSError as error:
             return f"the run folder cannot be used: {error.strerror} ({Path(error.filename or path).name})"
         return None
@@ -73,7 +79,7 @@ class Evaluation:
     def _spec(self, mark: Mapping[str, str]) -> EvalSpec:
         conditions = self._conditions
         environment = {**private_tmp(self._assignment.folder), **mark}
-        commands, environments = zip(*(self._model(name, environment) for name in ("model", "witness")), strict=True)
+        commands, environments = zip(*(self._model(environment) for _ in range(PROCESSES)), strict=True)
         return EvalSpec(
             rows=str(conditions.scored_rows()),
             row_count=conditions.eval_rows,
@@ -82,17 +88,16 @@ class Evaluation:
             seq_len=conditions.seq_len,
             device=conditions.device,
             rows_per_call=self._rows_per_call(),
-            model=commands[0],
-            witness=commands[1],
-            model_environment=environments[0],
-            witness_environment=environments[1],
+            models=list(commands),
+            environments=list(environments),
+            weights_type=type_of_most(self._assignment.folder / WEIGHTS),
         )
 
-    def _model(self, name: str, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Return command and environment of one model process; neither process can read the other's folder."""
+    def _model(self, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        """The command of one model process, and its environment; they can read nothing of each other's."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
-        tmp = Path(shared) / name
+        tmp = Path(shared) / uuid.uuid4().hex[:8]
         tmp.mkdir(mode=0o700)
         spec = ModelSpec(
             script=str(assignment.tree / conditions.script),
@@ -138,5 +143,6 @@ class Evaluation:
             self._invalid = str(event.get("reason"))
         elif event.get("event") == "evaluated" and isinstance(event.get("value"), float):
             self.value = event["value"]
+            self.facts = {name: event[name] for name in ("lookahead", "lookahead_error", "clipped")}
         elif event.get("event") == "died" and isinstance(event.get("returncode"), int):
             self._died = event["returncode"]

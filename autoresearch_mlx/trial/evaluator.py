@@ -1,133 +1,130 @@
-"""Score saved weights in a sealed process, which holds the rows and the targets and never imports the edited file:
+"""The sealed evaluator: it holds rows, targets and arithmetic, and never imports the edited file.
 
-    python -P -m autoresearch_mlx.trial.evaluator SPEC_PATH
-
-It starts two processes that do import the edited file (``logits``).  One is asked for the logits of all rows, given
-the inputs alone; the other, the witness, answers a few questions whose answers are compared with the first one's
-(``witness``).  This process turns the logits into bits per byte (``scoring``).  A failed check makes the measurement
-invalid, and the reason names the check.
-
-Inputs are all tokens of a row but the last, targets all but the first, so the inputs contain every target but the last.
-The causality check proves that the model does not look ahead at them.
+It starts two processes that do (:mod:`logits`), tells both the same, and asks them for logits from inputs alone
+(:mod:`cuts` draws which rows).  What they send back becomes nats here (:mod:`scoring`); what looking ahead gave is
+measured on every row and taken out of the score (:mod:`lookahead`).  Losses that are not finite, or that differ by more
+than rounding explains, make the measurement invalid, with the reason.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, islice
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from autoresearch_mlx.trial.cuts import LEAD, PROCESSES, Call, calls, draw_plan
 from autoresearch_mlx.trial.exchange import Died, Frame, Invalid, Respondent, Tokens
-from autoresearch_mlx.trial.scoring import Losses, Nats, bits_per_byte, check_finite, losses_on
+from autoresearch_mlx.trial.lookahead import TOLERANCES, Tolerance, check, gain
+from autoresearch_mlx.trial.scoring import Score, bits_per_byte, check_finite, check_sums, score_on
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
-from autoresearch_mlx.trial.witness import TOLERANCES, Tolerance, check, draw_questions
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One question to a model: inputs and targets [rows, seq_len], and the array [rows, seq_len] for the losses."""
+class Evaluated:
+    """A score and what it is made of, in bits per byte: ``value`` is ``scored`` plus ``lookahead``."""
 
-    inputs: Tokens
-    targets: Tokens
-    nats: Nats
+    value: float
+    scored: float
+    lookahead: float
+    """What looking ahead gained, by the cut rows; for an honest model 0 up to rounding."""
+    lookahead_error: float
+    """Standard error of ``lookahead``."""
+    clipped: int
+    """Logits beyond the bound of :mod:`scoring`, in all calls."""
 
 
 def main(spec_path: str) -> None:
     spec, events = read_eval_spec(spec_path), Events()
     os.environ.pop(EVENTS_ENV, None)
     try:
-        value = evaluate(spec)
+        found = evaluate(spec)
     except Invalid as failure:
         events.send("invalid", reason=str(failure)[:1000])
         return
     except Died as death:
         events.send("died", returncode=death.returncode)
         return
-    events.send("evaluated", value=value)
+    events.send("evaluated", **asdict(found))
 
 
-def evaluate(spec: EvalSpec) -> float:
-    """Return the bits per byte of the saved weights on the first ``row_count`` held-out rows.
-
-    Raises Invalid when a check fails, and Died when a model's process ended by itself.
-    """
+def evaluate(spec: EvalSpec) -> Evaluated:
+    """Score the rows.  Raises Invalid, and Died when a model's process ended by itself."""
+    rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
+    inputs, targets = pairs(spec)
+    weight = np.load(spec.token_bytes, allow_pickle=False)
     frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
-    with (
-        Respondent(spec.model, spec.model_environment, frame) as model,
-        Respondent(spec.witness, spec.witness_environment, frame) as witness,
-    ):
-        inputs, targets = pairs(spec)
-        weight = np.load(spec.token_bytes, allow_pickle=False)
-        asked = draw_questions(inputs, spec.rows_per_call, np.random.default_rng(int.from_bytes(os.urandom(8))))
-        scored, again, mixed = (empty(targets[rows]) for rows in (slice(None), asked.again, asked.mixed))
-        size = spec.rows_per_call
-        first = calls(inputs[asked.again], targets[asked.again], again, size)
-        questions = {
-            model: calls(inputs, targets, scored, size),
-            witness: chain(first, calls(asked.inputs, targets[asked.mixed], mixed, size)),
-        }
-        types = answer_all(questions, losses_on(spec.device))
-    check_finite(scored, weight[targets] > 0)
-    check(asked, scored, again, mixed, tolerance(types, spec.device))
-    return bits_per_byte(scored, targets, weight)
+    with ExitStack() as stack:
+        models = [
+            stack.enter_context(Respondent(spec.models[at], spec.environments[at], frame))
+            for at in rng.permutation(PROCESSES)
+        ]
+        found = _Pass(inputs, targets, score_on(spec.device), rng)
+        plan = draw_plan(len(inputs), spec.seq_len, spec.rows_per_call, rng)
+        waiting: deque[tuple[Call, ...]] = deque()
+        for round_ in calls(plan, inputs, spec.rows_per_call, rng):
+            if len(waiting) == LEAD:
+                found.take(models, waiting.popleft())
+            for model, call in zip(models, round_, strict=True):
+                model.ask(call.inputs)
+            waiting.append(round_)
+        while waiting:
+            found.take(models, waiting.popleft())
+    counted = weight[targets] > 0
+    check_finite(found.scored, counted)
+    check_finite(found.witnessed, counted & (np.arange(spec.seq_len) < plan.cuts[:, None]))
+    check(np.where(counted, found.scored, np.nan), found.witnessed, plan.cuts, tolerance(found.types, spec))
+    gained = gain(found.scored, found.witnessed, targets, plan.cuts, counted)
+    scored = bits_per_byte(float(found.scored[counted].sum(dtype=np.float64)), targets, weight)
+    ahead = bits_per_byte(gained.nats, targets, weight)
+    return Evaluated(scored + ahead, scored, ahead, bits_per_byte(gained.error, targets, weight), found.clipped)
 
 
 def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
-    """Return inputs and targets, int32 [row_count, seq_len] each."""
+    """Inputs and targets, int32 [row_count, seq_len] each."""
     rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)[: spec.row_count].astype(np.int32)
     return rows[:, :-1], rows[:, 1:]
 
 
-def empty(targets: Tokens) -> Nats:
-    """Return an array of NaN for the losses of ``targets``: a loss that is never filled in fails the finite check."""
-    return np.full(targets.shape, np.nan, np.float32)
+class _Pass:
+    """The losses of one pass as they come in, [n, seq_len] each; what was not asked yet counts 0."""
+
+    def __init__(self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator) -> None:
+        self.scored = np.full(targets.shape, np.nan, np.float32)
+        self.witnessed = np.zeros(targets.shape, np.float32)
+        self.types: set[str] = set()
+        self.clipped = 0
+        self._inputs, self._targets, self._score, self._rng = inputs, targets, score, rng
+
+    def take(self, models: list[Respondent], round_: tuple[Call, ...]) -> None:
+        """Wait for the answers to one round.  Raises Invalid, Died."""
+        for model, call in zip(models, round_, strict=True):
+            answer = model.answer()
+            # After a cut the row's own next tokens are the targets: what a witness says there must be finite too.
+            wanted = np.where(
+                np.arange(call.inputs.shape[1]) < call.cuts[:, None],
+                self._targets[call.rows],
+                np.concatenate([call.inputs[:, 1:], call.inputs[:, -1:]], axis=1),
+            )
+            losses = self._score(answer.bits, answer.logits, wanted)
+            check_sums(answer.bits, answer.logits, losses, self._rng)
+            if np.isnan(losses.nats).any():
+                raise Invalid("finite: some logits are NaN or infinite")
+            self.types |= {answer.logits}
+            self.clipped += losses.clipped
+            whole = call.counts & (call.cuts == call.inputs.shape[1])
+            self.scored[call.rows[whole]] = losses.nats[whole]
+            cut = call.counts & ~whole
+            self.witnessed[call.rows[cut]] = losses.nats[cut]
 
 
-def calls(inputs: Tokens, targets: Tokens, nats: Nats, size: int) -> Iterator[Call]:
-    """Cut a pass over all rows into calls of ``size`` rows."""
-    for start in range(0, len(inputs), size):
-        rows = slice(start, start + size)
-        yield Call(inputs[rows], targets[rows], nats[rows])
-
-
-def answer_all(questions: Mapping[Respondent, Iterator[Call]], losses: Losses) -> set[str]:
-    """Ask every process its questions and fill in the losses; return the number types of logits and weights seen.
-
-    While this process scores one call, the model's process computes the next.  Raises Invalid, Died.
-    """
-    waiting: dict[Respondent, deque[Call]] = {who: deque() for who in questions}
-    types: set[str] = set()
-    for who in questions:
-        _ask(who, questions[who], waiting[who])
-    while busy := [who for who in questions if waiting[who]]:
-        for who in [who for who in busy if who.heard] or select.select(busy, [], [])[0]:
-            answer, call = who.answer(), waiting[who].popleft()
-            types |= {answer.logits, answer.weights}
-            call.nats[:] = losses(answer, call.targets)
-            _ask(who, questions[who], waiting[who])
-    return types
-
-
-def _ask(who: Respondent, questions: Iterator[Call], waiting: deque[Call]) -> None:
-    """Send as many questions as the process can hold."""
-    for call in islice(questions, who.free):
-        who.ask(call.inputs)
-        waiting.append(call)
-
-
-def tolerance(types: set[str], device: str) -> Tolerance:
-    """Return the tolerance of the coarsest number type in use.
-
-    On a GPU that is bfloat16 at least: the model computes in it, whatever the types of its weights and logits.
-    """
-    coarse = types | ({"bfloat16"} if device == "gpu" else {"float32"})
-    return max((TOLERANCES[name] for name in coarse), key=lambda known: known.largest)
+def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
+    """That of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
+    coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
+    return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)
 
 
 if __name__ == "__main__":

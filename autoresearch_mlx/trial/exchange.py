@@ -1,9 +1,9 @@
 """Exchange inputs and logits between the scorer and a model's process: arrays in shared memory, messages on two pipes.
 
-The shared memory is an inherited descriptor without a name, so a confined process needs no permission for it.  It has
-room for SLOTS calls: the model computes one while the scorer reads another.  The scorer asks for a call with four bytes
-(slot and number of rows, two little-endian uint16).  The model's process answers with one line of JSON:
-``{"slot": 0, "logits": "float32", "weights": "float32"}`` or ``{"invalid": "shape: ..."}``.
+The memory is an inherited descriptor without a name, so that a confined process needs no permission for it.
+It holds ``slots`` calls, so that the model computes one while the scorer reads another.  A call is asked for by
+four bytes (slot, rows) and answered by a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
+``{"invalid": "shape: ..."}``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float1
 """numpy type by which logits of each type are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
 _LINE_BYTES = 4096
-"""Longest answer that is read."""
+_PRINTED_BYTES = 65536
+_LAST_WORDS_SECONDS = 1.0
 
 Tokens = npt.NDArray[np.int32]
 Raw = npt.NDArray[Any]
@@ -85,9 +87,7 @@ class Answer:
     bits: Raw
     """Logits [rows, seq_len, vocab_size] in the shared memory, which the model's process can change: copy first."""
     logits: str
-    """Name of the logits' number type, a key of BITS."""
-    weights: str
-    """Name of the coarsest number type among the model's weights, as its process reports it."""
+    """Their type by name, of BITS."""
 
 
 class Respondent:
@@ -104,29 +104,31 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
+            # A pipe of its own for what it prints: through a shared one, opened anew for reading under
+            # /proc/self/fd, two processes could talk.
             self._process = subprocess.Popen(
-                [*command, *map(str, theirs)], env=dict(environment), stdin=subprocess.DEVNULL, pass_fds=theirs
+                [*command, *map(str, theirs)],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=theirs,
             )
         finally:
             for fd in theirs:
                 os.close(fd)
+        self._printer = threading.Thread(target=self._print, daemon=True)
+        self._printer.start()
 
-    def fileno(self) -> int:
-        """Return the descriptor that ``select`` finds readable when an answer, or the process's end, has come."""
-        return self._hears
-
-    @property
-    def heard(self) -> bool:
-        """Whether the next answer has been read already, together with the one before it."""
-        return b"\n" in self._words
-
-    @property
-    def free(self) -> int:
-        """Number of further calls that the process can hold."""
-        return SLOTS - len(self._asked)
+    def _print(self) -> None:
+        """Pass on what the process prints, which the parent keeps in the log of the run."""
+        assert self._process.stdout is not None
+        while data := os.read(self._process.stdout.fileno(), _PRINTED_BYTES):
+            with contextlib.suppress(OSError):
+                os.write(sys.stdout.fileno(), data)
 
     def ask(self, inputs: Tokens) -> None:
-        """Ask for the logits of inputs [rows, seq_len].  Call it only while a slot is ``free``."""
+        """Ask for the logits of inputs [rows, seq_len], at most SLOTS of them before their answers are read."""
         slot, rows = self._count % SLOTS, len(inputs)
         self._frame.inputs(self._memory, slot, rows)[:] = inputs
         self._count += 1
@@ -140,10 +142,10 @@ class Respondent:
         rows = self._asked.pop(0)
         if "invalid" in said:
             raise Invalid(str(said["invalid"])[:500])
-        if said.get("slot") != slot or said.get("logits") not in BITS or said.get("weights") not in BITS:
+        if said.get("slot") != slot or said.get("logits") not in BITS:
             raise Invalid(f"answer: the model's process said {json.dumps(said)[:200]}")
         bits = self._frame.logits(self._memory, slot, rows, said["logits"])
-        return Answer(bits, said["logits"], said["weights"])
+        return Answer(bits, said["logits"])
 
     def _line(self) -> Mapping[str, Any]:
         while b"\n" not in self._words:
@@ -166,6 +168,9 @@ class Respondent:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        self._printer.join(timeout=_LAST_WORDS_SECONDS)  # a process it left behind may hold the pipe open
+        if not self._printer.is_alive() and self._process.stdout is not None:
+            self._process.stdout.close()
         os.close(self._asks)
         os.close(self._hears)
 

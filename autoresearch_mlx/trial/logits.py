@@ -20,13 +20,10 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten
 
 from autoresearch_mlx.trial.exchange import ASK, BITS, Frame, Invalid
 from autoresearch_mlx.trial.harness import set_device
 from autoresearch_mlx.trial.spec import ModelSpec
-
-_COARSEST_FIRST = ("bfloat16", "float16", "float32")
 
 
 def main(text: str, asks: int, answers: int, descriptor: int) -> None:
@@ -40,11 +37,10 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
         mx.disable_compile()
     try:
         model = load(spec)
-        weights = coarsest(model)
         while (ask := os.read(asks, ASK.size)) != b"":
             slot, rows = ASK.unpack(ask)
             kind = respond(model, frame, memory, slot, rows)
-            say(answers, {"slot": slot, "logits": kind, "weights": weights})
+            say(answers, {"slot": slot, "logits": kind})
     except Invalid as failure:
         say(answers, {"invalid": str(failure)})
 
@@ -66,12 +62,6 @@ def load(spec: ModelSpec) -> Any:
         raise Invalid(f"weights: the trained weights do not fit build_model: {error}") from None
     model.eval()
     return model
-
-
-def coarsest(model: Any) -> str:
-    """Return the name of the coarsest number type among a model's weights."""
-    types = {str(w.dtype).removeprefix("mlx.core.") for _, w in tree_flatten(model.parameters())}
-    return next((name for name in _COARSEST_FIRST if name in types), "float32")
 
 
 def respond(model: Callable[[mx.array], Any], frame: Frame, memory: mmap.mmap, slot: int, rows: int) -> str:

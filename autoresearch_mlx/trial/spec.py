@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Operations of training for each matrix parameter and token: a multiplication and an addition, once in the forward
-pass and twice in the backward pass (the 6ND of Kaplan et al., arXiv:2001.08361)."""
+"""Of training, for each matrix parameter and token: multiply and add, once forward and twice backward."""
+_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LONGEST_HEADER = 2**24
 """Longest header of a safetensors file that is read, in bytes: names and shapes of some hundred thousand weights."""
 
@@ -41,22 +41,39 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of the weights from a safetensors file's header, without reading the weights.
+    """The shapes in a safetensors file, from its header.  Raises ValueError when it has none; OSError."""
+    return {name: shape for name, (_, shape) in _header(weights).items()}
 
-    The file begins with the header's length (8 bytes, little-endian), then the header as JSON
-    (github.com/huggingface/safetensors).  Raises ValueError for a header that is not such, and OSError.
+
+def type_of_most(weights: Path) -> str:
+    """The type that holds most of the numbers in a safetensors file: float32 where that is another one or unknown.
+
+    Raises ValueError when it has no readable header; OSError.
     """
+    held: dict[str, int] = {}
+    for dtype, shape in _header(weights).values():
+        held[dtype] = held.get(dtype, 0) + math.prod(shape)
+    return _TYPES.get(max(held, key=lambda dtype: held[dtype], default=""), "float32")
+
+
+def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
             raise ValueError(f"the header claims {length} bytes")
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("the header is not a JSON object")
-    found = {name: each.get("shape") for name, each in header.items() if name != "__metadata__"}
-    if not all(isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape) for shape in found.values()):
-        raise ValueError("a weight without a shape")
-    return {name: tuple(shape) for name, shape in found.items()}
+        raise ValueError("a header that is not an object")
+    found = {}
+    for name, each in header.items():
+        if name == "__metadata__":
+            continue
+        shape = each.get("shape") if isinstance(each, dict) else None
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("a weight without a shape")
+        found[name] = str(each.get("dtype")), tuple(shape)
+    return found
 
 
 TRAIN_ENV = "AUTORESEARCH_TRAIN_SPEC"
@@ -122,12 +139,11 @@ class EvalSpec:
     seq_len: int
     device: Device
     rows_per_call: int
-    model: list[str]
-    """Command of the process that scores; descriptors are appended to it."""
-    witness: list[str]
-    """Command of the second process, the witness, which sees only what the checks need."""
-    model_environment: dict[str, str]
-    witness_environment: dict[str, str]
+    models: list[list[str]]
+    """Commands of the two model processes, which differ in nothing but the names of folders; descriptors are added."""
+    environments: list[dict[str, str]]
+    weights_type: str
+    """The type that holds most of the weights: float32, float16 or bfloat16."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:

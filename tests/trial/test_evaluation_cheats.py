@@ -165,8 +165,9 @@ PATCHES = {
         "    scoring.bits_per_byte = scoring.losses = lambda *a, **k: 0.1\n"
     ),
     "the probes": (
-        "    import autoresearch_mlx.trial.witness as probes\n"
+        "    import autoresearch_mlx.trial.lookahead as probes\n"
         "    probes.check = lambda *a, **k: None\n"
+        "    probes.gain = lambda *a, **k: probes.Gain(-1e9, 0.0)\n"
     ),
     "what reports": (
         "    from autoresearch_mlx.trial.spec import Events\n"
@@ -213,9 +214,8 @@ def test_two_model_processes_share_no_folder(boxed: Conditions, tmp_path: Path) 
     gossip = (
         "            import tempfile\n            mine = tempfile.gettempdir()\n"
         "            open(mine + '/seen', 'a').write('x')\n"
-        "            other = mine.replace('/witness', '/model') if mine.endswith('witness') else mine.replace('/model', '/witness')\n"
-        "            assert other != mine\n"
-        "            try:\n                os.listdir(other)\n                heard = True\n"
+        "            beside = os.path.dirname(mine)\n"
+        "            try:\n                os.listdir(beside)\n                heard = True\n"
         "            except PermissionError:\n                heard = False\n"
         "            assert not heard, 'they can talk'"
     )

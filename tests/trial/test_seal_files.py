@@ -74,7 +74,16 @@ def test_a_missing_file_must_stay_missing(tmp_path: Path) -> None:
 
 def test_code_and_data_of_a_measurement_are_sealed(under: Conditions, corpus: Corpus) -> None:
     names = {path.name for path in sealed_files(replace(under, hidden_rows=corpus.path("hidden")))}
-    assert names >= {"harness.py", "evaluator.py", "witness.py", "scoring.py", "logits.py", "seal.py", "landlock.py"}
+    assert names >= {
+        "harness.py",
+        "evaluator.py",
+        "cuts.py",
+        "lookahead.py",
+        "scoring.py",
+        "logits.py",
+        "seal.py",
+        "landlock.py",
+    }
     assert names >= {"train.npy", "val.npy", "hidden.npy", "token_bytes.npy"}
 
 

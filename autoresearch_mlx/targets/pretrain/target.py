@@ -158,6 +158,7 @@ class Pretrain(TargetBase):
             log="log.txt",
             curve=training.curve(),
             extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
+            | (evaluation.facts if evaluation is not None and failure is None else {})
             | self._mfu(training)
             | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )

@@ -1,0 +1,109 @@
+"""Which rows each of the two model processes is asked, and with which cut.
+
+Both processes run the edited file and are told the same.  Each scores half of the rows and is, for the other half, the
+witness: it gets the row with everything from a random position on, the *cut*, replaced by another row's text.  The loss
+just before the cut then shows what the model can predict without the tokens that follow (:mod:`lookahead`).
+
+Three rules make a channel between the two processes worthless:
+
+- A row is shown cut before it is shown whole, and whole only once both processes have answered the round with the cut:
+  when a witness answers, no process has seen what the row goes on with.
+- Whole and cut rows stand mixed in every call, in random order, so that a process cannot tell them by their place.
+- What replaces the tail is drawn without a look at the true tail, so that it says nothing about it, not even what the
+  next token is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_mlx.trial.exchange import Tokens
+
+PROCESSES = 2
+LEAD = 2
+"""A row is shown whole this many rounds after it was shown cut; as many calls as a process can hold."""
+_CALLS_A_PASS = 24
+_LEAST_CALL = 4
+"""Rows of a call, where the memory allows."""
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question to one process: ``rows`` [n] of the pass with their ``cuts`` [n], and the inputs [n, seq_len].
+
+    A cut of ``seq_len`` is a whole row, which is scored.  ``counts`` is False for rows that only fill up a call.
+    """
+
+    rows: Indices
+    cuts: Indices
+    counts: npt.NDArray[np.bool_]
+    inputs: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """For each row of the pass [n]: the process that scores it, where it is cut, and whose tail replaces its own."""
+
+    order: Indices
+    scorer: Indices
+    cuts: Indices
+    donors: Indices
+
+
+def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
+    """Return the rows of one call: their float32 logits fit into ``most_bytes``; a long pass has 24 calls or more."""
+    fit = most_bytes // (4 * seq_len * vocab_size)
+    return max(1, min(fit, max(_LEAST_CALL, row_count // _CALLS_A_PASS)))
+
+
+def draw_plan(row_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
+    """Draw order, roles, cuts (1 to seq_len - 1) and donors.  Rows of a single token cannot be cut and get cut 1."""
+    order = rng.permutation(row_count)
+    scorer = np.empty(row_count, np.int64)
+    for start in range(0, row_count, size):
+        # Each process scores half of a chunk.  Of an odd chunk they get the larger half in turn: chunks that are LEAD
+        # apart are split alike, or the rows of a round would not fit into its calls.
+        chunk = order[start : start + size]
+        mine = (len(chunk) + (start // size) % LEAD) // 2
+        scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)
+    cuts = rng.integers(1, max(2, seq_len), size=row_count)
+    donors = (np.arange(row_count) + rng.integers(1, max(2, row_count), size=row_count)) % row_count
+    return Plan(order, scorer, cuts, donors)
+
+
+def calls(plan: Plan, inputs: Tokens, size: int, rng: np.random.Generator) -> Iterator[tuple[Call, ...]]:
+    """Yield the rounds: one call of ``size`` rows for each process.
+
+    ``inputs``: those of the pass [n, seq_len].  Round k may be asked once both processes have answered round k - LEAD.
+    """
+    chunks = [plan.order[start : start + size] for start in range(0, len(inputs), size)]
+    nobody = plan.order[:0]
+    for at in range(len(chunks) + LEAD):
+        shown = chunks[at] if at < len(chunks) else nobody
+        scored = chunks[at - LEAD] if at >= LEAD else nobody
+        yield tuple(_call(plan, inputs, size, shown, scored, process, rng) for process in range(PROCESSES))
+
+
+def _call(
+    plan: Plan, inputs: Tokens, size: int, shown: Indices, scored: Indices, process: int, rng: np.random.Generator
+) -> Call:
+    seq_len = inputs.shape[1]
+    whole = scored[plan.scorer[scored] == process]
+    cut = shown[plan.scorer[shown] != process]
+    fill = rng.integers(0, len(inputs), size=size - len(whole) - len(cut))
+    rows = np.concatenate([whole, cut, fill])
+    at = np.concatenate(
+        [np.full(len(whole), seq_len), plan.cuts[cut], rng.integers(1, max(2, seq_len), size=len(fill))]
+    )
+    donors = np.concatenate([whole, plan.donors[cut], rng.integers(0, len(inputs), size=len(fill))])
+    counts = np.arange(size) < len(whole) + len(cut)
+    mixed = rng.permutation(size)
+    keeps = np.arange(seq_len) < at[:, None]
+    given = np.where(keeps, inputs[rows], inputs[donors]).astype(np.int32)
+    return Call(rows[mixed], at[mixed], counts[mixed], given[mixed])

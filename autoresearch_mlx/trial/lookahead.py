@@ -1,0 +1,113 @@
+"""What a score gains by looking ahead, measured on every row and taken out of it.
+
+A model must not use the tokens that follow a position to predict the next one.  For each row there are two losses of
+one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row whose text from the
+cut on is another row's.  Their difference is what the following tokens gave.  A cut is drawn evenly over the positions
+of a row, so that the mean difference times the number of positions is an unbiased estimate of the row's gain, whatever
+share of the positions looks ahead.  It is added to the score, so that looking ahead gains nothing on average.
+
+Where by chance the tail begins with the true token there is nothing to see: differences are divided by the chance that
+it does not (inverse probability weighting; Horvitz and Thompson, 1952).
+
+For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
+invalid; they also come from state between calls and from a dependence on the other rows of a call.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_mlx.trial.exchange import Invalid, Tokens
+from autoresearch_mlx.trial.scoring import Nats
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Nats by which two losses of one target may differ through rounding."""
+
+    largest: float
+    noise: float
+    """Standard deviation of the rounding error of one loss."""
+
+    def of_mean(self, count: int) -> float:
+        return 4 * self.noise / math.sqrt(max(1, count))
+
+
+TOLERANCES = {
+    "float32": Tolerance(0.01, 0.001),
+    "float16": Tolerance(0.1, 0.01),
+    "bfloat16": Tolerance(0.5, 0.03),
+}
+"""By the type in which most of the weights, or the logits, are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What looking ahead gave the score, in nats over the whole pass, and the standard error of that."""
+
+    nats: float
+    error: float
+
+
+def gain(
+    scored: Nats, witnessed: Nats, targets: Tokens, cuts: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
+) -> Gain:
+    """Estimate the gain from two losses of each target, [n, seq_len]; ``witnessed`` holds those before the cuts [n].
+
+    ``counted`` [n, seq_len]: targets that weigh something.  Rows of one token have no position that could look ahead.
+    """
+    count, seq_len = scored.shape
+    if seq_len < 2 or not count:
+        return Gain(0.0, 0.0)
+    rows, before = np.arange(count), cuts - 1
+    target = targets[rows, before]
+    gained = np.where(counted[rows, before], (witnessed - scored)[rows, before].astype(np.float64), 0.0)
+    gained *= (seq_len - 1) / (1 - _share_of(target, targets))
+    error = float(gained.std(ddof=1)) * math.sqrt(count) if count > 1 else abs(float(gained[0]))
+    return Gain(float(gained.sum()), error)
+
+
+def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
+    """How likely a drawn tail begins with each of ``tokens``: their share of the text, at most a half."""
+    found = np.bincount(targets.ravel())
+    return np.minimum(found[tokens] / targets.size, 0.5)
+
+
+def check(scored: Nats, witnessed: Nats, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
+    """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
+
+    A difference at the position just before the cut alone is a look-ahead by one token; one anywhere before it may also
+    come from state, or from the other rows of the call.
+    """
+    seq_len = scored.shape[1]
+    if seq_len < 2:
+        return
+    difference = (witnessed - scored).astype(np.float64)
+    _same(
+        difference[np.arange(len(cuts)), cuts - 1],
+        tolerance,
+        "causality: the loss of a token changes when the tokens after it are replaced",
+    )
+    earlier = np.arange(seq_len) < cuts[:, None] - 1
+    _same(
+        difference[earlier],
+        tolerance,
+        "rows: the loss of a token changes with later tokens, with the other rows of a call, or from call to call",
+    )
+
+
+def _same(difference: Floats, tolerance: Tolerance, what: str) -> None:
+    finite = difference[np.isfinite(difference)]  # targets of weight 0 may have any loss; the others were checked
+    if not finite.size:
+        return
+    largest, mean = float(np.abs(finite).max()), abs(float(finite.mean()))
+    if largest > tolerance.largest:
+        raise Invalid(f"{what} (one loss by {largest:.4g} nats, allowed {tolerance.largest:.4g})")
+    if mean > (allowed := tolerance.of_mean(finite.size)):
+        raise Invalid(f"{what} (on average by {mean:.4g} nats, allowed {allowed:.4g})")
