@@ -68,7 +68,7 @@ def why_not() -> str | None:
 
 def lacks() -> tuple[str, ...]:
     """Return what this kernel's sandbox does not prevent, each in a phrase."""
-    said = ["names and sizes of all files can be read, and their times changed"]
+    said = ["names, sizes and times of all files can be read, and reading a file may change its access time"]
     if landlock.abi() < landlock.SIGNALS_ABI:
         said.append("a child cannot signal its own children (before Linux 6.12)")
     return tuple(said)

@@ -1,8 +1,10 @@
 """Refuse system calls to a confined child, by a filter that the kernel runs.
 
 Landlock guards files.  This filter closes the ways around them: sockets; reading, tracing or signalling other
-processes; ways out of the process group (so that one killpg ends everything); memory that no process's size shows
-(memfd, System V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
+processes; ways out of the process group (so that one killpg ends everything); the priority, processors and scheduling
+of any process (an ordinary user may slow down the loop itself); what processes could leave each other messages in, such
+as the times and flags of files, locks, pipe sizes and notifications; memory that no process's size shows (memfd, System
+V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
 fails with EPERM.  Threads always work; the permissions say whether new processes do.
 
 The filter is a program of classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
@@ -23,7 +25,8 @@ _SAME = {  # since 2019 a new call has one number everywhere
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
     "clone3": 435, "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447, "fchmodat2": 452,
-    "setxattrat": 463, "removexattrat": 466,
+    "process_madvise": 440, "process_mrelease": 448, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
+    "file_setattr": 469,
 }  # fmt: skip
 _NUMBERS = {
     "x86_64": _SAME | {
@@ -38,6 +41,11 @@ _NUMBERS = {
         "finit_module": 313, "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320, "reboot": 169,
         "swapon": 167, "swapoff": 168, "settimeofday": 164, "clock_settime": 227, "adjtimex": 159,
         "clock_adjtime": 305, "sethostname": 170, "open_by_handle_at": 304, "fanotify_init": 300,
+        "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "flock": 73, "inotify_init": 253,
+        "inotify_init1": 294, "inotify_add_watch": 254, "setpriority": 141, "ioprio_set": 251,
+        "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
+        "migrate_pages": 256, "move_pages": 279, "kcmp": 312, "syslog": 103, "acct": 163, "quotactl": 179,
+        "fcntl": 72, "ioctl": 16,
     },
     "aarch64": _SAME | {
         "socket": 198, "clone": 220, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138,
@@ -51,13 +59,31 @@ _NUMBERS = {
         "kexec_file_load": 294, "reboot": 142, "swapon": 224, "swapoff": 225, "settimeofday": 170,
         "clock_settime": 112, "adjtimex": 171, "clock_adjtime": 266, "sethostname": 161,
         "open_by_handle_at": 265, "fanotify_init": 262,
+        "utimensat": 88, "flock": 32, "inotify_init1": 26, "inotify_add_watch": 27, "setpriority": 140,
+        "ioprio_set": 30, "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118,
+        "sched_setattr": 274, "migrate_pages": 238, "move_pages": 239, "kcmp": 272, "syslog": 116, "acct": 89,
+        "quotactl": 60, "fcntl": 25, "ioctl": 29,
     },
 }  # fmt: skip
 _JUDGED = {
     "socket", "clone", "clone3", "fork", "vfork", "prlimit64", "setsid", "setpgid",
-    "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal",
+    "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "fcntl", "ioctl",
 }  # fmt: skip
 """Calls that are refused only under some permissions, or only for some arguments."""
+
+_F_SETFL, _O_ASYNC = 4, 0x2000
+_FCNTLS = {
+    "F_SETLK": 6, "F_SETLKW": 7, "F_SETOWN": 8, "F_SETSIG": 10, "F_SETOWN_EX": 15, "F_OFD_SETLK": 37,
+    "F_OFD_SETLKW": 38,
+    "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031, "F_SET_RW_HINT": 1036, "F_SET_FILE_RW_HINT": 1038,
+}  # fmt: skip
+"""Operations of fcntl(2) that others can see, or that have the kernel send signals; some do not heed Landlock."""
+_IOCTLS = {
+    "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
+    "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_SETFSLABEL": 0x41009432, "FIOASYNC": 0x5452, "FIOSETOWN": 0x8901,
+    "SIOCSPGRP": 0x8902, "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C,
+}  # fmt: skip
+"""Requests of ioctl(2) that change a file's flags, have the kernel send signals, or type into a terminal."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
@@ -69,7 +95,7 @@ would look like a way out, so it is refused as a whole."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-_NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _SET_SECCOMP_FILTER = 2
 _PR_SET_SECCOMP = 22
 
@@ -131,6 +157,7 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     for name in ["socket"] * (not rules.network) + ["setsid", "setpgid"] * (not rules.leave_group):
         steps += _refuse(numbers[name])
     steps += _processes(rules, numbers) + _signals(rules, numbers)
+    steps += _operations(numbers)
     # prlimit64 on process 0 is a process's own limits, which Python reads; those of other processes stay closed.
     steps += _when(numbers["prlimit64"], [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE | errno.EPERM)])
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
@@ -148,6 +175,16 @@ def _processes(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, in
     return steps + _when(numbers["clone"], judged)
 
 
+def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
+    """Return steps that judge fcntl and ioctl by what they are to do: their second argument."""
+    refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
+    listed = [step for code in _FCNTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
+    # O_ASYNC has the kernel signal the owner of a file; up to Linux 6.11 Landlock does not hold that back.
+    flags = [(_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, _argument_at(2)), (_ANY_BIT, 0, 1, _O_ASYNC), refuse]
+    requests = [step for code in _IOCTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
+    return _when(numbers["fcntl"], [*listed, *flags], 1) + _when(numbers["ioctl"], requests, 1)
+
+
 def _signals(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
     refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
     if rules.own_signals is None:
@@ -163,7 +200,12 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
     return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE | code)]
 
 
-def _when(number: int, judged: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge one call by the lower half of its first argument, and end by allowing it."""
-    inner = [(_LOAD, 0, 0, _FIRST_ARGUMENT_AT), *judged, (_RETURN, 0, 0, _ALLOW)]
+def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 0) -> list[tuple[int, int, int, int]]:
+    """Return steps that judge one call by the lower half of an argument (from 0), and end by allowing it."""
+    inner = [(_LOAD, 0, 0, _argument_at(argument)), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]
+
+
+def _argument_at(argument: int) -> int:
+    """Offset of an argument's lower half in the data that a filter sees (struct seccomp_data, little-endian)."""
+    return _ARGUMENTS_AT + 8 * argument
