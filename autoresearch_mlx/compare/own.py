@@ -32,7 +32,7 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
     """Return axes by number, for each change that no single knob names; without experiments whose commit is gone."""
     wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
-    # Nothing that git could take for an option; a ledger may be anybody's.
+    # A ledger from elsewhere could hold a name that git reads as an option.
     commits = [commit for commit in wanted if commit.isalnum()]
     found: dict[int, tuple[str, ...]] = {}
     for start in range(0, len(commits), _AT_ONCE):

@@ -190,7 +190,13 @@ def _command(line: str) -> Finding:
     """Return the finding on a coding agent's shell line; only a plain program name can be looked for."""
     program = line.split(maxsplit=1)[0] if line.strip() else ""
     if not program:
-        return Finding("agent", "agent", "command without a line", "fail", '[agent] command = "claude -p" in lab.toml')
+        return Finding(
+            "agent",
+            "agent",
+            "the agent `command` has no command line",
+            "fail",
+            '[agent] command = "claude -p" in lab.toml',
+        )
     if program.isidentifier() and shutil.which(program) is None:
         return Finding("agent", "agent", f"command: {line}", "note", f"{program} is not on PATH")
     return Finding("agent", "agent", f"command: {line}")

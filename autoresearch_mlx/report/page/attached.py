@@ -43,7 +43,7 @@ def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]
 
 def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
     shown = ("log", "--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-color", "--no-ext-diff")
-    names = [name for name in commits if name.isalnum()]  # nothing that git could take for an option
+    names = [name for name in commits if name.isalnum()]  # git must not read one as an option
     if not names:
         return
     for part in git(root, *shown, "--relative", *names, "--").split("\0")[1:]:
