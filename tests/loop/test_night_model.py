@@ -23,7 +23,7 @@ from autoresearch_mlx.store.talks import calls_of
 
 pytestmark = pytest.mark.uncounted
 
-TOML = tiny.settings(0.6)
+TOML = tiny.settings(0.6, '[judge]\nmode = "margin"\nmargin = 0.0\n')
 KNOB = """\
 A head that hardly learns is the first thing to mend.
 
