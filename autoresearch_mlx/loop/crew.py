@@ -21,6 +21,7 @@ from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker, lanes_of
+from autoresearch_mlx.store.heartbeat import Heartbeat, forget
 
 STOPPED = "stopped by hand"
 _LOOK_SECONDS = 0.2
@@ -66,12 +67,12 @@ class Crew:
 
     def measure(self, attempt: Attempt) -> None:
         """Let the attempt's worker measure it to its end."""
-        watch = self.watching(attempt.number)
+        watch = self.watching(attempt.number, worker=attempt.worker)
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
         """Give a worker another task than an experiment, such as a new run of the incumbent, number ``number``."""
-        watch = self.watching(number, shown=False)
+        watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
             try:
@@ -108,7 +109,7 @@ class Crew:
         while self._busy:
             self.wait()
 
-    def watching(self, number: int, shown: bool = True) -> Watch:
+    def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
         """Return the watch of experiment ``number``, which ends its measurement when asked to.
 
         ``shown``: the screen shows its progress.
@@ -119,8 +120,10 @@ class Crew:
                 self.screen.progress(replace(progress, number=number))
 
         heard = self.orders.watching(number, tell)
+        heartbeat = Heartbeat(self.session.folder, worker.name if worker is not None else "")
 
         def watch(progress: Progress) -> None:
+            heartbeat.beat()
             if self._halt.is_set():
                 raise KeyboardInterrupt
             heard(progress)
@@ -140,6 +143,7 @@ class Crew:
         with suppress(WorkspaceError):  # whatever git refuses here, the next start finds and says
             for worker in self.workers:
                 worker.worktree.drop()
+                forget(self.session.folder, worker.name)
             self.session.worker.worktree.ensure()
 
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:

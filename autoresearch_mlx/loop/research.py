@@ -24,6 +24,7 @@ from autoresearch_mlx.loop.upkeep import (
     tell_of_machine,
     wait_until_fit,
 )
+from autoresearch_mlx.store.heartbeat import last_seen
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
@@ -140,7 +141,8 @@ def recover(session: Session, screen: Screen) -> None:
     """
     for left in session.journal().running:
         attempt = Attempt.left_open(session, left)
-        screen.finished(attempt.conclude(Verdict("interrupted", "the process that ran it ended")))
+        reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
+        screen.finished(attempt.conclude(Verdict("interrupted", reason)))
     history = session.journal().history
     session.workspace.settle(session.incumbent(history), session.commits(history))
     session.worker.worktree.ensure()

@@ -36,6 +36,8 @@ class Running:
     """What the process is waiting for, in phase ``waiting``."""
     time: str | None = None
     """Time of the note: local, with its offset."""
+    silent_seconds: float | None = None
+    """Seconds since the lane's last sign of life, where they are too many; None for one that reports."""
 
 
 def read_now(folder: Path) -> Running | None:
@@ -79,9 +81,9 @@ def _running(note: Any) -> Running | None:
 
 def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
     """Replace the note in one step; ``time`` is when it is made.  Raises OSError when the disk refuses."""
-    fields = _fields(replace(running, time=time))
+    fields = fields_of(replace(running, time=time))
     if lanes:
-        fields["lanes"] = [_fields(lane) for lane in lanes]
+        fields["lanes"] = [fields_of(lane) for lane in lanes]
     temporary = folder / f"{FILE}.tmp"
     temporary.write_text(json.dumps(fields, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(folder / FILE)
@@ -93,8 +95,10 @@ def remove_now(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _fields(running: Running) -> dict[str, Any]:
-    return {name: None if _is_nan(field) else field for name, field in asdict(running).items()}
+def fields_of(running: Running) -> dict[str, Any]:
+    """Return the fields as plain JSON values; ``silent_seconds`` only where there is a silence to tell of."""
+    fields = {name: None if _is_nan(field) else field for name, field in asdict(running).items()}
+    return {name: field for name, field in fields.items() if name != "silent_seconds" or field is not None}
 
 
 def _is_nan(field: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from autoresearch_mlx.judge.evidence import Sigma
 from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
-from autoresearch_mlx.report.now import Running, read_lanes, read_now
+from autoresearch_mlx.report.now import Running, fields_of, read_lanes, read_now
+from autoresearch_mlx.store.heartbeat import SILENT_SECONDS, last_beat
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.talks import Spent, spent
@@ -139,7 +141,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "baseline": asdict(status.baseline) if status.baseline else None,
         "incumbent": asdict(status.incumbent) if status.incumbent else None,
         "sigma": status.sigma.value,
-        "running": asdict(status.running) if status.running else None,
+        "running": fields_of(status.running) if status.running else None,
         "agent": status.agent,
         "spent": {
             **asdict(status.spent),
@@ -156,7 +158,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "certificate": dict(status.certificate) if status.certificate else None,
         "disturbed": status.disturbed,
         "limits": dict(status.limits) if status.limits is not None else None,
-        "lanes": [asdict(lane) for lane in status.lanes],
+        "lanes": [fields_of(lane) for lane in status.lanes],
     }
 
 
@@ -198,8 +200,16 @@ def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
     if pid is None or len(journal.running) < 2:
         return ()
     noted = {lane.number: lane for lane in read_lanes(folder) if lane.pid == pid}
-    numbers = sorted(each.number for each in journal.running)
-    return tuple(noted.get(number) or Running(pid, number, phase="propose") for number in numbers)
+    claims = sorted(journal.running, key=lambda claim: claim.number)
+    found = [(claim, noted.get(claim.number) or Running(pid, claim.number, phase="propose")) for claim in claims]
+    return tuple(replace(lane, silent_seconds=_silence(folder, claim.worker)) for claim, lane in found)
+
+
+def _silence(folder: Path, worker: str | None) -> float | None:
+    """Return how long a worker has been silent, in seconds, if that is too long; else None."""
+    beat = last_beat(folder, worker)
+    silent = 0.0 if beat is None else time.time() - beat
+    return round(silent) if silent > SILENT_SECONDS else None
 
 
 def _agent(experiments: Sequence[Experiment], session: Mapping[str, Any]) -> str | None:

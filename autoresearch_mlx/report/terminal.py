@@ -113,8 +113,9 @@ def _running(running: Running | None) -> str:
     if running.number is None:
         return f"{process}, paused by hand" if running.phase == "paused" else process
     process = f"{process}, #{running.number}"
+    silent = f"silent for {terms.clock(running.silent_seconds)}" if running.silent_seconds is not None else None
     if running.phase == "propose":
-        return f"{process}, waiting for a proposal"
+        return ", ".join(fact for fact in (process, "waiting for a proposal", silent) if fact)
     known = [
         f"{process} {terms.one_line(running.title or '')}".rstrip(),
         running.phase,
@@ -122,6 +123,7 @@ def _running(running: Running | None) -> str:
         f"loss {running.loss:.4f}" if running.loss is not None else None,
         f"{terms.count(running.tokens_per_second)} tok/s" if running.tokens_per_second is not None else None,
         f"{terms.clock(running.seconds_left)} left" if running.seconds_left is not None else None,
+        silent,
     ]
     return ", ".join(fact for fact in known if fact)
 

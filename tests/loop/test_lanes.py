@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Recorder, command_line, git, opened, write_command_lab
+from conftest import Recorder, Steps, command_line, git, opened, write_command_lab
 
-from autoresearch_mlx.errors import AgentError, LabError, WorkspaceError
+from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import recover, research
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.report.status import status_of, to_json
+from autoresearch_mlx.store.heartbeat import FOLDER as HEARTBEATS
+from autoresearch_mlx.store.heartbeat import Heartbeat
 from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.results import RESULTS
 
@@ -40,24 +43,6 @@ from solver import X, Y
 print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 20:.6f}")
 """
 SLOW_SOLVER = "X = 4.0\n# so that changes of X and of Y\n# do not touch\nY = 2\n\n\nS = 0.1  # seconds\n"
-
-
-class Plan:
-    """Proposes what a list says, one entry an experiment: knobs to set, or a whole file."""
-
-    name = "plan"
-
-    def __init__(self, *steps: dict[str, float] | str) -> None:
-        self._steps = list(steps)
-        self.contexts: list[Context] = []
-
-    def propose(self, context: Context) -> Proposal:
-        self.contexts.append(context)
-        if not self._steps:
-            raise AgentError("the plan is done")
-        step = self._steps.pop(0)
-        text = step if isinstance(step, str) else set_knobs(context.files["solver.py"], step)
-        return Proposal(f"{step}", {"solver.py": text}, agent=self.name)
 
 
 @pytest.fixture
@@ -88,7 +73,7 @@ def losers(count: int, seconds: float = 0.1) -> list[dict[str, float]]:
 
 
 def test_every_experiment_is_there_once_and_three_run_at_a_time(lab: Lab, screen: Recorder) -> None:
-    assert night(lab, Plan(*losers(9, 0.5)), screen, limit=9) == "9 experiments done, as asked"
+    assert night(lab, Steps(*losers(9, 0.5)), screen, limit=9) == "9 experiments done, as asked"
     assert sorted(finished(lab)) == list(range(10))
     assert Counter(e["number"] for e in events(lab) if e["event"] == "finished") == dict.fromkeys(range(10), 1)
     assert most_open(events(lab)) == 3
@@ -109,7 +94,7 @@ def most_open(happened: list[dict[str, Any]]) -> int:
 
 
 def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept(lab: Lab, screen: Recorder) -> None:
-    night(lab, Plan({"X": 3.5}, {"Y": 5, "S": 1.0}), screen, limit=2)
+    night(lab, Steps({"X": 3.5}, {"Y": 5, "S": 1.0}), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
     assert (first.status, second.status) == ("keep", "keep")
     assert second.base == first.commit, "it stands on what was kept meanwhile"
@@ -123,7 +108,7 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
 
 
 def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab, screen: Recorder) -> None:
-    night(lab, Plan({"X": 3.5}, {"X": 4.5, "S": 1.0}), screen, limit=2)
+    night(lab, Steps({"X": 3.5}, {"X": 4.5, "S": 1.0}), screen, limit=2)
     first, loser = finished(lab)[1], finished(lab)[2]
     assert loser.status == "discard" and loser.gain == pytest.approx(11.0 - 12.25)
     assert loser.against == first.base and loser.base == first.base
@@ -132,7 +117,7 @@ def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab,
 
 def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab: Lab, screen: Recorder) -> None:
     other = SLOW_SOLVER.replace("X = 4.0", "X = 2.0 + 1.5").replace("S = 0.1", "S = 1.0")
-    night(lab, Plan(SLOW_SOLVER.replace("X = 4.0", "X = 1.0 + 2.0"), other), screen, limit=2)
+    night(lab, Steps(SLOW_SOLVER.replace("X = 4.0", "X = 1.0 + 2.0"), other), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
     assert (first.status, second.status) == ("keep", "conflict")
     assert second.reason.startswith("experiment 1 was kept meanwhile, and the two changes do not go together")
@@ -144,7 +129,7 @@ def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab:
 
 
 def test_what_runs_is_told_to_the_agent_and_proposed_again_it_is_refused(lab: Lab, screen: Recorder) -> None:
-    agent = Plan({"X": 8.0, "S": 1.0}, {"X": 8.0, "S": 1.0}, {"X": 9.0})
+    agent = Steps({"X": 8.0, "S": 1.0}, {"X": 8.0, "S": 1.0}, {"X": 9.0})
     night(lab, agent, screen, limit=2)
     assert [len(context.running) for context in agent.contexts] == [0, 1, 1]
     (running,) = agent.contexts[1].running
@@ -155,31 +140,49 @@ def test_what_runs_is_told_to_the_agent_and_proposed_again_it_is_refused(lab: La
 
 
 def test_an_agent_with_nothing_left_ends_the_night_after_what_runs(lab: Lab, screen: Recorder) -> None:
-    assert night(lab, Plan(*losers(2, 0.5)), screen) == "the plan is done"
+    assert night(lab, Steps(*losers(2, 0.5)), screen) == "no steps left"
     assert {number: e.status for number, e in finished(lab).items()} == {0: "keep", 1: "discard", 2: "discard"}
     assert events(lab)[-1]["event"] == "finished" and not read(lab.folder("t") / FILE).running
 
 
 def test_a_run_of_losers_ends_the_night_exactly(lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", run__lanes=3) as session:
-        reason = research(session, Plan(*losers(9)), Policy(stall=4), screen)
+        reason = research(session, Steps(*losers(9)), Policy(stall=4), screen)
     assert reason == "4 experiments in a row kept nothing, as asked"
     assert len(finished(lab)) == 5
 
 
 def test_a_session_takes_up_every_claim_that_was_left_open(lab: Lab, screen: Recorder) -> None:
-    night(lab, Plan(*losers(1)), screen, limit=1)
+    night(lab, Steps(*losers(1)), screen, limit=1)
     with opened(lab, "t") as session:
         base = session.incumbent(session.journal().history)
         for number, worker in ((2, "lane-1"), (3, "lane-2")):
             session.append("started", number=number, base=base, time="2026-11-23T01:00:00+01:00", worker=worker)
         sha = session.workspace.commit(3, base, {"solver.py": SLOW_SOLVER.replace("4.0", "0.0")}, "half done\n")
+        Heartbeat(session.folder, "lane-2").beat()
     with opened(lab, "t") as session:
         recover(session, screen)
     left = [finished(lab)[number] for number in (2, 3)]
     assert [(e.status, e.commit) for e in left] == [("interrupted", None), ("interrupted", sha)]
-    assert night(lab, Plan(*losers(3)[1:]), screen, limit=2) == "2 experiments done, as asked"
+    assert left[0].reason == "the process that ran it ended"
+    assert re.fullmatch(r"the process that ran it ended; lane-2 last reported at \d\d:\d\d:\d\d", left[1].reason)
+    assert night(lab, Steps(*losers(3)[1:]), screen, limit=2) == "2 experiments done, as asked"
     assert sorted(finished(lab)) == list(range(6))
+
+
+def test_status_shows_the_lane_that_has_gone_silent(lab: Lab, screen: Recorder) -> None:
+    night(lab, Steps(*losers(1)), screen, limit=1)
+    with opened(lab, "t") as session:
+        base = session.incumbent(session.journal().history)
+        for number, worker in ((2, "lane-1"), (3, "lane-2")):
+            session.append("started", number=number, base=base, time="2026-11-23T01:00:00+01:00", worker=worker)
+            Heartbeat(session.folder, worker).beat()
+        long_ago = time.time() - 7 * 60
+        os.utime(session.folder / HEARTBEATS / "lane-2", (long_ago, long_ago))
+        lanes = status_of(session.folder).lanes
+        assert [(lane.number, lane.silent_seconds) for lane in lanes] == [(2, None), (3, pytest.approx(420, abs=30))]
+        said = [line for line in command_line("status", cwd=lab.root).stdout.splitlines() if "#3" in line]
+        assert said and "silent for 7:" in said[0]
 
 
 def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen: Recorder) -> None:
@@ -187,7 +190,7 @@ def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen:
     (lab.root / "solver.py").write_text(SLOW_SOLVER + "W = 1\nZ = 1\n")
     git(lab.root, "commit", "-qam", "noisy, and longer than it need be")
     options = {"judge__refresh_every": 3, "judge__removal_every": 1}
-    night(lab, Plan(SLOW_SOLVER, *losers(12)), screen, limit=13, **options)
+    night(lab, Steps(SLOW_SOLVER, *losers(12)), screen, limit=13, **options)
     history = read(lab.folder("t") / FILE).history
     assert sorted(e.number for e in history.experiments) == list(range(14))
     shorter = finished(lab)[1]
@@ -205,13 +208,13 @@ def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen:
             return "it needs the whole machine"
 
     with opened(lab, "t", run__lanes=2) as session, pytest.raises(LabError, match="cannot have 2 lanes: it needs"):
-        research(session.measuring(target=Alone()), Plan(), Policy(), screen)
+        research(session.measuring(target=Alone()), Steps(), Policy(), screen)
 
 
 def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: Recorder) -> None:
     """Somebody commits to the session's branch: the next keep finds it moved."""
 
-    class Meddler(Plan):
+    class Meddler(Steps):
         def propose(self, context: Context) -> Proposal:
             if context.number == 2:
                 foreign = git(lab.root, "commit-tree", "HEAD^{tree}", "-p", "autoresearch/t", "-m", "mine")
@@ -241,7 +244,7 @@ def running(lab: Lab) -> list[int]:
 
 
 def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab, screen: Recorder) -> None:
-    night(lab, Plan(), screen, limit=0)
+    night(lab, Steps(), screen, limit=0)
     script = lab.root.parent / "steps.json"
     steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 20.0))]
     script.write_text(json.dumps(steps))
@@ -285,4 +288,4 @@ def test_pause_lets_what_runs_end_and_begins_nothing(lab: Lab) -> None:
 
 
 def paused_night(session: Session, seen: Recorder) -> None:
-    research(session, Plan(*losers(4, 0.5)), Policy(experiments=4), seen)
+    research(session, Steps(*losers(4, 0.5)), Policy(experiments=4), seen)

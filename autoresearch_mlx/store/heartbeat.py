@@ -1,0 +1,63 @@
+"""Signs of life of the workers that hold claims: one small file for each worker, touched while it measures.
+
+A claim stands in the ledger, on the line ``started`` of its experiment.  The heartbeat says when its worker was last
+seen at work: ``status`` shows a worker that has gone silent, and the next start says when a dead one last reported.
+With a single worker there are no files: the session's lock tells whether its process lives.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER = "workers"
+"""In the session's folder."""
+SILENT_SECONDS = 60.0
+"""A worker reports about ten times a second while it measures; one that is quiet for this long hangs."""
+_EVERY_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Touches one worker's file, at most once a second."""
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        """``folder``: the session's.  ``worker``: its name in the ledger; without a name nothing is written."""
+        self._path = _path(folder, worker) if worker else None
+        self._last = 0.0
+
+    def beat(self) -> None:
+        """Say that the worker is alive.  A full disk stops no measurement: the beat is then missing."""
+        now = time.monotonic()
+        if self._path is None or now - self._last < _EVERY_SECONDS:
+            return
+        self._last = now
+        with suppress(OSError):
+            self._path.parent.mkdir(exist_ok=True)
+            self._path.touch()
+
+
+def last_beat(folder: Path, worker: str | None) -> float | None:
+    """Return the time of a worker's last sign of life, in seconds since 1970; None where none was seen."""
+    try:
+        return _path(folder, worker).stat().st_mtime if worker else None
+    except OSError:
+        return None
+
+
+def last_seen(folder: Path, worker: str | None) -> str:
+    """Tell when a dead worker was last seen, for the reason of its claim's end, and forget it; empty if unknown."""
+    at = last_beat(folder, worker)
+    forget(folder, worker)
+    return "" if at is None else f"; {worker} last reported at {time.strftime('%H:%M:%S', time.localtime(at))}"
+
+
+def forget(folder: Path, worker: str | None) -> None:
+    """Remove the file of a worker whose claim is closed."""
+    if worker:
+        with suppress(OSError):
+            _path(folder, worker).unlink()
+
+
+def _path(folder: Path, worker: str) -> Path:
+    return folder / FOLDER / worker
