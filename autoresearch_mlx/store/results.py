@@ -38,8 +38,8 @@ def _row(e: Experiment) -> list[str]:
         status = _UPSTREAM.get(e.status, e.status)
     gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
-    # No tab or line end inside a word, and no double quote, which table readers take for an opening one.
-    return [" ".join(word.split()).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
+    # No tab, line end or control code inside a word, and no double quote, which table readers take for an opening one.
+    return [terms.one_line(word).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
 
 
 def _decimals(number: float, hidden: float) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_runs import STEPS, call, data, refused, script
 from conftest import write_command_lab
+from markdown_it import MarkdownIt
 from report.nights import night, write_session
 from report.pages import Night
 
@@ -16,7 +17,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.html import HTML, PICTURE, TEXT, render_html, write_report
-from autoresearch_mlx.report.page.markdown import render_text
+from autoresearch_mlx.report.page.markdown import code, plain, render_text
 from autoresearch_mlx.store.ledger import FILE
 from autoresearch_mlx.store.locks import locked
 
@@ -105,13 +106,33 @@ def test_the_page_names_no_place_to_load_anything_from(session: Path) -> None:
     assert "default-src 'none'" in page
 
 
-def test_foreign_text_is_only_text_in_the_post(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "title",
+    [
+        "a | b `c` <img src=x> @everyone\n## heading [x](javascript:1)",
+        "1 \\| 2 \\\\| 3 | ``` </code></details><script>x</script>",
+        "`` ends` [x](http://a.example) **bold** &lt; &#124; ~~~",
+        "\u202e\u2066backwards\x1b[31m\x00\u2028| --- |\u0085# heading",
+    ],
+)
+def test_foreign_text_is_only_text_in_the_post(tmp_path: Path, title: str) -> None:
     hostile = night()
-    title = "a | b `c` <img src=x> @everyone\n## heading [x](javascript:1)"
-    hostile[1] = type(hostile[1])(**{**{f: getattr(hostile[1], f) for f in hostile[1].__slots__}, "title": title})
+    at = next(at for at, e in enumerate(hostile) if e.number > 0 and e.status == "keep")
+    hostile[at] = replace(hostile[at], title=title, axis=title)
     text = render_text(page_of(write_session(tmp_path / "s", hostile), tmp_path))
-    assert "``a \\| b `c` <img src=x> @everyone ## heading [x](javascript:1)``" in text
-    assert "\n## heading" not in text
+    rows = [row for row in MarkdownIt("commonmark").enable("table").parse(text) if row.type == "inline"]
+    shown = " ".join(title.replace("\x1b[31m", "").translate(dict.fromkeys(b"\x00", " ")).split())
+    shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
+    cells = [row for row in rows if row.content == code(shown)]
+    assert len(cells) == 2, "its title and its axis, each in one cell"
+    for cell in cells:
+        inside = [child for child in cell.children or () if child.content not in ("<code>", "</code>")]
+        assert "".join(child.content for child in inside) == shown
+        assert {child.type for child in inside} <= {"code_inline", "text", "text_special"}
+
+
+def test_prose_of_a_foreign_log_is_escaped() -> None:
+    assert plain("a [b](c) *d* <e>\n# f | g") == r"a \[b\](c) \*d\* \<e\> \# f \| g"
 
 
 def test_the_post_shows_no_folder_of_its_author(session: Path) -> None:

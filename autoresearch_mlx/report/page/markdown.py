@@ -1,8 +1,9 @@
-"""``report.md``: the session as a post.  Text of models and scripts stands in code spans, where it stays text."""
+"""``report.md``: the session as a post.  Text of models and scripts is written as code, where it stays text."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -38,7 +39,9 @@ def _parts(page: Page) -> Iterator[str]:
     yield f"## Time and tokens\n\n{_time(page)}\n{asked_words(page)}"
     if page.failures:
         yield "## Failures"
-        rows = [(c.status, code(c.cause), str(len(c.numbers)), code(c.example[:120])) for c in page.failures[:_SHORT]]
+        rows = [
+            (plain(c.status), code(c.cause), str(len(c.numbers)), code(c.example[:120])) for c in page.failures[:_SHORT]
+        ]
         yield _table(("status", "cause", "times", "the last one said"), rows)
     caution = "absolute values can be compared only on the same data, evaluation and hardware"
     yield f"Made {page.made} by autoresearch-mlx; {caution}."
@@ -65,7 +68,7 @@ def _conditions(page: Page) -> str:
     names = [name for name in ("chip", "memory_gb", "device", "mlx") if machine.get(name)]
     facts = [f"{name} {code(str(machine[name]))}" for name in names]
     further = ((name, fact) for name, fact in held.items() if name not in names and isinstance(fact, str | int | float))
-    facts += [f"{name} {code(_without_folder(str(fact)))}" for name, fact in further][:12]
+    facts += [f"{_name(name)} {code(_without_folder(str(fact)))}" for name, fact in further][:12]
     agents = f" Proposed by {', '.join(map(code, page.head.agents))}." if page.head.agents else ""
     return (f"Conditions: {', '.join(facts)}." if facts else "") + agents
 
@@ -115,7 +118,7 @@ def _best_losers(page: Page) -> Iterator[str]:
 def _transfer(page: Page) -> Iterator[str]:
     found = page.transfer
     both = [row for row in found.axes if row.both]
-    yield f"## {found.reference or 'H100'} and here"
+    yield f"## {code(found.reference) if found.reference else 'H100'} and here"
     if both:
         rows = [
             (
@@ -124,14 +127,14 @@ def _transfer(page: Page) -> Iterator[str]:
                 percent(r.there.percent),
                 code(r.here.change),
                 percent(r.here.percent),
-                r.verdict,
+                plain(r.verdict),
             )
             for r in both
         ]
         yield _table(("axis", "best there", "%", "best here", "%", ""), rows)
     if found.agreement is not None:
-        yield f"{found.agreement}."
-    yield "\n".join(found.remarks)
+        yield f"{plain(found.agreement)}."
+    yield "\n".join(map(plain, found.remarks))
 
 
 def _time(page: Page) -> str:
@@ -145,17 +148,38 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Write a Markdown code span on one line: HTML, links, mentions and ``|`` in it stay text."""
-    words = terms.one_line(text).replace("|", "\\|") or " "
+    """Write text as code on one line: Markdown, HTML, links and mentions in it stay text, in a table's cell too.
+
+    In a cell, ``|`` ends a code span, and whether a backslash prevents that depends on what stands before it and on who
+    reads the table.  Text that contains ``|`` is therefore written as an HTML element with character references.
+    """
+    words = terms.one_line(text) or " "
+    if "|" in words:
+        return f"<code>{''.join(map(_referenced, words))}</code>"
     fence = "`" * (_longest_run(words) + 1)
     room = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{room}{words}{room}{fence}"
 
 
+def plain(text: str) -> str:
+    """Write text as one line of prose in which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", terms.one_line(text))
+
+
+def _name(text: str) -> str:
+    return text if text.isidentifier() and not text.startswith("_") else code(text)
+
+
+def _referenced(character: str) -> str:
+    """Write ASCII punctuation as a character reference, which never begins markup."""
+    return f"&#{ord(character)};" if character in string.punctuation else character
+
+
 def fenced(text: str, language: str = "") -> str:
     """Write a Markdown code block that nothing in ``text`` can end."""
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
+    shown = terms.printable(text)
+    fence = "`" * max(3, _longest_run(shown) + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
 
 
 def _longest_run(text: str) -> int:
