@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import Permissions
-from autoresearch_mlx.trial.sandbox.seatbelt import TOOL, confined, explain, profile, quoted
+from autoresearch_mlx.trial.sandbox.seatbelt import TOOL, confined, explain, own_cache, profile, quoted
 
 PERMISSIONS = Permissions(
     read=(Path("/Users/me/lab/.autoresearch/a/worktree"), Path("/Users/me/Library/Caches/rows/train.npy")),
@@ -19,7 +20,7 @@ PERMISSIONS = Permissions(
     gpu=True,
     processes=1,
 )
-CACHE = Path("/private/var/folders/ab/cd/C")
+CACHE = Path("/private/var/folders/ab/cd/C/autoresearch-0123")
 
 BEGINNING = """\
 (version 1)
@@ -28,7 +29,6 @@ BEGINNING = """\
 (allow process-info* (target same-sandbox))
 (allow signal (target same-sandbox))
 (allow sysctl-read)
-(allow ipc-posix-sem)
 (allow mach-lookup (global-name "com.apple.system.opendirectoryd.libinfo"))
 (allow file-read-metadata)
 (allow file-test-existence)
@@ -48,7 +48,9 @@ END = """\
 (allow iokit-open (iokit-user-client-class "AGXDeviceUserClient"))
 (allow mach-lookup (global-name "com.apple.MTLCompilerService"))
 (allow mach-lookup (xpc-service-name "com.apple.MTLCompilerService"))
-(allow file-read* file-write* (subpath "/private/var/folders/ab/cd/C/com.apple.metal"))
+(allow file-read* file-write* (subpath "/private/var/folders/ab/cd/C/autoresearch-0123"))
+(allow file-issue-extension (require-all (extension-class "com.apple.app-sandbox.read-write") \
+(subpath "/private/var/folders/ab/cd/C/autoresearch-0123")))
 """
 LAST = "(deny syscall-unix (syscall-number SYS_setsid) (syscall-number SYS_setpgid))\n"
 
@@ -72,7 +74,7 @@ def test_each_permission_is_a_rule_of_its_own() -> None:
     assert "(allow network*)" in profile(replace(PERMISSIONS, network=True), CACHE)
     assert "SYS_setsid" not in profile(replace(PERMISSIONS, leave_group=True), CACHE)
     assert "AGXDeviceUserClient" not in profile(replace(PERMISSIONS, gpu=False), CACHE)
-    assert "com.apple.metal" not in profile(PERMISSIONS, None)
+    assert "/private/var/folders" not in profile(PERMISSIONS, None)
 
 
 def test_parentheses_are_closed() -> None:
@@ -117,5 +119,29 @@ def test_a_sandbox_inside_another_one_is_said_clearly() -> None:
 
 
 def test_this_text_is_the_same_everywhere() -> None:
-    """Nothing of the machine that makes the profile stands in it but the name of its Python."""
-    assert f"python{sys.version_info.major}.{sys.version_info.minor}/com.apple.metal" in profile(PERMISSIONS, CACHE)
+    assert str(Path.home()) not in profile(PERMISSIONS, CACHE) and sys.prefix not in profile(PERMISSIONS, CACHE)
+
+
+def test_no_rule_allows_a_write_outside_the_run_folder_and_the_process_s_own_cache() -> None:
+    """Times, flags, modes, owners and attributes are writes as well; devices take content only."""
+    allowed = [
+        line for line in profile(PERMISSIONS, CACHE).splitlines() if "write" in line and line.startswith("(allow")
+    ]
+    devices, run, cache, extension = allowed
+    assert devices == '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))'
+    assert f'(subpath "{PERMISSIONS.write[0]}")' in run
+    assert f'(subpath "{CACHE}")' in cache and f'(subpath "{CACHE}")' in extension
+
+
+def test_processes_share_no_semaphores_and_no_memory() -> None:
+    assert "ipc-" not in profile(PERMISSIONS, CACHE)
+
+
+def test_each_process_has_a_cache_with_a_name_that_no_other_knows_and_old_ones_are_removed(tmp_path: Path) -> None:
+    old, other = tmp_path / "autoresearch-old", tmp_path / "com.apple.metal"
+    for folder in (old, other):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    one, two = own_cache(tmp_path), own_cache(tmp_path)
+    assert one != two and {*tmp_path.iterdir()} == {one, two, other}
+    assert one.stat().st_mode & 0o777 == 0o700

@@ -2,7 +2,10 @@
 
 Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal work
 (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps compiled
-shaders in the user's cache folder, which must be writable.  A process that is already inside a sandbox cannot enter a
+shaders in the user's cache folder, which must be writable, so that two runs could leave each other messages there.
+Therefore each process gets a cache folder of its own, by the variable that WebKit uses for this
+(``DIRHELPER_USER_DIR_SUFFIX``).  Outside the run's folder and that cache no rule allows a write: not to the content of
+a file, nor to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
 second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
@@ -13,8 +16,12 @@ processes only whether there may be more than one; the parent watches those.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from autoresearch_mlx.trial.sandbox.permissions import Permissions
@@ -34,7 +41,12 @@ _SYSTEM = (
 """Not all of /System, because /System/Volumes/Data leads to the users' folders."""
 _CACHE_FOLDER = 65538
 """_CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
-_METAL_CACHES = ("com.apple.metal", "com.apple.metalfe")
+_SUFFIX = "DIRHELPER_USER_DIR_SUFFIX"
+"""Variable whose value macOS appends to a process's cache and temporary folders."""
+_OWN = "autoresearch-"
+"""Beginning of the name of a process's own cache folder; the rest is random, so that no other process can guess it."""
+_LEFT_SECONDS = 2 * 86_400.0
+"""Age from which an own cache folder is taken to be left over; no run lasts that long."""
 
 
 def why_not() -> str | None:
@@ -43,11 +55,16 @@ def why_not() -> str | None:
 
 
 def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
-    """Return the command that runs ``command`` under ``permissions``.
+    """Return the command that runs ``command`` under ``permissions``; for a GPU, make its cache folder and name it in
+    the environment.
 
     Raises OSError for a path with control characters, which a profile cannot hold.
     """
-    return [TOOL, "-p", profile(permissions, user_cache()), *command]
+    shared = user_cache() if permissions.gpu else None
+    cache = None if shared is None else own_cache(shared)
+    if cache is not None:
+        os.environ[_SUFFIX] = cache.name
+    return [TOOL, "-p", profile(permissions, cache), *command]
 
 
 def explain(returncode: int, stderr: str) -> str:
@@ -59,7 +76,7 @@ def explain(returncode: int, stderr: str) -> str:
 
 
 def profile(permissions: Permissions, cache: Path | None) -> str:
-    """Return the permissions in sandbox-exec's language; ``cache`` is the user's cache folder, for compiled shaders."""
+    """Return the permissions in sandbox-exec's language; ``cache``: a folder of the process's own for shaders."""
     rules = [*_base(permissions), *_files(permissions)]
     if permissions.gpu:
         rules += _metal(cache)
@@ -78,6 +95,20 @@ def user_cache() -> Path | None:
     return Path(found).resolve() if found else None
 
 
+def own_cache(shared: Path) -> Path:
+    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove what old runs left.
+
+    Raises OSError.
+    """
+    for left in shared.glob(f"{_OWN}*"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    made = shared / f"{_OWN}{uuid.uuid4().hex}"
+    made.mkdir(mode=0o700)
+    return made
+
+
 def _base(permissions: Permissions) -> list[str]:
     return [
         "(version 1)",
@@ -87,7 +118,6 @@ def _base(permissions: Permissions) -> list[str]:
         "(allow process-info* (target same-sandbox))",
         "(allow signal (target same-sandbox))",
         "(allow sysctl-read)",
-        "(allow ipc-posix-sem)",
         '(allow mach-lookup (global-name "com.apple.system.opendirectoryd.libinfo"))',
     ]
 
@@ -111,15 +141,19 @@ def _files(permissions: Permissions) -> list[str]:
 
 
 def _metal(cache: Path | None) -> list[str]:
-    major, minor = sys.version_info[:2]
-    owners = ("", "org.python.python", "Python", "python", "python3", f"python{major}.{minor}")
-    caches = [cache / owner / name for owner in owners for name in _METAL_CACHES] if cache is not None else []
     return [
         '(allow iokit-open (iokit-user-client-class "AGXDeviceUserClient"))',
         '(allow mach-lookup (global-name "com.apple.MTLCompilerService"))',
         '(allow mach-lookup (xpc-service-name "com.apple.MTLCompilerService"))',
-        *_each("file-read* file-write*", caches),
+        *(_own(cache) if cache is not None else ()),
     ]
+
+
+def _own(cache: Path) -> Iterator[str]:
+    """Yield the rules for the process's own cache: it writes there, and so does the compiler on its behalf."""
+    yield from _each("file-read* file-write*", [cache])
+    extension = '(extension-class "com.apple.app-sandbox.read-write")'
+    yield f"(allow file-issue-extension (require-all {extension} (subpath {quoted(cache)})))"
 
 
 def _each(what: str, paths: Iterable[Path]) -> list[str]:
