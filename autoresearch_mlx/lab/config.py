@@ -187,6 +187,17 @@ class LimitSettings(_Frozen):
     """Space that must stay free on the disk."""
 
 
+class LiteralSettings(_Frozen):
+    """Most bytes of literals and comments in a Python file; auto: bounded where a script is trained."""
+
+    edit_bytes: Count | Auto = "auto"
+    """What one edit may add; a third of it as strings and numbers."""
+    file_bytes: Count | Auto = "auto"
+    """What a whole file may hold, unless it held more before."""
+    statement_bytes: Count | Auto = "auto"
+    """What one new statement may hold."""
+
+
 class HardwareSettings(_Frozen):
     """Settings of the hardware: the machine that the sizes are for."""
 
@@ -243,6 +254,7 @@ class Settings(_Frozen):
     agent: AgentSettings = AgentSettings()
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
+    literals: LiteralSettings = LiteralSettings()
     run: RunSettings = RunSettings()
     end: EndSettings = EndSettings()
     machine: MachineSettings = MachineSettings()

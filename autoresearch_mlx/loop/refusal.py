@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import History, Proposal, Running, Verdict
+from autoresearch_mlx.lab.literals import too_much
 from autoresearch_mlx.lab.seeds import only_seeds_changed
 from autoresearch_mlx.lab.source import fingerprint
 from autoresearch_mlx.loop.session import Session
@@ -43,11 +44,25 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("invalid", reason)
     if (problem := c.session.target.refuse(files)) is not None:
         return Verdict("invalid", problem)
+    if c.number > 0 and (carried := _carries_data(c)) is not None:
+        return Verdict("invalid", carried)
     if c.number > 0 and only_seeds_changed(c.files, files):
         return Verdict("invalid", "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed")
     # The files after a removal may have been measured before; they are measured again, against the current head.
     if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
+    return None
+
+
+def _carries_data(c: Candidate) -> str | None:
+    """Say which file was given more literals than the settings allow; None when none was."""
+    if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back what was there
+        return None
+    for path, text in c.proposal.files.items():
+        if path.endswith(".py"):
+            why = too_much(path, c.files.get(path, ""), text, c.session.literals)
+            if why is not None:
+                return why
     return None
 
 

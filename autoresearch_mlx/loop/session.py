@@ -20,8 +20,9 @@ from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.judge.judge import Judge
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.comparability import Key
-from autoresearch_mlx.lab.config import Resolved, Settings
+from autoresearch_mlx.lab.config import LiteralSettings, Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
+from autoresearch_mlx.lab.literals import Bounds
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.freed import log_of
@@ -78,6 +79,8 @@ class Session:
     """Lock of the lane that decides on an experiment: only one at a time reads and replaces the incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
     """Lock of the lane that measures the incumbent again."""
+    literals: Bounds | None = None
+    """What an edit may write into a Python file as data; None for no bound."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
 
@@ -306,8 +309,15 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         preset=preset,
         table=profile.knobs,
         lanes=settings.run.lanes,
+        literals=_bounds(settings.literals, record["target"]),
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
+
+
+def _bounds(wanted: LiteralSettings, target: str) -> Bounds | None:
+    """Return the bounds of the settings; by default a script that is trained is bounded, and a program is not."""
+    chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
+    return replace(Bounds(), **chosen) if chosen or target == "pretrain" else None
 
 
 def _judge(settings: Settings, record: Mapping[str, Any], budget_seconds: float | None) -> Judge:

@@ -119,6 +119,15 @@ def test_an_edit_that_only_reseeds_is_refused(command_lab: Lab, screen: Recorder
     assert done.reason == "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed"
 
 
+def test_an_edit_that_carries_data_is_refused(command_lab: Lab, screen: Recorder, text: str) -> None:
+    agent = Answers(Proposal("known by heart", {FILE: f"{text}\nKNOWN = {list(range(60))}\n"}))
+    with opened(command_lab, "t", agent__repairs=0, literals__statement_bytes=50) as session:
+        research(session, agent, Policy(experiments=1), screen)
+        done = session.journal().history.experiments[1]
+    assert (done.status, done.measurements) == ("invalid", ())
+    assert "bytes of literals in one statement" in done.reason and "more than 50" in done.reason
+
+
 # --- another base than the incumbent
 
 
