@@ -8,6 +8,7 @@ user's hooks do not run.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import threading
@@ -33,6 +34,11 @@ _SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objec
 """The last one: what the ledger names is on the disk before the ledger names it, else a power cut takes it away."""
 
 _FILE_MODES = ("100644", "100755")
+
+_COMMITS_KEPT = 16
+"""Commits whose editable files are kept in memory: an experiment asks for those of its base several times."""
+
+_FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class _Killed(WorkspaceError):
@@ -92,13 +98,13 @@ def common_of(top: Path) -> Path:
     return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
 
 
-def drop_locks(top: Path, tag: str, patience: float = 1.0) -> None:
-    """Remove the locks that a git that died left on a session's own refs.
+def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
+    """Remove the locks that a git that died left on a session's own refs, which git keeps in ``common``.
 
     A git of the user's own may lock one of them for an instant, while it packs them, so a lock is given
     ``patience`` seconds to go by itself.
     """
-    refs = common_of(top) / "refs"
+    refs = common / "refs"
     patterns = (f"heads/{branch_of(tag)}.lock", f"autoresearch/{tag}/*.lock")
     end = time.monotonic() + patience
     while (locks := [lock for pattern in patterns for lock in refs.glob(pattern)]) and time.monotonic() < end:
@@ -158,6 +164,8 @@ class Workspace:
         self.top = top
         self.prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
         self.folder = folder
+        self.common = common_of(top)
+        self._read: dict[str, dict[str, str]] = {}
         self.one_at_a_time = threading.RLock()
         """Held while a worktree is made or removed: git keeps the records of all of them in one place."""
 
@@ -185,7 +193,7 @@ class Workspace:
         """
         for left in self.folder.glob("tmp*"):  # as tempfile names them
             shutil.rmtree(left, ignore_errors=True)
-        drop_locks(self.top, self.tag, patience)
+        drop_locks(self.common, self.tag, patience)
 
     def keep(self, commit: str, base: str) -> None:
         """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
@@ -217,7 +225,13 @@ class Workspace:
 
     def read(self, commit: str) -> dict[str, str]:
         """The editable files of a commit, by their path in the lab."""
-        return {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
+        if (files := self._read.get(commit)) is None:
+            files = {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
+            if _FULL_HASH.fullmatch(commit):  # a short name, or that of a branch, may name another commit later
+                self._read[commit] = files
+                for oldest in list(self._read)[:-_COMMITS_KEPT]:
+                    self._read.pop(oldest, None)
+        return dict(files)
 
     def may_edit(self, path: str) -> bool:
         """Return whether experiments may change a path, given relative to the lab."""

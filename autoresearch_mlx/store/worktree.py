@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.workspace import Workspace, common_of, git
+from autoresearch_mlx.store.workspace import Workspace, git
 from autoresearch_mlx.trial.orphans import WORKS_IN
 
 FOLDER = "worktree"
@@ -24,6 +24,7 @@ class Worktree:
     def __init__(self, workspace: Workspace, name: str = FOLDER) -> None:
         self._workspace = workspace
         self._top, self._branch = workspace.top, workspace.branch
+        self._head = f"ref: refs/heads/{self._branch}"
         self.path = workspace.folder / name
 
     @property
@@ -34,7 +35,7 @@ class Worktree:
     def ensure(self) -> None:
         """Make sure that the worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
         with self._workspace.one_at_a_time:
-            if self._is_ours():
+            if self._record() is not None:
                 try:
                     return self.restore()
                 except WorkspaceError:
@@ -51,11 +52,13 @@ class Worktree:
     def restore(self) -> None:
         """Put the files of the branch's tip into the worktree, and remove everything else there."""
         # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
-        ours = Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
+        ours = self._record() or Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
         for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
             for left in ours.glob(pattern):
                 left.unlink(missing_ok=True)
-        self._inside("symbolic-ref", "HEAD", f"refs/heads/{self._branch}")
+        head = ours / "HEAD"
+        if head.is_symlink() or not head.is_file() or head.read_bytes() != f"{self._head}\n".encode():
+            self._inside("symbolic-ref", "HEAD", f"refs/heads/{self._branch}")
         # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
         self.checkout("HEAD")
 
@@ -101,7 +104,7 @@ class Worktree:
         A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
         in the repository; a git that was killed while it removed the worktree leaves a record that names none.
         """
-        for kept in (common_of(self._top) / "worktrees").glob("*"):
+        for kept in (self._workspace.common / "worktrees").glob("*"):
             with suppress(OSError, ValueError):
                 if self._is_record(kept):
                     shutil.rmtree(kept)
@@ -110,10 +113,10 @@ class Worktree:
         place = kept / "gitdir"
         if place.exists() and (named := place.read_text().strip()):
             return (kept / named).resolve() == (self.path / ".git").resolve()
-        return (kept / "HEAD").read_text().strip() == f"ref: refs/heads/{self._branch}"
+        return (kept / "HEAD").read_text().strip() == self._head
 
-    def _is_ours(self) -> bool:
-        """Whether the worktree's link leads to what our repository keeps for it, and from there back.
+    def _record(self) -> Path | None:
+        """Return what our repository keeps for the worktree; None unless the two name each other.
 
         Whoever works in the worktree can make a repository of it, or point the link at the user's.
         """
@@ -122,8 +125,8 @@ class Worktree:
             kept = (self.path / link.read_text().removeprefix("gitdir:").strip()).resolve()
             back = (kept / (kept / "gitdir").read_text().strip()).resolve()
         except (OSError, ValueError):
-            return False
-        return kept.parent == common_of(self._top) / "worktrees" and back == link.resolve()
+            return None
+        return kept if kept.parent == self._workspace.common / "worktrees" and back == link.resolve() else None
 
     def _inside(self, *arguments: str) -> str:
         """Run git in the worktree.

@@ -129,7 +129,7 @@ def test_what_the_server_says_no_to_is_not_asked_again(tmp_path: Path, kind: str
 
 def test_a_folder_that_cannot_be_written_ends_the_asking(tmp_path: Path) -> None:
     (tmp_path / "talks").write_text("in the way")
-    with pytest.raises(AgentError, match="cannot be written"):
+    with pytest.raises(AgentError, match="cannot be stored"):
         Calls(Voice(COUNTED), office(tmp_path)).make(1, "proposal", ASK)
 
 

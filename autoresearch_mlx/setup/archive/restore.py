@@ -30,7 +30,7 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import holder, locked
 from autoresearch_mlx.store.results import write_results
-from autoresearch_mlx.store.workspace import branch_of, drop_locks, resolve
+from autoresearch_mlx.store.workspace import branch_of, common_of, drop_locks, resolve
 from autoresearch_mlx.targets.registry import find_kind
 
 _BEGUN, _REFS = ".restoring-", "refs.json"
@@ -196,7 +196,7 @@ def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
     write_results(session, journal.history)
     made = {ours: told["refs"][theirs] for theirs, ours in names.items()}
     (begun / _REFS).write_text(json.dumps({"tag": tag, "refs": made}))
-    drop_locks(lab.root, tag)
+    drop_locks(common_of(lab.root), tag)
     unpack(lab.root, bundle, names)
     kept = [e.commit for e in journal.history.experiments if e.status == "keep" and e.commit]
     if lacking := next((sha for sha in (journal.session.get("start"), *kept) if not _is_here(lab, sha)), None):
