@@ -18,13 +18,21 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from autoresearch_mlx.trial.sandbox.usage import MOST_FILES, folder_usage, proportional, resident
+from autoresearch_mlx.trial.sandbox.usage import (
+    MOST_FILES,
+    Origin,
+    folder_usage,
+    processes,
+    proportional,
+    resident,
+    session,
+)
 
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.05
@@ -146,29 +154,30 @@ class Watch:
     def _look(self, deep: bool = False) -> dict[int, psutil.Process]:
         """Find new members of the family; return all known ones.  ``deep`` also reads environments, which is slower."""
         self._known = {pid: process for pid, process in self._known.items() if _alive(process)}
-        parents = _parents()
-        for pid in _descendants({self._leader, *self._known} - {None}, parents):
+        origins = processes()
+        for pid in _descendants({self._leader, *self._known} - {None}, origins):
             self._learn(pid)
-        for pid in parents.keys() - self._known.keys():
-            if _session(pid) in self._sessions or (deep and self._marked(pid)):
+        for pid in origins.keys() - self._known.keys():
+            if origins[pid].session in self._sessions or (deep and self._marked(pid, origins[pid])):
                 self._learn(pid)
-        ours = _session(os.getpid())
-        self._sessions |= {sid for sid in map(_session, self._known) if sid is not None and sid != ours}
+        ours = session(os.getpid())
+        self._sessions |= {sid for sid in map(session, self._known) if sid is not None and sid != ours}
         return self._known
 
     def _learn(self, pid: int) -> None:
         """Remember a process with its start time, so that another one with its number is not mistaken for it later."""
+        if pid in self._known:
+            return
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             if process.create_time() >= self._began - 2 and pid != os.getpid():
-                self._known.setdefault(pid, process)
+                self._known[pid] = process
 
-    def _marked(self, pid: int) -> bool:
-        if not self._marker:
+    def _marked(self, pid: int, origin: Origin) -> bool:
+        if not self._marker or origin.began < self._began - 2:
             return False
         with contextlib.suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            return process.create_time() >= self._began - 2 and process.environ().get(MARKER) == self._marker
+            return psutil.Process(pid).environ().get(MARKER) == self._marker
         return False
 
 
@@ -190,26 +199,11 @@ def end_strays(watch: Watch, seconds: float = 2.0) -> int:
     return len(killed)
 
 
-def _parents() -> dict[int, int]:
-    """Return the parent of each process, by process number."""
-    found: dict[int, int] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            found[process.pid] = process.ppid()
-    return found
-
-
-def _descendants(of: Iterable[int | None], parents: dict[int, int]) -> set[int]:
+def _descendants(of: Iterable[int | None], origins: Mapping[int, Origin]) -> set[int]:
     found = {pid for pid in of if pid is not None}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    while more := {pid for pid, origin in origins.items() if origin.parent in found} - found:
         found |= more
     return found
-
-
-def _session(pid: int) -> int | None:
-    with contextlib.suppress(OSError):
-        return os.getsid(pid)
-    return None
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""Read how much memory a process uses, and how much disk a folder uses, on Linux and macOS."""
+"""List the processes, and read how much memory one uses and how much disk a folder uses, on Linux and macOS."""
 
 from __future__ import annotations
 
@@ -6,12 +6,69 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 MOST_FILES = 10_000
 """Number of files at which counting ends and a child is killed; the folder of a usual run holds a handful."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a process comes from."""
+
+    parent: int
+    session: int | None
+    """The session's number; None where the system does not tell it."""
+    began: float
+    """The time of its start, in seconds since 1970."""
+
+
+def processes() -> dict[int, Origin]:
+    """Return the origin of each process of the machine, by process number.
+
+    On Linux one file of each process is read, a few microseconds each; psutil alone reads three, and that several times
+    a second would take time from a run on the same processors.
+    """
+    return _from_proc(psutil.boot_time()) if sys.platform == "linux" else _from_psutil()
+
+
+def _from_proc(boot: float) -> dict[int, Origin]:
+    """Read /proc/PID/stat, proc(5): after the name, which ends with the last bracket, field 4 is the parent, field 6
+    the session, and field 22 the start in clock ticks since ``boot``."""
+    found: dict[int, Origin] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            fields = _stat(pid).rpartition(b")")[2].split()
+            found[pid] = Origin(int(fields[1]), int(fields[3]), boot + int(fields[19]) / ticks)
+    return found
+
+
+def _stat(pid: int) -> bytes:
+    """Read the file in one call: Path.read_bytes takes three times as long, and the machine may have many processes."""
+    file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    try:
+        return os.read(file, 4096)
+    finally:
+        os.close(file)
+
+
+def _from_psutil() -> dict[int, Origin]:
+    found: dict[int, Origin] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found[process.pid] = Origin(process.ppid(), session(process.pid), process.create_time())
+    return found
+
+
+def session(pid: int) -> int | None:
+    """Return the number of the session that a process is in; None when it has ended or the system does not tell."""
+    with contextlib.suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def resident(process: psutil.Process) -> int:
