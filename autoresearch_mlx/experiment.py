@@ -15,9 +15,9 @@ Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted", "conflict"]
-"""Outcome of an experiment.  ``conflict``: its change does not go together with one that was kept meanwhile."""
+"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement.  Two phases lie between experiments: ``paused`` lasts as long as the person wants,
+"""Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants,
 ``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` where the knob did not exist before or no longer exists."""
@@ -80,7 +80,7 @@ class Measurement:
     stand: int = 0
     """Number of the stand that it was taken in (:mod:`stands`): runs of different stands cannot be compared."""
     tainted: bool = False
-    """True when the run was disturbed; it is then used for nothing."""
+    """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
     """Comparability key: hash of what the value depends on besides the file (:mod:`comparability`); None: unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -132,8 +132,8 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """The commit it was compared with, when another lane had replaced that incumbent by the time the experiment ended;
-    None: it was compared with the incumbent of that time."""
+    """The commit it was compared with, if another lane had replaced that incumbent before the experiment ended; None:
+    that commit was still the incumbent."""
 
     @property
     def failed(self) -> bool:
@@ -271,7 +271,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The demands of one run on the machine, as far as its target knows them before the run."""
+    """What one run needs from the machine, as far as its target knows before the run."""
 
     device: Literal["cpu", "gpu"] | None = None
     """Device on which MLX trains; None for another program."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 UNKNOWN = "-"
 HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
-"""Below these, six decimals show fewer than three digits of a metric, and fewer than two of a difference."""
+"""In six decimals, a metric below the first value has fewer than three digits, a difference below the second fewer than
+two."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
@@ -37,9 +38,9 @@ def gain(number: float | None) -> str:
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:
-    """Six decimals; below ``hidden``, where they would show too little, so many significant digits.
+    """Format with six decimals or, below ``hidden``, where these show too little, with ``digits`` significant digits.
 
-    Bits per byte lie between 0.1 and 10, the seconds of a kernel far below: of 3e-07, six decimals show nothing.
+    Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which in six decimals is 0.000000.
     """
     size = abs(number)
     if size == 0:
@@ -55,7 +56,7 @@ def count(number: float | None) -> str:
 
 
 def tenths(number: float | None) -> str:
-    """One decimal, with thousands separators."""
+    """Format with one decimal and thousands separators."""
     return UNKNOWN if number is None else f"{number:,.1f}"
 
 
@@ -75,7 +76,7 @@ def took(seconds: float | None) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """``1 run``, ``1,200 runs``."""
+    """Format a count with its noun: ``1 run``, ``1,200 runs``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -95,7 +96,7 @@ def _visible(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The printable text with each run of white space as one space."""
+    """Return the printable text with each run of white space replaced by one space."""
     return " ".join(printable(text).split())
 
 

@@ -49,7 +49,7 @@ Rule = Callable[[Machine, Iterator[float]], Night]
 
 
 def by_one_run(margin: float) -> Rule:
-    """Keep what one run measures better than the incumbent's own one run did, by more than the margin."""
+    """Keep a candidate whose one run is better than the incumbent's one run by more than the margin."""
 
     def rule(machine: Machine, proposals: Iterator[float]) -> Night:
         night = Night()
@@ -70,7 +70,7 @@ def by_one_run(margin: float) -> Rule:
 
 
 def by_bootstrap(machine: Machine, proposals: Iterator[float]) -> Night:
-    """Three seeds; dropped when the first is no better than the incumbent's mean; kept at P(better) >= 0.95."""
+    """Run three seeds; drop when the first is no better than the incumbent's mean; keep at P(better) >= 0.95."""
     night = Night()
     incumbent = tuple(machine.measure(0.0, seed) for seed in range(3))
     first = fmean(incumbent)

@@ -1,4 +1,4 @@
-"""How much sooner three lanes are done than one: 30 experiments of a program that sleeps for two seconds.
+"""Measure how much sooner three lanes finish than one: 30 experiments of a program that sleeps for two seconds.
 
     .venv/bin/python -m bench.lanes [--experiments 30] [--seconds 2] [--lanes 3]
 

@@ -28,7 +28,7 @@ def main(base: str) -> None:
         changed = changed_since(base)
     except subprocess.CalledProcessError as error:
         sys.exit(
-            f"what changed since {base} is not known: {error.stderr.strip()}\nname another commit: make check BASE=HEAD"
+            f"cannot tell what changed since {base}: {error.stderr.strip()}\nname another commit: make check BASE=HEAD"
         )
     for name in changed:
         tests = tests_of(PurePosixPath(name), root)
@@ -39,13 +39,13 @@ def main(base: str) -> None:
 
 
 def changed_since(base: str) -> list[str]:
-    """Files that differ from the commit where this branch left ``base``, and files that git does not know yet."""
+    """Return the files that differ from the commit where this branch left ``base``, and untracked files."""
     start = git("merge-base", "HEAD", base).strip()
     return [*git("diff", "--name-only", start).splitlines(), *git("ls-files", "-o", "--exclude-standard").splitlines()]
 
 
 def tests_of(file: PurePosixPath, root: Path) -> list[str]:
-    """Test files for one changed file, both relative to ``root``; those that no longer exist are left out."""
+    """Return the test files for one changed file, both relative to ``root``; those that do not exist are left out."""
     if file.suffix == ".md":
         return ["tests/test_docs.py"]
     if file.parts[0] == "tests" and file.name.startswith("test_"):

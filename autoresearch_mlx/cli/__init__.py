@@ -1,4 +1,4 @@
-"""The command line: each command parses, makes one call and prints.  Only here do errors become text.
+"""The command line: each command parses, makes one call and prints.  Errors become text only here.
 
 A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
 messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted.
@@ -103,7 +103,7 @@ def main() -> None:
     """Run a command; turn an error or an interruption into text and an exit code."""
     gc.set_threshold(
         100_000, 20, 10
-    )  # a long ledger is a million live values: collecting among them doubled the time of `status`
+    )  # collecting garbage among the million values of a long ledger doubled the time of `status`
     for name in _OF_ANOTHER_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -43,7 +43,7 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
-    Without a session (or with --alone) the imported logs take its place, or else the last --with.
+    Without a session, or with --alone, the imported logs take its place; if there are none, the last --with does.
 
     \b
     Example:

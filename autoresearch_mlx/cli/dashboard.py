@@ -39,7 +39,7 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
     token = new_token()
     with bound(str(address), port) as at:
         if not address.is_loopback:
-            say("warning: others on the network can reach this; what they and you send is not encrypted")
+            say("warning: others on the network can reach this dashboard, and the connection is not encrypted")
         click.echo(f"{at.url}#{token}")
         sys.stdout.flush()
         say("Ctrl-C ends the dashboard; the run continues without it")

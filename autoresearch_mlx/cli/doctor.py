@@ -19,7 +19,8 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
     With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
-    New sessions take their budget and batch from these figures, and MFU its peak; docs/hardware.md has the rules.
+    New sessions take their budget and batch from these figures, and MFU takes its peak from them; docs/hardware.md has
+    the rules.
 
     \b
     Example:

@@ -32,7 +32,8 @@ def width() -> int:
 def uncollected() -> None:
     """Turn garbage collection off, for a command that reads, prints and ends.
 
-    It makes no garbage, and searching the million values of a long ledger for some takes as long as reading them.
+    Such a command makes no garbage, and looking for garbage among the million values of a long ledger takes as long as
+    reading them.
     """
     gc.disable()
 

@@ -70,8 +70,8 @@ def run_command(tag: str | None, **given: Any) -> None:
     ref; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
 
     \b
-    Without --agent: if Ollama is running and has a model that suits this machine, that model together with
-    the optimiser; otherwise the optimiser alone (`knobs`).
+    Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has one
+    that suits this machine, otherwise alone (`knobs`).
 
     If you set several limits, the first one reached ends the run; an experiment that would not end in time is not
     started.  `policy set` changes the limits during the run.

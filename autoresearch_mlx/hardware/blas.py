@@ -36,9 +36,8 @@ SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
 # where the kernels named here gave 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
-# Products of a small model are too short to share. bench/blas.py on two cores: idle, two threads trained 1.2 times as
-# fast as one; with both cores busy, at a twentieth of its speed, because each product waits for a thread that does not
-# run.
+# Products of a small model are too short to share.  bench/blas.py on two cores: idle, two threads trained 1.2 times as
+# fast as one; with both cores busy, a twentieth as fast, because each product waits for a thread that is not running.
 THREADS = 1
 SYSTEM_LIBRARIES = (
     "usr/lib/*/openblas-pthread/libopenblas.so.0",  # Debian, Ubuntu
@@ -59,7 +58,7 @@ class Blas:
     source: Source
     """Source of the library."""
     coretype: str | None = None
-    """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it look for itself."""
+    """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it detect the processor itself."""
     note: str = ""
     """Why better sources were passed over."""
 

@@ -1,5 +1,5 @@
-"""Keep what was measured of a machine: matrix products, memory, step times, evaluation; a value and its file in the
-cache.
+"""Keep the measurements of a machine (matrix products, memory, step times, evaluation) as a value and in a file of
+the cache.
 
 A calibration is valid for :data:`DAYS` and for what it was measured with (:class:`Basis`).  A file that is damaged, or
 that was measured on another chip or with another MLX or system, is not used, and the reason is returned.

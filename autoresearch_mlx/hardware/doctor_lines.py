@@ -1,5 +1,5 @@
-"""Write the lines of ``doctor`` about a machine: its state now, its chip, what was measured of it, what is chosen by
-that.
+"""Write the lines of ``doctor`` about a machine: its state now, its chip, its measurements, and what is chosen from
+them.
 
 Everything but :func:`state_lines` is pure: facts in, lines out.
 """
@@ -38,7 +38,7 @@ def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
 
 
 def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line]:
-    """Describe a state.  ``awake``: whether the system's command against sleep works; None when it has none."""
+    """Describe a state.  ``awake``: whether the system's command that prevents sleep works; None when it has none."""
     yield Line("power", _power(state))
     yield Line("heat", _heat(state))
     yield Line("memory now", _memory(state))
@@ -100,7 +100,7 @@ class Subject:
 
 
 def machine_lines(subject: Subject) -> Iterator[Line]:
-    """Describe a machine: chip, device, buffers, calibration and what is chosen by it, MFU."""
+    """Describe a machine: chip, device, buffers, the calibration and what is chosen from it, MFU."""
     if subject.found is not None:
         yield _chip(subject.found)
     if subject.info:

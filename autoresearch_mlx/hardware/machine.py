@@ -1,6 +1,6 @@
 """Find out which computer this is, without importing MLX.
 
-What the system does not tell is None; nothing here raises for it.  macOS answers through three of its own programs, all
+What the system does not report is None and raises no error.  macOS answers through three of its own programs, all
 called by :func:`run_command`; Linux through files under ``/proc``, ``/sys`` and ``/etc``.
 """
 

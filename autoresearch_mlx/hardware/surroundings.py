@@ -77,7 +77,7 @@ class Surroundings:
         return with_facts
 
     def news(self, history: History | None = None) -> list[str]:
-        """Return what a person should know about the machine and was not told yet during this command."""
+        """Return what a person should know about the machine and has not been told yet by this command."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
@@ -121,7 +121,7 @@ def machine_for(
     cache: Path,
     say: Callable[[str], None],
 ) -> Iterator[None]:
-    """Keep the machine awake, and to this command alone where the settings say so, until the end of the block.
+    """Keep the machine awake, and reserve it for this command if the settings say so, until the end of the block.
 
     ``who`` names the session, or what else is measured; ``gpu`` says whether the runs train on a GPU.  Raises
     LockedError when another command holds the machine.

@@ -99,7 +99,7 @@ def _of_h100(kind: str) -> float:
         raise ValueError(f"{said}; match-tokens:h100, or a number such as match-flops:2e15")
     match = _H100.search(asset(_TABLE).read_text(encoding="utf-8"))
     if match is None:
-        raise ValueError(f"{_TABLE} does not tell the tokens of h100: {EXAMPLES}")
+        raise ValueError(f"{_TABLE} does not give the tokens of h100: {EXAMPLES}")
     return float(match.group(1))
 
 

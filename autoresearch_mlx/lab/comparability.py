@@ -1,7 +1,7 @@
-"""Compute the comparability key, what a value depends on besides the edited file: readable parts and one short hash.
+"""Compute the comparability key: what a value depends on besides the edited file, as parts and as one short hash.
 
-Two values compare only when their marks are the same; when they are not, the parts say why.  The functions get what a
-ledger says and what is known of the machine.  What nobody knows is ``None``, never a guess.
+Two values compare only when their marks (the hashes) are the same; when they are not, the parts say why.  The functions
+get what a ledger says and what is known of the machine.  An unknown part is ``None``, never a guess.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Key:
 
 
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
-    """Return the key of a session whose ledger does not name one, from what it tells.
+    """Return the key of a session whose ledger does not name one, from what the ledger records.
 
     ``record``: the first line of the ledger.  ``machine``: what a measurement records of its machine; what is missing
     is unknown.

@@ -44,7 +44,7 @@ class TargetSettings(_Frozen):
     pattern: str | None = None
     """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
     timeout_seconds: Positive = 600.0
-    """command: the most that the program, or its guard, may take."""
+    """command: the longest that the program, or its guard, may run."""
     options: Mapping[str, Any] = {}
     """A target of your own gets this table as it is written, and checks it."""
 
@@ -69,13 +69,13 @@ class BudgetSettings(_Frozen):
     """Training time of a run in seconds; or the same number of tokens (``match-tokens:500M``) or of operations
     (``match-flops:2e15``) for every run."""
     max_seconds: Positive = 43_200.0
-    """The most training time of a run that a number of tokens or operations ends."""
+    """The longest training of a run that a number of tokens or operations ends."""
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The most that the evaluation of a run may take."""
+    """The longest that the evaluation of a run may take."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a run of two steps goes before the real one; code: when more than the values of knobs changed."""
+    """When a run of two steps is made before the real one; code: when more than the values of knobs changed."""
 
 
 class DataSettings(_Frozen):
@@ -124,7 +124,7 @@ class AgentSettings(_Frozen):
     api_key_env: str | None = None
     """The environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """hybrid: how much of the proposals come from the model."""
+    """hybrid: the share of the proposals that come from the model."""
     format: Literal["auto", "blocks", "whole"] = "auto"
     """How the model writes code; auto: by its size, and whole after repeated mismatches."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
@@ -134,7 +134,7 @@ class AgentSettings(_Frozen):
     """Most tokens of one reply, thinking included."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
-    """Most time of one call: loading, reading the prompt, answering."""
+    """Longest time of one call: loading, reading the prompt, answering."""
     patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     """Seconds that one experiment waits for a server that is down or busy."""
     proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
@@ -152,7 +152,7 @@ class AgentSettings(_Frozen):
     command: str | None = None
     """command: the shell line of a coding agent that reads the prompt from its standard input."""
     command_seconds: Positive = 1800.0
-    """command: most time of one call."""
+    """command: longest time of one call."""
 
     @model_validator(mode="after")
     def _priced(self) -> AgentSettings:

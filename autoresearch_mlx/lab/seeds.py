@@ -33,7 +33,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
 
 
 def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Tell the same of a whole edit, ``{path: text}``: every changed file is Python and changes only its seeds."""
+    """Tell whether every changed file of an edit, ``{path: text}``, is Python and differs only in its seeds."""
     changed = {path for path, text in after.items() if before.get(path) != text}
     return bool(changed) and all(
         path.endswith(".py") and path in before and only_seeds_differ(before[path], after[path]) for path in changed

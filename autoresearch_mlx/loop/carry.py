@@ -58,7 +58,7 @@ def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
     )
     attempt.start_over(newest, onto, theirs, files)
     if fingerprint({**theirs, **files}) == fingerprint(theirs):
-        return Verdict("duplicate", f"{meanwhile}, and holds this change already")
+        return Verdict("duplicate", f"{meanwhile}, and already contains this change")
     return Again(f"{meanwhile}: measured together with it")
 
 

@@ -43,7 +43,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     journal = session.journal()
     contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:
-        said = "two pairs tell no error where nothing was measured twice"
+        said = "nothing was measured twice yet, so two pairs cannot show the error of the gain"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
     tell_of_machine(session, screen)
     slots = slots_of(pairs, session.seed + _SEEDS)

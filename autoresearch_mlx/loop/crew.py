@@ -37,7 +37,7 @@ class Crew:
         self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
         self._halt = threading.Event()
         self.halted = STOPPED
-        """Why the experiments that are still measured when the run ends are interrupted."""
+        """Reason recorded for experiments that are interrupted because the run ends."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that were not counted yet, oldest first."""
 
@@ -161,7 +161,10 @@ class Crew:
         return done
 
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """Decide on an attempt; a keep becomes the incumbent in the same step that checks what it was compared with."""
+        """Measure and decide until there is a verdict.
+
+        One lock covers the check of what the attempt was compared with and the keep that replaces the incumbent.
+        """
         decision: Decision = Again("not measured yet")
         while True:
             with self.session.deciding:
@@ -172,7 +175,7 @@ class Crew:
 
 
 def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict; its reason says what else the measured files contain, if the change was carried."""
+    """Return the verdict; if the change was carried, its reason names the keep that it was carried onto."""
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict

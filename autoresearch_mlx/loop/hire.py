@@ -61,7 +61,7 @@ def memory_words(agent: Agent, history: History) -> str:
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
-    """Return the same for the agent that the settings would give, without starting it, or why there is none."""
+    """Return these words for the agent that the settings name, without starting it, or why it is not available."""
     name = settings.agent.name
     if name.partition(":")[0] == "command":
         return name  # it needs the session's worktree, which may be in use

@@ -62,7 +62,7 @@ def measure(
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
-        (folder / WEIGHTS).unlink(missing_ok=True)  # the gaps of one run are enough
+        (folder / WEIGHTS).unlink(missing_ok=True)  # the weights of one run are enough to look at
     return _kept_in(folder, measured)
 
 

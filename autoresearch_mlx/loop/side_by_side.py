@@ -27,7 +27,7 @@ def research_side_by_side(crew: Crew, agent: Agent) -> str:
     try:
         return _Night(crew, agent).whole()
     except AutoresearchError:
-        crew.drain()  # a full disk, say, ends the night between two experiments: what runs is measured to its end
+        crew.drain()  # for example a full disk: experiments that are running are still measured to their end
         raise
 
 
@@ -41,7 +41,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history before the incumbent was measured again, until the result has been examined."""
+        """The history as it was before the incumbent was measured again; None once the result has been examined."""
 
     def whole(self) -> str:
         while True:

@@ -19,7 +19,7 @@ from autoresearch_mlx.store.stands import after_drift
 REMOVER = "upkeep"
 """Name under which removals appear in the ledger."""
 NOTHING_DONE = Sofar(done=-1)
-"""Progress before anything was done, so that even a limit of 0 experiments lets the baseline be measured."""
+"""Progress before the baseline: -1 experiments, so that the baseline is measured even with a limit of 0."""
 _POLL_SECONDS = 0.5
 
 
@@ -66,7 +66,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
         return
-    screen.started(best.number, f"the incumbent again, where runs so far do not compare: {best.title}", None, None)
+    screen.started(best.number, f"the incumbent again, as its earlier runs do not compare: {best.title}", None, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
         repeat(session, session.worker, best, watch, seed=session.seed + at)

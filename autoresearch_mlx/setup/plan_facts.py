@@ -40,7 +40,7 @@ class Outlook:
     runs_each: float | None = None
     """Runs of one experiment of this session, on average."""
     timeout_seconds: float | None = None
-    """The most that a program's run may take."""
+    """The longest that a run of a program may take."""
     baseline_runs: int = 0
     """Runs of the baseline before the first experiment."""
     seconds_left: float | None = None
@@ -66,7 +66,7 @@ class Forecast:
     experiments: int | None
     """Experiments until the end."""
     bounded: bool
-    """Whether a part of the time is unknown, so that there are at most that many experiments."""
+    """Whether a part of the time is unknown, so that the number of experiments is an upper bound."""
     seconds: float | None
     """Time until the end."""
 

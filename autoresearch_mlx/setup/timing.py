@@ -126,7 +126,7 @@ class Runs:
         spent = training.seconds(ended)
         done = training.facts.get("steps") or 0
         if failure is None and done == steps < _MOST_STEPS and not spent["train"]:
-            return self._run(rows, tokens, min(steps * _GROWTH, _MOST_STEPS), eval_rows)  # heard of all at once
+            return self._run(rows, tokens, min(steps * _GROWTH, _MOST_STEPS), eval_rows)  # too quick to be timed
         if failure is not None or not spent["train"] or done < 2:
             said = failure[1] if failure is not None else f"it ended after {done} steps"
             self._say(f"{tokens:,} tokens a step, {rows} rows a pass: {said}")

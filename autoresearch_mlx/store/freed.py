@@ -41,7 +41,7 @@ def note(folder: Path, items: Sequence[Item]) -> None:
 
 
 def log_of(folder: Path, experiment: Experiment) -> str:
-    """Return the end of an experiment's last log; in brackets that gc removed it; empty where there is no log.
+    """Return the end of an experiment's last log; a note in brackets if gc removed it; empty if there is no log.
 
     A ledger from elsewhere may name any file of this machine, so only files of the session are read.
     """
@@ -58,7 +58,7 @@ def log_of(folder: Path, experiment: Experiment) -> str:
 
 
 def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
-    """Return an experiment's diff against its base; in brackets why there is none; empty where nothing was committed.
+    """Return an experiment's diff against its base; a reason in brackets if it is gone; empty if nothing was committed.
 
     Raises WorkspaceError where git cannot compare two commits that it has.
     """
@@ -88,7 +88,7 @@ def talk_gone(folder: Path, number: int) -> str | None:
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """Return ``removed by gc on 2026-11-25``, None when gc did not remove it; calls go by the start of their name."""
+    """Return ``removed by gc on 2026-11-25``, None when gc did not remove it; calls by how their names begin."""
     for event in reversed(read_events(folder / FILE).events):
         if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):
             return f"removed by gc on {str(event.get('time'))[:10]}"

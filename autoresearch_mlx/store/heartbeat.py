@@ -1,6 +1,6 @@
 """Signs of life of the workers that hold claims: one small file for each worker, touched while it measures.
 
-A claim stands in the ledger, on the line ``started`` of its experiment.  The heartbeat says when its worker was last
+A claim is part of the ledger's line ``started`` of its experiment.  The heartbeat says when its worker was last
 seen at work: ``status`` shows a worker that has gone silent, and the next start says when a dead one last reported.
 With a single worker there are no files: the session's lock tells whether its process lives.
 """
@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 FOLDER = "workers"
-"""In the session's folder."""
+"""Name of the folder of these files, in the session's folder."""
 SILENT_SECONDS = 60.0
-"""A worker reports about ten times a second while it measures; one that is quiet for this long hangs."""
+"""A worker reports about ten times a second while it measures; one that is silent for this long is stuck."""
 _EVERY_SECONDS = 1.0
 
 
@@ -27,7 +27,7 @@ class Heartbeat:
         self._last = 0.0
 
     def beat(self) -> None:
-        """Say that the worker is alive.  A full disk stops no measurement: the beat is then missing."""
+        """Record that the worker is alive.  On a full disk nothing is recorded, and the measurement continues."""
         now = time.monotonic()
         if self._path is None or now - self._last < _EVERY_SECONDS:
             return
@@ -38,7 +38,7 @@ class Heartbeat:
 
 
 def last_beat(folder: Path, worker: str | None) -> float | None:
-    """Return the time of a worker's last sign of life, in seconds since 1970; None where none was seen."""
+    """Return the time of a worker's last sign of life, in seconds since 1970; None if there is none."""
     try:
         return _path(folder, worker).stat().st_mtime if worker else None
     except OSError:
@@ -46,7 +46,10 @@ def last_beat(folder: Path, worker: str | None) -> float | None:
 
 
 def last_seen(folder: Path, worker: str | None) -> str:
-    """Tell when a dead worker was last seen, for the reason of its claim's end, and forget it; empty if unknown."""
+    """Return words that say when a dead worker last reported, and remove its file; empty if that is unknown.
+
+    They are appended to the reason with which its experiment is closed.
+    """
     at = last_beat(folder, worker)
     forget(folder, worker)
     return "" if at is None else f"; {worker} last reported at {time.strftime('%H:%M:%S', time.localtime(at))}"

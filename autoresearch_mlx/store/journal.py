@@ -1,10 +1,10 @@
 """Journals: files of JSON lines that are only ever appended to.
 
-The ledger, the notes to a run, the orders of a person and the list of calls to models are kept so.  Three rules make
-them safe against a death at any moment:
+The ledger, the notes to a run, the orders of a person and the list of calls to models are kept this way.  Three rules
+make them safe against a death at any moment:
 
 - a line is written whole and synced to the disk before the work goes on, or nothing of it stays;
-- a last line without its line end was torn off by a death: readers pass over it, and the next writer removes it;
+- a last line without a line end was cut off by a death: readers skip it, and the next writer removes it;
 - where several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
 """
 
@@ -27,7 +27,7 @@ Event: TypeAlias = Mapping[str, Any]
 
 SCHEMA = 1
 _BLOCK = 1 << 16
-"""Bytes read at once when the end of the last whole line is looked for."""
+"""Bytes read at once in the search for the end of the last whole line."""
 
 
 def now() -> str:
@@ -36,7 +36,7 @@ def now() -> str:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return what changes when a file is written to: (time in ns, size in bytes); None where there is no file."""
+    """Return a stamp that changes with each write to a file: (time in ns, size in bytes); None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -63,7 +63,7 @@ def append(file: IO[bytes], line: bytes) -> None:
     end = file.seek(0, os.SEEK_END)
     left = line + b"\n"
     try:
-        while left:  # a disk that is almost full takes a part
+        while left:  # a disk that is almost full takes only a part
             left = left[file.write(left) :]
         sync(file.fileno())
     except OSError:
@@ -72,7 +72,7 @@ def append(file: IO[bytes], line: bytes) -> None:
 
 
 def mend(file: IO[bytes]) -> None:
-    """Remove what stands behind the last line end.  Only who holds the file's lock may."""
+    """Remove everything after the last line end.  Only the holder of the file's lock may call this."""
     size = at = file.seek(0, os.SEEK_END)
     whole = 0
     while at and not whole:  # from the end: a torn line is short, the journal may be long
@@ -89,7 +89,7 @@ def held(path: Path) -> Iterator[IO[bytes]]:
     """Open a journal for :func:`append`, mended; no other process can write to it meanwhile.  Raises OSError."""
     # Unbuffered: after a failed write nothing may be left to be written when the file is closed.
     with path.open("a+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # closing the file lets it go, and so does dying
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed or the process dies
         mend(file)
         yield file
 
@@ -97,8 +97,8 @@ def held(path: Path) -> Iterator[IO[bytes]]:
 def sync(descriptor: int) -> None:
     """Wait until the disk has a file.  Raises OSError."""
     if sys.platform == "darwin":
-        # On macOS fsync(2) leaves the data in the drive's own cache, says its manual page; F_FULLFSYNC empties that
-        # too.  Network drives know no more than fsync.
+        # On macOS, fsync(2) may leave the data in the drive's own cache, says its manual page; F_FULLFSYNC empties
+        # that too.  Network drives support only fsync.
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
@@ -110,7 +110,7 @@ def sync(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a journal says, oldest first.  ``damaged``: numbers of the lines that are no JSON object with an event."""
+    """The events of a journal, oldest first.  ``damaged``: numbers of the lines that do not hold an event as JSON."""
 
     events: tuple[Event, ...] = ()
     damaged: tuple[int, ...] = ()

@@ -7,7 +7,7 @@
     carried     the change of an experiment was put onto a newer incumbent, and is measured again there; with its runs
                 on the old base
     repeated    one more run of a kept experiment
-    epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted, or is another
+    epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted or was changed
     paired      one run of a certification
     certified   what a certification found
 
@@ -53,7 +53,7 @@ class Stand:
     parts: Mapping[str, Any] | None
     """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
-    """Number of drifts under this key before it: of earlier stands with the same key."""
+    """Number of drifts under this key before it, that is, of earlier stands with the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class Ledger:
             self._replay, self._stamp = known, stamp(self.path)
 
     def mend(self) -> None:
-        """Remove a torn last line, at the first call only.  Only who holds the session's lock may."""
+        """Remove a torn last line, at the first call only.  Only the holder of the session's lock may call this."""
         if not self._whole and self.path.exists():
             with self.path.open("r+b", buffering=0) as file:
                 mend(file)

@@ -43,7 +43,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
 
 
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
-    """Return a measurement from its JSON object, likewise."""
+    """Return a measurement from its JSON object; missing keys and errors as in :func:`experiment_from`."""
     seconds = event.get("seconds") or {}
     return Measurement(
         value=event.get("value"),

@@ -14,8 +14,8 @@ RESULTS = "results.tsv"
 def write_results(folder: Path, history: History) -> None:
     """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then six of our own.
 
-    Failures are written as crashes are there (0.000000, 0.0, crash), so that existing notebooks read the file; the
-    sixth column has the status of the ledger.
+    A failure is written as upstream writes a crash (0.000000, 0.0, crash), so that existing notebooks read the file;
+    the sixth column has the status of the ledger.
     """
     metric = history.metric
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
@@ -26,7 +26,7 @@ def write_results(folder: Path, history: History) -> None:
 
 
 _UPSTREAM = {"conflict": "discard"}
-"""Our words for outcomes that have a value, as upstream's fourth column knows them."""
+"""Statuses with a value that upstream does not know, and what its fourth column has for them."""
 
 
 def _row(e: Experiment) -> list[str]:
@@ -43,5 +43,5 @@ def _row(e: Experiment) -> list[str]:
 
 
 def _decimals(number: float, hidden: float) -> str:
-    """Return six decimals, as upstream's table has them; six significant digits for what they would hide."""
+    """Format with six decimals, as upstream's table does, or with six significant digits where these would hide it."""
     return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"

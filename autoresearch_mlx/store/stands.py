@@ -27,7 +27,7 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_stand(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Go to the stand of this key when it is another one than the current; say what changed and what follows."""
+    """Go to the stand of this key if it is not the current one; say what changed and what follows."""
     journal = ledger.read()
     current = journal.history.stand
     number = matching(journal, here)
@@ -61,10 +61,10 @@ def after_drift(journal: Journal, takes: int, reason: str) -> dict[str, Any]:
 
 
 def matching(journal: Journal, here: Key) -> int | None:
-    """Return the number of the newest stand whose key differs in no known part from this one; None: there is none.
+    """Return the number of the newest stand whose key differs in no known part from this one; None if there is none.
 
-    The current stand goes first.  An unknown part may fit two stands that differ from each other: only a stand with
-    exactly these parts is then returned to, since anything else would be a guess.
+    The current stand is tried first.  A key with unknown parts may match several stands that differ from each other;
+    then only a stand with exactly these parts is chosen, because any other choice would be a guess.
     """
     current = journal.history.stand
     if not differing(_parts(journal, current), here.parts):
@@ -78,7 +78,7 @@ def matching(journal: Journal, here: Key) -> int | None:
 
 
 def newest_machine(history: History, stands: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
-    """Return what the newest measurement that describes its machine says; empty when none does.
+    """Return the newest description of a machine in a measurement; empty if no measurement has one.
 
     ``stands``: only measurements of these count; None: all.
     """
@@ -87,7 +87,7 @@ def newest_machine(history: History, stands: Mapping[int, Any] | None = None) ->
 
 
 def _parts(journal: Journal, number: int) -> Mapping[str, Any]:
-    """Return the parts of a stand's key; where the ledger names none, those that its measurements tell."""
+    """Return the parts of a stand's key; where the ledger names none, those that its measurements record."""
     parts = journal.stands[number].parts
     if parts is not None:
         return parts

@@ -31,7 +31,7 @@ _IDENTITY = {
 }
 
 _SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objects,reference")
-"""The last one: what the ledger names is on the disk before the ledger names it, else a power cut takes it away."""
+"""The last one puts commits and refs on the disk before the ledger names them, or a power cut could lose them."""
 
 _FILE_MODES = ("100644", "100755")
 
@@ -42,7 +42,7 @@ _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class _Killed(WorkspaceError):
-    """Git was killed: it did not answer, which is no answer."""
+    """Git was killed before it could answer: this says nothing about what was asked."""
 
 
 def branch_of(tag: str) -> str:
@@ -54,11 +54,11 @@ def ref_of(tag: str, number: int) -> str:
 
 
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Standard output of one git command, byte for byte.
+    """Run one git command; return its standard output, byte for byte.
 
     Raises WorkspaceError with git's own words.
     """
-    # -C, because GitPython expands `$` and `~` in its own folder, and takes the current one where that is missing.
+    # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     command = ["git", "-C", str(cwd), *settings, *arguments]
     try:
@@ -74,7 +74,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def top_of(path: Path) -> Path | None:
-    """The top of the checkout that ``path`` lies in, None outside of any; raises where git distrusts the owner."""
+    """Return the top of the checkout around ``path``; None if there is none; raises if git distrusts its owner."""
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
@@ -84,7 +84,7 @@ def top_of(path: Path) -> Path | None:
 
 
 def resolve(path: Path, revision: str) -> str | None:
-    """The commit that a revision names, None when it names none."""
+    """Return the commit that a revision names; None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     except _Killed:
@@ -99,10 +99,10 @@ def common_of(top: Path) -> Path:
 
 
 def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
-    """Remove the locks that a git that died left on a session's own refs, which git keeps in ``common``.
+    """Remove the locks that a killed git left on a session's own refs, which git keeps in ``common``.
 
-    A git of the user's own may lock one of them for an instant, while it packs them, so a lock is given
-    ``patience`` seconds to go by itself.
+    The user's own git may lock one of them for an instant, while it packs refs, so a lock gets ``patience`` seconds to
+    disappear by itself.
     """
     refs = common / "refs"
     patterns = (f"heads/{branch_of(tag)}.lock", f"autoresearch/{tag}/*.lock")
@@ -114,7 +114,7 @@ def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
 
 
 def diff(path: Path, before: str, after: str) -> str:
-    """The unified diff between two commits."""
+    """Return the unified diff between two commits."""
     return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
 
 
@@ -129,7 +129,7 @@ def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
 
 
 def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
-    """A three-way merge in an empty ``folder``; None when the two changes overlap."""
+    """Merge the changes of two texts, in an empty ``folder``; return None when they overlap."""
     for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
         (folder / name).write_bytes(text.encode())
     try:
@@ -178,7 +178,7 @@ class Workspace:
         git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
 
     def tip(self) -> str | None:
-        """The branch's commit, None when there is no such branch."""
+        """Return the branch's commit; None when there is no such branch."""
         return resolve(self.top, f"refs/heads/{self.branch}")
 
     def put_back(self, tip: str) -> None:
@@ -187,9 +187,9 @@ class Workspace:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", tip)
 
     def clear(self, patience: float = 1.0) -> None:
-        """Remove what a process of this session that died left: half-made commits, and locks on our own refs.
+        """Remove what a dead process of this session left: half-made commits, and locks on the session's refs.
 
-        To be called by the one process that holds the session.
+        Only the process that holds the session may call this.
         """
         for left in self.folder.glob("tmp*"):  # as tempfile names them
             shutil.rmtree(left, ignore_errors=True)
@@ -224,7 +224,7 @@ class Workspace:
     # --- experiments
 
     def read(self, commit: str) -> dict[str, str]:
-        """The editable files of a commit, by their path in the lab."""
+        """Return the editable files of a commit, by their path in the lab."""
         if (files := self._read.get(commit)) is None:
             files = {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
             if _FULL_HASH.fullmatch(commit):  # a short name, or that of a branch, may name another commit later
@@ -241,14 +241,14 @@ class Workspace:
         return any(path == e or matches(pure.parts, PurePosixPath(e).parts) for e in self.editable)
 
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
-        """A commit on ``base`` with these files replaced, kept by the experiment's own ref."""
+        """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref."""
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
             git(self.top, "read-tree", base, env=index)
             for path, text in files.items():
                 self._add(path, text, base, Path(temporary), index)
             tree = git(self.top, "write-tree", env=index).strip()
-            # In a file: an argument has a limit, and git takes no NUL.
+            # The message goes into a file, because an argument has a limit; git refuses NUL.
             (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
             sha = git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
         git(self.top, "update-ref", ref_of(self.tag, number), sha)
@@ -263,20 +263,20 @@ class Workspace:
         git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
     def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
-        """The base and the commit of an experiment, if it has one and was built on one of ``bases``."""
+        """Return (base, commit) of an experiment; None if it has no commit on one of ``bases``."""
         sha = resolve(self.top, ref_of(self.tag, number))
         base = resolve(self.top, f"{sha}^") if sha is not None else None
         return (base, sha) if sha is not None and base is not None and base in bases else None
 
     def forget(self, number: int) -> None:
-        """Drop the ref of an experiment that never was; fine when there is none."""
+        """Drop the ref of an experiment that did not take place; does nothing when there is no ref."""
         git(self.top, "update-ref", "-d", ref_of(self.tag, number))
 
     def title(self, commit: str) -> str:
         return git(self.top, "log", "-1", "--format=%s", commit).strip()
 
     def _paths(self, commit: str) -> Iterator[str]:
-        """Regular files of a commit in the lab: no links, whose text is a path, and no submodules."""
+        """Yield the lab's regular files in a commit; links (their text is a path) and submodules are left out."""
         listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit)
         for entry in listed.split("\0"):
             path = PurePosixPath(entry.partition("\t")[2])

@@ -1,6 +1,6 @@
 """A worktree that a session owns: the files of one commit at a time, for one lane to measure or for an agent to edit.
 
-Every worktree of a session stands on the session's branch; where several lanes run, each has one of its own.
+Every worktree of a session has the session's branch checked out; with several lanes, each has its own worktree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Worktree:
         return self.path / self._workspace.prefix
 
     def ensure(self) -> None:
-        """Make sure that the worktree exists and stands clean on the branch, whatever happened to it meanwhile."""
+        """Make sure that the worktree exists and is clean on the branch, whatever happened to it meanwhile."""
         with self._workspace.one_at_a_time:
             if self._record() is not None:
                 try:
@@ -99,10 +99,10 @@ class Worktree:
         self._drop_record()
 
     def _drop_record(self) -> None:
-        """Have git forget this worktree, and no other: `prune` would drop the user's own while their disk is away.
+        """Make git forget this worktree and no other: `prune` would also drop the user's own on an unplugged disk.
 
         A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
-        in the repository; a git that was killed while it removed the worktree leaves a record that names none.
+        in the repository; a git that was killed while it removed the worktree leaves a record that names no worktree.
         """
         for kept in (self._workspace.common / "worktrees").glob("*"):
             with suppress(OSError, ValueError):
@@ -116,9 +116,9 @@ class Worktree:
         return (kept / "HEAD").read_text().strip() == self._head
 
     def _record(self) -> Path | None:
-        """Return what our repository keeps for the worktree; None unless the two name each other.
+        """Return our repository's record of the worktree; None unless the record and the worktree name each other.
 
-        Whoever works in the worktree can make a repository of it, or point the link at the user's.
+        An agent that works in the worktree can turn it into a repository, or point the link at the user's.
         """
         link = self.path / ".git"
         try:
@@ -131,8 +131,8 @@ class Worktree:
     def _inside(self, *arguments: str) -> str:
         """Run git in the worktree.
 
-        The ceiling keeps a damaged worktree from falling through to the user's checkout, which lies around it: that
-        one is never reset or cleaned.
+        The ceiling stops git from looking further up when the worktree is damaged: it would find the user's checkout,
+        which must never be reset or cleaned.
         """
         marks = {
             "GIT_CEILING_DIRECTORIES": str(self._workspace.folder.resolve()),

@@ -66,8 +66,8 @@ def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: 
     """
     if not isinstance(target, Confinable):
         if settings.require:
-            said = f"sandbox.require: the program of a target {target.name} runs in no sandbox"
-            raise ConfigError(said, "leave --require-sandbox and sandbox.require away, or confine the program yourself")
+            said = f"sandbox.require: the program of a target {target.name} runs without a sandbox"
+            raise ConfigError(said, "drop --require-sandbox and sandbox.require, or confine the program yourself")
         return target
     why = target.unconfined_because(private)
     if why is None:

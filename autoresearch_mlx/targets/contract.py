@@ -67,7 +67,7 @@ class PlanFacts:
     training_seconds: float | None = None
     """Training time of one run; None for a run that no clock ends."""
     timeout_seconds: float | None = None
-    """The most that one run may take."""
+    """The longest that one run may take."""
     overhead_seconds: float | None = None
     """Time of one run beyond its training: start, compilation, evaluation."""
     overhead_source: str | None = None
@@ -137,7 +137,7 @@ class TargetKind(ABC, Generic[C]):
             raise ConfigError(f"the ledger's conditions do not fit the target {self.name}: {error}", RESTART) from None
 
     def fixed(self, conditions: C) -> Mapping[str, Any]:
-        """Return the settings that cannot change while a session lasts, by their dotted names, with its values.
+        """Return the settings that a session cannot change, by their dotted names, with their values in this session.
 
         By default every condition that ``[target.options]`` names.
         """
@@ -194,12 +194,12 @@ class TargetBase:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """By default one set of cases scores all runs."""
+        """Return the default: one set of cases scores all runs."""
         return ("val",)
 
     @property
     def workload(self) -> Workload:
-        """By default nothing is known."""
+        """Return the default: nothing is known."""
         return Workload()
 
     def lanes_refused(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Which rows each of the two model processes is asked, and with which cut.
+"""Choose the rows that each of the two model processes is asked for, and their cuts.
 
 Both processes run the edited file and are told the same.  Each scores half of the rows and is, for the other half, the
 witness: it gets the row with everything from a random position on, the *cut*, replaced by another row's text.  The loss
@@ -28,7 +28,7 @@ LEAD = 2
 """A row is shown whole this many rounds after it was shown cut; as many calls as a process can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
-"""Rows of a call, where the memory allows."""
+"""Least rows of a call, if they fit into its memory."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -67,8 +67,8 @@ def draw_plan(row_count: int, seq_len: int, size: int, rng: np.random.Generator)
     order = rng.permutation(row_count)
     scorer = np.empty(row_count, np.int64)
     for start in range(0, row_count, size):
-        # Each process scores half of a chunk.  Of an odd chunk they get the larger half in turn: chunks that are LEAD
-        # apart are split alike, or the rows of a round would not fit into its calls.
+        # Each process scores half of a chunk.  For odd chunks they take turns at the larger half, so that chunks LEAD
+        # apart are split alike: otherwise the rows of a round would not fit into its calls.
         chunk = order[start : start + size]
         mine = (len(chunk) + (start // size) % LEAD) // 2
         scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)

@@ -22,7 +22,7 @@ from autoresearch_mlx.experiment import Progress, Stopper, Watch
 SLEEP_SECONDS = 1.0
 """Seconds by which the two clocks must differ to count as sleep; without sleep they agree to microseconds."""
 STILL_SECONDS = 3.0
-"""A pulse this late was held up for six beats, which a merely busy machine does not do."""
+"""A pulse that is this many seconds late has missed six beats, which does not happen on a merely busy machine."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
 """A step is unusually late after the larger of both: this many seconds, or this many times the usual interval."""

@@ -94,7 +94,7 @@ class Evaluation:
         )
 
     def _model(self, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The command of one model process, and its environment; they can read nothing of each other's."""
+        """Return the command and the environment of one model process; neither process can read the other's files."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
         tmp = Path(shared) / uuid.uuid4().hex[:8]

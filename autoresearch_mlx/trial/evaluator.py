@@ -1,6 +1,6 @@
 """The sealed evaluator: it holds rows, targets and arithmetic, and never imports the edited file.
 
-It starts two processes that do (:mod:`logits`), tells both the same, and asks them for logits from inputs alone
+It starts two processes that do (:mod:`logits`), tells both the same things, and asks them for logits from inputs alone
 (:mod:`cuts` draws which rows).  What they send back becomes nats here (:mod:`scoring`); what looking ahead gave is
 measured on every row and taken out of the score (:mod:`lookahead`).  Losses that are not finite, or that differ by more
 than rounding explains, make the measurement invalid, with the reason.
@@ -84,13 +84,13 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 
 
 def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
-    """Inputs and targets, int32 [row_count, seq_len] each."""
+    """Return inputs and targets, int32 [row_count, seq_len] each."""
     rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)[: spec.row_count].astype(np.int32)
     return rows[:, :-1], rows[:, 1:]
 
 
 class _Pass:
-    """The losses of one pass as they come in, [n, seq_len] each; what was not asked yet counts 0."""
+    """The losses of one pass as they come in, [n, seq_len] each; what was not asked yet holds NaN or 0."""
 
     def __init__(self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator) -> None:
         self.scored = np.full(targets.shape, np.nan, np.float32)
@@ -103,7 +103,7 @@ class _Pass:
         """Wait for the answers to one round.  Raises Invalid, Died."""
         for model, call in zip(models, round_, strict=True):
             answer = model.answer()
-            # After a cut the row's own next tokens are the targets: what a witness says there must be finite too.
+            # After a cut, the targets are the next tokens of the inputs: a witness's losses there must be finite too.
             wanted = np.where(
                 np.arange(call.inputs.shape[1]) < call.cuts[:, None],
                 self._targets[call.rows],
@@ -122,7 +122,7 @@ class _Pass:
 
 
 def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
-    """That of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
+    """Return the tolerance of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
     coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)
 

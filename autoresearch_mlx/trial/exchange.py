@@ -104,7 +104,7 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
-            # A pipe of its own for what it prints: through a shared one, opened anew for reading under
+            # What it prints goes into a pipe of its own: through a shared one, opened again for reading under
             # /proc/self/fd, two processes could talk.
             self._process = subprocess.Popen(
                 [*command, *map(str, theirs)],

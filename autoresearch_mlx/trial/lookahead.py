@@ -1,13 +1,13 @@
-"""What a score gains by looking ahead, measured on every row and taken out of it.
+"""Measure on every row what a score gains by looking ahead, and take that out of the score.
 
 A model must not use the tokens that follow a position to predict the next one.  For each row there are two losses of
-one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row whose text from the
-cut on is another row's.  Their difference is what the following tokens gave.  A cut is drawn evenly over the positions
-of a row, so that the mean difference times the number of positions is an unbiased estimate of the row's gain, whatever
-share of the positions looks ahead.  It is added to the score, so that looking ahead gains nothing on average.
+one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with another row's
+text from the cut on.  Their difference is what the following tokens contributed.  The cut is drawn evenly over the
+positions of a row, so that the mean difference times the number of positions is an unbiased estimate of the row's gain,
+whatever share of the positions looks ahead.  It is added to the score, so that looking ahead gains nothing on average.
 
-Where by chance the tail begins with the true token there is nothing to see: differences are divided by the chance that
-it does not (inverse probability weighting; Horvitz and Thompson, 1952).
+If the new tail happens to begin with the true token, the cut shows nothing; so differences are divided by the
+probability that it does not (inverse probability weighting; Horvitz and Thompson, 1952).
 
 For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
 invalid; they also come from state between calls and from a dependence on the other rows of a call.
@@ -44,12 +44,12 @@ TOLERANCES = {
     "float16": Tolerance(0.1, 0.01),
     "bfloat16": Tolerance(0.5, 0.03),
 }
-"""By the type in which most of the weights, or the logits, are held."""
+"""Tolerances by the number type of most of the weights, or of the logits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What looking ahead gave the score, in nats over the whole pass, and the standard error of that."""
+    """The gain from looking ahead, in nats over the whole pass, and its standard error."""
 
     nats: float
     error: float
@@ -74,7 +74,7 @@ def gain(
 
 
 def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
-    """How likely a drawn tail begins with each of ``tokens``: their share of the text, at most a half."""
+    """Return the probability that a drawn tail begins with each of ``tokens``: their share of the text, at most 1/2."""
     found = np.bincount(targets.ravel())
     return np.minimum(found[tokens] / targets.size, 0.5)
 
@@ -82,8 +82,8 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
 def check(scored: Nats, witnessed: Nats, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
     """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
 
-    A difference at the position just before the cut alone is a look-ahead by one token; one anywhere before it may also
-    come from state, or from the other rows of the call.
+    A difference only at the position just before the cut is a look-ahead by one token; one further left may also come
+    from state, or from the other rows of the call.
     """
     seq_len = scored.shape[1]
     if seq_len < 2:

@@ -1,9 +1,9 @@
 """End programs that outlived the loop that started them.
 
 A measured program or a coding agent does not notice that the loop was killed: it would go on writing into the worktree
-while the next run is measured there.  So each child carries the folder that it works in in its environment, and the
-next process that opens the session ends what is still working there.  A program is missed only when it has cleared its
-environment and no parent of it that could be found is alive.
+while the next run is measured there.  So each child has the folder that it works in as an environment variable, and
+the next process that opens the session ends what is still working there.  A program is missed only when it has cleared
+its environment and none of its parents that carry the variable is alive.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turns logits into nats and bits per byte, in the trusted process alone.
+"""Turn logits into nats and bits per byte, in the trusted process alone.
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
@@ -31,7 +31,7 @@ Nats = npt.NDArray[np.float32]
 class Losses:
     """Losses of some targets, float32 [n, seq_len], and how many of the logits were clipped.
 
-    ``normalisers`` [n, seq_len] are the logs of the softmax's denominators, of the clipped logits.
+    ``normalisers`` [n, seq_len] are the logs of the softmax's denominators, from the clipped logits.
     """
 
     nats: Nats
@@ -40,15 +40,18 @@ class Losses:
 
 
 Score = Callable[[Raw, str, Tokens], Losses]
-"""Logits [n, seq_len, vocab] as they lie in memory, their type by name, and targets [n, seq_len].
+"""Function of logits [n, seq_len, vocab] as they lie in memory, their type by name, and targets [n, seq_len].
 
-Copies what it reads first: a model's process can still write to that memory.  Logits that are NaN or plus infinity
+It copies what it reads first: a model's process can still write to that memory.  Logits that are NaN or plus infinity
 give a loss of NaN; a target whose logit is minus infinity has a loss of infinity.
 """
 
 
 def score_on(device: Device) -> Score:
-    """MLX on a GPU; numpy on a CPU, where its exp was measured four times as fast as MLX's logsumexp."""
+    """Return the function for this device: MLX on a GPU, numpy on a CPU.
+
+    On a CPU numpy's exp was measured four times as fast as MLX's logsumexp.
+    """
     return _score_with_mlx() if device == "gpu" else score
 
 
@@ -78,7 +81,7 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
 
 
 def widened(bits: Raw, dtype: str) -> npt.NDArray[np.float32]:
-    """A float32 copy."""
+    """Return a float32 copy."""
     if dtype == "bfloat16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits.astype(np.float32)
@@ -121,15 +124,16 @@ def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -
 
 
 def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
-    """Raises Invalid when a target that counts has no finite loss, or logits are NaN anywhere."""
+    """Raise Invalid when a target that counts has no finite loss, or logits are NaN anywhere."""
     bad = int((~np.isfinite(nats[counted])).sum() + np.isnan(nats[~counted]).sum())
     if bad:
         raise Invalid(f"finite: the logits give no finite loss for {bad} of {nats.size} tokens")
 
 
 def bits_per_byte(nats: float, targets: Tokens, weight: npt.NDArray[Any]) -> float:
-    """``nats``: sum over the targets [n, seq_len] that count; ``weight``: bytes of each token.
+    """Return the bits per byte of a score.
 
+    ``nats``: sum over the targets [n, seq_len] that count; ``weight``: bytes of each token.
     Raises Invalid for a value that is not finite.
     """
     value = nats / (math.log(2) * int(weight[targets].sum()))

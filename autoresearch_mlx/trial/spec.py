@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Of training, for each matrix parameter and token: multiply and add, once forward and twice backward."""
+"""Operations of training for each matrix parameter and token: multiply and add, once forward and twice backward."""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LONGEST_HEADER = 2**24
 """Longest header of a safetensors file that is read, in bytes: names and shapes of some hundred thousand weights."""
@@ -41,12 +41,12 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes in a safetensors file, from its header.  Raises ValueError when it has none; OSError."""
+    """Return the shapes in a safetensors file, from its header.  Raises ValueError when it has no header; OSError."""
     return {name: shape for name, (_, shape) in _header(weights).items()}
 
 
 def type_of_most(weights: Path) -> str:
-    """The type that holds most of the numbers in a safetensors file: float32 where that is another one or unknown.
+    """Return float32, float16 or bfloat16: the type of most numbers in a safetensors file; float32 for any other type.
 
     Raises ValueError when it has no readable header; OSError.
     """
@@ -57,7 +57,7 @@ def type_of_most(weights: Path) -> str:
 
 
 def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
+    """Return type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:

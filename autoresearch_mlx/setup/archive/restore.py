@@ -97,7 +97,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
                 _unpack(tar, member, wanted.pop(member.name, None), begun)
     except OSError as error:
         if error.errno is not None and str(error.filename) != str(file):
-            raise  # an error of what is written; gzip's own errors have no number
+            raise  # an error of writing; gzip's own errors have no errno
         raise _no_archive(file, error.strerror or str(error)) from None
     except _TROUBLE as error:
         raise _no_archive(file, str(error)) from None

@@ -26,7 +26,7 @@ class CommandConditions:
     pattern: str | None = None
     """Regular expression whose first group is the number; None: the line ``METRIC name=value``."""
     timeout_seconds: float = 600.0
-    """The most that each of the two may take."""
+    """The longest that the program, and its guard, may run."""
 
 
 class CommandKind(TargetKind[CommandConditions]):
@@ -58,7 +58,7 @@ class CommandKind(TargetKind[CommandConditions]):
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
         yield limits_row(limits_of(place.settings, place.profile))
-        said = "none for a target command: its program is its owner's"
+        said = "none: the program of a target command is your own"
         yield Finding("sandbox", "sandbox", said, "fail" if place.settings.sandbox.require else "ok")
 
     def plan_before(self, place: Place) -> PlanFacts:

@@ -56,7 +56,7 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: only the program's owner knows a shorter run; the guard goes before each measurement anyway."""
+        """Return None: only the program's owner knows a shorter run; the guard runs before each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:

@@ -1,4 +1,4 @@
-"""What ``python train_mlx.py`` does: one whole measurement, and upstream's closing lines.
+"""Carry out ``python train_mlx.py``: one whole measurement, and upstream's closing lines.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
@@ -51,7 +51,7 @@ def main(script: Path) -> int:
             return 1
     peak = peak_of(target)
     if peak is not None:
-        _say(f"mfu_percent is of {peak.words}")
+        _say(f"mfu_percent is a share of {peak.words}")
     for line in trailer(measured, time.monotonic() - began, _depth(script), peak):
         print(line)
     return 0

@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 CORPUS = "corpus"
 """File in the lab's state that names the corpus prepared last."""
 _SCARCE_EVAL_TOKENS = 2**19
-"""Tokens that are held out at most where text is scarce."""
+"""Most tokens that are held out where text is scarce."""
 
 
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:

@@ -165,7 +165,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         """Yield whether the sandbox holds, tried with the lab's own rows."""
         try:
             if corpus_here(place.settings, place.lab, place.profile) is None:
-                yield Finding("sandbox", "probe", "not made: it needs prepared data")
+                yield Finding("sandbox", "probe", "not tried: it needs prepared data")
                 return
             under = self.build(self.settle(place), place).conditions
         except AutoresearchError as error:

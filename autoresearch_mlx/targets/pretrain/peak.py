@@ -24,7 +24,7 @@ _PROBE_SECONDS = 60.0
 def calibration_of(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Calibration | None:
-    """Return this machine's calibration for a session's shape of rows; None when there is none, or none is wanted."""
+    """Return this machine's calibration for a session's shape of rows; None if there is none, or none is to be used."""
     if settings.hardware.calibrate == "never":
         return None
     found, _ = load(basis_of(machine, profile, conditions.vocab_size, conditions.seq_len), corpora.default_cache())

@@ -39,14 +39,14 @@ from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
-"""The first step compiles; the second one meets the state that the first has changed."""
+"""Two, because the first step compiles and only the second one meets the state that the first has changed."""
 _SMOKE_SECONDS = 10.0
 """Seconds from which the time limits of a smoke run follow; its steps end it."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
-"""Time allowance of a rescoring for each multiple of the session's own rows."""
+"""Time that a rescoring may take for each multiple of the session's own rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 
 

@@ -2,9 +2,9 @@
 
 Landlock guards files.  This filter closes the ways around them: sockets; reading, tracing or signalling other
 processes; ways out of the process group (so that one killpg ends everything); the priority, processors and scheduling
-of any process (an ordinary user may slow down the loop itself); what processes could leave each other messages in, such
-as the times and flags of files, locks, pipe sizes and notifications; memory that no process's size shows (memfd, System
-V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
+of any process (an ordinary user may slow down the loop itself); everything in which processes could leave each other
+messages, such as the times and flags of files, locks, pipe sizes and notifications; memory that no process's size shows
+(memfd, System V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
 fails with EPERM.  Threads always work; the permissions say whether new processes do.
 
 The filter is a program of classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
@@ -207,5 +207,5 @@ def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 
 
 
 def _argument_at(argument: int) -> int:
-    """Offset of an argument's lower half in the data that a filter sees (struct seccomp_data, little-endian)."""
+    """Return the offset of an argument's lower half in what a filter sees (struct seccomp_data, little-endian)."""
     return _ARGUMENTS_AT + 8 * argument

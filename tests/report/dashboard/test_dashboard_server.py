@@ -300,4 +300,4 @@ def test_an_open_address_is_warned_of_and_answers_at_this_machines_addresses_onl
         assert board.ask("/")[0] == 200
         assert board.ask("/", Host=f"evil.example:{board.host.split(':')[1]}")[0] == 403
         board.process.kill()
-        assert "others on the network can reach this" in board.process.communicate()[1]
+        assert "others on the network can reach this dashboard" in board.process.communicate()[1]
