@@ -8,7 +8,7 @@ when it is preloaded (LD_PRELOAD, ld.so(8)).  Only float32 gains: MLX computes f
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
 The dependency ``scipy-openblas32`` holds OpenBLAS with the prefix ``scipy_`` on every symbol; ``patchelf`` writes a
-copy with those three renamed into the cache, once per version.  A source that fails is passed over, and ``Blas.note``
+copy with those three renamed into the cache, once per version.  A source that fails is skipped, and ``Blas.note``
 keeps the reason; only a wrong ``AUTORESEARCH_BLAS`` raises.
 """
 
@@ -60,7 +60,7 @@ class Blas:
     coretype: str | None = None
     """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it detect the processor itself."""
     note: str = ""
-    """Why better sources were passed over."""
+    """Why better sources were skipped."""
 
 
 class _Unusable(Exception):

@@ -21,7 +21,7 @@ from autoresearch_mlx.store.workspace import merge_texts
 def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
     """Return the decision if it still holds; else what follows from carrying the change to the new incumbent.
 
-    A change that lost against the version that it was made from is discarded.  A change that won there, or is
+    A change that lost to the version that it was made from is discarded.  A change that won there, or is
     undecided, is combined with what was kept meanwhile, and the combination is measured: a run on an old base never
     leads to a keep.  Call this while ``session.deciding`` is held.
     """

@@ -76,7 +76,7 @@ def experiment(
     """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
 
     A skip by hand ends it as ``interrupted``, with the worktree restored; so does Ctrl-C, which is passed on.
-    Raises AgentError when there is no proposal: then there was no experiment.
+    Raises AgentError when there is no proposal; then no experiment took place.
     """
     attempt, orders = Attempt.start(session, session.worker), orders or Orders()
     watch = orders.watching(attempt.number, screen.progress)

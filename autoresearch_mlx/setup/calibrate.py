@@ -75,7 +75,7 @@ def calibrate_here(
 
 
 def calibrate_from(start: Path, say: Say) -> Calibration:
-    """Calibrate for the lab at ``start``; where there is none, for a lab with every default.
+    """Calibrate for the lab at ``start``; if there is none, for a lab with all defaults.
 
     Raises ConfigError, and what :func:`calibrate_here` raises.
     """

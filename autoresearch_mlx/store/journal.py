@@ -3,7 +3,7 @@
 The ledger, the notes to a run, the orders of a person and the list of calls to models are kept this way.  Three rules
 make them safe against a death at any moment:
 
-- a line is written whole and synced to the disk before the work goes on, or nothing of it stays;
+- a line is written whole and synced to the disk before work continues, or nothing of it stays;
 - a last line without a line end was cut off by a death: readers skip it, and the next writer removes it;
 - where several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
 """

@@ -11,7 +11,7 @@
     paired      one run of a certification
     certified   what a certification found
 
-Every line is on the disk before the work goes on (:mod:`journal`).  A process that dies leaves ``started``
+Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started``
 without ``finished``.  Lines and keys that this version does not know are left alone.  ``results.tsv`` is a view,
 rewritten from the ledger.
 """

@@ -39,7 +39,7 @@ class Worktree:
                 try:
                     return self.restore()
                 except WorkspaceError:
-                    pass  # moved, half made or damaged: make it anew
+                    pass  # moved, half made or damaged: make it again
             self._remove()
             # --force: the branch may be checked out elsewhere.
             git(self._top, "worktree", "add", "--quiet", "--force", str(self.path), self._branch)
@@ -68,7 +68,7 @@ class Worktree:
         self._inside("clean", "-ffdxq")
 
     def lay_out(self, commit: str) -> None:
-        """Put the files of ``commit`` into the worktree, which is made anew when somebody has deleted it."""
+        """Put the files of ``commit`` into the worktree, which is made again when somebody has deleted it."""
         if not self.tree.exists():
             self.ensure()
         self.checkout(commit)
@@ -78,7 +78,7 @@ class Worktree:
         """Yield the lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
 
         It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, and
-        the worktree stands clean on it.  Raises WorkspaceError when the branch is gone.
+        the worktree is clean on it.  Raises WorkspaceError when the branch is gone.
         """
         tip = self._workspace.tip()
         if tip is None:

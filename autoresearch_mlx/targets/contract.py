@@ -211,7 +211,7 @@ class TargetBase:
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: by default there is no shorter run than the whole one."""
+        """Return None: by default there is no smoke run."""
         return None
 
 

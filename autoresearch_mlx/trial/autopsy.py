@@ -16,7 +16,7 @@ _RAISED = re.compile(
 _NOT_STARTED = (126, 127)
 """Exit codes by which a POSIX shell says that a command cannot be executed or does not exist."""
 _KILLED = (-9, 137)
-"""SIGKILL: as subprocess reports it of a child of ours, and as a shell reports it of its own child (128 + 9)."""
+"""SIGKILL: as subprocess reports it for our child, and as a shell reports it for its own child (128 + 9)."""
 
 
 def how_it_ended(returncode: int, log: Path) -> str:

@@ -27,7 +27,7 @@ from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissio
 
 _HARD_SHARE = 1.25
 """Ratio of the kernel's memory limit to the watched one.  The parent looks ten times a second and can say why it killed
-a child; the kernel's limit stops a child that allocates faster than that, without a reason of ours."""
+a child; the kernel's limit stops a child that allocates faster than that, but gives no reason."""
 
 
 class Confined(NamedTuple):

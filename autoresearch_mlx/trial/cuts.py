@@ -7,10 +7,10 @@ just before the cut then shows what the model can predict without the tokens tha
 Three rules make a channel between the two processes worthless:
 
 - A row is shown cut before it is shown whole, and whole only once both processes have answered the round with the cut:
-  when a witness answers, no process has seen what the row goes on with.
+  when a witness answers, no process has seen how the row continues.
 - Whole and cut rows stand mixed in every call, in random order, so that a process cannot tell them by their place.
-- What replaces the tail is drawn without a look at the true tail, so that it says nothing about it, not even what the
-  next token is not.
+- The text that replaces the tail is drawn without a look at the true tail, so it says nothing about the true tail, not
+  even which token does not come next.
 """
 
 from __future__ import annotations

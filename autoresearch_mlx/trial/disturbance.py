@@ -32,7 +32,7 @@ LEAST_STEPS = 8
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """One reading, in seconds: ``awake`` stops while the machine sleeps, ``total`` goes on (None: no such clock)."""
+    """One reading, in seconds: ``awake`` stops while the machine sleeps, ``total`` does not (None: no such clock)."""
 
     awake: float
     total: float | None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psutil
 
 WORKS_IN = "AUTORESEARCH_WORKS_IN"
-"""Environment variable with the folder that a child of ours works in."""
+"""Environment variable that names the folder in which a child works."""
 
 
 def end_orphans(folder: Path, seconds: float = 5.0) -> int:

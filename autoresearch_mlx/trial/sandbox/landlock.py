@@ -59,7 +59,7 @@ def abi() -> int:
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> None:
     """Give up everything but ``rules``, pairs of a path and the rights on it.  Raises OSError.
 
-    The process must have set PR_SET_NO_NEW_PRIVS before.  A path that does not exist is passed over.
+    The process must have set PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """
     files = _ALL_FILE_RIGHTS if version >= 5 else _ALL_FILE_RIGHTS & ~_IOCTL_DEV
     # "Handled" rights are denied unless a rule grants them: TCP bind and connect (3), and both scopes (3).

@@ -77,7 +77,7 @@ _FCNTLS = {
     "F_OFD_SETLKW": 38,
     "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031, "F_SET_RW_HINT": 1036, "F_SET_FILE_RW_HINT": 1038,
 }  # fmt: skip
-"""Operations of fcntl(2) that others can see, or that have the kernel send signals; some do not heed Landlock."""
+"""Operations of fcntl(2) that others can see, or that make the kernel send signals, some of them past Landlock."""
 _IOCTLS = {
     "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
     "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_SETFSLABEL": 0x41009432, "FIOASYNC": 0x5452, "FIOSETOWN": 0x8901,
