@@ -65,7 +65,7 @@ def test_a_sandbox_that_is_required_and_switched_off_is_a_contradiction(lab: Lab
 
 
 def test_a_command_lab_runs_in_no_sandbox_and_does_not_pretend_to(command_lab: Lab) -> None:
-    assert "runs in no sandbox" in refused(command_lab, "run", "--require-sandbox", "--experiments", "0")
+    assert "runs without a sandbox" in refused(command_lab, "run", "--require-sandbox", "--experiments", "0")
     done = call(command_lab, "run", "--experiments", "0")
     assert done.returncode == 0 and "WARNING" not in done.stderr
 
