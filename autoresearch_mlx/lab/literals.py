@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from autoresearch_mlx.lab.source import UNPARSABLE
 
 _RUN = 64
-"""Characters without a blank from which a piece of text is looked at for its entropy; hashes in hexadecimal have 64."""
+"""Pieces of text with this many characters and no blank are checked for their entropy; hexadecimal hashes have 64."""
 _RUN_BITS = 3.2
-"""Bits for each character: random hexadecimal has 4, repeated signs have none."""
+"""Most entropy of such a piece, in bits per character: random hexadecimal has 4, one repeated character has 0."""
 _DIGITS = 40
 """Digits of the longest number: 128 bits have 39."""
 _NUMBERS = 64
@@ -29,13 +29,13 @@ _NUMBERS = 64
 _STRANGE = 32
 """Most characters of one literal that cannot be typed on an English keyboard."""
 _PROSE = 512
-"""Bytes of comments from which they must look like words."""
+"""Comments of more bytes than this must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
 """English packs to 0.6 or less and has few digits; base64 packs to 0.77, and a third of hexadecimal are digits."""
 _NAMES_FREE = 4096
 """Bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""An edit's strings and numbers may be this fraction of what it may add with comments and docstrings."""
+"""Strings and numbers may take one part in this many of the bytes that an edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -74,7 +74,7 @@ class _Found:
 def too_much(path: str, old: str, new: str, bounds: Bounds) -> str | None:
     """Return why an edit of a Python file carries too much data, with the size; None when it does not.
 
-    A file that does not parse gives None: others refuse it.
+    A file that does not parse gives None: another check refuses it.
     """
     try:
         before, after = _find(old), _find(new)
@@ -107,7 +107,7 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 
 
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
-    """Compare the sums of what was added (``data``: bytes of strings and numbers) and of the file with the bounds."""
+    """Compare the totals of what was added (``data``: bytes of strings and numbers) and of the file with the bounds."""
     names = sum(len(name.encode()) for name in after.names - before.names)
     added = data + _size(prose) + max(0, names - _NAMES_FREE)
     if data > (most := bounds.edit_bytes // _DATA_SHARE):
@@ -129,11 +129,11 @@ def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds
 
 
 def _dense(literal: str) -> str | None:
-    """Say what is wrong with a single text: strange characters, or a long run of random signs."""
+    """Say what is wrong with a single text: strange characters, or a long run of random characters."""
     strange = sum(not (" " <= character <= "~" or character in "\t\n\r") for character in literal)
     strange += len(re.findall(r"\\x|\\[0-7]{2,3}|\\u|\\U|\\N", literal))
     if strange > _STRANGE:
-        return f"{strange} characters in one literal that are no plain text, more than {_STRANGE}"
+        return f"{strange} characters in one literal that are not plain text, more than {_STRANGE}"
     for run in re.findall(rf"\S{{{_RUN},}}", _ADDRESS.sub("", literal)):
         if _bits(run) > _RUN_BITS:
             return f"{len(run):,} characters of high entropy"
@@ -141,7 +141,7 @@ def _dense(literal: str) -> str | None:
 
 
 def _bits(text: str) -> float:
-    """Return the entropy of the characters, in bits for each."""
+    """Return the entropy of a text, in bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 

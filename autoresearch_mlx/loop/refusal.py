@@ -55,7 +55,7 @@ def refuse(c: Candidate) -> Verdict | None:
 
 
 def _carries_data(c: Candidate) -> str | None:
-    """Say which file was given more literals than the settings allow; None when none was."""
+    """Say which file gets more literals than the settings allow; None when no file does."""
     if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back what was there
         return None
     for path, text in c.proposal.files.items():

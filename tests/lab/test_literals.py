@@ -24,8 +24,8 @@ def comments(text: str, piece: int) -> str:
 
 FORMS = {
     "base64 in a string": (f'W = "{BASE64[:900]}"', "900 characters of high entropy"),
-    "bytes": (f"W = {WEIGHTS[:300]!r}", "that are no plain text"),
-    "letters of another script": (f'W = "{"".join(chr(0x4E00 + b) for b in WEIGHTS[:200])}"', "no plain text"),
+    "bytes": (f"W = {WEIGHTS[:300]!r}", "that are not plain text"),
+    "letters of another script": (f'W = "{"".join(chr(0x4E00 + b) for b in WEIGHTS[:200])}"', "not plain text"),
     "a list of numbers": (f"W = {[*WEIGHTS[:200]]}", "200 numbers in one statement"),
     "arguments of a call": (f"W = max({', '.join(map(str, WEIGHTS[:200]))})", "200 numbers in one statement"),
     "one large number": (f"W = {int.from_bytes(WEIGHTS[:100], 'big')}", "a number of 20"),
