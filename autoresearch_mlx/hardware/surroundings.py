@@ -21,7 +21,7 @@ from autoresearch_mlx.trial.runner import child_process_environment, python_comm
 _STALE_SECONDS = 5.0
 """Age up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""Seconds after a run in which a busy GPU may still be that run's doing, and says nothing about other programs."""
+"""Seconds after a run in which that run may still keep the GPU busy: then other programs are not blamed."""
 _PROBE_FROM_SECONDS = 60.0
 """Shortest budget on a CPU for which two speed probes a run are worth their time."""
 COOLING_SECONDS = 900.0

@@ -137,7 +137,7 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
 def recover(session: Session, screen: Screen) -> None:
     """Recover from a death at any point: close open experiments, bring branch and worktree to the ledger's state.
 
-    No other process holds the session, so a worker that claimed a still open experiment is dead.
+    No other process holds the session, so a worker with an experiment that is still open is dead.
     """
     for left in session.journal().running:
         attempt = Attempt.left_open(session, left)

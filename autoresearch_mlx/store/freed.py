@@ -60,7 +60,7 @@ def log_of(folder: Path, experiment: Experiment) -> str:
 def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
     """Return an experiment's diff against its base; a reason in brackets if it is gone; empty if nothing was committed.
 
-    Raises WorkspaceError where git cannot compare two commits that it has.
+    Raises WorkspaceError when git has both commits but cannot compare them.
     """
     e = experiment
     if not e.base or not e.commit:

@@ -1,4 +1,4 @@
-"""Git for a session: its branch, its refs and its commits.  Nothing that the user owns is ever written.
+"""Git for a session: its branch, its refs and its commits.  Nothing that the user owns is ever changed.
 
 A session owns one branch ``autoresearch/<tag>``, the worktrees on it (``store/worktree.py``), and private refs
 ``refs/autoresearch/<tag>/<n>``, one for each experiment.  A commit is built from the tree of its base with the

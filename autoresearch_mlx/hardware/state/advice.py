@@ -77,7 +77,7 @@ def _gpu(state: State) -> Iterator[tuple[str, str]]:
 
 
 def unusual_speed(speed: float, known: list[float]) -> str | None:
-    """Return a sentence about a speed far from the median of those before, in GFLOP/s; None for a usual one."""
+    """Return a sentence if a speed, in GFLOP/s, is far from the median of earlier ones; else None."""
     if len(known) < LEAST_PROBES:
         return None
     usual = median(known)
