@@ -20,6 +20,7 @@ from autoresearch_mlx.loop.upkeep import tell_of_machine
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.records import measurement_from, measurement_to
+from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 1_000_000
 """First seed of certifications: above all seeds of experiments, which count up from the session's."""
@@ -40,6 +41,8 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     ``against``: the number of a kept experiment; None: the head of the last certificate, else the baseline.
     Raises LabError when there is nothing to compare or a run fails.
     """
+    if isinstance(session.target, Certifiable) and (why := session.target.certify_refused()) is not None:
+        raise LabError(why, "start a session on text that is closed to training: docs/sandbox.md, Secret rows")
     journal = session.journal()
     contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:

@@ -243,6 +243,15 @@ class Rescorable(Protocol):
 
 
 @runtime_checkable
+class Certifiable(Protocol):
+    """A target that knows whether a certificate of its values would mean anything."""
+
+    def certify_refused(self) -> str | None:
+        """Return why none is given, in words for the person; None when there is no reason."""
+        ...
+
+
+@runtime_checkable
 class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 

@@ -48,6 +48,10 @@ class Conditions:
     """Number of tokens to train on, in place of a time."""
     budget_flops: float | None = None
     """Number of operations to train for, in place of a time; 6 for each matrix parameter and token."""
+    closed: tuple[Path, ...] = ()
+    """Files and folders with the text of rows that score, which the sandbox denies to the children."""
+    closed_in_tree: tuple[str, ...] = ()
+    """The same inside the worktree, relative to it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the children's environment, such as those that preload a fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)

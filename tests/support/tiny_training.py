@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 
 ROOT = Path(__file__).resolve().parents[2]
+CODE = ROOT / "autoresearch_mlx" / "targets" / "corpus"
 KNOBS = {
     "DEPTH": 1,
     "ASPECT_RATIO": 32,
@@ -43,11 +45,17 @@ def lab(root: Path, toml: str, **knobs: object) -> Lab:
     """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
     root.mkdir()
     (root / "train_mlx.py").write_text(script(**knobs))
-    (root / "lab.toml").write_text(toml.format(text=ROOT / "autoresearch_mlx" / "targets" / "corpus"))
+    (root / "lab.toml").write_text(toml.format(text=text(root.parent)))
     git(root, "init", "--quiet")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "tiny")
     return Lab(root)
+
+
+def text(beside: Path) -> Path:
+    """A folder of text that no training needs: a copy of some of this package's source."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(CODE, beside / "text", dirs_exist_ok=True, ignore=ignore))
 
 
 def corpus(cache: Path) -> Corpus:

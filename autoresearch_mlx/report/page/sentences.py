@@ -36,7 +36,18 @@ def counts_in_words(page: Page) -> str:
 
 
 def belief(page: Page) -> str:
-    """Say in a sentence or two how far the gain can be believed; commands stand between backticks."""
+    """Say in a few sentences how far the gain can be believed; commands stand between backticks."""
+    return f"{_certified_or_not(page)}{_text(page.head.conditions)}"
+
+
+def _text(conditions: Mapping[str, Any]) -> str:
+    """Say that the edited file could read the text of the rows that score; empty when it could not."""
+    if conditions.get("source") not in ("stdlib", "folder") or conditions.get("text_closed"):
+        return ""
+    return " Demonstration text: the edited file could read the text of the rows that score it."
+
+
+def _certified_or_not(page: Page) -> str:
     found, stands = page.certified, page.standing
     if found is not None:
         label = "Certified" if found.certified else "Measured afresh, and not certified"

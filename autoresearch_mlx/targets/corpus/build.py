@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from autoresearch_mlx.targets.corpus import tokenizer as bpe
 from autoresearch_mlx.targets.corpus.documents import Batches, batched
 from autoresearch_mlx.targets.corpus.download import Say
 from autoresearch_mlx.targets.corpus.files import count, shuffle_rows, write_bytes, write_rows, writing
+from autoresearch_mlx.targets.corpus.near import Known, copied
 from autoresearch_mlx.targets.corpus.packing import Policy, Tokens, pack
 from autoresearch_mlx.targets.corpus.rows import (
     MANIFEST,
@@ -49,6 +50,10 @@ PACKING: dict[Policy, str] = {
 }
 
 
+class TooFewRows(CorpusError):
+    """The text does not fill the rows of a split."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What every step needs: where the files go, what is wanted, and where progress is shown."""
@@ -66,7 +71,7 @@ class Bench:
         """Write one split and return its number of rows.  Raises CorpusError when there are fewer than ``needed``."""
         written = write_rows(self.folder / f"{name}.npy", rows, self.width)
         if written < needed:
-            raise CorpusError(
+            raise TooFewRows(
                 f"the text of {_subject(self.request)} is too small: it fills {written} of {needed} {name} rows "
                 f"of {self.width - 1} tokens",
                 ADD_TEXT,
@@ -94,6 +99,7 @@ def _fixed(source: Fixed, bench: Bench) -> tuple[Any, dict[str, Any]]:
     """Pack the held-out rows first, so that documents they contain can be left out of the training text."""
     tokenizer, bos = _train(source.train(), bench, f"up to {bpe.TRAINING_CHARS / 1e6:,.0f} MB")
     seen: set[int] = set()
+    known = Known()
     plenty = max(split.SMALLEST, EVAL_TOKENS // bench.request.seq_len)
 
     def rows(batches: Batches) -> Iterator[Rows]:
@@ -101,11 +107,13 @@ def _fixed(source: Fixed, bench: Bench) -> tuple[Any, dict[str, Any]]:
 
     for name, text, asked in _held_out(source, bench.request):
         bench.say(f"packing {name} rows")
-        bench.write(
-            name, islice(rows(split.noted(split.without(text, seen), seen)), asked or plenty), asked or split.SMALLEST
-        )
+        fresh = split.without_copies(split.without(text, seen), known)
+        held = split.learned(split.noted(fresh, seen), known)
+        bench.write(name, islice(rows(held), asked or plenty), asked or split.SMALLEST)
+        known.settle()
     bench.say("packing train rows")
-    bench.write("train", rows(_told(split.without(source.train(), seen), None, bench.say)), split.SMALLEST)
+    fresh = split.without_copies(split.without(source.train(), seen), known)
+    bench.write("train", rows(_told(fresh, None, bench.say)), split.SMALLEST)
     return tokenizer, {}
 
 
@@ -119,14 +127,27 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     _tell_skipped(found.skipped, bench.say)
     if not found.bytes:
         raise CorpusError(f"{_subject(bench.request)} holds no text: its files are empty or not text", ADD_TEXT)
+    if source.open_text is not None:
+        try:
+            tokenizer, detail = _split(source, bench, found, source.open_text)
+            return tokenizer, detail | {"closed": True}
+        except TooFewRows as error:
+            bench.say(f"{error} without what training can read itself; this is demonstration text: it is not certified")
+    return _split(source, bench, found, None)
+
+
+def _split(
+    source: Pooled, bench: Bench, found: split.Survey, readable: Callable[[], Batches] | None
+) -> tuple[Any, dict[str, Any]]:
+    """Hold out documents of a pool, none of them ``readable``, and pack all rows.  Raises TooFewRows."""
     asked: dict[Split, int | None] = {"val": bench.request.val_rows, "hidden": bench.request.hidden_rows}
-    aside = split.set_aside(found, asked.values(), bench.width)
+    aside = split.set_aside(found, asked.values(), bench.width, readable() if readable else None)
 
     def training() -> Batches:
         return split.without(source.text(lambda path: None), aside)
 
     tokenizer, bos = _train(training(), bench, f"{found.bytes / 1e6:,.1f} MB")
-    held = split.only(source.text(lambda path: None), aside)
+    held, dropped = _without_copies(split.only(source.text(lambda path: None), aside), training(), bench.say)
     documents = chain.from_iterable(bpe.encode(tokenizer, batched(held)))
     per_row = _bytes_per_row(tokenizer, held, bench.width)
     for name, rows in asked.items():
@@ -137,7 +158,16 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     rest = bpe.encode(tokenizer, _told(training(), found.bytes, bench.say))
     bench.write("train", pack(chain([list(documents)], rest), bench.width, bos, "split"), split.SMALLEST)
     shuffle_rows(bench.folder / "train.npy", SHUFFLE_SEED)
-    return tokenizer, _survey_detail(found)
+    return tokenizer, _survey_detail(found) | {"near_copies": dropped}
+
+
+def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str], int]:
+    """Drop the documents that stand nearly elsewhere too: in the training text, or in another split."""
+    flags = copied(held, rest)
+    kept = [text for text, near in zip(held, flags, strict=True) if not near]
+    if dropped := len(held) - len(kept):
+        say(f"{dropped:,} of {len(held):,} documents set aside are nearly the same as others, and are dropped")
+    return kept, dropped
 
 
 def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:

@@ -68,6 +68,9 @@ class Pooled:
 
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
+    open_text: Callable[[], Batches] | None = None
+    """The part of the text that the edited code can read itself, so that no row that scores may come from it; None when
+    that is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,10 @@ class Fixed:
 
 
 def standard_library(say: Say, seq_len: int) -> Pooled:
-    """Return the source of Python's standard library, with the docstrings of its modules in C."""
+    """Return the source of Python's standard library, with the docstrings of its modules in C.
+
+    What is held out comes from the packages that the sandbox denies.
+    """
     files = stdlib.source_files()
     if not stdlib.has_tests():
         say("this Python comes without its `test` package: the text is less than half of the usual 30 MB")
@@ -92,7 +98,12 @@ def standard_library(say: Say, seq_len: int) -> Pooled:
             piece for each in chain(_all(files, skip), stdlib.docstrings()) for piece in chapters(each, limit)
         )
 
-    return Pooled(text, {"python": platform.python_version(), "files": len(files)})
+    def open_text() -> Batches:
+        readable = (file for file in files if not stdlib.is_closed(file))
+        given = chain(_all(readable, lambda path: None), stdlib.docstrings())
+        return batched(piece for each in given for piece in chapters(each, limit))
+
+    return Pooled(text, {"python": platform.python_version(), "files": len(files)}, open_text)
 
 
 def folder(path: Path, seq_len: int) -> Pooled:

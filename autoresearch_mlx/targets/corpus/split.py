@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoresearch_mlx.targets.corpus.documents import Batches
+from autoresearch_mlx.targets.corpus.near import Known
 from autoresearch_mlx.targets.corpus.packing import Tokens
 from autoresearch_mlx.targets.corpus.sources import Pooled
 
@@ -53,13 +54,17 @@ def survey(pool: Pooled) -> Survey:
     return Survey(np.array(keys, np.uint64), np.array(sizes, np.int64), digest.hexdigest(), tuple(skipped))
 
 
-def set_aside(found: Survey, rows: Iterable[int | None], width: int) -> frozenset[int]:
+def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: Batches | None = None) -> frozenset[int]:
     """Return the keys of the documents that fill the held-out splits: those with the lowest keys.
 
     They are counted by bytes, with a reserve, but never more than half of the text.  They do not train the tokenizer;
-    documents that the splits do not need go back to the training text.
+    documents that the splits do not need go back to the training text.  No document of ``readable`` is among them.
     """
     keys, first = np.unique(found.keys, return_index=True)
+    if readable is not None:
+        left_out = np.array([key(text) for batch in readable for text in batch], np.uint64)
+        secret = ~np.isin(keys, left_out)
+        keys, first = keys[secret], first[secret]
     wanted = sum(max(1.5 * SHARE * found.bytes, (n or SMALLEST) * width * BYTES_PER_TOKEN) for n in rows)
     reached = np.cumsum(found.sizes[first])
     enough = int(np.searchsorted(reached, min(wanted, found.bytes / 2))) + 1
@@ -85,6 +90,20 @@ def noted(batches: Batches, seen: set[int]) -> Batches:
     """Pass the batches on, and add the key of each document to ``seen``."""
     for batch in batches:
         seen.update(key(text) for text in batch)
+        yield batch
+
+
+def without_copies(batches: Batches, known: Known) -> Batches:
+    """Pass the batches on without near copies of the known documents."""
+    for batch in batches:
+        yield [text for text in batch if not known.near(text)]
+
+
+def learned(batches: Batches, known: Known) -> Batches:
+    """Pass the batches on, and make each document known."""
+    for batch in batches:
+        for text in batch:
+            known.add(text)
         yield batch
 
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
+CLOSED = ("idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
+"""Packages of the standard library that no training needs: neither Python, MLX nor numpy import them at their start.
+The sandbox denies them to the edited code, so that rows which score can come from their text."""
 IN_C = (
     *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),
     *("math", "mmap", "posix", "pwd", "pyexpat", "resource", "select", "sys", "syslog", "termios", "time"),
@@ -29,6 +32,11 @@ def source_files() -> list[Path]:
         folders[:] = sorted(set(folders) - INSTALLED)
         found += [Path(folder, name) for name in names if name.endswith(".py")]
     return sorted(file for file in found if file.is_file())
+
+
+def is_closed(file: Path) -> bool:
+    """Tell whether a file of the standard library is one that the sandbox denies."""
+    return file.relative_to(root()).parts[0] in CLOSED
 
 
 def has_tests() -> bool:

@@ -43,6 +43,9 @@ class PretrainConditions:
     memory_limit_bytes: int | None
     """Memory limit in bytes that MLX is given; None leaves it to MLX."""
 
+    text_closed: bool = False
+    """Whether the edited code cannot read the text of rows that score; False in old ledgers."""
+
     @property
     def training_seconds(self) -> float | None:
         """Training time of a run; None where tokens or operations end it."""
@@ -71,6 +74,7 @@ class PretrainConditions:
             "compile_seconds": self.compile_seconds,
             "evaluate_seconds": self.evaluate_seconds,
             "memory_limit_bytes": self.memory_limit_bytes,
+            **({"text_closed": True} if self.text_closed else {}),
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class PretrainConditions:
                 compile_seconds=recorded["compile_seconds"],
                 evaluate_seconds=recorded["evaluate_seconds"],
                 memory_limit_bytes=recorded.get("memory_limit_bytes"),
+                text_closed=bool(recorded.get("text_closed")),
             )
         except KeyError as error:
             raise ConfigError(f"the ledger's conditions lack {error.args[0]}", RESTART) from None

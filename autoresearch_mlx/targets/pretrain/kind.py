@@ -21,6 +21,7 @@ from autoresearch_mlx.targets.pretrain.calibrated import calibration_here, chose
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 from autoresearch_mlx.targets.pretrain.data import choose_corpus, corpus_here, recorded_corpus
 from autoresearch_mlx.targets.pretrain.peak import calibration_of, measured_peak
+from autoresearch_mlx.targets.pretrain.secrecy import secrecy_of
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox
@@ -62,6 +63,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
             compile_seconds=float(_or(settings.budget.compile_seconds, profile.compile_seconds)),
             evaluate_seconds=settings.budget.evaluate_seconds,
             memory_limit_bytes=profile.memory_limit_bytes if profile.device == "gpu" else None,
+            text_closed=secrecy_of(corpus, place.lab).open_because is None,
         )
 
     def record(self, conditions: PretrainConditions) -> dict[str, Any]:
@@ -111,6 +113,9 @@ class PretrainKind(TargetKind[PretrainConditions]):
         blas = find_blas(default_cache(), place.machine)
         found = sandbox_of(place.settings)
         tokens = conditions.budget.kind == "match-tokens"
+        secrecy = secrecy_of(corpus, place.lab)
+        if secrecy.open_because is not None:
+            place.say(f"demonstration text, which cannot be certified: {secrecy.open_because}")
         under = Conditions(
             script=conditions.script,
             train_rows=corpus.path("train"),
@@ -127,12 +132,15 @@ class PretrainKind(TargetKind[PretrainConditions]):
             compile_seconds=conditions.compile_seconds,
             evaluate_seconds=conditions.evaluate_seconds,
             memory_limit_bytes=conditions.memory_limit_bytes,
+            closed=secrecy.closed,
+            closed_in_tree=secrecy.in_tree,
             environment=child_environment(blas),
             machine={**describe_machine(place.machine, blas, conditions.device), "sandbox": in_the_record(found)},
             sandbox=found if isinstance(found, Sandbox) else None,
             limits=limits_of(place.settings, place.profile),
         )
-        return Pretrain(under, peak=measured_peak(place.settings, conditions, place.machine, place.profile))
+        peak = measured_peak(place.settings, conditions, place.machine, place.profile)
+        return Pretrain(under, peak=peak, open_text=secrecy.open_because)
 
     # --- its lines in doctor and plan
 
@@ -159,7 +167,10 @@ class PretrainKind(TargetKind[PretrainConditions]):
             return Finding("data", "corpus", "not prepared yet", hint="`run` does it, or `autoresearch-mlx prepare`")
         m = corpus.manifest
         rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
-        return Finding("data", "corpus", f"{m.source}: {rows} ({corpus.folder})")
+        said = f"{m.source}: {rows} ({corpus.folder})"
+        if (why := secrecy_of(corpus, place.lab).open_because) is not None:
+            return Finding("data", "corpus", f"{said}; demonstration text", "note", why)
+        return Finding("data", "corpus", said)
 
     def _probe_rows(self, place: Place, missing: State) -> Iterator[Finding]:
         """Yield whether the sandbox holds, tried with the lab's own rows."""

@@ -61,6 +61,9 @@ class Pretrain(TargetBase):
     peak: Peak | None = None
     """The machine's best matrix product, the divisor of MFU; None when there is no fresh measurement."""
 
+    open_text: str | None = None
+    """Why the edited code can read the text of rows that score; None when it cannot."""
+
     kept_file: str = WEIGHTS
 
     @property
@@ -82,6 +85,10 @@ class Pretrain(TargetBase):
     def lanes_refused(self) -> str | None:
         device = "GPU" if self.conditions.device == "gpu" else "CPU"
         return f"two trainings on one {device} take time from each other, and each would measure the other"
+
+    def certify_refused(self) -> str | None:
+        """Return why no certificate is given: the edited code can read the text of the rows that score."""
+        return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Check the syntax of the script, and that it defines what the harness calls, without running it."""

@@ -25,6 +25,7 @@ def training_permissions(conditions: Conditions, assignment: Assignment) -> Perm
     gpu = conditions.device == "gpu"
     return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
+        closed=_closed(conditions, assignment),
         write=real([assignment.folder]),
         listed=real([package().parent]),
         gpu=gpu,
@@ -43,9 +44,15 @@ def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: 
     weights = assignment.folder / WEIGHTS
     return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, weights]),
+        closed=_closed(conditions, assignment),
         write=(tmp.resolve(),),
         listed=real([package().parent]),
         gpu=gpu,
         processes=1 if gpu else MOST_PROCESSES,
         file_bytes=_FILE_BYTES,
     )
+
+
+def _closed(conditions: Conditions, assignment: Assignment) -> tuple[Path, ...]:
+    """Return the places of the text, and where the worktree has copies of it."""
+    return real([*conditions.closed, *(assignment.tree / name for name in conditions.closed_in_tree)])

@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch_mlx.trial.sandbox import landlock, seccomp
-from autoresearch_mlx.trial.sandbox.permissions import Permissions
+from autoresearch_mlx.trial.sandbox.permissions import Permissions, spared
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store",
@@ -93,7 +93,9 @@ def confine(permissions: Permissions, version: int | None = None) -> None:
 
 
 def _rules(permissions: Permissions) -> Iterator[tuple[Path, int]]:
-    yield from ((path, landlock.READ) for path in (*map(Path, _SYSTEM), *permissions.read))
+    for path in (*map(Path, _SYSTEM), *permissions.read):
+        for part, whole in spared(path, permissions.closed):
+            yield part, landlock.READ if whole else landlock.LIST
     yield from ((path, landlock.LIST) for path in permissions.listed)
     yield from ((path, landlock.WRITE) for path in permissions.write)
     yield from ((Path(path), landlock.DEVICE) for path in _DEVICES)

@@ -13,7 +13,8 @@ import shutil
 import site
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ TMP = "tmp"
 MOST_PROCESSES = 32
 """Most processes that a child may be on a CPU, where MLX calls a C++ compiler: a shell and a few short-lived
 children."""
-_PATHS = ("read", "write", "listed")
+_PATHS = ("read", "write", "listed", "closed")
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE)S?(_|$)", re.I)
 
 
@@ -37,6 +38,9 @@ class Permissions:
     """Folders whose files may be made, read, changed and removed."""
     listed: tuple[Path, ...] = ()
     """Folders whose list of names may be read, but not the files in them."""
+    closed: tuple[Path, ...] = ()
+    """Files and folders inside the readable ones, also inside the system's own, that may not be read: the text of rows
+    that score, and copies of it."""
     gpu: bool = False
     network: bool = False
     processes: int | None = None
@@ -52,6 +56,8 @@ class Permissions:
     def reads(self, path: Path) -> bool:
         """Return whether these permissions let a file be read, without regard to the system's own files."""
         real = path.resolve()
+        if any(real.is_relative_to(closed) for closed in self.closed):
+            return False
         return any(real.is_relative_to(allowed) for allowed in (*self.read, *self.write))
 
     def to_json(self) -> str:
@@ -102,6 +108,25 @@ def real(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Resolve paths and drop duplicates, paths inside another one, and paths that do not exist."""
     found = sorted({path.resolve() for path in paths if path.exists()})
     return tuple(p for p in found if not any(p != other and p.is_relative_to(other) for other in found))
+
+
+def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yield what is left of a file or folder when ``closed`` is taken out, each part with whether all of it is left.
+
+    A folder that holds a closed path is not left as a whole: it comes with False, and its other entries follow.  Links
+    are left out: what they lead to counts by its own place.  ``closed`` holds real paths.
+    """
+    place = path.resolve()
+    if any(place.is_relative_to(each) for each in closed):
+        return
+    if not any(each.is_relative_to(place) for each in closed):
+        yield path, True
+        return
+    yield place, False
+    with suppress(OSError):
+        for entry in sorted(place.iterdir()):
+            if not entry.is_symlink():
+                yield from spared(entry, closed)
 
 
 def package() -> Path:

@@ -131,6 +131,7 @@ def _files(permissions: Permissions) -> list[str]:
         "(allow file-map-executable)",
         '(allow file-read-data (literal "/"))',
         *_each("file-read*", readable),
+        *(f"(deny file-read-data (subpath {quoted(path)}))" for path in permissions.closed),
         *(f"(allow file-read-data (literal {quoted(path)}))" for path in permissions.listed),
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
         *_each("file-read* file-write*", permissions.write),

@@ -33,6 +33,8 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _SECONDS = 60.0
 _SHOWN = 3
+_TEXTS = 8
+"""Files of each closed folder that are tried."""
 _PRIVATE = (
     ".ssh",
     ".gnupg",
@@ -156,6 +158,8 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
     """Yield what neither child may touch."""
     hidden = conditions.val_rows.with_name("hidden.npy")
     yield _Attempt("read", hidden, False, "read hidden rows")
+    for path in _texts(conditions.closed):
+        yield _Attempt("read", path, False, f"read {path}, the text of rows that score")
     yield _Attempt("make", conditions.val_rows.parent / "made", False, "write to the corpus")
     yield _Attempt("read", home, False, "list the home directory")
     yield _Attempt("make", home / ".autoresearch-probe", False, "write to the home directory")
@@ -165,6 +169,15 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
         yield _Attempt("read", path, False, f"read {path.name}")
         change = ("make", path / "made") if path.is_dir() else ("change", path)
         yield _Attempt(*change, False, f"change {path.name}")
+
+
+def _texts(closed: Sequence[Path]) -> list[Path]:
+    """Return files of the text that must be closed: some of each folder, spread over it, compiled ones included."""
+    found: list[Path] = []
+    for place in closed:
+        files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
+        found += files[:: -(-len(files) // _TEXTS) or 1]
+    return found
 
 
 def _outside(lines: Mapping[str, Any]) -> list[_Attempt]:

@@ -159,7 +159,7 @@ def test_a_full_disk_is_named_with_a_remedy_and_leaves_nothing_behind(stories, c
         "except CorpusError as error: print('ERROR', error, '|', error.hint)\n"
     )
     for limit, file in ((2_000, "tokenizer.json"), (25_000, "train.npy")):
-        command = [sys.executable, "-c", code, str(stories), str(cache), str(limit)]
+        command = [sys.executable, "-B", "-c", code, str(stories), str(cache), str(limit)]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert "ERROR cannot write" in output and file in output and "AUTORESEARCH_CACHE" in output
         assert leftovers(cache) == []
@@ -220,7 +220,7 @@ def test_the_cache_is_where_the_environment_says() -> None:
     code = "from autoresearch_mlx.targets.corpus.prepare import default_cache; print(default_cache())"
     environment = os.environ | {"AUTORESEARCH_CACHE": "/somewhere/else"}
     output = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-B", "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout
     assert output == "/somewhere/else\n"
     assert default_cache().is_absolute()

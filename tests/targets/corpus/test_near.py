@@ -1,0 +1,50 @@
+"""Near copies are found however they were changed, and no row that scores has one elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autoresearch_mlx.targets.corpus.near import Known, copied
+from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+
+CHANGED: dict[str, Callable[[str, str], str]] = {
+    "cut to its second half": lambda text, other: text[len(text) // 2 :],
+    "with other layout and case": lambda text, other: text.upper().replace(" ", "\n    "),
+    "inside a longer text": lambda text, other: other + text + other,
+    "with every fortieth word replaced": lambda text, other: " ".join(
+        "other" if number % 40 == 0 else word for number, word in enumerate(text.split())
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED.keys())
+def test_a_changed_copy_is_near(change: Callable[[str, str], str], make_story: Callable[..., str]) -> None:
+    text, other = make_story(1, 300), make_story(2, 400)
+    known = Known()
+    known.add(text)
+    known.settle()
+    assert known.near(change(text, other))
+    assert not known.near(other)
+    assert copied([change(text, other)], [[text, other]]) == [True]
+
+
+def test_texts_without_long_equal_passages_are_not_near(make_story: Callable[..., str]) -> None:
+    stories = [make_story(number, 200) for number in range(40)]
+    assert copied(stories, []) == [False] * 40
+    assert copied([*stories, stories[3] + " The end."], []) == [number in (3, 40) for number in range(41)]
+    assert copied(["short", "short"], [["short"]]) == [False, False]
+
+
+def test_rows_that_score_have_no_near_copy_elsewhere(tmp_path, cache, say, said, make_story, texts) -> None:
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    for number in range(160):
+        text = make_story(number % 80, 120)
+        (folder / f"{number}.txt").write_text(text if number < 80 or number % 4 else f"Told again: {text.upper()}")
+    corpus = prepare(Request("folder", path=folder, vocab_size=300, seq_len=512, val_rows=8, hidden_rows=8), cache, say)
+    assert corpus.manifest.source_detail["near_copies"] > 0 and any("nearly the same" in line for line in said)
+    train = [text.lower() for text in texts(corpus, "train")]
+    held = [text.lower() for split in ("val", "hidden") for text in texts(corpus, split)]
+    assert not any(copied(held, [train]))
