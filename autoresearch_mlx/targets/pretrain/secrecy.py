@@ -88,7 +88,7 @@ def _of_folder(folder: Path, lab: Lab, rows: Path) -> Secrecy:
     root = lab.root.resolve()
     inside = folder != root and folder.is_relative_to(root)
     needed = real([*python_paths(), rows, *(() if inside else (root,))])
-    if [part for part, _ in spared(folder, needed)] != [folder]:
+    if list(spared(folder, needed)) != [(folder, True)]:
         return Secrecy(open_because=f"Python, the rows or the lab lie in {folder}, the folder of the text")
     linked = real(file for file in _files(folder) if file.is_symlink())
     if any(file.is_relative_to(place) for file in linked for place in needed):

@@ -119,14 +119,22 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):
         return
-    if not any(each.is_relative_to(place) for each in closed):
+    if any(each.is_relative_to(place) for each in closed):
+        above = {str(parent) for each in closed for parent in each.parents}
+        yield from _entries(str(place), above, frozenset(map(str, closed)))
+    else:
         yield path, True
-        return
-    yield place, False
-    with suppress(OSError):
-        for entry in sorted(place.iterdir()):
-            if not entry.is_symlink():
-                yield from spared(entry, closed)
+
+
+def _entries(folder: str, above: Collection[str], closed: Collection[str]) -> Iterator[tuple[Path, bool]]:
+    """Yield a folder that holds a closed path, and what is left in it; ``above``: every folder that holds one."""
+    yield Path(folder), False
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.path in above and not entry.is_symlink():
+                yield from _entries(entry.path, above, closed)
+            elif entry.path not in closed and not entry.is_symlink():
+                yield Path(entry.path), True
 
 
 def package() -> Path:
