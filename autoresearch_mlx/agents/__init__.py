@@ -159,7 +159,7 @@ def _hint(name: str) -> str:
 
 def _load_own(module: str, attribute: str, settings: Mapping[str, Any]) -> Agent:
     where = f"{module}:{attribute}"
-    # Whatever a user's own module raises while it is imported or built is a fact about that module.
+    # Any exception is caught, because a user's own module may raise anything while it is imported or built.
     try:
         found = import_named(where, Path.cwd())
     except Exception as error:

@@ -25,12 +25,13 @@ _WEIGHTS = 0.6
 _GB = 2**30
 _NAMED = 6
 _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
-"""Models worth pulling, with the least memory in GB that their weights take."""
+"""Models worth pulling, each with the memory in GB that its weights need."""
 
 
 def open_endpoint(name: str, office: Office) -> Endpoint:
-    """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``; without
-    such a prefix, of the model of that name at the settings' ``base_url``.  Nothing is called yet.
+    """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``.
+
+    A name without such a prefix is a model at the settings' ``base_url``.  Nothing is called yet.
 
     Raises AgentError for an unknown prefix, an invalid address, or a key that is not in the environment.
     """
@@ -155,11 +156,11 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """Return a model that Ollama has and this machine can hold, or ``None``; and the reason, as a sentence.
+    """Return a model that Ollama has and that fits into this machine's memory, or ``None``; and the reason in words.
 
-    Left out are cloud models, embeddings, models that cannot chat, and models whose weights take more than 0.6 of the
-    memory: a model may be unloaded for training, but must leave room for the system and its own context.  Of the
-    others, models made for code come first, then the one with more parameters, then the larger file, then by name.
+    It leaves out cloud models, embeddings, models that cannot chat, and models whose weights take more than 0.6 of the
+    memory: even a model that is unloaded for training needs room for its own context and for the system.  Of the
+    others, models made for code come first, then models with more parameters, then larger files, then by name.
     """
     from autoresearch_mlx.models.ollama import Ollama
 

@@ -23,13 +23,13 @@ STALLED = 12
 """Number of experiments without a keep after which the model is asked more often."""
 MORE = 0.2
 MOST = 0.5
-"""Largest share of the model; the study found shares from 0.1 to 0.5 good."""
+"""Largest share of proposals from the model; in the study, shares from 0.1 to 0.5 worked well."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
 """Seconds before a model that did not answer is asked again; doubled each time, up to the second value."""
 
 
 class Hybrid:
-    """An agent that takes turns between optimiser and model, by the history; the optimiser replaces a silent model."""
+    """An agent that alternates between optimiser and model, by the history; the optimiser replaces a silent model."""
 
     name = "hybrid"
 
@@ -42,7 +42,7 @@ class Hybrid:
         self._away_until = 0.0
         self._rest = FIRST_REST
         self._nothing = ""
-        """Reason why the optimiser last had no proposal, so that each reason is said once."""
+        """Reason why the optimiser last had no proposal, kept so that each reason is said only once."""
 
     def propose(self, context: Context) -> Proposal:
         """Propose an edit.  Raises AgentError when neither has anything to propose."""

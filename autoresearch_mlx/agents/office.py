@@ -42,5 +42,5 @@ class Office:
     """Function that returns the current caps, which a person may change during a run; None: those of the settings."""
 
     def most(self) -> Caps:
-        """Return what the session may spend on models; asked before each call."""
+        """Return what the session may spend on models; called before each call to a model."""
         return self.caps() if self.caps is not None else Caps(self.settings.max_tokens_total, self.settings.max_cost)

@@ -1,4 +1,4 @@
-"""Replay edits from a file (``scripted:PATH``), for demos, tests and logs that are to be run again.
+"""Replay edits from a file (``scripted:PATH``), for demos, for tests, and to run an old log again.
 
 The file is JSONL, one step a line, or JSON: a list of steps or ``{"steps": [...]}``.  A step is one of
 

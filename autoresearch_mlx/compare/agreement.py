@@ -1,4 +1,4 @@
-"""How well two logs agree on the changes that both tried: signs, ranks, and the largest disagreements."""
+"""Measure how well two logs agree on the changes that both tried: signs, ranks, and the largest disagreements."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from autoresearch_mlx.compare.log_noise import COVERAGE
 from autoresearch_mlx.compare.match import Pair
 
 FEWEST = 5
-"""The fewest pairs for which a rank correlation is given."""
+"""Smallest number of pairs for which a rank correlation is given."""
 MOST = 5
-"""The most disagreements that are listed."""
+"""Maximum number of disagreements that are listed."""
 _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 
@@ -31,11 +31,14 @@ class Agreement:
     share_interval: tuple[float, float] | None
     """Interval of the share, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share to expect if the two logs were independent, each gaining as often as it does."""
+    """The share to expect if the gains in one log had nothing to do with those in the other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
-    """By Fisher's z with the standard error of Bonett and Wright (Psychometrika 65, 2000); None for equal ranks."""
+    """Its interval, by Fisher's z with Bonett and Wright's standard error (Psychometrika 65, 2000).
+
+    None for a rank correlation of 1 or -1.
+    """
 
 
 def agreement(found: Sequence[Pair]) -> Agreement:
@@ -65,7 +68,7 @@ def _chance(points: Sequence[tuple[float, float]]) -> float:
 def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
     """Return the pairs of opposite sign, largest first, five at most.
 
-    A disagreement is as large as its weaker side, in percent.
+    The size of a disagreement is the smaller of its two effects, in percent.
     """
     opposite = [p for p in found if (p.there.percent or 0) * (p.here.percent or 0) < 0]
     return tuple(sorted(opposite, key=lambda p: -_weaker(p))[:MOST])

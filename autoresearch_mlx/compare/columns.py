@@ -1,4 +1,4 @@
-"""Tables in plain text that fit a width in characters: the least important columns are left out first."""
+"""Lay out tables in plain text for a width in characters: the least important columns are left out first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_mlx import terms
 
 UNKNOWN = "-"
 _SHORTEST = 12
-"""A column is not cut below this."""
+"""Width in characters below which no column is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Column:
 
     @property
     def width(self) -> int:
-        """In characters, with the spaces before it."""
+        """Its width in characters, with the spaces before it."""
         return self.lead + max(len(text) for text in (self.title, *self.cells))
 
     def pad(self, text: str) -> str:
@@ -39,9 +39,9 @@ class Column:
 
 
 def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
-    """Return the table as text of at most ``width`` characters where that can be done.
+    """Return the table as text, if possible at most ``width`` characters wide.
 
-    ``grouped``: with a line above the titles that names the groups.
+    ``grouped`` adds a line above the titles that names the groups.
     """
     fitting = _fit(columns, width)
     rows = [[column.title for column in fitting], *zip(*(column.cells for column in fitting), strict=True)]
@@ -50,7 +50,7 @@ def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
 
 
 def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Return the columns that are always shown, and of the others, level by level, those that still have room."""
+    """Return the columns that are always shown, and those of the others, level by level, that still have room."""
     shown = {0}
     for level in sorted({column.drop for column in columns} - shown):
         if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns, with those that may be cut shortened until the table fits or they are at their shortest."""
+    """Return the columns, those that may be cut narrowed until the table fits or they can get no narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -76,7 +76,7 @@ def _cut_to(columns: list[Column], width: int) -> list[Column]:
 
 
 def _group_line(columns: Sequence[Column]) -> str:
-    """Return a line with each group's name above its columns, at their left, cut to their joint width."""
+    """Return a line with each group's name above the left end of its columns, cut to their total width."""
     line = ""
     for group in dict.fromkeys(column.group for column in columns if column.group):
         first = next(i for i, column in enumerate(columns) if column.group == group)

@@ -1,7 +1,7 @@
-"""Two logs side by side, in figures, and the same as JSON.
+"""Compare two logs in figures, and write the result as JSON.
 
-The word beside an effect says what the intervals allow, and no more.  The remarks belong to every form in which a
-comparison is shown.
+The verdict on an effect says no more than its intervals allow.  Wherever a comparison is shown, its remarks are shown
+too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
     "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
-    "several tries is flattered by luck: of an axis, read what happened; the matching changes below were paired "
-    "without a look at their gains."
+    "several tries tends to look better than it is; the matching changes below are the fairer sample, because they "
+    "were paired without a look at their gains."
 )
 ABSOLUTE = (
-    "Absolute values compare only on the same data, tokenizer, validation rows, budget and machine; across machines, "
-    "look at the signs and the order of the effects."
+    "Absolute values can be compared only on the same data, tokenizer, validation rows, budget and machine; across "
+    "machines, look at the signs and the order of the effects."
 )
-SAME = "Data, tokenizer, validation rows, budget and machine are the same on both sides: the values themselves compare."
+SAME = (
+    "Data, tokenizer, validation rows, budget and machine are the same on both sides, so the values themselves can be "
+    "compared."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Side:
     discarded: int
     failed: int
     left_out: int
-    """Number of runs whose effects do not compare."""
+    """Number of runs whose effects cannot be compared."""
     noise: Noise
     caveats: tuple[str, ...]
 
@@ -78,7 +81,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two logs side by side.  ``there`` is None, and nothing is compared, when the two have different metrics."""
+    """Two logs compared.  ``there`` is None, and nothing is compared, when the two have different metrics."""
 
     metric: str
     reference: str
@@ -89,7 +92,7 @@ class Comparison:
     matches: tuple[Match, ...]
     agreement: Agreement
     disagreements: tuple[Match, ...]
-    """The largest ones, at most five."""
+    """The largest disagreements, at most five."""
     untried: tuple[Effect, ...]
     """The largest win on each axis there that nothing here resembles, largest first."""
     absolute: bool
@@ -131,8 +134,8 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
     """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
 
-    A run resembles it when it moved the same knobs in the same direction, whatever came of it; changes of code are
-    told by their axis.
+    A run resembles it when it moved the same knobs in the same direction, with whatever result; changes of code
+    resemble each other when they have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 
@@ -156,7 +159,7 @@ def _other_metric(there: Log, here: Log) -> str:
     better = "lower" if here.direction == "min" else "higher"
     return (
         f"The {there.name} table is about {METRIC}, lower is better. This session measures {here.metric}, "
-        f"{better} is better: the table does not apply to it, and nothing is laid side by side."
+        f"{better} is better: the table does not apply to it, so nothing is compared."
     )
 
 
@@ -192,7 +195,7 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes by the reference's best effect, then by ours; those without a value last, equals by name."""
+    """Return the axes, sorted by the reference's best effect, then ours, then name; those without a value come last."""
     a, b = by_axis(theirs), by_axis(ours)
     rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))

@@ -1,7 +1,7 @@
-"""A session as a curve: the incumbent's value against experiments, hours, tokens and operations.
+"""Turn a session into a curve: the incumbent's value against experiments, hours, tokens and operations.
 
-Values of different machines do not compare (:mod:`measured_under` says when they do).  The gain over a log's own
-baseline, in percent, can be compared as a rough size.
+Values of different machines cannot be compared (:mod:`measured_under` says when values can).  The gain over a log's
+own baseline, in percent, can be compared roughly.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ FLOPS_PER_PARAMETER = 6
 Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
 """
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Numbers of experiments after which a row is shown; the last row is always shown."""
+"""Numbers of experiments after which the table has a row; the last row is always shown."""
 REMARK = (
-    "gain: of the incumbent over the log's own baseline, in percent. Values of different machines do not compare; the "
-    "time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
+    "gain: of the incumbent over the log's own baseline, in percent. Values of different machines cannot be compared, "
+    "because the time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The state after one experiment.  Sums start at the baseline, and are None from the first unknown part on."""
+    """The state after one experiment.  Sums start at the baseline; from the first unknown part on they are None."""
 
     number: int
     value: float | None
@@ -39,7 +39,7 @@ class Point:
     best: float | None
     """The incumbent's value after it."""
     gain_percent: float | None
-    """Gain of the incumbent over the baseline, in percent; positive is better.  None where their keys differ."""
+    """Gain of the incumbent over the baseline in percent; positive is better.  None where their keys differ."""
     hours: float | None
     """Wall-clock hours from start to end of each experiment; pauses between them are left out."""
     tokens: int | None
@@ -57,7 +57,7 @@ class Course:
 
 
 def course_of(log: Log) -> Course:
-    """Return the curve of any log; its hours follow from the budget where that is known."""
+    """Return the curve of any log; its hours are calculated from the budget where that is known."""
     budget = log.conditions.get("budget_seconds")
     return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 

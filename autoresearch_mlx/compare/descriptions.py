@@ -1,4 +1,4 @@
-"""Reads a one-line description of an experiment: its axis, its knobs, and their values before and after.
+"""Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
 Only what the line says plainly is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7``.
 A line that leaves it open gets the axis ``other`` and no knobs.
@@ -49,7 +49,7 @@ _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 _FEWEST_TOKENS = 1024
-"""A batch of fewer is taken for a number of rows, the device's batch size."""
+"""Size below which a batch is taken to be counted in rows, as the device's batch size is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Told:
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Told:
-    """Return the change that a description states; ``standing``: the values known to hold before it.
+    """Return the change that a description states.
 
-    Raises nothing.  A value before the change that neither the line nor ``standing`` tells is None.
+    ``standing``: the known values before the change; a value that neither it nor the line gives is None.  Never raises.
     """
     known = dict(standing or {})
     if REPEAT.search(text.lower()):
@@ -88,10 +88,10 @@ def read_description(text: str, standing: Mapping[str, Any] | None = None) -> To
 
 
 def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None) -> tuple[Told, ...]:
-    """Return the changes that a whole log tells; lines are (description, whether it was kept), the baseline first.
+    """Return the changes in a whole log; lines are (description, whether it was kept), the baseline first.
 
-    The value of a knob before a change is that of the keeps so far; else what the first line says that names it, if no
-    keep had moved the knob by then.
+    A knob's value before a change is the one that the keeps so far gave it.  If none moved it, it is the old value in
+    the first line that names one.
     """
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
@@ -139,7 +139,7 @@ def _told(changes: dict[str, tuple[Any, Any]], codes: list[tuple[str, str]], joi
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """Return the knob that names the axis; the device's batch size only does where it is alone."""
+    """Return the knob that names the axis; the device's batch size does so only where it is the only knob."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
@@ -227,7 +227,7 @@ def _round_thousands(value: float, name: str) -> float:
 
 
 def _with_aside(changes: dict[str, tuple[Any, Any]], text: str) -> dict[str, tuple[Any, Any]]:
-    """Return the changes, with the value before where parentheses tell it: ``x0_init 0.05 (reduce from 0.1)``."""
+    """Return the changes, with the old value where parentheses give it: ``x0_init 0.05 (reduce from 0.1)``."""
     if len(changes) == 1:
         [(name, (was, now))] = changes.items()
         match = next((m for aside in _ASIDE.findall(text) if (m := _WAS.search(aside.lower()))), None)

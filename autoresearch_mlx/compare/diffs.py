@@ -1,7 +1,7 @@
-"""The axes of a change, from what it touches: constants by their names, code by its functions and words.
+"""Find the axes of a change in its diff: constants by their names, code by its functions and words.
 
-A title may say anything; the diff shows what was changed.  For each function that differs, the words that came or went
-decide (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).  The diffs of many
+A title may say anything; the diff shows what was changed.  For each function that differs, the words that were added
+or removed decide (``silu``, ``softcap``, ``x0``), else its own name (``Attention``, ``lr_factor``).  The diffs of many
 commits are read from one call of ``git log``.
 """
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, read
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
-"""Arguments of ``git log``, to be followed by commits, whose output :func:`read_patches` reads."""
+"""Arguments of ``git log``, to be followed by commits; :func:`read_patches` reads the output."""
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ [^\n]*@@[^\n]*\n", re.MULTILINE)
 
@@ -96,7 +96,7 @@ def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
     for old, new in (_cores(before, after), (before, after)):
         try:
             return _touched(old, new)
-        except UNPARSABLE:  # a core may begin inside a text of several lines; then the whole file tells
+        except UNPARSABLE:  # a core may begin inside a text of several lines; then the whole files are compared
             continue
     return ()
 
@@ -121,7 +121,7 @@ def _cores(before: str, after: str) -> tuple[str, str]:
 
 
 def _axes(name: str, old: str | None, new: str | None) -> list[str]:
-    """Return the axes of one function that differs: by the words that came or went, else by its name."""
+    """Return the axes of one function that differs: by the words that were added or removed, else by its name."""
     was, now = Counter(_names(old)), Counter(_names(new))
     moved = {*(was - now), *(now - was)} if old is not None and new is not None else set()
     named = [axis for pattern, axis in _WORDS if any(pattern.search(word.lower()) for word in moved)]

@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 UNTRIED = frozenset({"duplicate", "interrupted"})
-"""Statuses of proposals that were never measured: one was refused, the other interrupted from outside."""
+"""Statuses of proposals that were never measured: duplicates are refused, others were interrupted from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Run:
     measured: tuple[float, float] | None = None
     """(gain, standard error) from all runs of candidate and incumbent, where the session measured them repeatedly."""
     key: str | None = None
-    """Mark of the comparability key; values under two keys do not compare.  None: not known."""
+    """Mark of the comparability key; values under two keys cannot be compared.  None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One run against the last kept run before it; positive is better.
 
-    ``gain`` is in the metric's unit, ``percent`` that of the incumbent's value; None where the run or the incumbent
-    has no value.
+    ``gain`` is in the metric's unit, ``percent`` is the gain in percent of the incumbent's value; both are None where
+    the run or the incumbent has no value.
     """
 
     run: Run
@@ -50,7 +50,7 @@ class Effect:
     gain: float | None
     percent: float | None
     error: float | None = None
-    """Standard error of the gain, where repeats tell it."""
+    """Standard error of the gain, where it is known from repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
-    """Return the axis by the diff (a well-known knob, else the code it touches), else by the agent's own word."""
+    """Return the axis from the diff (a well-known knob, else the code that it touches), else from the agent's words."""
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
     return told[0] if told else axis_of_experiment(experiment)
@@ -128,7 +128,7 @@ def apart(a: str | None, b: str | None) -> bool:
 
 
 def _elsewhere(run: Run, direction: Direction) -> float | None:
-    """Return the incumbent's value under this run's own key, which follows from the run's gain; None without one."""
+    """Return the incumbent's value under this run's own key, calculated from the run's gain; None without a gain."""
     if run.value is None or run.measured is None:
         return None
     return run.value + run.measured[0] if direction == "min" else run.value - run.measured[0]
@@ -158,5 +158,5 @@ def difference(value: float | None, over: float | None, direction: Direction) ->
 
 
 def percent(gain: float | None, of: float | None) -> float | None:
-    """Return a gain in percent of the value it is over; None where either is unknown or that value is 0."""
+    """Return a gain in percent of the value ``of``; None where either is unknown or that value is 0."""
     return None if gain is None or not of else 100 * gain / abs(of)

@@ -1,7 +1,7 @@
 """Read any log of experiments: upstream's ``results.tsv`` and its variants, or a ledger of ours.
 
-Columns are known by their names, in any order; a file without a header has upstream's order.  What cannot be
-understood is refused with its file and line.  Nothing is written.
+Columns are found by their names, in any order; a file without a header has upstream's order.  A line that cannot be
+understood is refused with file and line number.  Nothing is written.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
 _NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "none", "null", "oom", "crash", "inf"})
 _UNIT = re.compile(r"\s*(gb|gib|mb|mib)$", re.IGNORECASE)
 _MOST_BITS = 64
-"""A value from here on is refused: bits per byte of a model that has learnt anything are below 8."""
+"""Value from which a row is refused: a model that has learnt anything is below 8 bits per byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _status_word(cell: str) -> str | None:
 
 def _run(line: _Line, columns: Mapping[str, int], order: int) -> Run:
     if len(line.cells) <= max(columns[name] for name in ("value", "status")):
-        raise line.error(f"{len(line.cells)} cells where {max(columns.values()) + 1} belong")
+        raise line.error(f"the row has {len(line.cells)} cells, not {max(columns.values()) + 1}")
     value = _value(line, _cell(line, columns, "value"))
     status = _status_word(word := _cell(line, columns, "status"))
     if status is None:
@@ -200,7 +200,7 @@ def _cell(line: _Line, columns: Mapping[str, int], name: str) -> str:
 def _description(line: _Line, columns: Mapping[str, int]) -> str:
     """Return the description, without control characters, which do not belong in a terminal.
 
-    Where it is the last column, the cells behind it are part of it: a stray separator cuts nothing off.
+    Where it is the last column, any cells behind it belong to it: a stray separator must not cut it off.
     """
     at = columns["description"]
     cells = line.cells[at:] if at == max(columns.values()) and len(columns) >= 4 else line.cells[at : at + 1]
@@ -223,7 +223,7 @@ def _value(line: _Line, cell: str) -> float | None:
 
 
 def _memory(line: _Line, cell: str) -> None:
-    """Raise TableError where the memory is not a number: then the columns are misread.  It has no other use."""
+    """Raise TableError where the memory is not a number, which shows misread columns.  The value is not used."""
     plain = _UNIT.sub("", cell)
     if plain.lower() not in _NOTHING and not _is_value(plain):
         raise line.error(f"the memory {cell!r} is not a number")

@@ -1,4 +1,4 @@
-"""Define a log: one session, ours or another person's, as one side of a comparison."""
+"""Define a log: one session, our own or someone else's, as one side of a comparison."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import Direction, History
 
 METRIC = "val_bpb"
-"""The metric of every table."""
+"""The metric that every table is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A session: its runs, oldest first, order 0 the baseline; and what its values were measured under."""
+    """A session: its runs (oldest first; order 0 is the baseline), and the conditions of its values."""
 
     name: str
     source: str
-    """Place of publication, or the file it was read from."""
+    """Where it was published, or the file it was read from."""
     hardware: str
     """Hardware in words; empty if unknown."""
     metric: str
@@ -30,7 +30,7 @@ class Log:
     runs: tuple[Run, ...]
     noise: Noise
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    """Data, tokenizer, rows, budget, hardware, as far as they are known."""
+    """Data, tokenizer, rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
     """Caveats about its rows, in words."""
 

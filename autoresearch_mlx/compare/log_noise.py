@@ -1,7 +1,7 @@
 """Estimate how far chance alone moves the values of a log: from repeats, or else from runs that change nothing.
 
-Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; the
-differences of those from the incumbent are the only sign of the noise there.
+Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; only the
+differences between those and the incumbent show the noise there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of one run, in the metric's unit; None where the log does not tell it."""
+    """The standard deviation of one run, in the metric's unit; None where the log does not show it."""
 
     sigma: float | None
     dof: int
@@ -69,7 +69,7 @@ def of_history(history: History, found: Sequence[Effect]) -> Noise:
 def of_effects(found: Sequence[Effect]) -> Noise:
     """Return an estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
 
-    It is rather too large, because the incumbent was selected for measuring well.
+    The estimate is somewhat too large, because the incumbent was selected for measuring well.
     """
     nulls = [e for e in found if e.run.axis in NULL_AXES and e.gain]
     if not nulls:

@@ -34,7 +34,7 @@ ONE_CHANGE = frozenset(
 )
 """Axes that stand for one change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""Knobs that only fit a batch into memory: they do not distinguish changes."""
+"""Knobs that only make a batch fit into memory: they do not distinguish changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Pair:
 
 
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
-    """Return each measured change of ``there`` with the most similar one of ``here``; none is used twice.
+    """Return each measured change of ``there`` with the most similar one of ``here``; no change is used twice.
 
-    The most similar pair is taken first, among equals the earliest.  Choosing by the gain would make the agreement
-    look better than it is.
+    The most similar pair is taken first, the earliest among equals.  Choosing by the gain would make the agreement look
+    better than it is.
     """
     near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
     taken: set[tuple[str, int]] = set()
@@ -72,7 +72,7 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """Return how unlike the changes of two runs are, from 0; None where they are different changes."""
+    """Return how much the changes of two runs differ, from 0 on; None where they are not the same change at all."""
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:
         return 0.0 if a.axis == b.axis and a.axis in ONE_CHANGE else None

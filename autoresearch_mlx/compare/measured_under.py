@@ -1,6 +1,6 @@
 """Describe the conditions of a log's values, and decide whether the values of two logs can be compared.
 
-The parts are those of the comparability key (:mod:`comparability`), as far as a ledger or a table tells them.
+The conditions are parts of the comparability key (:mod:`comparability`), as far as a ledger or a table gives them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from autoresearch_mlx.store.stands import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that matter for the values of any log."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has: where both sides have them, they must be the same too."""
+"""Parts that only a ledger has: where both sides have one, it must be the same too."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether values measured under ``a`` and ``b`` compare, and the reasons why not, in words.
+    """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons why not, in words.
 
     All of :data:`FACTS` must be known on both sides and equal; an unknown part counts as different.
     """
@@ -49,13 +49,13 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """Return the same of a whole ledger: the key of its current stand, or what its newest measurement tells."""
+    """Return the key's parts for a whole ledger: the key of its current stand, or facts of its newest measurement."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """Return the parts that the comment lines of a table tell, with its hardware; numbers as numbers."""
+    """Return the parts that the comment lines of a table give, with its hardware; numbers become numbers."""
     found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
     seconds = found.get("budget_seconds")
     if isinstance(seconds, float):

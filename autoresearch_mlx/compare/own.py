@@ -1,4 +1,4 @@
-"""Makes a log of a session of ours; its axes are those that its diffs name."""
+"""Make a log of a session of ours, with the axes that its diffs show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.workspace import git
 
 _AT_ONCE = 200
-"""The most commits in one call of git, since their names must fit into a command line."""
+"""Maximum number of commits in one call of git: their names must fit into a command line."""
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
@@ -30,9 +30,9 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 
 
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
-    """Return axes by number, for each change that no single knob names; without experiments whose commit is gone."""
+    """Return axes by experiment, for each change that is not just one knob; a commit that is gone is left out."""
     wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
-    # A ledger from elsewhere could hold a name that git reads as an option.
+    # A foreign ledger could contain a name that git reads as an option.
     commits = [commit for commit in wanted if commit.isalnum()]
     found: dict[int, tuple[str, ...]] = {}
     for start in range(0, len(commits), _AT_ONCE):

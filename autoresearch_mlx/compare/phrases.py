@@ -1,4 +1,4 @@
-"""Patterns for the words with which people name a constant, or a change of code, in a one-line description.
+"""List patterns for the words by which people name a constant, or a change of code, in a one-line description.
 
 Patterns are matched against the line in lower case.  The first that fits wins, so a longer name comes before a shorter
 one that it contains (``unembedding lr`` before ``embedding lr``).

@@ -2,8 +2,8 @@
 
 A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required); then come the column names,
 and one row for each run, the baseline of each log first.  A table may hold several logs: then each row also says which
-log it belongs to, its source and hardware, and whether its effect compares.  Tables are written by hand, so whatever
-does not fit is refused with its file and line.
+log it belongs to, its source and hardware, and whether its effect compares.  Tables are written by hand, so
+anything malformed is refused with file and line number.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
-"""Further columns; a table has all of them or none."""
+"""Additional columns; a table has all of them or none."""
 _STATUSES: tuple[ReferenceStatus, ...] = get_args(ReferenceStatus)
 _AXIS = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KNOB = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -77,7 +77,7 @@ class ReferenceRun:
     """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
     note: str
     source: str = ""
-    """Place of publication of this row; empty: that of its table."""
+    """Where this row was published; empty: where its table was."""
     hardware: str = ""
     comparable: bool = True
     """True if its effect counts: it was measured under the conditions of its own log's incumbent."""
@@ -104,7 +104,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line with its place, for error messages."""
+    """One line of a table, with its file and number for error messages."""
 
     path: Path
     number: int
@@ -115,17 +115,17 @@ class _Line:
 
 
 def read_reference(path: Path) -> Reference:
-    """Read the one session in a table.  Raises TableError with file and line for what does not fit."""
+    """Read the only session in a table.  Raises TableError with file and line for anything malformed."""
     found = read_references(path)
     if len(found) > 1:
         raise TableError(
-            f"{path}: {len(found)} logs where one belongs", "give the rows of one log a table of their own"
+            f"{path}: the table holds {len(found)} logs, not one", "give the rows of one log a table of their own"
         )
     return found[0]
 
 
 def read_references(path: Path) -> tuple[Reference, ...]:
-    """Read all sessions in a table, in the order of their first rows.  Raises TableError likewise."""
+    """Read all sessions in a table, in the order of their first rows.  Raises TableError for anything malformed."""
     lines = _lines(path)
     head = next((i for i, line in enumerate(lines) if not line.text.startswith("#")), len(lines))
     facts = _facts(lines[:head])
@@ -177,7 +177,7 @@ def _runs(lines: list[_Line], columns: Sequence[str]) -> tuple[ReferenceRun, ...
             raise line.error("the first run must be the baseline: order 0, status keep")
         if runs and run.order <= runs[-1].order:
             seen = any(run.order == other.order for other in runs)
-            raise line.error(f"order {run.order} {'stands twice' if seen else f'follows {runs[-1].order}'}")
+            raise line.error(f"order {run.order} {'appears twice' if seen else f'follows {runs[-1].order}'}")
         runs.append(run)
     return tuple(runs)
 
@@ -185,7 +185,7 @@ def _runs(lines: list[_Line], columns: Sequence[str]) -> tuple[ReferenceRun, ...
 def _run(line: _Line, columns: Sequence[str]) -> ReferenceRun:
     cells = line.text.split("\t")
     if len(cells) != len(columns):
-        raise line.error(f"{len(cells)} columns where {len(columns)} belong")
+        raise line.error(f"the row has {len(cells)} columns, not {len(columns)}")
     row = dict(zip(columns, cells, strict=True))
     if not row["commit"]:
         raise line.error("no commit")
@@ -193,7 +193,7 @@ def _run(line: _Line, columns: Sequence[str]) -> ReferenceRun:
         raise line.error(f"{row['axis']!r} is not an axis (lower-case words joined by dots)")
     status, comparable = _status(row, line), _comparable(row, line)
     if status == "trial" and comparable:
-        raise line.error("status trial compares with nothing: nobody decided")
+        raise line.error("status trial needs comparable = no, because nobody decided about the run")
     return ReferenceRun(
         order=_order(row["order"], line),
         commit=row["commit"],
@@ -264,7 +264,7 @@ def _changes(row: Mapping[str, str], line: _Line) -> dict[str, tuple[Any, Any]]:
     changes: dict[str, tuple[Any, Any]] = {}
     for knob, was, now in zip(knobs, before, after, strict=True):
         if not _KNOB.fullmatch(knob) or knob in changes:
-            raise line.error(f"{knob!r} is no knob, or stands twice")
+            raise line.error(f"{knob!r} is not the name of a knob, or appears twice")
         if was == now:
             raise line.error(f"{knob} goes from {was} to {now}: no change")
         changes[knob] = (_literal(was, line), _literal(now, line))
@@ -280,4 +280,4 @@ def _literal(cell: str, line: _Line) -> Any:
     try:
         return ast.literal_eval(cell)
     except (ValueError, SyntaxError):
-        raise line.error(f"{cell!r} is no value") from None
+        raise line.error(f"{cell!r} is not a value") from None

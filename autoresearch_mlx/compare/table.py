@@ -1,4 +1,4 @@
-"""A comparison as plain text, with figures that a person can check by hand."""
+"""Write a comparison as plain text, with figures that a person can check by hand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def render(comparison: Comparison, width: int) -> str:
         parts.append(wrap(f"{comparison.reference}: {comparison.source}", width))
     parts += [wrap(f"{side.name}: {text}.", width) for side in sides for text in side.caveats]
     if there is not None and not comparison.absolute:
-        parts.append(wrap(f"Values do not compare: {'; '.join(comparison.reasons)}.", width))
+        parts.append(wrap(f"Values cannot be compared: {'; '.join(comparison.reasons)}.", width))
     parts += [wrap(remark, width) for remark in comparison.remarks]
     return "\n\n".join(parts)
 
@@ -62,7 +62,7 @@ def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: i
         parts += [wrap(title, width), lines(_matches(labels, comparison.matches), width)]
     parts.append(wrap(in_words(comparison.agreement), width))
     if comparison.disagreements:
-        title = "Largest disagreements, by the weaker side in percent."
+        title = "Largest disagreements, sorted by the smaller effect in percent."
         parts += [wrap(title, width), lines(_matches(labels, comparison.disagreements), width)]
     if comparison.untried:
         rows = [f"  {_change(e.run)} ({signed(e.gain)}, #{e.run.order})" for e in comparison.untried]
@@ -166,7 +166,7 @@ def _best(side: AxisEffect | None) -> str:
 
 
 def _change(run: Run) -> str:
-    """Return a change in one line, since a title is whatever an agent wrote."""
+    """Return a change on one line, even where an agent's title has several."""
     if not run.changes:
         return one_line(run.note) or run.axis
     if any(None in pair for pair in run.changes.values()):

@@ -1,4 +1,4 @@
-"""An effect with its interval, and the verdict on two of them: whether it carries over to another machine."""
+"""Give an effect its interval, and decide from two effects whether a change carries over to another machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Word: TypeAlias = Literal[
     "opposite sign?",
 ]
 IN_WORDS = (
-    "Verdicts: within noise, when either 90 % interval holds 0; carries over, when both lie on the same side of 0; "
-    "reverses, when they lie on opposite sides. A question mark: a log has nothing that tells its noise."
+    "Verdicts: within noise, when either 90 % interval contains 0; carries over, when both lie on the same side of 0; "
+    "reverses, when they lie on opposite sides. A question mark: the noise of a log is unknown."
 )
 
 
@@ -54,7 +54,7 @@ def judged(effect: Effect, noise: Noise) -> Judged:
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """Return what becomes of an effect on the other side; None: not tried there.  An exact zero is within any noise."""
+    """Return the verdict on an effect; None for a side: not tried there.  An exact zero is within any noise."""
     if here is None:
         return "untested here"
     if there is None:

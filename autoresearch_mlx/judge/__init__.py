@@ -1,4 +1,5 @@
-"""Decides by statistics alone: runs in, a verdict or "measure again" out.  Reads no file, no clock, draws no number."""
+"""Decide by statistics alone: runs in, a verdict or "measure again" out.  Nothing here reads a file or a clock, or
+draws a random number."""
 
 from autoresearch_mlx.judge.evidence import Again, Decision
 from autoresearch_mlx.judge.margin import Margin, incumbent_value, mean_value

@@ -1,7 +1,7 @@
-"""Certification: the head against an earlier commit, on fresh seeds, by runs that nothing was selected by.
+"""Certify: measure the head against an earlier commit, on fresh seeds, by runs that selected nothing.
 
-The two run in turn, A B B A, each pair on a fresh seed.  In such a block of four runs, one after another, a linear
-drift of the machine (one that warms up, say) cancels exactly.
+The two run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear drift of
+the machine (say, one that warms up) cancels exactly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Certificate:
 
     ``low`` to ``high`` is the 90 % interval.  It and the probability are the posterior under flat priors:
     Student's t around the effect.  Its variance is pooled from sigma, as if the two runs of a pair were independent
-    (what common seeds save is left out), and from how the blocks differ.
+    (common seeds may make it smaller; that is ignored), and from the differences between the blocks.
     """
 
     effect: float
@@ -43,9 +43,9 @@ class Certificate:
     high: float
     probability_better: float
     pairs: int
-    """Number of pairs that count: those in whole blocks."""
+    """Number of pairs that count, which are those in whole blocks."""
     certified: bool
-    """Whether the evidence ratio reached 1 / alpha; looking after every block keeps the error rate under alpha."""
+    """Whether the evidence ratio reached 1 / alpha; the error rate stays under alpha even if one looks every block."""
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
@@ -119,7 +119,7 @@ def in_words(found: Certificate) -> str:
 
 
 def _probability(found: Certificate) -> str:
-    """Return three digits, and no 1.000 or 0.000 unless the runs had no noise at all."""
+    """Return the probability with three digits; never 1.000 or 0.000, unless the runs had no noise at all."""
     share, certain = found.probability_better, found.low == found.high
     if certain or 0.0005 <= share <= 0.9995:
         return f"{share:.3f}"

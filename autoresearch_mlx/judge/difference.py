@@ -1,8 +1,8 @@
-"""The difference between candidate and incumbent: one number with its standard error.
+"""Estimate the difference between candidate and incumbent: one number with its standard error.
 
-Two estimates are made and the more precise one is taken: the difference of the two means, whose error follows from
-sigma, pooled over the session (Student's two-sample t with a common variance), and the mean of the differences on
-common seeds (Student's paired t), whose error follows from earlier pairs of the same class of changes.
+Two estimates are made and the more precise one is taken.  One is the difference of the two means, with an error from
+the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences
+on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _PAIR_DOF = 4
-"""Least degrees of freedom behind the spread of pairs for them to be used."""
+"""Degrees of freedom that the spread of pairs needs before pairs are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def score(self) -> float:
-        """The gain in standard errors, as the normal score with the same tail as its t."""
+        """The gain in standard errors, as the normal score that has the same tail probability as its t."""
         return normal_score(self.gain / self.error, self.dof)
 
 
@@ -54,13 +54,13 @@ def counted(evidence: Evidence) -> Evidence:
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Return the incumbent's newest unselected runs, ``most`` at most; the selected ones where there are no others."""
+    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return those instead."""
     fresh = [run for run in incumbent if run.fresh]
     return tuple((fresh or incumbent)[-most:])
 
 
 def difference(evidence: Evidence, most: int) -> Difference:
-    """Return the difference of all runs of the candidate to the incumbent's ``most`` newest.
+    """Return the difference between all runs of the candidate and the incumbent's ``most`` newest.
 
     Both must have runs, all of which count (:func:`counted`).
     """
@@ -103,7 +103,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _width(found: Difference) -> float:
-    """Return half of the 90 % interval, which is wide where the error itself rests on few runs."""
+    """Return half the width of the 90 % interval, which is wide where the error itself rests on few runs."""
     return quantile(0.95, found.dof) * found.error if found.error else math.inf
 
 

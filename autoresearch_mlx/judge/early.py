@@ -1,8 +1,8 @@
-"""Stopping a run that has already lost, and keeping account of what that costs and saves.
+"""Stop a run that has already lost, and keep account of what that saves and costs.
 
-The loss at half the budget hardly orders good configurations; it only shows clear losers.  So the margin is wide,
-changes that reshape the loss curve are exempt, and one in eight is left to finish, to learn how often the rule is
-wrong.  A stopped run has no value, and its only verdict is discard.
+The loss at half the budget says little about the order of good configurations; it only shows clear losers.  So the
+margin is wide, changes that reshape the loss curve are exempt, and one loser in eight is left to finish, to learn how
+often the rule is wrong.  A stopped run has no value, and its only verdict is discard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from autoresearch_mlx.experiment import Status, Verdict
 
 Curve: TypeAlias = Sequence[tuple[float, float]]
-"""Training loss along the run: (share of the budget used, from 0 to 1; loss), in order."""
+"""Training loss during the run: pairs (share of the budget used, from 0 to 1; loss), in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class EarlyRules:
     after: float = 0.6
     """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """Least excess of the smoothed loss over the incumbent's, as a share of the incumbent's."""
+    """How far the smoothed loss must lie above the incumbent's, as a share of the incumbent's."""
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
-    """Number of runs that must have gone to their end before any is stopped."""
+    """Number of runs that must have finished before any is stopped."""
     audit_every: int = 8
     """An experiment whose number is a multiple of this is left to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
-    """Axes, or beginnings of their names, whose loss curves do not compare at equal progress."""
+    """Axes, or families of axes, whose loss curves cannot be compared at equal progress."""
     diverged: float = 1.5
     """Ratio of smoothed loss to first loss above which a run has diverged."""
 
@@ -46,7 +46,7 @@ class Stop:
 
     reason: str
     share: float
-    """Share of the budget used when the rule spoke."""
+    """Share of the budget used when the rule applied."""
     audit: bool = False
     """True if the run is left to finish, to check the rule."""
     gap: float | None = None
@@ -63,7 +63,7 @@ def should_stop(
 ) -> Stop | None:
     """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: continue.
 
-    ``full_runs``: how many runs of the session went to their end.
+    ``full_runs``: how many runs of the session have finished.
     """
     rules = rules or EarlyRules()
     if not curve:
@@ -81,7 +81,7 @@ def should_stop(
 
 
 def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
-    """Return how far the smoothed loss lies above the incumbent's at equal progress, as a share of that.
+    """Return how far the smoothed loss lies above the incumbent's at equal progress, as a share of the incumbent's.
 
     None if the incumbent's curve does not reach this point, or its loss is not above zero.
     """
@@ -116,20 +116,20 @@ def loss_at(curve: Curve, share: float) -> float | None:
 
 
 def _exempt(axis: str | None, rules: EarlyRules) -> bool:
-    """Return whether an axis is exempt: ``schedule`` covers ``schedule.warmup``; an unknown one may touch anything."""
+    """Return whether an axis is exempt: ``schedule`` covers ``schedule.warmup``; an unknown axis is always exempt."""
     return axis is None or any(axis == name or axis.startswith(f"{name}.") for name in rules.exempt)
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An experiment that the rule spoke on: at which share of the budget, and what came of it."""
+    """An experiment to which the rule applied: at which share of the budget, and with what verdict."""
 
     share: float
     seconds: float
-    """Seconds of a whole run of it."""
+    """Seconds that a whole run of it takes."""
     audited: bool
     status: Status
-    """Its verdict; if it was audited and kept, the rule was wrong."""
+    """Its verdict; the rule was wrong if the experiment was audited and kept."""
 
 
 @dataclass(frozen=True, slots=True)

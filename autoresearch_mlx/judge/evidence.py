@@ -1,4 +1,4 @@
-"""Define what the judge is given (evidence, rules) and what it answers (a verdict, or what to measure again).
+"""Define what the judge gets (evidence, rules) and what it returns (a verdict, or a request to measure again).
 
 Gains are positive when better, in the metric's unit, whichever way the metric points.
 """
@@ -24,11 +24,11 @@ class Run:
     stand: int = 0
     """Number of the stand in which it was taken; runs of different stands cannot be compared."""
     fresh: bool = True
-    """False if it was used to choose something (the first run of a proposal); true for repeats and the baseline."""
+    """False if something was selected by it (the first run of a proposal); true for repeats and the baseline."""
     pair: int | None = None
     """Number of its pair in a certification, where the runs of two commits alternate."""
     tainted: bool = False
-    """Disturbed by heat, sleep or another job: it does not count."""
+    """True if heat, sleep or another job disturbed it: it does not count."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -43,9 +43,9 @@ class Sigma:
     n: int
     """Number of runs behind it."""
     dof: int
-    """Degrees of freedom: runs less the number of groups they fall into."""
+    """Degrees of freedom: the number of runs minus the number of groups that they fall into."""
     source: str
-    """Source of the value, in words."""
+    """Where the value comes from, in words."""
 
     @property
     def known(self) -> bool:
@@ -104,10 +104,10 @@ Decision: TypeAlias = Verdict | Again
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The scores between which a case stays undecided after 1, 2, ... runs of the candidate, in standard errors.
+    """The scores, in standard errors, between which a case stays undecided after 1, 2, ... runs of the candidate.
 
-    Under ``lower`` the candidate is discarded, from ``upper`` on it is kept.  After the last run the two are equal;
-    raises ValueError when they are not.
+    A candidate with a score under ``lower`` is discarded; from ``upper`` on it is kept.  Raises ValueError unless the
+    two are equal after the last run.
     """
 
     lower: tuple[float, ...]
@@ -120,7 +120,7 @@ class Stages:
 
     @property
     def limit(self) -> int:
-        """The most runs that one candidate gets."""
+        """Maximum number of runs that one candidate gets."""
         return len(self.lower)
 
     def at(self, runs: int) -> tuple[float, float]:
@@ -146,25 +146,25 @@ class Rules:
     fast_margin: float = 1.0
     """``fast`` keeps a gain of more than this many sigma after one run."""
     fast_from: float = 4.0
-    """``auto`` is ``fast`` while the median of the last effects is at least this many sigma ..."""
+    """``auto`` is ``fast`` while the median gain of the last keeps is at least this many sigma."""
     fast_window: int = 5
-    """... over this many last keeps ..."""
+    """Number of last keeps that this median is taken over."""
     fast_proof: int = 2
-    """... of which there must be at least this many; with fewer it is ``adaptive``."""
+    """Number of keeps that ``auto`` needs to be ``fast``; with fewer it is ``adaptive``."""
     record: int = 4
-    """The incumbent's value is the mean of at most this many of its newest unselected runs ..."""
+    """The incumbent's value is the mean of at most this many of its newest unselected runs."""
     record_least: int = 2
-    """... and it is measured until it has this many before a close call."""
+    """Before a close call the incumbent is measured until it has this many such runs."""
     record_age: int = 10
-    """Before a close call the incumbent is measured again when its last run is more experiments ago than this."""
+    """Before a close call the incumbent is measured again when its last run is more than this many experiments ago."""
     refreshes: int = 3
-    """The most runs of the incumbent that one decision may ask for."""
+    """Maximum number of runs of the incumbent that one decision may ask for."""
     neutral: float = -0.3
     """Shorter code is kept when its score after two runs is above this."""
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
     """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
     spoiled: int = 3
-    """After this many disturbed runs a candidate is not measured again; it is judged by the runs that count."""
+    """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
     margin: float = 0.0
     """Gain that a change must reach while sigma is unknown or zero, in the metric's unit."""

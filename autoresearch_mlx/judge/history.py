@@ -35,13 +35,13 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the keep that this experiment takes out on trial; None where it does no such thing."""
+    """Return the number of the keep that this experiment removes on trial; None if it is not such a trial."""
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
 
 
 def selecting(measured: Sequence[Measurement]) -> int:
-    """Return the index of the run that a proposal was selected by: its first undisturbed one, else 0."""
+    """Return the index of the run by which a proposal was selected: the first undisturbed one, else 0."""
     return next((at for at, m in enumerate(measured) if not m.tainted), 0)
 
 
@@ -59,7 +59,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 
 def runs_of(history: History, experiment: Experiment) -> tuple[Run, ...]:
-    """Return all runs of a finished experiment that have a value, with those taken later."""
+    """Return all runs of a finished experiment that have a value, including those taken later."""
     return _all_runs(experiment, [r.measurement for r in history.repeats if r.number == experiment.number])
 
 
@@ -69,7 +69,7 @@ def _all_runs(experiment: Experiment, later: Sequence[Measurement]) -> tuple[Run
 
 
 def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
-    """Return the repeats of each experiment that has some, by its number: one pass over a long history."""
+    """Return the repeats of each experiment that has some, by its number, in one pass over the history."""
     found: defaultdict[int, list[Measurement]] = defaultdict(list)
     for repeat in history.repeats:
         found[repeat.number].append(repeat.measurement)
@@ -107,7 +107,7 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
 
 
 def standing(history: History, experiment: Experiment) -> float:
-    """Return what a kept experiment counts by: the mean of its newest unselected runs, not of its best.
+    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not of its best.
 
     Raises ValueError when it has no value at all.
     """
@@ -135,9 +135,9 @@ def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ..
 
 
 def gained(history: History) -> float | None:
-    """Return the gain of the incumbent over the baseline, by what both count by.
+    """Return the gain of the incumbent over the baseline, from the values that the two count with.
 
-    None without both, and where their runs have different comparability keys and so do not compare.
+    None if one of them is missing, or if their runs have different comparability keys and so cannot be compared.
     """
     first, best = history.baseline, history.incumbent
     if first is None or best is None:
@@ -149,7 +149,7 @@ def gained(history: History) -> float | None:
 
 
 def _keys(history: History, experiment: Experiment) -> set[str]:
-    """Return the keys of the runs that an experiment counts by; empty where the ledger names none."""
+    """Return the keys of the runs that an experiment's value comes from; empty where the ledger names none."""
     here = taken_now(history, experiment) or experiment.measurements
     return {m.key for m in here if m.key is not None and m.value is not None}
 

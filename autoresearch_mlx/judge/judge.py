@@ -1,4 +1,4 @@
-"""The session's judge: it lays a case out for the pure rules and returns a verdict, or what to measure next."""
+"""Judge a session's cases: gather the evidence for the pure rules, and return a verdict or what to measure next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECENT = 10
 """Number of newest keeps whose gains show how large effects are."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
-"""Longest time before a run's first batch, relative to the baseline's (a factor, and seconds on top of it).
+"""Longest time before a run's first batch: the baseline's times a factor, plus some seconds.
 
 A larger model takes longer to build."""
 
@@ -49,7 +49,7 @@ class Case:
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
-    """Whether its files were audited, as is required for a gain that is too large to be believed."""
+    """Whether its files were audited, which is required for a gain that is too large to be believed at once."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate takes out; None: it takes out none."""
 
@@ -62,7 +62,7 @@ class Judge:
     """Gain that a change must reach while sigma is unknown, in the metric's unit."""
     mode: Mode = "auto"
     floor: float | None = None
-    """The least gain that the person wants kept, whatever sigma says; None: any gain that is believed."""
+    """The smallest gain that the person wants kept, whatever sigma says; None: any gain that is believed."""
     replicates: int = 3
     """Runs of the baseline, from which sigma starts."""
     refresh_every: int = 10
@@ -70,7 +70,7 @@ class Judge:
     removal_every: int = 8
     """Number of keeps after which weakly supported ones are taken out on trial."""
     budget_seconds: float | None = None
-    """Seconds of training, where repeats end after the steps that fit into them; None: the clock ends repeats too."""
+    """Seconds of training; a repeat ends after the steps that fit into them.  None: the clock ends repeats too."""
 
     @property
     def rules(self) -> Rules:
@@ -95,7 +95,7 @@ class Judge:
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics; an incumbent kept in another stand counts by its runs in the current one."""
+        """Decide without statistics; for an incumbent kept in another stand, its runs in the current one count."""
         rule, best = Margin(self.margin), history.incumbent
         if best is None or (history.stand == 0 and all(m.stand == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
@@ -120,7 +120,7 @@ class Judge:
         )
 
     def effect(self, history: History, case: Case) -> Effect | None:
-        """Return the gain as it is reported; None without a known sigma or without runs on both sides."""
+        """Return the gain to report; None without a known sigma or without runs on both sides."""
         if self.mode == "margin" or history.incumbent is None:
             return None
         now = counted(self.evidence(history, case))

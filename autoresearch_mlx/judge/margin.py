@@ -1,4 +1,4 @@
-"""The rule without statistics: keep what gains more than a margin over the incumbent's mean.
+"""Decide without statistics: keep what gains more than a margin over the incumbent's mean.
 
 Runs of one file differ from each other, so the margin must cover that difference.  The rule decides where nothing was
 measured twice, and where repeats agree to the last digit.
@@ -24,7 +24,7 @@ class Margin:
     def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
         """Return a verdict, or a request for one more run.
 
-        ``before``: what the incumbent counts by; None: the mean of its own measurements.
+        ``before``: the value that the incumbent counts with; None: the mean of its own measurements.
         """
         if not measurements:
             return Again("not measured yet")

@@ -15,14 +15,14 @@ from autoresearch_mlx.judge.shrinkage import effect_of, in_words
 def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
     """Return the steps that fit into the budget at the median pace of runs given as (steps, seconds of training).
 
-    None when no run has both.  Each file is timed by its own runs: a faster file still gets more steps.
+    None when no run has both.  Each file is timed by its own runs, so a faster file still gets more steps.
     """
     paces = [seconds / steps for steps, seconds in runs if steps > 0 and seconds > 0]
     return max(1, math.floor(budget_seconds / median(paces))) if paces else None
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return what to measure where one side has no run that counts, or ``invalid`` when that failed too often."""
+    """Return what to measure where one side has no run that counts, or ``invalid`` after too many attempts."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this stand")

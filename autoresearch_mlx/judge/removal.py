@@ -1,8 +1,8 @@
 """Remove weakly supported keeps again, on trial.
 
 A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps the
-weakly supported ones are taken out, one at a time: the head is measured without the change, and where it is no worse,
-the change goes (backward elimination).
+weakly supported ones are removed, one at a time: the head is measured without the change, and if it is no worse, the
+change is dropped (backward elimination).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WEAK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A kept experiment with the gain that was reported of it, in the metric's unit."""
+    """A kept experiment with the gain that was reported for it, in the metric's unit."""
 
     number: int
     gain: float
@@ -40,7 +40,7 @@ def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
 
 
 def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
-    """Return the keeps that gained under two sigma of a run and were not tried yet, weakest first.
+    """Return the keeps that gained less than two sigma of one run and were not tried yet, weakest first.
 
     Empty while sigma is unknown.
     """
@@ -51,7 +51,7 @@ def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
 
 
 def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
-    """Judge the head without a change (the candidate) against the head: the verdict ``keep`` drops the change.
+    """Judge the head without a change (the candidate) against the head with it: the verdict ``keep`` drops the change.
 
     One run of the candidate decides.  Simulated against an incumbent with three runs, a change that does nothing is
     dropped in six of ten trials, one that is worth two sigma of a run in about one of thirteen.

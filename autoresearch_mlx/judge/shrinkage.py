@@ -16,11 +16,11 @@ from autoresearch_mlx.judge.difference import Difference
 from autoresearch_mlx.judge.student_t import quantile
 
 _PRIOR_SIGMA = 0.8
-"""Standard deviation of effects in sigma, assumed before anything was measured ..."""
+"""Standard deviation of effects, in sigma, that is assumed before anything was measured."""
 _PRIOR_WEIGHT = 3
-"""... and the number of measured effects that this assumption weighs as much as.
+"""Weight of this assumption, as a number of measured effects.
 
-With these two, the reported gain of a keep is 0.6 sigma too good on average where true gains are half a sigma, and
+With these two, the reported gain of a keep is on average 0.6 sigma too good where true gains are half a sigma, and
 right within 0.1 sigma where they are larger (`bench/judge.py`).
 """
 _COVERAGE = 0.9
@@ -28,10 +28,10 @@ _COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A gain as it is reported; all but ``z`` and the counts in the metric's unit, positive is better.
+    """A gain as it is reported.  All but ``z`` and the counts are in the metric's unit; positive is better.
 
-    The interval has the width of one unselected comparison.  Of changes that were kept it holds the true gain in fewer
-    than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without selection.
+    The interval is as wide as for a comparison without selection.  For changes that were kept it contains the true gain
+    in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without selection.
     """
 
     gain: float

@@ -1,6 +1,6 @@
-"""Sigma, the standard deviation of one run of an unchanged file, pooled over everything that was repeated.
+"""Estimate sigma, the standard deviation of one run of an unchanged file, pooled over everything that was repeated.
 
-From it follow the spread of differences on a common seed, and whether the machine has drifted.
+Also here: the spread of differences on a common seed, and whether the machine has drifted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 from autoresearch_mlx.judge.student_t import normal_score
 
 _FAR = 3.0
-"""Sigmas beyond which new runs of an unchanged file show a drift: by chance alone, 1 in 370."""
+"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone: 1 in 370."""
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
-"""Residuals beyond this many deviations are cut to that."""
+"""Number of deviations to which larger residuals are cut."""
 _ENOUGH = 6
-"""Least degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
+"""Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
 
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}
@@ -58,8 +58,8 @@ def _residuals(group: Sequence[float]) -> list[float]:
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]:
     """Group the values of runs, given as (commit, run), by commit and stand: what :func:`pooled` takes.
 
-    Disturbed runs are left out, and so are selected ones: a run that had to be good to be repeated lies further from
-    its repeats than they do from each other.
+    Disturbed runs are left out, and so are selected ones: a run that was repeated because it was good differs more from
+    its repeats than they differ from each other.
     """
     groups: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
     for commit, run in runs:

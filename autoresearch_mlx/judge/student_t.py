@@ -1,8 +1,8 @@
-"""Student's t distribution: what a difference in standard errors says when sigma is itself an estimate.
+"""Compute Student's t distribution: what a difference in standard errors says when sigma is itself an estimate.
 
 With few degrees of freedom, t has heavier tails than the normal distribution (Student, "The probable error of a mean",
-Biometrika 6, 1908).  Written out here because the standard library has only the normal one, and SciPy would be a large
-dependency for three functions.
+Biometrika 6, 1908).  It is written out here because the standard library has only the normal one, and SciPy would be a
+large dependency for three functions.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import lru_cache
 from statistics import NormalDist
 
 _FURTHEST = 8.0
-"""Scores are cut here: beyond this many sigma, tails are too small for a float to tell apart."""
+"""Score at which larger ones are cut: beyond this many sigma, a float cannot tell the tails apart."""
 _MANY = 200
-"""Degrees of freedom from which t and the normal distribution agree to three digits of any score."""
+"""Degrees of freedom from which t and the normal distribution give the same score to three digits."""
 
 
 def cumulative(t: float, dof: int) -> float:

@@ -1,6 +1,6 @@
-"""Servers of language models: one protocol, and one class for each kind of server that implements it.
+"""Talk to servers of language models: one protocol, and one class for each kind of server.
 
-wire                     the protocol: a question, a reply, what is known of a model, whether a prompt was read whole
+wire                     the protocol: a question, a reply, the facts about a model, whether a prompt was read whole
 openai, openai_stream    any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud
 lmstudio                 LM Studio, which also reports its models and can unload them
 ollama, ollama_models    Ollama's own API, which sets the context length, lists loaded models and unloads them

@@ -1,4 +1,4 @@
-"""Facts about a model from the files of its checkpoint: size, parameters, context.  No weights are read."""
+"""Read the facts about a model from its checkpoint's files: size, parameters, context.  No weights are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch_mlx.models.wire import ModelFacts
 _THINKING = ("<think>", "enable_thinking", "reasoning_effort")
 """Words that only the chat templates of thinking models contain."""
 _HEADER_LIMIT = 100 * 2**20
-"""Bytes; the limit that the safetensors format sets."""
+"""Longest header in bytes that the safetensors format allows."""
 
 
 def read_facts(model: str, folder: Path) -> ModelFacts:
@@ -82,7 +82,7 @@ def _said_parameters(folder: Path) -> int | None:
 
 
 def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int | None:
-    """Count the elements of all tensors; of a quantised layer, the packed numbers without its scales and biases."""
+    """Count the elements of all tensors; of a quantised layer, count the packed numbers, not its scales and biases."""
     shapes = {name: shape for path in weights for name, shape in _shapes(path)}
     total = 0
     for name, shape in shapes.items():

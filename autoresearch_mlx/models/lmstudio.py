@@ -1,4 +1,4 @@
-"""LM Studio: OpenAI's API for questions, and its own API for facts about models and for unloading them."""
+"""Use LM Studio: OpenAI's API for questions, LM Studio's own for facts about models and for unloading them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LmStudio(OpenAICompatible):
         if entry is None:
             return None
         words = entry.get("params_string")
-        # The context of the loaded instance is what counts; the longest possible one would need another load.
+        # The loaded instance's context counts: for the longest possible one the model would have to be loaded again.
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,

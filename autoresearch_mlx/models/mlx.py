@@ -1,12 +1,12 @@
-"""``mlx:MODEL_OR_PATH``: mlx_lm.server as a child process, started for a question and ended before training.
+"""Use ``mlx:MODEL_OR_PATH``: run mlx_lm.server as a child process, started for a question, ended before training.
 
 The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process; the next
 question starts it again.  A child that died in between is started again too; the reply's ``load_seconds`` shows it.
 
-Three things that mlx_lm.server 0.32 lacks are done here.  It accepts a prompt of any length, so prompt and reply are
-checked against the context before they are sent.  It loads whatever model a request names, even from the network, so
-requests only ever name the model that it was started with.  It keeps listening when that model could not be loaded,
-so it counts as started only when it has produced one token.
+This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so prompt and
+reply are checked against the context before anything is sent.  It loads whatever model a request names, even from the
+network, so requests only ever name the model that it was started with.  It keeps listening when that model could not
+be loaded, so it counts as started only once it has produced one token.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ LOG = "mlx-server.log"
 _SERVED = "default_model"
 """mlx_lm.server's name for the model that it was started with."""
 _PROMPT_CACHES = 4
-"""A repair continues the last prompt; older cached prompts only take memory."""
+"""Number of prompts that the server caches: a repair continues the last one, and older ones only take memory."""
 _TICK_SECONDS = 0.05
 _DYING_SECONDS = 1.0
-"""A killed process closes its sockets a little before it has ended."""
+"""Seconds to wait for a process that no longer listens: a killed one closes its sockets before it has ended."""
 _LAST_LINES = 4
 _NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
-"""What Hugging Face accepts as ``org/name``."""
+"""Pattern of the names that Hugging Face accepts: ``org/name``."""
 _NOTES = (
     r"^\s|^127\.0\.0\.1|^Traceback|^The above exception|^During handling| - INFO - |UserWarning:|PyTorch was not found"
 )
-"""Lines of the server's log that do not tell of a failure."""
+"""Pattern of the lines in the server's log that say nothing about a failure."""
 
 
 class MlxServer:

@@ -1,4 +1,4 @@
-"""``mlx_lm.server`` as a child process that never outlives this program.
+"""Run ``mlx_lm.server`` as a child process that never outlives this program.
 
 A server left behind after a ``kill -9`` would take memory from the next night.  So the child runs this module, which
 ends its own process group as soon as its standard input closes; only the parent holds the other end of that pipe.
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO
 
 LOG_LIMIT = 2**20
-"""Bytes; a log larger than this is replaced at the next start."""
+"""Size of a log in bytes above which the next start replaces it."""
 _GENTLE_SECONDS = 5.0
-"""Time between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 _TAIL_BYTES = 65536
 
 
@@ -64,7 +64,7 @@ class Child:
         return None
 
     def listens(self) -> bool:
-        """Return whether this very process listens on the port, and not another one that took it first."""
+        """Return whether this process itself listens on the port, and not another one that took it first."""
         import psutil
 
         with contextlib.suppress(psutil.Error):

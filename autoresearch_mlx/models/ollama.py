@@ -1,4 +1,4 @@
-"""Ollama's own API, which can set the context length, list loaded models and unload them; its /v1 route cannot.
+"""Use Ollama's own API, which can set the context length, list loaded models and unload them; /v1 cannot.
 
 Ollama cuts a prompt that is longer than the loaded context without an error.  So each call asks for a context with
 room for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
@@ -40,7 +40,7 @@ from autoresearch_mlx.models.web import (
 from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply, TokenMeter, split_thoughts, whole_number
 
 KEEP_ALIVE = "30m"
-"""Longer than a usual training run, so that a model that fits beside it stays loaded; not unlimited."""
+"""How long a model stays loaded: longer than a usual training run, so that it stays if it fits, but not forever."""
 _STEP = 4096
 _POLL_SECONDS = 0.1
 _NANO = 1e-9
@@ -135,7 +135,7 @@ class Ollama:
         return time.monotonic() - started
 
     def close(self) -> None:
-        """Do nothing: the server was running before."""
+        """Do nothing: this program did not start the server."""
 
     def list_models(self, seconds: float = _FACTS_SECONDS, connect_seconds: float = 10.0) -> list[Installed]:
         """Return all models that this Ollama has, including cloud and embedding models."""

@@ -1,4 +1,4 @@
-"""Ollama's requests and answers as values: a chat, what is installed or loaded, the facts of a model.  No network."""
+"""Build Ollama's requests and read its answers: a chat, installed and loaded models, a model's facts.  No network."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Installed:
     cloud: bool
     """Whether it runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """Newer versions list them here; ``/api/show`` has them in every version."""
+    """What the model can do.  Only newer versions list this here; ``/api/show`` has it in every version."""
     family: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
+"""Use any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
 
 Servers differ in the request fields that they know.  A field that a server refuses by name is left out from
 then on, and the same call is made again at once; every other failure is raised to the caller.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PUBLIC_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
-"""Sent where no key is needed.  Without a key the client would send OPENAI_API_KEY to whatever server it talks to."""
+"""Placeholder for servers that need no key: without one, the client would send OPENAI_API_KEY to any server."""
 _HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
 _NEWER_LIMIT = "max_completion_tokens"
 _OPTIONAL = {
@@ -181,7 +181,7 @@ class OpenAICompatible:
         return None
 
     def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
-        """Return a connection's end as an error; None when the reply was complete, as some servers never hang up."""
+        """Return a connection's end as an error; None when the reply was complete, since some servers never hang up."""
         if heard.finished:
             return None
         late, start = deadline.passed, self._start

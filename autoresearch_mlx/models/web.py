@@ -1,8 +1,8 @@
-"""One HTTP call to a model's server: no proxies, and one deadline for the whole call, at which the connection is cut.
+"""Make one HTTP call to a model's server: no proxies, one deadline for the whole call, then the connection is cut.
 
 A read timeout is not enough: a server that sends one byte a minute never triggers it.  And after a plain timeout the
-server may go on generating, while one whose connection is gone stops at its next write.  The second half of this
-file sorts what goes wrong into kinds of EndpointError.
+server may go on generating, whereas a server that has lost the connection stops at its next write.  The second half of
+this file sorts failures into kinds of EndpointError.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OVERFLOW = re.compile(
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _SHORTEST_KEY = 5
-"""Characters.  A shorter key is a placeholder, which may also be an ordinary word in a server's message."""
+"""Shortest real key in characters; anything shorter is a placeholder, and may be an ordinary word in a message."""
 
 
 class Deadline:
@@ -58,7 +58,7 @@ class Deadline:
 
 
 class _Cutter:
-    """Knows the sockets of one client, and shuts them all down at the deadline."""
+    """Keeps track of one client's sockets, and shuts them all down at the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline

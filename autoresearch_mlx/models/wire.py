@@ -1,7 +1,7 @@
-"""The protocol that every model server implements, and helpers that several servers share.
+"""Define the protocol that every model server implements, and helpers that several servers share.
 
-The second half reads what servers send: thoughts inside a reply, model sizes in a name, and token counts that
-show whether the whole prompt was read.
+The second half reads what servers send: thoughts inside a reply, the model's size in its name, and the token counts
+that show whether the whole prompt was read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Ask:
 
     messages: tuple[Message, ...]
     prompt_tokens: int
-    """Our own estimate for all messages together; the context is sized and checked by it."""
+    """Our own estimate for all messages together, by which the context is sized and checked."""
     max_tokens: int
-    """The most tokens of the reply, thoughts included."""
+    """Maximum number of tokens in the reply, thoughts included."""
     seconds: float
     """Deadline of the whole call: connecting, loading the model, reading the prompt, answering."""
     schema: Mapping[str, Any] | None = None
@@ -54,7 +54,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     load_seconds: float | None = None
-    """Time that loading the model took, where the server reports it or we started the server."""
+    """Seconds spent loading the model, where the server reports it or we started the server."""
     think_seconds: float = 0.0
     """Wall-clock time of the call in seconds, without loading."""
     context_tokens: int | None = None
@@ -69,7 +69,7 @@ class ModelFacts:
     billions: float | None = None
     """Parameters, in units of 1e9."""
     context_tokens: int | None = None
-    """The longest context, in tokens, that the model can have."""
+    """The longest context in tokens that the model can have."""
     size_bytes: int | None = None
     """Bytes of its weights; loaded, it takes a little more memory."""
     thinks: bool | None = None
@@ -174,11 +174,11 @@ def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
 
 
 UNMEASURED = 0.5
-"""The least share of our token estimate that a count must reach while nothing is known of this model's tokens."""
+"""Share of our token estimate that a count must reach while nothing is known about this model's tokens."""
 MEASURED = 0.85
-"""The least share of the expected count once earlier calls have shown how this model counts."""
+"""Share of the expected count that must be reached once earlier calls have shown how this model counts."""
 SMALLEST = 1024
-"""Tokens of a prompt that fits in any case: no server loads a context of less than twice that by default."""
+"""Length in tokens up to which any prompt fits: no server loads a context under twice that by default."""
 _CLEARLY = 0.8
 
 
@@ -207,9 +207,9 @@ class TokenMeter:
 
     @property
     def share(self) -> float | None:
-        """The least ratio of count to estimate so far, at most 1; None before the first whole prompt.
+        """The smallest ratio of count to estimate so far, at most 1; None before the first whole prompt.
 
-        The least, so that a text with unusually few tokens does not look like a cut prompt.
+        The smallest is used so that a text with unusually few tokens does not look like a cut prompt.
         """
         return self._least
 

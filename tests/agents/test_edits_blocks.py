@@ -161,7 +161,7 @@ def test_nothing_alike_is_said_too() -> None:
 def test_several_places_are_named_by_their_lines() -> None:
     edit = only(block("        super().__init__()", "        pass"))
     lines = [n for n, line in enumerate(SCRIPT.splitlines(), 1) if line == "        super().__init__()"]
-    assert f"its SEARCH text is {len(lines)} times in {PATH}, at lines {', '.join(map(str, lines))}" in edit.problem
+    assert f"its SEARCH text occurs {len(lines)} times in {PATH}, at lines {', '.join(map(str, lines))}" in edit.problem
     assert "add lines before or after it" in edit.problem
     assert edit.mismatch
 

@@ -80,7 +80,9 @@ def test_what_the_file_did_before_is_not_held_against_the_edit() -> None:
 @pytest.mark.parametrize("module", ["torch", "triton.language", "mlx.functional", "numpy.nowhere", "flash_attn"])
 def test_a_module_that_is_not_there_is_named_with_those_that_are(module: str) -> None:
     said = problem(importing(f"import {module} as other"))
-    assert f"imports {module} (line 22), which cannot be found here; there are mlx, numpy, the standard library" in said
+    assert (
+        f"imports {module} (line 22), which cannot be found here; these can: mlx, numpy, the standard library" in said
+    )
 
 
 @pytest.mark.parametrize(

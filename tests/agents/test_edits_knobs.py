@@ -46,7 +46,7 @@ def test_a_value_that_means_one_thing_is_set(name: str, written: Any, value: Any
     ("name", "written", "said"),
     [
         ("MATRIX_RATE", 0.05, "no constant MATRIX_RATE at the top level of train_mlx.py; did you mean MATRIX_LR"),
-        ("zzzz", 1, "there are DEPTH, ASPECT_RATIO"),
+        ("zzzz", 1, "the constants are DEPTH, ASPECT_RATIO"),
         ("MATRIX_LR", "fast", "MATRIX_LR (now 0.04) must be a finite number, not fast"),
         ("MATRIX_LR", "1e999", "must be a finite number"),
         ("MATRIX_LR", True, "must be a finite number, not True"),

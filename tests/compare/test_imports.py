@@ -105,7 +105,7 @@ def test_a_run_that_changes_nothing_tells_the_noise(tmp_path: Path) -> None:
         ([*UPSTREAM, "e5\t1.3\t1\tmaybe\tx"], "line 6: unknown status 'maybe'"),
         ([*UPSTREAM, "e5\t0.0\t1\tkeep\tx"], "line 6: kept without a value"),
         ([*UPSTREAM, "e5\t1.3\tmuch\tkeep\tx"], "line 6: the memory 'much' is not a number"),
-        ([*UPSTREAM, "e5\t1.3"], "line 6: 2 cells where 5 belong"),
+        ([*UPSTREAM, "e5\t1.3"], "line 6: the row has 2 cells, not 5"),
         ([HEADER, ROWS[2]], "no run was kept"),
         (["<<<<<<< HEAD", *UPSTREAM], "line 1: neither a header"),
         (['{"event": "session"}'], "results.tsv, line 1"),

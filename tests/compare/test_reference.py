@@ -58,11 +58,11 @@ def test_a_change_of_code_has_no_knobs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fact"),
     [
-        ("1\tabc\t0.9\t40.0\tkeep\tdepth", "6 columns where 10 belong"),
-        ("", "1 columns where 10 belong"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth", "the row has 6 columns, not 10"),
+        ("", "the row has 1 columns, not 10"),
         ("one\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order 'one' is not a whole number"),
         ("-1\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order '-1' is not a whole number"),
-        ("0\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order 0 stands twice"),
+        ("0\tabc\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "order 0 appears twice"),
         ("1\t\t0.9\t40.0\tkeep\tdepth\t\t\t\t", "no commit"),
         ("1\tabc\tgood\t40.0\tkeep\tdepth\t\t\t\t", "val_bpb 'good' is not a positive decimal number"),
         ("1\tabc\tnan\t40.0\tkeep\tdepth\t\t\t\t", "val_bpb 'nan' is not a positive decimal number"),
@@ -74,9 +74,9 @@ def test_a_change_of_code_has_no_knobs(tmp_path: Path) -> None:
         ("1\tabc\t0.9\t40.0\tkeep\t\t\t\t\t", "'' is not an axis (lower-case words joined by dots)"),
         ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH+WIDTH\t8\t9\t", "2 knobs with 1 values before and 1 after"),
         ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t\t9\t", "1 knobs with 0 values before and 1 after"),
-        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tdepth\t8\t9\t", "'depth' is no knob, or stands twice"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tdepth\t8\t9\t", "'depth' is not the name of a knob, or appears twice"),
         ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t9\t9\t", "DEPTH goes from 9 to 9: no change"),
-        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t8\t2*\t", "'2*' is no value"),
+        ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t8\t2*\t", "'2*' is not a value"),
     ],
 )
 def test_a_malformed_row_is_refused_with_file_and_line(tmp_path: Path, row: str, fact: str) -> None:
@@ -106,7 +106,7 @@ def test_a_table_may_hold_several_logs(tmp_path: Path) -> None:
 
 
 def test_one_session_is_not_read_from_a_table_of_several(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="2 logs where one belongs"):
+    with pytest.raises(TableError, match="the table holds 2 logs, not one"):
         read_reference(write(tmp_path, *ORIGIN_HEAD, row("B200", 0), row("M9", 0)))
 
 
@@ -115,7 +115,7 @@ def test_one_session_is_not_read_from_a_table_of_several(tmp_path: Path) -> None
     [
         (row("B200", 1, comparable="perhaps"), "comparable is yes or no, not 'perhaps'"),
         (row("B200", 1, comparable="no"), "comparable is no, and no caveat says why"),
-        (row("B200", 1, "trial"), "status trial compares with nothing: nobody decided"),
+        (row("B200", 1, "trial"), "status trial needs comparable = no, because nobody decided about the run"),
         (row("B200", 1).replace("one B200", ""), "no hardware"),
     ],
 )

@@ -1,7 +1,7 @@
 """Use a language model as a researcher.
 
 chat_agent    start here: one proposal from everything below
-calls         calls to one endpoint, with patience and within the limits, each one stored
+calls         the calls to one endpoint: retried, kept within the limits, stored
 task_source   the next task, and the backlog of ideas that it comes from
 thread        the conversation of one experiment, and whether it asks for blocks or whole files
 memory_fit    whether the model and a training run fit into memory together

@@ -1,7 +1,8 @@
-"""Make calls to one endpoint: retry with patience, keep to the session's caps, write every call down.
+"""Make calls to one endpoint: retry failed ones, keep to the session's caps, store every call.
 
-A server that is down, busy or hung, or that breaks off, is asked again after a pause that doubles.  A request that
-it rejects is not repeated.  Each try that ended in a reply or an error is kept as one file under ``talks/``.
+A server that is down, busy or hung, or that breaks off a reply, is asked again after a pause, which doubles each time.
+A request that the server rejects is not repeated.  Each try that ends in a reply or an error is stored as one file
+under ``talks/``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _AT_ONCE = ("dropped", "garbled")
 """Kinds that are worth a second try even without patience, because the server is there."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""Least number of characters of a variable's value for it to be treated as a key."""
+"""Shortest value of a variable, in characters, that is treated as a key."""
 
 
 class Spending(AgentError):
@@ -35,7 +36,7 @@ class Spending(AgentError):
 
 
 class Calls:
-    """The calls to one endpoint, with what they cost and the files that hold the conversations."""
+    """Makes the calls to one endpoint, adds up what they cost, and stores each conversation in a file."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self._endpoint = endpoint
@@ -48,8 +49,8 @@ class Calls:
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
         """Return one reply, and the file that holds it (None without a folder).
 
-        Raises Spending before a call that the caps forbid, EndpointError when patience is over or when
-        asking again would change nothing.
+        Raises Spending before a call that the caps forbid, EndpointError when the time for retries is over or when
+        another try would not help.
         """
 
         def once() -> tuple[Reply, str | None]:
@@ -59,7 +60,7 @@ class Calls:
         return self._patiently(once)
 
     def facts(self) -> ModelFacts:
-        """Return the model's facts, with the same patience as for a reply.  Raises EndpointError when that runs out."""
+        """Return the model's facts, with the same retries as for a reply.  Raises EndpointError when those run out."""
         return self._patiently(self._endpoint.facts)
 
     def _patiently(self, once: Callable[[], Answer]) -> Answer:

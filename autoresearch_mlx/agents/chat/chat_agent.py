@@ -27,7 +27,7 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 USUAL_CONTEXT = 32_768
 """Tokens of prompt and reply when the settings do not say: room for the whole file, a table and an answer."""
 SLOW_LOAD = 15.0
-"""Seconds of loading above which several ideas are asked for in one call."""
+"""Loading time in seconds from which one call asks for several ideas."""
 AT_ONCE = 3
 LOST_IN_A_ROW = 3
 """Number of experiments in a row lost to a silent server after which the agent gives up."""
@@ -47,13 +47,13 @@ class Chat:
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """The experiment that got no answer, and what was proposed instead: the same when asked again."""
+        """The experiment without an answer, and the proposal made instead, which is repeated if the loop asks again."""
         self._lost = 0
 
     # --- what the loop calls
 
     def propose(self, context: Context) -> Proposal:
-        """Return an edit, or a Proposal with a problem in words for the model.
+        """Return an edit, or a Proposal whose problem is worded for the model.
 
         Raises AgentError when asking again cannot help: caps reached, a refused key or model, a prompt that does not
         fit, a server that stays silent.
@@ -274,8 +274,8 @@ class Chat:
         return min(facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted)
 
     def _reply_tokens(self, form: Form, files: Mapping[str, str], context_tokens: int) -> int:
-        """Return the reply's room in tokens: a whole file must fit, with some room for additions and explanations."""
-        # A short context is shared evenly: without room for the prompt there is no reply.
+        """Return how many tokens the reply may have: enough for a whole file, with some additions and explanations."""
+        # At most half of the context goes to the reply, because the prompt needs room too.
         wanted = min(self._office.settings.reply_tokens, context_tokens // 2)
         return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))
 
@@ -283,7 +283,7 @@ class Chat:
         return thread.context_tokens - sum(estimate(m.content) for m in thread.messages())
 
     def _count(self, form: Form, history: History) -> int:
-        """Return the number of ideas to ask for in one reply: more than one when each question costs a slow loading."""
+        """Return how many ideas to ask for in one reply: more than one when loading the model takes long."""
         wanted = self._office.settings.proposals
         if wanted != "auto":
             return wanted

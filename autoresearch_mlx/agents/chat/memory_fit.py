@@ -17,7 +17,7 @@ RESERVE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The answer: ``fits`` is None when a size is unknown; ``words`` give the sum in either case."""
+    """The answer: ``fits`` is None when a size is unknown; ``words`` give the sum, or name the unknown sizes."""
 
     fits: bool | None
     words: str
@@ -30,7 +30,7 @@ def run_bytes(history: History) -> int | None:
 
 
 def fit(facts: ModelFacts, history: History, office: Office) -> Fit:
-    """Compare the memory of model and run together with what the machine can give them."""
+    """Compare the memory that the model and a run need together with the memory that the machine has for them."""
     run, model, memory = run_bytes(history), facts.size_bytes, office.memory_bytes
     if run is None or model is None or memory is None:
         unknown = [name for name, size in (("run", run), ("model", model), ("machine", memory)) if size is None]

@@ -22,12 +22,12 @@ _SYSTEM = "You plan experiments that improve a small program. You answer with JS
 
 
 class TaskSource:
-    """The source of tasks.  Ideas are kept in the session's folder; without one, tasks come from the history alone."""
+    """Chooses tasks.  Ideas are kept in the session's folder; without a folder, tasks come from the history alone."""
 
     def __init__(self, office: Office, calls: Calls, source: str) -> None:
         self._office, self._calls, self._source = office, calls, source
         self.load_seconds: float | None = None
-        """Seconds of loading the model, if the last task needed a refill."""
+        """Seconds spent loading the model, if choosing the last task needed a refill."""
 
     def look(self, context: Context) -> Task:
         """Return the next task without marking its idea as taken and without asking the model."""

@@ -15,7 +15,7 @@ from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import Message, ModelFacts, Reply
 
 _LONGEST_ECHO = 8_000
-"""Most tokens of a bad reply that are sent back to the model; the error message says the rest."""
+"""Maximum number of tokens of a bad reply that are sent back to the model; the error message says the rest."""
 
 
 BLOCKS_FROM = 14.0
@@ -25,7 +25,9 @@ MOST_MISMATCHES = 2
 
 
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
-    """Return the form from the settings, else by the model's size; a remote model of unknown size counts as large."""
+    """Return the form that the settings name, else the one for the model's size; a remote model without a known size
+    counts as large.
+    """
     if settings.format != "auto":
         return settings.format
     if facts.billions is None:
@@ -63,11 +65,11 @@ class Thread:
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 0
     context_tokens: int = 0
-    """Most tokens of prompt and reply together."""
+    """Maximum number of tokens of prompt and reply together."""
     room: int = 0
-    """Most tokens of the messages after the brief, so that prompt and reply stay within the context."""
+    """Maximum number of tokens in the messages after the brief, so that prompt and reply fit into the context."""
     loading: float | None = None
-    """Seconds spent loading the model for a question before this conversation."""
+    """Seconds spent loading the model for an earlier question, before this conversation."""
     thinking: bool = True
     """Whether the model may think; False after it has spent a whole reply on thinking."""
     fields: Fields | None = None
@@ -130,7 +132,7 @@ class Thread:
 
 
 def fitting(text: str, tokens: int) -> str:
-    """Return the beginning of a text, at most this many tokens by our estimate."""
+    """Return the beginning of a text, at most ``tokens`` long by our estimate."""
     text = text[: max(int(tokens * CHARS_PER_TOKEN), 0)]
     while text and estimate(text) > tokens:
         text = text[: len(text) * 4 // 5]

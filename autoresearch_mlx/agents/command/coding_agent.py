@@ -100,7 +100,7 @@ class CodingAgent:
         return self._asked.last
 
     def _prompt(self, context: Context) -> str:
-        """Return the brief with the reasons of a refusal, then the refused edit: the files are as before it."""
+        """Return the brief with the reasons for a refusal, then the refused edit, which the files no longer contain."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
         from autoresearch_mlx.agents.prompt.quoting import block
 
@@ -138,7 +138,7 @@ class CodingAgent:
         return Brief("", prompt, estimate(prompt), ())
 
     def _keep(self, called: Called, prompt: str) -> None:
-        """Write the conversation down; how many tokens it took is unknown, because the program does not say."""
+        """Store the conversation; the number of tokens is unknown, because the program does not report it."""
         if self._office.folder is None:
             return
         whole = talks.Call(

@@ -33,12 +33,12 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Least number of characters of a secret: removing shorter values would remove ordinary words."""
+"""Shortest value, in characters, that counts as a secret: removing shorter ones would remove ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The end of a call, and the last megabyte of its output, as text."""
+    """How a call ended, and the last megabyte of its output as text."""
 
     ended: Ended
     output: str
@@ -66,13 +66,13 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of the variables whose names are those of keys; the longest first."""
+    """Return the values of the variables that are named like keys, longest first."""
     values = {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= _SECRET}
     return sorted(values, key=len, reverse=True)
 
 
 def _blotted(log: Path, values: list[str]) -> str:
-    """Return the log's text without keys that the program may have printed; a log that had any is rewritten."""
+    """Return the log's text without any keys that the program printed; rewrite the log if it had some."""
     data = log.read_bytes()
     clean = data
     for value in values:

@@ -24,7 +24,7 @@ LARGEST = 2**20
 """Largest editable file in bytes; source code written by a person is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""By path: the facts that show whether a file has been replaced or changed."""
+"""For each path, the facts that show whether its file was replaced or changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _read(tree: Path, path: str) -> str:
     if folder.resolve() != folder:
         raise _Unusable(f"{path}: its folder is a symbolic link now, which is not followed")
     try:
-        # Neither a link nor a pipe without a writer may block us.
+        # The flags refuse a link, and keep a pipe without a writer from blocking us.
         descriptor = os.open(tree / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise _Unusable(f"{path} was deleted; it has to stay, as a regular file") from None

@@ -1,6 +1,6 @@
 """Read a model's reply: fields in JSON, code in fences or search/replace blocks, and the edit that they make.
 
-reply         start here: a reply and the files become edits, each with new texts or with a problem; never raises
+reply         start here: turns a reply and the files into edits, each with new texts or with a problem; never raises
 reply_parts   a reply as lines, its prose, and the proposals in it; a file before the edit, prepared once
 objects       the JSON objects in a text that have a proposal's fields
 fields        title, axis, hypothesis, expected gain, knobs: their schema, and the check of values

@@ -25,7 +25,7 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""Pattern of a statement: a cheap test that saves most whole files a second parsing."""
+"""Pattern of a statement: a cheap test, so that most whole files need not be parsed a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Say why a new text of a file cannot be measured, as far as reading it can tell."""
+    """Say why a new text of a file cannot be measured, as far as that can be seen without running it."""
     path = original.path
     try:
         text.encode()
@@ -169,7 +169,7 @@ def refuse(text: str, original: Original, originals: Mapping[str, Original], is_
     if left_out := whole.code_left_out(text, original.text):
         return f"{path}: {left_out}. Write all of it, or use SEARCH/REPLACE blocks for the parts that change."
     if "\0" in text:
-        return f"{path} would hold a NUL character"
+        return f"{path} would contain a NUL character"
     return _refuse_python(text, original, originals, is_whole) if original.is_python else None
 
 

@@ -1,7 +1,8 @@
 """Apply search/replace blocks: find where each block fits in a file, and return the text after all of them.
 
-A block is tried in this order: its lines match exactly; they match except for blanks and one common shift of the
-indentation, which the replacement then shares; or the block is one line that is part of a line of the file.  A block
+A block fits where, in this order of preference, its lines match exactly; they match except for blanks and one common
+shift of the indentation, which is then applied to the replacement too; or its one line is part of a line of the file.
+A block
 that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the
 blocks does not matter; either all blocks are applied or none.
 """
@@ -24,7 +25,7 @@ _COMMON = 8
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which the ends of the window may be off: the model left some out or invented some."""
+"""Number of lines by which the window's ends may be off, because the model left lines out or invented some."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4
@@ -88,7 +89,7 @@ def find(original: Original, block: Block) -> Place | str:
             return places[0]
         if places:
             lines = ", ".join(str(place.line) for place in places[:10])
-            said = f"its SEARCH text is {len(places)} times in {original.path}, at lines {lines}"
+            said = f"its SEARCH text occurs {len(places)} times in {original.path}, at lines {lines}"
             return f"{said}; add lines before or after it, so that it fits in one place"
     said = f"its SEARCH text is not in {original.path}"
     return f"{said}. {show_nearest(original.lines, original.folded, block.search)}"
@@ -215,7 +216,7 @@ def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _widened(folded: Sequence[str], wanted: Sequence[str], at: int) -> tuple[int, int]:
-    """Return the window from the first wanted line to the last, if they are only a few lines off."""
+    """Return the window widened from the first wanted line to the last, if these are only a few lines off."""
     end = min(len(folded), at + len(wanted))
     before, behind = max(0, at - _OFF), min(len(folded), end + _OFF)
     at = next((k for k in range(before, at) if wanted[0] and folded[k] == wanted[0]), at)

@@ -61,7 +61,7 @@ def _undefined(tree: ast.Module) -> dict[str, int]:
     try:
         found = Checker(tree).messages
     except RecursionError:
-        return {}  # the smoke run will find out
+        return {}  # the smoke run finds undefined names too
     undefined: dict[str, int] = {}
     for message in sorted((m for m in found if isinstance(m, UndefinedName)), key=lambda m: m.lineno):
         undefined.setdefault(message.message_args[0], message.lineno)
@@ -91,7 +91,7 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Name what the new text reads and nothing defines: each name would be a NameError when its line runs.
+    """Name what the new text uses but nothing defines: each such name would be a NameError when its line runs.
 
     Names that were already undefined in the old text are not the edit's fault.
     """
@@ -106,8 +106,8 @@ def missing_names(new: Survey, old: Survey) -> str | None:
 def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | None:
     """Name the imported modules that are not installed here, and say which modules are.
 
-    Allowed are modules that the file imported before, the editable files themselves, and imports that the code
-    expects to fail (inside ``try``).  ``beside``: names of modules in the file's own folder.
+    It allows modules that the file imported before, the editable files themselves, and imports that the code expects
+    to fail (inside ``try``).  ``beside``: names of modules in the file's own folder.
     """
     trusted = {*beside, *(name.partition(".")[0] for name in old.imports)}
     missing = [
@@ -119,7 +119,7 @@ def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | 
         return None
     offered = [name for name in _OFFERED if _is_there(name, ())]
     there = ", ".join([*offered, "the standard library"])
-    return f"imports {', '.join(missing[:_SHOWN])}, which cannot be found here; there are {there}"
+    return f"imports {', '.join(missing[:_SHOWN])}, which cannot be found here; these can: {there}"
 
 
 def _is_there(name: str, trusted: Collection[str]) -> bool:

@@ -1,7 +1,7 @@
 """Turn knob values as a model writes them into values that fit the file.
 
 The type of the present value decides: a number stays a number, a whole number stays whole, a text stays a text.
-``"2**14"``, ``"0.05"`` and ``8.0`` for a whole number are accepted; anything else is a problem.
+``"2**14"`` and ``"0.05"`` count as numbers, ``8.0`` as a whole number; anything else is a problem.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def _unknown(name: str, files: Mapping[str, Mapping[str, Knob]]) -> str:
     said = f"there is no constant {_shown(name)} at the top level of {' or '.join(files)}"
     if near:
         return f"{said}; did you mean {' or '.join(near)}?"
-    return f"{said}; there are {', '.join(there[:60])}" if there else f"{said}, which has no constants; send code"
+    return (
+        f"{said}; the constants are {', '.join(there[:60])}" if there else f"{said}, which has no constants; send code"
+    )
 
 
 def fit(knob: Knob, value: Any) -> Any:

@@ -26,7 +26,7 @@ _MENDED = re.compile(
 )
 _WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _MOST_WORK = 2_000_000
-"""Number of characters read in vain before the search ends; nested unclosed objects would take quadratic time."""
+"""Number of characters read without result after which the search ends: nested open braces take quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _objects(text: str) -> Iterator[Found]:
         if value is None and opening[2] in NAMES and opening[3]:
             yield Found(start, end, None, _wrong(text, start, end))
             looked += end - start
-        # Ours may be inside another object, as in {"proposal": {...}}; one that never ends must not hide a later one.
+        # Ours may be inside another, as in {"proposal": {...}}, and one that never ends must not hide a later one.
         at, work = start + 1, work + looked
 
 

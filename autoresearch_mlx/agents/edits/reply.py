@@ -21,7 +21,7 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe
 from autoresearch_mlx.terms import one_line, printable
 
 MOST_CHARACTERS = 400_000
-"""Most characters of a reply; a longer one is not read."""
+"""Maximum number of characters of a reply; a longer reply is not read."""
 
 _MOST_SAID = 6_000
 _AXIS = re.compile(r"[a-z0-9_.]{1,60}")
@@ -30,7 +30,7 @@ _UNTITLED = "an edit without a title"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One proposal as understood: new files, or a problem, or an idea whose code is still to come."""
+    """One proposal as it was understood: new files, a problem, or an idea whose code is still to come."""
 
     title: str
     axis: str | None

@@ -16,7 +16,7 @@ from autoresearch_mlx.agents.edits.objects import Found, objects
 from autoresearch_mlx.lab.source import Knob, read_knobs
 
 MOST = 16
-"""Most proposals read from one reply; the rest is ignored."""
+"""Maximum number of proposals read from one reply; the rest is ignored."""
 
 
 class Original:
@@ -24,7 +24,7 @@ class Original:
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
-        # Only when every line ends this way: a file with mixed line ends keeps each of them.
+        # True only when every line ends this way: in a file with mixed line ends, each line keeps its own.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
         self.text = raw.replace("\r\n", "\n") if self._crlf else raw
 
@@ -65,7 +65,7 @@ class Original:
 
 
 def folded(line: str) -> str:
-    """Return a line with single blanks between its words and none around them."""
+    """Return a line with single blanks between its words, and none at its ends."""
     return " ".join(line.split())
 
 
@@ -103,7 +103,7 @@ def read_page(text: str) -> Page:
 def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fence, ...]) -> str:
     code = {at for block in blocks for at in range(block.start, block.end)}
     for fence in fences:
-        # The line of a fence itself is not prose either: an info string may contain braces.
+        # A fence's own lines are no prose either: an info string may contain braces.
         code |= {fence.start} if _may_hold_json(fence) else set(range(fence.start, fence.end))
     return "\n".join(" " * len(line) if at in code else line for at, line in enumerate(lines))
 

@@ -8,6 +8,6 @@ idea          an idea before it is in the backlog and in it, and which drafts ar
 backlog       the ideas that wait: a journal in the session's folder
 listing       the backlog as plain text
 misses        near misses, and pairs of them to combine
-refill        when the backlog is refilled, what a model is asked then, and what its reply brings
+refill        when to refill the backlog, what to ask the model for, and how its reply is read
 h100_ideas    the H100's winners as ideas
 """

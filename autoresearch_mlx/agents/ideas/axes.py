@@ -157,5 +157,5 @@ def coupled(one: str, other: str) -> bool:
         return True
     first, second = one.split(".")[0], other.split(".")[0]
     if first == second:
-        return first != "knob"  # constants about which nothing is known
+        return first != "knob"  # ``knob.*`` are constants about which nothing is known
     return frozenset((first, second)) in _PAIRS

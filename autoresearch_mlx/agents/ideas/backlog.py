@@ -1,7 +1,7 @@
-"""Keep the backlog of ideas: a journal in the session's folder, replayed into values.
+"""Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  It does not say that an idea is
-done: the ledger says so, in the ``talk`` of the experiment that took the idea.
+``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done stands in
+the ledger instead, in the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
     """Add the new ones among the drafts, and return those that were added.  Raises LedgerError.
 
-    Left out are empty titles, and drafts that repeat an earlier idea in any state.  The person may repeat an idea that
-    is no longer open, and takes over one that is open from another source.  When there is not room for all, axes that
-    no open idea has come first.
+    Drafts without a title are skipped, and drafts that repeat an earlier idea in any state.  The person, however, may
+    repeat an idea that is no longer open; one that is open from another source becomes the person's.  When there is
+    not room for all, drafts on axes that no open idea has come first.
     """
     new: list[Idea] = []
     with writing(folder / FILE) as journal:
@@ -95,7 +95,7 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """Make the person the owner of ideas that another source has open and the person now adds."""
+    """Make the person the owner of open ideas from another source that the person now adds too."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)

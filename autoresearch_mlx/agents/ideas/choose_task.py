@@ -23,16 +23,16 @@ Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair
 PUSH = 12
 """Number of experiments without a keep after which the model is asked for another kind of change."""
 LEAP = 20
-"""... and after which it starts from an older version, ..."""
+"""Number of experiments without a keep after which the model starts from an older version."""
 ISLAND = 8
-"""... for this many experiments, then as many from the incumbent, and so on."""
+"""Number of experiments that then start from an older version, before as many start from the incumbent, and so on."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
 _RECENT = 5
 """Number of experiments for which a crash is still worth a repair."""
 _LAST = 3
-"""Number of last tries that the model is told to leave."""
+"""Number of latest tries whose axes the model is told to move away from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """Draw an older kept version, more often one from which fewer leaps began; None when there is no other."""
+    """Draw an older kept version, more often one from which few leaps started; None when there is no older version."""
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

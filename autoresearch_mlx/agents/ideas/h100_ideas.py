@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.source import literal
 
 
 def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
-    """Return the largest win of each axis of the table, largest first, unless this session tried something like it.
+    """Return the largest win of each axis of the table, largest first, without those that this session has tried.
 
     The ideas mean nothing for a session with another metric than the table's.
     """

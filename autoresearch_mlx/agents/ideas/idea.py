@@ -12,7 +12,7 @@ from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_
 from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16
-"""Number of open ideas from which only the person may add more."""
+"""Number of open ideas at which the backlog is full for all but the person."""
 LONGEST_TITLE, _TEXT = 120, 1000
 State: TypeAlias = Literal["open", "taken", "done", "dropped"]
 YOU, MODEL, H100 = "you", "model:", "H100"
@@ -96,7 +96,7 @@ def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[
 
 
 def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
-    """Return whether a cleaned draft is added to these ideas."""
+    """Return whether a cleaned draft should be added to these ideas."""
     if not draft.title:
         return False
     if source == YOU:

@@ -1,6 +1,6 @@
 """Find near misses: discarded changes whose effect is too small to tell from zero.
 
-Two of them on different axes may win together although neither shows alone.
+Two of them on different axes may win together although neither shows a gain alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoresearch_mlx.lab.source import read_knobs
 Pair: TypeAlias = tuple[Experiment, Experiment]
 
 NEWEST = 24
-"""Number of newest near misses from which pairs are made."""
+"""Number of near misses, newest first, from which pairs are made."""
 BEST = 8
 """Number of pairs, largest joint gain first, from which one is drawn."""
 
@@ -35,7 +35,7 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return experiments discarded within one resolution of their incumbent whose changes are not in the files now."""
+    """Return discarded experiments within one resolution of their incumbent whose changes the files do not have now."""
     unit = resolution(context)
     if unit is None:
         return ()

@@ -28,7 +28,7 @@ _BRIEF, _FILE = 2000, 6000
 _ROWS = 20
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
-"""Number of experiments before the first refill and between two: new ideas build on their results."""
+"""Number of experiments before the first refill, and between two refills: new ideas build on their results."""
 MOST_READ = 16
 """Most ideas taken from one reply."""
 _LONGEST_REPLY = 200_000

@@ -1,7 +1,7 @@
-"""Points as rows of numbers for the models: one column for each knob, all on one scale.
+"""Turn points into rows of numbers for the models: one column for each knob, all on one scale.
 
 The column of a knob that only moves in large ticks (a power of two, a small integer) is scaled down, so that one tick
-is no longer than the first step of the other knobs.  Otherwise the models would take a single tick for a large leap.
+is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
 """
 
 from __future__ import annotations

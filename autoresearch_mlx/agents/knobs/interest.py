@@ -1,4 +1,4 @@
-"""How much each knob is expected to matter before anything was tried in this session.
+"""Say how much each knob is expected to matter before anything was tried in this session.
 
 A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the
 sizes of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch

@@ -1,4 +1,4 @@
-"""The agent without a language model: small steps from the incumbent, chosen by the results of all past runs."""
+"""Propose without a language model: small steps from the incumbent, chosen by the results of all past runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger as the optimiser sees it: every past experiment as a point with its outcome.
+"""Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
 Nothing is kept between proposals: a resumed session replays the same history and knows the same.  Values become
 *scores*: the gain over the baseline that is due to knobs, positive is better.  A kept change of code moves the metric
@@ -145,7 +145,7 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
 
 
 def _lost(experiment: Experiment, incumbent: float) -> float | None:
-    """Estimate the loss of a run that was stopped early by its gap when it was stopped.
+    """Estimate the loss of a run that was stopped early, from its gap to the incumbent at that moment.
 
     Bits per byte follow the training loss.  This is not a measurement and no verdict rests on it, but a step that was
     stopped must not look like one that was never tried.

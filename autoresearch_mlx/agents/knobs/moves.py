@@ -1,4 +1,4 @@
-"""Candidate moves: steps of one knob within the trust region, and as a last resort everything in the ranges."""
+"""List candidate moves: steps of one knob within the trust region, and as a last resort everything in the ranges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
 GRID = 9
-"""Values of a real-valued knob that the last resort tries."""
+"""Number of values of a real-valued knob that the last resort tries."""
 
 
 @dataclass(frozen=True, slots=True)

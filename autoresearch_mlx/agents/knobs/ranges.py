@@ -1,4 +1,4 @@
-"""The range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
+"""Find the range of one knob: from its ``# knob:`` comment, or else by a guess from its name and value.
 
 A comment that cannot be read is ignored.  A value outside its own range widens the range.
 """
@@ -30,7 +30,7 @@ class Range:
 def range_of(knob: Knob, first: Any = None) -> Range | None:
     """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is its value at the start of the session, if that was another one.  Guessed ranges lie around it, so that
+    ``first`` is its value at the start of the session, if that was different.  Guessed ranges lie around it, so that
     they do not shift with every kept step.
     """
     if knob.kind == "fixed" or "SEED" in knob.name.split("_"):

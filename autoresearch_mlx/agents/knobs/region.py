@@ -1,4 +1,4 @@
-"""The trust region: how far each knob may move from the incumbent, and what each has gained so far.
+"""Compute the trust region: how far each knob may move from the incumbent, and what each has gained so far.
 
 Each knob has a width.  A kept step widens the widths of the knobs that it moved, any other step narrows them, as in the
 success rule of evolution strategies (Rechenberg 1973) and the trust regions of TuRBO (Eriksson et al. 2019,
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from autoresearch_mlx.agents.knobs.memory import Trial
 
 FIRST = 0.15
-"""The first width, as a share of the knob's range: a factor of two where the range spans two decades."""
+"""The width at the start, as a share of the knob's range: a factor of two where the range spans two decades."""
 WIDEN, NARROW = 1.5, 0.8
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
-"""Trials that :func:`tiredness` looks back on."""
+"""Number of trials that :func:`tiredness` looks back on."""
 
 
 def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:

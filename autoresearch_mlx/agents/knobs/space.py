@@ -1,7 +1,7 @@
-"""The search space of a lab: every movable knob of its files as one coordinate from 0 to 1.
+"""Define the search space of a lab: every movable knob of its files as one coordinate from 0 to 1.
 
-For rates and sizes ratios matter, for shares differences: ``log`` and ``pow2`` knobs are placed by their logarithm, the
-others evenly.  The options of a choice have no order; their places only number them.
+Ratios matter for rates and sizes, differences matter for shares: ``log`` and ``pow2`` knobs are placed by their
+logarithm, the others evenly.  The options of a choice have no order; their places only number them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Dimension:
         short = float(f"{raw:.3g}")
         if r.kind == "int" or isinstance(self.value, int):
             return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
-        # Rounding to three digits may pass an end that has more digits; then the end itself is meant.
+        # Rounding to three digits may go past an end that has more digits; then the end itself is returned.
         return min(r.high, max(r.low, short))
 
     def _power(self, unit: float) -> int:
@@ -102,7 +102,7 @@ class Space:
         return tuple(d.unit(value) for d, value in zip(self, point, strict=True))
 
     def changes(self, point: Point) -> dict[str, tuple[Any, Any]]:
-        """Return ``{name: (from, to)}``: what changes from the files as they are to this point."""
+        """Return ``{name: (from, to)}``: the changes that lead from the files as they are to this point."""
         pairs = zip(self, point, strict=True)
         return {d.name: (d.value, value) for d, value in pairs if value != d.value}
 

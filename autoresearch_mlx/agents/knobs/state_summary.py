@@ -1,4 +1,4 @@
-"""The optimiser's knowledge in a dozen lines, for a language model that shares the search with it."""
+"""Describe what the optimiser knows in a dozen lines, for a language model that shares the search with it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import describe, literal
 
 BEST = 3
-"""Measured points to show."""
+"""Number of measured points to show."""
 NEXT = 3
-"""Candidate steps to show."""
+"""Number of candidate steps to show."""
 MOST = 6
-"""Knobs to name in one line."""
+"""Number of knobs to name in one line."""
 _NARROWED = 0.7 * FIRST
 
 

@@ -1,4 +1,4 @@
-"""What a step is expected to gain and how likely it is to fail: a Gaussian process and a logistic regression.
+"""Predict what a step gains, by a Gaussian process, and how likely it is to fail, by a logistic regression.
 
 The Gaussian process is fitted to the measured gains.  Its kernel is a sum: one squared exponential for each knob (an
 additive kernel, Duvenaud et al. 2011, arXiv:1112.4394), weighted by what the knob has gained, and one of all knobs
@@ -73,7 +73,7 @@ class Surrogate:
 
 
 def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrogate:
-    """Fit to measured gains over the incumbent.
+    """Fit a Gaussian process to measured gains over the incumbent.
 
     ``rows``: shape (points, knobs), at least one point.  ``gains``: shape (points,), in the metric's unit; positive is
     better.  ``weights``: shape (knobs,).
@@ -126,7 +126,7 @@ def _joint(squares: Array, length: float) -> Array:
 
 
 def _fit(single: Array, joint: Array, residual: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
-    """Return log marginal likelihood (at the best signal variance), shape, Cholesky factor, and that variance."""
+    """Return log marginal likelihood (at the best signal variance), shape, Cholesky factor, and the signal variance."""
     n = len(residual)
     covariance = _kernel(single, joint, shape.share) + shape.noise * np.eye(n)
     factor = np.asarray(np.linalg.cholesky(covariance), dtype=float)
@@ -148,7 +148,7 @@ def _cumulative(z: float) -> float:
 PRIOR = -3.0
 """Log-odds of failing before anything is known: a chance of about 1 in 20."""
 RIDGE = 0.002
-"""Weak, because one more tick of a size may turn a safe run into a certain crash."""
+"""Penalty on the slopes; it is weak, because one more tick of a size may turn a safe run into a certain crash."""
 RIDGE_PRIOR = 0.3
 STEPS = 12
 REACH = 0.05
@@ -206,19 +206,19 @@ def _sigmoid(x: Array) -> Array:
 
 
 MOST_TRIALS = 200
-"""The most trials that the models see, the nearest to the incumbent; more would only take time."""
+"""Maximum number of trials that the models see, those nearest to the incumbent; more would only take time."""
 CAUTION = 8.0
-"""The exponent of the chance to run: a crash takes a whole run and teaches little."""
+"""Exponent of the chance that a move runs; it is large, because a crash costs a whole run and teaches little."""
 
 TIRED = 0.5
-"""Taken off the logarithm for each recent trial that moved the same knob without a keep."""
+"""Amount subtracted from the logarithm for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
 """A move that is more likely to fail than to run is ranked after all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Both models with the trust region, for ranking moves.  The arrays have shape (knobs,)."""
+    """Both models and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
 
     space: Space
     where: Coordinates

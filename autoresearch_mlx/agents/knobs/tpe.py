@@ -1,4 +1,4 @@
-"""Moves of several knobs at once, from Optuna's TPE sampler, which knows which values went together in better runs.
+"""Draw moves of several knobs at once from Optuna's TPE sampler, which knows which values go together in good runs.
 
 TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) is asked for two or three knobs at a time, within their
 trust region; every other knob stays at the incumbent.  Failed trials are given as failed, not as a number.  The study
@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.knobs.moves import MOST, Move, Step
 from autoresearch_mlx.agents.knobs.space import Dimension, Space
 
 LEAST = 8
-"""Trials needed before TPE is asked; with fewer it would only draw at random."""
+"""Number of trials before TPE is asked; with fewer it would only draw at random."""
 
 
 def joint_moves(

@@ -1,4 +1,4 @@
-"""Carry a change from another machine over: the same change, relative to the value here.
+"""Carry over a change from another machine: make the same change, relative to the value here.
 
     choice   "SSSL" -> "SSSSL"      the value itself: texts, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   the value reached there: a share of the run and a decay constant mean the same on
@@ -45,7 +45,7 @@ class Play:
     winner: Winner
     steps: tuple[Step, ...]
     left_out: tuple[str, ...]
-    """Knobs of the winner that cannot be changed here, each with the reason."""
+    """The winner's knobs that cannot be changed here, each with the reason."""
 
     def applied(self, files: Mapping[str, str]) -> dict[str, str] | None:
         """Return the changed files with these values; None when a knob is missing."""

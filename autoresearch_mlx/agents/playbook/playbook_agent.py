@@ -1,8 +1,8 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
-The next play follows from the history alone, by the fingerprint of the files that a play makes, so a resumed session
-continues where it stopped, whatever measured the plays.  A refused play is proposed again unchanged, so that the loop
-logs it: that it cannot run here is a result too.
+The next play follows from the history alone: a play counts as tried when files with the same fingerprint were
+measured, by whatever agent.  So a resumed session continues where it stopped.  A refused play is proposed again
+unchanged, so that the loop logs it: it is a result too that the play cannot run here.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """Return the outcome of equal files in the past, a value in preference to a failure; None if there is none."""
+    """Return an earlier outcome of equal files, one with a value rather than a failure; None if they were never run."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]

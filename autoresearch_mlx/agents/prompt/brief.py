@@ -57,7 +57,7 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"rows": 0}, _rows_cut(FEWEST_ROWS, 0)),
     ({"program": 0.0}, "the rest of program.md"),
 )
-"""Order of the cuts; a cut that does not change the prompt is not named."""
+"""The cuts in the order in which they are made; a cut that does not change the prompt is not named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Detail:
     program: float = 1.0
     """Share of program.md that is kept, from its beginning."""
     notes: int | None = None
-    """Number of newest notes; None: all."""
+    """Number of notes to keep, newest first; None: all."""
     failures: bool = True
 
 
@@ -116,7 +116,7 @@ class Material:
     task: str
     optimiser: str
     files: str
-    """Section with the files; made once, because naming their origin means reading the commits."""
+    """The section with the files; made once, because the commits must be read to name where the files come from."""
     failures: tuple[Failure, ...]
     hints: str
 

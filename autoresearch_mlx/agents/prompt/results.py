@@ -76,7 +76,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """Write the failures; without their code there is no log either."""
+    """Write the failures; their logs are left out whenever their code is."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 
@@ -93,7 +93,7 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""Share of the budget by which a curve still holds beyond its outermost points: one of its parts, and a little."""
+"""How far beyond its outermost points a curve may be read, as a share of the budget: a little more than one part."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 
@@ -182,7 +182,7 @@ def tries_by_axis(history: History, most: int = 30) -> str:
 
 
 def runs(context: Context) -> str:
-    """Return loss curves, speed and memory of the incumbent and the last tries that have any; else empty."""
+    """Return loss curves, speed and memory of the incumbent and the last tries; empty when none ran."""
     chosen = [(e, m) for e in _to_show(context.history) if (m := _measured(e)) is not None and (m.curve or m.steps)]
     if not chosen:
         return ""
@@ -226,7 +226,7 @@ def _ran(m: Measurement | None) -> str:
 
 
 def _at(curve: Sequence[tuple[float, float]], share: float) -> str:
-    """Return the loss at a share of the budget, by linear interpolation; None outside the curve."""
+    """Return the loss at a share of the budget as text, by linear interpolation; ``-`` far outside the curve."""
     if (loss := loss_at(curve, share)) is not None:
         return f"{loss:.3f}"
     near = min(curve, key=lambda point: abs(point[0] - share), default=None)

@@ -3,8 +3,8 @@
 No vocabulary is right for every model, so this is an estimate that errs upwards.  Counted with the
 tokenizers of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3: a training script takes 3.0 to 3.6 bytes a
 token, prose 3.9 to 4.0, a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.
-For whole prompts the estimate came out 7 to 30 % above all four; for tables of little but numbers,
-of which a prompt has few, up to 15 % below.
+For whole prompts the estimate was 7 to 30 % above all four; for tables made up almost entirely of
+numbers, of which a prompt has few, it was up to 15 % below.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DIGITS = frozenset(b"0123456789")
 
 
 def estimate(text: str, chars_per_token: float = CHARS_PER_TOKEN) -> int:
-    """Estimate the tokens of a text, rather too high: one per digit, one per ``chars_per_token`` bytes of the rest.
+    """Estimate the tokens of a text, on the high side: one per digit, one per ``chars_per_token`` bytes of the rest.
 
     It counts bytes, not characters: a character outside ASCII takes more tokens the more bytes of UTF-8 it has.
     """
