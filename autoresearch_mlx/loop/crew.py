@@ -71,7 +71,7 @@ class Crew:
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker another task than an experiment, such as a new run of the incumbent, number ``number``."""
+        """Give a worker a task that is not an experiment, such as a new run of the incumbent, experiment ``number``."""
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:

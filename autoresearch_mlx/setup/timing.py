@@ -64,7 +64,7 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 class Runs:
-    """Take short runs of the shipped script, one after the other, and keep what they told."""
+    """Take short runs of the shipped script, one after the other, and keep what they reported."""
 
     def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
         self.start: float | None = None

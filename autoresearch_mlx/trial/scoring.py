@@ -3,7 +3,7 @@
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
 The loss of a target is minus the log of its softmax over the whole vocabulary, in float32 with the row's maximum
-subtracted first: without that, rounding swallows the logarithm of large logits (constant ones of 1e9 would score 0).
+subtracted first: without that, rounding loses the logarithm beside large logits (constant ones of 1e9 would score 0).
 Logits beyond :data:`BOUND` are clipped and counted.  A token weighs as much as it has raw bytes, a special one nothing.
 """
 

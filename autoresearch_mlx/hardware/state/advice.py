@@ -90,7 +90,7 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Return why no run should start yet, of the reasons asked for; an unknown state is no reason."""
+    """Return one of the reasons asked for why no run should start yet, or None; an unknown state is no reason."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

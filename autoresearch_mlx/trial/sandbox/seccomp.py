@@ -176,7 +176,7 @@ def _processes(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, in
 
 
 def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge fcntl and ioctl by what they are to do: their second argument."""
+    """Return steps that judge fcntl and ioctl by their second argument, which says what they are to do."""
     refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
     listed = [step for code in _FCNTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
     # O_ASYNC has the kernel signal the owner of a file; up to Linux 6.11 Landlock does not hold that back.
