@@ -91,6 +91,8 @@ class Measurement:
 class Verdict:
     status: Status
     reason: str
+    held: bool = False
+    """True for a gain that is too good to be believed: not kept until a person accepts it."""
 
 
 def verdict_on_failure(measured: Measurement) -> Verdict | None:
@@ -134,6 +136,8 @@ class Experiment:
     against: str | None = None
     """The commit it was compared with, if another lane had replaced that incumbent before the experiment ended; None:
     that commit was still the incumbent."""
+    held: bool = False
+    """True for a gain that is too good to be believed: not kept until a person accepts it."""
 
     @property
     def failed(self) -> bool:

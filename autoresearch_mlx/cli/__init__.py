@@ -24,6 +24,7 @@ _COMMANDS = {
     "prepare": ("data", "Turn text into tokens, once before the first run."),
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("run", "Measure your own edit of the file as one experiment."),
+    "accept": ("run", "Keep an experiment that was too good to be believed, after one more run."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the head against an earlier version on fresh seeds and hidden rows."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),

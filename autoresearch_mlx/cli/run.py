@@ -1,4 +1,4 @@
-"""``run`` and ``try``: the commands that measure experiments."""
+"""``run``, ``try`` and ``accept``: the commands that measure experiments."""
 
 from __future__ import annotations
 
@@ -168,6 +168,40 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     with opened(lab, tag, options) as here:
         session, screen = here.session, here.screen
         done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
+        workspace, metric = session.workspace, session.target.metric
+        said = (
+            json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)
+        )
+    click.echo(said)
+
+
+@click.command("accept")
+@click.argument("number", type=click.IntRange(min=1))
+@tag_option
+@click.option("--json", "as_json", is_flag=True, help="Print the new experiment as one JSON object.")
+@sandbox_option
+def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
+    """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
+
+    Read it first: `show NUMBER` has its diff and what its audit found. Its change is measured once more, as a new
+    experiment against the present incumbent, and kept if it is better, however large the gain is. The ledger notes
+    that you accepted it.
+
+    \b
+    Example:
+      autoresearch-mlx show 7
+      autoresearch-mlx accept 7
+    """
+    import json
+
+    from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.loop.accept import accept
+    from autoresearch_mlx.report.closing import verdict
+    from autoresearch_mlx.store.records import experiment_to
+
+    with opened(lab_here(), tag, {"agent.repairs": 0, "sandbox.require": require_sandbox}) as here:
+        session = here.session
+        done = accept(session, number, here.screen)
         workspace, metric = session.workspace, session.target.metric
         said = (
             json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)

@@ -16,6 +16,8 @@ from autoresearch_mlx.judge.evidence import Evidence, Run, Sigma
 from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
+_NEGLIGIBLE = 0.1
+"""Share of the standard error below which the errors of the runs' own values are left out: they add half a percent."""
 _PAIR_DOF = 4
 """Degrees of freedom that the spread of pairs needs before pairs are used."""
 
@@ -80,6 +82,7 @@ def _of_means(evidence: Evidence, against: Sequence[Run]) -> Difference:
     sigma = with_repeats(evidence.sigma, values)
     assert sigma.value is not None
     error = sigma.value * math.sqrt(1 / len(values) + 1 / len(against))
+    error = _widened(error, evidence.candidate, against)
     return replace(found, error=error, dof=sigma.dof, sigma=sigma.value)
 
 
@@ -94,12 +97,18 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
     return replace(
         means,
         gain=_sign(evidence) * fmean(differences),
-        error=spread.value / math.sqrt(n),
+        error=_widened(spread.value / math.sqrt(n), evidence.candidate, against),
         dof=spread.dof,
         runs_candidate=n,
         runs_incumbent=n,
         paired=True,
     )
+
+
+def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> float:
+    """Return the standard error of the gain with the errors of the runs' own values, unless those are negligible."""
+    own = math.hypot(*(run.error / len(side) for side in (candidate, against) for run in side))
+    return math.hypot(error, own) if own > _NEGLIGIBLE * error else error
 
 
 def _width(found: Difference) -> float:

@@ -27,6 +27,8 @@ class Run:
     """False if something was selected by it (the first run of a proposal); true for repeats and the baseline."""
     pair: int | None = None
     """Number of its pair in a certification, where the runs of two commits alternate."""
+    error: float = 0.0
+    """Standard error of the value itself, in the metric's unit, where the measurement gives one (look-ahead)."""
     tainted: bool = False
     """True if heat, sleep or another job disturbed it: it does not count."""
 
@@ -79,6 +81,12 @@ class Evidence:
     """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
     """The candidate passed the audits that :class:`Again` asked for."""
+    examined: bool = False
+    """The target itself has audited one of the candidate's runs, and found no contradiction."""
+    doubt: str = ""
+    """What that audit leaves to a person, in words."""
+    accepted: bool = False
+    """A person has accepted this gain, however large it is."""
     lost: int = 0
     """Number of the candidate's runs that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
@@ -96,7 +104,9 @@ class Again:
     steps: int | None = None
     """Exact number of steps to train; None: the clock ends the run."""
     audit: bool = False
-    """Audit the candidate's files as well."""
+    """Audit the candidate's run as well."""
+    gain: float = 0.0
+    """For an audit: what the candidate seems to gain."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -164,6 +174,9 @@ class Rules:
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
     """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
+    unbelievable_share: float = 0.25
+    """A gain above this share of the incumbent's value is kept only when a person accepts it, where the target audits
+    runs: no single change of a training script was seen to gain half of that at a fixed budget."""
     spoiled: int = 3
     """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
     margin: float = 0.0

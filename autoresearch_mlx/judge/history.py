@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -52,10 +53,16 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """
     chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.stand, fresh=number == 0 or at > chosen, tainted=m.tainted)
+        Run(m.value, m.seed, m.stand, fresh=number == 0 or at > chosen, error=_error(m), tainted=m.tainted)
         for at, m in enumerate(measured)
         if m.value is not None
     )
+
+
+def _error(m: Measurement) -> float:
+    """Return the standard error of a run's own value; 0 where none is recorded."""
+    found = m.extra.get("lookahead_error")
+    return abs(float(found)) if isinstance(found, int | float) and math.isfinite(found) else 0.0
 
 
 def runs_of(history: History, experiment: Experiment) -> tuple[Run, ...]:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
 from autoresearch_mlx.judge import removal, sigma, stages
-from autoresearch_mlx.judge.difference import counted, difference, newest_unselected
+from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
 from autoresearch_mlx.judge.evidence import Mode as StageMode
 from autoresearch_mlx.judge.history import (
@@ -50,6 +50,10 @@ class Case:
     """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
     """Whether its files were audited, which is required for a gain that is too large to be believed at once."""
+    auditable: bool = False
+    """Whether the target can audit a run."""
+    accepted: bool = False
+    """Whether a person has accepted its gain, however large it is."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate takes out; None: it takes out none."""
 
@@ -79,13 +83,16 @@ class Judge:
 
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
+        return _with_command(self._decide(history, case), case)
+
+    def _decide(self, history: History, case: Case) -> Decision:
         undisturbed = [m for m in case.measurements if not m.tainted]
         if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
             return failed
         if (late := padded(history, undisturbed)) is not None:
             return late
         if self.mode == "margin":
-            return self._by_margin(history, case)
+            return self._believed(self._by_margin(history, case), history, case)
         if history.incumbent is None:
             taken = runs(case.measurements, 0)
             return stages.decide_baseline(taken, history.metric, self.replicates, len(case.measurements) - len(taken))
@@ -104,6 +111,19 @@ class Judge:
         if case.refreshes < self.rules.refreshes:
             return Again("the incumbent has no run that counts in this stand", "incumbent")
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
+
+    def _believed(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Return what a keep by margin still needs where its gain is too good to be believed and the target audits."""
+        kept = isinstance(decision, Verdict) and decision.status == "keep"
+        if not kept or not case.auditable or case.accepted or history.incumbent is None:
+            return decision
+        now = counted(self.evidence(history, case))
+        value = mean_value(case.measurements)
+        assert value is not None  # or it would not be kept
+        before = standing(history, history.incumbent)
+        found = Difference(history.gain(value, over=before), 0.0, 0, 0.0, before, len(now.candidate), 1)
+        asked = stages.quarantine(found, len(now.candidate), now.audited, None, self.rules)
+        return asked or stages.held(found, now, self.rules) or decision
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
         """Turn a keep into a discard where the gain is below what the person wants; shorter code is exempt."""
@@ -145,6 +165,9 @@ class Judge:
             incumbent_age=age(history),
             refreshes=case.refreshes,
             audited=case.audited,
+            examined=any(m.extra.get("audited") is True for m in case.measurements),
+            doubt=next((str(m.extra["audit_doubt"]) for m in case.measurements if "audit_doubt" in m.extra), ""),
+            accepted=case.accepted,
             lost=sum(m.tainted and m.value is None for m in case.measurements),
             steps=(self._steps(case.measurements), self._steps(taken_now(history, best))),
         )
@@ -186,6 +209,13 @@ class Judge:
         tried = {removed(e) for e in trials}
         kept = [removal.Kept(e.number, e.gain or 0.0, e.number in tried) for e in keeps]
         return tuple(each.number for each in removal.suspects(kept, sigma_of(history)))
+
+
+def _with_command(decision: Decision, case: Case) -> Decision:
+    """Say in the reason of a held verdict which command keeps the experiment."""
+    if not isinstance(decision, Verdict) or not decision.held:
+        return decision
+    return replace(decision, reason=f"{decision.reason}; `autoresearch-mlx accept {case.number}` keeps it")
 
 
 def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:

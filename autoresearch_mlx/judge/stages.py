@@ -67,7 +67,9 @@ def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost:
 
 def _quarantined(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
     seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
-    return quarantine(found, len(now.candidate), now.audited, seed, rules)
+    if now.accepted:
+        return None
+    return quarantine(found, len(now.candidate), now.audited, seed, rules) or held(found, now, rules)
 
 
 def _decided(now: Evidence, found: Difference, mode: Mode, rules: Rules) -> Decision:
@@ -143,7 +145,20 @@ def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | Non
     if runs >= _PATIENCE:
         return Verdict("invalid", f"{_size(comparison)}, and in {runs} runs it was not audited")
     needs = "an audit" if runs > 1 else "a second seed" if audited else "a second seed and an audit"
-    return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited)
+    return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited, gain=comparison.gain)
+
+
+def held(comparison: Difference, now: Evidence, rules: Rules) -> Verdict | None:
+    """Return the verdict on an audited gain that is not kept until a person accepts it; None where it may be kept.
+
+    Where the target cannot audit a run, that it was measured again must do.
+    """
+    beyond = comparison.gain > rules.unbelievable_share * abs(comparison.before)
+    if not now.examined or not incredible(comparison, rules) or not (beyond or now.doubt):
+        return None
+    doubt = f" ({now.doubt})" if now.doubt else ""
+    size = _size(comparison).removesuffix(" at once")
+    return Verdict("discard", f"{size}, though an audit contradicts nothing{doubt}: discard", held=True)
 
 
 def _size(comparison: Difference) -> str:

@@ -35,6 +35,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Open
 from autoresearch_mlx.store.workspace import ref_of
+from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
 _TURN_SECONDS = 0.2
@@ -72,6 +73,8 @@ class Attempt:
     """Whether the change was put onto a newer incumbent than the one it was proposed for."""
     against: str | None = None
     """The commit that it is compared with, if another lane has replaced that commit as the incumbent."""
+    accepted: bool = False
+    """Whether a person has accepted its gain, however large it is."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -192,8 +195,9 @@ class Attempt:
             if again.whom == "incumbent" and self.history.incumbent is not None:
                 self._refresh(again, watch)
             else:
-                self.audited = self.audited or again.audit
-                self.measurements.append(self._run(again, watch))
+                measured = self._run(again, watch)
+                self.measurements.append(measured)
+                self.audited = self.audited or (again.audit and not measured.tainted)
         return self.decide()
 
     def measure_together(self, workers: Sequence[Worker], take: Together) -> Decision:
@@ -241,7 +245,9 @@ class Attempt:
         measured = any(not m.tainted for m in self.measurements)
         stop = None if measured or self.number == 0 else self._stop()
         seed = self.session.seed + len(self.measurements) if again.seed is None else again.seed
-        order = measuring.Order(seed, again.steps, stop, earlier=tuple(self.measurements))
+        order = measuring.Order(
+            seed, again.steps, stop, earlier=tuple(self.measurements), audits=again.gain if again.audit else None
+        )
         self.taken += 1
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
 
@@ -269,6 +275,8 @@ class Attempt:
             lines_removed=lines_removed(self.files, {**self.files, **self.proposal.files}),
             refreshes=self.refreshes,
             audited=self.audited,
+            auditable=isinstance(self.worker.target, Auditable),
+            accepted=self.accepted,
             removes=self.proposal.talk.get("removes"),
         )
 
@@ -338,6 +346,7 @@ class Attempt:
             talk=self.proposal.talk,
             effect={name: _rounded(field) for name, field in asdict(effect).items()} if effect else {},
             against=self.against,
+            held=verdict.held,
         )
 
     @contextmanager

@@ -14,6 +14,7 @@ from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.records import measurement_to
+from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
@@ -32,6 +33,8 @@ class Order:
     split: Literal["val", "hidden"] = "val"
     earlier: Sequence[Measurement] = ()
     """Runs of the same commit that are not in the ledger yet."""
+    audits: float | None = None
+    """The gain for which the run is audited, where the target can; None: it is not audited."""
 
 
 def measure(
@@ -58,6 +61,8 @@ def measure(
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
         assignment = Assignment(worker.worktree.tree, folder, seed, watched, order.steps, stop, order.split)
         measured = worker.target.measure(assignment)
+        if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
+            measured = worker.target.audit(assignment, measured, order.audits)
         measured = replace(measured, stand=history.stand, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)

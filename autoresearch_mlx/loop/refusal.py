@@ -48,8 +48,10 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("invalid", carried)
     if c.number > 0 and only_seeds_changed(c.files, files):
         return Verdict("invalid", "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed")
-    # The files after a removal may have been measured before; they are measured again, against the current head.
-    if c.number > 0 and "removes" not in c.proposal.talk and (before := _seen_before(c)) is not None:
+    # The files after a removal, or of an experiment that a person accepts, may have been measured before; they are
+    # measured again, against the current head.
+    again = "removes" in c.proposal.talk or "accepts" in c.proposal.talk
+    if c.number > 0 and not again and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
     return None
 

@@ -72,13 +72,17 @@ def experiment(
     eta_seconds: float | None = None,
     orders: Orders | None = None,
     crew: Crew | None = None,
+    accepted: bool = False,
 ) -> Experiment:
     """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
+
+    ``accepted``: a person answers for its gain, however large it is.
 
     A skip by hand ends it as ``interrupted``, with the worktree restored; so does Ctrl-C, which is passed on.
     Raises AgentError when there is no proposal; then no experiment took place.
     """
     attempt, orders = Attempt.start(session, session.worker), orders or Orders()
+    attempt.accepted = accepted
     watch = orders.watching(attempt.number, screen.progress)
     try:
         decision = attempt.propose(agent, watch)

@@ -6,6 +6,7 @@
     abandoned   the agent had nothing to propose; the number is free again
     carried     the change of an experiment was put onto a newer incumbent, and is measured again there; with its runs
                 on the old base
+    accepted    a person answers for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted or was changed
     paired      one run of a certification

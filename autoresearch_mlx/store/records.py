@@ -39,6 +39,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
         talk=event.get("talk") or {},
         effect=event.get("effect") or {},
         against=event.get("against"),
+        held=event.get("held") is True,
     )
 
 
@@ -72,6 +73,8 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
     if experiment.against is None:
         del fields["against"]  # a night with one lane is written as it always was
+    if not experiment.held:
+        del fields["held"]
     return fields
 
 

@@ -252,6 +252,19 @@ class Certifiable(Protocol):
 
 
 @runtime_checkable
+class Auditable(Protocol):
+    """A target that can look into a run whose gain is too good to be believed, beyond measuring it again."""
+
+    def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
+        """Return the measurement with ``extra["audited"]`` True, or with a failure where the audit contradicts it.
+
+        ``assignment``: the one it was measured under; its folder still holds what the run left.  ``gain``: what the run
+        seems to gain, in the metric's unit.  ``extra["audit_doubt"]``: what only a person can decide, in words.
+        """
+        ...
+
+
+@runtime_checkable
 class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 

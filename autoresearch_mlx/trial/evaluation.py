@@ -31,6 +31,9 @@ class Evaluation:
     its own temporary folder: they may read the worktree and the weights, but no rows.
     """
 
+    module = "autoresearch_mlx.trial.evaluator"
+    """The module that scores, run as a process of its own."""
+
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.value: float | None = None
         self.seconds: float | None = None
@@ -51,7 +54,7 @@ class Evaluation:
             self._invalid = why
             return Ended(0, None, 0.0, None)
         ended = run_child(
-            python_command("-m", "autoresearch_mlx.trial.evaluator", str(path)),
+            python_command("-m", self.module, str(path)),
             cwd=self._assignment.folder,
             environment={**child_process_environment(self._conditions.environment), **mark},
             log=log,

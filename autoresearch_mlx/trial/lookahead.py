@@ -25,6 +25,7 @@ from autoresearch_mlx.trial.exchange import Invalid, Tokens
 from autoresearch_mlx.trial.scoring import Nats
 
 Floats = npt.NDArray[np.float64]
+Losses = Nats | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Gain:
 
 
 def gain(
-    scored: Nats, witnessed: Nats, targets: Tokens, cuts: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
+    scored: Losses, witnessed: Losses, targets: Tokens, cuts: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
 ) -> Gain:
     """Estimate the gain from two losses of each target, [n, seq_len]; ``witnessed`` holds those before the cuts [n].
 
@@ -79,7 +80,7 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
     return np.minimum(found[tokens] / targets.size, 0.5)
 
 
-def check(scored: Nats, witnessed: Nats, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
+def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
     """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
 
     A difference only at the position just before the cut is a look-ahead by one token; one further left may also come

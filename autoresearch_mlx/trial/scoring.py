@@ -80,6 +80,22 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
     return Losses(nats, normalisers, clipped)
 
 
+def score_wide(bits: Raw, dtype: str, targets: Tokens) -> npt.NDArray[np.float64]:
+    """The losses [n, seq_len] in float64, row by row; NaN where the logits are NaN or infinite."""
+    nats = np.empty(targets.shape, np.float64)
+    for at, row in enumerate(bits):
+        wide = widened(row, dtype).astype(np.float64)
+        with np.errstate(all="ignore"):
+            bad = ~(wide.max(axis=-1) < np.inf)
+            of_target = np.take_along_axis(wide, targets[at][:, None], axis=-1)[..., 0]
+            np.clip(wide, -BOUND, BOUND, out=wide)
+            kept = np.where(np.isneginf(of_target), -np.inf, np.clip(of_target, -BOUND, BOUND))
+            largest = wide.max(axis=-1, keepdims=True)
+            log_sum = np.log(np.exp(wide - largest).sum(axis=-1))
+        nats[at] = np.where(bad, np.nan, log_sum - (kept - largest[..., 0]))
+    return nats
+
+
 def widened(bits: Raw, dtype: str) -> npt.NDArray[np.float32]:
     """Return a float32 copy."""
     if dtype == "bfloat16":

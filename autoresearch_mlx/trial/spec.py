@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,6 +144,8 @@ class EvalSpec:
     environments: list[dict[str, str]]
     weights_type: str
     """The type that holds most of the weights: float32, float16 or bfloat16."""
+    samples: dict[str, str] = field(default_factory=dict)
+    """For an audit: paths of further rows, by the name of their set, of which it scores a random sample."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:

@@ -27,6 +27,7 @@ from autoresearch_mlx.lab.source import UNPARSABLE
 from autoresearch_mlx.targets.confine import in_the_record
 from autoresearch_mlx.targets.contract import Rescoring, TargetBase
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
+from autoresearch_mlx.targets.pretrain.audit import audited
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
@@ -169,6 +170,18 @@ class Pretrain(TargetBase):
             | self._mfu(training)
             | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )
+
+    # --- a gain too good to be believed
+
+    def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
+        """Score the run's weights again, with fewer assumptions and on other rows too (:mod:`audit`)."""
+        before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
+        try:
+            done = audited(replace(self.conditions, split=assignment.split), assignment, measured, gain)
+            changed = seal.broken(before)
+            return done if changed is None else replace(done, value=None, failure="invalid", reason=f"seal: {changed}")
+        finally:
+            shutil.rmtree(assignment.folder / TMP, ignore_errors=True)
 
     # --- scoring kept weights again
 

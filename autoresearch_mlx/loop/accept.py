@@ -1,0 +1,53 @@
+"""Accept a gain that was too good to be believed: a person answers for it, and it is measured once more."""
+
+from __future__ import annotations
+
+from autoresearch_mlx.agents.scripted import Fixed
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.loop.carry import Overlap, carried
+from autoresearch_mlx.loop.research import experiment, recover
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
+from autoresearch_mlx.store.journal import now
+
+PERSON = "person"
+"""Name under which accepted experiments appear in the ledger."""
+
+
+def accept(session: Session, number: int, screen: Screen) -> Experiment:
+    """Measure held experiment ``number`` against the present incumbent, and keep it however large its gain is.
+
+    It is a new experiment with the change of the held one.  It is discarded when it is no better by the judge's rules.
+    Raises LabError when that experiment is not held, or its change overlaps with what was kept since.
+    """
+    recover(session, screen)
+    held = _held(session.journal().history, number)
+    tell_of_machine(session, screen)
+    measure_anew(session, screen)
+    proposal = _proposal(session, held)
+    session.append("accepted", number=number, time=now())
+    return experiment(session, Fixed(PERSON, proposal), screen, accepted=True)
+
+
+def _held(history: History, number: int) -> Experiment:
+    found = next((e for e in history.experiments if e.number == number), None)
+    if found is None:
+        raise LabError(f"there is no experiment {number}", "`autoresearch-mlx log` lists them")
+    if not found.held or found.commit is None or found.base is None:
+        waiting = ", ".join(str(e.number) for e in history.experiments if e.held) or "none"
+        said = f"experiment {number} does not wait to be accepted: it ended as {found.status}"
+        raise LabError(said, f"experiments that were too good to be believed: {waiting}")
+    return found
+
+
+def _proposal(session: Session, held: Experiment) -> Proposal:
+    assert held.commit is not None and held.base is not None
+    after, before = session.workspace.read(held.commit), session.workspace.read(held.base)
+    theirs = session.workspace.read(session.incumbent(session.journal().history))
+    files = carried({path: text for path, text in after.items() if text != before.get(path)}, before, theirs)
+    if isinstance(files, Overlap):
+        said = f"experiment {held.number} does not go together with what was kept since: {files.words}"
+        raise LabError(said, "make its change again in your checkout, and `autoresearch-mlx try` it")
+    title = f"accepted #{held.number}: {held.title}"
+    return Proposal(title, files, held.axis, held.rationale, PERSON, talk={"accepts": held.number})

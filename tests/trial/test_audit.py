@@ -1,0 +1,123 @@
+"""The audit of a gain too good to be believed: what it contradicts, what it leaves to a person, what it lets pass."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_training as tiny
+
+from autoresearch_mlx.experiment import Assignment, Measurement
+from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.audit import contradiction, unexplained
+from autoresearch_mlx.targets.pretrain.target import Pretrain
+from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.scoring import score, score_wide
+from autoresearch_mlx.trial.spec import WEIGHTS
+
+END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
+REMEMBERED = """logits = SOFTCAP * mx.tanh(logits / SOFTCAP)
+        for at, row in enumerate(tokens.tolist()):
+            known = [KNOWN.get(tuple(row[: i + 1]), -1) for i in range(len(row))]
+            logits[at] = logits[at] + 20 * (mx.arange(logits.shape[-1]) == mx.array(known)[:, None])
+        return logits"""
+KNOWN = """
+import numpy as np
+ROWS = [row.tolist() for path in {paths} for row in np.load(path)]
+KNOWN = {{tuple(row[:i]): row[i] for row in ROWS for i in range(1, len(row))}}
+"""
+STATEFUL = """logits = SOFTCAP * mx.tanh(logits / SOFTCAP)
+        for row in tokens.tolist():
+            KNOWN.update({tuple(row[: i]): row[i] for i in range(4, len(row))})
+        for at, row in enumerate(tokens.tolist()):
+            known = [KNOWN.get(tuple(row[: i + 1]), -1) for i in range(len(row))]
+            logits[at] = logits[at] + 20 * (mx.arange(logits.shape[-1]) == mx.array(known)[:, None])
+        return logits"""
+
+
+@pytest.fixture(scope="module")
+def target(under: Conditions, corpus: Corpus) -> Pretrain:
+    return Pretrain(replace(under, steps=2, hidden_rows=corpus.path("hidden")))
+
+
+@pytest.fixture(scope="module")
+def trained(target: Pretrain, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Measurement]:
+    folder = tmp_path_factory.mktemp("honest")
+    measured = tiny.measure(tiny.script(), folder, target.conditions)
+    assert measured.value is not None, measured.reason
+    return folder / "run" / WEIGHTS, measured
+
+
+def audited(target: Pretrain, trained: tuple[Path, Measurement], text: str, folder: Path) -> Measurement:
+    """The audit of the honest weights in another script, which is scored as any run is first."""
+    (folder / "tree").mkdir()
+    (folder / "run").mkdir()
+    (folder / "tree" / "train_mlx.py").write_text(text)
+    shutil.copy(trained[0], folder / "run")
+    assignment = Assignment(folder / "tree", folder / "run", 42, lambda progress: None)
+    scored = target.rescoring("val", target.conditions.eval_rows, full=False).score(assignment)
+    value = 0.01 if scored.value is None else scored.value
+    honest = trained[1].value
+    assert honest is not None
+    return target.audit(assignment, replace(trained[1], value=value), max(honest - value, 0.3))
+
+
+def test_an_honest_run_passes_with_the_same_score(
+    target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
+) -> None:
+    found = audited(target, trained, tiny.script(), tmp_path)
+    assert found.failure is None and found.value == pytest.approx(trained[1].value, abs=1e-4)
+    assert found.extra["audited"] is True and "audit_doubt" not in found.extra
+    assert found.extra["audit_validation"] == pytest.approx(found.value, abs=1e-4)
+    assert {"audit_hidden", "audit_training"} <= set(found.extra)
+
+
+@pytest.mark.parametrize(
+    ("splits", "body", "reason"),
+    [
+        (("val",), REMEMBERED, "a fresh sample of hidden rows"),
+        (("val", "hidden"), REMEMBERED, "a fresh sample of rows of the training text"),
+        ((), STATEFUL, "the loss of a token changes"),
+    ],
+    ids=["knows the validation rows", "knows the hidden rows too", "looks ahead and remembers"],
+)
+def test_a_score_that_was_not_earned_is_contradicted(
+    target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path,
+    splits: tuple[str, ...], body: str, reason: str,
+) -> None:  # fmt: skip
+    paths = [str(corpus.path(split)) for split in splits]
+    text = tiny.script().replace(END, body, 1).replace("def norm(", KNOWN.format(paths=paths) + "\n\ndef norm(", 1)
+    found = audited(target, trained, text, tmp_path)
+    assert found.value is None and found.failure == "invalid"
+    assert found.reason.startswith("audit: ") and reason in found.reason
+
+
+def rows(value: float, error: float = 0.02, nats: float = 2.0) -> dict[str, float]:
+    return {"value": value, "error": error, "nats": nats, "lookahead": 0.0, "lookahead_error": 0.0}
+
+
+def test_a_gap_counts_when_it_is_beyond_noise_and_as_large_as_the_gain() -> None:
+    assert contradiction({"validation": rows(1.5), "hidden": rows(1.6), "training": rows(1.4)}, 1.5, 0.4) is None
+    assert contradiction({"validation": rows(1.5, 0.2), "hidden": rows(1.9, 0.2)}, 1.5, 0.4) is None, "noise"
+    assert "hidden rows" in str(contradiction({"validation": rows(1.5), "hidden": rows(1.9)}, 1.5, 0.4))
+    assert "training text" in str(contradiction({"validation": rows(1.5), "training": rows(1.9)}, 1.5, 0.4))
+    assert "one process at a time" in str(contradiction({"validation": rows(1.9)}, 1.5, 0.4))
+
+
+@pytest.mark.parametrize(("told", "nats", "doubted"), [(5.4, 0.02, True), (2.3, 2.0, False), (0.02, 5.4, False)])
+def test_a_training_loss_far_above_the_validation_loss_is_for_a_person(told: float, nats: float, doubted: bool) -> None:
+    assert bool(unexplained({"validation": rows(1.0, nats=nats)}, told)) is doubted
+    assert unexplained({"validation": rows(1.0)}, None) == ""
+
+
+def test_float64_losses_are_those_of_the_evaluator() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 5, (2, 7, 11)).astype(np.float32)
+    targets = rng.integers(0, 11, (2, 7)).astype(np.int32)
+    assert score_wide(logits, "float32", targets) == pytest.approx(score(logits, "float32", targets).nats, abs=1e-5)
+    assert score_wide(np.full_like(logits, 1e9), "float32", targets) == pytest.approx(np.log(11))
+    logits[0, 3, 5] = np.nan
+    assert np.isnan(score_wide(logits, "float32", targets)[0, 3])
