@@ -50,7 +50,7 @@ def find(name: str) -> Reference:
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""``trial``: measured, without a decision; only for runs whose effect does not compare."""
+"""``trial``: measured, without a decision; only for runs whose effect cannot be compared."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")

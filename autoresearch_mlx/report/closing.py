@@ -1,4 +1,4 @@
-"""The last lines of a command: how a session stands, a verdict, what was prepared."""
+"""Write the last lines of a command: how a session stands, a verdict, what was prepared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def closing_line(history: History, reason: str) -> str:
 
 
 def outcome(history: History) -> str:
-    """Say baseline, incumbent and counts in one sentence; return an empty text before there is a baseline."""
+    """Give baseline, incumbent and counts in one sentence; return an empty text before there is a baseline."""
     baseline, best = history.baseline, history.incumbent
     if baseline is None or best is None:
         return ""
@@ -64,7 +64,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
 
 
 def corpus_lines(corpus: Corpus) -> str:
-    """Say what was prepared, and where it lies."""
+    """Say what was prepared, and where it is."""
     m = corpus.manifest
     megabytes = sum(m.bytes.values()) / 1e6
     rows = ", ".join(f"{m.rows[split]:,} {split}" for split in ("train", "val", "hidden"))

@@ -1,4 +1,4 @@
-"""The calls to models as plain text: ``show --prompt`` and ``show --reply``, and what the calls took."""
+"""Write the calls to models as plain text: ``show --prompt``, ``show --reply``, and what the calls cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render_replies(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float | None]) -> str:
-    """Say ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; ``caps`` are the most of tokens and cost."""
+    """Say ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; ``caps``: the limits on tokens and cost."""
     most_tokens, most_cost = caps
     words = [
         terms.plural(spent.calls, "call"),

@@ -1,4 +1,4 @@
-"""The live line: what runs, how far it is, the best value and the end of the run, as far as the terminal has room."""
+"""Write the live line: what runs, how far it is, the best value, when the run ends; as much as fits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Progress
 
 _TITLE = 22
-"""Columns that are kept for the title before any fact is shown."""
+"""Number of columns reserved for the title before any fact is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The facts on the live line; without a ``number``, the loop is between two experiments."""
+    """The facts for the live line; without a ``number``, the loop is between two experiments."""
 
     number: int | None = None
     title: str = ""

@@ -1,7 +1,7 @@
 """Write and read ``now.json``: what a session's process is doing now, for ``status`` and the dashboard.
 
-The screen of a running loop writes it.  It holds only while the process that wrote it lives: whoever reads a note
-compares its process id with the one that holds the session.
+The screen of a running loop writes it.  It is valid only while the process that wrote it lives, so a reader compares
+its process id with that of the process that holds the session.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Running:
     time: str | None = None
     """Time of the note: local, with its offset."""
     silent_seconds: float | None = None
-    """Seconds since the lane's last sign of life, where they are too many; None for one that reports."""
+    """Seconds since the lane's last report, if that is too long ago; None for a lane that reports."""
 
 
 def read_now(folder: Path) -> Running | None:
@@ -80,7 +80,7 @@ def _running(note: Any) -> Running | None:
 
 
 def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
-    """Replace the note in one step; ``time`` is when it is made.  Raises OSError when the disk refuses."""
+    """Replace the note in one step; ``time`` is the time of the note.  Raises OSError when it cannot be written."""
     fields = fields_of(replace(running, time=time))
     if lanes:
         fields["lanes"] = [fields_of(lane) for lane in lanes]
@@ -90,13 +90,13 @@ def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running
 
 
 def remove_now(folder: Path) -> None:
-    """Remove the note, if there is one.  Raises OSError when the disk refuses."""
+    """Remove the note, if there is one.  Raises OSError when it cannot be removed."""
     for name in (FILE, f"{FILE}.tmp"):
         (folder / name).unlink(missing_ok=True)
 
 
 def fields_of(running: Running) -> dict[str, Any]:
-    """Return the fields as plain JSON values; ``silent_seconds`` only where there is a silence to tell of."""
+    """Return the fields as plain JSON values; ``silent_seconds`` only for a lane that is silent."""
     fields = {name: None if _is_nan(field) else field for name, field in asdict(running).items()}
     return {name: field for name, field in fields.items() if name != "silent_seconds" or field is not None}
 

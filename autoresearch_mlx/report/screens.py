@@ -40,7 +40,7 @@ _PLAIN_WIDTH = 120
 def open_screen(stream: TextIO, folder: Path, metric: str) -> Screen:
     """Open a live line where ``stream`` is a terminal that can move its cursor, plain lines elsewhere.
 
-    Either notes what runs in the session's ``folder``.
+    Either screen also writes what runs into a note in the session's ``folder``.
     """
     able = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
@@ -66,8 +66,8 @@ class _Lasting:
     def _lost(self) -> Iterator[None]:
         """Drop what cannot be written.
 
-        Once the reader has gone, the buffered rest is sent to the null device: otherwise the interpreter's last flush
-        fails, and a good run ends with exit code 120.
+        Once the reader has gone, what is still in the buffer goes to the null device: otherwise the interpreter's last
+        flush fails, and a good run ends with exit code 120.
         """
         try:
             yield
@@ -87,7 +87,7 @@ class _Lasting:
 
 
 class PlainScreen:
-    """Lines with the time of day; during a measurement, one line every half minute."""
+    """Prints lines with the time of day; during a measurement, one line every half minute."""
 
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
@@ -161,7 +161,7 @@ class LiveScreen:
         from rich.text import Text
 
         line = Text(verdict_line(experiment, self._metric, self._stream.columns() - 1))
-        start = line.plain.find(experiment.status)  # missing where the terminal is narrower than the word
+        start = line.plain.find(experiment.status)  # -1 where the terminal is narrower than the word
         if start >= 0 and not self._console.no_color:
             line.stylize(_STYLES.get(experiment.status, _OTHER), start, start + len(experiment.status))
         self._print(line)
@@ -200,7 +200,7 @@ class LiveScreen:
 
 
 class Noted:
-    """Passes everything to another screen, and notes progress in the session's ``now.json``, which ``status`` reads."""
+    """Passes everything to another screen, and writes progress into the session's ``now.json`` for ``status``."""
 
     def __init__(self, screen: Screen, folder: Path, clock: Clock = time.monotonic) -> None:
         self._screen, self._folder, self._clock = screen, folder, clock

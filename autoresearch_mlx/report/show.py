@@ -49,7 +49,7 @@ def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
 
 
 def _interval(e: Experiment) -> str:
-    """The interval of the shrunk gain, and the difference as it was measured."""
+    """Return the interval of the shrunk gain, and the difference as it was measured."""
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
@@ -57,7 +57,7 @@ def _interval(e: Experiment) -> str:
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:
-    """Return the wall-clock seconds of all phases but training, in the order in which they pass.
+    """Return the wall-clock seconds of all phases but training, in the order in which they happen.
 
     ``other`` is the rest of the loop's time: by its own clock where the ledger has that, otherwise by
     ``started`` and ``finished``, which are whole seconds.

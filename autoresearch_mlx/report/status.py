@@ -1,4 +1,4 @@
-"""A session as one value: what was tried, the incumbent, and what runs now."""
+"""Summarise a session in one value: what was tried, the incumbent, and what runs now."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class Status:
     """Calls to models and their tokens."""
     cost: float | None = None
     caps: tuple[int | None, float | None] = (None, None)
-    """The most tokens and the most cost that lab.toml allows."""
+    """The maximum number of tokens and the maximum cost that lab.toml allows."""
     stops: Account | None = None
     """Account of the early stops; None where the target's runs have no budget."""
     stand: int = 0
     key: Key | None = None
-    """Comparability key: what values depend on besides the edited file."""
+    """The comparability key: everything besides the edited file that values depend on."""
     gained: float | None = None
-    """Gain of the incumbent over the baseline; None where the two do not compare."""
+    """Gain of the incumbent over the baseline; None where the two cannot be compared."""
     budget: str | None = None
     """Budget of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
@@ -130,7 +130,7 @@ def priced(status: Status, settings: AgentSettings) -> Status:
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """The document of ``status --json``; an unknown value is null."""
+    """Return the document of ``status --json``; an unknown value is null."""
     return {
         "session": status.session,
         "branch": status.branch,
@@ -190,7 +190,7 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     notes = (note for note in (read_now(folder), *read_lanes(folder)) if note is not None and note.pid == pid)
     if (note := next((note for note in notes if number in (None, note.number)), None)) is not None:
         return note
-    # Started, but not noted yet: no measurement is running, so the agent is proposing.
+    # The experiment has started, but nothing is noted yet: no measurement is running, so the agent is proposing.
     return Running(pid, number, phase="propose" if number is not None else None)
 
 

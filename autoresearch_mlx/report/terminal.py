@@ -37,11 +37,11 @@ def _told() -> Mapping[str, Callable[[Any], str]]:
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _AXIS = 16
 _TITLE = 24
-"""Columns for titles below which the table leaves out the axis."""
+"""Number of columns for titles below which the table leaves out the axis."""
 _ROOM = 45
-"""Least columns for numbers and title; with fewer, a verdict leaves out its time."""
+"""Number of columns for numbers and title below which a verdict leaves out its time."""
 _LINE = 120
-"""Columns of a running loop's lines, at most: the eye must find the next line."""
+"""Maximum number of columns of a running loop's lines, so that the eye finds the next line."""
 
 
 def render_status(status: Status, width: int) -> str:
@@ -97,7 +97,7 @@ def _progress(status: Status) -> str:
     first, best = status.baseline, status.incumbent
     if first is None or best is None or first.number == best.number:
         return ""
-    return "  the baseline does not compare" if status.gained is None else f"  {terms.gain(status.gained)} in all"
+    return "  the baseline cannot be compared" if status.gained is None else f"  {terms.gain(status.gained)} in all"
 
 
 def _outcomes(counts: Counts) -> str:
@@ -168,7 +168,7 @@ def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
-    """Write the line that stays of an experiment: number, status, then its numbers or what went wrong.
+    """Write an experiment's line that stays on the screen: number, status, then its numbers or what went wrong.
 
     A narrow line leaves out the axis, then the time the measurements took.
     """
@@ -199,6 +199,6 @@ def _numbers(experiment: Experiment, metric: str, room: int) -> str:
 
 
 def _seconds(experiment: Experiment) -> float | None:
-    """Sum the wall-clock seconds of the measurements; None when no clock ran."""
+    """Sum the wall-clock seconds of the measurements; None when no times were recorded."""
     total = sum(m.seconds.total() for m in experiment.measurements)
     return total if total > 0 else None

@@ -161,7 +161,7 @@ def test_on_another_machine_a_stand_is_opened_and_the_incumbent_comes_first(comm
     assert history.repeats[0].measurement.key == key.mark != history.experiments[1].measurements[0].key
     assert history.experiments[2].status == "keep"
     assert gained(history) is None, "the baseline was never measured here"
-    assert "the baseline does not compare" in command_line("status", cwd=command_lab.root).stdout
+    assert "the baseline cannot be compared" in command_line("status", cwd=command_lab.root).stdout
 
 
 def test_what_is_measured_again_is_what_counts(command_lab: Lab, screen: Recorder) -> None:

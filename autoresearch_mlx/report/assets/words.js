@@ -1,5 +1,5 @@
 // Numbers and durations as text, by the rules of autoresearch_mlx/terms.py; an unknown number is "-".
-// A test holds both against each other.  They differ on exact ties only (1/128 in six decimals): JavaScript rounds
+// A test compares the two.  They differ only on exact ties (1/128 in six decimals): JavaScript rounds
 // those up, Python to the even digit.
 
 // Below these, six decimals show fewer than three digits of a metric, and fewer than two of a difference.

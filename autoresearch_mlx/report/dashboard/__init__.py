@@ -1,11 +1,11 @@
-"""A live page of the lab's sessions, served to a browser on this machine, with the controls of a run.
+"""Serve a live page of the lab's sessions to a browser on this machine, with the controls of a run.
 
-It reads the files of a session; the loop does not know that it exists.
+It reads the files of a session; the loop knows nothing about it.
 
     views      a session as plain JSON values
     gauges     what the running measurement has shown so far: its loss curve, its memory, the temperature
     watch      the sessions of a lab, each read again only when its files changed
-    steering   what the page's buttons do, by the functions that the commands call
+    steering   what the page's buttons do, through the functions that the commands call
     guard      which requests are answered: address, token, origin
     server     the routes, the event stream, the socket
     page/      the page, its style, its scripts; those shared with the report are in ``report/assets``

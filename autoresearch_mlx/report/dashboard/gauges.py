@@ -1,4 +1,4 @@
-"""The loss curve of the running measurement, collected from ``now.json``; memory and temperature of the machine."""
+"""Collect the running measurement's loss curve from ``now.json``; read the machine's memory and temperature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""When the share falls by more than this, another run of the same experiment has begun."""
+"""Fall of the share that shows that another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 
@@ -20,7 +20,7 @@ class LossCurve:
 
     points: list[tuple[float, float]] = field(default_factory=list)
     run: int = 0
-    """The number of measurements seen, by which the page notices a new one."""
+    """Number of measurements seen so far, from which the page notices a new one."""
     _of: tuple[int, int | None, str | None] | None = None
 
     def see(self, running: Running | None, budget_seconds: float | None) -> None:
@@ -52,7 +52,7 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Read bytes of memory, of the run and of the machine, and degrees where the system shows them to any user."""
+        """Read the memory of the run and of the machine in bytes, and the temperature where any user may read it."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}
@@ -60,7 +60,7 @@ class MachineGauge:
 
 
 def _share(running: Running | None, budget_seconds: float | None) -> float | None:
-    """The share of the training budget that is used; None outside of training."""
+    """Return the share of the training budget that is used; None outside of training."""
     if running is not None and running.phase == "train" and running.share is not None:
         return min(max(running.share, 0.0), 1.0)
     if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:
@@ -69,7 +69,7 @@ def _share(running: Running | None, budget_seconds: float | None) -> float | Non
 
 
 def _bytes_of(pid: int | None) -> int | None:
-    """Bytes of memory of all processes that the loop started; None where there are none."""
+    """Return the memory in bytes of all processes that the loop started; None where there are none."""
     import psutil
 
     from autoresearch_mlx.trial.sandbox.usage import resident
@@ -91,7 +91,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _celsius() -> float | None:
-    """Degrees Celsius of the hottest sensor; None where the system shows no sensor."""
+    """Return the temperature of the hottest sensor in degrees Celsius; None where no sensor can be read."""
     import psutil
 
     read = getattr(psutil, "sensors_temperatures", None)

@@ -1,8 +1,8 @@
 """Refuse requests that do not use the bound address, carry this start's token, and come from the page itself.
 
-Another site's page can send requests here, and its host name can be made to lead here (DNS rebinding).  The Host
-header gives away the second, the Origin header the first.  Neither page knows the token, which travels in a header
-that a browser lets another origin set only after a preflight request, and those are never answered.
+Another site's page can send requests here; the Origin header shows it.  Another site's host name can be made to
+resolve to this address (DNS rebinding); the Host header shows it.  Neither page knows the token.  The token is sent in
+a header that a browser lets another origin set only after a preflight request, and those are never answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOKEN = "x-autoresearch-token"
 LONGEST_BODY = 16_384
-"""Bytes of a request's body; a note has at most a thousand characters."""
+"""Maximum length of a request's body in bytes; a note has at most a thousand characters."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -37,7 +37,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a request must fulfil; ``hosts`` are the Host headers that lead here, with the port."""
+    """The conditions for a request; ``hosts`` are the accepted Host headers, with the port."""
 
     hosts: frozenset[str]
     token: str
@@ -77,7 +77,7 @@ def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, 
         sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
 
     def only(name: str) -> str:
-        """The header's value if it was sent exactly once, else an empty text."""
+        """Return the header's value if it was sent exactly once, else an empty text."""
         values = sent.get(name, [])
         return values[0] if len(values) == 1 else ""
 
@@ -85,7 +85,7 @@ def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, 
     if host not in rules.hosts:
         return 403, f"this dashboard answers at {', '.join(sorted(rules.hosts))} only"
     if method not in ("GET", "HEAD", "POST"):
-        return 405, f"{method} is not known here"
+        return 405, f"this dashboard does not answer {method}"
     if method == "POST" and (refused := _refuse_write(rules, host, only)) is not None:
         return refused
     if path.startswith("/api/") and not hmac.compare_digest(only(TOKEN).encode(), rules.token.encode()):
@@ -99,11 +99,11 @@ def _refuse_write(rules: Rules, host: str, only: Any) -> tuple[int, str] | None:
     if only("origin") != f"http://{host}":
         return 403, "only the dashboard's own page may write"
     if only("content-type").split(";")[0].strip().lower() != "application/json":
-        return 415, "only application/json is understood"
+        return 415, "the body must be application/json"
     length = only("content-length")
     if not (length.isascii() and length.isdigit()):
         return 411, "the length of the body is missing"
-    return (413, f"at most {LONGEST_BODY} bytes are taken") if int(length) > LONGEST_BODY else None
+    return (413, f"the body may have at most {LONGEST_BODY} bytes") if int(length) > LONGEST_BODY else None
 
 
 async def _answer(send: Send, status: int, reason: str) -> None:

@@ -50,7 +50,7 @@ _WILD = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A listening socket, the Host headers that lead to it, and its address."""
+    """A listening socket, the Host headers that it accepts, and its address."""
 
     socket: socket.socket
     hosts: frozenset[str]
@@ -65,9 +65,9 @@ def bound(host: str, port: int) -> Iterator[Bound]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(128)  # the address may be used as soon as it is printed
+            listening.listen(128)  # so that the address works as soon as it is printed
         except (OSError, OverflowError) as error:
-            said = f"{host}:{port} cannot be listened at: {getattr(error, 'strerror', None) or error}"
+            said = f"the dashboard cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}"
             raise ConfigError(said, "another --port; 0 takes a free one") from None
         port = listening.getsockname()[1]
         names = _addresses(host)
@@ -75,7 +75,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
 
 
 def _addresses(host: str) -> list[str]:
-    """The names a browser may write into its Host header; for 0.0.0.0, all addresses of this machine."""
+    """Return the names that a browser may write into its Host header; for 0.0.0.0, all addresses of this machine."""
     if host not in _WILD:
         return [f"[{host}]" if ":" in host else host]
     import psutil
@@ -92,7 +92,7 @@ def serve(lab: Lab, at: Bound, token: str, read_only: bool) -> None:
 
     ending: list[Callable[[], bool]] = []
     app = application(lab, Rules(at.hosts, token, read_only), lambda: any(ends() for ends in ending))
-    # No access log: requests are not written anywhere.
+    # There is no access log, so the token is not written anywhere.
     config = uvicorn.Config(app, log_level="critical", access_log=False, server_header=False, ws="none")
     server = uvicorn.Server(config)
     ending.append(lambda: server.should_exit)
@@ -163,7 +163,7 @@ class _Answers:
         if self._watched.session(tag) is None:
             return _no_session(tag)
         if deed is None:
-            return _json({"error": "that cannot be done", "hint": "reload the page"}, 404)
+            return _json({"error": "this page has no such button", "hint": "reload the page"}, 404)
         try:
             sent = json.loads(await request.body())
         except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ class _Answers:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self, tag: str) -> dict[str, str]:
-        """Read the session; return its events by name, each as one line of JSON."""
+        """Read the session, and return its events by name, each as one line of JSON."""
         found: dict[str, Any] = {"sessions": self._of_lab(self._watched.sessions())}
         try:
             session = self._watched.session(tag)

@@ -18,7 +18,7 @@ Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
 
 
 def deeds() -> dict[str, Deed]:
-    """All deeds, by the last part of their address."""
+    """Return all deeds, by the last part of their address."""
     return {
         "pause": _pause,
         "resume": _resume,

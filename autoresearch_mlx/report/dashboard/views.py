@@ -1,4 +1,4 @@
-"""A session as JSON values for the page.  Unknown values are null; the page shows every text as text."""
+"""Turn a session into JSON values for the page.  Unknown values are null; the page shows every text as text."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.records import experiment_to
 
 NEWEST = 200
-"""Experiments in the page's table, the newest; the plot has all of them."""
+"""Number of experiments in the page's table, the newest ones; the plot has all of them."""
 _LONGEST_TITLE = 80
-"""Most columns of a title in the plot's tooltip."""
+"""Maximum number of columns of a title in the plot's tooltip."""
 _LONGEST_DIFF = 60_000
-"""Characters of a diff; nobody reads more in a window."""
+"""Maximum number of characters of a diff; nobody reads more in a window."""
 
 
 def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
-    """Everything that changes only when a file of the session does.  Raises LedgerError."""
+    """Return everything that changes only when a file of the session does.  Raises LedgerError."""
     history, run = journal.history, live_run(folder)
     status = status_of(folder, journal)
     if settings is not None and status.spent.calls:
@@ -57,13 +57,13 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
 
 
 def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """The budget of one experiment: in seconds where it is a time, and in words."""
+    """Return the budget of one experiment: in words, and in seconds if it is a time."""
     ends = of_conditions(conditions)
     return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
 
 def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
-    """One experiment with its diff and the end of its log.  Raises LabError for an unknown number."""
+    """Return one experiment with its diff and the end of its log.  Raises LabError for an unknown number."""
     history = read(folder / FILE).history
     e = next((e for e in history.experiments if e.number == number), None)
     if e is None:
@@ -101,7 +101,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
 
 
 def _point(e: Experiment) -> dict[str, Any]:
-    """One experiment as the plot shows it."""
+    """Return one experiment as the plot shows it."""
     title = terms.cut(terms.one_line(e.title), _LONGEST_TITLE)
     return {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
 
@@ -140,7 +140,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 
 def _plan(run: Run | None, history: History) -> dict[str, Any] | None:
-    """How the run goes: since when, how fast, and what ends it.  Times are seconds since 1970."""
+    """Return how the run goes: since when, how fast, and what will end it.  Times are seconds since 1970."""
     if run is None:
         return None
     began = _epoch(run.time)

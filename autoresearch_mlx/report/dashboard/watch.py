@@ -1,4 +1,4 @@
-"""The sessions of a lab as the page sees them, each read again only when its files changed."""
+"""Watch the sessions of a lab for the page; each is read again only when its files have changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talk
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found: ``version`` grows whenever ``session`` changes; ``now`` changes all the time."""
+    """The result of one look: ``version`` grows whenever ``session`` changes; ``now`` changes all the time."""
 
     version: int
     session: dict[str, Any]
@@ -62,7 +62,7 @@ class WatchedSession:
         return self._journal
 
     def _prices(self) -> AgentSettings | None:
-        """The current settings; None while lab.toml has an error, and then the page shows no prices."""
+        """Return the current settings; None while lab.toml has an error, in which case the page shows no prices."""
         try:
             return load_settings(self._lab.root).settings.agent
         except ConfigError:

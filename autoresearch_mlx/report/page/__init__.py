@@ -1,4 +1,4 @@
-"""The report: a session as values, and from them one HTML file, one picture and one text for a post.
+"""Write the report: gather a session's values, and make one HTML file, one picture and one text for a post.
 
     page = page_of(folder, root)        the ledger, its diffs and logs, as one frozen tree
     render_html(page)                   report.html: one file, opens offline
@@ -6,5 +6,5 @@
     render_progress(page)               progress.png
     write_report(page, out)             write all three, or none
 
-It only reads the session, and may do so while the loop runs.
+It only reads the session, so it may be called while the loop runs.
 """

@@ -1,4 +1,4 @@
-"""Diffs from git and the ends of logs, cut so that the page stays under 5 MB."""
+"""Fetch diffs from git and the ends of logs, and cut them so that the page stays under 5 MB."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from autoresearch_mlx.store.workspace import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
-"""Bytes in the page: for all experiments together, and at most for one."""
+"""Bytes in the page for all experiments together, and the most for one."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _AT_ONCE = 200
-"""Commits in one call of git; their names must fit into a command line."""
+"""Maximum number of commits in one call of git: their names must fit into a command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]
 
 def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
     shown = ("log", "--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-color", "--no-ext-diff")
-    names = [name for name in commits if name.isalnum()]  # git must not read one as an option
+    names = [name for name in commits if name.isalnum()]  # so that git reads none of them as an option
     if not names:
         return
     for part in git(root, *shown, "--relative", *names, "--").split("\0")[1:]:
@@ -62,13 +62,13 @@ def between(root: Path, before: str | None, after: str | None) -> str | None:
 
 
 def log_of(folder: Path, e: Experiment) -> str | None:
-    """Return the end of the last run's log, or why it is gone; read only files inside the session's folder."""
+    """Return the end of the last run's log, or why it is gone.  Only files inside the session's folder are read."""
     return freed.log_of(folder, e) or None
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes in the page for one experiment."""
+    """Number of bytes in the page for one experiment."""
 
     diff: int
     log: int

@@ -1,4 +1,4 @@
-"""Check that a ledger which can be replayed also holds what a page needs: texts, and finite numbers."""
+"""Check that a ledger's values are what a page needs: texts where there should be texts, and finite numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows, as frozen values.  ``None`` is unknown; numbers are measured or come from measured ones."""
+"""Define what the page shows, as frozen values.  ``None`` is unknown; every number is measured or calculated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs that selected nothing, where there are such runs; else the value it was chosen by."""
+    """Mean of its newest runs that selected nothing, or the value it was chosen by if there are no such runs."""
     title: str
 
 
@@ -65,7 +65,7 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Baseline and incumbent by the loop's own runs."""
+    """Baseline and incumbent, as measured by the loop's own runs."""
 
     baseline: Mark | None
     incumbent: Mark | None
@@ -180,7 +180,7 @@ class Transfer:
     untried: tuple[str, ...]
     """Wins of the other side that nothing here resembles, largest first."""
     remarks: tuple[str, ...]
-    """Sentences that a reader must know; where there are no rows, they say why."""
+    """Sentences that a reader must see; where there are no rows, they say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Again:
     """Difference from the mean of the commit's first stand; positive is worse."""
     stand: int
     chosen: bool
-    """True if this run selected its experiment."""
+    """True if the experiment was selected by this run."""
     tainted: bool
 
 
@@ -223,7 +223,7 @@ class RunFacts:
     tokens_per_second: float | None
     peak_memory_mb: float | None
     machine: Mapping[str, float]
-    """Figures that changed during the session, such as temperature and power, by the names in the ledger."""
+    """Figures that changed during the session, such as temperature and power, under their names in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +235,11 @@ class Spending:
     prompt_tokens: int
     completion_tokens: int
     estimated: int
-    """Calls whose tokens were estimated, since the server gave no count."""
+    """Number of calls whose tokens were estimated, because the server gave no count."""
     cost: float | None
     trained_tokens: int | None
     agents: tuple[tuple[str, int, int, int], ...]
-    """Agent, and its numbers of experiments: all, kept, failed."""
+    """For each agent: its name, and how many of its experiments there are in all, were kept, and failed."""
 
 
 @dataclass(frozen=True, slots=True)

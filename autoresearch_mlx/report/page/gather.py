@@ -1,4 +1,4 @@
-"""Gather a session's page as values: from the ledger, from git and from the logs."""
+"""Gather the values of a session's page from the ledger, from git and from the logs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder
 
 Prices = tuple[float | None, float | None]
-"""Prices of a million tokens in the prompt, and in the reply."""
+"""Prices of a million tokens of prompt, and of a million tokens of reply."""
 _NAME = 60
-"""Columns of an axis or of an agent's name."""
+"""Maximum number of columns of an axis or of an agent's name."""
 
 
 def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
     """Gather the page of the session in ``folder``; the lab's git is at ``root``.
 
-    Raises LedgerError, with file and line, for a ledger that is missing, damaged or something else.
+    Raises LedgerError, with file and line, for a ledger that is missing or damaged, or a file that is no ledger.
     """
     journal = read_checked(folder)
     history = journal.history
@@ -87,7 +87,8 @@ def _head(folder: Path, journal: Journal) -> Head:
         agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
         started=starts[0] if starts else None,
         finished=times[-1] if times else None,
-        running=holder(folder) not in (None, os.getpid()),  # a run that writes its own page has ended
+        running=holder(folder)
+        not in (None, os.getpid()),  # a process that holds the session to write its page has finished its run
         experiments=counts.experiments,
         kept=counts.kept,
         discarded=counts.discarded,
@@ -98,7 +99,7 @@ def _head(folder: Path, journal: Journal) -> Head:
 
 
 def _key(journal: Journal) -> Mapping[str, Any]:
-    """The mark of the comparability key: values compare only under equal marks.  Empty for a ledger without one."""
+    """Return the comparability key's mark; values can be compared only under equal marks.  Empty if there is none."""
     return {} if journal.comparability is None else {"comparability_key": Key(journal.comparability).mark}
 
 

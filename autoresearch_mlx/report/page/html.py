@@ -1,8 +1,8 @@
 """Write the report's three files, and render the first: ``report.html``, which loads nothing from any network.
 
-Text of agents and logs reaches the page in two ways: escaped into the markup, or as JSON that the scripts turn into
-text nodes.  As a second wall, the page's Content-Security-Policy runs only the script, and applies only the style,
-whose hash it names.
+Text of agents and logs gets into the page in two ways: escaped in the markup, or as JSON that the scripts turn into
+text nodes.  As a second safeguard, the page's Content-Security-Policy allows only the script and the style whose hashes
+it names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"
 
 
 def write_report(page: Page, out: Path) -> tuple[Path, ...]:
-    """Write the three files into ``out``, each replaced in one step.  Raises LabError when the disk refuses."""
+    """Write the three files into ``out``, each replaced in one step.  Raises LabError when one cannot be written."""
     made = {
         HTML: render_html(page).encode(errors="replace"),
         PICTURE: render_progress(page),
@@ -68,11 +68,11 @@ _SCRIPTS = (
     *(_SHARED / name for name in ("words.js", "elements.js", "plot.js")),
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
-"""In this order, each script needs only those before it."""
+"""The scripts, in an order in which each needs only those before it."""
 _SPEED = ("tokens_per_second", "peak_memory_mb")
 _UNDECIDED = ("within noise", "same sign?", "opposite sign?")
 _PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
-"""Words in the names of figures about heat and power."""
+"""Words that occur in the names of figures about heat and power."""
 _MODULE_WORDS = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
 
 
@@ -86,7 +86,7 @@ def render_html(page: Page) -> str:
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"
     )
-    # Only these are marked as safe markup: our own files, and JSON that cannot end its element.
+    # Only our own files, and JSON that cannot end its element, are marked as safe markup.
     ours = {"policy": policy, "style": style, "script": script, "data": _embedded(page)}
     markup = {name: Markup(text) for name, text in ours.items()}
     return _templates().get_template("page.html").render(**markup, **_held(page))
@@ -120,7 +120,7 @@ def _templates() -> Environment:
 
 
 def _shown(held: object) -> object:
-    """Drop control codes from what a template puts in; markup of its own macros stays as it is."""
+    """Drop control codes from a value that a template inserts; markup from the templates' macros stays as it is."""
     return terms.printable(held) if type(held) is str else held
 
 
@@ -156,7 +156,7 @@ def _held(page: Page) -> dict[str, Any]:
         "noise": noise_in_words(page),
         "asked": asked_words(page),
         "largest_steps": sorted(page.changed.steps, key=lambda step: -(step.gain or 0.0)),
-        # Clear results come first: within noise there is nothing to learn.
+        # Clear results come first, because an effect within noise teaches nothing.
         "decided_axes": sorted(both, key=lambda row: row.verdict in _UNDECIDED),
         "moving": [*named, *moving],
         "physical": any(word in name for name in moving for word in _PHYSICAL),
@@ -165,7 +165,7 @@ def _held(page: Page) -> dict[str, Any]:
 
 
 def _inlined(path: Path) -> str:
-    """Return a module without imports and exports: a page that is opened from disk cannot load one."""
+    """Return a module's text without imports and exports, because a page opened from disk cannot load modules."""
     return _MODULE_WORDS.sub("", path.read_text(encoding="utf-8"))
 
 
@@ -183,7 +183,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is unknown, empty or false: that is most of a thousand rows."""
+    """Leave out what is unknown, empty or false, which is most of the data in a thousand rows."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

@@ -1,4 +1,4 @@
-"""The kept experiments from the baseline to the head, what differs in the end, and all tries by axis."""
+"""Find the kept experiments from the baseline to the head, what they changed in total, and all tries by axis."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _net(way: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
     last: dict[str, object] = {}
     for e in way:
         if e.number == 0:
-            continue  # the baseline's own changes are the machine's preset
+            continue  # the baseline's own changes come from the machine's preset
         for name, (was, now) in e.knobs.items():
             first.setdefault(name, was)
             last[name] = now

@@ -1,7 +1,7 @@
-"""``progress.png``: every experiment in one picture of 1200 x 675 pixels, readable in a post.
+"""Draw ``progress.png``: every experiment in one picture of 1200 x 675 pixels, readable in a post.
 
-Grey dots were discarded, green ones kept; the line steps from one incumbent to the next; red ticks at the lower edge
-are failures.  It is the picture that karpathy/autoresearch made known.
+Grey dots are discarded experiments, green dots kept ones; the line steps from one incumbent to the next; red ticks at
+the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels; y may point up or down."""
+    """A rectangle in pixels, whichever way y points."""
 
     left: float
     low: float
@@ -52,7 +52,7 @@ class Label:
 def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: int = 14) -> dict[int, Box]:
     """Find room for labels, the most important first; return boxes by position in ``labels``.
 
-    No box meets another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
+    No box overlaps another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
     """
     placed: dict[int, Box] = {}
     leads: list[Box] = []
@@ -92,9 +92,9 @@ def _around(label: Label) -> list[Box]:
 _INCHES, _DPI = (12.0, 6.75), 100
 _GREY, _GREEN, _DARK, _RED, _INK = "#a8adb5", "#1f9d55", "#0f6b37", "#c63d2f", "#2b2f36"
 _TITLE = 34
-"""Columns of a label, at most."""
+"""Maximum number of columns of a label."""
 _CANDIDATES = 60
-"""Number of kept experiments for whose labels room is sought."""
+"""Number of kept experiments that may get a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _title(page: Page) -> str:
 
 
 def _dots(axes: Axes, tried: Sequence[_Dot], low: float, high: float) -> None:
-    """Draw what was not kept; a value beyond the picture becomes a small triangle at its edge."""
+    """Draw the experiments that were not kept; a value beyond the picture becomes a small triangle at its edge."""
     size = 34 if len(tried) <= 200 else 16
     seen = [dot for dot in tried if low <= dot.value <= high]
     at, values = [dot.number for dot in seen], [dot.value for dot in seen]
@@ -212,7 +212,7 @@ def _legend(axes: Axes, page: Page) -> None:
 
 
 def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot]) -> None:
-    """Write titles of kept experiments: the head's, then those of the largest gains, while there is room."""
+    """Label kept experiments with their titles: the head, then those with the largest gains, while there is room."""
     figure.draw_without_rendering()
     ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
     ranked = [dot for dot in ranked if dot.number > 0][:_CANDIDATES]

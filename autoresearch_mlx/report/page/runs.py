@@ -1,4 +1,4 @@
-"""Every run of the session: what repeats say of the noise, its speed, and what was read of the machine."""
+"""Describe every run of the session: what repeats show about the noise, its speed, and the state of the machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clock_of(history: History) -> Clock:
 
 
 def wall_seconds(e: Experiment) -> float | None:
-    """Seconds from an experiment's start to its end; None where one of the two cannot be read."""
+    """Return the seconds from an experiment's start to its end; None where one of the two cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
     except (ValueError, TypeError):  # unreadable, or only one of them has an offset
@@ -81,7 +81,7 @@ def _again(history: History, clock: Clock) -> Iterator[Again]:
 
 
 def _centre(group: Sequence[_Run]) -> float:
-    """Return the mean of a commit in its first stand: later stands show how far the machine has changed."""
+    """Return the mean of a commit in its first stand, against which later stands show how much the machine changed."""
     counted = [run for run in group if not run.measured.tainted] or group
     oldest = min(run.measured.stand for run in counted)
     early = [run for run in counted if run.measured.stand == oldest]

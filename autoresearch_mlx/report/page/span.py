@@ -1,4 +1,4 @@
-"""The range of values that a plot shows: all kept ones and most others, so that a few wild ones do not flatten it."""
+"""Choose the range of values that a plot shows: all kept ones and most others, but not a few far-off ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ _MARGIN = 0.06
 
 
 def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return low and high end for pairs ``(value, kept)``: kept ones lie inside, and most others if they are near.
+    """Return the low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
 
-    Others may stretch the range to four times that of the kept ones, no further: those must not look like a flat line.
+    The others may stretch the range to at most four times that of the kept ones, which would look like a flat line if
+    it were wider.
     Raises ValueError without a value.
     """
     if not values:

@@ -1,4 +1,4 @@
-"""What the session spent: time by phase, tokens, failures by cause, runs that were stopped early."""
+"""Add up what the session spent: time by phase, tokens, failures by cause, runs that were stopped early."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _seconds(history: History) -> Mapping[str, float]:
 
 
 def _loop_seconds(e: Experiment) -> dict[str, float]:
-    """Seconds of the loop's own steps; thinking and loading of a model are taken out of ``propose``."""
-    steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # its runs have their own clocks
+    """Return the seconds of the loop's own steps; a model's thinking and loading are taken out of ``propose``."""
+    steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # the runs have their own times
     for name in ("think", "load"):
         asked = e.talk.get(f"{name}_seconds")
         if isinstance(asked, int | float) and "propose" in steps:

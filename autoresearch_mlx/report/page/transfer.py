@@ -1,4 +1,4 @@
-"""The session beside the H100's log, as rows of the page; the figures are those of ``compare``."""
+"""Compare the session with the H100's log, as rows of the page; the figures are those of ``compare``."""
 
 from __future__ import annotations
 

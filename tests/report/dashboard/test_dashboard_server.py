@@ -288,9 +288,9 @@ def test_each_start_has_a_token_of_its_own_and_it_stays_out_of_every_log(lab: La
 
 def test_an_address_that_cannot_be_listened_at_is_said(lab: Lab, board: Board) -> None:
     port = board.host.split(":")[1]
-    assert "cannot be listened at" in refused(lab, "dashboard", "--no-open", "--port", port)
+    assert "cannot listen at" in refused(lab, "dashboard", "--no-open", "--port", port)
     assert "is not an IP address" in refused(lab, "dashboard", "--no-open", "--host", "evil.example")
-    assert "cannot be listened at" in refused(lab, "dashboard", "--no-open", "--host", "192.0.2.1")
+    assert "cannot listen at" in refused(lab, "dashboard", "--no-open", "--host", "192.0.2.1")
     assert "70000" in refused(lab, "dashboard", "--port", "70000", code=2)
 
 
