@@ -87,8 +87,7 @@ def _head(folder: Path, journal: Journal) -> Head:
         agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
         started=starts[0] if starts else None,
         finished=times[-1] if times else None,
-        running=holder(folder)
-        not in (None, os.getpid()),  # a process that holds the session to write its page has finished its run
+        running=holder(folder) not in (None, os.getpid()),  # this process, if it is the run, has finished
         experiments=counts.experiments,
         kept=counts.kept,
         discarded=counts.discarded,

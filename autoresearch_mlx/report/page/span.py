@@ -9,7 +9,7 @@ _MARGIN = 0.06
 
 
 def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return the low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
+    """Return low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
 
     The others may stretch the range to at most four times that of the kept ones, which would look like a flat line if
     it were wider.
