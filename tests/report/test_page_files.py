@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_runs import STEPS, call, data, refused, script
@@ -141,6 +142,23 @@ def test_the_post_shows_no_folder_of_its_author(session: Path) -> None:
     text = render_text(replace(page, head=replace(page.head, conditions=conditions)))
     assert "corpus `stdlib-v512`" in text and "vocab_size `512`" in text
     assert "ada" not in text.split("## What changed")[0] and text.count("device `") == 1
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        ({"source": "stdlib"}, True),
+        ({"source": "folder"}, True),
+        ({"source": "stdlib", "text_closed": True}, False),
+        ({"source": "climbmix"}, False),
+        ({"run": "python bench.py"}, False),
+    ],
+)
+def test_the_page_says_when_the_edited_file_could_read_the_text(session: Path, conditions: Any, said: bool) -> None:
+    page = page_of(session, session)
+    page = replace(page, head=replace(page.head, conditions=conditions))
+    for text in (render_html(page), render_text(page)):
+        assert ("Demonstration text: the edited file could read" in text) == said
 
 
 def test_six_decimals_everywhere(session: Path) -> None:

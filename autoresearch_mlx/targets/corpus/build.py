@@ -54,6 +54,10 @@ class TooFewRows(CorpusError):
     """The text does not fill the rows of a split."""
 
 
+class NearCopies(TooFewRows):
+    """The text fills the rows only with documents that are nearly the same as others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What every step needs: where the files go, what is wanted, and where progress is shown."""
@@ -133,11 +137,15 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
             return tokenizer, detail | {"closed": True}
         except TooFewRows as error:
             bench.say(f"{error} without what training can read itself; this is demonstration text: it is not certified")
-    return _split(source, bench, found, None)
+    try:
+        return _split(source, bench, found, None)
+    except NearCopies as error:
+        bench.say(f"{error}; near copies stay in the rows that score")
+        return _split(source, bench, found, None, drop=False)
 
 
 def _split(
-    source: Pooled, bench: Bench, found: split.Survey, readable: Callable[[], Batches] | None
+    source: Pooled, bench: Bench, found: split.Survey, readable: Callable[[], Batches] | None, drop: bool = True
 ) -> tuple[Any, dict[str, Any]]:
     """Hold out documents of a pool, none of them ``readable``, and pack all rows.  Raises TooFewRows."""
     asked: dict[Split, int | None] = {"val": bench.request.val_rows, "hidden": bench.request.hidden_rows}
@@ -147,13 +155,23 @@ def _split(
         return split.without(source.text(lambda path: None), aside)
 
     tokenizer, bos = _train(training(), bench, f"{found.bytes / 1e6:,.1f} MB")
-    held, dropped = _without_copies(split.only(source.text(lambda path: None), aside), training(), bench.say)
+    held, dropped = split.only(source.text(lambda path: None), aside), 0
+    if drop:
+        held, dropped = _without_copies(held, training(), bench.say)
+    if not held:
+        why = "all of its documents are nearly the same as others" if dropped else "training can read all of it"
+        raise (NearCopies if dropped else TooFewRows)(f"no text of {_subject(bench.request)} can be held out: {why}")
     documents = chain.from_iterable(bpe.encode(tokenizer, batched(held)))
     per_row = _bytes_per_row(tokenizer, held, bench.width)
     for name, rows in asked.items():
         wanted = rows or max(split.SMALLEST, int(split.SHARE * found.bytes / per_row))
         taken = split.take(documents, wanted, bench.width)
-        bench.write(name, islice(pack([taken], bench.width, bos, "split"), wanted), wanted)
+        try:
+            bench.write(name, islice(pack([taken], bench.width, bos, "split"), wanted), wanted)
+        except TooFewRows as error:
+            if dropped:
+                raise NearCopies(str(error), error.hint) from error
+            raise
     bench.say(f"packing rows of {bench.request.seq_len} tokens")
     rest = bpe.encode(tokenizer, _told(training(), found.bytes, bench.say))
     bench.write("train", pack(chain([list(documents)], rest), bench.width, bos, "split"), split.SMALLEST)
