@@ -21,6 +21,7 @@ from conftest import Recorder, Steps, command_line, git, opened, write_command_l
 from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import recover, research
@@ -33,8 +34,14 @@ from autoresearch_mlx.store.results import RESULTS
 
 SLOW_BENCH = """\
 import time
-from solver import S, X, Y
+from pathlib import Path
+from solver import EARLIER, LATER, S, X, Y
 time.sleep(S)
+runs, ledger = Path("../later-runs"), Path("../ledger.jsonl")
+if LATER:
+    runs.touch()
+while (EARLIER and not runs.exists()) or (LATER and ledger.read_text().count('"event": "finished"') < 2):
+    time.sleep(0.01)
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
 NOISY_BENCH = """\
@@ -42,12 +49,18 @@ import os
 from solver import X, Y
 print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 20:.6f}")
 """
-SLOW_SOLVER = "X = 4.0\n# so that changes of X and of Y\n# do not touch\nY = 2\n\n\nS = 0.1  # seconds\n"
+APART = "# so that changes of two lines\n# do not touch\n"
+SLOW_SOLVER = f"X = 4.0\n{APART}Y = 2\n{APART}S = 0.1\n{APART}EARLIER = 0\n{APART}LATER = 0\n"
+FIRST, SECOND = {"EARLIER": 1}, {"LATER": 1}
+"""Knobs of two experiments after the baseline: the first ends when the second runs, and the second after it."""
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """The score is that of the command lab; S is how long the program takes."""
+    """The score is that of the command lab.
+
+    The program takes S seconds; an EARLIER one waits for the run of a LATER one, and that one for its end.
+    """
     made = write_command_lab(tmp_path / "lab")
     (made.root / "solver.py").write_text(SLOW_SOLVER)
     (made.root / "bench.py").write_text(SLOW_BENCH)
@@ -94,7 +107,7 @@ def most_open(happened: list[dict[str, Any]]) -> int:
 
 
 def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept(lab: Lab, screen: Recorder) -> None:
-    night(lab, Steps({"X": 3.5}, {"Y": 5, "S": 1.0}), screen, limit=2)
+    night(lab, Steps({"X": 3.5, **FIRST}, {"Y": 5, **SECOND}), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
     assert (first.status, second.status) == ("keep", "keep")
     assert second.base == first.commit, "it stands on what was kept meanwhile"
@@ -108,7 +121,7 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
 
 
 def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab, screen: Recorder) -> None:
-    night(lab, Steps({"X": 3.5}, {"X": 4.5, "S": 1.0}), screen, limit=2)
+    night(lab, Steps({"X": 3.5, **FIRST}, {"X": 4.5, **SECOND}), screen, limit=2)
     first, loser = finished(lab)[1], finished(lab)[2]
     assert loser.status == "discard" and loser.gain == pytest.approx(11.0 - 12.25)
     assert loser.against == first.base and loser.base == first.base
@@ -116,8 +129,8 @@ def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab,
 
 
 def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab: Lab, screen: Recorder) -> None:
-    other = SLOW_SOLVER.replace("X = 4.0", "X = 2.0 + 1.5").replace("S = 0.1", "S = 1.0")
-    night(lab, Steps(SLOW_SOLVER.replace("X = 4.0", "X = 1.0 + 2.0"), other), screen, limit=2)
+    one, other = (SLOW_SOLVER.replace("X = 4.0", f"X = {sum}") for sum in ("1.0 + 2.0", "2.0 + 1.5"))
+    night(lab, Steps(set_knobs(one, FIRST), set_knobs(other, SECOND)), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
     assert (first.status, second.status) == ("keep", "conflict")
     assert second.reason.startswith("experiment 1 was kept meanwhile, and the two changes do not go together")
@@ -129,11 +142,11 @@ def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab:
 
 
 def test_what_runs_is_told_to_the_agent_and_proposed_again_it_is_refused(lab: Lab, screen: Recorder) -> None:
-    agent = Steps({"X": 8.0, "S": 1.0}, {"X": 8.0, "S": 1.0}, {"X": 9.0})
+    agent = Steps({"X": 8.0, **FIRST}, {"X": 8.0, **FIRST}, {"X": 9.0, **SECOND})
     night(lab, agent, screen, limit=2)
     assert [len(context.running) for context in agent.contexts] == [0, 1, 1]
     (running,) = agent.contexts[1].running
-    assert (running.number, running.knobs) == (1, {"X": (4.0, 8.0), "S": (0.1, 1.0)})
+    assert (running.number, running.knobs) == (1, {"X": (4.0, 8.0), "EARLIER": (0, 1)})
     assert "X = 8.0" in running.files["solver.py"]
     assert agent.contexts[2].feedback == ("the same as experiment 1, which is being measured",)
     assert [finished(lab)[number].status for number in (1, 2)] == ["discard", "discard"]
@@ -222,7 +235,7 @@ def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: R
             return super().propose(context)
 
     with pytest.raises(WorkspaceError, match="somebody committed to it"):
-        night(lab, Meddler({"X": 3.5, "S": 1.0}, {"X": 9.0, "S": 2.0}), screen)
+        night(lab, Meddler({"X": 3.5, **FIRST}, {"X": 9.0, **SECOND}), screen)
     assert {number: e.status for number, e in finished(lab).items()} == {0: "keep", 1: "keep", 2: "discard"}
 
 
@@ -246,7 +259,7 @@ def running(lab: Lab) -> list[int]:
 def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps(), screen, limit=0)
     script = lab.root.parent / "steps.json"
-    steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 20.0))]
+    steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 90.0))]
     script.write_text(json.dumps(steps))
     command = [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "t", "--lanes", "3"]
     with subprocess.Popen(
