@@ -218,8 +218,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_reply_costs_seconds_at_most(text: str) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     for edit in read_reply(text, FILES):
         keeps_the_rules(edit, FILES)
     read_fields(text)
-    assert time.monotonic() - begin < 20
+    assert time.process_time() - begin < 20

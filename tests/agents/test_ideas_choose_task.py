@@ -23,6 +23,7 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 KNOWN = ("lr.matrix", "depth", "batch", "rope", "softcap", "weight_tying")
 MODEL = "model:ollama:m"
 NUMBERS = 3000
+"""Draws of the tests that look at shares; they count nothing for coverage, which would take most of their time."""
 
 MISSES = (
     tried(1, "discard", "rope", 0.001, knobs={"ROPE_BASE": (10000.0, 20000.0)}, title="slower rotation"),
@@ -68,6 +69,7 @@ def test_an_idea_that_is_not_open_is_nobodys_task() -> None:
 # --- shares
 
 
+@pytest.mark.uncounted
 def test_six_tenths_improve_two_combine_one_simplifies_one_leaps() -> None:
     found = shares(tasks(context(night(*MISSES))))
     assert found["axis"] == pytest.approx(0.6, abs=0.03)
@@ -76,11 +78,13 @@ def test_six_tenths_improve_two_combine_one_simplifies_one_leaps() -> None:
     assert found["leap"] == pytest.approx(0.1, abs=0.02)
 
 
+@pytest.mark.uncounted
 def test_without_near_misses_the_model_improves_instead() -> None:
     found = shares(tasks(context(night())))
     assert found["axis"] == pytest.approx(0.8, abs=0.03) and "combine" not in found
 
 
+@pytest.mark.uncounted
 def test_waiting_ideas_take_part_of_the_improvements_and_those_on_banned_axes_wait() -> None:
     history = night(*lost(1, STREAK, "rope"))
     chosen = tasks(context(history), idea(1, "rope"), idea(2, "depth"), idea(3))
@@ -162,6 +166,7 @@ def test_stagnation_counts_what_came_after_the_last_keep() -> None:
     assert stagnation(night(tried(1, "keep", "batch", 0.1), tried(2, "crash"), tried(3, "interrupted"))) == 1
 
 
+@pytest.mark.uncounted
 def test_after_twelve_without_a_keep_every_task_says_so_and_leads_away_from_the_last_tries() -> None:
     before, after = context(stall(PUSH - 1)), context(stall(PUSH))
     assert not any("Nothing was kept" in task.text for task in tasks(before, numbers=300))
@@ -231,6 +236,7 @@ def crash(number: int = 3, **talk: Any) -> Experiment:
     return tried(number, "crash", "rope", reason="ValueError: shapes (4, 8)", title="longer rotation", talk=said)
 
 
+@pytest.mark.uncounted
 def test_half_of_the_crashes_of_a_model_are_followed_by_a_repair() -> None:
     history = night(*MISSES, crash())
     chosen = tasks(context(history))

@@ -98,10 +98,11 @@ def test_an_older_version_is_named_as_such() -> None:
 @pytest.fixture(scope="module")
 def briefs() -> dict[int, Brief]:
     """The prompt of one night at all rooms that are large enough."""
-    found = {}
+    found, context = {}, night()
+    state = describe_state(context)
     for room in range(8000, 13500, 100):
         with contextlib.suppress(AgentError):
-            found[room] = written(night(), room)
+            found[room] = write_brief(context, room, "blocks", optimiser=state)
     return found
 
 

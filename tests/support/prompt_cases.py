@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ _LOGS = {
 }
 
 
+@cache
 def _commits(script: str) -> Mapping[str, Mapping[str, str]]:
     best = set_knobs(script, {"TOTAL_BATCH_SIZE": 8192, "DEPTH": 5, "EMBEDDING_LR": 0.8})
     gelu = best.replace("mx.square(nn.relu(self.c_fc(x)))", "mx.gelu(self.c_fc(x))")
