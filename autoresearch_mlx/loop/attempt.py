@@ -336,7 +336,7 @@ class Attempt:
             axis=self._axis(),
             knobs=knobs,
             agent=self.proposal.agent,
-            reason=verdict.reason,
+            reason="; ".join(filter(None, (verdict.reason, self.session.rules_changed))),
             started=self.started,
             finished=now(),
             measurements=tuple(self.measurements),

@@ -31,6 +31,7 @@ from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.results import write_results
+from autoresearch_mlx.store.rules import enter_rules, mark_of, rules_of
 from autoresearch_mlx.store.stands import enter_stand, settled
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.store.worktree import Worktree
@@ -75,6 +76,8 @@ class Session:
     """The profile's values for those knobs: `init` has written them, so they are not a choice of the user's."""
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
+    rules_changed: str = ""
+    """What each verdict says of rules that are no longer those of the session's start; empty: they are."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Lock of the lane that decides on an experiment: only one at a time reads and replaces the incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
@@ -200,6 +203,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         journal = ledger.read()
         write_results(folder, journal.history)  # a process that died after writing the ledger left an old view
         _refuse_changes(resolved, kind, journal.session, chosen)
+        enter_rules(ledger, rules_of(place.settings), say)
         session = _session(place, kind, workspace, ledger)
         enter_stand(ledger, session.key, say)
         yield session
@@ -252,7 +256,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
         "host": platform.node(),
     }
     key = _key_here(record, kind, conditions, place.machine)
-    ledger.append("session", **record, key=key.mark, comparability=key.parts)
+    ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
@@ -306,6 +310,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         program=place.lab.program(),
         hardware=_in_words(place.machine, target.workload),
         start=record["start"],
+        rules_changed=mark_of(journal),
         preset=preset,
         table=profile.knobs,
         lanes=settings.run.lanes,

@@ -15,6 +15,7 @@ from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.status import Counts, Mark, Status, count_outcomes
+from autoresearch_mlx.store.rules import MARK
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:
@@ -141,6 +142,7 @@ def render_log(experiments: Sequence[Experiment], metric: str, direction: Direct
     counts = count_outcomes(experiments)
     note = f"{terms.plural(counts.experiments, 'experiment')}: {_outcomes(counts)}"
     star = "; * is the incumbent" if best is not None else ""
+    star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     return "\n".join([*_fit(rows, width), "", *terms.wrap(f"{note}{star}; {metric}: {_BETTER[direction]}", width)])
 
 
@@ -148,7 +150,7 @@ def _row(e: Experiment, best: bool) -> tuple[str, ...]:
     return (
         "*" if best else " ",
         str(e.number),
-        e.status,
+        f"{e.status} !" if MARK in e.reason else e.status,
         terms.value(e.value),
         terms.gain(e.gain),
         terms.cut(terms.one_line(e.axis or terms.UNKNOWN), 24),

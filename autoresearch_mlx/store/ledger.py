@@ -9,6 +9,7 @@
     accepted    a person answers for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted or was changed
+    rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   what a certification found
 
@@ -73,6 +74,11 @@ class Journal:
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 
+    rules: Mapping[str, Any] | None = None
+    """The settings that verdicts depend on now, by name; None in a ledger that notes none."""
+    rule_changes: tuple[Mapping[str, Any], ...] = ()
+    """The changes of these settings, as they were written, oldest first."""
+
     @property
     def comparability(self) -> Mapping[str, Any] | None:
         """The parts of the current stand's key; None in a ledger that names no key."""
@@ -123,6 +129,8 @@ class _Replay:
         self._repeats: list[Repeat] = []
         self._stand = 0
         self._stands = {0: Stand(None)}
+        self._rules: Mapping[str, Any] | None = None
+        self._rule_changes: list[Mapping[str, Any]] = []
         self._pairs: list[Mapping[str, Any]] = []
         self._certificates: list[Mapping[str, Any]] = []
 
@@ -133,6 +141,7 @@ class _Replay:
             self.session = event
             self._kind = event["metric"], event["direction"]
             self._stands[0] = Stand(event.get("comparability"))
+            self._rules = event.get("rules")
         elif kind == "started":
             self._started[event["number"]] = Open(event["number"], event["base"], event["time"], event.get("worker"))
         elif kind == "finished":
@@ -146,6 +155,9 @@ class _Replay:
             self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
         elif kind == "epoch":
             self._enter(int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability"))
+        elif kind == "rules":
+            self._rules = event["rules"]
+            self._rule_changes.append(event)
         elif kind == "paired":
             self._pairs.append(event)
         elif kind == "certified":
@@ -177,6 +189,8 @@ class _Replay:
             tuple(self._certificates),
             dict(self._stands),
             records=records,
+            rules=self._rules,
+            rule_changes=tuple(self._rule_changes),
         )
 
 

@@ -24,6 +24,7 @@ from autoresearch_mlx.report.status import count_outcomes
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.rules import changes_in_words
 
 Prices = tuple[float | None, float | None]
 """Prices of a million tokens of prompt, and of a million tokens of reply."""
@@ -57,7 +58,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
         spending=spending_of(folder, history, prices),
         failures=causes(history.experiments),
         stops=stops_of(journal),
-        remarks=tuple(missing),
+        remarks=(*changes_in_words(journal), *missing),
     )
 
 

@@ -17,6 +17,7 @@ from autoresearch_mlx.report.page.sentences import (
     noise_in_words,
     percent,
 )
+from autoresearch_mlx.store.rules import MARK
 
 _SHORT = 10
 _DIFF_LINES = 120
@@ -31,6 +32,8 @@ def _parts(page: Page) -> Iterator[str]:
     yield f"# autoresearch session {code(h.session)}"
     yield f"{_gain(page)}\n{belief(page)}"
     yield f"{counts_in_words(page)}. {_conditions(page)}"
+    if page.remarks:
+        yield "\n".join(map(plain, page.remarks))
     yield "![every experiment, the kept ones in green](progress.png)"
     yield from _changed(page)
     yield from _best_losers(page)
@@ -84,9 +87,10 @@ def _changed(page: Page) -> Iterator[str]:
     if not steps:
         yield "Nothing was kept over the baseline."
         return
+    marked = {row.number for row in page.experiments if MARK in row.reason}
     rows = [
         (
-            str(s.number),
+            f"{s.number} {'!' if s.number in marked else ''}".strip(),
             code(s.title),
             code(s.axis) if s.axis else "",
             terms.value(s.value),
@@ -96,6 +100,8 @@ def _changed(page: Page) -> Iterator[str]:
         for s in steps
     ]
     yield _table(("#", "kept", "axis", "value", "gain", "90 %"), rows)
+    if marked & {s.number for s in steps}:
+        yield f"! {MARK}"
     if page.changed.diff:
         lines = page.changed.diff.split("\n")
         note = f"\n\n{len(lines) - _DIFF_LINES:,} more lines are left out." if len(lines) > _DIFF_LINES else ""

@@ -1,0 +1,63 @@
+"""The settings that verdicts depend on: a session notes them at its start, and its ledger dates each change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import Journal, Ledger
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.lab.config import Settings
+
+MARK = "judged under changed settings"
+"""Words in the reason of each verdict that was reached under other settings than the session began with."""
+
+
+def rules_of(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a verdict depends on, by their dotted names."""
+    sections = {"judge": settings.judge, "literals": settings.literals}
+    found = {f"{at}.{name}": value for at, held in sections.items() for name, value in held.model_dump().items()}
+    return {**found, "sandbox.enabled": settings.sandbox.enabled}
+
+
+def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Note in the ledger that the rules have changed since they were last noted, and say so.
+
+    A ledger of a version that noted none is left alone: what its verdicts rested on is not known.
+    """
+    journal = ledger.read()
+    if journal.rules is None:
+        return
+    changed = _changed(journal.rules, here)
+    if not changed:
+        return
+    ledger.append("rules", first=journal.free_number, time=now(), changed=changed, rules=dict(here))
+    words = ", ".join(f"{name} = {value} (it was {before})" for name, (before, value) in changed.items())
+    say(f"the rules of this session have changed: {words}; verdicts from experiment {journal.free_number} on say so")
+
+
+def mark_of(journal: Journal) -> str:
+    """Return what each verdict says now: how the rules differ from those at the session's start; empty: they do not."""
+    start = journal.session.get("rules")
+    if start is None or journal.rules is None:
+        return ""
+    changed = _changed(start, journal.rules)
+    words = ", ".join(f"{name} = {value}, {before} at the start" for name, (before, value) in changed.items())
+    return f"{MARK} ({words})" if words else ""
+
+
+def changes_in_words(journal: Journal) -> tuple[str, ...]:
+    """Return a sentence about each change of the rules, oldest first."""
+    return tuple(
+        f"From experiment {event['first']} on ({event['time']}) the settings of the verdicts were changed: "
+        + ", ".join(f"{name} from {before} to {value}" for name, (before, value) in event["changed"].items())
+        + "."
+        for event in journal.rule_changes
+    )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return (before, after) of each rule that both know and that differs: a later version may know more rules."""
+    return {name: (before[name], value) for name, value in after.items() if name in before and before[name] != value}
