@@ -32,7 +32,11 @@ class Evening:
     """A person at two terminals."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._home = folder, folder
+        """``folder``: the person's home.  The evening begins in a checkout below it, as on the page."""
+        self.folder, self._home = folder / "autoresearch-mlx", folder
+        self.folder.mkdir()
+        git(self.folder, "init", "-q")
+        git(self.folder, "commit", "-q", "--allow-empty", "-m", "a project")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._around = {**os.environ, "PATH": path, "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "100"}
         self._around |= {"AUTORESEARCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
@@ -41,7 +45,7 @@ class Evening:
     def types(self, line: str) -> str:
         """What it prints; the night itself goes on in the first terminal."""
         if line.startswith("cd "):
-            self.folder = self._home / line.removeprefix("cd ")
+            self.folder = self._home / line.removeprefix("cd ~/")
             self._make_small()
             return ""
         if " run --until " in line:
@@ -86,6 +90,8 @@ def test_the_first_night_goes_as_the_page_says(tmp_path: Path) -> None:
     assert "at 07:30, or after 30 experiments" in said["autoresearch-mlx policy set until=07:30 stall=30"]
     assert (evening.folder / "first.tar.gz").stat().st_size > 1000
     assert not evening.ledger().running
+    checkout = tmp_path / "autoresearch-mlx"
+    assert git(checkout, "status", "--porcelain") == "" and len(git(checkout, "branch").splitlines()) == 1
 
 
 def test_the_page_leaves_out_no_step_of_the_evening() -> None:

@@ -42,8 +42,9 @@ def _experiment(session: Session, number: int | None) -> Experiment:
 def _score(session: Session, experiment: Experiment, kept_file: str, asked: Rescoring, screen: Screen) -> float:
     kept = next((session.folder / "runs").glob(f"{experiment.number:04d}-[0-9]*/{kept_file}"), None)
     if kept is None:
-        said = f"the weights of experiment {experiment.number} are not kept: only the incumbent's are"
-        raise LabError(said, "`autoresearch-mlx log` marks the incumbent")
+        said = f"the weights of experiment {experiment.number} are not in this session's folder"
+        hint = "only the incumbent's are kept (`log` marks it), and an archive has them only with --weights"
+        raise LabError(said, hint)
     assert experiment.commit is not None
     folder = run_folder(session, f"{experiment.number:04d}-evaluate")
     shutil.copyfile(kept, folder / kept_file)

@@ -146,11 +146,7 @@ class Session:
 
     def start_files(self) -> dict[str, str]:
         """Return the editable files of the start commit.  Raises LabError when there are none."""
-        files = self.workspace.read(self.start)
-        if not files:
-            said = f"commit {self.start[:7]} has no file that matches {', '.join(self.workspace.editable)}"
-            raise LabError(said, "`git add` and `git commit` it, or correct `editable` in lab.toml")
-        return files
+        return files_at(self.workspace, self.start)
 
     def with_preset(self, files: Mapping[str, str]) -> dict[str, str]:
         return {path: preset_text(text, self.preset, self.table) for path, text in files.items()}
@@ -227,6 +223,16 @@ def _place(lab: Lab, settings: Settings, say: Say = lambda text: None) -> Place:
     return Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say)
 
 
+def files_at(workspace: Workspace, commit: str) -> dict[str, str]:
+    """Return the editable files of a commit, by their path in the lab.  Raises LabError when there are none."""
+    files = workspace.read(commit)
+    if not files:
+        wanted = ", ".join(workspace.editable)
+        said = f"no file that matches {wanted} is in commit {commit[:7]}, where the session begins"
+        raise LabError(said, f"`git add {wanted} && git commit` in the lab, or correct `editable` in lab.toml")
+    return files
+
+
 def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Ledger) -> None:
     settings, profile, root = place.settings, place.profile, place.lab.root
     start = resolve(root, "HEAD")
@@ -237,6 +243,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
     if workspace.tip() is not None:
         said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
         raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
+    files_at(workspace, start)  # before anything of a session is made
     conditions = kind.settle(place)
     record = {
         "time": now(),

@@ -6,7 +6,7 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
 from autoresearch_mlx.store.locks import holder
-from autoresearch_mlx.store.workspace import git, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace, git, resolve, top_of
 from autoresearch_mlx.targets.contract import Finding, Place
 from autoresearch_mlx.targets.corpus import prepare as corpora
 from autoresearch_mlx.targets.pretrain.calibrated import calibration_here
@@ -166,7 +166,18 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
     except AutoresearchError as error:
         yield Finding("target", "target", str(error), "fail", error.hint)
         return
-    yield from kind.doctor_rows(Place(with_defaults(resolved.settings, kind), lab, machine, profile))
+    settings = with_defaults(resolved.settings, kind)
+    yield from _committed(lab, settings.target.editable)
+    yield from kind.doctor_rows(Place(settings, lab, machine, profile))
+
+
+def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
+    """Yield a fault when no editable file is committed: a session begins at the last commit."""
+    head = resolve(lab.root, "HEAD") if top_of(lab.root) is not None else None
+    if head is not None and not Workspace(lab.root, lab.state, "doctor", editable).read(head):
+        wanted = ", ".join(editable)
+        hint = f"`git add {wanted} && git commit` in {lab.root}"
+        yield Finding("lab", "files", f"no file that matches {wanted} is in commit {head[:7]}", "fail", hint)
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:

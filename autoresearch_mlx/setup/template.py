@@ -12,7 +12,7 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import PROGRAM, SCRIPT, SETTINGS
 from autoresearch_mlx.loop.session import preset_text
-from autoresearch_mlx.store.workspace import commit_all, init_repository, top_of
+from autoresearch_mlx.store.workspace import Workspace, commit_all, init_repository, resolve, top_of
 
 LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows what is in force, and why.
@@ -62,7 +62,10 @@ def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
         yield f"wrote {directory / name}"
     yield from _put_under_git(directory, written)
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
-    say(f"next: {place}autoresearch-mlx run")
+    head = resolve(directory, "HEAD")
+    committed = head is not None and bool(Workspace(directory, directory, "init", [SCRIPT]).read(head))
+    commit = "" if committed else f"git add {SCRIPT} {PROGRAM} {SETTINGS} && git commit -m 'A lab' && "
+    say(f"next: {place}{commit}autoresearch-mlx run")
 
 
 def _files() -> dict[str, str]:

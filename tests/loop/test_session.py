@@ -184,10 +184,12 @@ def test_a_repository_without_a_commit(tmp_path: Path) -> None:
 
 def test_an_editable_file_that_was_never_committed_is_named(command_lab: Lab) -> None:
     (command_lab.root / "new.py").write_text("X = 1\n")
-    missing = pytest.raises(LabError, match=r"has no file that matches new\.py")
-    with opened(command_lab, "t", target__editable=("new.py",)) as session, missing as caught:
-        session.start_files()
-    assert "git add" in caught.value.hint
+    missing = pytest.raises(LabError, match=r"no file that matches new\.py is in commit")
+    with missing as caught, opened(command_lab, "t", target__editable=("new.py",)):
+        pass
+    assert "git add new.py" in caught.value.hint
+    assert not (command_lab.folder("t") / FILE).exists(), "no session was begun"
+    assert git(command_lab.root, "branch", "--list", "autoresearch/*") == ""
 
 
 def test_each_measurement_has_its_own_folder_seed_and_log(command_lab: Lab, screen: Recorder) -> None:

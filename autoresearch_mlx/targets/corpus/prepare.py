@@ -83,8 +83,11 @@ def _place(request: Request, cache: Path) -> Path:
 def _check(request: Request) -> None:
     if request.source not in SOURCES:
         raise CorpusError(f"no source is called {request.source!r}", f"Choose one of {', '.join(SOURCES)}.")
-    if (request.source == "folder") != (request.path is not None):
-        raise CorpusError("a path goes with the source `folder`, and with no other", "`prepare folder PATH`")
+    if request.source == "folder" and request.path is None:
+        raise CorpusError("the source `folder` needs a path", "Name one: `autoresearch-mlx prepare folder ~/texts`.")
+    if request.source != "folder" and request.path is not None:
+        hint = "Leave it away, or use `autoresearch-mlx prepare folder PATH`."
+        raise CorpusError(f"the source {request.source} takes no path", hint)
     if not SMALLEST_VOCAB <= request.vocab_size <= LARGEST_VOCAB:
         raise CorpusError(
             f"vocab_size {request.vocab_size:,} is not possible: 256 bytes and 4 special tokens are the least, "
