@@ -22,8 +22,8 @@ from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
     "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
-    "several tries tends to look better than it is; the matching changes below are the fairer sample, because they "
-    "were paired without a look at their gains."
+    "several tries tends to look better than it is; the matching changes are the fairer sample, because they were paired "
+    "without regard to their gains."
 )
 ABSOLUTE = (
     "Absolute values can be compared only on the same data, tokenizer, validation rows, budget and machine; across "
@@ -37,7 +37,10 @@ SAME = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One session in a few figures; ``best`` is the value of its last incumbent.  The baseline counts as kept."""
+    """One session in a few figures; ``best`` is the value of its last incumbent.  The baseline counts as kept.
+
+    Where a log has later runs of the two, ``baseline`` and ``best`` are their estimates by all runs, as in ``status``.
+    """
 
     name: str
     hardware: str
@@ -92,7 +95,7 @@ class Comparison:
     matches: tuple[Match, ...]
     agreement: Agreement
     disagreements: tuple[Match, ...]
-    """The largest disagreements, at most five."""
+    """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
     """The largest win on each axis there that nothing here resembles, largest first."""
     absolute: bool
@@ -108,6 +111,7 @@ def compare_logs(here: Log, there: Log) -> Comparison:
     applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
     ours, theirs = (here.effects, there.effects) if applies else ((), ())
     found = match.pairs(theirs, ours)
+    decided = [pair for pair in found if _match(pair, there, here).verdict != "within noise"]
     absolute, reasons = comparable(there.conditions, here.conditions)
     side = _side(here)
     return Comparison(
@@ -119,14 +123,14 @@ def compare_logs(here: Log, there: Log) -> Comparison:
         axes=_axes(theirs, ours, there.noise, here.noise),
         matches=tuple(_match(pair, there, here) for pair in found),
         agreement=agreement(found),
-        disagreements=tuple(_match(pair, there, here) for pair in disagreements(found)),
+        disagreements=tuple(_match(pair, there, here) for pair in disagreements(decided)),
         untried=untried(theirs, ours),
         absolute=applies and absolute,
         reasons=reasons,
         remarks=(
             *_nothing_yet(side),
             *((match.IN_WORDS, verdict.IN_WORDS, ONCE) if applies else (_other_metric(there, here),)),
-            SAME if applies and absolute else ABSOLUTE,
+            *((SAME if absolute else ABSOLUTE,) if applies else ()),
         ),
     )
 
@@ -174,6 +178,8 @@ def _side(log: Log) -> Side:
     standing = [run for run in kept if run.comparable] or kept
     baseline = next((run.value for run in kept if run.order == 0), None)
     best = standing[-1].value if standing else None
+    if log.ends is not None:
+        baseline, best = log.ends
     gain = difference(best, baseline, log.direction)
     return Side(
         name=log.name,

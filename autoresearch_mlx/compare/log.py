@@ -11,6 +11,7 @@ from autoresearch_mlx.compare.effects import Effect, Run, effects, from_experime
 from autoresearch_mlx.compare.log_noise import Noise
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import Direction, History
+from autoresearch_mlx.judge.history import gained, standing
 
 METRIC = "val_bpb"
 """The metric that every table is about."""
@@ -33,6 +34,8 @@ class Log:
     """Data, tokenizer, rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
     """Caveats about its rows, in words."""
+    ends: tuple[float, float] | None = None
+    """Values of baseline and incumbent as the judge estimates them by all their runs; None: as their rows have them."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -80,4 +83,12 @@ def of_history(
         runs=runs,
         noise=log_noise.of_history(history, effects(runs, history.direction)),
         conditions=measured_under or {},
+        ends=_ends(history),
     )
+
+
+def _ends(history: History) -> tuple[float, float] | None:
+    first, best = history.baseline, history.incumbent
+    if first is None or best is None or gained(history) is None:
+        return None
+    return standing(history, first), standing(history, best)

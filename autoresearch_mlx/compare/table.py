@@ -55,7 +55,7 @@ def render(comparison: Comparison, width: int) -> str:
 
 
 def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: int) -> list[str]:
-    title = f"Best effect on each axis in {comparison.metric}, + is better. kept: runs kept of runs tried."
+    title = f"Best effect on each axis in {comparison.metric}, as measured; + is better. kept: runs kept of runs tried."
     parts = [wrap(title, width), lines(_axes(labels, comparison.axes, there.name), width)]
     if comparison.matches:
         title = "The same change on both sides. #: the run's number in its log."
@@ -105,7 +105,7 @@ def _summary(labels: Sequence[str], sides: Sequence[Side]) -> list[Column]:
         "best": lambda side: number(side.best),
         "gain": lambda side: signed(side.gain),
         "gain in percent": lambda side: percentage(side.gain_percent),
-        "experiments": lambda side: str(side.experiments),
+        "runs, baseline included": lambda side: str(side.experiments),
         "kept, baseline included": lambda side: str(side.kept),
         "discarded": lambda side: str(side.discarded),
         "crashed or failed": lambda side: str(side.failed),
@@ -122,7 +122,7 @@ def _axes(labels: Sequence[str], rows: Sequence[AxisRow], reference: str) -> lis
         Column("", "axis", tuple(cut(row.axis, _LONGEST_AXIS) for row in rows), left=True, lead=0, cut=True),
         *_axis_side(labels[0], [row.there for row in rows], [row.best_there for row in rows]),
         *_axis_side(labels[1], [row.here for row in rows], [row.best_here for row in rows]),
-        Column("", "", tuple(row.verdict for row in rows), left=True),
+        Column("", "verdict", tuple(row.verdict for row in rows), left=True),
         Column("", f"best on {reference}", tuple(_best(row.there) for row in rows), left=True, drop=4),
     ]
 
@@ -148,7 +148,7 @@ def _matches(labels: Sequence[str], rows: Sequence[Match]) -> list[Column]:
     return [
         *_match_side(labels[0], there, 0),
         *_match_side(labels[1], here, 2),
-        Column("", "", tuple(row.verdict for row in rows), left=True),
+        Column("", "verdict", tuple(row.verdict for row in rows), left=True),
     ]
 
 

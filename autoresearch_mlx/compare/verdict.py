@@ -21,7 +21,7 @@ Word: TypeAlias = Literal[
 ]
 IN_WORDS = (
     "Verdicts: within noise, when either 90 % interval contains 0; carries over, when both lie on the same side of 0; "
-    "reverses, when they lie on opposite sides. A question mark: the noise of a log is unknown."
+    "reverses, when they lie on opposite sides. A question mark means that the noise of one log is unknown."
 )
 
 

@@ -51,10 +51,14 @@ def limits_of(settings: Settings, profile: Profile) -> Limits:
 
 def limits_row(limits: Limits) -> Finding:
     """Return the line of `doctor` that tells the limits."""
-    sizes = ((limits.memory_bytes, "of memory"), (limits.folder_bytes, "written into its folder"))
-    said = [f"{size / 1e9:.1f} GB {what}" for size, what in sizes if size is not None]
+    said = []
+    if (memory := limits.memory_bytes) is not None:
+        # A machine's memory is told in GB of 2**30 bytes everywhere; lab.toml counts in GB of 1000 MB.
+        said.append(f"{memory / 2**30:.1f} GB of memory (memory_gb = {memory / GB:.1f} in lab.toml)")
+    if limits.folder_bytes is not None:
+        said.append(f"{limits.folder_bytes / GB:.1f} GB written into its folder")
     if limits.free_bytes is not None:
-        said.append(f"{limits.free_bytes / 1e9:.1f} GB of disk stay free")
+        said.append(f"{limits.free_bytes / GB:.1f} GB of disk stay free")
     return Finding("sandbox", "a run may use", ", ".join(said))
 
 

@@ -77,8 +77,9 @@ def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(sandbox: Sandbox,
     findings = {f["name"]: f for f in json.loads(call(lab, "doctor", "--json").stdout) if f["section"] == "sandbox"}
     assert (findings["sandbox"]["value"], findings["sandbox"]["state"]) == (sandbox.words, "ok")
     assert re.fullmatch(r"\d+ attempts ended as they must", findings["probe"]["value"])
-    limits = r"\d+\.\d GB of memory, 8\.\d GB written into its folder, 1\.\d GB of disk stay free"
-    assert re.fullmatch(limits, findings["a run may use"]["value"])
+    memory = r"\d+\.\d GB of memory \(memory_gb = \d+\.\d in lab\.toml\)"
+    disk = r"8\.\d GB written into its folder, 1\.\d GB of disk stay free"
+    assert re.fullmatch(f"{memory}, {disk}", findings["a run may use"]["value"])
 
 
 def test_doctor_notes_a_missing_sandbox(lab: Lab) -> None:

@@ -120,7 +120,7 @@ def test_the_switch_turns_light_into_dark_and_back(chromium: Any, night: Path) -
 def test_the_table_is_filtered_sorted_and_opened(chromium: Any, night: Path) -> None:
     with seen(chromium, night) as sight:
         page = sight.page
-        page.get_by_role("button", name="keep 10").click()
+        page.get_by_role("button", name="keep 9 + baseline").click()
         assert page.locator("#sheet tr.row").count() == 10
         page.get_by_role("button", name="val_bpb").click()
         values = [float(cell) for cell in page.locator("#sheet tr.row td:nth-child(3)").all_inner_texts()]

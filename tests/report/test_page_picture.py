@@ -52,6 +52,13 @@ def test_a_single_value_has_room_around_it() -> None:
     assert low < 0.0 < high
 
 
+def test_a_short_session_without_a_keep_shows_what_was_tried() -> None:
+    low, high = worth_showing([(15.51, True), (15.4, False), (17.2, False)])
+    assert low < 15.4 and high > 17.2
+    low, high = worth_showing([(15.51, True), (15.4, False), (15.7, False), (15.6, False), (90.0, False)])
+    assert low < 15.4 and 15.7 < high < 17
+
+
 @pytest.mark.parametrize("count", [0, 6, 126, 1000])
 def test_a_picture_for_a_post(tmp_path: Path, count: int) -> None:
     from PIL import Image

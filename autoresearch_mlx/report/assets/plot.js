@@ -106,7 +106,7 @@ export function plot(host, spec) {
   function grid() {
     const { box, range } = view;
     const group = svg("g", { class: "axis" });
-    const across = ticks(range.left, range.right, Math.max(2, (box.right - box.left) / 90));
+    const across = ticks(range.left, range.right, Math.max(2, (box.right - box.left) / 90), state.key === "number" ? 1 : 0);
     const up = ticks(range.low, range.high, Math.max(2, (box.bottom - box.top) / 45));
     for (const at of across.at) {
       group.append(svg("line", { class: "grid", x1: view.x(at), x2: view.x(at), y1: box.top, y2: box.bottom }));
@@ -180,7 +180,7 @@ export function plot(host, spec) {
     const group = svg("g");
     const wanted = points.filter(({ p, edge }) => p.label && !edge).sort((a, b) => a.p.rank - b.p.rank);
     const kept = points.filter(({ p }) => p.kind === "keep");
-    const taken = kept.map(({ px, py }) => [px - 6, py - 6, px + 6, py + 6]);
+    const taken = points.map(({ p, px, py }) => { const r = p.kind === "keep" ? 6 : points.length > 250 ? 0 : 4; return [px - r, py - r, px + r, py + r]; });
     kept.forEach(({ px, py }, at) => {
       const next = kept[at + 1] || { px: box.right, py };
       taken.push([px, py - 1, next.px, py + 1], [next.px - 1, Math.min(py, next.py), next.px + 1, Math.max(py, next.py)]);
@@ -320,9 +320,9 @@ export function plot(host, spec) {
   return { update };
 }
 
-/** Ticks at 1, 2 or 5 times a power of ten, at most about so many, and the decimals they need. */
-export function ticks(low, high, most) {
-  const rough = (high - low) / Math.max(most, 1);
+/** Ticks at 1, 2 or 5 times a power of ten, at most about so many and at least so far apart, and the decimals they need. */
+export function ticks(low, high, most, least = 0) {
+  const rough = Math.max((high - low) / Math.max(most, 1), least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((times) => times * power >= rough) || 10);
   const found = [];

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.report.page.attached import embedded
 from autoresearch_mlx.report.page.content import Page, to_json
@@ -142,7 +143,6 @@ def _held(page: Page) -> dict[str, Any]:
         counts_in_words(page),
         ", ".join(h.agents[:4]),
         machine_words(h.machine),
-        span_words(h.started, h.finished),
     )
     both = [row for row in page.transfer.axes if row.both and row.here.percent is not None]
     moving = dict.fromkeys(name for run in page.runs for name in run.machine)
@@ -151,6 +151,8 @@ def _held(page: Page) -> dict[str, Any]:
         "page": page,
         "title": title_of(page),
         "facts": [fact for fact in facts if fact],
+        "when": span_words(h.started, h.finished),
+        "compared": (h.metric, h.direction) == (METRIC, "min"),
         "reference": page.transfer.reference or "H100",
         "belief": belief(page),
         "noise": noise_in_words(page),

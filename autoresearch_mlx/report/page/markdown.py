@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.report.page.content import Page
 from autoresearch_mlx.report.page.sentences import (
     asked_words,
     belief,
     counts_in_words,
     interval,
+    machine_words,
     noise_in_words,
     percent,
 )
@@ -54,6 +56,8 @@ def _gain(page: Page) -> str:
     stands, found = page.standing, page.certified
     if stands.baseline is None or stands.incumbent is None:
         return "Nothing has been measured yet."
+    if stands.gain is None and stands.baseline.number == stands.incumbent.number:
+        return f"{code(page.head.metric)}: baseline {terms.value(stands.baseline.value)}, nothing kept."
     way = f"{code(page.head.metric)} {terms.value(stands.baseline.value)} -> **{terms.value(stands.incumbent.value)}**"
     percent_ = f", {stands.percent:+.2f} %" if stands.percent is not None else ""
     words = f"{way} ({terms.gain(stands.gain)}{percent_}) by the loop's runs." if stands.gain is not None else f"{way}."
@@ -66,12 +70,17 @@ def _gain(page: Page) -> str:
 
 
 def _conditions(page: Page) -> str:
-    """Write machine and conditions on one line; a reader who compares needs them."""
+    """Name machine, MLX, data and budget on one line; a reader who compares needs them."""
     machine, held = page.head.machine, page.head.conditions
-    names = [name for name in ("chip", "memory_gb", "device", "mlx") if machine.get(name)]
-    facts = [f"{name} {code(str(machine[name]))}" for name in names]
-    further = ((name, fact) for name, fact in held.items() if name not in names and isinstance(fact, str | int | float))
-    facts += [f"{_name(name)} {code(_without_folder(str(fact)))}" for name, fact in further][:12]
+    budget = of_conditions(held)
+    known = (
+        code(words) if (words := machine_words(machine)) else None,
+        f"MLX {code(str(machine['mlx']))}" if machine.get("mlx") else None,
+        f"data {code(_without_folder(str(data)))}" if (data := held.get("corpus") or held.get("source")) else None,
+        f"{budget.in_words()} per run" if budget is not None else None,
+        f"comparability key {code(str(held['comparability_key']))}" if held.get("comparability_key") else None,
+    )
+    facts = [fact for fact in known if fact is not None]
     agents = f" Proposed by {', '.join(map(code, page.head.agents))}." if page.head.agents else ""
     return (f"Conditions: {', '.join(facts)}." if facts else "") + agents
 
@@ -170,10 +179,6 @@ def code(text: str) -> str:
 def plain(text: str) -> str:
     """Write text as one line of prose in which nothing is Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", terms.one_line(text))
-
-
-def _name(text: str) -> str:
-    return text if text.isidentifier() and not text.startswith("_") else code(text)
 
 
 def _referenced(character: str) -> str:

@@ -89,7 +89,7 @@ def _around(label: Label) -> list[Box]:
     return boxes
 
 
-_INCHES, _DPI = (12.0, 6.75), 100
+_INCHES, _DPI, _PAD = (12.0, 6.75), 100, 0.15
 _GREY, _GREEN, _DARK, _RED, _INK = "#a8adb5", "#1f9d55", "#0f6b37", "#c63d2f", "#2b2f36"
 _TITLE = 34
 """Maximum number of columns of a label."""
@@ -111,7 +111,8 @@ def render_progress(page: Page) -> bytes:
     from matplotlib.figure import Figure
 
     with rc_context({"font.size": 11, "font.family": ["DejaVu Sans"], "text.parse_math": False}):
-        figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white", layout="constrained")
+        figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
+        figure.set_layout_engine("constrained", w_pad=_PAD, h_pad=_PAD)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         _draw(figure, axes, page)
@@ -129,16 +130,18 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
     low, high = worth_showing([(dot.value, dot.row.status == "keep") for dot in rows])
     axes.set_ylim(low, high)
     last = max(row.number for row in page.experiments)
-    axes.set_xlim(-0.02 * max(last, 5) - 0.3, max(last, 5) * 1.03 + 0.5)
+    axes.set_xlim(-0.02 * last - 0.3, last * 1.02 + 0.3)
     kept = [dot for dot in rows if dot.row.status == "keep"]
     _dots(axes, [dot for dot in rows if dot.row.status != "keep"], low, high)
     _steps(axes, kept, last)
     _failures(axes, [row for row in page.experiments if row.value is None and row.status != "discard"])
     _legend(axes, page)
-    _labels(figure, axes, kept)
+    _labels(figure, axes, kept, [dot for dot in rows if dot.row.status != "keep"])
 
 
 def _frame(axes: Axes, page: Page) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     better = "lower" if page.head.direction == "min" else "higher"
     axes.set_title(_title(page), loc="left", color=_INK, size=15, pad=12)
     axes.set_xlabel("experiment", color=_INK)
@@ -151,6 +154,7 @@ def _frame(axes: Axes, page: Page) -> None:
         axes.spines[side].set_color("#c4c8ce")
     axes.tick_params(colors="#4a4f57")
     axes.ticklabel_format(useOffset=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _title(page: Page) -> str:
@@ -211,7 +215,7 @@ def _legend(axes: Axes, page: Page) -> None:
     )
 
 
-def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot]) -> None:
+def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> None:
     """Label kept experiments with their titles: the head, then those with the largest gains, while there is room."""
     figure.draw_without_rendering()
     ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
@@ -220,7 +224,7 @@ def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot]) -> None:
     sizes = [_size(figure, axes, text) for text in texts]
     spots = [axes.transData.transform((dot.number, dot.value)) for dot in ranked]
     labels = [Label(x, y, width, height) for (x, y), (width, height) in zip(spots, sizes, strict=True)]
-    for at, box in place(labels, _inner(axes), [*_taken(axes, kept), _box(axes.get_legend())]).items():
+    for at, box in place(labels, _inner(axes), [*_taken(axes, kept, tried), _box(axes.get_legend())]).items():
         _write(axes, texts[at], labels[at], box)
 
 
@@ -263,12 +267,21 @@ def _box(artist: Any) -> Box:
     return Box(drawn.x0, drawn.y0, drawn.x1, drawn.y1)
 
 
-def _taken(axes: Axes, kept: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes of the kept dots and of the line between them."""
+def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
+    """Return the boxes of the other dots; many dots are small, and a label may cover them."""
+    if len(tried) > 200:
+        return []
+    points = [axes.transData.transform((dot.number, dot.value)) for dot in tried]
+    return [Box(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+
+
+def _taken(axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> list[Box]:
+    """Return the boxes of the dots and of the line between the kept ones."""
     if not kept:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]
     dots = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    dots += _discarded(axes, tried)
     pairs = list(pairwise(points))
     flat = [Box(x0, y0 - 1, x1, y0 + 1) for (x0, y0), (x1, _) in pairs]
     steep = [Box(x1 - 1, min(y0, y1), x1 + 1, max(y0, y1)) for (_, y0), (x1, y1) in pairs]

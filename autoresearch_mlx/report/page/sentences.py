@@ -8,6 +8,9 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 
+PRETRAIN = "pretrain"
+"""Name of the target that has hidden rows."""
+
 
 def title_of(page: Page) -> str:
     """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
@@ -66,7 +69,7 @@ def _certified_or_not(page: Page) -> str:
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
         f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
-        "baseline on fresh seeds and hidden rows."
+        f"baseline on fresh seeds{' and hidden rows' if page.head.target == PRETRAIN else ''}."
     )
 
 
@@ -98,8 +101,12 @@ def percent(share: float | None) -> str:
 
 
 def span_words(started: str | None, finished: str | None) -> str:
-    """Return ``2026-07-14 22:58 to 2026-07-15 08:02``, in the local time of the ledger."""
-    return f"{started[:16].replace('T', ' ')} to {finished[:16].replace('T', ' ')}" if started and finished else ""
+    """Return ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time; the second day only if it is another."""
+    if not started or not finished:
+        return ""
+    zone = "UTC" + finished[19:].replace("Z", "").replace("+00:00", "") if finished[19:] else ""
+    end = finished[11:16] if finished[:10] == started[:10] else f"{finished[:10]}, {finished[11:16]}"
+    return f"{started[:10]}, {started[11:16]} to {end} {zone}".rstrip()
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:

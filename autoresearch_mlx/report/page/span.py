@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 _SHARE = 0.85
 _MARGIN = 0.06
@@ -12,7 +13,7 @@ def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
     """Return low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
 
     The others may stretch the range to at most four times that of the kept ones, which would look like a flat line if
-    it were wider.
+    it were wider.  While only one value is kept, they may lie up to four times as far from it as the median one of them.
     Raises ValueError without a value.
     """
     if not values:
@@ -22,8 +23,9 @@ def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
     others = sorted(value for value, _ in values)
     cut = round((1 - _SHARE) / 2 * len(others))
     inner = others[cut : len(others) - cut] or others
-    reach = (high - low) or 0.01 * abs(high) or 1.0
-    low = max(min(low, inner[0]), low - 1.5 * reach)
-    high = min(max(high, inner[-1]), high + 1.5 * reach)
+    off = [abs(value - low) for value in others if value != low]
+    reach = 1.5 * (high - low) or (4 * median(off) if off else 0.0)
+    low = max(min(low, inner[0]), low - reach)
+    high = min(max(high, inner[-1]), high + reach)
     room = _MARGIN * (high - low) or abs(high) * _MARGIN or 1.0
     return low - room, high + room

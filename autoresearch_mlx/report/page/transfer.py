@@ -70,10 +70,11 @@ def _words(effect: Effect) -> str:
 
 
 def _agreed(found: Agreement) -> str:
-    """Say ``signs agree in 5 of 7 (90 %: 0.42 to 0.90); rank correlation 0.36 (90 %: -0.41 to 0.83)``."""
+    """Say ``signs agree in 5 of 7 (90 %: 42 to 90 %); rank correlation 0.36 (90 %: -0.41 to 0.83)``."""
     words = []
     if found.share is not None and found.share_interval is not None:
-        words.append(f"signs agree in {found.same} of {found.signed}{_range(found.share_interval)}")
+        low, high = found.share_interval
+        words.append(f"signs agree in {found.same} of {found.signed} (90 %: {100 * low:.0f} to {100 * high:.0f} %)")
     if found.rank is not None:
         words.append(f"rank correlation {found.rank:.2f}{_range(found.rank_interval)}")
     head = f"{terms.plural(found.pairs, 'change')} tried on both sides"

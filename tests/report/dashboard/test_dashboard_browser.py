@@ -184,6 +184,15 @@ def test_the_page_fits_a_phone_and_the_dark(board: Board, browser: Browser, widt
         assert (max(map(int, paper[4:-1].split(","))) < 60) == (scheme == "dark")
 
 
+def test_each_line_of_a_diff_is_a_line_of_its_own(board: Board, browser: Browser) -> None:
+    with opened(browser, board.url) as page:
+        shown(page)
+        page.click("#rows button[aria-label='Experiment 1, details']")
+        waited(page, lambda: "@@" in text_of(page, "#one-diff"), "the diff")
+        tops = page.evaluate("() => [...document.querySelectorAll('#one-diff span')].map((line) => line.offsetTop)")
+        assert len(tops) >= 6 and len(set(tops)) == len(tops)
+
+
 def test_a_point_of_the_plot_opens_its_experiment_by_keys_alone(board: Board, browser: Browser) -> None:
     with opened(browser, board.url) as page:
         shown(page)

@@ -21,7 +21,7 @@ function facts(id, pairs) {
   });
 }
 
-const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "scoring", smoke: "trying it for two steps", guard: "checking", paused: "paused", waiting: "waiting" };
+const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "evaluating", smoke: "trying it for two steps", guard: "checking", paused: "paused", waiting: "waiting" };
 
 export function showState(session, now) {
   const running = now.running, run = session.run, state = the("state");
@@ -60,8 +60,14 @@ function showLive(session, now) {
   the("key-best").hidden = !best.length;
   put("key-best", best.length ? `#${session.incumbent.number}, the incumbent` : "");
   const [share, loss] = points[points.length - 1], then = lossAt(best, share);
-  put("live-words", then == null ? "Training loss" : `Training loss ${Math.abs(loss - then).toFixed(4)} ${loss < then ? "below" : "above"} the incumbent's at this point`);
+  put("live-words", then == null ? "Training loss" : `Training loss ${beside(loss - then)} the incumbent's at this point`);
   drawLive(the("live-chart"), points, best);
+}
+
+/** A difference of less than half of the last decimal is none that anybody could see. */
+function beside(difference) {
+  const size = Math.abs(difference).toFixed(4);
+  return Number(size) === 0 ? "equal to" : `${size} ${difference < 0 ? "below" : "above"}`;
 }
 
 export function showStands(session) {
@@ -89,10 +95,10 @@ export function showPlan(session, now) {
   const more = eta != null && plan.pace_seconds ? Math.max(Math.floor((eta - now.time) / plan.pace_seconds), 0) : null;
   facts("plan-facts", [
     ["running for", clock(elapsed)],
-    ["done in this run", count(plan.done), `${count(plan.kept)} kept`],
+    ["done in this run", plan.done ? `${count(plan.done)},` : "none yet", !plan.done ? null : plan.kept ? `${count(plan.kept)} kept` : "none kept"],
     ["experiments per hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
     ["time of one", plan.pace_seconds ? clock(plan.pace_seconds) : null],
-    ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : "when told to"],
+    ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : plan.left != null ? `after ${count(plan.left)} more` : "when told to"],
     ["experiments left", more != null && !run.stop ? `about ${count(more)}` : null],
   ]);
 }
@@ -151,7 +157,8 @@ export function showOne(e, metric) {
   the("one").showModal();
 }
 
-const memory = (bytes) => bytes == null ? null : bytes >= 1e8 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(0)} MB`;
+// GB of 2^30 bytes, as in the terminal: a machine of 24 GB reads the same in both.
+const memory = (bytes) => bytes == null ? null : bytes >= 0.1 * 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GB` : `${(bytes / 2 ** 20).toFixed(0)} MB`;
 
 // The time of day, with the day where it is another one.
 function when(seconds) {

@@ -42,16 +42,19 @@ function noise(host, pick) {
   const points = again.map((run) => ({
     x: { number: run.at, hours: run.hours }, y: run.off, number: run.number,
     kind: run.tainted ? "tainted" : run.chosen ? "chosen" : "again",
-    tip: [`#${run.number}${run.chosen ? ", selected by this run" : ""}`, `${page.metric} ${value(run.value)}`,
+    tip: [`#${run.number}${run.chosen ? ", the run it was chosen by" : ""}`, `${page.metric} ${value(run.value)}`,
       `${gain(run.off)} from the mean of its commit`, run.epoch ? `stand ${run.epoch}` : "", run.tainted ? "disturbed" : ""],
   }));
   const marks = epochs.map(([stand, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `stand ${stand}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], stands: marks,
     bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: "off the mean of its commit; up is worse",
-    key: [["again", "taken for the noise"], ["chosen", "selected by it"]] });
+    key: [["again", "taken for the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
-const NAMES = { tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB" };
+const NAMES = { tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
+  load: "load before the run", temperature_c: "temperature, °C", thermal_level: "level of thermal pressure", battery_percent: "battery, %",
+  battery_c: "battery's temperature, °C", cpu_speed_percent: "CPU's speed limit, %", gpu_watts: "GPU's power, W",
+  gpu_users: "other programs on the GPU", gpu_busy_percent: "GPU busy before the run, %" };
 
 function speeds() {
   const over = OVER.slice(0, 2);
@@ -61,8 +64,8 @@ function speeds() {
   }));
   for (const host of document.querySelectorAll("[data-fact]")) {
     const name = host.dataset.fact;
-    const of = name in NAMES ? (run) => run[name] : (run) => run.machine[name];
-    const words = NAMES[name] || name;
+    const of = (run) => (name in run ? run[name] : run.machine[name]);
+    const words = NAMES[name] || name.replaceAll("_", " ");
     plot(host, { name: words, height: name === "tokens_per_second" ? 260 : 190, xs: over, points: points(of, words), yName: words });
   }
 }

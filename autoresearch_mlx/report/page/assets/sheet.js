@@ -34,8 +34,10 @@ export function sheet(host, rows, metric) {
   function filters() {
     const statuses = [...new Set(rows.map((row) => row.status))];
     const buttons = statuses.map((status) => {
-      const of = rows.filter((row) => row.status === status).length;
-      const button = el("button", { type: "button", "aria-pressed": "false" }, `${status} ${of}`);
+      const of = rows.filter((row) => row.status === status);
+      const tried = of.filter((row) => row.number > 0).length; // the baseline counts apart, as everywhere
+      const words = [tried || tried === of.length ? tried : null, tried < of.length ? "baseline" : null].filter(known).join(" + ");
+      const button = el("button", { type: "button", "aria-pressed": "false" }, `${status} ${words}`);
       button.addEventListener("click", () => {
         state.statuses.has(status) ? state.statuses.delete(status) : state.statuses.add(status);
         button.setAttribute("aria-pressed", String(state.statuses.has(status)));
