@@ -11,7 +11,8 @@ import pytest
 from autoresearch_mlx.compare import log
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.compare.table import Comparison, compare_logs, render, to_json
-from autoresearch_mlx.experiment import Direction, Experiment, History
+from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement, Repeat
+from autoresearch_mlx.judge.history import gained, standing
 
 GOLDEN = Path(__file__).parent / "golden"
 MAC = "Apple M2 Pro"
@@ -120,3 +121,15 @@ def test_no_word_claims_significance(h100: Reference, night: list[Experiment]) -
     text = render(compare(night, "val_bpb", "min", MAC, h100), 1000)
     assert "tends to look better than it is" in text
     assert "significant" not in text
+
+
+def test_the_best_value_is_the_incumbents_estimate_by_all_its_runs_as_in_status(
+    h100: Reference, night: list[Experiment]
+) -> None:
+    incumbent = History(tuple(night), "val_bpb", "min").incumbent
+    assert incumbent is not None and incumbent.value is not None
+    later = tuple(Repeat(incumbent.number, 99, Measurement(incumbent.value + 0.01, seed)) for seed in (1, 2, 3))
+    history = History(tuple(night), "val_bpb", "min", repeats=later)
+    here = compare_logs(log.of_history(history, MAC), log.of_reference(h100)).here
+    assert here.best == pytest.approx(standing(history, incumbent)) != incumbent.value
+    assert here.gain == gained(history)

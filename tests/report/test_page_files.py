@@ -141,7 +141,7 @@ def test_the_post_shows_no_folder_of_its_author(session: Path) -> None:
     conditions = {"corpus": "/Users/ada/corpora/stdlib-v512", "device": "gpu", "vocab_size": 512}
     text = render_text(replace(page, head=replace(page.head, conditions=conditions)))
     assert "data `stdlib-v512`" in text and "vocab_size" not in text
-    assert "ada" not in text.split("## What changed")[0] and text.count("device `") == 1
+    assert "ada" not in text.split("## What changed")[0]
 
 
 @pytest.mark.parametrize(

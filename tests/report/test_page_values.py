@@ -14,6 +14,7 @@ from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Measurement, Seconds
 from autoresearch_mlx.report.page.content import Page, to_json
 from autoresearch_mlx.report.page.gather import page_of
+from autoresearch_mlx.report.page.sentences import span_words
 from autoresearch_mlx.store.ledger import FILE, Ledger
 from autoresearch_mlx.store.talks import Call, keep
 
@@ -209,3 +210,10 @@ def test_a_line_that_no_writer_of_ours_wrote_is_named(session: Path, was: str, n
     (session / FILE).write_text("\n".join(lines))
     with pytest.raises(LedgerError, match=f"{FILE}, line {at + 1}: .*{fault}"):
         page_of(session, session)
+
+
+def test_the_times_of_a_session_name_a_day_once_and_their_zone() -> None:
+    assert span_words("2026-11-29T19:45:10+00:00", "2026-11-29T19:49:00+00:00") == "2026-11-29, 19:45 to 19:49 UTC"
+    night = span_words("2026-07-14T22:58:00+02:00", "2026-07-15T08:02:00+02:00")
+    assert night == "2026-07-14, 22:58 to 2026-07-15, 08:02 UTC+02:00"
+    assert span_words("2026-11-29T19:45:10+00:00", None) == ""
