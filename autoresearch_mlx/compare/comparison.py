@@ -22,8 +22,8 @@ from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
     "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
-    "several tries tends to look better than it is; the matching changes are the fairer sample, because they were paired "
-    "without regard to their gains."
+    "several tries tends to look better than it is; the matching changes are the fairer sample, because they were "
+    "paired without regard to their gains."
 )
 ABSOLUTE = (
     "Absolute values can be compared only on the same data, tokenizer, validation rows, budget and machine; across "

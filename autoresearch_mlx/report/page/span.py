@@ -13,7 +13,7 @@ def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
     """Return low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
 
     The others may stretch the range to at most four times that of the kept ones, which would look like a flat line if
-    it were wider.  While only one value is kept, they may lie up to four times as far from it as the median one of them.
+    it were wider.  While only one value is kept, they may lie up to four times as far from it as the median of them.
     Raises ValueError without a value.
     """
     if not values:
