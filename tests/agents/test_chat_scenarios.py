@@ -83,7 +83,7 @@ SCENARIOS = [
     Scenario("thinking in tags", (say(KNOB, "hm, X = 9?", "inline"),)),
     Scenario("fields first, then code", (say(fields()), say(blocks("Y = 2", "Y = 5")))),
     Scenario("no count of tokens", (without_usage(say(KNOB)),)),
-    Scenario("slowly, piece by piece", (slow(KNOB, 0.005),)),
+    Scenario("slowly, piece by piece", (slow(KNOB, 0.002),)),
     # answers that are no edit: back to the model with the reason
     Scenario("prose, then an edit", (say("I would try a lower X."), say(KNOB)), told="JSON"),
     Scenario("an empty reply", (empty(), say(KNOB)), told="The reply was empty."),
