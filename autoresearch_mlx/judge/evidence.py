@@ -82,9 +82,9 @@ class Evidence:
     audited: bool = False
     """The candidate passed the audits that :class:`Again` asked for."""
     examined: bool = False
-    """The target itself has audited one of the candidate's runs, and found no contradiction."""
+    """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """What that audit leaves to a person, in words."""
+    """What that audit cannot settle and a person must, in words."""
     accepted: bool = False
     """A person has accepted this gain, however large it is."""
     lost: int = 0
@@ -176,7 +176,7 @@ class Rules:
     """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
     unbelievable_share: float = 0.25
     """A gain above this share of the incumbent's value is kept only when a person accepts it, where the target audits
-    runs: no single change of a training script was seen to gain half of that at a fixed budget."""
+    runs: we know of no single change of a training script that gained even half of that at a fixed budget."""
     spoiled: int = 3
     """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
     margin: float = 0.0
