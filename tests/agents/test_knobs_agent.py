@@ -86,6 +86,7 @@ def _without_values(text: str) -> list[str]:
     return [line.split("=")[0] + line.partition("#")[2] for line in text.splitlines()]
 
 
+@pytest.mark.uncounted
 @settings(max_examples=15, deadline=None)
 @given(outcomes=outcomes, seed=st.integers(0, 10))
 def test_the_same_context_and_seed_give_the_same_proposal(outcomes, seed: int) -> None:
@@ -119,6 +120,7 @@ def test_the_reasons_are_given_in_numbers() -> None:
     assert "chance of failing" in proposal.rationale
 
 
+@pytest.mark.uncounted
 def test_a_direction_that_crashed_is_left_alone() -> None:
     """Whatever is deeper than the start crashes, and nothing else gains either."""
     session = Session("DEPTH = 8  # knob: int 2 16\nMATRIX_LR = 0.04\nSCALAR_LR = 0.5\n")
