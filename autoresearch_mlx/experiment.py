@@ -257,6 +257,29 @@ returns ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's los
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """The most that the baseline's own runs took in this stand, by the parent's clocks; None: not known.
+
+    Wall-clock and processor seconds.  Later runs are held to rules that follow from it.
+    """
+
+    start: float | None = None
+    """Before the first batch."""
+    compile: float | None = None
+    ending: float | None = None
+    """From the end of the budget to the end of the process: the last step, and saving the weights."""
+    ending_cpu: float | None = None
+    evaluate: float | None = None
+    evaluate_cpu: float | None = None
+    token_seconds: float | None = None
+    """Seconds of training for each token."""
+    num_params: int | None = None
+    matrix_params: int | None = None
+    tables: int | None = None
+    """Number of matrices that count as tables, which are looked up and not multiplied."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One measurement to take: the tree to measure, the seed, and the folder for its files."""
 
@@ -271,6 +294,8 @@ class Assignment:
     stop: Stopper | None = None
     split: Split = "val"
     """The cases that score the run."""
+    usual: Usual | None = None
+    """What the baseline's runs took; None while the baseline itself is measured."""
 
 
 @dataclass(frozen=True, slots=True)

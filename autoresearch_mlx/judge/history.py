@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import TypeVar
 
-from autoresearch_mlx.experiment import Experiment, History, Measurement
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Usual
 from autoresearch_mlx.judge import sigma
 from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.evidence import Rules, Run, Sigma
+
+_Number = TypeVar("_Number", int, float)
 
 
 def stops(history: History, budget_seconds: float | None) -> Account:
@@ -179,3 +182,33 @@ def looked_at(history: History) -> list[bool]:
     if not best.measurements or any(m.stand == history.stand for m in best.measurements):
         then.add(best.number)
     return [e.number in then for e in history.experiments]
+
+
+def longest_usual(history: History) -> Usual:
+    """Return the most that the baseline's runs took; in a stand without its runs, what the first repeat there took.
+
+    Raises ValueError without a baseline.
+    """
+    if history.baseline is None:
+        raise ValueError("there is no baseline yet")
+    before = [m for m in history.baseline.measurements if not m.tainted]
+    here = [m for m in before if m.stand == history.stand]
+    later = [r.measurement for r in history.repeats]
+    again = [m for m in later if m.stand == history.stand and not m.tainted][:1]
+    taken = here or again or before
+    return Usual(
+        start=_most(m.seconds.start for m in taken),
+        compile=_most(m.seconds.compile for m in taken),
+        ending=_most(m.extra.get("ending_seconds") for m in taken),
+        ending_cpu=_most(m.extra.get("ending_cpu_seconds") for m in taken),
+        evaluate=_most(m.seconds.evaluate for m in taken),
+        evaluate_cpu=_most(m.extra.get("evaluate_cpu_seconds") for m in taken),
+        token_seconds=_most(m.seconds.train / m.tokens if m.seconds.train and m.tokens else None for m in taken),
+        num_params=_most(m.extra.get("num_params") for m in taken),
+        matrix_params=_most(m.extra.get("matrix_params") for m in taken),
+        tables=_most(m.extra.get("tables") for m in taken),
+    )
+
+
+def _most(values: Iterable[_Number | None]) -> _Number | None:
+    return max((value for value in values if value is not None), default=None)

@@ -14,6 +14,7 @@ from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
 from autoresearch_mlx.judge.evidence import Mode as StageMode
 from autoresearch_mlx.judge.history import (
     age,
+    longest_usual,
     looked_at,
     pair_sigma,
     removed,
@@ -225,7 +226,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     """
     if history.baseline is None:
         return None
-    usual = _usual_start(history)
+    usual = longest_usual(history).start or 0.0
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
@@ -233,16 +234,6 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
         f"{taken:.1f} s before its first batch, where the baseline took {usual:.1f} s: the budget does not count them"
     )
     return Verdict("invalid", said)
-
-
-def _usual_start(history: History) -> float:
-    """Return the baseline's seconds before its first batch; in a stand without its runs, the first repeat's."""
-    assert history.baseline is not None
-    before = [m for m in history.baseline.measurements if not m.tainted]
-    here = [m for m in before if m.stand == history.stand]
-    later = [r.measurement for r in history.repeats]
-    again = [m for m in later if m.stand == history.stand and not m.tainted][:1]
-    return max((m.seconds.start or 0.0 for m in here or again or before), default=0.0)
 
 
 def _gained(history: History) -> list[Experiment]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Stopper, Watch
 from autoresearch_mlx.judge.early import should_stop
-from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.judge.history import longest_usual, taken_now
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.records import measurement_to
@@ -59,7 +59,9 @@ def measure(
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
-        assignment = Assignment(worker.worktree.tree, folder, seed, watched, order.steps, stop, order.split)
+        usual = None if history.baseline is None else longest_usual(history)
+        tree = worker.worktree.tree
+        assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)
         measured = worker.target.measure(assignment)
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
             measured = worker.target.audit(assignment, measured, order.audits)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
+from autoresearch_mlx.trial.allowances import Spent, scoring
 from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
@@ -34,7 +35,10 @@ class Evaluation:
     module = "autoresearch_mlx.trial.evaluator"
     """The module that scores, run as a process of its own."""
 
-    def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
+    def __init__(self, conditions: Conditions, assignment: Assignment, size: float = 1.0) -> None:
+        """``size``: how many times the baseline's work the model takes, which sets the time that it may take."""
+        self._size = size
+        self._cpu = 0.0
         self.value: float | None = None
         self.seconds: float | None = None
         self.facts: dict[str, Any] = {}
@@ -50,6 +54,7 @@ class Evaluation:
         self._assignment.watch(Progress("evaluate"))
         path = self._assignment.folder / "evaluate.json"
         mark, watch = watched(self._conditions, self._assignment)
+        self._watch = watch
         if (why := self._prepare(path, mark)) is not None:
             self._invalid = why
             return Ended(0, None, 0.0, None)
@@ -63,6 +68,8 @@ class Evaluation:
             watch=watch,
         )
         self.seconds = round(ended.seconds, 3)
+        if self._conditions.device == "cpu":
+            self.facts |= {"evaluate_cpu_seconds": round(self._cpu, 3)}
         return ended
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
@@ -132,12 +139,16 @@ class Evaluation:
             return "crash", why
         if returncode != 0 or self._died is not None:
             return "crash", f"in the evaluation: {how_it_ended(returncode, log)}"
+        spent = Spent(ended.seconds, self.facts.get("evaluate_cpu_seconds"))
+        if (slow := scoring(self._assignment.usual, spent, self._size)) is not None:
+            return "invalid", slow
         if self.value is None or not math.isfinite(self.value):
             return "invalid", "the evaluation ended without a score"
         return None
 
     def _overstayed(self, began: float) -> str | None:
         self._assignment.watch(Progress("evaluate"))
+        self._cpu = max(self._cpu, self._watch.cpu_seconds())
         limit = self._conditions.evaluate_seconds
         return f"the evaluation did not end within {limit:g} s; killed" if time.monotonic() - began > limit else None
 
@@ -146,6 +157,6 @@ class Evaluation:
             self._invalid = str(event.get("reason"))
         elif event.get("event") == "evaluated" and isinstance(event.get("value"), float):
             self.value = event["value"]
-            self.facts = {name: event[name] for name in ("lookahead", "lookahead_error", "clipped")}
+            self.facts |= {name: event[name] for name in ("lookahead", "lookahead_error", "clipped")}
         elif event.get("event") == "died" and isinstance(event.get("returncode"), int):
             self._died = event["returncode"]

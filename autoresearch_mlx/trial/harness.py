@@ -21,6 +21,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
+from autoresearch_mlx.trial.serving import Rows
 from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, TRAIN_ENV, Events, TrainSpec, count, read_train_spec
 
 BuildModel = Callable[[int, int], nn.Module]
@@ -65,24 +66,24 @@ class Trial:
         self._spec = spec
         self._events = events
         self._clock = clock
-        self._rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)
+        self._rows = Rows(*spec.rows, spec.seq_len + 1)
         self._first_batch: float | None = None
         self._started: float | None = None
+        self._late = 0.0
         self._pending: tuple[int, mx.array | float, int] | None = None
         self._shown = (0.0, 0)
 
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
-        The seed alone fixes the order of the rows, each once per epoch; the batch size only cuts that sequence
-        differently, so candidates with other batch sizes see the same data.  Raises ValueError when ``batch_size`` is
-        not a positive integer.
+        The parent process serves the rows.  The seed alone fixes their order, each once per epoch; the batch size only
+        cuts that sequence differently, so candidates with other batch sizes see the same data.
+        Raises ValueError when ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
-        order = self._order()
-        while not self._over():
-            rows = self._rows[[next(order) for _ in range(batch_size)]].astype(np.int32)
+        while not self._over() and (served := self._rows.take(batch_size)) is not None:
+            rows = served.astype(np.int32)
             self._batches += 1
             self.tokens_served += batch_size * self.seq_len
             self._batch_tokens = batch_size * self.seq_len
@@ -140,21 +141,17 @@ class Trial:
         """Return the seconds of the budget that are used up.
 
         The clock starts when the first step has ended: that step compiles kernels (on a CPU, MLX calls a C++ compiler
-        for seconds), which says nothing about the candidate.
+        for seconds), which says nothing about the candidate.  Time beyond the allowances for start and first step is
+        used up.
         """
-        return 0.0 if self._started is None else self._clock() - self._started
-
-    def _order(self) -> Iterator[int]:
-        epoch = 0
-        while True:
-            yield from np.random.default_rng([self.seed, epoch]).permutation(len(self._rows)).tolist()
-            epoch += 1
+        return 0.0 if self._started is None else self._clock() - self._started + self._late
 
     def _over(self) -> bool:
         """Read the clock before one more batch; return whether the budget is used up."""
         now = self._clock()
         if self._first_batch is None:
             self._first_batch = now
+            self._late = max(0.0, now - self._spec.launched - self._spec.start_seconds)
             self._events.send("compile")
         if self._started is None and now - self._first_batch > self._spec.compile_seconds:
             self._start(self._first_batch + self._spec.compile_seconds)
@@ -220,7 +217,7 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
     set_device(spec.device, spec.memory_limit_bytes)
     mx.random.seed(spec.seed)
     model = build_model(spec.vocab_size, spec.seq_len)
-    built = sizes(dict(tree_flatten(model.parameters())), spec.vocab_size)
+    built = sizes(dict(tree_flatten(model.parameters())), spec)
     events.send("sized", **built)
     trial = Trial(replace(spec, tokens=tokens_for(spec, built["matrix_params"])), events)
     try:
@@ -231,19 +228,17 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
         events.send("trained", steps=trial.steps_logged, tokens=trial.tokens_served, loss=trial.last_loss)
         trial.check()
         _check(weights)
-        _check_size(built, sizes(weights, spec.vocab_size), spec)
+        _check_size(built, sizes(weights, spec), spec)
     except (TrainingFailed, TrainingInvalid) as failure:
         events.send("invalid" if isinstance(failure, TrainingInvalid) else "failed", reason=str(failure))
         raise SystemExit(_EXIT_FAILED) from failure
     mx.save_safetensors(spec.weights, weights)
-    events.send(
-        "saved", **sizes(weights, spec.vocab_size), peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None
-    )
+    events.send("saved", peak_memory_mb=round(mx.get_peak_memory() / 2**20, 1) or None)
 
 
-def sizes(weights: dict[str, mx.array], vocab_size: int) -> dict[str, int]:
+def sizes(weights: dict[str, mx.array], spec: TrainSpec) -> dict[str, int]:
     """Return the number of weights, and the number of those in matrix products (see ``spec.count``)."""
-    return count({name: w.shape for name, w in weights.items()}, vocab_size)
+    return count({name: w.shape for name, w in weights.items()}, spec.vocab_size, spec.tables)
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:

@@ -1,8 +1,7 @@
-"""Measure in the parent how much of its budget a run has used: by our clock, or by the tokens that the child reports.
+"""Measure in the parent how much of its budget a run has used: by our clock, or by the tokens that were served.
 
-The edited script can write anything into the pipe.  The tokens that it reports are used for the display and the curve,
-and are checked against its earlier reports and against the weights that it saves.  No report can make a run last longer
-than our clock allows.
+What the script tells about steps and losses is shown, and used for nothing here.  The size of the model, which a budget
+of operations depends on, is told by the child too; it is checked against the weights that it saves.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoresearch_mlx.trial.allowances import step_share
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 
@@ -31,12 +31,24 @@ class Meter(Protocol):
     """Counts one run's budget.  ``spent`` is always the seconds of training by our clock."""
 
     @property
+    def ends_by_clock(self) -> bool:
+        """Whether a time ends the run, in place of a count."""
+        ...
+
+    @property
     def scale(self) -> float:
         """Seconds from which the time limits of start and first step follow."""
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Take in an event that the child sent, whatever it says."""
+        """Take in an event that the child sent, whatever it says; its ``tokens`` are those that were served by then."""
+        ...
+
+    def ended(self, spent: float, tokens: int, pace: float) -> bool:
+        """Return whether the budget is used up: no more batches are served.
+
+        ``tokens``: those served; ``pace``: the usual seconds between two batches, 0 where unknown.
+        """
         ...
 
     def share(self, spent: float) -> float:
@@ -51,19 +63,18 @@ class Meter(Protocol):
         """Return why the run must be killed now, in a sentence; None while it may go on."""
         ...
 
-    def contradiction(self) -> str | None:
-        """Return how the child contradicted itself, in a sentence, which makes the run invalid; None if it did not."""
-        ...
-
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Return why the finished run did not keep to its budget, in a sentence; None when it did."""
+        """Return why the finished run did not keep to its budget, in a sentence; None when it did.
+
+        ``facts``: ``tokens`` served, ``steps`` as told, and ``refused``, whether it was ended by us.
+        """
         ...
 
 
-def meter_of(conditions: Conditions) -> Meter:
-    """Return the meter for the kind of budget that the conditions name."""
+def meter_of(conditions: Conditions, tables: int | None = None) -> Meter:
+    """Return the meter for the kind of budget that the conditions name; ``tables``: see ``spec.count``."""
     by_count = conditions.budget_tokens is not None or conditions.budget_flops is not None
-    return ByCount(conditions) if by_count and conditions.steps is None else ByClock(conditions)
+    return ByCount(conditions, tables) if by_count and conditions.steps is None else ByClock(conditions)
 
 
 class ByClock:
@@ -72,9 +83,16 @@ class ByClock:
     def __init__(self, conditions: Conditions) -> None:
         self.scale = conditions.budget_seconds
         self._by_steps = conditions.steps is not None
+        self.ends_by_clock = not self._by_steps
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
         pass
+
+    def ended(self, spent: float, tokens: int, pace: float) -> bool:
+        """Return whether more of the next step would lie after the budget than in it, or much of it."""
+        if self._by_steps or spent <= 0:
+            return False
+        return spent + pace / 2 >= self.scale or spent + pace > self.scale + step_share(self.scale)
 
     def share(self, spent: float) -> float:
         return spent / self.scale
@@ -88,14 +106,11 @@ class ByClock:
         said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
         return said if spent > limit else None
 
-    def contradiction(self) -> str | None:
-        return None
-
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         budget = self.scale
         if self._by_steps:
             return None
-        if spent < _FLOOR * budget:
+        if spent < _FLOOR * budget and not facts.get("refused"):
             return f"training stopped after {spent:.1f} s of its {budget:g} s"
         if spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
             return f"training went on for {spent - budget:.1f} s after its {budget:g} s"
@@ -105,13 +120,15 @@ class ByClock:
 class ByCount:
     """Counts a budget of tokens, or of operations; the clock only sets the longest time that it may take."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, tables: int | None = None) -> None:
+        self._tables = tables
         self._goal: float | None = conditions.budget_tokens
         """Tokens to train on; None until the child has reported the size of the model."""
         self._flops = conditions.budget_flops
         self._most = conditions.budget_seconds
         self._vocab_size, self._seq_len = conditions.vocab_size, conditions.seq_len
         self.scale = min(self._most, _BEGINS_SECONDS)
+        self.ends_by_clock = False
         self._limit = self._most
         self._matrix: int | None = None
         self._told = 0
@@ -119,7 +136,6 @@ class ByCount:
         """Tokens that had been served when the clock started."""
         self._at = 0.0
         self._longest = 0.0
-        self._lie: str | None = None
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
         if event.get("event") == "sized" and self._matrix is None and (matrix := _whole(event.get("matrix_params"))):
@@ -133,9 +149,7 @@ class ByCount:
             self._pace()
 
     def _count(self, tokens: int, spent: float) -> None:
-        if tokens < self._told:
-            self._lie = f"the script reported {self._told:,} tokens, and later {tokens:,}"
-        elif tokens > self._told:
+        if tokens > self._told:
             self._longest = max(self._longest, spent - self._at)
             self._told, self._at = tokens, spent
 
@@ -144,6 +158,9 @@ class ByCount:
         if self._limit < self._most or not self._goal or self._at <= 0 or done < _PACE_AFTER * self._goal:
             return
         self._limit = min(self._most, _PACE_TIMES * self._at * self._goal / done + _PACE_MORE)
+
+    def ended(self, spent: float, tokens: int, pace: float) -> bool:
+        return self._goal is not None and tokens >= self._goal
 
     def share(self, spent: float) -> float:
         return min(self._told / self._goal, 1.0) if self._goal else 0.0
@@ -163,9 +180,6 @@ class ByCount:
         )
         said = f"training did not end with its {self._words()} within {self._limit:.0f} s, {why}; killed"
         return said if spent > self._limit else None
-
-    def contradiction(self) -> str | None:
-        return self._lie
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         tokens, steps = _whole(facts.get("tokens")), _whole(facts.get("steps"))
@@ -187,7 +201,7 @@ class ByCount:
     def _resized(self, weights: Path) -> str | None:
         """Return how the saved model differs in size from the reported one; None when it does not."""
         try:
-            matrix = count(shapes_of(weights), self._vocab_size)["matrix_params"]
+            matrix = count(shapes_of(weights), self._vocab_size, self._tables)["matrix_params"]
         except (OSError, ValueError) as error:
             return f"the weights cannot be counted: {error}"
         if matrix == self._matrix:

@@ -125,13 +125,16 @@ def run_child(
     on_output: Callable[[bytes], None] = lambda data: None,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
     watch: Watch | None = None,
+    inherited: Sequence[int] = (),
+    on_start: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
     ``allowed`` is asked about ten times a second, and so is ``watch``: a child that exceeds its limits is killed, and
     at the end whatever left its group as well.  ``on_event`` gets each JSON object that the child writes to the event
     pipe (other lines are ignored), ``on_output`` each piece of its output.  ``stdin`` is an open file for a child that
-    reads one.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
+    reads one.  The child gets the descriptors ``inherited`` too; ``on_start`` is called once it has them.
+    Whatever happens here, KeyboardInterrupt included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
     """
     reader, writer = os.pipe()
@@ -143,7 +146,7 @@ def run_child(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(writer,),
+            pass_fds=(writer, *inherited),
             start_new_session=True,
         )
     except BaseException:
@@ -152,6 +155,7 @@ def run_child(
     finally:
         os.close(writer)
     try:
+        on_start()
         return _follow(child, reader, log, allowed, on_event, on_output, watch or Watch(Limits()))
     finally:
         _kill_group(child)

@@ -18,26 +18,62 @@ from typing import Any, Literal
 FLOPS_PER_PARAMETER = 6
 """Operations of training for each matrix parameter and token: multiply and add, once forward and twice backward."""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+_MOST_NOTED = 100
+"""Length of the longest note (__metadata__) in a file of weights; MLX writes some twenty bytes."""
 _LONGEST_HEADER = 2**24
 """Longest header of a safetensors file that is read, in bytes: names and shapes of some hundred thousand weights."""
 
 
-def count(shapes: Mapping[str, Sequence[int]], vocab_size: int) -> dict[str, int]:
-    """Return the number of weights (``num_params``) and of those in matrix products (``matrix_params``).
+def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | None = None) -> dict[str, int]:
+    """Return the numbers of weights (``num_params``), of those in matrix products (``matrix_params``), and ``tables``.
 
     Embedding tables are looked up, not multiplied, so they are left out of the second.  A table is a matrix whose name
-    says so ("wte", "embedding") and that has a row for each token.  When no other matrix is as wide as the vocabulary,
-    one table must also produce the logits (tied weights): the smallest of them is counted.
+    says so ("wte", "embedding") and that has a row for each token.  Names are the script's, so two rules bound them:
+    no more than ``tables`` are left out (None: any number), the largest are counted first; and something must produce
+    the logits, so when no other matrix is as wide as the vocabulary and as large as the smallest table, that table is
+    counted (tied weights).  Longer vectors than the vocabulary are counted, since they can be matrices laid out flat.
     """
-    tables = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
-    products = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) >= 2 and name not in tables}
-    gives_logits = any(vocab_size <= max(shapes[name]) for name in products)
-    tied = 0 if gives_logits else min(tables.values(), default=0)
-    return {"num_params": sum(map(math.prod, shapes.values())), "matrix_params": sum(products.values()) + tied}
+    named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
+    products = {
+        name: math.prod(shape)
+        for name, shape in shapes.items()
+        if name not in named and (len(shape) >= 2 or math.prod(shape) > vocab_size)
+    }
+    least = min(named.values(), default=0)
+    head = any(vocab_size <= max(shapes[name]) and size >= least for name, size in products.items())
+    sizes = sorted(named.values())
+    looked_up = sizes if head else sizes[1:]
+    free = looked_up if tables is None else looked_up[:tables]
+    return {
+        "num_params": sum(map(math.prod, shapes.values())),
+        "matrix_params": sum(products.values()) + sum(sizes) - sum(free),
+        "tables": len(free),
+    }
 
 
 def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
     return len(shape) == 2 and shape[0] >= vocab_size and ("wte" in name or "embedding" in name)
+
+
+def not_weights(weights: Path) -> str | None:
+    """Return what a safetensors file holds besides numbers of a float type, in a sentence; None: nothing.
+
+    Whoever reads the weights could read anything else there too, such as rows.  Raises ValueError, OSError.
+    """
+    found = _header(weights)
+    odd = {dtype for dtype, _ in found.values()} - _TYPES.keys()
+    if odd:
+        return f"the saved weights are of type {', '.join(sorted(odd))}: weights are float32, float16 or bfloat16"
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    noted = len(json.dumps(header.get("__metadata__", {})))
+    held = sum(_BYTES[dtype] * math.prod(shape) for dtype, shape in found.values())
+    extra = weights.stat().st_size - 8 - length - held
+    if noted > _MOST_NOTED or extra:
+        return f"the file of weights holds {noted + max(extra, 0):,} bytes besides the weights"
+    return None
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
@@ -92,14 +128,18 @@ class TrainSpec:
     optimiser steps, of tokens served, or of operations spent on them.
     """
 
-    rows: str
-    """Path of the training rows, uint16 [n, seq_len + 1]."""
+    rows: tuple[int, int]
+    """Inherited descriptors: to ask for training rows, and to read them from (see :mod:`serving`)."""
     vocab_size: int
     seq_len: int
     seed: int
     budget_seconds: float
     compile_seconds: float
     """Seconds that the first step, which compiles, may take before the budget begins to run."""
+    launched: float
+    """When the parent started the child, by ``time.monotonic``, whose zero is that of the machine."""
+    start_seconds: float
+    """Seconds that the child may take until it asks for its first batch; the budget is shortened by what is beyond."""
     weights: str
     """Path to which the trained weights are saved, in safetensors format."""
     device: Device
@@ -108,6 +148,8 @@ class TrainSpec:
     tokens: int | None = None
     flops: float | None = None
     """Operations of training, 6 for each matrix parameter and token."""
+    tables: int | None = None
+    """Most matrices that count as tables; None: any number (see ``count``)."""
 
 
 @dataclass(frozen=True, slots=True)

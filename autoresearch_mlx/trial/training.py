@@ -1,11 +1,14 @@
 """Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
 
 The budget runs from the end of the first step, because that step compiles, or from the end of the first step's
-allowance when that comes earlier.  ``Curve`` keeps the losses of a run, ``meter`` counts the budget that is used.
+allowance when that comes earlier; it is shorter by the time that the start took beyond its allowance.  The parent
+serves the batches (``serving``) and counts them, ``meter`` counts the budget that is used, ``allowances`` bounds the
+time outside it, and ``Curve`` keeps the losses, which are told by the script.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -14,13 +17,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
+from autoresearch_mlx.trial.allowances import (
+    MOST_PARAMS,
+    Spent,
+    after_the_budget,
+    compile_seconds,
+    start_seconds,
+    step_share,
+)
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
 from autoresearch_mlx.trial.sandbox.child_permissions import training_permissions
-from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, write_spec
+from autoresearch_mlx.trial.sandbox.limits import Limits, Watch
+from autoresearch_mlx.trial.serving import RowServer
+from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, count, not_weights, shapes_of, write_spec
 
 POINTS = 20
 """Number of parts of the budget into which a curve of losses is divided."""
@@ -51,10 +64,11 @@ class Curve:
 
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
-"""Seconds to import, build the model and open the rows, and a share of the budget more.  They are few, because a
-script could train in this time without being charged for it."""
+"""Seconds to import and to build the model, and a share of the budget more."""
 _SAVE_SECONDS = 20.0
 """Seconds to save the weights."""
+_BATCHES_UNDER_WAY = 3
+"""Most batches that are still worked on when the last one is served: MLX computes behind Python."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -74,31 +88,48 @@ class Training:
         self._failed: str | None = None
         self._invalid: str | None = None
         self._curve = Curve()
-        self._meter = meter_of(conditions)
+        self._usual = assignment.usual
+        self._meter = meter_of(conditions, self._usual.tables if self._usual else None)
+        self._server: RowServer | None = None
+        self._watch = Watch(Limits())
+        self._start_seconds = start_seconds(self._usual, _START_SECONDS + _START_SHARE * self._meter.scale)
+        self._compile_seconds = compile_seconds(self._usual, conditions.compile_seconds)
+        self._budget_end: float | None = None
+        self._cpu = self._cpu_at_end = 0.0
+        """Processor seconds of the run at the last look, and at the end of its budget."""
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
         """Train in the sandbox until the child ends or has to be killed.  Raises OSError when it cannot be started."""
+        with RowServer(self._conditions.train_rows, self._assignment.seed, self._may_serve) as server:
+            self._server = server
+            return self._train(server, log)
+
+    def _train(self, server: RowServer, log: Log) -> Ended:
         conditions, folder = self._conditions, self._assignment.folder
+        self._enter("start")
         spec = TrainSpec(
-            rows=str(conditions.train_rows),
+            rows=server.theirs,
             vocab_size=conditions.vocab_size,
             seq_len=conditions.seq_len,
             seed=self._assignment.seed,
             budget_seconds=conditions.budget_seconds,
-            compile_seconds=conditions.compile_seconds,
+            compile_seconds=self._compile_seconds,
+            launched=self._began["start"],
+            start_seconds=self._start_seconds,
             weights=str(self._weights),
             device=conditions.device,
             steps=conditions.steps,
             memory_limit_bytes=conditions.memory_limit_bytes,
             tokens=conditions.budget_tokens,
             flops=conditions.budget_flops,
+            tables=self._usual.tables if self._usual else None,
         )
         write_spec(spec, folder / "train.json")
         permissions = training_permissions(conditions, self._assignment)
         room = confined(conditions, self._assignment, python_command(conditions.script), permissions)
-        self._enter("start")
-        return run_child(
+        self._watch = room.watch
+        ended = run_child(
             room.command,
             cwd=self._assignment.tree,
             environment={**room.environment, TRAIN_ENV: str(folder / "train.json")},
@@ -106,14 +137,31 @@ class Training:
             allowed=self._overstayed,
             on_event=self._hear,
             watch=room.watch,
+            inherited=server.theirs,
+            on_start=server.started,
         )
+        self._count(server, ended)
+        return ended
+
+    def _count(self, server: RowServer, ended: Ended) -> None:
+        """Take down what the parent itself knows of the finished run."""
+        self._mark_the_end(server)
+        self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
+        began, ends = self._budget_began(), self._began["start"] + ended.seconds
+        if began is not None:
+            late = 0.0 if self._budget_end is None else max(0.0, ends - self._budget_end)
+            self.facts |= {"ending_seconds": round(late, 3)}
+            if self._conditions.device == "cpu":
+                self.facts |= {"ending_cpu_seconds": round(self._cpu - self._cpu_at_end, 3) if late else 0.0}
+        with contextlib.suppress(OSError, ValueError):
+            self.facts |= count(
+                shapes_of(self._weights), self._conditions.vocab_size, self._usual.tables if self._usual else None
+            )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
         """Return status and reason of a failed training; None when there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
-        if (lie := self._meter.contradiction()) is not None:
-            return "invalid", lie
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:
@@ -124,8 +172,44 @@ class Training:
             return "crash", how_it_ended(ended.returncode, log)
         if "trained" not in self._began or not self._weights.exists():
             return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
-        fault = self._meter.fault(self._spent(), self.facts, self._weights)
+        fault = self._meter.fault(self._spent(), self.facts, self._weights) or self._outside_the_rules()
         return None if fault is None else ("invalid", fault)
+
+    def _outside_the_rules(self) -> str | None:
+        """Return how the run broke a rule on what it told and saved, and on its time; None when it did not."""
+        server, steps = self._server, self.facts.get("steps")
+        assert server is not None
+        if steps is not None and not 0 < steps <= server.batches:
+            return f"the script told {steps:,} steps, and {server.batches:,} batches were served"
+        try:
+            wrong = not_weights(self._weights)
+            size = self._weights.stat().st_size
+        except (OSError, ValueError) as error:
+            return f"the weights cannot be read: {error}"
+        most = MOST_PARAMS * self._usual.num_params if self._usual and self._usual.num_params else None
+        if wrong is None and most is not None and self.facts.get("num_params", 0) > most:
+            wrong = f"the model has {self.facts['num_params']:,} weights, and {most:,} are allowed: "
+            wrong += f"{MOST_PARAMS} times the baseline's"
+        if wrong is not None or "ending_seconds" not in self.facts or self._budget_end is None:
+            return wrong
+        trained = self._budget_end - self._began["start"]
+        pace = server.pace(self._budget_began() or self._began["start"])
+        clock = self._meter.ends_by_clock
+        steps_under_way = min(pace / 2, step_share(self._meter.scale)) if clock else _BATCHES_UNDER_WAY * pace
+        spent = Spent(self.facts["ending_seconds"], self.facts.get("ending_cpu_seconds"))
+        return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
+
+    def size(self) -> float:
+        """Return how many times the baseline's work the model takes: by its weights or its pace, at least 1."""
+        usual, ratios = self._usual, [1.0]
+        if usual is None:
+            return 1.0
+        if usual.matrix_params and (matrix := self.facts.get("matrix_params")):
+            ratios.append(matrix / usual.matrix_params)
+        tokens, spent = self.facts.get("tokens"), self._spent()
+        if usual.token_seconds and tokens:
+            ratios.append(spent / tokens / usual.token_seconds)
+        return max(ratios)
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Return the wall-clock seconds by phase; None for a phase that was not reached."""
@@ -158,28 +242,50 @@ class Training:
         if "train" not in self._began:
             return None
         told = self._began["train"]
-        return min(told, self._began.get("compile", told) + self._conditions.compile_seconds)
+        first = self._began.get("compile", told)
+        late = max(0.0, first - self._began["start"] - self._start_seconds) if self._meter.ends_by_clock else 0.0
+        return min(told, first + self._compile_seconds) - late
+
+    def _may_serve(self) -> bool:
+        """Return whether the child may have another batch; asked in the thread that serves them."""
+        server, began = self._server, self._budget_began()
+        if server is None or self._phase == "save":
+            return False
+        if began is None:
+            return not self._meter.ended(0.0, server.tokens, 0.0)
+        return not self._meter.ended(time.monotonic() - began, server.tokens, server.pace(began))
+
+    def _mark_the_end(self, server: RowServer) -> None:
+        """Note when the budget ended, by the clock or with the last batch, and the processor time used until then."""
+        self._cpu = max(self._cpu, self._watch.cpu_seconds())
+        if self._meter.ends_by_clock:
+            began = self._budget_began()
+            at = None if began is None or time.monotonic() < began + self._meter.scale else began + self._meter.scale
+        else:
+            at = server.last
+        if at != self._budget_end:
+            self._budget_end, self._cpu_at_end = at, self._cpu
 
     def _enter(self, phase: str) -> None:
         self._began.setdefault(phase, time.monotonic())
 
     def _hear(self, event: Event) -> None:
         kind = event.get("event")
+        self._look_at_the_server()
+        if self._server is not None and self._server.tokens:
+            event = {**event, "tokens": self._server.tokens}
         self._meter.hear(event, self._spent())
-        if kind == "compile" and self._phase == "start":
-            self._phase = "compile"
-            self._enter("compile")
-        elif kind == "train" and self._phase == "compile":
+        if kind == "train" and self._phase == "compile":
             self._phase = "train"
             self._enter("train")
         elif kind == "trained":
             self._phase = "save"
             self._enter("train")  # a run of one step ends before the clock began
             self._enter("trained")
-            self.facts |= {k: _number(event, k) for k in ("steps", "tokens", "loss")}
+            self.facts |= {k: _number(event, k) for k in ("steps", "loss")}
             self._draw(event)
         elif kind == "saved":
-            self.facts |= {k: _number(event, k) for k in ("num_params", "matrix_params", "peak_memory_mb")}
+            self.facts |= {"peak_memory_mb": _number(event, "peak_memory_mb")}
         elif kind == "failed":
             self._failed = str(event.get("reason"))
         elif kind == "invalid":
@@ -187,6 +293,12 @@ class Training:
         elif kind == "step" and self._phase in ("compile", "train"):
             self._draw(event)
         self._show(event)
+
+    def _look_at_the_server(self) -> None:
+        """Enter the phase of the first step when the first batch was asked for."""
+        if self._phase == "start" and self._server is not None and self._server.first is not None:
+            self._phase = "compile"
+            self._began.setdefault("compile", self._server.first)
 
     def _draw(self, event: Event) -> None:
         """Add an event's loss to the curve.  The first step ends before the clock starts, so its loss is at share 0."""
@@ -223,11 +335,12 @@ class Training:
 
     def _overstayed(self) -> str | None:
         """Return why the child must be killed now, in a sentence; None while it may go on."""
+        self._look_at_the_server()
         self._still_there()
+        assert self._server is not None
+        self._mark_the_end(self._server)
         if self.stopped is not None and not self.stopped["audit"]:
             return str(self.stopped["reason"])
-        if (lie := self._meter.contradiction()) is not None:
-            return lie
         if self._phase == "train":
             return self._meter.overstayed(self._spent())
         compile_seconds, scale = self._conditions.compile_seconds, self._meter.scale

@@ -246,11 +246,16 @@ def test_a_module_beside_the_script_does_not_replace_the_trusted_package(under: 
 
 def test_rows_come_in_the_same_order_whatever_the_batch_size(corpus: Corpus, under: Conditions) -> None:
     from autoresearch_mlx.trial.harness import Trial
+    from autoresearch_mlx.trial.serving import RowServer
     from autoresearch_mlx.trial.spec import Events, TrainSpec
 
     def first(batch: int, count: int) -> np.ndarray:  # type: ignore[type-arg]
-        spec = TrainSpec(str(corpus.path("train")), 300, 32, 42, 5.0, 5.0, "unused", "cpu", steps=10_000)
-        batches = Trial(spec, Events({})).batches(batch)
-        return np.concatenate([np.array(next(batches)[0]) for _ in range(count)])
+        with RowServer(corpus.path("train"), 42, lambda: True) as server:
+            now = time.monotonic()
+            spec = TrainSpec(server.theirs, 300, 32, 42, 5.0, 5.0, now, 5.0, "unused", "cpu", steps=10_000)
+            batches = Trial(spec, Events({})).batches(batch)
+            read = np.concatenate([np.array(next(batches)[0]) for _ in range(count)])
+            assert (server.batches, server.tokens) == (count, count * batch * 32)
+            return read
 
     assert (first(2, 6) == first(4, 3)).all()

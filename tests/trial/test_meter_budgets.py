@@ -55,19 +55,25 @@ def test_a_script_that_lies_about_its_tokens_is_invalid(
     invalid(tiny.measure(edited(before, after), tmp_path, tokens), reason)
 
 
-def test_a_count_that_is_forged_on_both_sides_trains_no_longer_than_the_clock_allows(
-    tokens: Conditions, tmp_path: Path
-) -> None:
-    text = edited(LOG, "        trial.tokens_served = trial._counted = 256\n" + LOG)
-    done = tiny.measure(text, tmp_path, replace(tokens, budget_seconds=1.0))
-    assert (done.failure, done.value) == ("timeout", None)
-    assert "within 1 s, the longest that a run may take; killed" in done.reason
+FORGED = """\
+        import json, os
+        event = {'event': 'step', 'tokens': 32}
+        os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) + chr(10)).encode())
+"""
 
 
-def test_tokens_that_the_script_itself_tells_are_held_against_what_was_told(tokens: Conditions, tmp_path: Path) -> None:
-    forged = "        import json, os\n        event = {'event': 'step', 'tokens': 32 * (30 - step)}\n"
-    forged += "        os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) + chr(10)).encode())\n"
-    invalid(tiny.measure(edited(LOG, forged + LOG), tmp_path, tokens), "the script reported")
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param("        trial.tokens_served = trial._counted = 256\n", id="the harness's counts"),
+        pytest.param(FORGED, id="events"),
+        pytest.param("        trial._spec = type('S', (), {'steps': None, 'tokens': 10**9})\n", id="the budget"),
+    ],
+)
+def test_a_forged_count_gives_no_token_more(forged: str, tokens: Conditions, tmp_path: Path) -> None:
+    """The parent serves the batches and counts them, so nothing that the script tells or changes bears on their end."""
+    done = tiny.measure(edited(LOG, LOG + forged), tmp_path, tokens)
+    assert (done.failure, done.tokens) in ((None, TOKENS), ("invalid", TOKENS)), done.reason
 
 
 def test_a_step_that_is_too_large_for_the_budget_is_invalid(tokens: Conditions, tmp_path: Path) -> None:
@@ -115,12 +121,25 @@ def test_what_the_saved_weights_say_is_held_against_what_was_told(under: Conditi
 
 def test_tables_are_looked_up_and_all_else_is_multiplied() -> None:
     shapes = {"wte.weight": (300, 32), "head.weight": (300, 32), "norm": (32,), "mlp.weight": (32, 128)}
-    assert count(shapes, 300) == {"num_params": 2 * 9600 + 32 + 4096, "matrix_params": 9600 + 4096}
+    assert count(shapes, 300) == {"num_params": 2 * 9600 + 32 + 4096, "matrix_params": 9600 + 4096, "tables": 1}
 
 
 def test_a_name_makes_no_table_and_tied_weights_give_the_logits() -> None:
     assert count({"wte": (300, 32), "mlp_embedding": (32, 128)}, 300)["matrix_params"] == 9600 + 4096
     assert count({"wte": (300, 32), "head_wte": (304, 32)}, 300)["matrix_params"] == 9600
+
+
+@pytest.mark.parametrize(
+    ("shapes", "counted"),
+    [
+        pytest.param({"wte": (300, 32), "unembedding": (300, 32), "pad": (1, 300)}, 9600 + 300, id="a renamed head"),
+        pytest.param({"wte": (300, 32), "a_embedding": (300, 32), "head": (300, 32)}, 2 * 9600, id="one table more"),
+        pytest.param({"wte": (300, 32), "head": (9600,)}, 9600, id="a head laid out flat"),
+        pytest.param({"wte": (300, 32), "wte_head": (400, 24), "pad": (8, 300)}, 2400 + 9600, id="another shape"),
+    ],
+)
+def test_a_name_makes_no_product_free(shapes: dict[str, tuple[int, ...]], counted: int) -> None:
+    assert count(shapes, 300, tables=1)["matrix_params"] == counted
 
 
 @pytest.mark.parametrize(
@@ -177,12 +196,7 @@ def test_a_run_that_trains_no_more_is_killed(under: Conditions) -> None:
 @pytest.mark.parametrize("told", ["many", None, True, -5, 1.5, float("nan"), 10**400, [1]])
 def test_what_is_no_count_is_passed_over(told: Any, under: Conditions) -> None:
     meter = heard(under, TRAIN, (1.0, step(320)), (2.0, step(told)))
-    assert meter.share(2.0) == pytest.approx(0.1) and meter.contradiction() is None
-
-
-def test_tokens_that_become_fewer_are_a_contradiction(under: Conditions) -> None:
-    meter = heard(under, TRAIN, (1.0, step(640)), (2.0, step(320)))
-    assert meter.contradiction() == "the script reported 640 tokens, and later 320"
+    assert meter.share(2.0) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_one_rule_too_many_is_found_out(sandbox: Sandbox, under: Conditions, hom
     done = check_sandbox(Wider(sandbox.kind, str(under.val_rows.parent)), under, home=home)
     wrong = {name for name, ok, _ in done.findings if ok is False}
     assert wrong == {
+        "training: read training rows",
         "training: read validation rows",
         "training: read hidden rows",
         "evaluation: read training rows",

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import socket
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,11 +79,11 @@ def test_a_clock_that_runs_ahead_makes_no_shorter_run(confined: Conditions, tmp_
 
 
 def test_a_clock_that_stands_still_makes_no_longer_run(confined: Conditions, tmp_path: Path) -> None:
+    """The parent serves no batch after the budget."""
     still = "import time\ntime.monotonic = time.time = time.perf_counter = lambda: 1.0"
-    began = time.monotonic()
     done = tiny.measure(earliest(still), tmp_path, replace(confined, steps=None))
-    ends_as(done, "timeout", r"training did not end with its budget of 0\.5 s within 10 s; killed")
-    assert time.monotonic() - began < 60
+    assert done.failure is None, done.reason
+    assert done.seconds.train is not None and done.seconds.train < 4.0
 
 
 def test_a_first_step_padded_with_training_is_counted_as_training(confined: Conditions, tmp_path: Path) -> None:
@@ -111,12 +110,10 @@ def test_a_first_step_without_end_is_killed(confined: Conditions, tmp_path: Path
 # --- rows
 
 
-@pytest.mark.parametrize("rows", ["val", "hidden"])
-def test_held_out_rows_cannot_be_trained_on(rows: str, confined: Conditions, tmp_path: Path) -> None:
-    """Their path is no secret: they lie beside the training rows."""
-    opens = "import json, os\nfrom pathlib import Path\n"
-    opens += "spec = json.loads(Path(os.environ['AUTORESEARCH_TRAIN_SPEC']).read_text())\n"
-    opens += f"trial._rows = np.load(Path(spec['rows']).with_name('{rows}.npy'))"
+@pytest.mark.parametrize("rows", ["train", "val", "hidden"])
+def test_rows_cannot_be_opened(rows: str, confined: Conditions, tmp_path: Path) -> None:
+    """Their path is no secret: the corpora lie in one cache.  The training rows come from the parent alone."""
+    opens = f"trial._rows = np.load({str(confined.val_rows.with_name(rows + '.npy'))!r})"
     done = tiny.measure(first(opens), tmp_path, confined)
     ends_as(done, "crash", rf"{DENIED}.*{rows}\.npy")
 

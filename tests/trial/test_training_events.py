@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Measurement, Progress
@@ -13,9 +14,10 @@ from autoresearch_mlx.trial.conditions import Conditions
 
 
 def told(folder: Path, *events: Any, seen: list[Progress] | None = None) -> Measurement:
-    """A script that does nothing but tell; it reads no rows, so there are none."""
-    none = folder / "none"
-    under = Conditions("train_mlx.py", none, none, none, 300, 32, 32, "cpu", 0.5, 10.0, 60.0, steps=1)
+    """A script that does nothing but tell; of all rows only those for training exist."""
+    none, rows = folder / "none", folder / "rows.npy"
+    np.save(rows, np.zeros((4, 33), np.uint16))
+    under = Conditions("train_mlx.py", rows, none, none, 300, 32, 32, "cpu", 0.5, 10.0, 60.0, steps=1)
     text = "import json, os\nbuild_model = train = None\nfd = int(os.environ['AUTORESEARCH_EVENTS_FD'])\n"
     text += f"for line in {[json.dumps(event) for event in events]!r}:\n    os.write(fd, line.encode() + b'\\n')\n"
     return tiny.measure(text, folder, under, seen=seen)

@@ -48,7 +48,7 @@ FULL_TOKENS = 40 * 524_288
 """Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
 """Time that a rescoring may take for each multiple of the session's own rows."""
-_EXTRA = ("loss", "num_params", "matrix_params")
+_EXTRA = ("loss", "num_params", "matrix_params", "tables", "ending_seconds", "ending_cpu_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Pretrain(TargetBase):
         failure = training.failure(ended, path)
         if failure is not None:
             return self._measurement(assignment, training, ended, None, failure)
-        evaluation = Evaluation(ordered, assignment)
+        evaluation = Evaluation(ordered, assignment, training.size())
         with Log(path) as log:
             log.write(b"--- evaluation ---\n")
             scored = evaluation.run(log)

@@ -21,10 +21,10 @@ _FILE_BYTES = 16 * 2**30
 
 
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
-    """Let the training child read its worktree and the training rows, and write to its run folder."""
+    """Let the training child read its worktree, and write to its run folder.  The parent serves it its rows."""
     gpu = conditions.device == "gpu"
     return Permissions(
-        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree, conditions.train_rows]),
+        read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree]),
         closed=_closed(conditions, assignment),
         write=real([assignment.folder]),
         listed=real([package().parent]),

@@ -120,6 +120,15 @@ class Watch:
         self._looked = time.monotonic()
         return exceeded(sample, self.limits)
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time, in seconds, of the processes that are known and of those that they waited for."""
+        total = 0.0
+        for process in list(self._known.values()):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
     def strays(self) -> list[psutil.Process]:
         """Return the living processes of the run, the child included; an empty list when all have ended."""
         self._look(deep=True)

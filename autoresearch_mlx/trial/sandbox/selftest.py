@@ -127,11 +127,11 @@ def _training(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
     run = assignment.folder
     return [
         _Attempt("product", conditions.device, True, "MLX product"),
-        _Attempt("read", conditions.train_rows, True, "read training rows"),
         _Attempt("read", assignment.tree, True, "read the tree"),
         _Attempt("make", run / "made", True, "write to the run folder"),
         _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
         _Attempt("read", conditions.val_rows, False, "read validation rows"),
+        _Attempt("read", conditions.train_rows, False, "read training rows"),
         _Attempt("change", conditions.train_rows, False, "change training rows"),
         _Attempt("make", run.parent / "made", False, "write beside the run folder"),
         _Attempt("make", assignment.tree / "made", False, "write to the tree"),

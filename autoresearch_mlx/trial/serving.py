@@ -1,0 +1,168 @@
+"""Hand out the training rows: the parent serves them, and counts them; the training child cannot open their file.
+
+    server = RowServer(path, seed, may_serve)       in the parent
+    ... start a child that inherits server.theirs; server.started()
+    rows = Rows(*descriptors, width)                in the child
+    rows.take(8)                                    uint16 [8, width]; None once there are no more
+
+A request is four bytes, the number of rows.  The answer is four bytes, the number of rows that follow, then the rows; 0
+rows end the training.  The seed alone fixes the order, each row once per epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+_COUNT = struct.Struct("<I")
+_MOST_BYTES = 2**28
+"""Largest batch that is served."""
+_TICK_SECONDS = 0.2
+_PIPE_BYTES = 2**20
+_RECENT, _LEAST = 9, 3
+"""Number of newest batches from which the time between two follows, and the least number of such times."""
+
+
+def order(seed: int, count: int) -> Iterator[int]:
+    """Yield the numbers of the rows, 0 to ``count`` - 1, in a new random order for each epoch."""
+    epoch = 0
+    while True:
+        yield from np.random.default_rng([seed, epoch]).permutation(count).tolist()
+        epoch += 1
+
+
+class RowServer:
+    """Serves one child from a thread of its own.  What it counts is what the child can have trained on."""
+
+    def __init__(self, path: Path, seed: int, may_serve: Callable[[], bool]) -> None:
+        """Open the rows, uint16 [n, width].  ``may_serve`` is asked, in the thread, before each batch.
+
+        Raises OSError or ValueError when they cannot be opened.
+        """
+        self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._order = order(seed, len(self._rows))
+        self._may_serve = may_serve
+        self.batches = 0
+        self.tokens = 0
+        """Tokens in the inputs of all batches served."""
+        self.first: float | None = None
+        """Monotonic time of the first request."""
+        self.last: float | None = None
+        """Monotonic time of the last batch served."""
+        self.refused = False
+        """Whether the training was ended by the answer that there are no more rows."""
+        self._served: deque[float] = deque(maxlen=_RECENT)
+        self._hears, asks = os.pipe()
+        answers, self._says = os.pipe()
+        self.theirs = (asks, answers)
+        """Descriptors for the child, which inherits them: one to ask with, one to read from."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # more than the user's pipes may hold together
+                fcntl.fcntl(self._says, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_blocking(self._says, False)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def pace(self, since: float) -> float:
+        """Return the usual seconds between two of the newest batches since a time; 0 while there are too few."""
+        between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
+        return median(between) if len(between) >= _LEAST else 0.0
+
+    def started(self) -> None:
+        """Close the child's descriptors here, so that its end is seen."""
+        for descriptor in self.theirs:
+            os.close(descriptor)
+        self.theirs = ()  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """End the service."""
+        self._over.set()
+        self._thread.join()
+        for descriptor in (self._hears, self._says, *self.theirs):
+            os.close(descriptor)
+
+    def __enter__(self) -> RowServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        words = b""
+        with contextlib.suppress(BrokenPipeError):  # the child has ended
+            while not self._over.is_set():
+                if not select.select([self._hears], [], [], _TICK_SECONDS)[0]:
+                    continue
+                data = os.read(self._hears, _COUNT.size - len(words))
+                if not data:
+                    return
+                words += data
+                if len(words) == _COUNT.size:
+                    self._answer(*_COUNT.unpack(words))
+                    words = b""
+
+    def _answer(self, wanted: int) -> None:
+        now = time.monotonic()
+        self.first = now if self.first is None else self.first
+        width = self._rows.shape[1]
+        if self.refused or not 0 < wanted * width * 2 <= _MOST_BYTES or not self._may_serve():
+            self.refused = True
+            self._say(_COUNT.pack(0))
+            return
+        rows = np.ascontiguousarray(self._rows[[next(self._order) for _ in range(wanted)]], dtype=np.uint16)
+        self.batches += 1
+        self.tokens += wanted * (width - 1)
+        self.last = now
+        self._served.append(now)
+        self._say(_COUNT.pack(wanted) + rows.tobytes())
+
+    def _say(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and not self._over.is_set():
+            if select.select([], [self._says], [], _TICK_SECONDS)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(self._says, rest) :]
+
+
+class Rows:
+    """The child's end."""
+
+    def __init__(self, asks: int, answers: int, width: int) -> None:
+        self._asks, self._width = asks, width
+        self._answers = answers
+
+    def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
+        """Return the next rows, uint16 [wanted, width]; None when the training is over."""
+        try:
+            os.write(self._asks, _COUNT.pack(wanted))
+        except BrokenPipeError:
+            return None
+        (count,) = _COUNT.unpack(self._read(_COUNT.size))
+        if count == 0:
+            return None
+        return np.frombuffer(self._read(2 * count * self._width), np.uint16).reshape(count, self._width)
+
+    def _read(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            read = os.readv(self._answers, [view])
+            if not read:
+                raise SystemExit("the process that serves the rows has ended")
+            view = view[read:]
+        return data
