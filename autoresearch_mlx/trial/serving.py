@@ -33,8 +33,8 @@ _MOST_BYTES = 2**28
 """Largest batch that is served."""
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
-_RECENT, _LEAST = 9, 3
-"""Number of newest batches from which the time between two follows, and the least number of such times."""
+_RECENT = 9
+"""Number of newest batches from which the time between two follows."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:
@@ -79,9 +79,9 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two of the newest batches since a time; 0 while there are too few."""
+        """Return the usual seconds between two of the newest batches since a time; 0 while there is one at most."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
-        return median(between) if len(between) >= _LEAST else 0.0
+        return median(between) if between else 0.0
 
     def started(self) -> None:
         """Close the child's descriptors here, so that its end is seen."""

@@ -32,16 +32,16 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
     says so ("wte", "embedding") and that has a row for each token.  Names are the script's, so two rules bound them:
     no more than ``tables`` are left out (None: any number), the largest are counted first; and something must produce
     the logits, so when no other matrix is as wide as the vocabulary and as large as the smallest table, that table is
-    counted (tied weights).  Longer vectors than the vocabulary are counted, since they can be matrices laid out flat.
+    counted (tied weights).  Vectors are counted when together they have more weights than the vocabulary has tokens,
+    and than a fiftieth of the matrices: they can be a matrix laid out flat, or row by row.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
-    products = {
-        name: math.prod(shape)
-        for name, shape in shapes.items()
-        if name not in named and (len(shape) >= 2 or math.prod(shape) > vocab_size)
-    }
+    products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
+    vectors = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) < 2}
+    if sum(vectors.values()) > max(vocab_size, sum(products.values()) / 50):
+        products |= vectors
     least = min(named.values(), default=0)
-    head = any(vocab_size <= max(shapes[name]) and size >= least for name, size in products.items())
+    head = any(vocab_size <= max(shapes[name], default=1) and size >= least for name, size in products.items())
     sizes = sorted(named.values())
     looked_up = sizes if head else sizes[1:]
     free = looked_up if tables is None else looked_up[:tables]

@@ -195,7 +195,8 @@ class Training:
         trained = self._budget_end - self._began["start"]
         pace = server.pace(self._budget_began() or self._began["start"])
         clock = self._meter.ends_by_clock
-        steps_under_way = min(pace / 2, step_share(self._meter.scale)) if clock else _BATCHES_UNDER_WAY * pace
+        most_over = step_share(self._meter.scale)
+        steps_under_way = min(pace / 2 or most_over, most_over) if clock else _BATCHES_UNDER_WAY * pace
         spent = Spent(self.facts["ending_seconds"], self.facts.get("ending_cpu_seconds"))
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import git
 
-from autoresearch_mlx.experiment import Assignment, Measurement, Progress
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Usual
 from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
@@ -85,12 +85,17 @@ def conditions(corpus: Corpus, cache: Path, **changes: object) -> Conditions:
 
 
 def measure(
-    text: str, folder: Path, under: Conditions, seed: int = 42, seen: list[Progress] | None = None
+    text: str,
+    folder: Path,
+    under: Conditions,
+    seed: int = 42,
+    seen: list[Progress] | None = None,
+    usual: Usual | None = None,
 ) -> Measurement:
-    """One real training and evaluation of a script's text."""
+    """One real training and evaluation of a script's text; ``usual``: what the baseline took."""
     tree, run = folder / "tree", folder / "run"
     tree.mkdir(parents=True)
     run.mkdir()
     (tree / "train_mlx.py").write_text(text)
     watch = seen.append if seen is not None else (lambda progress: None)
-    return Pretrain(under).measure(Assignment(tree, run, seed, watch))
+    return Pretrain(under).measure(Assignment(tree, run, seed, watch, usual=usual))

@@ -135,6 +135,7 @@ def test_a_name_makes_no_table_and_tied_weights_give_the_logits() -> None:
         pytest.param({"wte": (300, 32), "unembedding": (300, 32), "pad": (1, 300)}, 9600 + 300, id="a renamed head"),
         pytest.param({"wte": (300, 32), "a_embedding": (300, 32), "head": (300, 32)}, 2 * 9600, id="one table more"),
         pytest.param({"wte": (300, 32), "head": (9600,)}, 9600, id="a head laid out flat"),
+        pytest.param({"wte": (300, 32), **{str(i): (32,) for i in range(300)}}, 9600 + 9600, id="a head row by row"),
         pytest.param({"wte": (300, 32), "wte_head": (400, 24), "pad": (8, 300)}, 2400 + 9600, id="another shape"),
     ],
 )

@@ -254,18 +254,19 @@ def test_memory_that_no_process_shows_cannot_be_had(room: Room) -> None:
     assert room.python("import os; os.memfd_create('x')") == REFUSED
 
 
-def test_a_second_stricter_policy_stays_on_top_of_the_first(room: Room, corpus: Corpus) -> None:
-    rows = str(corpus.path("train"))
+def test_a_second_stricter_policy_stays_on_top_of_the_first(room: Room) -> None:
+    file = room.assignment.tree / "file"
+    file.write_text("123456789")
     said = room.python(
         "from dataclasses import replace\n"
         "from autoresearch_mlx.trial.sandbox.linux_sandbox import confine\n"
         "from autoresearch_mlx.trial.sandbox.permissions import permissions_from_json\n"
         f"permissions = permissions_from_json({room.permissions.to_json()!r})\n"
-        f"first = open({rows!r}, 'rb')\n"
-        f"less = tuple(p for p in permissions.read if str(p) != {str(Path(rows).resolve())!r})\n"
+        f"first = open({str(file)!r}, 'rb')\n"
+        f"less = tuple(p for p in permissions.read if str(p) != {str(file.parent.resolve())!r})\n"
         "confine(replace(permissions, read=less))\n"
         "print(len(first.read(9)), end=' ')\n"
-        f"try: open({rows!r}, 'rb')\n"
+        f"try: open({str(file)!r}, 'rb')\n"
         "except PermissionError: print('denied')"
     )
     assert said == "9 denied"

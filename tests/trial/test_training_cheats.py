@@ -17,7 +17,7 @@ import pytest
 import tiny_training as tiny
 from conftest import Recorder, git, opened
 
-from autoresearch_mlx.experiment import Context, Measurement, Proposal
+from autoresearch_mlx.experiment import Context, Measurement, Proposal, Usual
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
@@ -105,6 +105,96 @@ def test_a_first_step_without_end_is_killed(confined: Conditions, tmp_path: Path
     text = first("import time\nnext(trial.batches(8))\ntime.sleep(60)")
     done = tiny.measure(text, tmp_path, replace(confined, steps=None, compile_seconds=0.5))
     ends_as(done, "timeout", "the first step did not end within 2 s; killed")
+
+
+# --- time that the budget does not count, against what the baseline took
+
+USUAL = Usual(
+    start=1.0, compile=0.3, ending=0.3, ending_cpu=0.3, evaluate=1.0, evaluate_cpu=1.5, num_params=30_000, tables=1
+)
+BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: np.ones(1000).sum()\n"
+TOLD = "import json, os\n"
+TOLD += "event = {'event': 'trained', 'steps': 9, 'tokens': 9, 'loss': 2.0}\n"
+TOLD += "os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) + chr(10)).encode())\n"
+
+
+def at_the_end(lines: str) -> str:
+    """The script, with these lines when training has ended."""
+    indented = "".join(f"    {line}\n" for line in lines.strip().splitlines())
+    return tiny.script().replace("\n\ndef groups(", f"{indented}\n\ndef groups(", 1)
+
+
+def logged(lines: str) -> str:
+    """The script, with these lines before its first step is logged."""
+    (logs,) = (line for line in tiny.script().splitlines() if "trial.log(" in line)
+    indented = "".join(f"            {line}\n" for line in lines.strip().splitlines())
+    return tiny.script().replace(logs, f"        if step == 0:\n{indented}{logs}")
+
+
+def built(lines: str) -> str:
+    """The script, with these lines in build_model, which the evaluation calls too."""
+    build = """    model = GPT(vocab_size, seq_len)\n"""
+    assert tiny.script().count(build) == 1
+    indented = "".join(f"    {line}\n" for line in lines.strip().splitlines())
+    return tiny.script().replace(build, indented + build)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(logged(BUSY.format(2.5)), id="in the first step"),
+        pytest.param(first("rows = list(islice(trial.batches(8), 2))\n" + BUSY.format(2.5)), id="before it is logged"),
+        pytest.param(earliest(BUSY.replace("np.ones(1000).sum()", "pass").format(4.0)), id="in the start"),
+    ],
+)
+def test_time_before_the_budget_is_taken_from_it(text: str, confined: Conditions, tmp_path: Path) -> None:
+    done = tiny.measure(text, tmp_path, replace(confined, steps=None, budget_seconds=1.0), usual=USUAL)
+    assert done.steps == 1 or done.failure == "invalid", done
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(at_the_end(TOLD + BUSY.format(4.0)), id="in saving"),
+        pytest.param(at_the_end("import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(4.0).replace("\n", "\n    ")), id="after saving"),
+        pytest.param(at_the_end(BUSY.format(4.0)), id="in the last step"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tokens", [None, 24 * 256])
+def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confined: Conditions, tmp_path: Path) -> None:
+    if tokens is not None and "atexit" not in text:
+        return
+    budget = replace(confined, steps=None, budget_tokens=tokens, budget_seconds=0.5 if tokens is None else 60.0)
+    done = tiny.measure(text, tmp_path, budget, usual=USUAL)
+    ends_as(done, "invalid", r"s from the end of the budget to the end of the run, where the baseline took 0\.3 s")
+
+
+def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditions, tmp_path: Path) -> None:
+    text = built(
+        "import os\nif 'AUTORESEARCH_TRAIN_SPEC' not in os.environ:\n    " + BUSY.format(4.0).replace("\n", "\n    ")
+    )
+    done = tiny.measure(text, tmp_path, confined, usual=USUAL)
+    ends_as(done, "invalid", r"the evaluation took .* where the baseline's took 1\.0 s")
+
+
+# --- what is saved and told
+
+INTEGERS = first("model.rows = mx.zeros((64, 33), dtype=mx.uint16)")
+LARGE = first("model.more = mx.zeros((800, 800))")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(INTEGERS, "weights are of type U16", id="rows among the weights"),
+        pytest.param(LARGE, r"weights, and 480,000 are allowed: 16 times", id="many weights"),
+        pytest.param(
+            logged("trial.steps_logged = 10**15"), r"told 1,000,000,000,000,00\d steps, and \d batches", id="steps"
+        ),
+    ],
+)
+def test_what_is_saved_and_told_is_bounded(text: str, reason: str, confined: Conditions, tmp_path: Path) -> None:
+    ends_as(tiny.measure(text, tmp_path, confined, usual=USUAL), "invalid", reason)
 
 
 # --- rows

@@ -48,7 +48,9 @@ FULL_TOKENS = 40 * 524_288
 """Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
 """Time that a rescoring may take for each multiple of the session's own rows."""
-_EXTRA = ("loss", "num_params", "matrix_params", "tables", "ending_seconds", "ending_cpu_seconds")
+_EXTRA = ("loss", "num_params", "matrix_params")
+_MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds")
+"""What later runs are held against (``experiment.Usual``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +168,14 @@ class Pretrain(TargetBase):
             log="log.txt",
             curve=training.curve(),
             extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
-            | (evaluation.facts if evaluation is not None and failure is None else {})
+            | (self._facts(training, evaluation) if evaluation is not None and failure is None else {})
             | self._mfu(training)
             | ({"stop": dict(training.stopped)} if training.stopped else {}),
         )
+
+    @staticmethod
+    def _facts(training: Training, evaluation: Evaluation) -> dict[str, Any]:
+        return {k: training.facts[k] for k in _MEASURED if k in training.facts} | evaluation.facts
 
     # --- a gain too good to be believed
 

@@ -1,0 +1,61 @@
+"""The time that a run may take outside its budget, from what the baseline took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoresearch_mlx.experiment import Usual
+from autoresearch_mlx.trial.allowances import Spent, after_the_budget, compile_seconds, scoring, start_seconds
+
+USUAL = Usual(start=1.0, compile=0.4, ending=0.4, ending_cpu=0.5, evaluate=2.0, evaluate_cpu=3.0)
+GPU = replace(USUAL, ending_cpu=None, evaluate_cpu=None)
+
+
+def test_without_a_baseline_only_the_general_limits_hold() -> None:
+    assert (start_seconds(None, 33.0), compile_seconds(None, 60.0)) == (33.0, 60.0)
+    assert after_the_budget(None, Spent(99.0, 99.0), 0.0, 0, 1.0) is None
+    assert scoring(None, Spent(99.0, 99.0), 1.0) is None
+
+
+def test_start_and_first_step_have_a_little_more_than_the_baseline_and_what_lab_toml_sets_is_never_exceeded() -> None:
+    assert start_seconds(USUAL, 33.0) == pytest.approx(2.5)
+    assert compile_seconds(USUAL, 60.0) == pytest.approx(0.75)
+    assert compile_seconds(USUAL, 0.5) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("spent", "steps", "size", "holds"),
+    [
+        pytest.param(Spent(0.7, 9.0), 0.0, 0, True, id="short by the clock"),
+        pytest.param(Spent(9.0, 0.8), 0.0, 0, True, id="it waited: the machine was busy"),
+        pytest.param(Spent(3.0, 3.0), 0.0, 0, False, id="it worked"),
+        pytest.param(Spent(3.0, 3.0), 2.5, 0, True, id="its steps are long"),
+        pytest.param(Spent(3.0, 3.0), 0.0, 250_000_000, True, id="its weights are large"),
+    ],
+)
+def test_after_the_budget(spent: Spent, steps: float, size: int, holds: bool) -> None:
+    said = after_the_budget(USUAL, spent, steps, size, 1.0)
+    assert (said is None) == holds, said
+
+
+def test_the_reason_has_the_figures() -> None:
+    said = after_the_budget(USUAL, Spent(16.2, 20.0), 0.0, 0, 1.5)
+    assert said is not None
+    assert said.startswith("16.2 s from the end of the budget to the end of the run, where the baseline took 0.4 s; ")
+    assert said.endswith("20.0 s of processor time in it, 1.0 s are allowed")
+
+
+def test_on_a_gpu_the_clock_alone_decides_and_allows_more() -> None:
+    assert after_the_budget(GPU, Spent(2.2, None), 0.0, 0, 1.0) is None
+    assert after_the_budget(GPU, Spent(2.4, None), 0.0, 0, 1.0) is not None
+    assert scoring(GPU, Spent(5.4, None), 1.0) is None
+    assert scoring(GPU, Spent(5.6, None), 1.0) is not None
+
+
+def test_an_evaluation_may_take_what_a_model_of_its_size_takes() -> None:
+    assert scoring(USUAL, Spent(9.0, 5.4), 1.0) is None
+    assert scoring(USUAL, Spent(9.0, 14.0), 3.0) is None
+    said = scoring(USUAL, Spent(9.0, 14.0), 1.0)
+    assert said is not None and said.endswith("14.0 s of processor time, 5.5 s are allowed")
