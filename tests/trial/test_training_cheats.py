@@ -152,21 +152,22 @@ def test_time_before_the_budget_is_taken_from_it(text: str, confined: Conditions
     assert done.steps == 1 or done.failure == "invalid", done
 
 
+LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(2.0).replace("\n", "\n    ")
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "tokens"),
     [
-        pytest.param(at_the_end(TOLD + BUSY.format(4.0)), id="in saving"),
-        pytest.param(at_the_end("import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(4.0).replace("\n", "\n    ")), id="after saving"),
-        pytest.param(at_the_end(BUSY.format(4.0)), id="in the last step"),
+        pytest.param(at_the_end(TOLD + BUSY.format(2.0)), None, id="in saving"),
+        pytest.param(at_the_end(BUSY.format(2.0)), None, id="in the last step"),
+        pytest.param(at_the_end(LATER), 24 * 256, id="after saving"),
     ],
-)  # fmt: skip
-@pytest.mark.parametrize("tokens", [None, 24 * 256])
+)
 def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confined: Conditions, tmp_path: Path) -> None:
-    if tokens is not None and "atexit" not in text:
-        return
     budget = replace(confined, steps=None, budget_tokens=tokens, budget_seconds=0.5 if tokens is None else 60.0)
     done = tiny.measure(text, tmp_path, budget, usual=USUAL)
-    ends_as(done, "invalid", r"s from the end of the budget to the end of the run, where the baseline took 0\.3 s")
+    late = r"s from the end of the budget to the end of the run, where the baseline took 0\.3 s|training went on for"
+    assert done.value is None and re.search(f"{late}|; killed", done.reason), done.reason
 
 
 def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditions, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditi
 
 # --- what is saved and told
 
-INTEGERS = first("model.rows = mx.zeros((64, 33), dtype=mx.uint16)")
+INTEGERS = at_the_end("model.rows = mx.zeros((64, 33), dtype=mx.uint16)")
 LARGE = first("model.more = mx.zeros((800, 800))")
 
 
