@@ -66,7 +66,8 @@ class Meter(Protocol):
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         """Return why the finished run did not keep to its budget, in a sentence; None when it did.
 
-        ``facts``: ``tokens`` served, ``steps`` as told, and ``refused``, whether it was ended by us.
+        ``facts``: ``tokens`` served, ``steps`` as told, and ``refused``, whether it was ended by us,
+        and ``held``, whether its end is held against the baseline's.
         """
         ...
 
@@ -112,7 +113,7 @@ class ByClock:
             return None
         if spent < _FLOOR * budget and not facts.get("refused"):
             return f"training stopped after {spent:.1f} s of its {budget:g} s"
-        if spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
+        if not facts.get("held") and spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
             return f"training went on for {spent - budget:.1f} s after its {budget:g} s"
         return None
 

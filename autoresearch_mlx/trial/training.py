@@ -147,6 +147,7 @@ class Training:
         """Take down what the parent itself knows of the finished run."""
         self._mark_the_end(server)
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
+        self.facts["held"] = self._usual is not None and self._usual.ending is not None
         began, ends = self._budget_began(), self._began["start"] + ended.seconds
         if began is not None:
             late = 0.0 if self._budget_end is None else max(0.0, ends - self._budget_end)
