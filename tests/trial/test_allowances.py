@@ -44,7 +44,7 @@ def test_the_reason_has_the_figures() -> None:
     said = after_the_budget(USUAL, Spent(16.2, 20.0), 0.0, 0, 1.5)
     assert said is not None
     assert said.startswith("16.2 s from the end of the budget to the end of the run, where the baseline took 0.4 s; ")
-    assert said.endswith("20.0 s of processor time in it, 1.0 s are allowed")
+    assert said.endswith("20.0 s of processor time in it, 1.2 s are allowed")
 
 
 def test_on_a_gpu_the_clock_alone_decides_and_allows_more() -> None:
@@ -55,7 +55,7 @@ def test_on_a_gpu_the_clock_alone_decides_and_allows_more() -> None:
 
 
 def test_an_evaluation_may_take_what_a_model_of_its_size_takes() -> None:
-    assert scoring(USUAL, Spent(9.0, 5.4), 1.0) is None
-    assert scoring(USUAL, Spent(9.0, 14.0), 3.0) is None
+    assert scoring(USUAL, Spent(90.0, 4.7), 1.0) is None, "the machine was busy"
+    assert scoring(USUAL, Spent(9.0, 13.0), 3.0) is None
     said = scoring(USUAL, Spent(9.0, 14.0), 1.0)
-    assert said is not None and said.endswith("14.0 s of processor time, 5.5 s are allowed")
+    assert said is not None and said.endswith("14.0 s of processor time, 4.8 s are allowed for a model of this size")

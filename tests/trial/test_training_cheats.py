@@ -149,7 +149,7 @@ def built(lines: str) -> str:
 )
 def test_time_before_the_budget_is_taken_from_it(text: str, confined: Conditions, tmp_path: Path) -> None:
     done = tiny.measure(text, tmp_path, replace(confined, steps=None, budget_seconds=1.0), usual=USUAL)
-    assert done.steps == 1 or done.failure == "invalid", done
+    assert done.steps == 1 or done.failure in ("invalid", "timeout"), done
 
 
 LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(2.0).replace("\n", "\n    ")
