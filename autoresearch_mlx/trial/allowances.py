@@ -2,8 +2,8 @@
 
 Training is what a budget buys, so what is spent beside it must be bounded.  Time beyond the allowances of the start and
 of the first step is charged to a budget of seconds.  What comes after the budget cannot be charged: beyond its
-allowance the run is invalid.  On a CPU the processor time must exceed its own allowance for that, because other programs
-lengthen the wall-clock time alone.  While the baseline itself is measured there are no such rules.
+allowance the run is invalid.  On a CPU the processor time must exceed its own allowance for that, because other
+programs lengthen the wall-clock time alone.  While the baseline itself is measured there are no such rules.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
     ``size``: how many times the baseline's work the model takes, from its weights or its pace in training, at least 1.
     """
-    if usual is None or usual.evaluate is None:
-        return None
+    if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
+        return None  # earlier versions did not record the processor time
     said = f"the evaluation took {spent.wall:.1f} s, where the baseline's took {usual.evaluate:.1f} s"
     if spent.cpu is None or usual.evaluate_cpu is None:
         wall = _GPU_TIMES * usual.evaluate * size + _GPU_MORE
