@@ -87,7 +87,11 @@ class _Auditing(Evaluation):
     module = "autoresearch_mlx.trial.audit"
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
-        quiet = replace(assignment, watch=lambda progress: assignment.watch(Progress("evaluate", words="audit")))
+        quiet = replace(
+            assignment,
+            watch=lambda progress: assignment.watch(Progress("evaluate", words="audit")),
+            usual=None,  # an audit takes longer than the evaluation of the baseline
+        )
         super().__init__(conditions, quiet)
         self.sets: dict[str, dict[str, float]] = {}
 
