@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from judge_cases import against
 
 from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.difference import difference
 from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Decision, Sigma
 from autoresearch_mlx.judge.stages import decide
 
@@ -57,3 +59,20 @@ def test_while_sigma_is_unknown_eight_percent_alone_are_suspect() -> None:
 @pytest.mark.parametrize("value", [3.0, 9.0])
 def test_a_loss_is_never_too_good(value: float) -> None:
     assert isinstance(huge(value), Verdict)
+
+
+def test_audited_by_the_target_and_beyond_belief_it_is_held_until_accepted() -> None:
+    lost = huge(1.2, 1.21, audited=True, examined=True)
+    assert isinstance(lost, Verdict) and lost.status == "discard" and lost.held
+    assert huge(1.2, 1.21, audited=True, examined=True, accepted=True).reason.endswith("keep")
+    small = huge(1.6, 1.61, audited=True, examined=True)
+    assert isinstance(small, Verdict) and small.status == "keep", "11 % that an audit does not contradict"
+    doubted = huge(1.6, 1.61, audited=True, examined=True, doubt="it told a loss of 5.4")
+    assert isinstance(doubted, Verdict) and doubted.held and "5.4" in doubted.reason
+
+
+@pytest.mark.parametrize(("own", "widens"), [(0.0, False), (1e-5, False), (0.01, True)])
+def test_the_error_of_a_run_s_own_value_widens_the_interval_unless_it_is_negligible(own: float, widens: bool) -> None:
+    plain = against((1.798, 1.8, 1.802), (1.79,))
+    found = difference(replace(plain, candidate=tuple(replace(run, error=own) for run in plain.candidate)), 4)
+    assert (found.error > difference(plain, 4).error) is widens
