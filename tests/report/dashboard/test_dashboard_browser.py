@@ -70,6 +70,7 @@ def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser:
         waited(page, lambda: text_of(page, "#now-title") == "to be skipped", "the first experiment")
         waited(page, lambda: text_of(page, "#now-over") == "experiment 1 · training", "its training")
         assert state(page) == "running"
+        assert "none yet" in page.locator("#plan-facts dd").all_inner_texts(), "nothing is done in this run"
 
         page.click("#skip")
         assert text_of(page, "#skip") == "Really skip #1?"

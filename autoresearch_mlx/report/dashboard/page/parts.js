@@ -46,7 +46,7 @@ export function showNow(session, now) {
     ["tokens/s", r?.tokens_per_second != null ? count(r.tokens_per_second) : null],
     ["left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : session.hardware.budget ? `to ${session.hardware.budget}` : null],
     ["run's memory", r ? memory(machine.run_bytes) : null],
-    ["machine", memory(machine.memory_used), `of ${memory(machine.memory_total)} used`],
+    ["machine", memory(machine.memory_used), `of ${Math.round(machine.memory_total / 2 ** 30)} GB used`],
     ["temperature", machine.celsius != null ? `${machine.celsius.toFixed(0)} °C` : null],
   ]);
   showLive(session, now);
