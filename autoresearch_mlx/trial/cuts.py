@@ -1,7 +1,7 @@
 """Choose the rows that each of the two model processes is asked for, and their cuts.
 
 Both processes run the edited file and are told the same.  Each scores half of the rows and is, for the other half, the
-witness: it gets the row with everything from a random position on, the *cut*, replaced by another row's text.  The loss
+witness: it gets the row with everything from a random position on, the *cut*, replaced by training text.  The loss
 just before the cut then shows what the model can predict without the tokens that follow (:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
@@ -10,13 +10,15 @@ Three rules make a channel between the two processes worthless:
   when a witness answers, no process has seen how the row continues.
 - Whole and cut rows stand mixed in every call, in random order, so that a process cannot tell them by their place.
 - The text that replaces the tail is drawn without a look at the true tail, so it says nothing about the true tail, not
-  even which token does not come next.
+  even which token does not come next.  It is training text, and so are the rows that fill up a call: a process that
+  remembers what it was shown has not seen more of a row than its prefix when it is asked about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +50,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each row of the pass [n]: the process that scores it, where it is cut, and whose tail replaces its own."""
+    """For each row of the pass [n]: the process that scores it, its cut, and which row of other text ends it then."""
 
     order: Indices
     scorer: Indices
     cuts: Indices
-    donors: Indices
+    tails: Indices
 
 
 def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
@@ -62,8 +64,8 @@ def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int
     return max(1, min(fit, max(_LEAST_CALL, row_count // _CALLS_A_PASS)))
 
 
-def draw_plan(row_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
-    """Draw order, roles, cuts (1 to seq_len - 1) and donors.  Rows of a single token cannot be cut and get cut 1."""
+def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
+    """Draw order, roles, cuts (1 to seq_len - 1) and tails.  Rows of a single token cannot be cut and get cut 1."""
     order = rng.permutation(row_count)
     scorer = np.empty(row_count, np.int64)
     for start in range(0, row_count, size):
@@ -73,37 +75,46 @@ def draw_plan(row_count: int, seq_len: int, size: int, rng: np.random.Generator)
         mine = (len(chunk) + (start // size) % LEAD) // 2
         scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)
     cuts = rng.integers(1, max(2, seq_len), size=row_count)
-    donors = (np.arange(row_count) + rng.integers(1, max(2, row_count), size=row_count)) % row_count
-    return Plan(order, scorer, cuts, donors)
+    return Plan(order, scorer, cuts, rng.integers(0, tail_count, size=row_count))
 
 
-def calls(plan: Plan, inputs: Tokens, size: int, rng: np.random.Generator) -> Iterator[tuple[Call, ...]]:
+def calls(
+    plan: Plan, inputs: Tokens, tails: npt.NDArray[Any], size: int, rng: np.random.Generator
+) -> Iterator[tuple[Call, ...]]:
     """Yield the rounds: one call of ``size`` rows for each process.
 
-    ``inputs``: those of the pass [n, seq_len].  Round k may be asked once both processes have answered round k - LEAD.
+    ``inputs``: those of the pass [n, seq_len].  ``tails``: rows of other text [m, seq_len or more].  Round k may be
+    asked once both processes have answered round k - LEAD.
     """
     chunks = [plan.order[start : start + size] for start in range(0, len(inputs), size)]
     nobody = plan.order[:0]
     for at in range(len(chunks) + LEAD):
         shown = chunks[at] if at < len(chunks) else nobody
         scored = chunks[at - LEAD] if at >= LEAD else nobody
-        yield tuple(_call(plan, inputs, size, shown, scored, process, rng) for process in range(PROCESSES))
+        yield tuple(_call(plan, inputs, tails, size, shown, scored, process, rng) for process in range(PROCESSES))
 
 
 def _call(
-    plan: Plan, inputs: Tokens, size: int, shown: Indices, scored: Indices, process: int, rng: np.random.Generator
+    plan: Plan,
+    inputs: Tokens,
+    tails: npt.NDArray[Any],
+    size: int,
+    shown: Indices,
+    scored: Indices,
+    process: int,
+    rng: np.random.Generator,
 ) -> Call:
     seq_len = inputs.shape[1]
     whole = scored[plan.scorer[scored] == process]
     cut = shown[plan.scorer[shown] != process]
-    fill = rng.integers(0, len(inputs), size=size - len(whole) - len(cut))
-    rows = np.concatenate([whole, cut, fill])
-    at = np.concatenate(
-        [np.full(len(whole), seq_len), plan.cuts[cut], rng.integers(1, max(2, seq_len), size=len(fill))]
-    )
-    donors = np.concatenate([whole, plan.donors[cut], rng.integers(0, len(inputs), size=len(fill))])
-    counts = np.arange(size) < len(whole) + len(cut)
+    rows = np.concatenate([whole, cut])
+    cuts = np.concatenate([np.full(len(whole), seq_len), plan.cuts[cut]])
+    fill = size - len(rows)
+    others = np.concatenate([plan.tails[rows], rng.integers(0, len(tails), size=fill)])
+    # What fills up a call is nobody's row; it stands for row 0 so that there are targets to compute with.
+    rows, counts = np.concatenate([rows, np.zeros(fill, np.int64)]), np.arange(size) < len(rows)
+    cuts = np.concatenate([cuts, np.full(fill, seq_len)])
+    keeps = (np.arange(seq_len) < cuts[:, None]) & counts[:, None]
+    given = np.where(keeps, inputs[rows], tails[others][:, :seq_len]).astype(np.int32)
     mixed = rng.permutation(size)
-    keeps = np.arange(seq_len) < at[:, None]
-    given = np.where(keeps, inputs[rows], inputs[donors]).astype(np.int32)
-    return Call(rows[mixed], at[mixed], counts[mixed], given[mixed])
+    return Call(rows[mixed], cuts[mixed], counts[mixed], given[mixed])

@@ -93,6 +93,7 @@ class Evaluation:
         return EvalSpec(
             rows=str(conditions.scored_rows()),
             row_count=conditions.eval_rows,
+            tails=str(conditions.train_rows),
             token_bytes=str(conditions.token_bytes),
             vocab_size=conditions.vocab_size,
             seq_len=conditions.seq_len,

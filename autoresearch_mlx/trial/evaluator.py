@@ -55,6 +55,7 @@ def evaluate(spec: EvalSpec) -> Evaluated:
     """Score the rows.  Raises Invalid, and Died when a model's process ended by itself."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets = pairs(spec)
+    tails = np.load(spec.tails, mmap_mode="r", allow_pickle=False)
     weight = np.load(spec.token_bytes, allow_pickle=False)
     frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
     with ExitStack() as stack:
@@ -63,9 +64,9 @@ def evaluate(spec: EvalSpec) -> Evaluated:
             for at in rng.permutation(PROCESSES)
         ]
         found = _Pass(inputs, targets, score_on(spec.device), rng)
-        plan = draw_plan(len(inputs), spec.seq_len, spec.rows_per_call, rng)
+        plan = draw_plan(len(inputs), len(tails), spec.seq_len, spec.rows_per_call, rng)
         waiting: deque[tuple[Call, ...]] = deque()
-        for round_ in calls(plan, inputs, spec.rows_per_call, rng):
+        for round_ in calls(plan, inputs, tails, spec.rows_per_call, rng):
             if len(waiting) == LEAD:
                 found.take(models, waiting.popleft())
             for model, call in zip(models, round_, strict=True):

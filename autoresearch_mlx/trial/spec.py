@@ -175,6 +175,8 @@ class EvalSpec:
     """Path of the held-out rows, uint16 [n, seq_len + 1]."""
     row_count: int
     """Number of rows that are scored, from the first one on, whatever the batch size."""
+    tails: str
+    """Path of the rows whose text replaces the tails of cut rows: the training rows, uint16 [n, seq_len + 1]."""
     token_bytes: str
     """Path of int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
