@@ -11,6 +11,7 @@ help: ## show this list
 run: ## measure a baseline, then experiments until Ctrl-C; ARGS="--experiments 6" for six
 	@sh scripts/setup run
 	@$(BIN)/autoresearch-mlx run $(ARGS)
+	@echo "next: . $(BIN)/activate && autoresearch-mlx log"
 
 test: ## run the checks and, beside them, the tests; ARGS go to pytest
 	@sh scripts/setup dev

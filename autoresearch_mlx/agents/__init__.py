@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from autoresearch_mlx.agents.choose_model import PREFIXES
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
-from autoresearch_mlx.experiment import Agent
+from autoresearch_mlx.experiment import Agent, History
 from autoresearch_mlx.lab.plugins import import_named, offered, said
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ NAMES = (
     "scripted:PATH",
     "module:Class",
 )
+_WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
+"""Names of proposers that ask no model, and so read no notes and no ideas."""
 _IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
 _CALL_HINT = "the class needs a name, a method propose(context) and a call without arguments or with settings=..."
 
@@ -71,6 +73,16 @@ def load_agent(name: str, office: Office) -> Agent:
     if colon and kind and rest and kind not in makers:
         return _load_own(kind, rest, office.settings.model_dump())
     raise AgentError(f"there is no agent named {name!r}", _hint(name))
+
+
+def unread(history: History) -> str:
+    """Say that no proposer so far reads what a person tells the models; return an empty text otherwise."""
+    proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
+    if not proposers or not proposers.issubset(_WITHOUT_MODEL):
+        return ""
+    named = " and ".join(sorted(proposers))
+    asks = "asks no model" if len(proposers) == 1 else "ask no model"
+    return f"so far only {named} proposed, which {asks}: nothing reads this until a model is used"
 
 
 def _auto(rest: str, office: Office) -> Agent:
@@ -152,7 +164,7 @@ def _scripted(path: str, office: Office) -> Agent:
 
 def _hint(name: str) -> str:
     names = [*NAMES, *sorted(offered(GROUP))]
-    near = get_close_matches(name.partition(":")[0], [n.partition(":")[0] for n in names], n=1)
+    near = get_close_matches(name.partition(":")[0], [n.partition(":")[0] for n in names], n=1, cutoff=0.7)
     known = f"known agents: {', '.join(names)}"
     return f"did you mean {near[0]!r}? {known}" if near else known
 

@@ -11,7 +11,9 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 
 
 @click.command("prepare")
-@click.argument("source", default="stdlib", type=click.Choice(["stdlib", "climbmix", "tinystories", "folder"]))
+@click.argument(
+    "source", metavar="[SOURCE]", default="stdlib", type=click.Choice(["stdlib", "climbmix", "tinystories", "folder"])
+)
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--shards", type=click.IntRange(min=1), help="climbmix: training shards to fetch; default 10.")
 @click.option(
@@ -23,10 +25,10 @@ def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any)
     """Turn text into rows of tokens, once; later runs of this lab train on the text that was prepared last.
 
     \b
-    SOURCE  stdlib       the source of Python's standard library: real text on every machine, no network
-            climbmix     the text that the H100 runs train on, from the Hugging Face hub
+    SOURCE  stdlib       the source of Python's standard library; no network
+            climbmix     the text of the H100 runs, from the Hugging Face hub
             tinystories  short stories, for very small models
-            folder PATH  your own .txt, .md, .py, .jsonl or .parquet files
+            folder PATH  your own .txt, .md, .py, .jsonl, .parquet files
 
     \b
     Example:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, say
+from autoresearch_mlx import terms
+from autoresearch_mlx.cli.options import json_option, say, width
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.targets.contract import Finding
+
+_MARKS = {"ok": "  ", "note": "! ", "fail": "x "}
+_INDENT = 28
 
 
 @click.command("doctor")
@@ -19,8 +28,8 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
     With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
-    New sessions take their budget and batch from these figures, and MFU takes its peak from them; docs/hardware.md has
-    the rules.
+    New sessions take their budget and batch from these figures, and the peak that MFU is measured against;
+    docs/hardware.md has the rules.
 
     \b
     Example:
@@ -40,6 +49,20 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
         for section, group in groupby(findings, key=lambda f: f.section):
             click.echo(section)
             for f in group:
-                mark = {"ok": "  ", "note": "! ", "fail": "x "}[f.state]
-                click.echo(f"{mark}{f.name:<24}{f.value}" + (f"\n{'':<26}-> {f.hint}" if f.hint else ""))
+                click.echo("\n".join(_lines(f, width())))
+        click.echo(_summary(findings))
     raise SystemExit(1 if any(f.state == "fail" for f in findings) else 0)
+
+
+def _lines(finding: Finding, columns: int) -> list[str]:
+    """Write a finding in its column, and below it what to do."""
+    name = f"{finding.name}  " if len(finding.name) + 4 > _INDENT else finding.name
+    lines = terms.field(f"{_MARKS[finding.state]}{name}", finding.value, columns, _INDENT)
+    return lines + (terms.field("", f"-> {finding.hint}", columns, _INDENT) if finding.hint else [])
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    """Return ``1 to fix, 2 to read``; lines marked ``x`` are to be fixed, lines marked ``!`` to be read."""
+    fix, look = (sum(f.state == state for f in findings) for state in ("fail", "note"))
+    said = [f"{count} to {verb}" for count, verb in ((fix, "fix"), (look, "read")) if count]
+    return ", ".join(said) or "nothing to fix"

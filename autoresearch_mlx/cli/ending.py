@@ -25,7 +25,7 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
     """
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
-        lines.append(f"certified: {words}")
+        lines.append(words)
     lines.insert(0, closing_line(session.journal().history, reason))
     if _wants_page(settings, policy) and (page := _page(session, lab, settings, screen)):
         lines.append(f"report: {page}")
@@ -36,7 +36,9 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Notify the person when the block raises an error, and raise it again."""
+    """Notify the person when the block raises an error, and raise it again; warn now if that cannot work."""
+    if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
+        screen.say(f"warning: no notification will reach you: {why}")
     try:
         yield
     except AutoresearchError as error:
@@ -45,8 +47,11 @@ def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None
 
 
 def _certified(session: Session, pairs: int, screen: Screen) -> str | None:
+    head = session.journal().history.incumbent
+    if head is None or head.number == 0:
+        return "nothing was kept, so there is nothing to certify"
     try:
-        return str(certify(session, pairs, None, screen)["words"])
+        return f"certified: {certify(session, pairs, None, screen)['words']}"
     except AutoresearchError as error:
         screen.say(f"not certified: {error}")
         return None

@@ -1,4 +1,4 @@
-"""``ideas`` and ``steer``: tell the researchers what to try and what you want, before or during a run."""
+"""``ideas`` and ``steer``: tell the models what to try and what you want, once a session exists."""
 
 from __future__ import annotations
 
@@ -49,11 +49,16 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 @tag_option
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
-    """Add your own idea; the next model call gets it as its task, before any other."""
+    """Add your own idea; the next model call gets it as its task, before any other.
+
+    The agents `knobs` and `playbook` ask no model, so an idea does not change what they propose.
+    """
     from autoresearch_mlx.agents.ideas.backlog import add_yours
 
-    idea = add_yours(find_session(lab_here(), tag or context.obj), title, axis, why)
+    folder = find_session(lab_here(), tag or context.obj)
+    idea = add_yours(folder, title, axis, why)
     say(f"idea {idea.id}: {idea.title}")
+    _say_if_unread(folder)
 
 
 @ideas_command.command("drop", short_help="Withdraw an idea.")
@@ -77,6 +82,8 @@ def drop_command(context: click.Context, id: int, tag: str | None) -> None:
 def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json: bool) -> None:
     """Tell the models what you want, from the next proposal on; without TEXT, list what you have told them.
 
+    The agents `knobs` and `playbook` ask no model, so a note does not change what they propose.
+
     \b
     Example:
       autoresearch-mlx steer "try smaller batches first"
@@ -90,6 +97,7 @@ def steer_command(words: tuple[str, ...], clear: bool, tag: str | None, as_json:
     _warn(folder / FILE)
     if words:
         say(f"noted for session {folder.name}: {add_note(folder, ' '.join(words))}")
+        _say_if_unread(folder)
     elif clear:
         withdrawn = clear_notes(folder)
         say(f"withdrawn: {withdrawn} note{'' if withdrawn == 1 else 's'}")
@@ -102,6 +110,13 @@ def _history(folder: Path) -> History:
     from autoresearch_mlx.store.ledger import FILE, read
 
     return read(folder / FILE).history
+
+
+def _say_if_unread(folder: Path) -> None:
+    from autoresearch_mlx.agents import unread
+
+    if words := unread(_history(folder)):
+        say(words)
 
 
 def _warn(path: Path) -> None:

@@ -33,7 +33,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
     folder = find_session(lab, tag)
     status = status_of(folder)
     if status.running is not None and (run := live_run(folder)) is not None:
-        status = replace(status, limits=run.limits)
+        status = replace(status, limits=run.limits, stopping=run.wish.stop, pausing=run.wish.paused)
     if status.spent.calls:
         from autoresearch_mlx.lab.config import (
             load_settings,

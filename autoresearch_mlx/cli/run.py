@@ -69,7 +69,6 @@ def run_command(tag: str | None, **given: Any) -> None:
     The first call measures a baseline.  Every attempt becomes a commit on a branch of the session and under its own
     ref; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
 
-    \b
     Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has one
     that suits this machine, otherwise alone (`knobs`).
 

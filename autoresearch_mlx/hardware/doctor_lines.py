@@ -103,7 +103,7 @@ def machine_lines(subject: Subject) -> Iterator[Line]:
     """Describe a machine: chip, device, buffers, the calibration and what is chosen from it, MFU."""
     if subject.found is not None:
         yield _chip(subject.found)
-    if subject.info:
+    if subject.info and subject.machine.gpu is not None:
         yield from _device(subject)
     yield from _largest(subject)
     yield from _calibration(subject)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,8 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
     ``how`` is ``desktop``, or a shell command that gets title and text on its standard input and ``more`` in its
     environment.  Raises nothing: a notification that fails must not end the night.
     """
+    if (why := missing(how)) is not None:
+        return why
     try:
         command = desktop_command(platform.system(), title, text) if how == DESKTOP else ["/bin/sh", "-c", how]
         done = subprocess.run(
@@ -35,6 +38,12 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
         return str(error)
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
     return None if done.returncode == 0 else " ".join([f"ended with {done.returncode}", *last])
+
+
+def missing(how: str) -> str | None:
+    """Return why a notification cannot be sent from this machine, in words, or None; a shell command is not tried."""
+    program = desktop_command(platform.system(), "", "")[0]
+    return f"{program} is not installed" if how == DESKTOP and shutil.which(program) is None else None
 
 
 def desktop_command(system: str, title: str, text: str) -> Sequence[str]:

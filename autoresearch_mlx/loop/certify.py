@@ -52,7 +52,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     slots = slots_of(pairs, session.seed + _SEEDS)
     for slot in slots:
         if (slot.side, slot.pair) not in contest.done:
-            _take(session, contest, slot, screen)
+            _take(session, contest, slot, pairs, screen)
     found, runs = _found(session, contest, pairs)
     event = {
         "before": contest.before.number,
@@ -73,6 +73,8 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
     if head is None or head.commit is None:
         raise LabError("there is nothing to certify: no baseline was measured", "`autoresearch-mlx run` measures one")
     before = _before(history, journal, against)
+    if head.number == 0:
+        raise LabError("nothing has been kept yet, so there is nothing to certify", "`autoresearch-mlx run` goes on")
     if before.number == head.number:
         said = f"the head is experiment {head.number} itself: there is nothing to compare it with"
         raise LabError(said, "keep something first, or name an earlier keep: certify --against N")
@@ -99,10 +101,10 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
     return (e for e in journal.pairs if (e["certificate"], e["before"], e["head"]) == wanted)
 
 
-def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> None:
+def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
     """Take one run for the slot; a disturbed run is logged and taken again.  Raises LabError."""
     for _ in range(DISTURBED_RUNS):
-        measured = _run(session, contest, slot, screen)
+        measured = _run(session, contest, slot, pairs, screen)
         if not measured.tainted:
             break
         screen.say(f"disturbed, measured again: {measured.extra.get('tainted')}")
@@ -114,10 +116,11 @@ def _take(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Non
         raise LabError(f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}", hint)
 
 
-def _run(session: Session, contest: Contest, slot: Slot, screen: Screen) -> Measurement:
+def _run(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> Measurement:
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
-    title = f"certify, pair {slot.pair + 1}: {'the head' if slot.side == 'head' else 'before'}, #{experiment.number}"
+    side = "baseline" if experiment.number == 0 else "head" if slot.side == "head" else "earlier keep"
+    title = f"certify, pair {slot.pair + 1} of {pairs}: {side}, #{experiment.number}"
     screen.started(experiment.number, title, None, None)
     order = Order(slot.seed, split=_split(session))
     name = f"certify-{slot.side}-"

@@ -33,7 +33,7 @@ from autoresearch_mlx.store.ledger import read
 from autoresearch_mlx.store.locks import holder
 
 FILE = "control.jsonl"
-STOPPED = "stopped by hand (autoresearch-mlx stop)"
+STOPPED = "by hand (autoresearch-mlx stop)"
 _POLL_SECONDS = 0.5
 
 Origin: TypeAlias = Literal["cli", "dashboard"]

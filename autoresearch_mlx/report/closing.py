@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.report.status import count_outcomes
 
 if TYPE_CHECKING:
     from autoresearch_mlx.targets.corpus.rows import Corpus
@@ -25,11 +26,8 @@ def outcome(history: History) -> str:
     if baseline is None or best is None:
         return ""
     first, now = standing(history, baseline), standing(history, best)
-    tried = [e for e in history.experiments if e.number > 0]
-    kept = sum(e.status == "keep" for e in tried)
-    failed = sum(e.failed for e in tried)
-    counts = f"{kept} kept, {len(tried) - kept - failed} discarded, {failed} failed"
-    said = f"{terms.plural(len(tried), 'experiment')}: {counts}"
+    counts = count_outcomes(history.experiments)
+    said = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     if best.number == 0:
         return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
     if (gain := gained(history)) is None:
@@ -57,7 +55,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
     if e.status == "keep":
         lines.append(f"branch {branch} is now at {(e.commit or '')[:7]}")
     else:
-        lines.append(f"the incumbent's file again: git restore --source {branch} -- {files}")
+        lines.append(f"to get the incumbent's file back: git restore --source {branch} -- {files}")
     if e.measurements:
         lines.append(f"numbers, diff and log: autoresearch-mlx show {e.number}")
     return "\n".join(lines)

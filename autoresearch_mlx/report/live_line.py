@@ -65,7 +65,7 @@ def _facts(scene: Scene) -> dict[str, str]:
         "phase": _phase(p) if p else None,
         "loss": f" loss {p.loss:.4f}" if p and p.loss is not None else None,
         "speed": f"{terms.count(p.tokens_per_second)} tok/s" if p and p.tokens_per_second is not None else None,
-        "left": f"{terms.clock(p.seconds_left)} left" if p and p.seconds_left is not None else None,
+        "left": time_left(p.phase, p.step, p.seconds_left) if p and p.seconds_left is not None else None,
         "best": f"best {terms.value(scene.best)}" if scene.best is not None else None,
         "eta": f"ETA {terms.clock(scene.eta_seconds)}" if scene.eta_seconds is not None else None,
     }
@@ -73,7 +73,19 @@ def _facts(scene: Scene) -> dict[str, str]:
 
 
 def _phase(progress: Progress) -> str:
-    return progress.phase if progress.step is None else f"{progress.phase} step {progress.step:,}"
+    name = phase_word(progress.phase, progress.step)
+    return name if progress.step is None else f"{name} step {progress.step:,}"
+
+
+def phase_word(phase: str, step: int | None) -> str:
+    """Return the word for a phase: ``running`` for a program, which tells no steps, else the phase's own name."""
+    return "running" if phase == "train" and step is None else phase
+
+
+def time_left(phase: str | None, step: int | None, seconds: float) -> str:
+    """Return ``4:10 left``, or ``at most 10:00`` for a program, of which only the timeout is known."""
+    program = phase == "guard" or (phase == "train" and step is None)
+    return f"at most {terms.clock(seconds)}" if program else f"{terms.clock(seconds)} left"
 
 
 def _joined(facts: dict[str, str], shown: set[str]) -> str:

@@ -27,7 +27,7 @@ def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, 
         _measured(e, metric, width),
         ["rationale", *terms.wrap(e.rationale.strip() or _NONE, width)],
         [f"diff against {(e.base or terms.UNKNOWN)[:7]}", _block(diff)],
-        [f"log tail ({terms.one_line(log or terms.UNKNOWN)})", _block(log_tail)],
+        [f"log tail ({terms.one_line(log or terms.UNKNOWN)})", _log(log_tail)],
     ]
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -165,6 +165,12 @@ def _figure(fact: Any) -> str:
     if isinstance(fact, bool) or not isinstance(fact, int | float):
         return terms.one_line(str(fact))
     return f"{fact:,}" if isinstance(fact, int) else f"{fact:.6g}"
+
+
+def _log(text: str | None) -> str:
+    """Return the log's end; a script that printed nothing leaves only the harness's own mark."""
+    shown = _block(text)
+    return "(no output)" if shown.strip() == "--- evaluation ---" else shown
 
 
 def _block(text: str | None) -> str:

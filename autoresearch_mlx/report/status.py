@@ -42,6 +42,13 @@ class Counts:
     discarded: int
     failed: int
     """Experiments that ended as crash, timeout, invalid, interrupted or duplicate."""
+    interrupted: int = 0
+    """Experiments that the person ended; ``failed`` counts them too."""
+
+    def in_words(self) -> str:
+        """Return ``4 kept, 3 discarded, 1 failed``, and the interrupted ones apart if there are any."""
+        words = f"{self.kept:,} kept, {self.discarded:,} discarded, {self.failed - self.interrupted:,} failed"
+        return f"{words}, {self.interrupted:,} interrupted" if self.interrupted else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,10 @@ class Status:
     """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
     """Limits of the current run; None where no run is going on."""
+    stopping: bool = False
+    """True if the person asked the run to stop after its current experiment."""
+    pausing: bool = False
+    """True if the person asked the run to pause after its current experiment."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -169,6 +180,7 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
         kept=sum(e.status == "keep" for e in tried),
         discarded=sum(e.status == "discard" for e in tried),
         failed=sum(e.failed for e in tried),
+        interrupted=sum(e.status == "interrupted" for e in tried),
     )
 
 

@@ -13,8 +13,9 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.report.conversation import spent_words
+from autoresearch_mlx.report.live_line import phase_word, time_left
 from autoresearch_mlx.report.now import Running
-from autoresearch_mlx.report.status import Counts, Mark, Status, count_outcomes
+from autoresearch_mlx.report.status import Mark, Status, count_outcomes
 from autoresearch_mlx.store.rules import MARK
 
 
@@ -52,22 +53,24 @@ def render_status(status: Status, width: int) -> str:
         ("session", f"{status.session} on {status.branch}"),
         ("target", f"{status.target or terms.UNKNOWN}: {status.metric}, {_BETTER[status.direction]}"),
         *([("budget", f"{status.budget} per experiment")] if status.budget else []),
-        ("agent", status.agent or terms.UNKNOWN),
-        ("experiments", f"{counts.experiments:,}: {_outcomes(counts)}" if counts.experiments else "none yet"),
+        *([("agent", status.agent)] if status.agent else []),
+        ("experiments", f"{counts.experiments:,}: {counts.in_words()}" if counts.experiments else "none yet"),
         ("baseline", _mark(status.baseline)),
         ("incumbent", _mark(status.incumbent) + _progress(status)),
         ("sigma", _sigma(status)),
         *(("running", _running(each)) for each in status.lanes or (status.running,)),
     ]
     if status.limits is not None:
-        facts.append(("ends", limits_in_words(status.limits)))
+        facts.append(("ends", _after(status) if status.stopping else limits_in_words(status.limits)))
+    if status.pausing and (status.running is None or status.running.phase != "paused"):
+        facts.append(("pauses", _after(status)))
     if status.disturbed:
         facts.append(("disturbed", f"{terms.plural(status.disturbed, 'run')}, which do not count; `show N` says why"))
     if status.stops and (status.stops.stopped or status.stops.audits):
         facts.append(("stopped", _stops(status.stops)))
     if status.certificate:
         c = status.certificate
-        facts.append(("certified", f"#{c['head']} against #{c['before']}: {c['words']}"))
+        facts.append(("certificate", f"#{c['head']} against #{c['before']}: {c['words']}"))
     if status.spent.calls:
         facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
@@ -101,8 +104,12 @@ def _progress(status: Status) -> str:
     return "  the baseline cannot be compared" if status.gained is None else f"  {terms.gain(status.gained)} in all"
 
 
-def _outcomes(counts: Counts) -> str:
-    return f"{counts.kept:,} kept, {counts.discarded:,} discarded, {counts.failed:,} failed"
+def _after(status: Status) -> str:
+    """Say when the order of a person takes effect."""
+    running = status.lanes or ((status.running,) if status.running is not None else ())
+    numbers = [f"{each.number}" for each in running if each.number is not None]
+    several = f"experiments {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else ""
+    return f"after {several or f'experiment {numbers[0]}'}, by hand" if numbers else "now, by hand"
 
 
 def _running(running: Running | None) -> str:
@@ -119,11 +126,11 @@ def _running(running: Running | None) -> str:
         return ", ".join(fact for fact in (process, "waiting for a proposal", silent) if fact)
     known = [
         f"{process} {terms.one_line(running.title or '')}".rstrip(),
-        running.phase,
+        phase_word(running.phase, running.step) if running.phase else None,
         f"step {running.step:,}" if running.step is not None else None,
         f"loss {running.loss:.4f}" if running.loss is not None else None,
         f"{terms.count(running.tokens_per_second)} tok/s" if running.tokens_per_second is not None else None,
-        f"{terms.clock(running.seconds_left)} left" if running.seconds_left is not None else None,
+        time_left(running.phase, running.step, running.seconds_left) if running.seconds_left is not None else None,
         silent,
     ]
     return ", ".join(fact for fact in known if fact)
@@ -140,7 +147,7 @@ def render_log(experiments: Sequence[Experiment], metric: str, direction: Direct
     head = (" ", "#", "status", metric, "gain", "axis", "title")
     rows = [head, *(_row(e, e.number == best) for e in experiments)]
     counts = count_outcomes(experiments)
-    note = f"{terms.plural(counts.experiments, 'experiment')}: {_outcomes(counts)}"
+    note = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     star = "; * is the incumbent" if best is not None else ""
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     return "\n".join([*_fit(rows, width), "", *terms.wrap(f"{note}{star}; {metric}: {_BETTER[direction]}", width)])
@@ -175,7 +182,8 @@ def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
     A narrow line leaves out the axis, then the time the measurements took.
     """
     width = min(width, _LINE)
-    head = f"{f'#{experiment.number}':<4} {experiment.status:<9} "
+    status = experiment.status
+    head = f"{f'#{experiment.number}':<4} {status:<9} " if len(status) <= 9 else f"#{experiment.number:<3} {status}  "
     spent = f"  {terms.took(_seconds(experiment)):>7}"
     room = width - len(head) - len(spent)
     words = _failure(experiment) if experiment.failed else _numbers(experiment, metric, room)

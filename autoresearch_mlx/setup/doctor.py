@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AutoresearchError
@@ -97,7 +98,7 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
     known = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     hint = "install autoresearch-mlx again" if missing else ""
     yield Finding("machine", "packages", known, "fail" if missing else "ok", hint)
-    yield Finding("machine", "profile", f"{profile.name}: {profile.why}")
+    yield Finding("machine", "profile", f"{profile.name} ({profile.why.rstrip('.')})")
 
 
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
@@ -219,8 +220,15 @@ def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
         kind = kind_of(resolved.settings, lab.root)
         resolved = resolved.model_copy(update={"settings": with_defaults(resolved.settings, kind)})
     for name, value, source in resolved.rows():
-        shown = ", ".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
+        shown = _shown(value)
         yield Finding("settings", name, f"{shown}  ({source})")
+
+
+def _shown(value: Any) -> str:
+    """Write a setting as lab.toml has it; ``-`` where it is not set."""
+    if isinstance(value, tuple):
+        return ", ".join(value) or terms.UNKNOWN
+    return str(value).lower() if isinstance(value, bool) else terms.UNKNOWN if value in (None, "") else str(value)
 
 
 def _version(name: str) -> str | None:

@@ -118,10 +118,10 @@ def _count_words(outlook: Outlook, found: Forecast) -> str:
     about = "at most" if found.bounded else "about"
     if found.experiments is None:
         hourly = 3600 / found.each_seconds
-        said = f"{about} {hourly:.0f} experiments an hour" if hourly >= 2 else f"{about} {24 * hourly:.0f} a day"
+        said = f"{about} {hourly:,.0f} experiments an hour" if hourly >= 2 else f"{about} {24 * hourly:,.0f} a day"
     elif found.experiments == outlook.experiments and found.seconds is not None:
         least = "at least" if found.bounded else "about"
-        said = f"{plural(found.experiments, 'experiment')} in {least} {clock(found.seconds)}"
+        said = f"{plural(found.experiments, 'experiment')} in {least} {_long(found.seconds)}"
     else:
         said = f"{about} {plural(found.experiments, 'experiment')}{_by(outlook)}"
     return "; ".join(part for part in (said, _baseline_words(outlook), _repeat_words(outlook)) if part)
@@ -137,6 +137,8 @@ def _baseline_words(outlook: Outlook) -> str:
 
 def _repeat_words(outlook: Outlook) -> str:
     if outlook.runs_each is not None:
+        if outlook.runs_each < 1.05:
+            return ""
         return f"{outlook.runs_each:.1f} runs each so far"
     return "close calls run more than once"
 
@@ -146,8 +148,16 @@ def _memory_words(outlook: Outlook) -> str:
     if outlook.peak_bytes is not None:
         return f"memory {outlook.peak_bytes / GB:.1f}{whole} GB"
     if outlook.limit_bytes is not None:
-        return f"memory up to {outlook.limit_bytes / GB:.1f}{whole} GB by its limit, not measured yet"
-    return "memory not measured yet"
+        return f"memory: not measured yet; limit {outlook.limit_bytes / GB:.1f}{whole} GB"
+    return "memory: not measured yet"
+
+
+def _long(seconds: float) -> str:
+    """Return ``45 s``, ``3 min`` or ``2:05 h``, which nobody can take for another unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 def _agent_words(outlook: Outlook) -> str:

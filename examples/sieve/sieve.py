@@ -1,4 +1,4 @@
-"""Count primes with a segmented sieve.  The loop may edit this file; the tests say what it must still do."""
+"""Count primes with a segmented sieve.  The loop may edit this file; check.py says what it must still do."""
 
 SEGMENT = 2**10  # numbers sieved at once            # knob: pow2 256 1048576
 WHEEL = False  # leave even numbers out            # knob: choice False True

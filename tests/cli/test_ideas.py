@@ -135,3 +135,11 @@ def test_help_shows_examples(lab: Lab) -> None:
     assert "autoresearch-mlx steer --clear" in call(lab, "steer", "--help").stdout
     for name in ("ideas", "steer"):
         assert name in call(lab, "--help").stdout
+
+
+def test_a_person_is_told_that_no_model_reads_the_note_or_the_idea(tmp_path: Path) -> None:
+    fresh = write_command_lab(tmp_path / "lab")
+    assert call(fresh, "run", "--tag", "t", "--agent", "knobs", "--experiments", "1").returncode == 0
+    unread = "so far only knobs proposed, which asks no model: nothing reads this until a model is used\n"
+    assert call(fresh, "steer", "smaller X").stderr == f"noted for session t: smaller X\n{unread}"
+    assert call(fresh, "ideas", "add", "smaller X").stderr == f"idea 1: smaller X\n{unread}"

@@ -32,9 +32,9 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def test_status(night: Lab) -> None:
     told = data(night, "status")
     assert list(told) == [
-        "session", "branch", "target", "metric", "direction", "experiments", "kept", "discarded", "failed", "baseline",
-        "incumbent", "sigma", "running", "agent", "spent", "noise", "budget", "key", "comparability", "stops",
-        "certificate", "disturbed", "limits", "lanes",
+        "session", "branch", "target", "metric", "direction", "experiments", "kept", "discarded", "failed",
+        "interrupted", "baseline", "incumbent", "sigma", "running", "agent", "spent", "noise", "budget", "key",
+        "comparability", "stops", "certificate", "disturbed", "limits", "lanes",
     ]  # fmt: skip
     assert (told["experiments"], told["kept"], told["discarded"], told["failed"]) == (5, 2, 1, 2)
     assert told["incumbent"] == {"number": 5, "commit": git(night.root, "rev-parse", "autoresearch/t"), "value": 1.25}

@@ -153,7 +153,7 @@ def test_a_stop_is_heard_while_the_machine_is_waited_for(command_lab: Lab, scree
         timer.start()
         reason = research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
         timer.join()
-        assert reason == "stopped by hand (autoresearch-mlx stop)"
+        assert reason == "by hand (autoresearch-mlx stop)"
         assert session.journal().history.experiments == ()
 
 

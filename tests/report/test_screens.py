@@ -126,7 +126,7 @@ class TestLanes:
         hand.seconds = 31.0
         for number in (1, 2, 1, 2):
             screen.progress(Progress("train", number=number))
-        assert [line[9:] for line in out.getvalue().splitlines()[2:]] == ["#1 | train", "#2 | train"]
+        assert [line[9:] for line in out.getvalue().splitlines()[2:]] == ["#1 | running", "#2 | running"]
 
 
 class TestNoted:

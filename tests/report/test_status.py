@@ -32,6 +32,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "kept": 1,
         "discarded": 1,
         "failed": 4,
+        "interrupted": 1,
         "baseline": {"number": 0, "commit": "00c0ffee" * 5, "value": 2.512345},
         "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.430522},  # of the run that it was not chosen by
         "sigma": None,
@@ -57,7 +58,9 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "limits": None,
         "lanes": [],
     }
-    keys = "session branch target metric direction experiments kept discarded failed baseline incumbent sigma"
+    keys = (
+        "session branch target metric direction experiments kept discarded failed interrupted baseline incumbent sigma"
+    )
     assert list(to_json(status_of(session))) == [
         *keys.split(),
         "running",

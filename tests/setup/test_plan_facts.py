@@ -50,7 +50,7 @@ def test_what_was_not_measured_makes_the_count_a_bound() -> None:
         "5:00 training, overhead not measured yet (`doctor --calibrate` measures it): at most 80 experiments by 07:00; "
         "close calls run more than once"
     )
-    assert two.startswith("memory up to 27.0 of 36 GB by its limit, not measured yet; agent ")
+    assert two.startswith("memory: not measured yet; limit 27.0 of 36 GB; agent ")
 
 
 def test_repeats_of_this_session_are_counted() -> None:
@@ -61,12 +61,12 @@ def test_repeats_of_this_session_are_counted() -> None:
 @pytest.mark.parametrize(
     ("wanted", "seconds", "words"),
     [
-        (10, None, "10 experiments in about 53:40"),
-        (10, 24_000.0, "10 experiments in about 53:40"),
+        (10, None, "10 experiments in about 54 min"),
+        (10, 24_000.0, "10 experiments in about 54 min"),
         (100, 24_000.0, "about 74 experiments by 07:00"),
         (None, None, "about 11 experiments an hour"),
         (None, 100.0, "about 0 experiments by 07:00"),
-        (1, 400.0, "1 experiment in about 5:22"),
+        (1, 400.0, "1 experiment in about 5 min"),
     ],
 )
 def test_whichever_limit_comes_first_counts(wanted: int | None, seconds: float | None, words: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from autoresearch_mlx.agents import unread
 from autoresearch_mlx.agents.ideas.backlog import add_yours, drop
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.loop import control
@@ -51,7 +52,7 @@ def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _note(folder: Path, sent: Mapping[str, Any]) -> str:
-    return f"noted: {add_note(folder, _text(sent, 'text'))}"
+    return f"noted: {add_note(folder, _text(sent, 'text'))}{_if_unread(folder)}"
 
 
 def _clear_notes(folder: Path, sent: Mapping[str, Any]) -> str:
@@ -60,7 +61,12 @@ def _clear_notes(folder: Path, sent: Mapping[str, Any]) -> str:
 
 def _idea(folder: Path, sent: Mapping[str, Any]) -> str:
     idea = add_yours(folder, _text(sent, "title"), _text(sent, "axis") or None, _text(sent, "why"))
-    return f"idea {idea.id}: {idea.title}"
+    return f"idea {idea.id}: {idea.title}{_if_unread(folder)}"
+
+
+def _if_unread(folder: Path) -> str:
+    words = unread(read(folder / FILE).history)
+    return f"; {words}" if words else ""
 
 
 def _drop_idea(folder: Path, sent: Mapping[str, Any]) -> str:

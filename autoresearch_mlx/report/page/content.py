@@ -32,6 +32,8 @@ class Head:
     """Budget, data and sizes, as the ledger has them."""
     machine: Mapping[str, Any]
     """Facts of the machine that were the same in every run."""
+    interrupted: int = 0
+    """Experiments that the person ended; ``failed`` counts them too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ def _head(folder: Path, journal: Journal) -> Head:
         failed=counts.failed,
         conditions={**_key(journal), **(conditions if isinstance(conditions, Mapping) else {})},
         machine=constant_facts(history),
+        interrupted=counts.interrupted,
     )
 
 

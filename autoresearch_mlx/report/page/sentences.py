@@ -7,6 +7,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
+from autoresearch_mlx.report.status import Counts
 
 PRETRAIN = "pretrain"
 """Name of the target that has hidden rows."""
@@ -33,9 +34,8 @@ def gain_in_words(page: Page) -> str:
 def counts_in_words(page: Page) -> str:
     """Return ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
     h = page.head
-    return (
-        f"{terms.plural(h.experiments, 'experiment')}: {h.kept:,} kept, {h.discarded:,} discarded, {h.failed:,} failed"
-    )
+    counts = Counts(h.experiments, h.kept, h.discarded, h.failed, h.interrupted)
+    return f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
 
 
 def belief(page: Page) -> str:

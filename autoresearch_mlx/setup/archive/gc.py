@@ -55,19 +55,27 @@ def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any
     return {"dry_run": dry_run, "bytes": sum(_bytes(items) for items in found.values()), "sessions": sessions}
 
 
-def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool) -> str:
-    """Return a line for each session and one below it for each kind of item."""
+def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool, age: timedelta) -> str:
+    """Return a line for each session and one below it for each kind of item; ``age`` is what was asked for."""
     verb = "would free" if dry_run else "freed"
     lines: list[str] = []
     for tag, items in found.items():
         if not items:
-            lines.append(f"session {tag}: nothing to free")
+            lines.append(f"session {tag}: {_nothing(age)}")
             continue
         lines.append(f"session {tag}: {verb} {terms.plural(len(items), 'item')}, {size(_bytes(items))}")
         kinds = {kind: [item for item in items if item.kind == kind] for kind in KINDS}
         rows = [(str(len(some)), _size_of(some), _WORDS[kind]) for kind, some in kinds.items() if some]
         lines += [f"  {line}" for line in terms.table(rows, left=(2,))]
     return "\n".join(lines) or "nothing to free"
+
+
+def _nothing(age: timedelta) -> str:
+    if not age:
+        return "nothing to free"
+    days = age / timedelta(days=1)
+    old = terms.plural(int(days), "day") if days == int(days) else terms.plural(round(24 * days), "hour")
+    return f"nothing older than {old} to free; --older-than 0 takes everything"
 
 
 def _bytes(items: Sequence[Item]) -> int:

@@ -88,7 +88,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
         "total_seconds": _fixed(total_seconds, 1),
         "peak_vram_mb": _fixed(m.peak_memory_mb, 1),
         "mfu_percent": _fixed(mfu, 2),
-        "total_tokens_M": _fixed(m.tokens / 1e6 if m.tokens else None, 1),
+        "total_tokens_M": _fixed(m.tokens / 1e6 if m.tokens else None, 2),
         "num_steps": m.steps,
         "num_params_M": _fixed(m.extra["num_params"] / 1e6 if "num_params" in m.extra else None, 1),
         "depth": depth,
