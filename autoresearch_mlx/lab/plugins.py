@@ -31,6 +31,6 @@ def import_named(where: str, folder: Path) -> Any:
     return found
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Return an error of somebody else's code in one line: its class and its message."""
     return f"{type(error).__name__}: {error}"

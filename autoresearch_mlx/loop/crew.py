@@ -7,7 +7,9 @@ keeps and the lines of the ledger are written one after the other, all by this o
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -25,6 +27,10 @@ from autoresearch_mlx.store.heartbeat import Heartbeat, forget
 
 STOPPED = "stopped by hand"
 _LOOK_SECONDS = 0.2
+_PATIENCE_SECONDS = 10
+"""Seconds after which Ctrl-C no longer waits for the lanes."""
+_INTERRUPTED = 130
+"""Exit code of a process that Ctrl-C ended."""
 
 
 class Crew:
@@ -136,8 +142,7 @@ class Crew:
         The session's first worktree then has the files that the lanes have kept.
         """
         self._halt.set()
-        wait(self._busy)
-        self._pool.shutdown()
+        self._wait_for_lanes()
         if len(self.workers) == 1:
             return
         with suppress(WorkspaceError):  # whatever git refuses here, the next start finds and says
@@ -145,6 +150,22 @@ class Crew:
                 worker.worktree.drop()
                 forget(self.session.folder, worker.name)
             self.session.worker.worktree.ensure()
+
+    def _wait_for_lanes(self) -> None:
+        """Wait until no lane measures, however often Ctrl-C is pressed; after ten seconds it ends this process at once.
+
+        A run ends as soon as it calls its watch.  A target of a person's own may never do so, and Python cannot end a
+        thread from outside.  The next start logs what was left open.
+        """
+        since = time.monotonic()
+        while True:
+            try:
+                return self._pool.shutdown()
+            except KeyboardInterrupt:
+                if time.monotonic() - since > _PATIENCE_SECONDS:
+                    self.screen.close()
+                    os._exit(_INTERRUPTED)
+                self.screen.say(f"the runs are being ended; Ctrl-C after {_PATIENCE_SECONDS} s leaves without them")
 
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt
@@ -161,12 +182,15 @@ class Crew:
         return done
 
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """Measure and decide until there is a verdict.
+        """Measure and decide until there is a verdict, or until the person ends it, which holds between runs too.
 
         One lock covers the check of what the attempt was compared with and the keep that replaces the incumbent.
         """
         decision: Decision = Again("not measured yet")
         while True:
+            if self._halt.is_set():
+                raise KeyboardInterrupt
+            self.orders.obey(attempt.number)  # a target of a person's own may never call the watch
             with self.session.deciding:
                 decision = onto_incumbent(attempt, decision)
                 if isinstance(decision, Verdict):

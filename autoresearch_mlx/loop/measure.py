@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Stopper, Watch
+from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Progress, Stopper, Watch
 from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judge.history import longest_usual, taken_now
 from autoresearch_mlx.loop.session import Session
@@ -59,6 +59,7 @@ def measure(
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
+        watched(Progress("start"))  # Ctrl-C and a skip hold before a run too: a target may never call the watch
         usual = None if history.baseline is None else longest_usual(history)
         tree = worker.worktree.tree
         assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from autoresearch_mlx.errors import ConfigError
-from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.config import Settings, TargetSettings
 from autoresearch_mlx.lab.plugins import import_named, offered, said
 from autoresearch_mlx.targets.contract import TargetKind
+from autoresearch_mlx.targets.guarded import GuardedKind
 
 GROUP = "autoresearch_mlx.targets"
 """Entry-point group in which a package offers kinds of target."""
@@ -40,19 +43,34 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
     # A module of a person's own may raise anything while it is imported or called.
     try:
         found = import_named(where, root)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = f"{where} should be importable, and its class callable without arguments; CONTRIBUTING.md has an example"
         raise ConfigError(f"cannot load the target {name!r}: {said(error)}", hint) from error
     if not isinstance(found, TargetKind):
         hint = "subclass autoresearch_mlx.targets.contract.TargetKind; CONTRIBUTING.md has an example"
         raise ConfigError(f"the target {name!r} ({where}) is not a TargetKind", hint)
-    return found
+    if name in BUILT_IN:
+        return found
+    own = GuardedKind(found, name)
+    with_defaults(Settings(), own)
+    return own
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings with the kind's own metric, direction and editable files where they name none."""
+    """Return the settings with the kind's own metric, direction and editable files where they name none.
+
+    Raises ConfigError when one of these cannot be used.
+    """
     given = settings.target.model_fields_set
     own = {name: getattr(kind, name) for name in ("metric", "direction", "editable") if name not in given}
+    try:
+        right = TargetSettings.model_validate(own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, words = ".".join(map(str, first["loc"][:1])), first["msg"].removeprefix("Value error, ")
+        said = f"the target {kind.name}: its class has a wrong {where or 'default'}: {words}"
+        raise ConfigError(said, "correct the class; the default is checked as the same name in lab.toml is") from None
+    own = {name: getattr(right, name) for name in own}
     return settings.model_copy(update={"target": settings.target.model_copy(update=own)})
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from conftest import Recorder, Steps, command_line, git, opened, write_command_lab
 
 from autoresearch_mlx.errors import LabError, WorkspaceError
-from autoresearch_mlx.experiment import Context, Experiment, Proposal
+from autoresearch_mlx.experiment import Assignment, Context, Experiment, Measurement, Proposal, Target
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop import control
@@ -280,6 +281,56 @@ def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab,
         2: ("interrupted", "skipped by hand"),
         **dict.fromkeys((1, 3, 4), ("interrupted", "stopped by hand")),
     }
+
+
+class Deaf:
+    """The lab's target, which never calls the watch; after the baseline each run waits until ``go`` is set."""
+
+    def __init__(self, inner: Target) -> None:
+        self.inner, self.go, self.runs = inner, threading.Event(), 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def measure(self, assignment: Assignment) -> Measurement:
+        self.runs += 1
+        assert assignment.folder.name.startswith("0000-") or self.go.wait(20)
+        return self.inner.measure(replace(assignment, watch=lambda progress: None))
+
+    def let_go(self) -> None:
+        threading.Timer(0.5, self.go.set).start()
+
+
+def test_ctrl_c_ends_a_target_that_does_not_call_the_watch_after_its_run(lab: Lab, screen: Recorder) -> None:
+    class Person(Steps):
+        def propose(self, context: Context) -> Proposal:
+            if context.number == 3:
+                until(lambda: deaf.runs == baseline + 2)
+                deaf.let_go()
+                raise KeyboardInterrupt
+            return super().propose(context)
+
+    with opened(lab, "t", run__lanes=3) as session:
+        deaf, baseline = Deaf(session.target), session.judge.baseline_runs
+        with pytest.raises(KeyboardInterrupt):
+            research(session.measuring(target=deaf), Person({"X": 3.0}, {"Y": 5}), Policy(), screen)
+    assert deaf.runs == baseline + 2, "no run begins after Ctrl-C"
+    ended = {number: (e.status, e.reason) for number, e in finished(lab).items() if number > 0}
+    assert ended == dict.fromkeys((1, 2, 3), ("interrupted", "stopped by hand"))
+
+
+def test_a_skip_holds_between_the_runs_of_such_a_target(lab: Lab, screen: Recorder) -> None:
+    class Person(Steps):
+        def propose(self, context: Context) -> Proposal:
+            if context.number == 2:
+                control.skip(lab.folder("t"), 1, "cli")
+                deaf.let_go()
+            return super().propose(context)
+
+    with opened(lab, "t", run__lanes=2) as session:
+        deaf = Deaf(session.target)
+        research(session.measuring(target=deaf), Person({"X": 3.0}, {"Y": 8}), Policy(experiments=2), screen)
+    assert (finished(lab)[1].status, finished(lab)[1].reason) == ("interrupted", "skipped by hand")
 
 
 def phases(lab: Lab) -> dict[int, str | None]:
