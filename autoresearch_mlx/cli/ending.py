@@ -80,4 +80,5 @@ def _tell(session: Session, settings: Settings, text: str, screen: Screen) -> No
         return
     about = {"AUTORESEARCH_SESSION": session.tag, "AUTORESEARCH_FOLDER": str(session.folder)}
     if (trouble := notification.send(settings.end.notify, f"autoresearch-mlx {session.tag}", text, about)) is not None:
-        screen.say(f"could not notify you: {settings.end.notify!r} {trouble}")
+        what = "" if notification.missing(settings.end.notify) else f"{settings.end.notify!r} "
+        screen.say(f"could not notify you: {what}{trouble}")

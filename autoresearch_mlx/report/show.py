@@ -106,10 +106,18 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
         return ["measurements", _NONE]
     head = ("seed", metric, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
     rows = [head, *(_row(m) for m in e.measurements)]
+    if not e.failed:
+        rows = _told(rows)
     lines = terms.table(rows)
     if max(map(len, lines)) > width:
         lines = terms.table(list(zip(*rows, strict=True)), left=(0,))
     return ["measurements (times in seconds)", *lines, *_remarks(e, width)]
+
+
+def _told(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Leave out the columns in which no run has anything: a program tells neither steps nor tokens."""
+    shown = [i for i in range(len(rows[0])) if any(row[i] != terms.UNKNOWN for row in rows[1:])]
+    return [tuple(row[i] for i in shown) for row in rows]
 
 
 def _row(m: Measurement) -> tuple[str, ...]:

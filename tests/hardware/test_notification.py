@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autoresearch_mlx.hardware.notification import desktop_command, send
+from autoresearch_mlx.hardware.notification import desktop_command, missing, send
 
 
 def test_on_a_mac_the_words_are_arguments_and_never_code() -> None:
@@ -41,3 +41,15 @@ def test_a_shell_line_gets_the_words_on_its_standard_input(tmp_path: Path) -> No
 def test_what_went_wrong_is_an_answer_in_words() -> None:
     assert send("echo away >&2; exit 3", "t", "x") == "ended with 3 away"
     assert send("exec /no/such/program 2>/dev/null", "t", "x") in ("ended with 127", "ended with 2")
+
+
+def test_a_missing_program_is_told_before_the_night_and_a_shell_command_is_not_tried() -> None:
+    lines = (
+        "from autoresearch_mlx.hardware.notification import missing, send",
+        "print(missing('desktop'), send('desktop', 't', 'x'))",
+    )
+    code = "; ".join(lines)
+    done = subprocess.run([sys.executable, "-c", code], env={"PATH": "/nonexistent"}, capture_output=True, text=True)
+    name = "osascript" if sys.platform == "darwin" else "notify-send"
+    assert done.stdout == f"{name} is not installed {name} is not installed\n"
+    assert missing("no-such-program") is None
