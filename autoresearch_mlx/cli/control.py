@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import count, json_option, lab_here, next_time, positive, say, tag_option
+from autoresearch_mlx.cli.options import (
+    at_least_one,
+    count,
+    json_option,
+    lab_here,
+    next_time,
+    positive,
+    say,
+    tag_option,
+)
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.lab.lab import find_session
 
@@ -149,7 +158,7 @@ def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
         "experiments": (count, "N", "a count: experiments=20"),
         "hours": (positive, "H", "hours: hours=7.5"),
         "until": (next_time, "HH:MM", "a time: until=08:30"),
-        "stall": (count, "N", "a count of experiments without a keep: stall=15"),
+        "stall": (at_least_one, "N", "a count of experiments without a keep: stall=15"),
         "tokens": (count, "N", "a count of tokens: tokens=2000000"),
         "cost": (positive, "X", "money: cost=2.5"),
     }

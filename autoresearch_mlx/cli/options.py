@@ -74,6 +74,18 @@ class Clock(click.ParamType[float]):
             self.fail(f"{value!r} is not a time of day; for example 07:00", param, context)
 
 
+class Hours(click.ParamType[float]):
+    """A finite number of hours above 0."""
+
+    name = "H"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            return positive(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of hours above 0; for example 7.5", param, context)
+
+
 def next_time(text: str) -> float:
     """Return the next occurrence of a time of day ``HH:MM``, in seconds since 1970.  Raises ValueError."""
     from datetime import datetime, timedelta
@@ -89,6 +101,13 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """Read a whole number, 1 or more.  Raises ValueError."""
+    if (number := count(text)) < 1:
+        raise ValueError(text)
+    return number
 
 
 def positive(text: str) -> float:

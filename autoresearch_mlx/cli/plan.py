@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, json_option, lab_here, tag_option
+from autoresearch_mlx.cli.options import Clock, Hours, json_option, lab_here, tag_option
 
 
 @click.command("plan")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="Length of the run in hours.")
+@click.option("--hours", type=Hours(), metavar="H", help="Length of the run in hours.")
 @click.option("--until", type=Clock(), metavar="HH:MM", help="End of the run, by this machine's clock.")
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Largest number of experiments.")
 @tag_option

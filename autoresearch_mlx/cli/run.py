@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, Function, TrainingBudget, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import Clock, Function, Hours, TrainingBudget, lab_here, say, tag_option
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
@@ -26,7 +26,7 @@ def sandbox_option(function: Function) -> Function:
     help="What proposes the edits: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md.",
 )
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="End within H hours.")
+@click.option("--hours", type=Hours(), metavar="H", help="End within H hours.")
 @click.option("--until", type=Clock(), metavar="HH:MM", help="End by this time of day.")
 @click.option(
     "--stall", type=click.IntRange(min=1), metavar="N", help="Stop after N experiments in a row without a keep."

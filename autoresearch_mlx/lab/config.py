@@ -211,7 +211,7 @@ class HardwareSettings(_Frozen):
 class RunSettings(_Frozen):
     """Settings of a run."""
 
-    lanes: Annotated[int, Field(ge=1, le=64)] = 1
+    lanes: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Experiments that are measured side by side on this machine: docs/lanes.md."""
 
 

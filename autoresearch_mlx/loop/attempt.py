@@ -29,7 +29,7 @@ from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.loop import measure as measuring
-from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable
+from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable, wrong_in
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.journal import now
@@ -127,6 +127,9 @@ class Attempt:
                 self.proposal = writable(_ask(agent, context))
             if feedback and self.proposal == before:
                 break  # the same answer again: the agent has no other
+            if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
+                words = f"the proposal starts from {base!r}, which is no commit of this session"
+                self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
             self.measurements.clear()  # left by a smoke run of the previous try
             refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
@@ -361,12 +364,17 @@ class Attempt:
 def _ask(agent: Agent, context: Context) -> Proposal:
     """Return the agent's proposal.  Any other exception of its code, which may be a user's, becomes an AgentError."""
     try:
-        return agent.propose(context)
+        answer: object = agent.propose(context)
     except AutoresearchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
         raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+    if (wrong := wrong_in(answer)) is not None:
+        said = f"the agent {agent.name} returned {wrong}"
+        raise AgentError(said, "what it should return: autoresearch_mlx.experiment.Proposal")
+    assert isinstance(answer, Proposal)
+    return answer
 
 
 def _rounded(field: float) -> float:

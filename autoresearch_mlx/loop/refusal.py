@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -89,6 +90,26 @@ def clash(paths: Collection[str]) -> str | None:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
             return f"{path} cannot be: {folder} is a file"
+    return None
+
+
+def wrong_in(answer: object) -> str | None:
+    """Say what an agent returned in place of a well-formed proposal; None for a proposal that is well-formed."""
+    if not isinstance(answer, Proposal):
+        return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
+    for name in ("title", "rationale", "agent", "problem"):
+        if not isinstance(getattr(answer, name), str):
+            return f"a proposal with {name} = {getattr(answer, name)!r}, not a text"
+    for name in ("axis", "base"):
+        if not isinstance(getattr(answer, name), str | None):
+            return f"a proposal with {name} = {getattr(answer, name)!r}, neither a text nor None"
+    files: object = answer.files
+    if not isinstance(files, Mapping) or not all(isinstance(text, str) for pair in files.items() for text in pair):
+        return "a proposal whose files do not map paths to texts"
+    try:
+        json.dumps(dict(answer.talk), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"a proposal whose talk is not plain JSON: {error}"
     return None
 
 

@@ -10,6 +10,7 @@ import pytest
 from command_runs import STATUSES, STEPS, call, experiments, refused, script
 from conftest import command_line, git
 
+from autoresearch_mlx.cli.options import at_least_one
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
 
@@ -205,3 +206,14 @@ def test_without_git_it_is_told_what_is_missing(command_lab: Lab) -> None:
     done = call(command_lab, "run", "--experiments", "0", PATH=str(command_lab.root))
     assert done.returncode == 1
     assert "error: git does not answer" in done.stderr and "hint: `git --version`" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_hours_that_are_no_number_are_wrong_usage(command: str, command_lab: Lab) -> None:
+    done = command_line(command, "--hours", "nan", cwd=command_lab.root)
+    assert done.returncode == 2 and "'nan' is not a number of hours above 0" in done.stderr
+
+
+def test_a_stall_of_no_experiments_is_refused() -> None:
+    with pytest.raises(ValueError):
+        at_least_one("0")

@@ -134,3 +134,7 @@ def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
 def test_automatic_values_stay_the_word_auto(tmp_path: Path) -> None:
     assert settings(tmp_path, "[budget]\nseconds = 'auto'").budget.seconds == "auto"
     assert settings(tmp_path, "", budget__seconds="auto").budget.seconds == "auto"
+
+
+def test_lanes_is_a_number_and_not_a_yes(tmp_path: Path) -> None:
+    assert "run.lanes" in str(refused(tmp_path, "[run]\nlanes = true\n"))

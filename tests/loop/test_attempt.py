@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -254,3 +256,44 @@ def test_an_agent_that_gives_up_after_a_smoke_run_leaves_no_ref(command_lab: Lab
         assert not session.journal().running
     assert said == "nothing more to say"
     assert resolve(command_lab.root, "refs/autoresearch/t/1") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "nothing"),
+        ("x", "a str, not a Proposal"),
+        (Proposal("t", {FILE: 3}), "a proposal whose files do not map paths to texts"),  # type: ignore[dict-item]
+        (Proposal("t", None), "a proposal whose files do not map paths to texts"),  # type: ignore[arg-type]
+        (Proposal("t", {}, axis=5), "a proposal with axis = 5, neither a text nor None"),  # type: ignore[arg-type]
+        (Proposal("t", {}, rationale=None), "a proposal with rationale = None, not a text"),  # type: ignore[arg-type]
+        (Proposal("t", {}, talk={"x": object()}), "a proposal whose talk is not plain JSON: .*"),
+    ],
+)
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_answer_that_is_no_proposal_ends_the_night(
+    command_lab: Lab, screen: Recorder, answer: object, said: str, lanes: int
+) -> None:
+    class Bad:
+        name = "bad"
+
+        def propose(self, context: Context) -> object:
+            return answer
+
+    with opened(command_lab, "t", run__lanes=lanes) as session:
+        reason = research(session, Bad(), Policy(), screen)  # type: ignore[arg-type]
+        assert re.fullmatch(f"the agent bad returned {said}", reason)
+        assert not session.journal().running
+
+
+def test_a_proposal_that_starts_from_an_unknown_commit_is_invalid(
+    command_lab: Lab, screen: Recorder, text: str
+) -> None:
+    lost = dataclasses.replace(knobs(text, X=3.0), base="deadbeef")
+    with opened(command_lab, "t") as session:
+        research(session, Answers(lost, lost, lost), Policy(experiments=1), screen)
+        done = session.journal().history.experiments[1]
+    assert (done.status, done.reason) == (
+        "invalid",
+        "the proposal starts from 'deadbeef', which is no commit of this session",
+    )
