@@ -39,6 +39,7 @@ from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
 _TURN_SECONDS = 0.2
+_CARRIED = " (carried onto #"
 OneRun: TypeAlias = Callable[[int, Watch], Measurement]
 Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
 """Function that calls its first argument with each of these numbers, side by side, and returns the results in order."""
@@ -258,7 +259,10 @@ class Attempt:
         """Move to another incumbent, commit ``onto`` with the files ``theirs``; ``files`` is the change on top."""
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
-        self.proposal = replace(self.proposal, files=files)
+        title = self.title.partition(_CARRIED)[0]
+        if history.incumbent is not None:
+            title += f"{_CARRIED}{history.incumbent.number})"
+        self.proposal = replace(self.proposal, title=title, files=files)
         self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
         self.commit()
 

@@ -6,11 +6,11 @@ This is needed with several lanes: one lane keeps an edit while the others still
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_mlx.experiment import History, Verdict
+from autoresearch_mlx.experiment import History, Running, Verdict
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
@@ -18,12 +18,14 @@ from autoresearch_mlx.store.records import measurement_to
 from autoresearch_mlx.store.workspace import merge_texts
 
 
-def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
+def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
     """Return the decision if it still holds; else what follows from carrying the change to the new incumbent.
 
     A change that lost to the version that it was made from is discarded.  A change that won there, or is
     undecided, is combined with what was kept meanwhile, and the combination is measured: a run on an old base never
     leads to a keep.  Call this while ``session.deciding`` is held.
+
+    ``running``: the experiments that the lanes measure now.
     """
     newest = attempt.session.journal().history
     onto = attempt.session.incumbent(newest)
@@ -35,10 +37,10 @@ def onto_incumbent(attempt: Attempt, decision: Decision) -> Decision:
     if attempt.base != attempt.incumbent:  # it starts from another version on purpose: there is nothing to carry
         attempt.incumbent, attempt.history = onto, newest
         return attempt.decide() if attempt.measurements else decision
-    return _onto(attempt, newest, onto)
+    return _onto(attempt, newest, onto, running)
 
 
-def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
+def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Running]) -> Decision:
     session = attempt.session
     theirs = session.workspace.read(onto)
     assert newest.incumbent is not None  # another lane replaced the previous one
@@ -57,8 +59,14 @@ def _onto(attempt: Attempt, newest: History, onto: str) -> Decision:
         measurements=[measurement_to(m) for m in attempt.measurements],
     )
     attempt.start_over(newest, onto, theirs, files)
-    if fingerprint({**theirs, **files}) == fingerprint(theirs):
+    mark = fingerprint({**theirs, **files})
+    if mark == fingerprint(theirs):
         return Verdict("duplicate", f"{meanwhile}, and already contains this change")
+    still = {each.number for each in session.journal().running} - {attempt.number}
+    for other in running:
+        if other.number in still and fingerprint(other.files) == mark:
+            words = f"the two changes together are the same as experiment {other.number}, which is being measured"
+            return Verdict("duplicate", f"{meanwhile}, and {words}")
     return Again(f"{meanwhile}: measured together with it")
 
 

@@ -69,7 +69,7 @@ class Crew:
     def running(self) -> tuple[Running, ...]:
         """Return the experiments that the lanes measure now, oldest first."""
         with self.session.deciding:
-            return tuple(attempt.running() for _, attempt in self._busy.values() if attempt is not None)
+            return tuple(attempt.running() for _, attempt in list(self._busy.values()) if attempt is not None)
 
     def measure(self, attempt: Attempt) -> None:
         """Let the attempt's worker measure it to its end."""
@@ -192,7 +192,7 @@ class Crew:
                 raise KeyboardInterrupt
             self.orders.obey(attempt.number)  # a target of a person's own may never call the watch
             with self.session.deciding:
-                decision = onto_incumbent(attempt, decision)
+                decision = onto_incumbent(attempt, decision, self.running())
                 if isinstance(decision, Verdict):
                     return attempt.conclude(_with_words(decision, attempt))
             decision = attempt.measure(decision, watch)

@@ -114,11 +114,19 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
     assert second.base == first.commit, "it stands on what was kept meanwhile"
     assert {m.value for m in second.measurements} == {second.value} == {1.25}, "the value of both changes together"
     assert second.reason.endswith("; carried onto experiment 1, kept meanwhile")
+    assert second.title.endswith(" (carried onto #1)")
     files = git(lab.root, "show", "autoresearch/t:solver.py")
     assert "X = 3.5" in files and "Y = 5" in files
     (carried,) = [e for e in events(lab) if e["event"] == "carried"]
     assert (carried["number"], carried["onto"]) == (2, first.commit)
     assert [m["value"] for m in carried["measurements"]] == [2.0], "its run on the old base"
+
+
+def test_a_carried_change_that_another_lane_measures_is_not_measured_twice(lab: Lab, screen: Recorder) -> None:
+    night(lab, Steps({"X": 3.5}, {"Y": 5, "S": 2.0}, {"Y": 5, "S": 2.0}), screen, lanes=2, limit=3)
+    first, second, third = (finished(lab)[number] for number in (1, 2, 3))
+    assert (first.status, second.status, third.status) == ("keep", "duplicate", "keep")
+    assert second.reason.endswith("are the same as experiment 3, which is being measured")
 
 
 def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab, screen: Recorder) -> None:
