@@ -73,3 +73,8 @@ def test_metric_direction_and_files_are_the_kinds_own_unless_the_lab_names_them(
     text = '[target]\nkind = "toy_target:ToyKind"\nmetric = "size"\neditable = ["a.txt"]\n'
     named = with_defaults(settings(tmp_path, text), kind).target
     assert (named.metric, named.direction, named.editable) == ("size", "min", ("a.txt",))
+
+
+def test_pretrain_refuses_lanes_before_anything_is_prepared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the target pretrain cannot have 2 lanes: two trainings"):
+        kind_of(settings(tmp_path, "[run]\nlanes = 2\n"), tmp_path)

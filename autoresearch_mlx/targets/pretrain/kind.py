@@ -36,6 +36,13 @@ class PretrainKind(TargetKind[PretrainConditions]):
     name = "pretrain"
     conditions = PretrainConditions
 
+    def check(self, settings: Settings) -> None:
+        """Refuse lanes before any text is prepared: the target itself is built only afterwards."""
+        if (lanes := settings.run.lanes) > 1:
+            why = "two trainings on one machine take time from each other, and each would measure the other"
+            said = f"the target pretrain cannot have {lanes} lanes: {why}"
+            raise ConfigError(said, "lanes = 1 under [run] in lab.toml, or `--lanes 1`")
+
     def fit(self, place: Place) -> Profile:
         """Return the profile with the budget and the batch that this machine's calibration chooses."""
         return fit_to_machine(place.settings, place.lab, place.machine, place.profile, place.say)
