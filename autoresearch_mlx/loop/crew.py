@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Screen, Verdict, Watch
@@ -41,6 +42,7 @@ class Crew:
         self.workers = lanes_of(session.worker, session.workspace, session.lanes)
         self._pool = ThreadPoolExecutor(len(self.workers), thread_name_prefix="lane")
         self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
+        self._taken: list[Future[Measurement]] = []
         self._halt = threading.Event()
         self.halted = STOPPED
         """Reason recorded for experiments that are interrupted because the run ends."""
@@ -91,7 +93,7 @@ class Crew:
     def together(self, take: OneRun, runs: Sequence[int]) -> Sequence[Measurement]:
         """Take these runs of the baseline side by side; return the results in the order of ``runs``."""
         watch = self.watching(0)
-        taken = [self._pool.submit(take, run, watch) for run in runs]
+        taken = self._taken = [self._pool.submit(take, run, watch) for run in runs]
         try:
             wait(taken)
         except BaseException:
@@ -158,8 +160,11 @@ class Crew:
         thread from outside.  The next start logs what was left open.
         """
         since = time.monotonic()
+        work: list[Future[Any]] = list(self._busy)
+        work.extend(self._taken)
         while True:
             try:
+                wait(work)  # joining a thread is not safe against Ctrl-C, waiting for its work is
                 return self._pool.shutdown()
             except KeyboardInterrupt:
                 if time.monotonic() - since > _PATIENCE_SECONDS:
