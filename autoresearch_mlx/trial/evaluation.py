@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_envir
 from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions
 from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
-from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, type_of_most, write_spec
+from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, not_plain, type_of_most, write_spec
 
 
 class Evaluation:
@@ -76,9 +75,8 @@ class Evaluation:
         """Write the specification; return why that is impossible with what the training child left in the folder."""
         weights = self._assignment.folder / WEIGHTS
         try:
-            found = weights.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-                return f"{WEIGHTS} is not a regular file with a single name"
+            if (why := not_plain(weights)) is not None:
+                return why
             write_spec(self._spec(mark), path)
         except ValueError as error:
             return f"{WEIGHTS} does not hold weights: {error}"

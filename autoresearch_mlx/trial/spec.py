@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,17 @@ def not_weights(weights: Path) -> str | None:
     return None
 
 
+def not_plain(weights: Path) -> str | None:
+    """Return why a file of weights must not be opened, in a sentence: None for a regular file with a single name.
+
+    The edited script can put a pipe there, which would never be read to its end, or a link to another file.  Raises
+    OSError when there is no such file.
+    """
+    found = weights.lstat()
+    plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return None if plain else f"{weights.name} is not a regular file with a single name"
+
+
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes in a safetensors file, from its header.  Raises ValueError when it has no header; OSError."""
     return {name: shape for name, (_, shape) in _header(weights).items()}
@@ -94,6 +106,8 @@ def type_of_most(weights: Path) -> str:
 
 def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
+    if (why := not_plain(weights)) is not None:
+        raise ValueError(why)
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:

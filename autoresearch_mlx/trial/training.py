@@ -33,7 +33,16 @@ from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run
 from autoresearch_mlx.trial.sandbox.child_permissions import training_permissions
 from autoresearch_mlx.trial.sandbox.limits import Limits, Watch
 from autoresearch_mlx.trial.serving import RowServer
-from autoresearch_mlx.trial.spec import TRAIN_ENV, WEIGHTS, TrainSpec, count, not_weights, shapes_of, write_spec
+from autoresearch_mlx.trial.spec import (
+    TRAIN_ENV,
+    WEIGHTS,
+    TrainSpec,
+    count,
+    not_plain,
+    not_weights,
+    shapes_of,
+    write_spec,
+)
 
 POINTS = 20
 """Number of parts of the budget into which a curve of losses is divided."""
@@ -183,7 +192,7 @@ class Training:
         if steps is not None and not 0 < steps <= server.batches:
             return f"the script told {steps:,} steps, and {server.batches:,} batches were served"
         try:
-            wrong = not_weights(self._weights)
+            wrong = not_plain(self._weights) or not_weights(self._weights)
             size = self._weights.stat().st_size
         except (OSError, ValueError) as error:
             return f"the weights cannot be read: {error}"
