@@ -25,7 +25,11 @@ def import_named(where: str, folder: Path) -> Any:
         if place not in sys.path:
             sys.path.append(place)
     module, _, attribute = where.partition(":")
-    found: Any = importlib.import_module(module)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # no __pycache__ in the person's checkout
+    try:
+        found: Any = importlib.import_module(module)
+    finally:
+        sys.dont_write_bytecode = before
     for part in attribute.split("."):
         found = getattr(found, part)
     return found

@@ -24,7 +24,7 @@ from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker, lanes_of
-from autoresearch_mlx.store.heartbeat import Heartbeat, forget
+from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all
 
 STOPPED = "stopped by hand"
 _LOOK_SECONDS = 0.2
@@ -147,10 +147,10 @@ class Crew:
         self._wait_for_lanes()
         if len(self.workers) == 1:
             return
+        forget_all(self.session.folder)
         with suppress(WorkspaceError):  # whatever git refuses here, the next start finds and says
             for worker in self.workers:
                 worker.worktree.drop()
-                forget(self.session.folder, worker.name)
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:

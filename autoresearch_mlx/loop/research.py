@@ -24,7 +24,7 @@ from autoresearch_mlx.loop.upkeep import (
     tell_of_machine,
     wait_until_fit,
 )
-from autoresearch_mlx.store.heartbeat import last_seen
+from autoresearch_mlx.store.heartbeat import forget_all, last_seen
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
@@ -147,6 +147,7 @@ def recover(session: Session, screen: Screen) -> None:
         attempt = Attempt.left_open(session, left)
         reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
         screen.finished(attempt.conclude(Verdict("interrupted", reason)))
+    forget_all(session.folder)
     history = session.journal().history
     session.workspace.settle(session.incumbent(history), session.commits(history))
     session.worker.worktree.ensure()

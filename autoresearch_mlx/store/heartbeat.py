@@ -7,6 +7,7 @@ With a single worker there are no files: the session's lock tells whether its pr
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,11 @@ def forget(folder: Path, worker: str | None) -> None:
     if worker:
         with suppress(OSError):
             _path(folder, worker).unlink()
+
+
+def forget_all(folder: Path) -> None:
+    """Remove what the workers of a run have left: its claims are closed."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _path(folder: Path, worker: str) -> Path:

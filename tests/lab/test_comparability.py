@@ -196,7 +196,7 @@ def test_the_same_machine_goes_on_without_a_word(command_lab: Lab, screen: Recor
     as_if_begun_on(command_lab, machine=None)
     said: list[str] = []
     for _ in range(2):
-        with opened(command_lab, "t", say=said.append) as session:
+        with opened(command_lab, "t", say=said.append, judge__margin=0.0, judge__mode="margin") as session:
             assert session.journal().history.stand == 0
             assert session.key.mark == session.journal().session["key"], "one session, one key"
     assert said == []

@@ -371,10 +371,10 @@ def test_a_night_of_cheats_leaves_the_incumbent_and_the_ledger_as_they_were(
     confined: Conditions, lab: Lab, screen: Recorder
 ) -> None:
     assert confined.sandbox is not None
-    ledger, tree = lab.folder("t") / FILE, lab.folder("t") / "worktree" / "train_mlx.py"
-    cheats = [
-        first(f"open({str(ledger)!r}, 'a').write('x')"),
-        first(f"open({str(tree)!r}, 'w').write('x')"),
+    assert (lab.folder("t") / FILE).name == "ledger.jsonl"
+    cheats = [  # a training runs in the worktree, which lies beside the ledger
+        first("open('../ledger.jsonl', 'a').write('x')"),
+        first("open('train_mlx.py', 'w').write('x')"),
         first(EATS),
         earliest(AHEAD),
     ]
