@@ -51,7 +51,7 @@ train_mlx.py
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     # A head at a low rate: whoever raises it gains far more than two runs differ, and not so much that it is held.
-    return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=4e-4, UNEMBEDDING_INIT_STD=0.0001)
+    return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=7e-4, UNEMBEDDING_INIT_STD=0.0001)
 
 
 def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
     first, second, third = read(lab.folder("t") / FILE).history.experiments[1:]
     assert (first.status, first.title) == ("keep", "let the head learn"), first.reason
     assert first.gain is not None and first.gain > 0.2
-    assert first.knobs == {"UNEMBEDDING_LR": (4e-4, 0.002)}
+    assert first.knobs == {"UNEMBEDDING_LR": (7e-4, 0.002)}
     assert first.talk["model"] and first.talk["prompt_tokens"] > 1000 and first.talk["load_seconds"] > 0
     # The typo parses, fails its smoke run in seconds, and goes back with the log's end; then it is measured.
     assert second.status in ("keep", "discard") and second.value is not None
