@@ -106,7 +106,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> float:
-    """Return the standard error of the gain with the errors of the runs' own values, unless those are negligible."""
+    """Add the errors of the runs' own values to the standard error of the gain, unless they are negligible."""
     own = math.hypot(*(run.error / len(side) for side in (candidate, against) for run in side))
     return math.hypot(error, own) if own > _NEGLIGIBLE * error else error
 

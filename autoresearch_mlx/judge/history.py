@@ -185,7 +185,7 @@ def looked_at(history: History) -> list[bool]:
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the most that the baseline's runs took; in a stand without its runs, what the first repeat there took.
+    """Return the most that a run of the baseline took, or, in a stand without such a run, what its first repeat took.
 
     Raises ValueError without a baseline.
     """

@@ -75,7 +75,7 @@ class Judge:
     removal_every: int = 8
     """Number of keeps after which weakly supported ones are taken out on trial."""
     budget_seconds: float | None = None
-    """Seconds of training; a repeat ends after the steps that fit into them.  None: the clock ends repeats too."""
+    """Seconds of training, from which a repeat gets its number of steps.  None: the clock ends repeats too."""
 
     @property
     def rules(self) -> Rules:

@@ -27,7 +27,7 @@ _PATIENCE = 3
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
-    """Return keep, discard, or what to measure next.  It ends after a bounded number of runs, whatever they say."""
+    """Return keep, discard, or what to measure next; whatever the runs say, their number is bounded."""
     rules = rules or Rules()
     now = counted(evidence)
     if not now.candidate or not now.incumbent:

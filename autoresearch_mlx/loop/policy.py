@@ -96,7 +96,7 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield each time limit: the seconds left, and the words for it after and before it is reached."""
+        """Yield for each time limit the seconds left, the words once it is reached, and the words until then."""
         if (left := self.seconds_left()) is not None:
             yield left, f"{self.hours:g} hours are over", f"the {self.hours:g} hours are over"
         if self.until is not None:

@@ -88,7 +88,7 @@ def talk_gone(folder: Path, number: int) -> str | None:
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """Return ``removed by gc on 2026-11-25``, None when gc did not remove it; calls by how their names begin."""
+    """Return ``removed by gc on 2026-11-25``, or None when gc did not remove it.  ``name-...`` counts as ``name``."""
     for event in reversed(read_events(folder / FILE).events):
         if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):
             return f"removed by gc on {str(event.get('time'))[:10]}"

@@ -102,7 +102,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """Allow the last step, which may be slow, to end after the budget."""
+        """Return why to kill a training that is far over its budget; None while its last step may just be slow."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
         return said if spent > limit else None

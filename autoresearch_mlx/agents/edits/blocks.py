@@ -1,10 +1,9 @@
 """Apply search/replace blocks: find where each block fits in a file, and return the text after all of them.
 
-A block fits where, in this order of preference, its lines match exactly; they match except for blanks and one common
-shift of the indentation, which is then applied to the replacement too; or its one line is part of a line of the file.
-A block
-that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the
-blocks does not matter; either all blocks are applied or none.
+In this order of preference, a block fits where its lines match exactly; where they match except for blanks and one
+common shift of the indentation, which is then applied to the replacement too; or, if the block has only one line, where
+that is part of a line of the file.  A block that fits nowhere or in several places is a problem.  Positions refer to
+the original text, so the order of the blocks does not matter; either all blocks are applied or none.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     choice   "SSSL" -> "SSSSL"      the value itself: texts, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   the value reached there: a share of the run and a decay constant mean the same on
-                                    every machine, and from 0 on either side there is no ratio
-    count    8 -> 9 layers          the difference: whole numbers below 16 there
+                                    every machine; also when the old value is 0 there or here, as 0 has no ratio
+    count    8 -> 9 layers          the difference: for whole numbers that are below 16 on the other machine
     ratio    524288 -> 262144       the ratio, x0.5: sizes and rates are tied to the machine
 
 A value outside the range in the knob's comment is clipped to the end of that range.

@@ -268,7 +268,7 @@ def _box(artist: Any) -> Box:
 
 
 def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes of the other dots; many dots are small, and a label may cover them."""
+    """Return the boxes of the other dots; none if there are many, which are drawn small: a label may cover them."""
     if len(tried) > 200:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in tried]

@@ -47,7 +47,7 @@ def sketch(text: str) -> Hashes:
 
 
 class Known:
-    """The windows of documents that are known, by document; ``settle`` makes those that were added count."""
+    """The windows of the known documents.  Documents that were added count only after ``settle`` is called."""
 
     def __init__(self) -> None:
         self._sketches: list[Hashes] = []
@@ -73,7 +73,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Make the documents count that were added so far."""
+        """Make all documents that were added so far count."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)
