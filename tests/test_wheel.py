@@ -34,7 +34,7 @@ def test_the_wheel_holds_what_stands_at_the_root_once(installed: Path) -> None:
 
 def test_init_makes_a_lab_that_is_ready_to_run(installed: Path, tmp_path: Path) -> None:
     def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1", "COLUMNS": "300"}
         line = [sys.executable, "-m", "autoresearch_mlx", *arguments]
         return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
 

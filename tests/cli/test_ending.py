@@ -96,7 +96,7 @@ def test_a_notification_that_fails_is_said_and_costs_nothing(lab: Lab) -> None:
     [
         (("--until", "soon"), "'soon' is not a time of day; for example 07:00"),
         (("--stall", "0"), "0 is not in the range"),
-        (("--hours", "0"), "0.0 is not in the range"),
+        (("--hours", "0"), "'0' is not a number of hours above 0"),
     ],
 )
 def test_limits_that_cannot_be(lab: Lab, options: tuple[str, ...], said: str) -> None:

@@ -192,7 +192,7 @@ def test_a_certificate_compares_head_and_baseline_in_turn_on_fresh_seeds(lab: La
     assert [(e["side"], e["pair"]) for e in pairs] == [("before", 0), ("head", 0), ("head", 1), ("before", 1)]
     seeds = [e["measurement"]["seed"] for e in pairs]
     assert seeds[0] == seeds[1] and seeds[2] == seeds[3] and min(seeds) > 1_000_000
-    assert "certified    #1 against #0: better by" in command_line("status", cwd=lab.root).stdout
+    assert "certificate  #1 against #0: better by" in command_line("status", cwd=lab.root).stdout
 
 
 def test_the_next_certificate_is_against_the_last_head(lab: Lab, screen: Recorder) -> None:
