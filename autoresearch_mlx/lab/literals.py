@@ -31,7 +31,7 @@ _STRANGE = 32
 _PROSE = 512
 """Comments of more bytes than this must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
-"""Compression leaves 0.6 of English or less, and 0.77 of base64; English has few digits, hexadecimal a third."""
+"""Compression leaves 0.6 of English or less, and 0.77 of base64; English has few digits, hexadecimal five in eight."""
 _NAMES_FREE = 4096
 """Bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3

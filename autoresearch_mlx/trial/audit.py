@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from autoresearch_mlx.trial.cuts import Indices
-from autoresearch_mlx.trial.evaluator import pairs, tolerance
-from autoresearch_mlx.trial.exchange import Died, Frame, Invalid, Respondent, Tokens
+from autoresearch_mlx.trial.evaluator import found_or_told, pairs, tolerance
+from autoresearch_mlx.trial.exchange import Frame, Invalid, Respondent, Tokens
 from autoresearch_mlx.trial.lookahead import check, gain
 from autoresearch_mlx.trial.scoring import bits_per_byte, score_wide
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
@@ -54,15 +54,7 @@ class Found:
 def main(spec_path: str) -> None:
     spec, events = read_eval_spec(spec_path), Events()
     os.environ.pop(EVENTS_ENV, None)
-    try:
-        found = audit(spec)
-    except Invalid as failure:
-        events.send("invalid", reason=str(failure)[:1000])
-        return
-    except Died as death:
-        events.send("died", returncode=death.returncode)
-        return
-    for name, each in found.items():
+    for name, each in (found_or_told(audit, spec, events) or {}).items():
         events.send("audited", rows=name, value=each.value, error=each.error, nats=each.nats,
                     lookahead=each.lookahead, lookahead_error=each.lookahead_error)  # fmt: skip
 

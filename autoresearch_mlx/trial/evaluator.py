@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from autoresearch_mlx.trial.exchange import Died, Frame, Invalid, Respondent, To
 from autoresearch_mlx.trial.lookahead import TOLERANCES, Tolerance, check, gain
 from autoresearch_mlx.trial.scoring import Score, bits_per_byte, check_finite, check_sums, score_on
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,19 @@ class Evaluated:
 def main(spec_path: str) -> None:
     spec, events = read_eval_spec(spec_path), Events()
     os.environ.pop(EVENTS_ENV, None)
+    if (found := found_or_told(evaluate, spec, events)) is not None:
+        events.send("evaluated", **asdict(found))
+
+
+def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Events) -> Result | None:
+    """Return what ``work`` finds; None when it cannot, after telling the parent why."""
     try:
-        found = evaluate(spec)
+        return work(spec)
     except Invalid as failure:
         events.send("invalid", reason=str(failure)[:1000])
-        return
     except Died as death:
         events.send("died", returncode=death.returncode)
-        return
-    events.send("evaluated", **asdict(found))
+    return None
 
 
 def evaluate(spec: EvalSpec) -> Evaluated:
