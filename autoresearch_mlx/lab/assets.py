@@ -1,6 +1,6 @@
-"""Files that the package carries, such as ``train_mlx.py`` and the tables in ``data/``, and how a table is read.
+"""Find the files that the package carries, such as ``train_mlx.py`` and the tables in ``data/``, and read the tables.
 
-In a checkout they lie beside the package, in an installed wheel inside it.
+In a checkout these files lie beside the package; in an installed wheel they lie inside it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ Row = TypeVar("Row")
 
 
 def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str, str]], Row]) -> tuple[Row, ...]:
-    """Return the rows of a tab-separated table, each made by ``made``, which raises ValueError for a malformed row.
+    """Return the rows of a tab-separated table.
 
-    Lines that begin with ``#`` before the column names are comments.  Raises TableError with the file and the line.
+    ``made`` gets the cells of one line by column name and returns the row; it raises ValueError for a malformed line.
+    Lines above the column names that begin with ``#`` are comments.  Raises TableError, which names the file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -31,7 +32,7 @@ def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str,
         cells = line.split("\t")
         try:
             if len(cells) != len(columns):
-                raise ValueError(f"{len(cells)} columns where {len(columns)} belong")
+                raise ValueError(f"found {len(cells)} columns, expected {len(columns)}")
             rows.append(made(dict(zip(columns, cells, strict=True))))
         except ValueError as error:
             raise TableError(f"{path}, line {number}: {error}", "Correct that line of the table.") from None
@@ -39,14 +40,14 @@ def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str,
 
 
 def text(row: Mapping[str, str], name: str) -> str:
-    """Return a cell that must not be empty.  Raises ValueError."""
+    """Return the cell in this column.  Raises ValueError when it is empty."""
     if not row[name]:
         raise ValueError(f"no {name}")
     return row[name]
 
 
 def positive(row: Mapping[str, str], name: str) -> float:
-    """Return a cell that must be a finite number above 0.  Raises ValueError."""
+    """Return the cell in this column as a number.  Raises ValueError unless it is finite and above 0."""
     value = float(row[name])
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} {row[name]!r} is not a positive number")
@@ -56,7 +57,7 @@ def positive(row: Mapping[str, str], name: str) -> float:
 def asset(name: str, package: Path | None = None) -> Path:
     """Return the path of ``train_mlx.py``, ``program.md`` or a table such as ``data/cuda_baseline.tsv``.
 
-    ``package`` is the folder of ``autoresearch_mlx`` (default: the one running).  Raises LabError when
+    ``package`` is the folder of ``autoresearch_mlx`` (default: the one that is running).  Raises LabError when
     the file is in neither place.
     """
     home = package or Path(__file__).resolve().parents[1]

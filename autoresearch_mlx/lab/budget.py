@@ -3,9 +3,10 @@
     300                   seconds
     match-tokens:500M     the same tokens for every experiment, however long they take
     match-tokens:h100     as many as upstream's baseline saw in its five minutes
-    match-flops:2e15      the same operations: 6 for each matrix parameter and token
+    match-flops:2e15      the same number of operations, counted as 6 per matrix parameter and token
 
-This module reads and writes the budget as lab.toml, the command line, the ledger and people have it.
+lab.toml and the command line write a budget in one form, the ledger in another, and messages in words; this module
+reads and writes all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _KEYS: Mapping[Kind, str] = {
     "match-tokens": "budget_tokens",
     "match-flops": "budget_flops",
 }
-"""Name under which a session's conditions keep the amount."""
+"""For each kind of budget, the name that its amount has in a session's conditions."""
 _MOST = 2.0**62
 
 
@@ -43,7 +44,7 @@ class Budget:
     """Seconds, tokens (a whole number) or floating-point operations."""
 
     def said(self) -> float | str:
-        """Return the budget as lab.toml has it: a number of seconds, or ``match-tokens:499646464``."""
+        """Return the budget as lab.toml writes it: a number of seconds, or ``match-tokens:499646464``."""
         if self.kind == "seconds":
             return self.amount
         return f"{self.kind}:{self.amount:.0f}" if self.kind == "match-tokens" else f"{self.kind}:{self.amount!r}"
@@ -110,16 +111,19 @@ def normal(value: Any) -> float | str:
 
 
 def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
-    """Return what the ledger keeps of a budget.  ``most_seconds``: the limit of a run that tokens or operations end."""
+    """Return the budget as entries of a session's conditions, which the ledger keeps.
+
+    ``most_seconds``: the longest training, in seconds, under a budget of tokens or operations.
+    """
     amount = int(budget.amount) if budget.kind == "match-tokens" else float(budget.amount)
     found = {"budget_kind": budget.kind, "budget_seconds": None, _KEYS[budget.kind]: amount}
     return found if budget.kind == "seconds" else {**found, "max_seconds": most_seconds}
 
 
 def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
-    """Return the budget that a ledger's conditions keep; None when there is none, or this version does not know it.
+    """Return the budget in a session's conditions; None when they have none, or one of a kind that is not known here.
 
-    Conditions that name no kind have a budget of seconds.
+    Conditions that name no kind of budget have a budget of seconds.
     """
     kind = conditions.get("budget_kind", "seconds")
     amount = conditions.get(_KEYS.get(kind, ""))

@@ -1,7 +1,8 @@
 """Compute the comparability key: what a value depends on besides the edited file, as parts and as one short hash.
 
-Two values compare only when their marks (the hashes) are the same; when they are not, the parts say why.  The functions
-get what a ledger says and what is known of the machine.  An unknown part is ``None``, never a guess.
+Two values compare only when their marks (the hashes) are the same; when they are not, the parts say why.  The parts
+come from a session's record in the ledger and from a description of the machine.  An unknown part is ``None``, never
+a guess.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ _LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``parts``: values by name, mostly those of :data:`NAMES`; a part that does not apply is missing, an unknown one
-    is None."""
+    """A comparability key.
+
+    ``parts``: values by name, mostly the names of :data:`NAMES`.  A part that does not apply is missing; a part that is
+    unknown is None.
+    """
 
     parts: Mapping[str, Any]
 
@@ -55,8 +59,8 @@ class Key:
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
     """Return the key of a session whose ledger does not name one, from what the ledger records.
 
-    ``record``: the first line of the ledger.  ``machine``: what a measurement records of its machine; what is missing
-    is unknown.
+    ``record``: the first line of the ledger.  ``machine``: the description of the machine in a measurement; a missing
+    entry means that the part is unknown.
     """
     conditions = record.get("conditions") or {}
     parts = trained_parts if "data_sha256" in conditions else program_parts
@@ -64,18 +68,18 @@ def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
 
 
 def program_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the number of a program depends on: its shell line, the pattern that reads it, the chip."""
+    """Return the parts for a program's number: its shell line, the pattern that finds the number, and the chip."""
     program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
     return {"program": program or None, "machine": machine.get("chip")}
 
 
 def trained_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the score of a training depends on: data, rows and budget, then device and machine."""
+    """Return the parts for the score of a training: data, rows and budget, then device and machine."""
     return {**parts_of(conditions), **_hardware(conditions.get("device"), machine)}
 
 
 def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data, rows and budget.  The hashes are those of the corpus's files."""
+    """Return the parts that a session fixes: data, rows and budget.  Hashes of the files stand for the data."""
     ends = of_conditions(conditions)
     hashes = conditions.get("data_sha256")
     return {
@@ -89,7 +93,10 @@ def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _corpus(hashes: Any, *files: str) -> str:
-    """Return one short hash of these files of a corpus; of all files when none is named, or one has no hash."""
+    """Return one short hash over the named files of a corpus.
+
+    It covers all files when no file is named, or when one of the named files has no hash.
+    """
     if not isinstance(hashes, Mapping):
         return str(hashes)[:_LENGTH]
     wanted = files if all(name in hashes for name in files) else ()
@@ -102,12 +109,12 @@ def _digest(parts: Mapping[str, Any]) -> str:
 
 
 def budget_in_words(said: float | str) -> str:
-    """Return ``300 s`` for a time; other budgets as lab.toml has them."""
+    """Return ``300 s`` for a time, and any other budget as lab.toml writes it."""
     return said if isinstance(said, str) else f"{said:g} s"
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of the machine: on a GPU its cores, on a CPU the BLAS."""
+    """Return the parts that describe the machine: among them its cores on a GPU, and the BLAS on a CPU."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}

@@ -1,6 +1,7 @@
 """Read lab.toml and the command's options into frozen settings; each value remembers where it came from.
 
-Everything has a default, so a lab without lab.toml works.  "auto" becomes a value by the machine's profile.
+Everything has a default, so a lab without lab.toml works.  Most settings of "auto" are later replaced by values of the
+machine's profile.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ class TargetSettings(_Frozen):
     """Settings of the target: what is optimised."""
 
     kind: str = "pretrain"
-    """pretrain, command, the name that an installed package offers, or ``module:Class``."""
+    """pretrain, command, a name that an installed package offers, or ``module:Class``."""
     editable: tuple[str, ...] = ("train_mlx.py",)
-    """Paths or globs, relative to the lab; nothing else may change."""
+    """Paths or globs, relative to the lab, of the files that an edit may change."""
     metric: str = "val_bpb"
     direction: Literal["min", "max"] = "min"
     run: str | None = None
     """command: the shell line that prints the metric."""
     guard: str | None = None
-    """command: a shell line that must end with 0 before the metric counts."""
+    """command: a shell line that must exit with status 0, or the metric does not count."""
     pattern: str | None = None
     """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
     timeout_seconds: Positive = 600.0
-    """command: the longest that the program, or its guard, may run."""
+    """command: the longest time in seconds that the program, or its guard, may run."""
     options: Mapping[str, Any] = {}
-    """A target of your own gets this table as it is written, and checks it."""
+    """Settings for a target of your own, which gets this table as it is written and checks it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetSettings:
@@ -66,23 +67,23 @@ class BudgetSettings(_Frozen):
     """Settings of the budget: what ends one measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
-    """Training time of a run in seconds; or the same number of tokens (``match-tokens:500M``) or of operations
-    (``match-flops:2e15``) for every run."""
+    """Training time of a run in seconds, or a number of tokens (``match-tokens:500M``) or of operations
+    (``match-flops:2e15``) that is the same for every run."""
     max_seconds: Positive = 43_200.0
-    """The longest training of a run that a number of tokens or operations ends."""
+    """The longest training, in seconds, under a budget of tokens or operations."""
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The longest that the evaluation of a run may take."""
+    """The longest time in seconds that the evaluation of a run may take."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a run of two steps is made before the real one; code: when more than the values of knobs changed."""
+    """When a run of two steps comes before the real one; code: only when an edit changes more than values of knobs."""
 
 
 class DataSettings(_Frozen):
     """The text that the model learns."""
 
     source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
-    """auto: what `prepare` made last for this lab, else stdlib."""
+    """auto: the corpus that `prepare` made last for this lab, else stdlib."""
     path: str | None = None
     shards: Count = 10
     vocab_size: Count | Auto = "auto"
@@ -94,18 +95,18 @@ class JudgeSettings(_Frozen):
     """Settings of the judge: what counts as better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
-    """auto: one run while gains are large against the noise, repeats after; margin: one run, no statistics."""
+    """auto: one run per edit while gains are large against the noise, repeats later; margin: one run, no statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
-    """The least gain to keep, in the metric's unit; auto: any gain that stands out from the noise, and the profile's
-    margin while the noise is unknown."""
+    """The smallest gain to keep, in the metric's unit; auto: any gain that stands out from the noise, or the margin of
+    the profile while the noise is unknown."""
     replicates: Count = 3
     """Runs of the baseline at the start, from which the noise of one run is estimated."""
     refresh_every: Count = 10
-    """Experiments after which the incumbent is measured again."""
+    """Number of experiments after which the incumbent is measured again."""
     removal_every: Count = 8
-    """Kept experiments after which weakly supported edits are removed on trial."""
+    """Number of kept experiments after which the loop tries to remove weakly supported edits."""
     calibrated_steps: bool = False
-    """Whether repeats end after a fixed number of steps, measured before, instead of a time."""
+    """Whether repeats end after a fixed number of steps, taken from an earlier run, instead of after a fixed time."""
     early_stop: bool = True
     """Whether a run that has clearly lost is stopped at six tenths of its budget."""
 
@@ -118,15 +119,16 @@ class AgentSettings(_Frozen):
     repairs: Annotated[int, Field(ge=0)] = 2
     """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
     base_url: str | None = None
-    """chat, hybrid: where an OpenAI-compatible server answers, ``http://127.0.0.1:8080/v1``."""
+    """chat, hybrid: the address of an OpenAI-compatible server, such as ``http://127.0.0.1:8080/v1``."""
     model: str | None = None
-    """chat, hybrid: the model's name at that address, or with its server: ``ollama:qwen3-coder:30b``."""
+    """chat, hybrid: the model's name on that server, or a name that includes the server: ``ollama:qwen3-coder:30b``."""
     api_key_env: str | None = None
     """The environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """hybrid: the share of the proposals that come from the model."""
     format: Literal["auto", "blocks", "whole"] = "auto"
-    """How the model writes code; auto: by its size, and whole after repeated mismatches."""
+    """How the model writes code: edit blocks or whole files; auto: chosen by its size, and whole files once blocks have
+    repeatedly failed to match."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
     """Most tokens of prompt and reply together; auto: what the model and the memory allow."""
@@ -165,7 +167,7 @@ class SandboxSettings(_Frozen):
     """Settings of the sandbox that confines edited code."""
 
     enabled: Literal["auto", "never"] = "auto"
-    """auto: confined wherever this system has a sandbox that holds."""
+    """auto: edited code is confined wherever this system has a sandbox that passes its self-test."""
     require: bool = False
     """Refuse to measure without a sandbox."""
 
@@ -177,46 +179,46 @@ class SandboxSettings(_Frozen):
 
 
 class LimitSettings(_Frozen):
-    """What one run may use, in GB of 1000 MB; auto: by the machine."""
+    """Limits of one run, in GB of 1000 MB; auto: chosen for the machine."""
 
     memory_gb: Positive | Auto = "auto"
     """Main memory of all processes of the run together."""
     folder_gb: Positive | Auto = "auto"
-    """Most that a run may write into its folder."""
+    """The most that a run may write into its folder."""
     free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
     """Space that must stay free on the disk."""
 
 
 class LiteralSettings(_Frozen):
-    """Most bytes of literals and comments in a Python file; auto: bounded where a script is trained."""
+    """Limits on the bytes of literals and comments in a Python file; auto: limited only where a script is trained."""
 
     edit_bytes: Count | Auto = "auto"
-    """What one edit may add; a third of it as strings and numbers."""
+    """The most that one edit may add; strings and numbers may take a third of it."""
     file_bytes: Count | Auto = "auto"
-    """What a whole file may hold, unless it held more before."""
+    """The most that a whole file may hold, unless it held more before."""
     statement_bytes: Count | Auto = "auto"
-    """What one new statement may hold."""
+    """The most that one new statement may hold."""
 
 
 class HardwareSettings(_Frozen):
     """Settings of the hardware: the machine that the sizes are for."""
 
     profile: str = "auto"
-    """Whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream's)."""
+    """The profile whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream)."""
     calibrate: Literal["auto", "never"] = "auto"
-    """auto: a machine with a GPU is measured before its first session, and new sessions start from what was measured;
-    never: neither of the two."""
+    """auto: a machine with a GPU is measured before its first session, and new sessions start from the result;
+    never: the machine is not measured, and no earlier result is used."""
 
 
 class RunSettings(_Frozen):
     """Settings of a run."""
 
     lanes: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
-    """Experiments that are measured side by side on this machine: docs/lanes.md."""
+    """Number of experiments that are measured side by side on this machine: docs/lanes.md."""
 
 
 class EndSettings(_Frozen):
-    """Settings of what follows the last experiment of a run."""
+    """Settings for what happens after the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
     """Pairs of runs that certify the best version; their time is reserved.  0: no certification."""
@@ -227,7 +229,7 @@ class EndSettings(_Frozen):
 
 
 class MachineSettings(_Frozen):
-    """The machine at night: docs/night.md."""
+    """Settings for the machine at night; docs/night.md explains them."""
 
     wait_for_mains: bool = False
     """Start no experiment on battery."""
@@ -337,7 +339,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    # For a union pydantic reports each alternative; its name is not a part of the setting's name.
+    # For a union, pydantic adds the name of an alternative to the setting's name; it is left out of the message.
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)

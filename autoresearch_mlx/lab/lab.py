@@ -14,12 +14,12 @@ SCRIPT = "train_mlx.py"
 PROGRAM = "program.md"
 SETTINGS = "lab.toml"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What a tag may look like: it names a folder, a branch and refs."""
+"""Pattern of a valid tag, which names a folder, a branch and refs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A lab, by its folder."""
+    """A lab in a folder."""
 
     root: Path
 
@@ -33,12 +33,12 @@ class Lab:
         return self.state / tag
 
     def tags(self) -> list[str]:
-        """Return the sessions that have a ledger, oldest first."""
+        """Return the tags of the sessions that have a ledger, oldest first."""
         ledgers = sorted(self.state.glob("*/ledger.jsonl"), key=lambda p: p.stat().st_ctime)
         return [ledger.parent.name for ledger in ledgers]
 
     def current(self) -> str | None:
-        """Return the session that was worked on last; None when there is none."""
+        """Return the tag of the session that was used last; None when there is none."""
         try:
             tag = (self.state / "current").read_text(encoding="utf-8").strip()
         except OSError:
@@ -47,7 +47,7 @@ class Lab:
         return tag if tag in tags else tags[-1] if tags else None
 
     def set_current(self, tag: str) -> None:
-        """Remember the session that is worked on."""
+        """Remember the tag of the session that is being used."""
         self.make_state()
         _write(self.state / "current", tag + "\n")
 
@@ -91,7 +91,7 @@ def _is_worktree(directory: Path) -> bool:
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:
-    """Return the folder of a session, by default the one worked on last.  Raises LabError when there is none."""
+    """Return the folder of a session, by default of the one used last.  Raises LabError when there is none."""
     tags = lab.tags()
     if tag is not None and tag not in tags:
         known = f"sessions here: {', '.join(tags)}" if tags else "`autoresearch-mlx run` starts one"
@@ -109,7 +109,7 @@ def refuse_tag(tag: str) -> None:
 
 
 def new_tag(lab: Lab) -> str:
-    """Return a tag of today that no session has, written as upstream does: ``nov23``, then ``nov23-2``."""
+    """Return an unused tag made from today's date, in upstream's style: ``nov23``, then ``nov23-2``."""
     today = date.today().strftime("%b%d").lower()
     taken = set(lab.tags())
     return next(t for t in (today, *(f"{today}-{n}" for n in range(2, 10_000))) if t not in taken)

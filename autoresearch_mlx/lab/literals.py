@@ -1,7 +1,7 @@
-"""Bound what an edit may write into a file as data: text, numbers and comments that could carry knowledge.
+"""Limit the data that an edit may write into a file: text, numbers and comments that could carry knowledge.
 
-A validation row or a trained weight in the source would score without any training.  What an edit adds is measured in
-bytes, against the version from which it starts; what that version has already is free.
+A validation row or a trained weight in the source would score without any training.  Only the bytes that an edit adds
+to the version from which it starts are counted.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from dataclasses import dataclass
 from autoresearch_mlx.lab.source import UNPARSABLE
 
 _RUN = 64
-"""Pieces of text with this many characters and no blank are checked for their entropy; hexadecimal hashes have 64."""
+"""A piece of text with this many characters and no blank is checked for its entropy; a hexadecimal hash has 64."""
 _RUN_BITS = 3.2
-"""Most entropy of such a piece, in bits per character: random hexadecimal has 4, one repeated character has 0."""
+"""Highest entropy of such a piece, in bits per character: random hexadecimal has 4, one repeated character has 0."""
 _DIGITS = 40
-"""Digits of the longest number: 128 bits have 39."""
+"""Most digits of one number: 128 bits need 39."""
 _NUMBERS = 64
 """Most numbers in one statement."""
 _STRANGE = 32
 """Most characters of one literal that cannot be typed on an English keyboard."""
 _PROSE = 512
-"""Comments of more bytes than this must look like words."""
+"""When an edit adds more bytes of comments than this, they must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
-"""Compression leaves 0.6 of English or less, and 0.77 of base64; English has few digits, hexadecimal five in eight."""
+"""Largest shares for comments: of their size after compression, and of digits.
+
+English shrinks to 0.6 of its size or less and base64 to 0.77; English has few digits, hexadecimal has five in eight.
+"""
 _NAMES_FREE = 4096
 """Bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""Strings and numbers may take one part in this many of the bytes that an edit may add."""
+"""Strings and numbers may take 1 / this number of the bytes that an edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -44,11 +47,11 @@ class Bounds:
     """Most bytes of literals and comments."""
 
     edit_bytes: int = 6144
-    """What one edit may add to a file; a third of it as strings and numbers, the rest as comments and docstrings."""
+    """The most that one edit may add to a file; strings and numbers may take a third of it."""
     file_bytes: int = 24_576
-    """What a whole file may hold, unless it held more before."""
+    """The most that a whole file may hold, unless it held more before."""
     statement_bytes: int = 1024
-    """What one new statement may hold."""
+    """The most that one new statement may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ class _Found:
     """Comments, docstrings, and blanks at line ends."""
     names: frozenset[str]
     statements: Mapping[str, tuple[int, int, int]]
-    """Statements by their content: line, bytes of literals, number of numbers."""
+    """For each statement, by its content: line, bytes of literals, count of numbers."""
     packed: int
-    """Bytes of the whole file when it is compressed."""
+    """Size of the whole compressed file in bytes."""
 
     def bytes(self) -> int:
         """Return the bytes of all literals and comments."""
@@ -72,9 +75,9 @@ class _Found:
 
 
 def too_much(path: str, old: str, new: str, bounds: Bounds) -> str | None:
-    """Return why an edit of a Python file carries too much data, with the size; None when it does not.
+    """Say why an edit of a Python file carries too much data, with the size; return None when it does not.
 
-    A file that does not parse gives None: another check refuses it.
+    Also returns None for a file that does not parse, which another check refuses.
     """
     try:
         before, after = _find(old), _find(new)
@@ -107,7 +110,10 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 
 
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
-    """Compare the totals of what was added (``data``: bytes of strings and numbers) and of the file with the bounds."""
+    """Say which bound the total of the added literals, or of the whole file, exceeds; return None when neither does.
+
+    ``data``: bytes of the added strings and numbers.
+    """
     names = sum(len(name.encode()) for name in after.names - before.names)
     added = data + _size(prose) + max(0, names - _NAMES_FREE)
     if data > (most := bounds.edit_bytes // _DATA_SHARE):
@@ -181,7 +187,7 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.Expr]:
 
 
 def _of_statement(node: ast.AST, docstrings: set[int]) -> tuple[int, int, int] | None:
-    """Return line, bytes of literals and number of numbers of a statement, without the statements inside it."""
+    """Return line, bytes of literals and count of numbers of a statement; statements inside it do not count."""
     if not isinstance(node, ast.stmt) or (isinstance(node, ast.Expr) and id(node.value) in docstrings):
         return None
     own = [each.value for each in _inside(node) if isinstance(each, ast.Constant) and _counts(each.value)]
@@ -209,6 +215,6 @@ def _written(value: object) -> str:
 
 
 def _number(value: complex) -> str:
-    """Return a number's digits; ``repr`` refuses integers of more than 4300."""
+    """Return a number as text; ``repr`` refuses integers of more than 4300 digits."""
     text = f"{value:x}" if isinstance(value, int) and abs(value) >= 1 << 64 else repr(value)
     return text if text[0].isdigit() else "0" + text

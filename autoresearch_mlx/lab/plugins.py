@@ -11,15 +11,18 @@ from typing import Any
 
 
 def offered(group: str) -> Mapping[str, str]:
-    """Return what installed packages offer in an entry-point group: ``module:Class`` by name.  Imports nothing."""
+    """Return the classes that installed packages offer in an entry-point group, as ``{name: "module:Class"}``.
+
+    Imports nothing.
+    """
     return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group=group)}
 
 
 def import_named(where: str, folder: Path) -> Any:
-    """Import ``module:Class`` and return what it names.
+    """Import ``module:Class`` and return the class.
 
-    An installed command searches neither the current directory nor the lab, where a person's own module usually lies:
-    both are added to the end of the search path.  Raises whatever the module raises while it is imported.
+    An installed command searches neither the current directory nor the lab, where a person's own module usually lies,
+    so both are added to the end of the search path.  Raises whatever the module raises while it is imported.
     """
     for place in (str(Path.cwd()), str(folder)):
         if place not in sys.path:
@@ -36,5 +39,5 @@ def import_named(where: str, folder: Path) -> Any:
 
 
 def said(error: BaseException) -> str:
-    """Return an error of somebody else's code in one line: its class and its message."""
+    """Return an error raised by other people's code as one line: its class and its message."""
     return f"{type(error).__name__}: {error}"

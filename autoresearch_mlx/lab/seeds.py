@@ -20,8 +20,8 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 def only_seeds_differ(before: str, after: str) -> bool:
     """Tell whether two Python texts differ in their seeds and in nothing else.
 
-    Seeds are: variables with such a name, calls like ``mx.random.seed``, and whole numbers in the argument of calls
-    like ``mx.random.key``.  False for texts that do the same, and for a text that does not parse.
+    Seeds are: variables named like one, calls like ``mx.random.seed``, and whole numbers in the argument of calls
+    like ``mx.random.key``.  Returns False for two texts that do the same, and for a text that does not parse.
     """
     try:
         one, two = ast.parse(before), ast.parse(after)

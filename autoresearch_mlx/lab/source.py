@@ -53,7 +53,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 def axis_of(knob_name: str) -> str:
-    """Return the axis of a knob: ``depth`` for ``DEPTH``; ``knob.name`` for a NAME that the table lacks.
+    """Return the axis of a knob: ``depth`` for ``DEPTH``; ``knob.name`` for a knob NAME that is not in the table.
 
     A name qualified by its file (``model.py:DEPTH``) counts as the bare name.
     """
@@ -68,12 +68,12 @@ _RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
 _LARGEST_POWER = 64
 
 UNPARSABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
-"""What Python raises for a text that is not a program: bad syntax, lone surrogates, too deep nesting."""
+"""Errors that Python raises for a text that is not a program: bad syntax, lone surrogates, nesting that is too deep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One constant: its value, where its literal stands, and the words of its range comment."""
+    """One constant: its value, the position of its literal, and the words of its range comment."""
 
     name: str
     value: Any
@@ -183,12 +183,15 @@ def literal(value: Any) -> str:
         short = value >= 1024 and value == 1 << power and power <= _LARGEST_POWER
         return f"2**{power}" if short else repr(value)
     if math.isinf(value):
-        return "1e999" if value > 0 else "-1e999"  # Python has no literal of that name, but reads this as one
+        return "1e999" if value > 0 else "-1e999"  # Python has no literal for infinity, but reads this as infinity
     return repr(float(f"{value:.6g}"))
 
 
 def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
-    """Return ``{name: (from, to)}`` for the knobs that two texts set differently; None where one has no such knob."""
+    """Return ``{name: (from, to)}`` for the knobs that two texts set differently.
+
+    A value is None where that text has no such knob.
+    """
     old, new = read_knobs(before), read_knobs(after)
     changes: dict[str, tuple[Any, Any]] = {}
     for name in [*old, *(n for n in new if n not in old)]:

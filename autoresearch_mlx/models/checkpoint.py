@@ -60,7 +60,7 @@ def _context(config: Mapping[str, Any]) -> int | None:
 
 
 def _thinks(folder: Path) -> bool | None:
-    """Return whether the chat template is one of a thinking model; None without a template."""
+    """Return whether the chat template belongs to a thinking model; None without a template."""
     template = ""
     for name in ("chat_template.jinja", "tokenizer_config.json"):
         path = folder / name

@@ -55,7 +55,7 @@ class LmStudio(OpenAICompatible):
         if entry is None:
             return None
         words = entry.get("params_string")
-        # The loaded instance's context counts: for the longest possible one the model would have to be loaded again.
+        # The context of the loaded instance counts: a longer one would mean loading the model again.
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,

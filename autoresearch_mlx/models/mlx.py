@@ -1,7 +1,7 @@
-"""Use ``mlx:MODEL_OR_PATH``: run mlx_lm.server as a child process, started for a question, ended before training.
+"""Serve ``mlx:MODEL_OR_PATH`` with mlx_lm.server as a child process, started for a question and ended before training.
 
 The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process; the next
-question starts it again.  A child that died in between is started again too; the reply's ``load_seconds`` shows it.
+question starts it again.  A child that died in between is started again too; a reply's ``load_seconds`` shows that.
 
 This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so prompt and
 reply are checked against the context before anything is sent.  It loads whatever model a request names, even from the
@@ -29,10 +29,10 @@ LOG = "mlx-server.log"
 _SERVED = "default_model"
 """mlx_lm.server's name for the model that it was started with."""
 _PROMPT_CACHES = 4
-"""Number of prompts that the server caches: a repair continues the last one, and older ones only take memory."""
+"""Number of prompts that the server caches: a repair continues the last prompt, and older ones only take memory."""
 _TICK_SECONDS = 0.05
 _DYING_SECONDS = 1.0
-"""Seconds to wait for a process that no longer listens: a killed one closes its sockets before it has ended."""
+"""Seconds to wait for the end of a process that no longer listens: a killed process closes its sockets first."""
 _LAST_LINES = 4
 _NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
 """Pattern of the names that Hugging Face accepts: ``org/name``."""
@@ -46,10 +46,10 @@ class MlxServer:
     """One local model behind an mlx_lm.server that this program starts."""
 
     def __init__(self, model: str, folder: Path | None = None, seconds_to_start: float = 600.0) -> None:
-        """Start nothing yet.
+        """Store the arguments; start nothing yet.
 
-        ``model``: a folder, or a model on Hugging Face, ``org/name``.  ``folder``: the session's folder, where the
-        server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
+        ``model``: a folder, or the name of a model on Hugging Face, ``org/name``.  ``folder``: the session's folder,
+        where the server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
         ``seconds_to_start``: the longest time from the start of the process to its first token, within the deadline
         of the question.
         """
@@ -131,9 +131,9 @@ class MlxServer:
             )
 
     def _running(self) -> bool:
-        """Return whether our child is running and listening; a child that is not is removed.
+        """Return whether our child is running and listening; otherwise remove it.
 
-        Both are checked, because a killed process with threads closes its sockets a little before it has ended.
+        Both are checked, because a killed process with threads closes its sockets a little before it ends.
         """
         if self._child is not None and (self._child.ended() is not None or not self._child.listens()):
             self.release()
@@ -220,7 +220,7 @@ def _makes_a_token(port: int, seconds: float) -> bool:
 
 
 def _last_lines(output: str) -> str:
-    """Return the end of a log in one line: what went wrong, without stack frames and routine messages."""
+    """Return the last lines of a log as one line, without stack frames and routine messages."""
     lines = [line for line in output.splitlines() if line.strip() and not re.search(_NOTES, line)]
     return " | ".join(lines[-_LAST_LINES:]) or "its log does not say why"
 

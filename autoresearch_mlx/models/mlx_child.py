@@ -58,13 +58,16 @@ class Child:
         return self._process.pid
 
     def ended(self, within: float = 0.0) -> int | None:
-        """Wait up to ``within`` seconds for its end; return its exit status (negative for a signal), or None."""
+        """Wait up to ``within`` seconds for the server to end.
+
+        Returns its exit status (negative for a signal), or None while it is still running.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(within)
         return None
 
     def listens(self) -> bool:
-        """Return whether this process itself listens on the port, and not another one that took it first."""
+        """Return whether this process listens on the port, and not another process that took the port first."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -73,7 +76,7 @@ class Child:
         return False
 
     def output(self) -> str:
-        """Return the last 64 KiB of what this start has written."""
+        """Return the last 64 KiB of the output since this start."""
         end = self._log.seek(0, os.SEEK_END)
         start = max(self._began_at, end - _TAIL_BYTES)
         return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")

@@ -40,7 +40,7 @@ from autoresearch_mlx.models.web import (
 from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply, TokenMeter, split_thoughts, whole_number
 
 KEEP_ALIVE = "30m"
-"""How long a model stays loaded: longer than a usual training run, so that it stays if it fits, but not forever."""
+"""How long a model stays loaded after a call: longer than a usual training run, but not forever."""
 _STEP = 4096
 _POLL_SECONDS = 0.1
 _NANO = 1e-9
@@ -59,7 +59,7 @@ class Ollama:
     def __init__(
         self, model: str, host: str | None = None, keep_alive: str | int = KEEP_ALIVE, most_context: int | None = None
     ) -> None:
-        """Contact nothing yet.
+        """Store the arguments; contact no server yet.
 
         ``host``: by default OLLAMA_HOST, else 127.0.0.1:11434.  ``keep_alive``: how long the model stays loaded after
         a call, as a duration such as ``30m`` or in seconds.  ``most_context``: the largest context to ask for, in
@@ -97,7 +97,7 @@ class Ollama:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, in a context with room for prompt and reply.
 
-        Raises EndpointError; of kind overflow also after a reply, when the model did not read the whole prompt.
+        Raises EndpointError, of kind overflow also after a reply that the model gave without reading the whole prompt.
         """
         deadline = Deadline(ask.seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
@@ -187,7 +187,7 @@ class Ollama:
                             return None
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 return cut(error)
-        return cut(ConnectionError("no end was sent"))
+        return cut(ConnectionError("the end of the answer is missing"))
 
     def _broken(self, problem: str, heard: StreamedChat) -> EndpointError:
         said = f"{self.where} answered with status 200, but {quote(problem)}"
@@ -231,14 +231,14 @@ class Ollama:
             raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT)
 
     def _leaves_cache_out(self) -> bool:
-        """Return whether this version leaves cached tokens out of its count: 0.30 did (fixed in ollama pull 16428)."""
+        """Return whether this version leaves cached tokens out of its count, as 0.30 did (ollama pull 16428)."""
         if self._version is None:
             found = self._call("/api/version")
             self._version = str(found.get("version", "")) if isinstance(found, dict) else ""
         return self._version.startswith("0.30.")
 
     def _given(self) -> int | None:
-        """Return the context, in tokens, that the model was loaded with, by /api/ps; None where that is unknown."""
+        """Return the context in tokens with which the model is loaded, as /api/ps lists it; None when unknown."""
         try:
             listed = self.loaded() if self.here else []
         except EndpointError:

@@ -85,7 +85,7 @@ class Installed:
     cloud: bool
     """Whether it runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """What the model can do.  Only newer versions list this here; ``/api/show`` has it in every version."""
+    """Names of what the model can do.  Only newer versions list them here; ``/api/show`` has them in every version."""
     family: str = ""
 
     @property

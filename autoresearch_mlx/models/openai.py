@@ -71,7 +71,7 @@ class OpenAICompatible:
         schema: bool = True,
         key_env: str | None = None,
     ) -> None:
-        """Contact nothing yet.
+        """Store the arguments; contact no server yet.
 
         ``here``: the model uses this machine's memory.  ``schema``: JSON schemas may be sent.  ``key_env``: the
         environment variable that the key came from, for hints.
@@ -177,18 +177,21 @@ class OpenAICompatible:
         if not heard.chunks and not deadline.passed:
             return self._broken("an empty stream", heard)
         if not heard.finished:
-            return self._cut(ConnectionError("no end was sent"), heard, deadline)
+            return self._cut(ConnectionError("the end of the answer is missing"), heard, deadline)
         return None
 
     def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
-        """Return a connection's end as an error; None when the reply was complete, since some servers never hang up."""
+        """Turn the end of a connection into an error.
+
+        Returns None when the reply was complete: some servers then keep the connection open until the deadline cuts it.
+        """
         if heard.finished:
             return None
         late, start = deadline.passed, self._start
         return of_transport(error, self.where, deadline.seconds, late, heard.text, self._key, start)
 
     def _whole(self, text: str, heard: StreamedReply) -> EndpointError | None:
-        """Read an answer that was not streamed; the server cannot stream, or does not speak this API."""
+        """Read an answer that was not streamed, from a server that cannot stream or does not offer this API."""
         data = as_json(text)
         if isinstance(data, dict) and isinstance(data.get("choices"), list) and "error" not in data:
             heard.take(data)
@@ -242,7 +245,7 @@ class OpenAICompatible:
         return self.refused(status, text, response.headers)
 
     def refused(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
-        """Turn an HTTP status into an error with the server's words and what to do."""
+        """Turn an HTTP status into an error that quotes the server's message and says what to do."""
         kind = kind_of(status, text)
         said = f"{self.where} answered {status}: {quote(words_of(text) or 'no message', self._key)}"
         if kind == "overflow":

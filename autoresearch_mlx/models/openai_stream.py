@@ -29,7 +29,7 @@ class StreamedReply:
 
     @property
     def finished(self) -> bool:
-        """Whether the reply is complete: a finish reason was given, or the token counts, which come last."""
+        """Whether the reply is complete: the finish reason has come, or the token counts, which come last."""
         return self.reason is not None or self.completion_tokens is not None
 
     @property

@@ -1,4 +1,4 @@
-"""Make one HTTP call to a model's server: no proxies, one deadline for the whole call, then the connection is cut.
+"""Make one HTTP call to a model's server, without proxies; cut the connection at one deadline for the whole call.
 
 A read timeout is not enough: a server that sends one byte a minute never triggers it.  And after a plain timeout the
 server may go on generating, whereas a server that has lost the connection stops at its next write.  The second half of
@@ -58,7 +58,7 @@ class Deadline:
 
 
 class _Cutter:
-    """Keeps track of one client's sockets, and shuts them all down at the deadline."""
+    """Keeps track of one client's sockets and shuts them all down at the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -187,7 +187,7 @@ def quote(text: str, key: str | None = None) -> str:
 
 
 def overflowed(text: str) -> bool:
-    """Return whether an error's text says that prompt and reply do not fit into the context."""
+    """Return whether the text of an error says that prompt and reply do not fit into the context."""
     return bool(_OVERFLOW.search(text))
 
 

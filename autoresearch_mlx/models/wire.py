@@ -30,7 +30,7 @@ class Ask:
 
     messages: tuple[Message, ...]
     prompt_tokens: int
-    """Our own estimate for all messages together, by which the context is sized and checked."""
+    """Our own estimate of the tokens in all messages; the size of the context is chosen and checked by it."""
     max_tokens: int
     """Maximum number of tokens in the reply, thoughts included."""
     seconds: float
@@ -71,7 +71,7 @@ class ModelFacts:
     context_tokens: int | None = None
     """The longest context in tokens that the model can have."""
     size_bytes: int | None = None
-    """Bytes of its weights; loaded, it takes a little more memory."""
+    """Size of its weights in bytes; when loaded, the model takes a little more memory."""
     thinks: bool | None = None
     enforces_schema: bool = False
     """Whether the server is known to enforce a schema; replies are validated either way."""
@@ -80,7 +80,7 @@ class ModelFacts:
 
 
 class Endpoint(Protocol):
-    """One model on one server.  ``tests/models/test_contract.py`` holds every implementation to this."""
+    """One model on one server.  ``tests/models/test_contract.py`` checks every implementation."""
 
     @property
     def name(self) -> str:
@@ -88,11 +88,11 @@ class Endpoint(Protocol):
         ...
 
     def facts(self) -> ModelFacts:
-        """Return what the server reports about the model; it is asked once.  Raises EndpointError."""
+        """Return what the server reports about the model; the server is asked only once.  Raises EndpointError."""
         ...
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call.  A failed call is not repeated: that is for the caller to decide.  Raises EndpointError."""
+        """Make one call.  A failed call is not repeated: the caller decides about that.  Raises EndpointError."""
         ...
 
     def release(self) -> float | None:
@@ -174,11 +174,11 @@ def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
 
 
 UNMEASURED = 0.5
-"""Share of our token estimate that a count must reach while nothing is known about this model's tokens."""
+"""Smallest share of our token estimate that a count must reach while nothing is known about this model's tokens."""
 MEASURED = 0.85
-"""Share of the expected count that must be reached once earlier calls have shown how this model counts."""
+"""Smallest share of the expected count that it must reach once earlier calls have shown how this model counts."""
 SMALLEST = 1024
-"""Length in tokens up to which any prompt fits: no server loads a context under twice that by default."""
+"""Length in tokens up to which any prompt fits: every server's default context is at least twice as long."""
 _CLEARLY = 0.8
 
 
@@ -198,7 +198,7 @@ def cut_short(expected: float, count: int | None, context: int | None, measured:
 class TokenMeter:
     """Learns how one model's token counts compare with our estimates, from prompts that were clearly read whole.
 
-    It keeps a ratio to the estimate and not characters per token, because the estimate already allows for digits
+    It keeps the ratio of the two, rather than characters per token, because the estimate already allows for digits
     and for scripts other than Latin.
     """
 
@@ -214,7 +214,7 @@ class TokenMeter:
         return self._least
 
     def missing(self, estimate: int, count: int | None, context: int | None) -> str:
-        """Say with both numbers that part of a prompt was not read; empty when nothing shows that.
+        """Say, with both numbers, that part of a prompt was not read; return an empty text when nothing shows that.
 
         ``estimate`` is our own count of the prompt, ``count`` the server's; both and ``context`` are in tokens.
         """
@@ -228,6 +228,6 @@ class TokenMeter:
 
 
 def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
-    """Return whether the prompt was read whole: a cut prompt fills half of the context or nearly all of it."""
+    """Return whether a prompt was surely read whole: a cut prompt fills half of the context or nearly all of it."""
     roomy = context is not None and estimate < context and count < 0.4 * context
     return count >= _CLEARLY * estimate or roomy

@@ -205,7 +205,7 @@ def test_a_server_that_never_hangs_up_has_answered_all_the_same(server: OpenAISe
             "garbled",
             "not text",
         ),
-        (say("no end", finish=None, usage=False), "dropped", "no end was sent"),
+        (say("no end", finish=None, usage=False), "dropped", "the end of the answer is missing"),
     ],
 )
 def test_each_failure_has_its_kind(server: OpenAIServer, behaviour: Behaviour, kind: str, words: str) -> None:
