@@ -85,6 +85,12 @@ class Measurement:
     """Comparability key: hash of what the value depends on besides the file (:mod:`comparability`); None: unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
+    speed: float | None = None
+    """Mean speed of the machine while it trained, 1 as the session's quiet baseline; None: unknown."""
+    stretch: float | None = None
+    """Wall-clock time of the training as a multiple of its budget in reference seconds; None: no clock ended it."""
+    disturbed_by: str = ""
+    """What took the machine from it, in words, whether the clock evened that out or not; empty: nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +99,6 @@ class Verdict:
     reason: str
     held: bool = False
     """True for a gain that is too good to be believed: not kept until a person accepts it."""
-
-
-def verdict_on_failure(measured: Measurement) -> Verdict | None:
-    """Return the verdict on an experiment whose run has no value; None when the run has a value."""
-    if measured.failure is None:
-        return None
-    return Verdict("discard" if measured.failure == "stopped" else measured.failure, measured.reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,6 @@
 draws a random number."""
 
 from autoresearch_mlx.judge.evidence import Again, Decision
-from autoresearch_mlx.judge.margin import Margin, incumbent_value, mean_value
+from autoresearch_mlx.judge.margin import Margin, incumbent_value, mean_value, verdict_on_failure
 
-__all__ = ["Again", "Decision", "Margin", "incumbent_value", "mean_value"]
+__all__ = ["Again", "Decision", "Margin", "incumbent_value", "mean_value", "verdict_on_failure"]

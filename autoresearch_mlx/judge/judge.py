@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
 from autoresearch_mlx.judge import removal, sigma, stages
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
@@ -24,7 +24,7 @@ from autoresearch_mlx.judge.history import (
     standing,
     taken_now,
 )
-from autoresearch_mlx.judge.margin import Margin, mean_value
+from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
 

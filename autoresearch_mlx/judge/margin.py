@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict, verdict_on_failure
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
 from autoresearch_mlx.judge.evidence import Again, Decision, Rules
 
 
@@ -72,3 +72,10 @@ def incumbent_value(incumbent: Experiment) -> float:
     if value is None:
         raise ValueError(f"kept experiment {incumbent.number} has no value")
     return value
+
+
+def verdict_on_failure(measured: Measurement) -> Verdict | None:
+    """Return the verdict on an experiment whose run has no value; None when the run has a value."""
+    if measured.failure is None:
+        return None
+    return Verdict("discard" if measured.failure == "stopped" else measured.failure, measured.reason)

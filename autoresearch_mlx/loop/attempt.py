@@ -22,9 +22,8 @@ from autoresearch_mlx.experiment import (
     Tenant,
     Verdict,
     Watch,
-    verdict_on_failure,
 )
-from autoresearch_mlx.judge import Again, Decision, mean_value
+from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ

@@ -63,6 +63,9 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         stand=event.get("epoch", 0),
         tainted=event.get("tainted", False),
         key=event.get("key"),
+        speed=event.get("speed"),
+        stretch=event.get("stretch"),
+        disturbed_by=event.get("disturbed_by", ""),
     )
 
 
@@ -80,4 +83,8 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
 
 def measurement_to(measured: Measurement) -> dict[str, Any]:
     """Return the JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
-    return {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
+    fields = {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
+    for name, unknown in (("speed", None), ("stretch", None), ("disturbed_by", "")):
+        if fields[name] == unknown:
+            del fields[name]  # a run whose speed is unknown is written as it always was
+    return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, get_args
@@ -95,7 +95,7 @@ def _curve(found: object) -> bool:
     return all(isinstance(pair, tuple) and len(pair) == 2 and all(map(_number, pair)) for pair in pairs)
 
 
-_RIGHT = {
+_RIGHT: Mapping[str, Callable[[object], bool]] = {
     "seed": _whole,
     "failure": lambda found: found is None or (isinstance(found, str) and found in get_args(Failure)),
     "reason": lambda found: isinstance(found, str),
@@ -111,5 +111,8 @@ _RIGHT = {
     "tainted": lambda found: isinstance(found, bool),
     "key": lambda found: found is None or isinstance(found, str),
     "extra": _table,
+    "speed": _finite,
+    "stretch": _finite,
+    "disturbed_by": lambda found: isinstance(found, str),
 }
 """Whether a field of a measurement has the right type, by its name."""

@@ -50,6 +50,9 @@ measurements = st.builds(
     machine=st.dictionaries(text, plain, max_size=2),
     log=maybe_text,
     extra=st.dictionaries(text, plain, max_size=2),
+    speed=real,
+    stretch=real,
+    disturbed_by=text,
 )
 experiments = st.builds(
     Experiment,
