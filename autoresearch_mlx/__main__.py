@@ -1,4 +1,4 @@
-"""Run the command line by ``python -m autoresearch_mlx``."""
+"""Run the command line when Python is started as ``python -m autoresearch_mlx``."""
 
 from autoresearch_mlx.cli import main
 

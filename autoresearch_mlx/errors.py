@@ -11,8 +11,9 @@
         EndpointError           a model's server does not answer as it should; carries its kind
       TableError                a reference table or an imported log is malformed
 
-A fault of an edited script or a model raises nothing: it becomes a status with a reason
-(see :mod:`autoresearch_mlx.experiment`).  Only the command line turns these errors into text:
+A fault in an edited script or in a model's answer raises no error: the experiment gets a status
+with a reason (see :mod:`autoresearch_mlx.experiment`).  Only the command line turns these errors
+into text:
 
     try:
         ...
@@ -69,7 +70,7 @@ unreachable  nothing listens at the address, or the server that we start did not
 busy         429, 503, a full queue, a model that is still loading
 hung         the deadline of the call passed
 dropped      the connection broke in the middle of the answer
-garbled      the answer cannot be used: not JSON, or an error object with a status of success
+garbled      the answer cannot be used: it is not JSON, or it is an error under a status of success
 refused      the server rejected the model, the key or the request (4xx); asking again changes nothing
 overflow     the prompt is longer than the context, or the server did not read all of it
 """
@@ -97,7 +98,10 @@ _RIGHTS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def refused_by_disk(error: OSError) -> LabError | None:
-    """Turn an error of a full, forbidden or broken disk into a LabError with a remedy; None for any other error."""
+    """Turn the error of a disk that is full, failing or not writable into a LabError with a remedy.
+
+    Returns None for any other error.
+    """
     said = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
     if error.errno in _SPACE:
         return LabError(said, "free some space, then run again: nothing that was measured is lost")

@@ -1,7 +1,7 @@
-"""The central types as frozen values, and the few protocols between the packages.
+"""Define the central types, all of them frozen, and the few protocols between the packages.
 
 A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  An unknown value is
-``None``; every number here was measured.
+``None``, never a guess.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Measurement:
     """Path of the kept log, relative to the session's folder."""
     curve: tuple[tuple[float, float], ...] = ()
     """Training loss along the run, at most about twenty points: (share of the budget used, loss)."""
-    stand: int = 0
-    """Number of the stand that it was taken in (:mod:`stands`): runs of different stands cannot be compared."""
+    regime: int = 0
+    """Number of the regime (:mod:`regimes`) in which it was taken: runs of different regimes cannot be compared."""
     tainted: bool = False
     """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
@@ -98,7 +98,7 @@ class Verdict:
     status: Status
     reason: str
     held: bool = False
-    """True for a gain that is too good to be believed: not kept until a person accepts it."""
+    """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Experiment:
     status: Status
     value: float | None
     gain: float | None
-    """Improvement over the incumbent of that time, in the metric's unit; positive is better.  Where the noise is
+    """Improvement over the incumbent at that time, in the metric's unit; positive is better.  Where the noise is
     known, the gain is shrunk towards zero to allow for it; ``effect`` has the difference as measured."""
     commit: str | None
     base: str | None
@@ -133,10 +133,10 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """The commit it was compared with, if another lane had replaced that incumbent before the experiment ended; None:
-    that commit was still the incumbent."""
+    """The commit that it was compared with, if another lane replaced that incumbent before the experiment ended;
+    None when that commit was still the incumbent."""
     held: bool = False
-    """True for a gain that is too good to be believed: not kept until a person accepts it."""
+    """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 
     @property
     def failed(self) -> bool:
@@ -144,7 +144,7 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C ended it: it may be tried again.  A skip by hand does not count."""
+        """True when a crash of the tool or Ctrl-C ended it, so that it may be tried again; False after a skip."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
@@ -167,8 +167,8 @@ class History:
     metric: str
     direction: Direction
     repeats: tuple[Repeat, ...] = ()
-    stand: int = 0
-    """Number of the stand in which the session measures now; the first is 0."""
+    regime: int = 0
+    """Number of the regime in which the session measures now; the first is 0."""
 
     @property
     def baseline(self) -> Experiment | None:
@@ -193,15 +193,15 @@ def _no_log(experiment: Experiment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An experiment that another lane measures at this moment; its outcome is not known yet."""
+    """An experiment that another lane is measuring; its outcome is not known yet."""
 
     number: int
     title: str
     axis: str | None
     knobs: KnobChanges
-    """Its changes against the version that it was made from."""
+    """The knobs that it changes in the version from which it started."""
     files: Mapping[str, str]
-    """All editable files as it has them, by their path in the lab."""
+    """Its text of every editable file, by the file's path in the lab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,25 +245,27 @@ class Progress:
     words: str | None = None
     """What the run is waiting for, in phase ``waiting``."""
     number: int | None = None
-    """The experiment, where several are measured side by side; None: the one that started last."""
+    """Number of the experiment, when several are measured side by side; None means the one that started last."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]
 """Function called about ten times a second while a measurement runs; an exception from it ends the measurement."""
 Stopper: TypeAlias = Callable[[Sequence[tuple[float, float]]], Mapping[str, Any] | None]
-"""Function that decides from the loss curve so far whether a run has lost.  None: the run goes on.  Otherwise it
-returns ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``: finish it anyway."""
+"""Function that decides from the loss curve so far whether a run has lost.  It returns None to let the run go on.
+Otherwise it returns ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``: True to
+finish the run all the same, as a check on this rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The most that the baseline's own runs took in this stand, by the parent's clocks; None: not known.
+    """The most that the baseline's runs took in this regime, in seconds by the parent's clocks.
 
-    Wall-clock and processor seconds.  Later runs are held to rules that follow from it.
+    The limits of later runs follow from these figures.  A figure is None when it is not known.  Names that end in
+    ``_cpu`` are processor seconds, the others wall-clock seconds.
     """
 
     start: float | None = None
-    """Before the first batch."""
+    """From the start of the process to the first batch."""
     compile: float | None = None
     ending: float | None = None
     """From the end of the budget to the end of the process: the last step, and saving the weights."""
@@ -275,7 +277,7 @@ class Usual:
     num_params: int | None = None
     matrix_params: int | None = None
     tables: int | None = None
-    """Number of matrices that count as tables, which are looked up and not multiplied."""
+    """Number of matrices that are tables: their rows are looked up, not multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +364,7 @@ class Target(Protocol):
     def workload(self) -> Workload: ...
 
     def lanes_refused(self) -> str | None:
-        """Say why only one run at a time gives valid values on one machine; None: runs may go side by side."""
+        """Say why this target allows only one run at a time on a machine; None when runs may go side by side."""
         ...
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -374,8 +376,10 @@ class Target(Protocol):
         ...
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Take one measurement.  A failure of the edited code is returned as data.  Raises only KeyboardInterrupt
-        and AutoresearchError (the lab itself is broken)."""
+        """Take one measurement; a failure of the edited code is returned as data.
+
+        Raises only KeyboardInterrupt, and AutoresearchError when the lab itself is broken.
+        """
         ...
 
 

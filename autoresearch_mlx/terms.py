@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 UNKNOWN = "-"
 HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
-"""In six decimals, a metric below the first value has fewer than three digits, a difference below the second fewer than
-two."""
+"""Limits below which six decimals show too little: a metric below the first limit would have fewer than three
+significant digits, and a difference below the second fewer than two."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
@@ -38,13 +38,13 @@ def gain(number: float | None) -> str:
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:
-    """Format with six decimals or, below ``hidden``, where these show too little, with ``digits`` significant digits.
+    """Format a number of at least ``hidden`` with six decimals, a smaller one with ``digits`` significant digits.
 
-    Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which in six decimals is 0.000000.
+    Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which six decimals show as 0.000000.
     """
     size = abs(number)
     if size == 0:
-        return "0.000000"  # also of -0.0
+        return "0.000000"  # -0.0 must not show its sign
     if size < hidden:
         return f"{number:.{digits}g}"
     return f"{number:.6f}" if size < 1000 else f"{number:.6g}"
@@ -121,7 +121,7 @@ def cut(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, left: bool = True) -> str:
-    """Fill up to ``width`` columns with spaces, text at the left or at the right."""
+    """Fill the text up to ``width`` columns with spaces: behind it when ``left``, else before it."""
     space = " " * (width - columns(text))
     return text + space if left else space + text
 

@@ -115,7 +115,7 @@ class Desk:
     rules: Rules
     replicates: int = 3
     night: Night = field(default_factory=Night)
-    stand: int = 0
+    regime: int = 0
     commit: int = 0
     """Number of the incumbent's commit."""
     runs: dict[int, list[Run]] = field(default_factory=dict)
@@ -132,18 +132,18 @@ class Desk:
     def look_for_drift(self) -> None:
         if not refresh_due(self.measured):
             return
-        stored = [run for run in self.runs[self.commit] if run.stand == self.stand]
+        stored = [run for run in self.runs[self.commit] if run.regime == self.regime]
         new = [self._refresh(None)]
         if drifted(stored, new, self.sigma()):
             new.append(self._refresh(None))
             if drifted(stored, new, self.sigma()):
-                self.stand += 1
-                self.runs[self.commit] += [Run(run.value, run.seed, self.stand) for run in new]
+                self.regime += 1
+                self.runs[self.commit] += [Run(run.value, run.seed, self.regime) for run in new]
         self.measured.append(True)
 
     def _refresh(self, seed: int | None) -> Run:
         seed = max(run.seed for run in self.runs[self.commit]) + 1 if seed is None else seed
-        run = Run(self.machine.measure(self.night.quality, seed), seed, self.stand)
+        run = Run(self.machine.measure(self.night.quality, seed), seed, self.regime)
         self.runs[self.commit].append(run)
         return run
 
@@ -153,7 +153,7 @@ class Desk:
             tuple(self.runs[self.commit]),
             self.sigma(),
             recent_effects=tuple(self.effects[-10:]),
-            stand=self.stand,
+            regime=self.regime,
             pair_sigma=pooled(self.pairs, "change"),
             incumbent_age=age_of(self.measured),
             refreshes=refreshes,
@@ -164,7 +164,7 @@ class Desk:
         self.night.tried += 1
         quality = self.night.quality + gain
         seed = self.runs[self.commit][-1].seed
-        evidence = self.evidence([Run(self.machine.measure(quality, seed), seed, self.stand, fresh=False)])
+        evidence = self.evidence([Run(self.machine.measure(quality, seed), seed, self.regime, fresh=False)])
         while isinstance(decision := decide(evidence, self.mode, self.rules), Again):
             evidence = self._again(decision, evidence, quality)
         self._settle(decision, evidence, gain)
@@ -175,7 +175,7 @@ class Desk:
             self._refresh(again.seed)
             return self.evidence(evidence.candidate, evidence.refreshes + 1)
         assert again.seed is not None
-        run = Run(self.machine.measure(quality, again.seed), again.seed, self.stand)
+        run = Run(self.machine.measure(quality, again.seed), again.seed, self.regime)
         return self.evidence((*evidence.candidate, run), evidence.refreshes)
 
     def _settle(self, verdict: Verdict, evidence: Evidence, gain: float) -> None:

@@ -22,14 +22,14 @@ _INDENT = 28
 
 
 @click.command("doctor")
-@click.option("--calibrate", is_flag=True, help="Measure this machine first, about a minute, and keep the figures.")
+@click.option("--calibrate", is_flag=True, help="Measure this machine first (about a minute), and keep the figures.")
 @json_option
 def doctor_command(calibrate: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
     With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
-    New sessions take their budget and batch from these figures, and the peak that MFU is measured against;
-    docs/hardware.md has the rules.
+    New sessions choose their budget and batch by these figures. MFU, the share of the machine's peak that training
+    reaches, is computed from them too. docs/hardware.md has the rules.
 
     \b
     Example:
@@ -55,7 +55,7 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
 
 
 def _lines(finding: Finding, columns: int) -> list[str]:
-    """Write a finding in its column, and below it what to do."""
+    """Format a finding as lines: its name, its text in a column, and its hint below."""
     name = f"{finding.name}  " if len(finding.name) + 4 > _INDENT else finding.name
     lines = terms.field(f"{_MARKS[finding.state]}{name}", finding.value, columns, _INDENT)
     return lines + (terms.field("", f"-> {finding.hint}", columns, _INDENT) if finding.hint else [])

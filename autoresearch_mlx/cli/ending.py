@@ -36,7 +36,7 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Notify the person when the block raises an error, and raise it again; warn now if that cannot work."""
+    """Notify the person if the block raises an error, and raise it again; warn first if no notification can work."""
     if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
         screen.say(f"warning: no notification will reach you: {why}")
     try:

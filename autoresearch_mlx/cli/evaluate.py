@@ -21,7 +21,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 def evaluate_command(
     number: int | None, full: bool, rows: int | None, split: Literal["val", "hidden"], tag: str | None, as_json: bool
 ) -> None:
-    """Score the weights of experiment NUMBER (default: the incumbent) on more rows; nothing is trained or decided.
+    """Score the weights of experiment NUMBER (default: the incumbent) on more rows; no verdict changes.
 
     Values of different machines can be compared only on the same data, tokenizer, rows and budget.
 

@@ -120,7 +120,7 @@ def _say_if_unread(folder: Path) -> None:
 
 
 def _warn(path: Path) -> None:
-    """Warn about damaged lines of a journal: every reader ignores them, and the person should know."""
+    """Warn about damaged lines of a journal, which every reader ignores."""
     from autoresearch_mlx.store.journal import read_events
 
     if damaged := read_events(path).damaged:

@@ -77,7 +77,7 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
         except LockedError as error:
             if not every:
                 raise
-            say(f"{error}; left alone")
+            say(f"{error}; nothing was removed from it")
     click.echo(json.dumps(gc_json(found, dry_run)) if as_json else gc_lines(found, dry_run, age))
     if any(item.kind == "refs" for items in found.values() for item in items):
         say("commits without a ref stay on the disk until git collects them: `git gc`, after two weeks by default")

@@ -30,7 +30,8 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     """Open the session for this process alone, in a sandbox where there is one, until the end of the block.
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
-    Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and the errors of settling the conditions.
+    Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
+    chooses the conditions of a new session.
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoresearch_mlx.lab.comparability import NAMES, budget_in_words, differing, key_of
 from autoresearch_mlx.store.ledger import Journal
-from autoresearch_mlx.store.stands import newest_machine
+from autoresearch_mlx.store.regimes import newest_machine
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that matter for the values of any log."""
@@ -49,7 +49,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """Return the key's parts for a whole ledger: the key of its current stand, or facts of its newest measurement."""
+    """Return the key's parts for a whole ledger: the key of its current regime, or facts of its newest measurement."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 

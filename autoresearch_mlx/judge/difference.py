@@ -47,10 +47,10 @@ class Difference:
 
 
 def counted(evidence: Evidence) -> Evidence:
-    """Return the evidence with only the runs that count: undisturbed ones of the current stand."""
+    """Return the evidence with only the runs that count: undisturbed ones of the current regime."""
 
     def count(runs: Sequence[Run]) -> tuple[Run, ...]:
-        return tuple(run for run in runs if not run.tainted and run.stand == evidence.stand)
+        return tuple(run for run in runs if not run.tainted and run.regime == evidence.regime)
 
     return replace(evidence, candidate=count(evidence.candidate), incumbent=count(evidence.incumbent))
 

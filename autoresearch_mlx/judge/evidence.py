@@ -21,8 +21,8 @@ class Run:
 
     value: float
     seed: int
-    stand: int = 0
-    """Number of the stand in which it was taken; runs of different stands cannot be compared."""
+    regime: int = 0
+    """Number of the regime in which it was taken; runs of different regimes cannot be compared."""
     fresh: bool = True
     """False if something was selected by it (the first run of a proposal); true for repeats and the baseline."""
     pair: int | None = None
@@ -71,8 +71,8 @@ class Evidence:
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
     """Number of lines by which the candidate's code is shorter; negative: longer."""
-    stand: int = 0
-    """Number of the current stand; runs of another one do not count."""
+    regime: int = 0
+    """Number of the current regime; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
     """Sigma of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
     incumbent_age: int = 0

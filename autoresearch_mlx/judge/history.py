@@ -56,7 +56,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """
     chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.stand, fresh=number == 0 or at > chosen, error=_error(m), tainted=m.tainted)
+        Run(m.value, m.seed, m.regime, fresh=number == 0 or at > chosen, error=_error(m), tainted=m.tainted)
         for at, m in enumerate(measured)
         if m.value is not None
     )
@@ -131,17 +131,17 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs that :func:`standing` is the mean of; empty for an imported experiment.
 
-    These are the undisturbed runs of the current stand, or all runs if there are none.
+    These are the undisturbed runs of the current regime, or all runs if there are none.
     """
     every = runs_of(history, experiment)
-    measured = [run for run in every if run.stand == history.stand and not run.tainted]
+    measured = [run for run in every if run.regime == history.regime and not run.tainted]
     return newest_unselected(measured or every, Rules().record)
 
 
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
-    """Return the measurements of a finished experiment in the current stand, oldest first."""
+    """Return the measurements of a finished experiment in the current regime, oldest first."""
     later = (r.measurement for r in history.repeats if r.number == experiment.number)
-    return tuple(m for m in (*experiment.measurements, *later) if m.stand == history.stand)
+    return tuple(m for m in (*experiment.measurements, *later) if m.regime == history.regime)
 
 
 def gained(history: History) -> float | None:
@@ -165,12 +165,12 @@ def _keys(history: History, experiment: Experiment) -> set[str]:
 
 
 def age(history: History) -> int:
-    """Return the number of experiments finished since the incumbent was last measured in the current stand."""
+    """Return the number of experiments finished since the incumbent was last measured in the current regime."""
     return sigma.age_of(looked_at(history))
 
 
 def looked_at(history: History) -> list[bool]:
-    """Return for each experiment whether the incumbent ran in it or right after it, in the current stand.
+    """Return for each experiment whether the incumbent ran in it or right after it, in the current regime.
 
     Empty if there is no incumbent.  An imported incumbent has no runs: its experiment counts as its run.
     """
@@ -178,23 +178,23 @@ def looked_at(history: History) -> list[bool]:
     if best is None:
         return []
     repeats = [r for r in history.repeats if r.number == best.number]
-    then = {r.during for r in repeats if r.measurement.stand == history.stand}
-    if not best.measurements or any(m.stand == history.stand for m in best.measurements):
+    then = {r.during for r in repeats if r.measurement.regime == history.regime}
+    if not best.measurements or any(m.regime == history.regime for m in best.measurements):
         then.add(best.number)
     return [e.number in then for e in history.experiments]
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the most that a run of the baseline took, or, in a stand without such a run, what its first repeat took.
+    """Return the most that a run of the baseline took, or, in a regime without such a run, what its first repeat took.
 
     Raises ValueError without a baseline.
     """
     if history.baseline is None:
         raise ValueError("there is no baseline yet")
     before = [m for m in history.baseline.measurements if not m.tainted]
-    here = [m for m in before if m.stand == history.stand]
+    here = [m for m in before if m.regime == history.regime]
     later = [r.measurement for r in history.repeats]
-    again = [m for m in later if m.stand == history.stand and not m.tainted][:1]
+    again = [m for m in later if m.regime == history.regime and not m.tainted][:1]
     taken = here or again or before
     return Usual(
         start=_most(m.seconds.start for m in taken),

@@ -103,14 +103,14 @@ class Judge:
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics; for an incumbent kept in another stand, its runs in the current one count."""
+        """Decide without statistics; for an incumbent kept in another regime, its runs in the current one count."""
         rule, best = Margin(self.margin), history.incumbent
-        if best is None or (history.stand == 0 and all(m.stand == 0 for m in best.measurements)):
+        if best is None or (history.regime == 0 and all(m.regime == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
         if any(m.value is not None for m in taken_now(history, best)):
             return rule.decide(history, case.measurements, standing(history, best))
         if case.refreshes < self.rules.refreshes:
-            return Again("the incumbent has no run that counts in this stand", "incumbent")
+            return Again("the incumbent has no run that counts in this regime", "incumbent")
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def _believed(self, decision: Decision, history: History, case: Case) -> Decision:
@@ -161,7 +161,7 @@ class Judge:
             direction=history.direction,
             recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),
             lines_removed=case.lines_removed,
-            stand=history.stand,
+            regime=history.regime,
             pair_sigma=pair_sigma(history, case.axis),
             incumbent_age=age(history),
             refreshes=case.refreshes,
@@ -192,7 +192,7 @@ class Judge:
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
         """Return whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
         assert history.incumbent is not None
-        old = [run for run in runs_of(history, history.incumbent) if run.stand == history.stand]
+        old = [run for run in runs_of(history, history.incumbent) if run.regime == history.regime]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
         return sigma.drifted(newest_unselected(old, self.rules.record), fresh, sigma_of(history))
 

@@ -25,7 +25,7 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
     """Return what to measure where one side has no run that counts, or ``invalid`` after too many attempts."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
-            return refresh(now, "the incumbent has no run that counts in this stand")
+            return refresh(now, "the incumbent has no run that counts in this regime")
         return Verdict("invalid", f"{evidence.refreshes} runs of the incumbent were disturbed: nothing to compare with")
     spoiled = disturbed(evidence)
     if spoiled >= rules.spoiled:
@@ -35,8 +35,8 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
 
 
 def disturbed(evidence: Evidence) -> int:
-    """Return the number of the candidate's runs in this stand that were disturbed."""
-    return evidence.lost + sum(run.tainted for run in evidence.candidate if run.stand == evidence.stand)
+    """Return the number of the candidate's runs in this regime that were disturbed."""
+    return evidence.lost + sum(run.tainted for run in evidence.candidate if run.regime == evidence.regime)
 
 
 def thin(now: Evidence, rules: Rules) -> str:

@@ -56,7 +56,7 @@ def _residuals(group: Sequence[float]) -> list[float]:
 
 
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]:
-    """Group the values of runs, given as (commit, run), by commit and stand: what :func:`pooled` takes.
+    """Group the values of runs, given as (commit, run), by commit and regime: what :func:`pooled` takes.
 
     Disturbed runs are left out, and so are selected ones: a run that was repeated because it was good differs more from
     its repeats than they differ from each other.
@@ -64,7 +64,7 @@ def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]
     groups: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
     for commit, run in runs:
         if run.fresh and not run.tainted:
-            groups[commit, run.stand].append(run.value)
+            groups[commit, run.regime].append(run.value)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -82,7 +82,7 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
-    """Return ``one`` minus ``other`` for each seed and stand on which both ran: one group for :func:`pooled`."""
+    """Return ``one`` minus ``other`` for each seed and regime on which both ran: one group for :func:`pooled`."""
     means = _by_seed(other)
     return tuple(value - means[key] for key, value in _by_seed(one).items() if key in means)
 
@@ -91,7 +91,7 @@ def _by_seed(runs: Iterable[Run]) -> dict[tuple[int, int], float]:
     values: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     for run in runs:
         if not run.tainted:
-            values[run.stand, run.seed].append(run.value)
+            values[run.regime, run.seed].append(run.value)
     return {key: math.fsum(each) / len(each) for key, each in values.items()}
 
 
@@ -128,7 +128,7 @@ def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float 
     """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  One disturbed run looks like a drift: take a second one before opening a new stand, and ask with
+    few repeats.  One disturbed run looks like a drift: take a second one before opening a new regime, and ask with
     both.  False if there is nothing to compare.
     """
     old = [run.value for run in stored if run.fresh and not run.tainted]

@@ -66,7 +66,7 @@ def measure(
         measured = worker.target.measure(assignment)
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
             measured = worker.target.audit(assignment, measured, order.audits)
-        measured = replace(measured, stand=history.stand, key=session.key.on(order.split).mark)
+        measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):

@@ -30,9 +30,9 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
+from autoresearch_mlx.store.regimes import enter_regime, settled
 from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.rules import enter_rules, mark_of, rules_of
-from autoresearch_mlx.store.stands import enter_stand, settled
 from autoresearch_mlx.store.workspace import Workspace, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import limits_of
@@ -201,7 +201,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         _refuse_changes(resolved, kind, journal.session, chosen)
         enter_rules(ledger, rules_of(place.settings), say)
         session = _session(place, kind, workspace, ledger)
-        enter_stand(ledger, session.key, say)
+        enter_regime(ledger, session.key, say)
         yield session
 
 

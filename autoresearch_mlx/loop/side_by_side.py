@@ -106,7 +106,7 @@ class _Night:
     def upkeep(self, worker: Worker) -> bool:
         """Do the work that is due between experiments; return whether there was any.
 
-        The incumbent is measured again on one lane while the others continue.  A change of the stand, and the trial
+        The incumbent is measured again on one lane while the others continue.  A change of the regime, and the trial
         removal of a keep, wait until no lane is busy.
         """
         history = self.session.journal().history

@@ -14,7 +14,7 @@ from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.store.stands import after_drift
+from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
 """Name under which removals appear in the ledger."""
@@ -52,14 +52,14 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 
 
 def anew_due(session: Session) -> bool:
-    """Return whether the incumbent has no run yet that counts in the current stand."""
+    """Return whether the incumbent has no run yet that counts in the current regime."""
     history = session.journal().history
     best = history.incumbent
     return best is not None and not any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Measure the incumbent on the session's seeds when the current stand has no run of it yet.
+    """Measure the incumbent on the session's seeds when the current regime has no run of it yet.
 
     Raises LabError when it cannot be measured here, because there would be nothing to compare with.
     """
@@ -77,7 +77,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
-    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new stand.
+    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new regime.
 
     One disturbed run looks like a shift, so a second run must confirm it.  ``suspected``: measure now.
     """

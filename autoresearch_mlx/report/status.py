@@ -72,7 +72,7 @@ class Status:
     """The maximum number of tokens and the maximum cost that lab.toml allows."""
     stops: Account | None = None
     """Account of the early stops; None where the target's runs have no budget."""
-    stand: int = 0
+    regime: int = 0
     key: Key | None = None
     """The comparability key: everything besides the edited file that values depend on."""
     gained: float | None = None
@@ -116,7 +116,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         agent=_agent(history.experiments, session),
         spent=spent(folder),
         stops=_stops(history, session.get("conditions") or {}),
-        stand=history.stand,
+        regime=history.regime,
         key=Key(journal.comparability) if journal.comparability is not None else None,
         gained=gained(history),
         budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
@@ -161,7 +161,7 @@ def to_json(status: Status) -> dict[str, Any]:
             "max_tokens_total": status.caps[0],
             "max_cost": status.caps[1],
         },
-        "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.stand},
+        "noise": {"sigma": status.sigma.value, "runs": status.sigma.n, "dof": status.sigma.dof, "epoch": status.regime},
         "budget": status.budget,
         "key": status.key.mark if status.key else None,
         "comparability": dict(status.key.parts) if status.key else None,

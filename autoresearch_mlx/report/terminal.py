@@ -86,8 +86,8 @@ def _sigma(status: Status) -> str:
     """Return ``0.006912 of one run, from 3 runs of 1 commit``."""
     if status.sigma.value is None:
         return terms.UNKNOWN
-    stand = f", stand {status.stand}" if status.stand else ""
-    return f"{terms.amount(status.sigma.value)} of one run, from {status.sigma.source}{stand}"
+    regime = f", regime {status.regime}" if status.regime else ""
+    return f"{terms.amount(status.sigma.value)} of one run, from {status.sigma.source}{regime}"
 
 
 def _stops(account: Account) -> str:

@@ -8,7 +8,7 @@
                 on the old base
     accepted    a person answers for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
-    epoch       from here on the session measures in this stand (:mod:`stands`): the machine has drifted or was changed
+    epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   what a certification found
@@ -49,13 +49,13 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Regime:
     """A group of comparable runs: one comparability key, between two drifts of the machine."""
 
     parts: Mapping[str, Any] | None
     """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
-    """Number of drifts under this key before it, that is, of earlier stands with the same key."""
+    """Number of drifts under this key before it, that is, of earlier regimes with the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Journal:
     pairs: tuple[Mapping[str, Any], ...] = ()
     """The runs of certifications, as they were written, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
-    stands: Mapping[int, Stand] = field(default_factory=lambda: {0: Stand(None)})
-    """Stands by number, in order of appearance; ``history.stand`` is the number of the current one."""
+    regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
+    """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The finished experiments as they were written, unknown keys included; same order as the history."""
 
@@ -81,8 +81,8 @@ class Journal:
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
-        """The parts of the current stand's key; None in a ledger that names no key."""
-        return self.stands[self.history.stand].parts
+        """The parts of the current regime's key; None in a ledger that names no key."""
+        return self.regimes[self.history.regime].parts
 
     @property
     def next_number(self) -> int:
@@ -127,8 +127,8 @@ class _Replay:
         self._finished: dict[int, tuple[Experiment, Mapping[str, Any]]] = {}
         self._started: dict[int, Open] = {}
         self._repeats: list[Repeat] = []
-        self._stand = 0
-        self._stands = {0: Stand(None)}
+        self._regime = 0
+        self._regimes = {0: Regime(None)}
         self._rules: Mapping[str, Any] | None = None
         self._rule_changes: list[Mapping[str, Any]] = []
         self._pairs: list[Mapping[str, Any]] = []
@@ -140,7 +140,7 @@ class _Replay:
         if kind == "session":
             self.session = event
             self._kind = event["metric"], event["direction"]
-            self._stands[0] = Stand(event.get("comparability"))
+            self._regimes[0] = Regime(event.get("comparability"))
             self._rules = event.get("rules")
         elif kind == "started":
             self._started[event["number"]] = Open(event["number"], event["base"], event["time"], event.get("worker"))
@@ -164,22 +164,24 @@ class _Replay:
             self._certificates.append(event)
 
     def _enter(self, number: int, takes: int, parts: Mapping[str, Any] | None) -> None:
-        """Go to a stand; the last ``takes`` repeats, which showed a drift, are its first runs.
+        """Go to a regime; the last ``takes`` repeats, which showed a drift, are its first runs.
 
-        A stand that returns keeps its key; ledgers of earlier versions never return to one.
+        A regime that returns keeps its key; ledgers of earlier versions never return to one.
         """
-        parts = self._stands[self._stand].parts if parts is None else parts
-        known = self._stands.get(number, Stand(parts, sum(stand.parts == parts for stand in self._stands.values())))
-        self._stands[number] = known if known.parts is not None else replace(known, parts=parts)
-        self._stand = number
+        parts = self._regimes[self._regime].parts if parts is None else parts
+        known = self._regimes.get(
+            number, Regime(parts, sum(regime.parts == parts for regime in self._regimes.values()))
+        )
+        self._regimes[number] = known if known.parts is not None else replace(known, parts=parts)
+        self._regime = number
         for at in range(len(self._repeats) - takes, len(self._repeats)):
             old = self._repeats[at]
-            self._repeats[at] = replace(old, measurement=replace(old.measurement, stand=number))
+            self._repeats[at] = replace(old, measurement=replace(old.measurement, regime=number))
 
     def journal(self) -> Journal:
         """Return what the events so far say."""
         experiments = tuple(e for e, _ in self._finished.values())
-        history = History(experiments, *self._kind, repeats=tuple(self._repeats), stand=self._stand)
+        history = History(experiments, *self._kind, repeats=tuple(self._repeats), regime=self._regime)
         records = tuple(r for _, r in self._finished.values())
         return Journal(
             self.session,
@@ -187,7 +189,7 @@ class _Replay:
             tuple(self._started.values()),
             tuple(self._pairs),
             tuple(self._certificates),
-            dict(self._stands),
+            dict(self._regimes),
             records=records,
             rules=self._rules,
             rule_changes=tuple(self._rule_changes),

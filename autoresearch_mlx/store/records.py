@@ -60,7 +60,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         log=event.get("log"),
         curve=tuple([(share, loss) for share, loss in event.get("curve") or ()]),
         extra=event.get("extra") or {},
-        stand=event.get("epoch", 0),
+        regime=event.get("epoch", 0),
         tainted=event.get("tainted", False),
         key=event.get("key"),
         speed=event.get("speed"),
@@ -82,8 +82,8 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
 
 
 def measurement_to(measured: Measurement) -> dict[str, Any]:
-    """Return the JSON object of a measurement, keys in the order of the contract, which calls the stand ``epoch``."""
-    fields = {"epoch" if name == "stand" else name: value for name, value in asdict(measured).items()}
+    """Return the JSON object of a measurement, keys in the order of the contract, which calls the regime ``epoch``."""
+    fields = {"epoch" if name == "regime" else name: value for name, value in asdict(measured).items()}
     for name, unknown in (("speed", None), ("stretch", None), ("disturbed_by", "")):
         if fields[name] == unknown:
             del fields[name]  # a run whose speed is unknown is written as it always was

@@ -107,7 +107,7 @@ _RIGHT: Mapping[str, Callable[[object], bool]] = {
     "machine": _table,
     "log": lambda found: found is None or isinstance(found, str),
     "curve": _curve,
-    "stand": _whole,
+    "regime": _whole,
     "tainted": lambda found: isinstance(found, bool),
     "key": lambda found: found is None or isinstance(found, str),
     "extra": _table,

@@ -135,21 +135,21 @@ def test_the_incumbent_is_measured_again_and_counts_by_runs_that_nothing_chose(l
     assert sigma_of(history).n >= 3
 
 
-def test_a_shift_of_the_machine_opens_a_stand_and_old_runs_stop_counting(lab: Lab, screen: Recorder) -> None:
+def test_a_shift_of_the_machine_opens_a_regime_and_old_runs_stop_counting(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 8.0}, {"X": 9.0}, judge__refresh_every=2)
     (lab.root.parent / "drift").write_text("5")
     history = night(lab, screen, {"X": 3.0}, judge__refresh_every=2)
-    assert history.stand == 1
+    assert history.regime == 1
     assert any("the machine has changed" in said for said in screen.said)
     kept = history.experiments[-1]
     assert kept.status == "keep", "it is better than the incumbent of now, though worse than that of yesterday"
-    assert {m.stand for m in kept.measurements} == {1}
+    assert {m.regime for m in kept.measurements} == {1}
     assert json.loads(command_line("status", "--json", cwd=lab.root).stdout)["noise"]["epoch"] == 1
 
 
 def test_one_run_that_lies_far_off_is_no_shift(lab: Lab, screen: Recorder) -> None:
     history = night(lab, screen, {"X": 8.0}, {"X": 9.0}, {"X": 7.0}, judge__refresh_every=1)
-    assert history.stand == 0 and history.repeats
+    assert history.regime == 0 and history.repeats
 
 
 def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:

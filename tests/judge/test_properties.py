@@ -19,7 +19,7 @@ run = st.builds(
     Run,
     value=st.floats(-4, 4).map(lambda off: 100 + off),
     seed=st.integers(0, 5),
-    stand=st.integers(0, 1),
+    regime=st.integers(0, 1),
     fresh=st.booleans(),
     tainted=st.sampled_from((False, False, False, True)),
 )
@@ -39,7 +39,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
         direction=draw(st.sampled_from(("min", "max"))),
         recent_effects=tuple(draw(st.lists(st.floats(0, 12), max_size=6))),
         lines_removed=draw(st.integers(-3, 3)),
-        stand=draw(st.integers(0, 1)),
+        regime=draw(st.integers(0, 1)),
         pair_sigma=draw(sigma),
         incumbent_age=draw(st.integers(0, 20)),
         refreshes=draw(st.integers(0, 4)),
@@ -97,11 +97,11 @@ def test_a_metric_that_points_up_is_judged_as_its_mirror_image(evidence: Evidenc
 def test_tainted_runs_change_nothing_beside_ones_that_count(
     evidence: Evidence, values: list[float], mode: Mode
 ) -> None:
-    spoiled = tuple(Run(value, 9, evidence.stand, tainted=True) for value in values)
+    spoiled = tuple(Run(value, 9, evidence.regime, tainted=True) for value in values)
     clean = replace(
         evidence,
-        candidate=(Run(100.0, 0, evidence.stand), *evidence.candidate),
-        incumbent=(Run(100.5, 0, evidence.stand), *evidence.incumbent),
+        candidate=(Run(100.0, 0, evidence.regime), *evidence.candidate),
+        incumbent=(Run(100.5, 0, evidence.regime), *evidence.incumbent),
     )
     dirty = replace(clean, candidate=(*clean.candidate, *spoiled), incumbent=(*clean.incumbent, *spoiled))
     assume(sum(run.tainted for run in dirty.candidate) < Rules().spoiled)  # from there on it is given up
@@ -120,7 +120,7 @@ def test_every_course_ends_in_a_verdict(
         decision = decide(evidence, mode)
         if isinstance(decision, Verdict):
             return
-        taken = Run(100 + rng.gauss(0, 3), decision.seed or 0, evidence.stand, tainted=rng.random() < spoiled)
+        taken = Run(100 + rng.gauss(0, 3), decision.seed or 0, evidence.regime, tainted=rng.random() < spoiled)
         if decision.whom == "incumbent":
             evidence = replace(evidence, incumbent=(*evidence.incumbent, taken), refreshes=evidence.refreshes + 1)
         else:

@@ -66,12 +66,12 @@ def test_where_a_group_lies_does_not_matter(groups: list[list[float]], shift: fl
         assert there == pytest.approx(here, abs=1e-6)
 
 
-def test_only_undisturbed_unselected_runs_of_one_commit_and_stand_are_repeats() -> None:
+def test_only_undisturbed_unselected_runs_of_one_commit_and_regime_are_repeats() -> None:
     told = [
         ("a", Run(1.0, 0)),
         ("a", Run(2.0, 1)),
         ("a", Run(9.0, 2, tainted=True)),
-        ("a", Run(5.0, 3, stand=1)),
+        ("a", Run(5.0, 3, regime=1)),
         ("b", Run(3.0, 0, fresh=False)),
         ("b", Run(4.0, 1)),
     ]
@@ -87,8 +87,8 @@ def test_a_candidates_own_repeats_add_to_what_was_known() -> None:
         with_repeats(UNKNOWN, (1.0, 2.0))
 
 
-def test_pairs_share_seed_and_stand_and_are_undisturbed() -> None:
-    ours = (*runs(1.0, 2.0, 3.0), Run(0.0, 7, tainted=True), Run(9.0, 1, stand=1))
+def test_pairs_share_seed_and_regime_and_are_undisturbed() -> None:
+    ours = (*runs(1.0, 2.0, 3.0), Run(0.0, 7, tainted=True), Run(9.0, 1, regime=1))
     theirs = (Run(0.5, 0), Run(1.0, 1), Run(1.5, 1), Run(5.0, 7))
     assert pair_differences(ours, theirs) == (0.5, 0.75)
 

@@ -1,4 +1,4 @@
-"""The incumbent is measured at intervals, and a shift of the machine opens a stand."""
+"""The incumbent is measured at intervals, and a shift of the machine opens a regime."""
 
 from __future__ import annotations
 

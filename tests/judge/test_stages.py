@@ -146,11 +146,11 @@ def test_tainted_runs_never_count() -> None:
     assert decide(spoiled) == decide(clean)
 
 
-def test_runs_of_an_earlier_stand_do_not_count() -> None:
+def test_runs_of_an_earlier_regime_do_not_count() -> None:
     now = replace(
-        against((), (), stand=1),
-        candidate=(*runs(1.0), *runs(1.784, stand=1)),
-        incumbent=(*runs(9.0, 9.0), *runs(1.798, 1.8, 1.802, stand=1)),
+        against((), (), regime=1),
+        candidate=(*runs(1.0), *runs(1.784, regime=1)),
+        incumbent=(*runs(9.0, 9.0), *runs(1.798, 1.8, 1.802, regime=1)),
     )
     assert decide(now) == decide(against((1.798, 1.8, 1.802), (1.784,)))
 
@@ -173,10 +173,10 @@ def test_a_close_call_on_a_machine_that_never_rests_ends_as_invalid_not_as_a_gue
     )
 
 
-def test_a_new_stand_has_the_incumbent_measured_first() -> None:
-    again = decide(replace(gains(2.0), candidate=runs(1.79, stand=1), stand=1))
+def test_a_new_regime_has_the_incumbent_measured_first() -> None:
+    again = decide(replace(gains(2.0), candidate=runs(1.79, regime=1), regime=1))
     assert isinstance(again, Again) and again.whom == "incumbent" and again.seed == 0
-    lost = decide(replace(gains(2.0), candidate=runs(1.79, stand=1), stand=1, refreshes=3))
+    lost = decide(replace(gains(2.0), candidate=runs(1.79, regime=1), regime=1, refreshes=3))
     assert isinstance(lost, Verdict) and lost.status == "invalid"
 
 

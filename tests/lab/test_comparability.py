@@ -136,7 +136,7 @@ def screen() -> Recorder:
     return Recorder()
 
 
-def test_the_key_stands_in_the_ledgers_first_line_and_with_each_run(command_lab: Lab, screen: Recorder) -> None:
+def test_the_key_is_in_the_ledgers_first_line_and_with_each_run(command_lab: Lab, screen: Recorder) -> None:
     session = begin(command_lab, screen)
     first, *_ = (command_lab.folder("t") / FILE).read_text().splitlines()
     event = json.loads(first)
@@ -147,7 +147,9 @@ def test_the_key_stands_in_the_ledgers_first_line_and_with_each_run(command_lab:
     assert (status["key"], status["comparability"]) == (session.key.mark, dict(session.key.parts))
 
 
-def test_on_another_machine_a_stand_is_opened_and_the_incumbent_comes_first(command_lab: Lab, screen: Recorder) -> None:
+def test_on_another_machine_a_regime_is_opened_and_the_incumbent_comes_first(
+    command_lab: Lab, screen: Recorder
+) -> None:
     begin(command_lab, screen)
     as_if_begun_on(command_lab, machine="Apple M2")
     said: list[str] = []
@@ -155,8 +157,8 @@ def test_on_another_machine_a_stand_is_opened_and_the_incumbent_comes_first(comm
         research(session, edit(X=3.2), Policy(experiments=1), screen)
         history, key = session.journal().history, session.key
     assert any(text.startswith("not comparable with the runs so far: machine Apple M2 -> ") for text in said), said
-    assert history.stand == 1
-    assert [(r.number, r.measurement.stand, r.measurement.seed) for r in history.repeats] == [(1, 1, 42)]
+    assert history.regime == 1
+    assert [(r.number, r.measurement.regime, r.measurement.seed) for r in history.repeats] == [(1, 1, 42)]
     assert {m.key for m in history.experiments[2].measurements} == {r.measurement.key for r in history.repeats}
     assert history.repeats[0].measurement.key == key.mark != history.experiments[1].measurements[0].key
     assert history.experiments[2].status == "keep"
@@ -182,9 +184,9 @@ def test_what_is_measured_again_is_what_counts(command_lab: Lab, screen: Recorde
 
 def test_without_a_run_of_the_incumbent_here_the_margin_asks_for_one() -> None:
     best = tried(0, "keep", gain=0.0, measurements=(Measurement(2.0, 42),))
-    history = History((best,), "s", "min", stand=1)
+    history = History((best,), "s", "min", regime=1)
     judge = Judge(margin=0.1, mode="margin")
-    candidate = (Measurement(1.0, 42, stand=1),)
+    candidate = (Measurement(1.0, 42, regime=1),)
     asked = judge.decide(history, Case(1, candidate))
     assert isinstance(asked, Again) and asked.whom == "incumbent"
     given_up = judge.decide(history, Case(1, candidate, refreshes=3))
@@ -197,7 +199,7 @@ def test_the_same_machine_goes_on_without_a_word(command_lab: Lab, screen: Recor
     said: list[str] = []
     for _ in range(2):
         with opened(command_lab, "t", say=said.append, judge__margin=0.0, judge__mode="margin") as session:
-            assert session.journal().history.stand == 0
+            assert session.journal().history.regime == 0
             assert session.key.mark == session.journal().session["key"], "one session, one key"
     assert said == []
 
@@ -209,15 +211,15 @@ def test_a_ledger_without_a_key_is_known_by_the_machine_of_its_runs(command_lab:
     del lines[0]["key"], lines[0]["comparability"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with opened(command_lab, "t") as session:
-        assert session.journal().history.stand == 0
+        assert session.journal().history.regime == 0
     for line in lines:
         for measured in line.get("measurements", ()):
             measured["machine"] = {"chip": "Apple M1"}
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with opened(command_lab, "t") as session:
-        assert session.journal().history.stand == 1
+        assert session.journal().history.regime == 1
     with opened(command_lab, "t") as session:
-        assert session.journal().history.stand == 1, "once"
+        assert session.journal().history.regime == 1, "once"
 
 
 def test_an_incumbent_that_does_not_run_here_is_an_error_with_a_way_out(command_lab: Lab, screen: Recorder) -> None:

@@ -219,7 +219,7 @@ def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen:
     assert shorter.status == "keep", "shorter code wins without a gain"
     (trial,) = [e for e in history.experiments if "removes" in e.talk]
     assert trial.talk["removes"] == 1 and trial.base == shorter.commit
-    assert history.repeats and all(m.stand == 0 for e in history.experiments for m in e.measurements)
+    assert history.repeats and all(m.regime == 0 for e in history.experiments for m in e.measurements)
 
 
 def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen: Recorder) -> None:

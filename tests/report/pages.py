@@ -79,7 +79,7 @@ class Night:
         """The session's folder; with ``root``, every experiment is a commit of a repository there."""
         self.random = random.Random(self.seed)
         self.folder, self.clock = folder, datetime.fromisoformat("2026-07-14T22:58:03+02:00")
-        self.value, self.stand, self.kept = 2.512345, 0, 0
+        self.value, self.regime, self.kept = 2.512345, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"tag": folder.name, "target": "pretrain", "metric": "val_bpb", "direction": "min", "agent": "hybrid"}
         conditions = {"budget_seconds": 300.0, "source": "climbmix", "vocab_size": 8192, "seq_len": 1024}
@@ -190,7 +190,7 @@ class Night:
         return Measurement(
             value=value, seed=42 + at, seconds=Seconds(1.1, 2.2, 300.0, 18.4), steps=1740,
             tokens=int(speed * 300), tokens_per_second=speed, peak_memory_mb=9_210.4 + 40 * (number % 7),
-            machine=self.machine(), log=f"runs/{number:04d}-1/log.txt", curve=curve, stand=self.stand,
+            machine=self.machine(), log=f"runs/{number:04d}-1/log.txt", curve=curve, regime=self.regime,
             extra={"loss": value * 1.1, "num_params": 11_534_336},
         )  # fmt: skip
 
@@ -203,10 +203,10 @@ class Night:
         path.write_text(text)
 
     def repeat(self, number: int) -> None:
-        moved = 0.012 * self.stand
+        moved = 0.012 * self.regime
         taken = [self.measured(self.kept, 3, self.value + moved + self.random.gauss(0, SIGMA))]
         if number == 70:
-            self.stand = 1
+            self.regime = 1
             again = [self.measured(self.kept, 3, self.value + 0.012) for _ in range(2)]
             taken += again
         for m in taken:

@@ -85,9 +85,9 @@ def test_the_certificate_leads_and_tells_whether_the_head_has_moved_on(tmp_path:
     assert later is not None and (later.certified, later.current) == (False, False)
 
 
-def test_repeats_are_shown_against_the_mean_of_their_commits_first_stand(page: Page) -> None:
-    assert [stand for stand, _ in page.noise.stands] == [1]
-    moved = [run.off for run in page.noise.again if run.stand == 1 and run.at == 70]
+def test_repeats_are_shown_against_the_mean_of_their_commits_first_regime(page: Page) -> None:
+    assert [regime for regime, _ in page.noise.regimes] == [1]
+    moved = [run.off for run in page.noise.again if run.regime == 1 and run.at == 70]
     assert moved and all(off > 0.005 for off in moved)
     assert page.noise.sigma is not None and page.noise.sigma > 0
 

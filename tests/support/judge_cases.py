@@ -12,10 +12,10 @@ WELL_KNOWN = Sigma(SIGMA, 40, 30, "40 runs of 10 commits")
 BASELINE_ONLY = Sigma(SIGMA, 3, 2, "3 runs of 1 commit")
 
 
-def runs(*values: float, first_seed: int = 0, selected: bool = False, stand: int = 0) -> tuple[Run, ...]:
+def runs(*values: float, first_seed: int = 0, selected: bool = False, regime: int = 0) -> tuple[Run, ...]:
     """Runs on seeds one after another; ``selected``: the first one was the screening run."""
     return tuple(
-        Run(value, seed, stand, fresh=not (selected and seed == first_seed))
+        Run(value, seed, regime, fresh=not (selected and seed == first_seed))
         for seed, value in enumerate(values, first_seed)
     )
 

@@ -13,7 +13,7 @@ const MARGIN = { left: 68, right: 14, top: 12, bottom: 38 };
  *   points   [{ x: { key: number }, y, kind, tip: [text], number, label, rank }]: kind is the dot's class; a point
  *            without y is a tick at the lower edge; the labels of low ranks find room first
  *   near     [low, high] worth showing, or null for all values
- *   yName, steps (a line from one kept point to the next), bands [[low, high]], lines [y], stands [{ x, name }],
+ *   yName, steps (a line from one kept point to the next), bands [[low, high]], lines [y], regimes [{ x, name }],
  *   key      [[class, text]]
  *   pick     called with the number of an experiment that was chosen
  * Returns { update }, which takes new points and near and keeps zoom and choice; null where there is nothing to draw.
@@ -132,10 +132,10 @@ export function plot(host, spec) {
     for (const y of spec.lines || []) {
       if (clip(y) === view.y(y)) group.append(svg("line", { class: "zero", x1: box.left, x2: box.right, y1: view.y(y), y2: view.y(y) }));
     }
-    for (const { x, name } of spec.stands || []) {
+    for (const { x, name } of spec.regimes || []) {
       const at = view.x(x[state.key]);
       if (!(at >= box.left && at <= box.right)) continue;
-      group.append(svg("line", { class: "stand", x1: at, x2: at, y1: box.top, y2: box.bottom }));
+      group.append(svg("line", { class: "regime", x1: at, x2: at, y1: box.top, y2: box.bottom }));
       group.append(svg("text", { x: at + 4, y: box.top + 10 }, name));
     }
     return group;

@@ -62,7 +62,7 @@ def _of_experiment(e: Experiment) -> Iterator[str]:
 
 
 def _of_run(m: Measurement) -> Iterator[str]:
-    figures = ("value", "steps", "tokens", "tokens_per_second", "peak_memory_mb", "stand")
+    figures = ("value", "steps", "tokens", "tokens_per_second", "peak_memory_mb", "regime")
     yield from (f"a run's {name} is not a finite number" for name in figures if not _may_be(getattr(m, name)))
     phases = ("start", "compile", "train", "evaluate")
     yield from (f"a run's seconds.{name} is not a number" for name in phases if not _may_be(getattr(m.seconds, name)))

@@ -195,8 +195,8 @@ class Again:
     hours: float | None
     value: float
     off: float
-    """Difference from the mean of the commit's first stand; positive is worse."""
-    stand: int
+    """Difference from the mean of the commit's first regime; positive is worse."""
+    regime: int
     chosen: bool
     """True if the experiment was selected by this run."""
     tainted: bool
@@ -209,9 +209,9 @@ class Noise:
     runs: int
     dof: int
     source: str
-    stand: int
-    stands: tuple[tuple[int, int], ...]
-    """Changes of the stand: the number of the new stand, and the first ``at`` in it."""
+    regime: int
+    regimes: tuple[tuple[int, int], ...]
+    """Changes of the regime: the number of the new regime, and the first ``at`` in it."""
     again: tuple[Again, ...]
 
 
@@ -297,11 +297,11 @@ class Page:
 def to_json(page: Page) -> dict[str, Any]:
     """Return the document of ``report --json``; an unknown value is null.
 
-    Stands keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
+    Regimes keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
     """
     document = asdict(page)
     noise = document["noise"]
-    noise |= {"epoch": noise.pop("stand"), "epochs": noise.pop("stands")}
+    noise |= {"epoch": noise.pop("regime"), "epochs": noise.pop("regimes")}
     for run in noise["again"]:
-        run["epoch"] = run.pop("stand")
+        run["epoch"] = run.pop("regime")
     return document

@@ -129,11 +129,11 @@ def _standing(journal: Journal) -> Standing:
     first, best = history.baseline, history.incumbent
     if first is None or best is None:
         return Standing(None, None, None, None, False)
-    was, stands = standing(history, first), standing(history, best)
+    was, now = standing(history, first), standing(history, best)
     gain = None if first.number == best.number else gained(history)
     return Standing(
         baseline=Mark(first.number, first.commit, was, terms.one_line(first.title)),
-        incumbent=Mark(best.number, best.commit, stands, terms.one_line(best.title)),
+        incumbent=Mark(best.number, best.commit, now, terms.one_line(best.title)),
         gain=gain,
         percent=100 * gain / abs(was) if gain is not None and was else None,
         chosen=best.number > 0 and not any(run.fresh for run in runs_of(history, best)),

@@ -53,14 +53,17 @@ def _parts(page: Page) -> Iterator[str]:
 
 
 def _gain(page: Page) -> str:
-    stands, found = page.standing, page.certified
-    if stands.baseline is None or stands.incumbent is None:
+    standing, found = page.standing, page.certified
+    if standing.baseline is None or standing.incumbent is None:
         return "Nothing has been measured yet."
-    if stands.gain is None and stands.baseline.number == stands.incumbent.number:
-        return f"{code(page.head.metric)}: baseline {terms.value(stands.baseline.value)}, nothing kept."
-    way = f"{code(page.head.metric)} {terms.value(stands.baseline.value)} -> **{terms.value(stands.incumbent.value)}**"
-    percent_ = f", {stands.percent:+.2f} %" if stands.percent is not None else ""
-    words = f"{way} ({terms.gain(stands.gain)}{percent_}) by the loop's runs." if stands.gain is not None else f"{way}."
+    if standing.gain is None and standing.baseline.number == standing.incumbent.number:
+        return f"{code(page.head.metric)}: baseline {terms.value(standing.baseline.value)}, nothing kept."
+    before, after = terms.value(standing.baseline.value), terms.value(standing.incumbent.value)
+    way = f"{code(page.head.metric)} {before} -> **{after}**"
+    percent_ = f", {standing.percent:+.2f} %" if standing.percent is not None else ""
+    words = (
+        f"{way} ({terms.gain(standing.gain)}{percent_}) by the loop's runs." if standing.gain is not None else f"{way}."
+    )
     if found is None:
         return words
     label = "Certified gain" if found.certified else "Gain, measured afresh"

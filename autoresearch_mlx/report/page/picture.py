@@ -158,12 +158,12 @@ def _frame(axes: Axes, page: Page) -> None:
 
 
 def _title(page: Page) -> str:
-    stands = page.standing
+    standing = page.standing
     words = f"{terms.plural(page.head.experiments, 'experiment')}, {page.head.kept} kept"
-    if stands.gain is None or stands.baseline is None or stands.incumbent is None:
+    if standing.gain is None or standing.baseline is None or standing.incumbent is None:
         return words
-    way = f"{terms.value(stands.baseline.value)} → {terms.value(stands.incumbent.value)}"
-    percent = f" ({stands.percent:+.2f} %)" if stands.percent is not None else ""
+    way = f"{terms.value(standing.baseline.value)} → {terms.value(standing.incumbent.value)}"
+    percent = f" ({standing.percent:+.2f} %)" if standing.percent is not None else ""
     return f"{words}: {way}{percent}"
 
 

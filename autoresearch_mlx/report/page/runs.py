@@ -56,15 +56,15 @@ def noise_of(history: History, clock: Clock) -> Noise:
     """Return the judge's sigma, and all runs of commits that ran more than once."""
     sigma = sigma_of(history)
     again = tuple(_again(history, clock))
-    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.stand, tuple(_changes(again)), again)
+    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.regime, tuple(_changes(again)), again)
 
 
 def _changes(again: Sequence[Again]) -> Iterator[tuple[int, int]]:
-    """Return each change of the stand as (stand, ``at``); an experiment's own runs come before its later repeats."""
+    """Return each change of the regime as (regime, ``at``); an experiment's own runs come before its later repeats."""
     current = 0
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
-        if run.stand != current:
-            current = run.stand
+        if run.regime != current:
+            current = run.regime
             yield current, run.at
 
 
@@ -81,10 +81,10 @@ def _again(history: History, clock: Clock) -> Iterator[Again]:
 
 
 def _centre(group: Sequence[_Run]) -> float:
-    """Return the mean of a commit in its first stand, against which later stands show how much the machine changed."""
+    """Return the mean of a commit's runs in its first regime; runs of later regimes show how far the machine moved."""
     counted = [run for run in group if not run.measured.tainted] or group
-    oldest = min(run.measured.stand for run in counted)
-    early = [run for run in counted if run.measured.stand == oldest]
+    oldest = min(run.measured.regime for run in counted)
+    early = [run for run in counted if run.measured.regime == oldest]
     fresh = [run for run in early if not run.chosen] or early
     return fmean(run.measured.value for run in fresh if run.measured.value is not None)
 
@@ -93,7 +93,7 @@ def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
     m = run.measured
     assert m.value is not None
     off = -history.gain(m.value, over=centre)
-    return Again(run.number, run.at, clock.hours.get(run.at), m.value, off, m.stand, run.chosen, m.tainted)
+    return Again(run.number, run.at, clock.hours.get(run.at), m.value, off, m.regime, run.chosen, m.tainted)
 
 
 def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:

@@ -20,15 +20,15 @@ def title_of(page: Page) -> str:
 
 def gain_in_words(page: Page) -> str:
     """Return ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
-    stands, metric = page.standing, terms.one_line(page.head.metric)
-    if stands.baseline is None or stands.incumbent is None:
+    standing, metric = page.standing, terms.one_line(page.head.metric)
+    if standing.baseline is None or standing.incumbent is None:
         return "nothing measured yet"
-    if stands.gain is None:
-        return f"{metric} {terms.value(stands.baseline.value)}, nothing kept yet"
-    way = f"{metric} {terms.value(stands.baseline.value)} -> {terms.value(stands.incumbent.value)}"
-    if stands.percent is None:
-        return f"{way} ({terms.gain(stands.gain)})"
-    return f"{way} ({abs(stands.percent):.2f} % {'better' if stands.gain >= 0 else 'worse'})"
+    if standing.gain is None:
+        return f"{metric} {terms.value(standing.baseline.value)}, nothing kept yet"
+    way = f"{metric} {terms.value(standing.baseline.value)} -> {terms.value(standing.incumbent.value)}"
+    if standing.percent is None:
+        return f"{way} ({terms.gain(standing.gain)})"
+    return f"{way} ({abs(standing.percent):.2f} % {'better' if standing.gain >= 0 else 'worse'})"
 
 
 def counts_in_words(page: Page) -> str:
@@ -51,7 +51,7 @@ def _text(conditions: Mapping[str, Any]) -> str:
 
 
 def _certified_or_not(page: Page) -> str:
-    found, stands = page.certified, page.standing
+    found, standing = page.certified, page.standing
     if found is not None:
         label = "Certified" if found.certified else "Measured afresh, and not certified"
         rows = "hidden rows" if found.split == "hidden" else "the program's own number"
@@ -59,13 +59,13 @@ def _certified_or_not(page: Page) -> str:
             f"{label}: experiment {found.head} against {found.before}, {terms.plural(found.pairs, 'pair')} of runs in "
             f"turn, on fresh seeds and {rows}; P(better) {_probability(found.probability_better)}."
         )
-        if found.current or stands.incumbent is None:
+        if found.current or standing.incumbent is None:
             return words
-        moved = f"The head has moved on to experiment {stands.incumbent.number}"
+        moved = f"The head has moved on to experiment {standing.incumbent.number}"
         return f"{words} {moved}; `autoresearch-mlx certify` measures that."
-    if stands.gain is None:
+    if standing.gain is None:
         return "Nothing has been kept over the baseline, so there is nothing to certify."
-    chosen = " The head has only the run that it was chosen by." if stands.chosen else ""
+    chosen = " The head has only the run that it was chosen by." if standing.chosen else ""
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
         f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
@@ -82,10 +82,10 @@ def noise_in_words(page: Page) -> str:
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
-    stand = ""
-    if n.stand or n.stands:
-        stand = f" The session measures in stand {n.stand}: runs of different stands cannot be compared."
-    return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{stand}"
+    regime = ""
+    if n.regime or n.regimes:
+        regime = f" The session measures in regime {n.regime}: runs of different regimes cannot be compared."
+    return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{regime}"
 
 
 def interval(held: Step | AxisRow | Shown) -> str:

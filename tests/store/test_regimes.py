@@ -1,4 +1,4 @@
-"""Runs compare within one stand, a stand that returns counts again, and earlier ledgers replay as before."""
+"""Runs compare within one regime, a regime that returns counts again, and earlier ledgers replay as before."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
-from autoresearch_mlx.store.ledger import FILE, Journal, Stand, read
+from autoresearch_mlx.store.ledger import FILE, Journal, Regime, read
 from autoresearch_mlx.store.records import experiment_to, measurement_to
-from autoresearch_mlx.store.stands import after_drift, matching, settled
+from autoresearch_mlx.store.regimes import after_drift, matching, settled
 
-GOLDEN = Path(__file__).parent / "golden" / "stands"
-"""Ledgers of real sessions that version 0.1.0 wrote when stands were called epochs, each with what it made of them."""
+GOLDEN = Path(__file__).parent / "golden" / "regimes"
+"""Ledgers of real sessions that version 0.1.0 wrote when regimes were called epochs, each with what it made of them."""
 ELSEWHERE = "Apple M2"
 
 
@@ -57,7 +57,7 @@ def change_machine(lab: Lab, shift: float) -> None:
     parts = json.loads(text.splitlines()[0])["comparability"]
     here = read(path).session["comparability"]["machine"]
     if here == ELSEWHERE:
-        here = next(s.parts["machine"] for s in read(path).stands.values() if s.parts and s.parts["machine"] != here)
+        here = next(s.parts["machine"] for s in read(path).regimes.values() if s.parts and s.parts["machine"] != here)
     marks = [Key({**parts, "machine": machine}).mark for machine in (here, ELSEWHERE)]
     for a, b in ((here, ELSEWHERE), (marks[0], marks[1])):
         text = text.replace(f'"{a}"', "@").replace(f'"{b}"', f'"{a}"').replace("@", f'"{b}"')
@@ -75,16 +75,16 @@ def test_on_keys_a_b_a_the_runs_of_a_count_again_and_those_of_b_do_not(lab: Lab,
     history = back.history
     baseline, in_a, in_b, better, worse = history.experiments
 
-    assert (there.history.stand, history.stand) == (1, 0)
-    assert f"comparable again with the runs of stand 0: machine {ELSEWHERE} -> " in said[0]
+    assert (there.history.regime, history.regime) == (1, 0)
+    assert f"comparable again with the runs of regime 0: machine {ELSEWHERE} -> " in said[0]
     assert [m.value for m in taken_now(history, in_a)] == [10.25], "what A measured counts, what B measured does not"
-    again = [(r.number, r.measurement.stand, r.measurement.value) for r in history.repeats]
+    again = [(r.number, r.measurement.regime, r.measurement.value) for r in history.repeats]
     assert again == [(1, 1, 5.25), (2, 0, 10.04)], "the keep of B is measured anew in A, once"
     assert standing(history, in_b) == 10.04
     assert (better.status, better.gain) == ("keep", pytest.approx(10.04 - 10.01))
     assert worse.status == "discard" and "the incumbent's 10.010000" in worse.reason
     assert gained(history) == pytest.approx(11.0 - 10.01), "over the baseline, which A has measured"
-    assert {m.key for e in (baseline, in_a, better) for m in e.measurements} == {Key(back.stands[0].parts or {}).mark}
+    assert {m.key for e in (baseline, in_a, better) for m in e.measurements} == {Key(back.regimes[0].parts or {}).mark}
 
 
 def test_back_under_the_first_key_an_incumbent_that_ran_there_is_not_measured_again(lab: Lab, screen: Recorder) -> None:
@@ -93,56 +93,56 @@ def test_back_under_the_first_key_an_incumbent_that_ran_there_is_not_measured_ag
     run(lab, screen, 9.0)
     change_machine(lab, 0.0)
     back, _ = run(lab, screen, 3.2)
-    assert [(r.number, r.measurement.stand) for r in back.history.repeats] == [(1, 1)]
+    assert [(r.number, r.measurement.regime) for r in back.history.repeats] == [(1, 1)]
     assert back.history.experiments[-1].status == "keep"
     again, said = run(lab, screen)
-    assert again.history.stand == 0 and said == [], "nothing is written where nothing changes"
+    assert again.history.regime == 0 and said == [], "nothing is written where nothing changes"
 
 
-def test_a_key_returns_to_its_stand_after_the_last_drift(lab: Lab, screen: Recorder) -> None:
+def test_a_key_returns_to_its_regime_after_the_last_drift(lab: Lab, screen: Recorder) -> None:
     run(lab, screen, 3.5)
     with opened(lab, "t", judge__mode="margin") as session:
         session.append("epoch", **after_drift(session.journal(), 0, "beyond 3 sigma"))
     (lab.root.parent / "shift").write_text("1")
     drifted, _ = run(lab, screen, 3.4)
-    assert drifted.history.stand == 1 and drifted.stands[1].drift == 1
+    assert drifted.history.regime == 1 and drifted.regimes[1].drift == 1
     change_machine(lab, -5.0)
-    assert run(lab, screen, 3.3)[0].history.stand == 2
+    assert run(lab, screen, 3.3)[0].history.regime == 2
     change_machine(lab, 1.0)
     back, _ = run(lab, screen, 3.2)
-    assert back.history.stand == 1
+    assert back.history.regime == 1
     assert [m.value for m in taken_now(back.history, back.history.experiments[1])] == [11.25]
     with opened(lab, "t", judge__mode="margin") as session:
         session.append("epoch", **after_drift(session.journal(), 0, "beyond 3 sigma"))
-        stands = session.journal().stands
-    assert session.journal().history.stand == 3 and (stands[3].drift, stands[3].parts) == (2, stands[0].parts)
+        regimes = session.journal().regimes
+    assert session.journal().history.regime == 3 and (regimes[3].drift, regimes[3].parts) == (2, regimes[0].parts)
 
 
-# --- which stand is meant
+# --- which regime is meant
 
 
-def journal(*parts: Mapping[str, Any], stand: int = 0) -> Journal:
-    stands = {number: Stand(each) for number, each in enumerate(parts)}
-    return Journal({}, History((), "s", "min", stand=stand), None, stands=stands)
+def journal(*parts: Mapping[str, Any], regime: int = 0) -> Journal:
+    regimes = {number: Regime(each) for number, each in enumerate(parts)}
+    return Journal({}, History((), "s", "min", regime=regime), None, regimes=regimes)
 
 
 A, B = {"machine": "M4", "gpu_cores": 16, "mlx": "0.31"}, {"machine": "M4", "gpu_cores": 16, "mlx": "0.32"}
 VAGUE = {**A, "gpu_cores": None}
 
 
-def test_the_current_stand_goes_first_and_an_unknown_part_makes_no_other_one() -> None:
+def test_the_current_regime_goes_first_and_an_unknown_part_makes_no_other_one() -> None:
     assert matching(journal(A), Key(VAGUE)) == 0
     assert settled(journal(A), Key(VAGUE)) == Key(A)
-    assert matching(journal(A, B, A, stand=1), Key(A)) == 2, "the newest stand of that key"
-    assert settled(journal(A, B, stand=1), Key(VAGUE)) == Key(A)
+    assert matching(journal(A, B, A, regime=1), Key(A)) == 2, "the newest regime of that key"
+    assert settled(journal(A, B, regime=1), Key(VAGUE)) == Key(A)
 
 
-def test_a_key_that_no_stand_has_and_one_that_fits_two_different_stands_match_none() -> None:
+def test_a_key_that_no_regime_has_and_one_that_fits_two_different_regimes_match_none() -> None:
     other = {**A, "gpu_cores": 20}
-    assert matching(journal(A, B, stand=1), Key(other)) is None
-    assert settled(journal(A, B, stand=1), Key(other)) == Key(other)
-    assert matching(journal(A, other, B, stand=2), Key(VAGUE)) is None
-    assert matching(journal(A, other, VAGUE, B, stand=3), Key(VAGUE)) == 2
+    assert matching(journal(A, B, regime=1), Key(other)) is None
+    assert settled(journal(A, B, regime=1), Key(other)) == Key(other)
+    assert matching(journal(A, other, B, regime=2), Key(VAGUE)) is None
+    assert matching(journal(A, other, VAGUE, B, regime=3), Key(VAGUE)) == 2
 
 
 # --- ledgers of earlier versions
@@ -160,7 +160,7 @@ def verdicts(history: History) -> dict[str, Any]:
     assert best is not None
     sigma, pairs = sigma_of(history), pair_sigma(history, "lr")
     found: dict[str, Any] = {
-        "epoch": history.stand,
+        "epoch": history.regime,
         "age": age(history),
         "gained": gained(history),
         "incumbent": best.number,
@@ -174,7 +174,7 @@ def verdicts(history: History) -> dict[str, Any]:
         for better in (1.0, 0.25, 0.1, -0.1):
             for seeds in ((42,), (42, 43)):
                 value = standing(history, best) - better
-                runs = [Measurement(value + 0.01 * k, seed, stand=history.stand) for k, seed in enumerate(seeds)]
+                runs = [Measurement(value + 0.01 * k, seed, regime=history.regime) for k, seed in enumerate(seeds)]
                 case = Case(99, runs, "lr")
                 effect = judge.effect(history, case)
                 figures = None if effect is None else [effect.gain, effect.low, effect.high]
@@ -197,23 +197,23 @@ def test_what_is_replayed_is_written_as_it_was(name: str) -> None:
     assert [json.dumps(each) for each in ours] == [json.dumps(each) for each in finished]
     runs = [line["measurement"] for line in lines if line["event"] == "repeated"]
     replayed = [
-        measurement_to(replace(r.measurement, stand=run["epoch"]))  # a drift moves its last runs to the new stand
+        measurement_to(replace(r.measurement, regime=run["epoch"]))  # a drift moves its last runs to the new regime
         for r, run in zip(ledger.history.repeats, runs, strict=True)
     ]
     assert [json.dumps(each) for each in replayed] == [json.dumps(each) for each in runs]
 
 
-def test_a_ledger_that_went_there_and_back_before_goes_on_in_its_newest_stands() -> None:
+def test_a_ledger_that_went_there_and_back_before_goes_on_in_its_newest_regimes() -> None:
     before = read(GOLDEN / "there_and_back.jsonl")
-    first, second, third = before.stands.values()
-    assert before.history.stand == 2 and first.parts == third.parts != second.parts and third.drift == 1
+    first, second, third = before.regimes.values()
+    assert before.history.regime == 2 and first.parts == third.parts != second.parts and third.drift == 1
     assert matching(before, Key(second.parts or {})) == 1
-    elsewhere = replace(before, history=replace(before.history, stand=1))
+    elsewhere = replace(before, history=replace(before.history, regime=1))
     assert matching(elsewhere, Key(first.parts or {})) == 2
 
 
 def test_a_ledger_without_a_key_returns_to_the_machine_of_its_first_runs() -> None:
     before = read(GOLDEN / "keyless.jsonl")
-    assert before.history.stand == 1 and before.stands[0].parts is None
+    assert before.history.regime == 1 and before.regimes[0].parts is None
     there = {**(before.comparability or {}), "machine": "Apple M1"}
     assert matching(before, Key(there)) == 0
