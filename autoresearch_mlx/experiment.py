@@ -281,6 +281,17 @@ class Usual:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """The machine's speed that counts as 1 in a session; None: not known yet, so that the run itself sets it."""
+
+    processor_share: float = 1.0
+    """Share of the processor time it wanted that a run got."""
+    product_ms: float | None = None
+    copy_ms: float | None = None
+    """Milliseconds of the two probes (:mod:`autoresearch_mlx.trial.speed`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One measurement to take: the tree to measure, the seed, and the folder for its files."""
 
@@ -297,6 +308,8 @@ class Assignment:
     """The cases that score the run."""
     usual: Usual | None = None
     """What the baseline's runs took; None while the baseline itself is measured."""
+    reference: Reference = Reference()
+    """The speed by which the seconds of its budget are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,23 +394,3 @@ class Target(Protocol):
         Raises only KeyboardInterrupt, and AutoresearchError when the lab itself is broken.
         """
         ...
-
-
-class Screen(Protocol):
-    """A display of what the loop does.  Its methods raise nothing, so a lost terminal stops no experiment."""
-
-    def say(self, text: str) -> None:
-        """Print one message."""
-        ...
-
-    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
-        """Show that the measurement of a proposal begins."""
-        ...
-
-    def progress(self, progress: Progress) -> None:
-        """Show the state of the running measurement; called up to ten times a second."""
-        ...
-
-    def finished(self, experiment: Experiment) -> None: ...
-
-    def close(self) -> None: ...

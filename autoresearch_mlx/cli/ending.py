@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autoresearch_mlx.errors import AutoresearchError
-from autoresearch_mlx.experiment import Screen
 from autoresearch_mlx.hardware import notification
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.certify import certify
 from autoresearch_mlx.loop.control import STOPPED
 from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.report.closing import closing_line
 

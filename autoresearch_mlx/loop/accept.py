@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Proposal, Screen
+from autoresearch_mlx.experiment import Experiment, History, Proposal
 from autoresearch_mlx.loop.carry import Overlap, carried
 from autoresearch_mlx.loop.research import experiment, recover
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
 from autoresearch_mlx.store.journal import now

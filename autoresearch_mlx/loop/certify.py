@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Screen, Split
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Split
 from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, in_words, slots_of
 from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
 from autoresearch_mlx.store.journal import now

@@ -17,11 +17,12 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Screen, Verdict, Watch
+from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Verdict, Watch
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt, OneRun
 from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker, lanes_of
 from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all

@@ -6,8 +6,9 @@ import shutil
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Assignment, Experiment, Screen, Split
+from autoresearch_mlx.experiment import Assignment, Experiment, Split
 from autoresearch_mlx.loop.measure import run_folder
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.targets.contract import Rescorable, Rescoring
 

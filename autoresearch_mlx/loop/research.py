@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import AgentError, LabError
-from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Screen, Verdict
+from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
 from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
 from autoresearch_mlx.loop.policy import Policy, pace, sofar
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session, refuse_lanes
 from autoresearch_mlx.loop.side_by_side import research_side_by_side
 from autoresearch_mlx.loop.upkeep import (

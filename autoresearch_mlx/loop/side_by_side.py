@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import AgentError, AutoresearchError
-from autoresearch_mlx.experiment import Agent, Experiment, History, Screen, Verdict, Watch
+from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Watch
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.crew import STOPPED, Crew
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar, pace, sofar
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import (
     REMOVER,

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Screen
+from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.carry import merged
 from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.regimes import after_drift
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import Experiment, Progress, Screen
+from autoresearch_mlx.experiment import Experiment, Progress
+from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.report.live_line import Scene, live_line
 from autoresearch_mlx.report.now import Running, remove_now, write_now
 from autoresearch_mlx.report.terminal import verdict_line
