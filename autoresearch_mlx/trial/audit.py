@@ -1,14 +1,15 @@
-"""The audit of a score that is too good to be believed: the evaluator once more, slower and with fewer assumptions.
+"""Audit a score that is too good to be believed: evaluate once more, slower and with fewer assumptions.
 
     python -P -m autoresearch_mlx.trial.audit SPEC
 
-- Serial: the witness is asked everything and has ended before the process that is scored starts, so that no channel
-  between the two can help.
-- Each row is cut at several places, the shortest prefix first: a witness that remembers what it was shown has not seen
-  what it is asked.  What replaces the tails is training text that nothing here scores.
+- The two model processes run one after the other.  The witness answers all questions and ends before the process that
+  is scored starts, so that no channel between the two can help.
+- Each row is cut at several places, and the shortest prefix is asked first, so a witness that remembers earlier
+  questions has not yet seen the tokens that it is asked about.  Training text that is not scored here replaces the
+  tails.
 - All arithmetic is in float64, on all rows.
-- Beside the validation rows, random samples of other rows are scored in the same calls, drawn afresh: a score that
-  rests on knowing the validation rows does not carry over to them.
+- New random samples of other rows are scored in the same calls as the validation rows: a model that knows the
+  validation rows has no advantage on them.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: the ones that scored the run, and the ones from which the text behind a cut comes."""
+"""Names of two sets of rows: those that scored the run, and those that supply the text after a cut."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an audit measures on one set of rows."""
+    """The result of an audit on one set of rows."""
 
     value: float
     """Bits per byte, corrected for looking ahead."""
@@ -60,7 +61,7 @@ def main(spec_path: str) -> None:
 
 
 def audit(spec: EvalSpec) -> dict[str, Found]:
-    """Return what was found on each set of rows, by name.  Raises Invalid, Died."""
+    """Score each set of rows and return the results by the name of the set.  Raises Invalid, Died."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets, sets = _rows(spec, rng)
     weight = np.load(spec.token_bytes, allow_pickle=False)
@@ -91,7 +92,7 @@ def audit(spec: EvalSpec) -> dict[str, Found]:
 
 
 def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dict[str, slice]]:
-    """The validation rows and the samples, one after the other, and where each set stands."""
+    """Return inputs and targets of the validation rows and the samples, joined, and the slice of each set."""
     parts, sets, end = [pairs(spec)], {VALIDATION: slice(0, spec.row_count)}, spec.row_count
     for name, path in spec.samples.items():
         every = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -103,7 +104,10 @@ def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dic
 
 
 def _cut(inputs: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator) -> Tokens:
-    """The inputs with everything from the cut on replaced by training text, or by each other where there is none."""
+    """Return the inputs with everything from the cut on replaced by training text.
+
+    Where there is no training text, the tails of other rows replace it.
+    """
     path = spec.samples.get(TRAINING)
     text = inputs if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
     tails = text[rng.integers(0, len(text), size=len(inputs))][:, : spec.seq_len].astype(np.int32)
@@ -114,9 +118,9 @@ def _losses(
     model: Respondent, inputs: Tokens, targets: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator,
     types: set[str],
 ) -> Floats:  # fmt: skip
-    """The losses [n, seq_len], asked in random order; ``types`` collects the logits' types.  Raises Invalid, Died.
+    """Return the losses [n, seq_len] of the rows, which are asked in random order.  Raises Invalid, Died.
 
-    After a cut the row's own next tokens are the targets.
+    ``types`` collects the number types of the logits.  After a cut, the targets are the next tokens of the cut row.
     """
     found = np.empty(targets.shape, np.float64)
     wanted = np.where(
@@ -141,7 +145,7 @@ def _found(scored: Floats, witnessed: Sequence[Floats], cuts: Indices, targets: 
     kept = np.where(counted, scored, 0.0)
     gains = [gain(scored, losses, targets, at, counted) for at, losses in zip(cuts, witnessed, strict=True)]
     ahead = bits_per_byte(float(np.mean([each.nats for each in gains])), targets, weight)
-    # The cuts of a row are not independent; taken as one they give an error that is rather too large.
+    # The cuts of one row are not independent, so their errors are averaged; the result is too large rather than small.
     ahead_error = bits_per_byte(float(np.mean([each.error for each in gains])), targets, weight)
     value = bits_per_byte(float(kept.sum()), targets, weight)
     size = weight[targets].sum(axis=1)

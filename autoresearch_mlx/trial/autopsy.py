@@ -20,7 +20,7 @@ _KILLED = (-9, 137)
 
 
 def how_it_ended(returncode: int, log: Path) -> str:
-    """Return in one line why a child failed: the exception that ended it, the signal, or its exit code.
+    """Say in one line why a child failed: the exception that ended it, the signal, or its exit code.
 
     ``returncode`` is as :mod:`subprocess` gives it (negative for a signal); ``log`` holds the child's output.
     """

@@ -37,9 +37,9 @@ class Conditions:
     evaluate_seconds: float
     """Seconds that the evaluation may take."""
     memory_limit_bytes: int | None = None
-    """Limit that MLX is told to stay under; None leaves it to MLX."""
+    """Memory limit in bytes that MLX is given; None leaves the limit to MLX."""
     hidden_rows: Path | None = None
-    """Rows that no search ever scores; they are kept for certification."""
+    """Path of the rows that are never scored during a search; they are kept for certification."""
     split: Literal["val", "hidden"] = "val"
     """Which rows the evaluation scores."""
     steps: int | None = None
@@ -47,11 +47,11 @@ class Conditions:
     budget_tokens: int | None = None
     """Number of tokens to train on, in place of a time."""
     budget_flops: float | None = None
-    """Number of operations to train for, in place of a time; 6 for each matrix parameter and token."""
+    """Number of operations to train for, in place of a time; counted as 6 per matrix parameter and token."""
     closed: tuple[Path, ...] = ()
     """Files and folders with the text of rows that score, which the sandbox denies to the children."""
     closed_in_tree: tuple[str, ...] = ()
-    """The same inside the worktree, relative to it."""
+    """Copies of these files inside the worktree, as paths relative to it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the children's environment, such as those that preload a fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -59,10 +59,10 @@ class Conditions:
     sandbox: Sandbox | None = None
     """The sandbox that confines the children; None runs them unconfined."""
     limits: Limits = field(default_factory=Limits)
-    """Memory and disk that a run may use; the parent watches them with and without a sandbox."""
+    """Memory and disk that a run may use; the parent watches both, with and without a sandbox."""
 
     def scored_rows(self) -> Path:
-        """Return the path of the rows of ``split``.  Raises ValueError when hidden rows are asked for and not named."""
+        """Return the path of the rows of ``split``.  Raises ValueError for hidden rows that have no path."""
         if self.split == "val":
             return self.val_rows
         if self.hidden_rows is None:

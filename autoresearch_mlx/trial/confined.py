@@ -4,9 +4,9 @@
     ended = run_child(child.command, environment=child.environment, watch=child.watch, ...)
     failure = why_killed(ended, log)
 
-Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.
-The evaluation uses the two halves, ``watched`` and ``inside``, by themselves, because there our own scorer starts the
-processes that are confined.
+Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.  The
+evaluation calls the two halves, ``watched`` and ``inside``, separately, because it is our own scorer that starts the
+confined processes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissions, private_tmp, without_secrets
 
 _HARD_SHARE = 1.25
-"""Ratio of the kernel's memory limit to the watched one.  The parent looks ten times a second and can say why it killed
-a child; the kernel's limit stops a child that allocates faster than that, but gives no reason."""
+"""Ratio of the kernel's memory limit to the limit that the parent watches.  The parent looks ten times a second and can
+say why it killed a child; the kernel's limit stops a child that allocates faster than that, but gives no reason."""
 
 
 class Confined(NamedTuple):
@@ -41,10 +41,10 @@ class Confined(NamedTuple):
 def confined(
     conditions: Conditions, assignment: Assignment, command: Sequence[str], permissions: Permissions
 ) -> Confined:
-    """Return a child's command, environment and watch under ``permissions``; unchanged without a sandbox.
+    """Return the command, the environment and the watch for a child that runs under ``permissions``.
 
-    Variables that hold keys and tokens are left out of the environment with and without a sandbox.  Raises OSError
-    when no temporary folder can be made in the run folder.
+    Without a sandbox the command is unchanged.  Variables that hold keys and tokens are left out of the environment in
+    any case.  Raises OSError when no temporary folder can be made in the run folder.
     """
     mark, watch = watched(conditions, assignment)
     environment = {
@@ -70,7 +70,10 @@ def inside(conditions: Conditions, command: Sequence[str], permissions: Permissi
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
-    """Return status and reason of a child that the parent killed or that could not enter the sandbox, else None."""
+    """Return status and reason of a child that the parent killed or that could not enter the sandbox.
+
+    Returns None for any other child.
+    """
     if ended.killed is not None:
         return "timeout", ended.killed
     if ended.exceeded is not None:

@@ -1,17 +1,18 @@
 """Choose the rows that each of the two model processes is asked for, and their cuts.
 
-Both processes run the edited file and are told the same.  Each scores half of the rows and is, for the other half, the
-witness: it gets the row with everything from a random position on, the *cut*, replaced by training text.  The loss
-just before the cut then shows what the model can predict without the tokens that follow (:mod:`lookahead`).
+Both processes run the edited file and get the same instructions.  Each scores half of the rows, and is the witness for
+the other half.  A witness gets a row in which everything from a random position on, the *cut*, is replaced by training
+text.  The loss just before the cut then shows what the model can predict without the tokens that follow
+(:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
 
-- A row is shown cut before it is shown whole, and whole only once both processes have answered the round with the cut:
-  when a witness answers, no process has seen how the row continues.
-- Whole and cut rows stand mixed in every call, in random order, so that a process cannot tell them by their place.
-- The text that replaces the tail is drawn without a look at the true tail, so it says nothing about the true tail, not
-  even which token does not come next.  It is training text, and so are the rows that fill up a call: a process that
-  remembers what it was shown has not seen more of a row than its prefix when it is asked about it.
+- A row is first shown cut.  It is shown whole only once both processes have answered the round with the cut row, so no
+  process has seen how the row continues when a witness answers.
+- Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
+- The text that replaces the tail is drawn without looking at the true tail.  So it tells nothing about the true tail,
+  not even which token does not come next.  It is training text, and so are the rows that fill up a call; therefore a
+  process that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""A row is shown whole this many rounds after it was shown cut; as many calls as a process can hold."""
+"""A row is shown whole this many rounds after it was shown cut: the number of calls that a process can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
-"""Least rows of a call, if they fit into its memory."""
+"""Smallest number of rows of a call, if they fit into its memory."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question to one process: ``rows`` [n] of the pass with their ``cuts`` [n], and the inputs [n, seq_len].
+    """One question to one process: the numbers of the ``rows`` [n], their ``cuts`` [n], and the inputs [n, seq_len].
 
-    A cut of ``seq_len`` is a whole row, which is scored.  ``counts`` is False for rows that only fill up a call.
+    A row with a cut of ``seq_len`` is whole, and is scored.  ``counts`` is False for rows that only fill up a call.
     """
 
     rows: Indices
@@ -50,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each row of the pass [n]: the process that scores it, its cut, and which row of other text ends it then."""
+    """For each row [n]: the process that scores it, its cut, and the row of other text that replaces its tail."""
 
     order: Indices
     scorer: Indices
@@ -59,18 +60,24 @@ class Plan:
 
 
 def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
-    """Return the rows of one call: their float32 logits fit into ``most_bytes``; a long pass has 24 calls or more."""
+    """Return the number of rows of one call.
+
+    Their float32 logits fit into ``most_bytes``, and an evaluation of many rows has at least 24 calls.
+    """
     fit = most_bytes // (4 * seq_len * vocab_size)
     return max(1, min(fit, max(_LEAST_CALL, row_count // _CALLS_A_PASS)))
 
 
 def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
-    """Draw order, roles, cuts (1 to seq_len - 1) and tails.  Rows of a single token cannot be cut and get cut 1."""
+    """Draw the order, the roles, the cuts (1 to seq_len - 1) and the tails.
+
+    Rows of a single token cannot be cut; they get the cut 1.
+    """
     order = rng.permutation(row_count)
     scorer = np.empty(row_count, np.int64)
     for start in range(0, row_count, size):
-        # Each process scores half of a chunk.  For odd chunks they take turns at the larger half, so that chunks LEAD
-        # apart are split alike: otherwise the rows of a round would not fit into its calls.
+        # Each process scores half of a chunk.  When a chunk has an odd number of rows, they take turns at the larger
+        # half, so that chunks LEAD apart are split alike: otherwise the rows of a round would not fit into its calls.
         chunk = order[start : start + size]
         mine = (len(chunk) + (start // size) % LEAD) // 2
         scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)
@@ -83,8 +90,8 @@ def calls(
 ) -> Iterator[tuple[Call, ...]]:
     """Yield the rounds: one call of ``size`` rows for each process.
 
-    ``inputs``: those of the pass [n, seq_len].  ``tails``: rows of other text [m, seq_len or more].  Round k may be
-    asked once both processes have answered round k - LEAD.
+    ``inputs``: all rows to be scored, [n, seq_len].  ``tails``: rows of other text, [m, seq_len or more].  Round k may
+    be asked once both processes have answered round k - LEAD.
     """
     chunks = [plan.order[start : start + size] for start in range(0, len(inputs), size)]
     nobody = plan.order[:0]
@@ -111,7 +118,7 @@ def _call(
     cuts = np.concatenate([np.full(len(whole), seq_len), plan.cuts[cut]])
     fill = size - len(rows)
     others = np.concatenate([plan.tails[rows], rng.integers(0, len(tails), size=fill)])
-    # What fills up a call is nobody's row; it stands for row 0 so that there are targets to compute with.
+    # A row that only fills up a call is counted as row 0, so that there are targets to compute with.
     rows, counts = np.concatenate([rows, np.zeros(fill, np.int64)]), np.arange(size) < len(rows)
     cuts = np.concatenate([cuts, np.full(fill, seq_len)])
     keeps = (np.arange(seq_len) < cuts[:, None]) & counts[:, None]

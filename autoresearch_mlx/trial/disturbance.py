@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
 Only the parent's own clocks are used: a pulse (a thread that wakes twice a second and stops when the process is
-stopped) and the times at which new training steps were reported.  The wall clock is never read, so a time server or a
-person who sets the clock disturbs nothing.
+stopped) and the times at which the parent heard of new training steps.  The wall clock is never read, so it does no
+harm when a time server or a person sets it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from autoresearch_mlx.experiment import Progress, Stopper, Watch
 SLEEP_SECONDS = 1.0
 """Seconds by which the two clocks must differ to count as sleep; without sleep they agree to microseconds."""
 STILL_SECONDS = 3.0
-"""A pulse that is this many seconds late has missed six beats, which does not happen on a merely busy machine."""
+"""Delay in seconds at which a pulse has missed six beats, which does not happen on a machine that is only busy."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""A step is unusually late after the larger of both: this many seconds, or this many times the usual interval."""
+"""A step is unusually late after the larger of two times: these seconds, or this multiple of the usual interval."""
 LEAST_STEPS = 8
-"""Number of intervals between steps that must be known before one of them can be called unusual."""
+"""Number of intervals between steps that must be known before one of them can be judged unusual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def read_clocks() -> Clocks:
     Linux counts time asleep in CLOCK_BOOTTIME and not in CLOCK_MONOTONIC (clock_gettime(2)); macOS counts it in
     CLOCK_MONOTONIC_RAW and not in CLOCK_UPTIME_RAW (clock_gettime(3)).
     """
-    with contextlib.suppress(OSError):  # a system under another one may lack a clock
+    with contextlib.suppress(OSError):  # an emulated system may lack a clock
         if sys.platform == "darwin":
             return Clocks(time.clock_gettime(time.CLOCK_UPTIME_RAW), time.clock_gettime(time.CLOCK_MONOTONIC_RAW))
         if sys.platform == "linux":
@@ -61,10 +61,10 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the one interval between two steps that is out of all proportion to the others, in seconds; else 0.
+    """Return the one interval between two steps, in seconds, that is far longer than all others; 0 if there is none.
 
-    ``steps``: times of the steps, in seconds.  Two long intervals in one run are not counted as a disturbance: the
-    script itself may evaluate now and then, or run short of memory.
+    ``steps``: times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance: the script
+    itself may evaluate now and then, or run short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -77,7 +77,7 @@ def longest_gap(steps: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What disturbed one run, each in seconds; 0 stands for no disturbance."""
+    """The disturbances of one run, each in seconds; 0 means none."""
 
     slept: float = 0.0
     still: float = 0.0
@@ -86,10 +86,10 @@ class Disturbance:
     """Seconds of an unusually long interval between two training steps."""
 
     def words(self, habits: Sequence[float] = ()) -> str | None:
-        """Return why the run does not count, in a sentence; None when it counts.
+        """Say in a sentence why the run does not count; return None when it counts.
 
-        ``habits``: gaps seen in earlier runs of the same file, or of the file it was made from.  A gap that occurs
-        again is the script's own doing and no disturbance.
+        ``habits``: gaps in earlier runs of the same file, or of the file from which it was made.  A gap that occurs
+        again is caused by the script and is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"
@@ -100,13 +100,13 @@ class Disturbance:
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return what a run's record keeps, by name, in seconds; empty for an undisturbed run."""
+        """Return the disturbances as the record of a run keeps them: seconds by name; empty for an undisturbed run."""
         named = {"slept_seconds": self.slept, "still_seconds": self.still, "step_gap_seconds": self.gap}
         return {name: round(seconds, 1) for name, seconds in named.items() if seconds}
 
 
 class Vigil:
-    """Watch one run from now until :meth:`found`; inside ``with``, notice also when this process is stopped.
+    """Watch one run from now until :meth:`found`; inside ``with``, also notice when this process is stopped.
 
     The pulse is a thread that reads the clock twice a second.  It stops when the whole process is stopped, but not when
     the main thread waits for a slow disk or for a terminal that does not scroll.
@@ -152,12 +152,12 @@ class Vigil:
         return asked
 
     def found(self) -> Disturbance:
-        """Return what has disturbed the run so far."""
+        """Return the disturbances of the run so far."""
         self.beat()
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
     def beat(self) -> None:
-        """Note how long ago the last beat was; called by the pulse, and by whoever asks for the result."""
+        """Note how long ago the last beat was; called by the pulse and before a result is returned."""
         now = self._clocks().awake
         self._beat, since = now, now - self._beat
         if since >= STILL_SECONDS:

@@ -35,13 +35,13 @@ class Evaluation:
     """The module that scores, run as a process of its own."""
 
     def __init__(self, conditions: Conditions, assignment: Assignment, size: float = 1.0) -> None:
-        """``size``: how many times the baseline's work the model takes, which sets the time that it may take."""
+        """Store the arguments.  ``size``: the model's work as a multiple of the baseline's; it sets the time limit."""
         self._size = size
         self._cpu = 0.0
         self.value: float | None = None
         self.seconds: float | None = None
         self.facts: dict[str, Any] = {}
-        """What the evaluator found besides the value, under the names of :class:`evaluator.Evaluated`."""
+        """Results of the evaluator besides the value, under the names of :class:`evaluator.Evaluated`."""
         self._conditions = conditions
         self._assignment = assignment
         self._invalid: str | None = None
@@ -72,7 +72,10 @@ class Evaluation:
         return ended
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
-        """Write the specification; return why that is impossible with what the training child left in the folder."""
+        """Write the specification.
+
+        Returns a reason when files that the training child left in the folder make that impossible, else None.
+        """
         weights = self._assignment.folder / WEIGHTS
         try:
             if (why := not_plain(weights)) is not None:

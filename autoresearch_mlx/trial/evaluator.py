@@ -1,9 +1,10 @@
-"""The sealed evaluator: it holds rows, targets and arithmetic, and never imports the edited file.
+"""Score saved weights in the sealed evaluator, which holds rows, targets and arithmetic.
 
-It starts two processes that do (:mod:`logits`), tells both the same things, and asks them for logits from inputs alone
-(:mod:`cuts` draws which rows).  What they send back becomes nats here (:mod:`scoring`); what looking ahead gave is
-measured on every row and taken out of the score (:mod:`lookahead`).  Losses that are not finite, or that differ by more
-than rounding explains, make the measurement invalid, with the reason.
+It never imports the edited file.  It starts two processes that do (:mod:`logits`), gives both the same
+instructions, and asks them for logits from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into nats
+(:mod:`scoring`), measures on every row what the model gained by looking ahead, and takes that out of the score
+(:mod:`lookahead`).  Losses that are not finite, or that differ by more than rounding explains, make the measurement
+invalid, with the reason.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A score and what it is made of, in bits per byte: ``value`` is ``scored`` plus ``lookahead``."""
+    """A score and its parts, in bits per byte: ``value`` is ``scored`` plus ``lookahead``."""
 
     value: float
     scored: float
     lookahead: float
-    """What looking ahead gained, by the cut rows; for an honest model 0 up to rounding."""
+    """The gain from looking ahead, measured on the cut rows; for an honest model it is 0 up to rounding."""
     lookahead_error: float
     """Standard error of ``lookahead``."""
     clipped: int
-    """Logits beyond the bound of :mod:`scoring`, in all calls."""
+    """Number of logits beyond the bound of :mod:`scoring`, in all calls."""
 
 
 def main(spec_path: str) -> None:
@@ -49,7 +50,7 @@ def main(spec_path: str) -> None:
 
 
 def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Events) -> Result | None:
-    """Return what ``work`` finds; None when it cannot, after telling the parent why."""
+    """Return the result of ``work``; when it fails, tell the parent why and return None."""
     try:
         return work(spec)
     except Invalid as failure:
@@ -99,7 +100,7 @@ def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
 
 
 class _Pass:
-    """The losses of one pass as they come in, [n, seq_len] each; what was not asked yet holds NaN or 0."""
+    """The losses of all rows as they come in, arrays [n, seq_len]; entries that were not asked yet hold NaN or 0."""
 
     def __init__(self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator) -> None:
         self.scored = np.full(targets.shape, np.nan, np.float32)
@@ -131,7 +132,10 @@ class _Pass:
 
 
 def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
-    """Return the tolerance of the coarsest type in use; on a GPU the stream is bfloat16 whatever goes in and out."""
+    """Return the tolerance of the coarsest number type in use.
+
+    On a GPU that is bfloat16, whatever the types of weights and logits: the model computes in it.
+    """
     coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)
 

@@ -1,8 +1,8 @@
 """Exchange inputs and logits between the scorer and a model's process: arrays in shared memory, messages on two pipes.
 
-The memory is an inherited descriptor without a name, so that a confined process needs no permission for it.
-It holds ``slots`` calls, so that the model computes one while the scorer reads another.  A call is asked for by
-four bytes (slot, rows) and answered by a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
+The memory is an inherited descriptor without a name, so that a confined process needs no permission for it.  It holds
+``slots`` calls, so that the model computes one while the scorer reads another.  The scorer asks for a call with four
+bytes (slot, rows); the model's process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
 ``{"invalid": "shape: ..."}``.
 """
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-"""numpy type by which logits of each type are read from the memory; numpy has no bfloat16."""
+"""For each type of logits, the numpy type with which they are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
@@ -52,7 +52,8 @@ class Died(Exception):
 class Frame:
     """Layout of the shared memory: per slot, int32 inputs [rows, seq_len], then logits [rows, seq_len, vocab_size].
 
-    ``rows`` is the most that one call holds.  Each logit has four bytes of room; shorter types leave some unused.
+    ``rows`` is the largest number that one call holds.  Each logit has four bytes of room; shorter types leave some of
+    them unused.
     """
 
     rows: int
@@ -85,9 +86,9 @@ class Answer:
     """The logits of one call."""
 
     bits: Raw
-    """Logits [rows, seq_len, vocab_size] in the shared memory, which the model's process can change: copy first."""
+    """Logits [rows, seq_len, vocab_size] in shared memory.  Copy them first: the model's process can change them."""
     logits: str
-    """Their type by name, of BITS."""
+    """Name of their number type, a key of BITS."""
 
 
 class Respondent:
@@ -104,8 +105,8 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
-            # What it prints goes into a pipe of its own: through a shared one, opened again for reading under
-            # /proc/self/fd, two processes could talk.
+            # Each process prints into a pipe of its own: two processes could talk through a shared one, by opening it
+            # again for reading under /proc/self/fd.
             self._process = subprocess.Popen(
                 [*command, *map(str, theirs)],
                 env=dict(environment),
@@ -121,19 +122,19 @@ class Respondent:
         self._printer.start()
 
     def _print(self) -> None:
-        """Pass on what the process prints, which the parent keeps in the log of the run."""
+        """Pass on the output of the process, which the parent keeps in the log of the run."""
         assert self._process.stdout is not None
         while data := os.read(self._process.stdout.fileno(), _PRINTED_BYTES):
             with contextlib.suppress(OSError):
                 os.write(sys.stdout.fileno(), data)
 
     def ask(self, inputs: Tokens) -> None:
-        """Ask for the logits of inputs [rows, seq_len], at most SLOTS of them before their answers are read."""
+        """Ask for the logits of inputs [rows, seq_len]; at most SLOTS questions may wait for their answers."""
         slot, rows = self._count % SLOTS, len(inputs)
         self._frame.inputs(self._memory, slot, rows)[:] = inputs
         self._count += 1
         self._asked.append(rows)
-        with contextlib.suppress(BrokenPipeError):  # the process has ended: ``answer`` says so
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, which ``answer`` reports
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self) -> Answer:
@@ -168,7 +169,7 @@ class Respondent:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        self._printer.join(timeout=_LAST_WORDS_SECONDS)  # a process it left behind may hold the pipe open
+        self._printer.join(timeout=_LAST_WORDS_SECONDS)  # a process that it left behind may hold the pipe open
         if not self._printer.is_alive() and self._process.stdout is not None:
             self._process.stdout.close()
         os.close(self._asks)

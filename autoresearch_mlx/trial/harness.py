@@ -29,9 +29,9 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""Number of batches after which the clock starts even if no step was logged: training without logging is not free."""
+"""Number of batches after which the clock starts even if no step was logged, so that training without a log counts."""
 _AHEAD_BATCHES = 2
-"""Number of batches of its second step that a script may ask for before it logs the first one, to load data ahead."""
+"""Number of batches for the second step that a script may load ahead, before it logs the first step."""
 _EXIT_FAILED = 3
 
 
@@ -76,8 +76,8 @@ class Trial:
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
-        The parent process serves the rows.  The seed alone fixes their order, each once per epoch; the batch size only
-        cuts that sequence differently, so candidates with other batch sizes see the same data.
+        The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.  The batch
+        size only cuts this sequence differently, so candidates with different batch sizes see the same data.
         Raises ValueError when ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
@@ -95,8 +95,8 @@ class Trial:
 
         ``loss`` may be an array that MLX has not computed yet: it is read one step later, so that the GPU always has
         the next step queued while Python waits for this one.
-        Raises TrainingFailed for a loss that is not finite, and TrainingInvalid when more batches were served before
-        the first step than that step claims.
+        Raises TrainingFailed for a loss that is not finite.  Raises TrainingInvalid when the first step reports fewer
+        tokens than were served before it.
         """
         self.steps_logged += 1
         self.tokens_logged += int(tokens)
@@ -131,7 +131,7 @@ class Trial:
             raise TrainingInvalid(f"{self._counted:,} tokens were served, and the count says {self.tokens_served:,}")
 
     def _check_first_step(self) -> None:
-        """Raise TrainingInvalid when batches were trained on before the clock ran, which would be training for free."""
+        """Raise TrainingInvalid when the script may have trained on batches before the clock started, for free."""
         served, claimed = self._first_step
         if served > claimed:
             said = f"more than {served:,} tokens were served before the first step was logged"
@@ -141,8 +141,8 @@ class Trial:
         """Return the seconds of the budget that are used up.
 
         The clock starts when the first step has ended: that step compiles kernels (on a CPU, MLX calls a C++ compiler
-        for seconds), which says nothing about the candidate.  Time beyond the allowances for start and first step is
-        used up.
+        for seconds), which says nothing about the candidate.  Time beyond the allowances for the start and the first
+        step counts as used.
         """
         return 0.0 if self._started is None else self._clock() - self._started + self._late
 
@@ -168,7 +168,7 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Return when the budget began: now, or at the end of the first step's allowance when that came earlier."""
+        """Return when the budget began: now, or at the end of the first step's allowance if that was earlier."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 
@@ -200,7 +200,7 @@ class Trial:
 
 
 def main(build_model: BuildModel, train: Train) -> None:
-    """Run the training that a measurement asked for; started by hand, measure the script as a whole.
+    """Run the training for a measurement; when the script was started by hand, measure it as a whole instead.
 
     ``build_model(vocab_size, seq_len)`` returns an mlx.nn.Module that maps int32 tokens [B, T] to logits
     [B, T, vocab_size]; ``train(model, trial)`` trains it until ``trial.batches`` ends.
@@ -237,19 +237,19 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
 
 
 def sizes(weights: dict[str, mx.array], spec: TrainSpec) -> dict[str, int]:
-    """Return the number of weights, and the number of those in matrix products (see ``spec.count``)."""
+    """Return the number of weights and the number of those used in matrix products (see ``spec.count``)."""
     return count({name: w.shape for name, w in weights.items()}, spec.vocab_size, spec.tables)
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
-    """Return the budget in tokens for a model with so many matrix parameters; None where tokens do not end the run."""
+    """Return the budget in tokens for a model with ``matrix_params``; None where no number of tokens ends the run."""
     if spec.flops is None:
         return spec.tokens
     return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))
 
 
 def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
-    """Raise TrainingInvalid when the model grew or shrank: its budget was counted for the model as it was built."""
+    """Raise TrainingInvalid when the model grew or shrank: its budget was computed for the model as it was built."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
         raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the model as built")
@@ -264,8 +264,8 @@ def _check(weights: dict[str, mx.array]) -> None:
 def set_device(device: str, memory_limit_bytes: int | None) -> None:
     """Choose MLX's device and memory limits before anything is allocated.
 
-    The cache limit bounds the buffers that MLX keeps for reuse after they were freed; without it they count against
-    the memory limit until MLX is short of memory.
+    The cache limit bounds the freed buffers that MLX keeps for reuse; without this limit they count against the memory
+    limit until MLX is short of memory.
     """
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     if memory_limit_bytes is not None:

@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.trial.logits SPEC ASKS ANSWERS MEMORY
 
-SPEC is the JSON of a ModelSpec; the others are inherited descriptors (see ``exchange``).  The process loads the trained
-weights into the model that the edited file's ``build_model`` returns, and answers each call with logits.  It never
-reports a score: edited code that takes this process over can only answer with other logits.
+SPEC is the JSON of a ModelSpec; the other arguments are inherited descriptors (see ``exchange``).  The process loads
+the trained weights into the model that the edited file's ``build_model`` returns, and answers each call with logits.
+It never reports a score: edited code that takes over this process can only answer with other logits.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Measure on every row what a score gains by looking ahead, and take that out of the score.
 
-A model must not use the tokens that follow a position to predict the next one.  For each row there are two losses of
-one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with another row's
-text from the cut on.  Their difference is what the following tokens contributed.  The cut is drawn evenly over the
-positions of a row, so that the mean difference times the number of positions is an unbiased estimate of the row's gain,
+To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two losses
+of one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with other text
+from the cut on.  Their difference is what the following tokens contributed.  The cut is drawn uniformly from the
+positions of a row, so the mean difference times the number of positions is an unbiased estimate of the row's gain,
 whatever share of the positions looks ahead.  It is added to the score, so that looking ahead gains nothing on average.
 
-If the new tail happens to begin with the true token, the cut shows nothing; so differences are divided by the
-probability that it does not (inverse probability weighting; Horvitz and Thompson, 1952).
+If the new tail happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
+probability that the tail begins with another token (inverse probability weighting; Horvitz and Thompson, 1952).
 
 For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
-invalid; they also come from state between calls and from a dependence on the other rows of a call.
+invalid.  They also arise when a model keeps state between calls or depends on the other rows of a call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Losses = Nats | Floats
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Nats by which two losses of one target may differ through rounding."""
+    """How far two losses of one target may differ through rounding, in nats."""
 
     largest: float
     noise: float
@@ -59,9 +59,10 @@ class Gain:
 def gain(
     scored: Losses, witnessed: Losses, targets: Tokens, cuts: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
 ) -> Gain:
-    """Estimate the gain from two losses of each target, [n, seq_len]; ``witnessed`` holds those before the cuts [n].
+    """Estimate the gain from two losses of each target, arrays [n, seq_len].
 
-    ``counted`` [n, seq_len]: targets that weigh something.  Rows of one token have no position that could look ahead.
+    ``witnessed`` holds losses only before the cuts [n].  ``counted`` [n, seq_len]: whether a target has any weight.
+    Rows of one token have no position that could look ahead.
     """
     count, seq_len = scored.shape
     if seq_len < 2 or not count:
@@ -75,7 +76,7 @@ def gain(
 
 
 def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
-    """Return the probability that a drawn tail begins with each of ``tokens``: their share of the text, at most 1/2."""
+    """Return for each of ``tokens`` the probability that a tail begins with it: its share of the text, at most 1/2."""
     found = np.bincount(targets.ravel())
     return np.minimum(found[tokens] / targets.size, 0.5)
 
@@ -83,8 +84,8 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
 def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
     """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
 
-    A difference only at the position just before the cut is a look-ahead by one token; one further left may also come
-    from state, or from the other rows of the call.
+    A difference only at the position just before the cut comes from looking ahead by one token.  A difference further
+    left may also come from state, or from the other rows of the call.
     """
     seq_len = scored.shape[1]
     if seq_len < 2:

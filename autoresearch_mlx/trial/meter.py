@@ -1,7 +1,7 @@
 """Measure in the parent how much of its budget a run has used: by our clock, or by the tokens that were served.
 
-What the script tells about steps and losses is shown, and used for nothing here.  The size of the model, which a budget
-of operations depends on, is told by the child too; it is checked against the weights that it saves.
+Steps and losses that the script reports are only shown; they do not count here.  The size of the model, on which a
+budget of operations depends, is reported by the child too, but it is checked against the weights that the child saves.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 
 _FLOOR = 0.9
-"""Share of the budget that a run must use to count as a run of that budget."""
+"""Smallest share of the budget that a run must use to be valid."""
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""How far the last step may reach beyond the budget, the larger of both.  More would be training that others lack."""
+"""How far the last step may reach beyond the budget: seconds or a share of the budget, whichever is larger.
+
+More would be training time that other candidates do not have.
+"""
 _BEGINS_SECONDS = 600.0
-"""Time from which the limits of start and first step follow in a run that the clock does not end."""
+"""Time in seconds from which the limits of start and first step follow when no clock ends the run."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""Once this share of the budget is used, the pace is known; from then on the run may take this many times as long, and
-this many seconds more."""
+"""When this share of the budget is used, the pace is known.  From then on the run may take this multiple of the time
+that the pace predicts, and this many seconds more."""
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""A run that has no new token for the larger of both hangs: seconds, and times its longest step (some take minutes)."""
+"""A run without a new token for this long is taken to hang: these seconds, or this multiple of its longest step (some
+steps take minutes), whichever is larger."""
 
 
 class Meter(Protocol):
@@ -32,7 +36,7 @@ class Meter(Protocol):
 
     @property
     def ends_by_clock(self) -> bool:
-        """Whether a time ends the run, in place of a count."""
+        """Whether the run ends after a time, and not after a count."""
         ...
 
     @property
@@ -41,18 +45,18 @@ class Meter(Protocol):
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Take in an event that the child sent, whatever it says; its ``tokens`` are those that were served by then."""
+        """Take in an event that the child sent, which may say anything; ``tokens`` in it are those served by then."""
         ...
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:
-        """Return whether the budget is used up: no more batches are served.
+        """Return whether the budget is used up, so that no more batches are served.
 
-        ``tokens``: those served; ``pace``: the usual seconds between two batches, 0 where unknown.
+        ``tokens``: number of tokens served; ``pace``: usual seconds between two batches, 0 where unknown.
         """
         ...
 
     def share(self, spent: float) -> float:
-        """Return the share of the budget used so far; above 1 beyond its end."""
+        """Return the share of the budget used so far; it is above 1 after the end of the budget."""
         ...
 
     def left(self, spent: float) -> float | None:
@@ -60,14 +64,14 @@ class Meter(Protocol):
         ...
 
     def overstayed(self, spent: float) -> str | None:
-        """Return why the run must be killed now, in a sentence; None while it may go on."""
+        """Say in a sentence why the run must be killed now; return None while it may go on."""
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Return why the finished run did not keep to its budget, in a sentence; None when it did.
+        """Say in a sentence how the finished run did not keep to its budget; return None when it did.
 
-        ``facts``: ``tokens`` served, ``steps`` as told, and ``refused``, whether it was ended by us,
-        and ``held``, whether its end is held against the baseline's.
+        ``facts``: the ``tokens`` served; the ``steps`` that the script reported; ``refused``, whether we ended the run;
+        and ``held``, whether the time after its budget is compared with the baseline's.
         """
         ...
 
@@ -90,7 +94,7 @@ class ByClock:
         pass
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:
-        """Return whether more of the next step would lie after the budget than in it, or much of it."""
+        """Return whether the budget is used up, or too much of the next step would lie after its end."""
         if self._by_steps or spent <= 0:
             return False
         return spent + pace / 2 >= self.scale or spent + pace > self.scale + step_share(self.scale)
@@ -102,7 +106,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """Return why to kill a training that is far over its budget; None while its last step may just be slow."""
+        """Say why a training far over its budget must be killed; return None while a slow last step explains it."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
         return said if spent > limit else None
@@ -187,7 +191,7 @@ class ByCount:
         if tokens is None or steps is None:
             return "the script did not report its numbers of tokens and steps"
         if tokens % self._seq_len or not 0 < steps <= tokens // self._seq_len:
-            return f"{tokens:,} tokens in {steps:,} steps cannot be rows of {self._seq_len}"
+            return f"{tokens:,} tokens in {steps:,} steps cannot be whole rows of {self._seq_len} tokens"
         if self._flops is not None and (wrong := self._resized(weights)) is not None:
             return wrong
         goal = self._goal or 0.0
@@ -200,7 +204,7 @@ class ByCount:
         return None
 
     def _resized(self, weights: Path) -> str | None:
-        """Return how the saved model differs in size from the reported one; None when it does not."""
+        """Say how the saved model differs in size from the size that was reported; return None when it does not."""
         try:
             matrix = count(shapes_of(weights), self._vocab_size, self._tables)["matrix_params"]
         except (OSError, ValueError) as error:
@@ -208,7 +212,7 @@ class ByCount:
         if matrix == self._matrix:
             return None
         told = "no size was reported" if self._matrix is None else f"{self._matrix:,} were reported at the start"
-        return f"the saved model has {matrix:,} matrix parameters, and {told}: the budget of FLOPs counts them"
+        return f"the saved model has {matrix:,} matrix parameters, but {told}: the budget of FLOPs depends on them"
 
     def _tokens_for(self, matrix: int) -> float:
         assert self._flops is not None
@@ -219,5 +223,5 @@ class ByCount:
 
 
 def _whole(value: Any) -> int | None:
-    """Return ``value`` when it is a count that a model or a run can have; None for anything else from the pipe."""
+    """Return ``value`` when it is a possible count for a model or a run; None for anything else from the pipe."""
     return value if type(value) is int and 0 <= value < 2**62 else None

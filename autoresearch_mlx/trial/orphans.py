@@ -1,9 +1,9 @@
 """End programs that outlived the loop that started them.
 
 A measured program or a coding agent does not notice that the loop was killed: it would go on writing into the worktree
-while the next run is measured there.  So each child has the folder that it works in as an environment variable, and
-the next process that opens the session ends what is still working there.  A program is missed only when it has cleared
-its environment and none of its parents that carry the variable is alive.
+while the next run is measured there.  So an environment variable of each child names the folder in which it works, and
+the next process that opens the session ends every program that still works there.  A program is missed only when it
+has cleared its environment and no parent with the variable is alive.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WORKS_IN = "AUTORESEARCH_WORKS_IN"
 
 
 def end_orphans(folder: Path, seconds: float = 5.0) -> int:
-    """End every process that works below ``folder``, and all that those started; return how many were ended.
+    """End every process that works below ``folder``, and all their descendants; return how many were ended.
 
-    Call it only from the process that holds the session: then no living loop can have started them.  It takes some
-    milliseconds where there is nothing to end, and gives up after ``seconds``.
+    Call it only from the process that holds the session's lock: then no living loop can have started them.  It takes
+    some milliseconds when there is nothing to end, and gives up after ``seconds``.
     """
     import psutil
 

@@ -22,11 +22,11 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
-"""Number of bytes kept of a child's output: the last ones."""
+"""Number of bytes that are kept of a child's output, counted from its end."""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
-"""Seconds for which an ended child's output is still read: a process that left its group could write for ever."""
+"""Seconds for which output is still read once the child has ended: a process outside the group could go on writing."""
 
 Event = Mapping[str, Any]
 
@@ -38,20 +38,20 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why we killed it, as ``allowed`` said (its time was over, say); None when we did not."""
+    """Why we killed it, as ``allowed`` returned it (because its time was over, for example); None when we did not."""
     seconds: float
     peak_memory_mb: float | None
-    """Most memory seen in use by the child and its descendants, in MiB, without mapped files.  Sampling can miss a
+    """Largest memory seen in use by the child and its descendants, in MiB, without mapped files.  Sampling can miss a
     short peak."""
     exceeded: str | None = None
-    """Which limit it exceeded, as the watch said, so that we killed it; None when it exceeded none."""
+    """Which limit it exceeded, in the words of the watch, so that we killed it; None when it exceeded none."""
 
 
 class Log:
     """A file that keeps the last LOG_LIMIT bytes of what is written to it.
 
-    Anything at ``path`` that is not a regular file with a single name is removed first: a child may have put a link to
-    a file of the user's there, or a pipe.
+    Anything at ``path`` that is not a regular file with a single name is removed first: a child may have put a pipe
+    there, or a link to one of the user's files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,15 +102,15 @@ def _remove(path: Path) -> None:
 
 
 def python_command(*arguments: str) -> list[str]:
-    """Return a command of this interpreter.
+    """Return a command that runs this Python interpreter.
 
-    ``-P`` keeps the script's own folder off the import path, where a file of the lab could replace a module of ours.
+    ``-P`` keeps the script's own folder off the import path; a file in it could replace one of our modules.
     """
     return [sys.executable, "-P", *arguments]
 
 
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with ``added``; no byte code is written beside the sources, and output is not buffered."""
+    """Return our environment with ``added``, and with variables that turn off byte code and buffered output."""
     return {**os.environ, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
@@ -130,11 +130,11 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` is asked about ten times a second, and so is ``watch``: a child that exceeds its limits is killed, and
-    at the end whatever left its group as well.  ``on_event`` gets each JSON object that the child writes to the event
-    pipe (other lines are ignored), ``on_output`` each piece of its output.  ``stdin`` is an open file for a child that
-    reads one.  The child gets the descriptors ``inherited`` too; ``on_start`` is called once it has them.
-    Whatever happens here, KeyboardInterrupt included, no process of the group survives.
+    ``allowed`` is called about ten times a second, and so is ``watch``: a child that exceeds its limits is killed.  At
+    the end, processes that left its group are killed too.  ``on_event`` gets each JSON object that the child writes to
+    the event pipe (other lines are ignored), and ``on_output`` gets each piece of its output.  ``stdin`` is an open
+    file for a child that reads one.  The child also inherits the descriptors ``inherited``; ``on_start`` is called once
+    it has them.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
     """
     reader, writer = os.pipe()
@@ -201,7 +201,7 @@ def _follow(
 def _drain(
     selector: selectors.BaseSelector, output: int, log: Log, lines: _Lines, on_output: Callable[[bytes], None]
 ) -> bool:
-    """Read what the child has written; return whether there was anything."""
+    """Read the output of the child; return whether there was any."""
     read = False
     for key, _ in selector.select(_TICK_SECONDS if selector.get_map() else 0):
         data = os.read(key.fd, 65536)
@@ -219,7 +219,7 @@ def _drain(
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and everything in its group; a process group outlives its leader, setpgid(2)."""
+    """Kill the child and every process in its group, which outlives its leader: setpgid(2)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 

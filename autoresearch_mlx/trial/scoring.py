@@ -2,9 +2,10 @@
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
-The loss of a target is minus the log of its softmax over the whole vocabulary, in float32 with the row's maximum
-subtracted first: without that, rounding loses the logarithm beside large logits (constant ones of 1e9 would score 0).
-Logits beyond :data:`BOUND` are clipped and counted.  A token weighs as much as it has raw bytes, a special one nothing.
+The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  It is computed in float32, after
+the row's maximum is subtracted: otherwise rounding would lose the logarithm beside large logits (constant logits of 1e9
+would score 0).  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is its number of raw bytes;
+special tokens weigh nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from autoresearch_mlx.trial.exchange import Invalid, Raw, Tokens
 from autoresearch_mlx.trial.spec import Device
 
 BOUND = 1e6
-"""Logits are clipped to [-BOUND, BOUND] before they are scored; honest ones stay below some hundreds."""
+"""Logits are clipped to [-BOUND, BOUND] before they are scored; those of an honest model stay below some hundreds."""
 _SUM_TOLERANCE = 1e-3
 
 Nats = npt.NDArray[np.float32]
@@ -29,9 +30,9 @@ Nats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Losses of some targets, float32 [n, seq_len], and how many of the logits were clipped.
+    """Losses of some targets, float32 [n, seq_len], and the number of logits that were clipped.
 
-    ``normalisers`` [n, seq_len] are the logs of the softmax's denominators, from the clipped logits.
+    ``normalisers`` [n, seq_len] are the logarithms of the softmax's denominators, computed from the clipped logits.
     """
 
     nats: Nats
@@ -40,10 +41,10 @@ class Losses:
 
 
 Score = Callable[[Raw, str, Tokens], Losses]
-"""Function of logits [n, seq_len, vocab] as they lie in memory, their type by name, and targets [n, seq_len].
+"""Function of logits [n, seq_len, vocab] in shared memory, the name of their number type, and targets [n, seq_len].
 
-It copies what it reads first: a model's process can still write to that memory.  Logits that are NaN or plus infinity
-give a loss of NaN; a target whose logit is minus infinity has a loss of infinity.
+It copies the logits first, because a model's process can still write to that memory.  Logits that are NaN or plus
+infinity give a loss of NaN; a target whose logit is minus infinity has an infinite loss.
 """
 
 
@@ -74,14 +75,14 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
             wide -= largest
             np.exp(wide, out=wide)
             log_sum = np.log(wide.sum(axis=-1))
-        # The maximum is taken out of both before they are compared: near BOUND a float32 has no digits to spare.
+        # The maximum is subtracted from both before they are compared: near BOUND a float32 has no digits to spare.
         nats[at] = np.where(bad, np.nan, log_sum - (kept - largest[..., 0]))
         normalisers[at] = log_sum + largest[..., 0]
     return Losses(nats, normalisers, clipped)
 
 
 def score_wide(bits: Raw, dtype: str, targets: Tokens) -> npt.NDArray[np.float64]:
-    """The losses [n, seq_len] in float64, row by row; NaN where the logits are NaN or infinite."""
+    """Compute the losses [n, seq_len] in float64, row by row; NaN where logits are NaN or infinite."""
     nats = np.empty(targets.shape, np.float64)
     for at, row in enumerate(bits):
         wide = widened(row, dtype).astype(np.float64)
@@ -97,7 +98,7 @@ def score_wide(bits: Raw, dtype: str, targets: Tokens) -> npt.NDArray[np.float64
 
 
 def widened(bits: Raw, dtype: str) -> npt.NDArray[np.float32]:
-    """Return a float32 copy."""
+    """Return a float32 copy of the logits."""
     if dtype == "bfloat16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     return bits.astype(np.float32)
@@ -125,7 +126,7 @@ def _score_with_mlx() -> Score:
 def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -> None:
     """Check in float64, at one random position of each row, that the probabilities sum to 1.
 
-    Raises Invalid: then the device's arithmetic is wrong, or the memory was changed while it was read.
+    Raises Invalid when they do not: the device's arithmetic is wrong, or the memory was changed while it was read.
     """
     for at, row in enumerate(bits):
         place = int(rng.integers(0, row.shape[0]))
@@ -140,16 +141,16 @@ def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -
 
 
 def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
-    """Raise Invalid when a target that counts has no finite loss, or logits are NaN anywhere."""
+    """Raise Invalid when a target that counts has no finite loss, or any logits are NaN."""
     bad = int((~np.isfinite(nats[counted])).sum() + np.isnan(nats[~counted]).sum())
     if bad:
         raise Invalid(f"finite: the logits give no finite loss for {bad} of {nats.size} tokens")
 
 
 def bits_per_byte(nats: float, targets: Tokens, weight: npt.NDArray[Any]) -> float:
-    """Return the bits per byte of a score.
+    """Convert a sum of losses into bits per byte.
 
-    ``nats``: sum over the targets [n, seq_len] that count; ``weight``: bytes of each token.
+    ``nats``: sum of the losses of the targets [n, seq_len] that count; ``weight``: bytes of each token.
     Raises Invalid for a value that is not finite.
     """
     value = nats / (math.log(2) * int(weight[targets].sum()))

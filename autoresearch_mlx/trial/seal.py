@@ -4,9 +4,9 @@
     ... the run ...
     if (changed := broken(seal)) is not None: the measurement is invalid
 
-Small files are hashed.  Large ones (rows can take gigabytes) are compared by inode, size and times, among them the time
-of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only when those differ
-is the content of a large file hashed and compared with the hash in the corpus's manifest.
+Small files are hashed.  Large files (rows can take gigabytes) are compared by inode, size and times, including the time
+of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only when these differ
+is a large file hashed, and its hash compared with the one in the corpus's manifest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HASHED_BYTES = 16 * 2**20
-"""Largest size of a file that is hashed each time; that takes some 10 ms."""
+"""Largest size in bytes of a file that is hashed each time; hashing it takes some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Mark:
     """The fingerprint of one file."""
 
     status: tuple[int, ...]
-    """Device, inode, size, and the times of the last change of content and of inode in ns; empty for a missing file."""
+    """Device, inode, size, and times in ns of the last changes of content and inode; empty for a missing file."""
     sha256: str | None
     """SHA-256 of the content; None for a file too large to be hashed."""
 
@@ -41,7 +41,7 @@ class Seal:
 
     marks: Mapping[Path, Mark]
     known: Mapping[Path, str] = field(default_factory=dict)
-    """SHA-256 of large files, as their manifest gives it."""
+    """SHA-256 of large files, as given in the corpus's manifest."""
 
 
 def trial_code() -> list[Path]:
@@ -50,7 +50,7 @@ def trial_code() -> list[Path]:
 
 
 def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal:
-    """Fingerprint the files; a missing one has to stay missing.
+    """Fingerprint the files; a file that is missing now must still be missing afterwards.
 
     Raises OSError for a path that cannot be read or is not a regular file.
     """
@@ -58,7 +58,7 @@ def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal
 
 
 def broken(seal: Seal) -> str | None:
-    """Return a sentence about the first file that has changed; None when all are as they were."""
+    """Return a sentence about the first file that has changed; None when no file has."""
     for path, before in seal.marks.items():
         try:
             changed = _changed(path, before, seal.known.get(path))

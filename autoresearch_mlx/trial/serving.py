@@ -1,12 +1,12 @@
-"""Hand out the training rows: the parent serves them, and counts them; the training child cannot open their file.
+"""Hand out the training rows: the parent serves and counts them; the training child cannot open their file.
 
     server = RowServer(path, seed, may_serve)       in the parent
     ... start a child that inherits server.theirs; server.started()
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is four bytes, the number of rows.  The answer is four bytes, the number of rows that follow, then the rows; 0
-rows end the training.  The seed alone fixes the order, each row once per epoch.
+A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, and then
+the rows; the number 0 ends the training.  Each row comes once per epoch, in an order that depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import numpy.typing as npt
 
 _COUNT = struct.Struct("<I")
 _MOST_BYTES = 2**28
-"""Largest batch that is served."""
+"""Largest batch that is served, in bytes."""
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
 _RECENT = 9
-"""Number of newest batches from which the time between two follows."""
+"""Number of newest batches from which the usual time between two batches is computed."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:
@@ -46,7 +46,7 @@ def order(seed: int, count: int) -> Iterator[int]:
 
 
 class RowServer:
-    """Serves one child from a thread of its own.  What it counts is what the child can have trained on."""
+    """Serves one child from a thread of its own, and counts the rows that the child can have trained on."""
 
     def __init__(self, path: Path, seed: int, may_serve: Callable[[], bool]) -> None:
         """Open the rows, uint16 [n, width].  ``may_serve`` is asked, in the thread, before each batch.
@@ -64,7 +64,7 @@ class RowServer:
         self.last: float | None = None
         """Monotonic time of the last batch served."""
         self.refused = False
-        """Whether the training was ended by the answer that there are no more rows."""
+        """Whether this server ended the training by answering that there are no more rows."""
         self._served: deque[float] = deque(maxlen=_RECENT)
         self._hears, asks = os.pipe()
         answers, self._says = os.pipe()
@@ -79,12 +79,12 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two of the newest batches since a time; 0 while there is one at most."""
+        """Return the usual seconds between two of the newest batches since a time; 0 while there are fewer than two."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 
     def started(self) -> None:
-        """Close the child's descriptors here, so that its end is seen."""
+        """Close our copies of the child's descriptors, so that we notice when the child ends."""
         for descriptor in self.theirs:
             os.close(descriptor)
         self.theirs = ()  # type: ignore[assignment]
@@ -140,7 +140,7 @@ class RowServer:
 
 
 class Rows:
-    """The child's end."""
+    """The child's end of the pipes: asks for training rows and reads them."""
 
     def __init__(self, asks: int, answers: int, width: int) -> None:
         self._asks, self._width = asks, width

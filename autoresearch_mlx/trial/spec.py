@@ -1,4 +1,4 @@
-"""Define what the parent hands to its children and what they send back; count the weights that a budget depends on.
+"""Define what the parent hands to its children and what they send back, and count the weights for a budget.
 
 A specification travels as a JSON file whose path is in the environment or an argument.  Events come back as lines of
 JSON on a pipe whose descriptor is in the environment too.  Standard output belongs to the script and is only logged.
@@ -17,24 +17,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Operations of training for each matrix parameter and token: multiply and add, once forward and twice backward."""
+"""Operations of training per matrix parameter and token: a multiplication and an addition, once forward and twice
+backward."""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _MOST_NOTED = 100
-"""Length of the longest note (__metadata__) in a file of weights; MLX writes some twenty bytes."""
+"""Longest note (__metadata__) in a file of weights, in bytes; MLX writes some twenty."""
 _LONGEST_HEADER = 2**24
-"""Longest header of a safetensors file that is read, in bytes: names and shapes of some hundred thousand weights."""
+"""Longest header of a safetensors file that is read, in bytes; it holds the names and shapes of some hundred thousand
+arrays."""
 
 
 def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | None = None) -> dict[str, int]:
-    """Return the numbers of weights (``num_params``), of those in matrix products (``matrix_params``), and ``tables``.
+    """Return three counts: all weights (``num_params``), those in matrix products (``matrix_params``), and ``tables``.
 
-    Embedding tables are looked up, not multiplied, so they are left out of the second.  A table is a matrix whose name
-    says so ("wte", "embedding") and that has a row for each token.  Names are the script's, so two rules bound them:
-    no more than ``tables`` are left out (None: any number), the largest are counted first; and something must produce
-    the logits, so when no other matrix is as wide as the vocabulary and as large as the smallest table, that table is
-    counted (tied weights).  Vectors are counted when together they have more weights than the vocabulary has tokens,
-    and than a fiftieth of the matrices: they can be a matrix laid out flat, or row by row.
+    Embedding tables are looked up, not multiplied, so ``matrix_params`` leaves them out.  A table is a matrix whose
+    name says so ("wte", "embedding") and that has a row for each token.  The script chooses the names, so two rules
+    limit what a name can do.  At most ``tables`` tables are left out, the smallest first (None: any number).  And some
+    matrix must produce the logits: when no other matrix is as wide as the vocabulary and as large as the smallest
+    table, that table counts as a matrix (tied weights).  Vectors count as matrices too when together they have more
+    weights than the vocabulary has tokens, and more than a fiftieth of the matrices' weights: they may be a matrix that
+    was laid out flat, or row by row.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
@@ -58,9 +61,10 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def not_weights(weights: Path) -> str | None:
-    """Return what a safetensors file holds besides numbers of a float type, in a sentence; None: nothing.
+    """Say in a sentence what a safetensors file holds besides numbers of a float type; return None for nothing else.
 
-    Whoever reads the weights could read anything else there too, such as rows.  Raises ValueError, OSError.
+    The model process reads this file, so anything else in it, such as rows, would reach the edited code.  Raises
+    ValueError, OSError.
     """
     found = _header(weights)
     odd = {dtype for dtype, _ in found.values()} - _TYPES.keys()
@@ -78,7 +82,7 @@ def not_weights(weights: Path) -> str | None:
 
 
 def not_plain(weights: Path) -> str | None:
-    """Return why a file of weights must not be opened, in a sentence: None for a regular file with a single name.
+    """Say in a sentence why a file of weights must not be opened; return None for a regular file with a single name.
 
     The edited script can put a pipe there, which would never be read to its end, or a link to another file.  Raises
     OSError when there is no such file.
@@ -136,10 +140,10 @@ Device = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
-    """What one training child has to do.
+    """The instructions for one training child.
 
     It trains for ``budget_seconds``, unless one of ``steps``, ``tokens`` and ``flops`` sets another end: a number of
-    optimiser steps, of tokens served, or of operations spent on them.
+    optimiser steps, of tokens served, or of operations.
     """
 
     rows: tuple[int, int]
@@ -151,9 +155,9 @@ class TrainSpec:
     compile_seconds: float
     """Seconds that the first step, which compiles, may take before the budget begins to run."""
     launched: float
-    """When the parent started the child, by ``time.monotonic``, whose zero is that of the machine."""
+    """When the parent started the child, by ``time.monotonic``, which all processes of a machine share."""
     start_seconds: float
-    """Seconds that the child may take until it asks for its first batch; the budget is shortened by what is beyond."""
+    """Seconds that the child may take until it asks for its first batch; any further seconds shorten the budget."""
     weights: str
     """Path to which the trained weights are saved, in safetensors format."""
     device: Device
@@ -161,14 +165,14 @@ class TrainSpec:
     memory_limit_bytes: int | None = None
     tokens: int | None = None
     flops: float | None = None
-    """Operations of training, 6 for each matrix parameter and token."""
+    """Number of operations to train for, counted as 6 per matrix parameter and token."""
     tables: int | None = None
-    """Most matrices that count as tables; None: any number (see ``count``)."""
+    """Largest number of matrices that count as tables; None: any number (see ``count``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a process that answers with logits has to load, and the size of one call.  No path of rows is in it."""
+    """What a process that answers with logits has to load, and the size of one call.  It contains no path of rows."""
 
     script: str
     weights: str
@@ -198,12 +202,12 @@ class EvalSpec:
     device: Device
     rows_per_call: int
     models: list[list[str]]
-    """Commands of the two model processes, which differ in nothing but the names of folders; descriptors are added."""
+    """Commands of the two model processes, which differ only in the names of folders; descriptors are added to them."""
     environments: list[dict[str, str]]
     weights_type: str
-    """The type that holds most of the weights: float32, float16 or bfloat16."""
+    """Number type of most of the weights: float32, float16 or bfloat16."""
     samples: dict[str, str] = field(default_factory=dict)
-    """For an audit: paths of further rows, by the name of their set, of which it scores a random sample."""
+    """For an audit: paths of further sets of rows, by name; the audit scores a random sample of each."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:

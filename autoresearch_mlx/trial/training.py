@@ -1,9 +1,9 @@
 """Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
 
-The budget runs from the end of the first step, because that step compiles, or from the end of the first step's
-allowance when that comes earlier; it is shorter by the time that the start took beyond its allowance.  The parent
-serves the batches (``serving``) and counts them, ``meter`` counts the budget that is used, ``allowances`` bounds the
-time outside it, and ``Curve`` keeps the losses, which are told by the script.
+The budget runs from the end of the first step, because that step compiles, or from the end of that step's allowance if
+that comes earlier.  If the start takes longer than its allowance, the budget is shortened by the difference.  The
+parent serves the batches and counts them (``serving``), ``meter`` measures how much of the budget is used,
+``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script reports.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ POINTS = 20
 
 
 class Curve:
-    """Averages losses over ``POINTS`` equal parts of the budget, so that memory does not grow with the run."""
+    """Averages losses over ``POINTS`` equal parts of the budget, so that its memory does not grow with the run."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[int, float, float]] = {}
@@ -67,23 +67,23 @@ class Curve:
         self._parts[part] = (count + 1, shares + share, losses + loss)
 
     def points(self) -> tuple[tuple[float, float], ...]:
-        """Return (share of the budget, loss) in order, each the mean of its part; parts without a loss are left out."""
+        """Return (share of the budget, loss) for each part with a loss, in order; both are means over the part."""
         means = ((shares / count, losses / count) for _, (count, shares, losses) in sorted(self._parts.items()))
         return tuple((round(share, 4), round(loss, 4)) for share, loss in means)
 
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
-"""Seconds to import and to build the model, and a share of the budget more."""
+"""Time to import the script and build the model: seconds, and a share of the budget on top."""
 _SAVE_SECONDS = 20.0
 """Seconds to save the weights."""
 _BATCHES_UNDER_WAY = 3
-"""Most batches that are still worked on when the last one is served: MLX computes behind Python."""
+"""Largest number of batches that may still be in work when the last one is served: MLX computes behind Python."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
 
 class Training:
-    """The parent's view of one training child: when each phase began, and what the child said."""
+    """The parent's view of one training child: when each phase began, and what the child reported."""
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
@@ -153,7 +153,7 @@ class Training:
         return ended
 
     def _count(self, server: RowServer, ended: Ended) -> None:
-        """Take down what the parent itself knows of the finished run."""
+        """Record what the parent itself knows about the finished run."""
         self._mark_the_end(server)
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
@@ -186,11 +186,11 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def _outside_the_rules(self) -> str | None:
-        """Return how the run broke a rule on what it told and saved, and on its time; None when it did not."""
+        """Say how the run broke a rule about its reports, saved weights or time; return None when it did not."""
         server, steps = self._server, self.facts.get("steps")
         assert server is not None
         if steps is not None and not 0 < steps <= server.batches:
-            return f"the script told {steps:,} steps, and {server.batches:,} batches were served"
+            return f"the script reported {steps:,} steps, but {server.batches:,} batches were served"
         try:
             wrong = not_plain(self._weights) or not_weights(self._weights)
             size = self._weights.stat().st_size
@@ -198,7 +198,7 @@ class Training:
             return f"the weights cannot be read: {error}"
         most = MOST_PARAMS * self._usual.num_params if self._usual and self._usual.num_params else None
         if wrong is None and most is not None and self.facts.get("num_params", 0) > most:
-            wrong = f"the model has {self.facts['num_params']:,} weights, and {most:,} are allowed: "
+            wrong = f"the model has {self.facts['num_params']:,} weights, but only {most:,} are allowed: "
             wrong += f"{MOST_PARAMS} times the baseline's"
         if wrong is not None or "ending_seconds" not in self.facts or self._budget_end is None:
             return wrong
@@ -211,7 +211,7 @@ class Training:
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 
     def size(self) -> float:
-        """Return how many times the baseline's work the model takes: by its weights or its pace, at least 1."""
+        """Return the model's work as a multiple of the baseline's, by its weights or its pace; at least 1."""
         usual, ratios = self._usual, [1.0]
         if usual is None:
             return 1.0
@@ -244,12 +244,12 @@ class Training:
         return self._curve.points()
 
     def _spent(self) -> float:
-        """Return the seconds of the budget used by our clock, whatever the child's says."""
+        """Return the seconds of the budget used by our clock; the child's clock does not count."""
         began = self._budget_began()
         return 0.0 if began is None else self._began.get("trained", time.monotonic()) - began
 
     def _budget_began(self) -> float | None:
-        """Return when the budget began: at the end of the first step, or of its allowance when that came earlier."""
+        """Return when the budget began: at the end of the first step, or of its allowance if that came earlier."""
         if "train" not in self._began:
             return None
         told = self._began["train"]
@@ -258,7 +258,7 @@ class Training:
         return min(told, first + self._compile_seconds) - late
 
     def _may_serve(self) -> bool:
-        """Return whether the child may have another batch; asked in the thread that serves them."""
+        """Return whether the child may have another batch; called in the thread that serves the batches."""
         server, began = self._server, self._budget_began()
         if server is None or self._phase == "save":
             return False
@@ -306,7 +306,7 @@ class Training:
         self._show(event)
 
     def _look_at_the_server(self) -> None:
-        """Enter the phase of the first step when the first batch was asked for."""
+        """Enter the phase of the first step once the child has asked for its first batch."""
         if self._phase == "start" and self._server is not None and self._server.first is not None:
             self._phase = "compile"
             self._began.setdefault("compile", self._server.first)
@@ -319,7 +319,7 @@ class Training:
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
-        """Ask the early stop about a run against the clock, until it has given a verdict."""
+        """Ask the early stop whether a run with a time budget has lost, until it has given a verdict."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
             self.stopped = stop(self._curve.points())
@@ -333,7 +333,7 @@ class Training:
         self._assignment.watch(self._told)
 
     def _still_there(self) -> None:
-        """Report progress between two steps too, so that the watch can end the run at any time."""
+        """Report progress also between two steps, so that the watch can end the run at any time."""
         if self._phase == "train":
             left, share = self._left()
             self._told = replace(self._told, seconds_left=left, share=share)
@@ -345,7 +345,7 @@ class Training:
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
-        """Return why the child must be killed now, in a sentence; None while it may go on."""
+        """Say in a sentence why the child must be killed now; return None while it may go on."""
         self._look_at_the_server()
         self._still_there()
         assert self._server is not None

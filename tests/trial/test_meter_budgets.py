@@ -113,7 +113,7 @@ def test_what_the_saved_weights_say_is_held_against_what_was_told(under: Conditi
     header = json.dumps({"head.weight": {"dtype": "F32", "shape": [300, 32], "data_offsets": [0, 0]}}).encode()
     (tmp_path / "w").write_bytes(len(header).to_bytes(8, "little") + header)
     said = meter.fault(1.0, {"tokens": 320, "steps": 1}, tmp_path / "w")
-    assert said is not None and said.startswith("the saved model has 9,600 matrix parameters, and 10 were reported")
+    assert said is not None and said.startswith("the saved model has 9,600 matrix parameters, but 10 were reported")
 
 
 # --- counting
@@ -204,9 +204,9 @@ def test_what_is_no_count_is_passed_over(told: Any, under: Conditions) -> None:
     ("facts", "said"),
     [
         ({"tokens": 3200}, "did not report its numbers"),
-        ({"tokens": 3199, "steps": 3}, "cannot be rows of 32"),
-        ({"tokens": 3200, "steps": 101}, "cannot be rows of 32"),
-        ({"tokens": 3200, "steps": 0}, "cannot be rows of 32"),
+        ({"tokens": 3199, "steps": 3}, "cannot be whole rows of 32"),
+        ({"tokens": 3200, "steps": 101}, "cannot be whole rows of 32"),
+        ({"tokens": 3200, "steps": 0}, "cannot be whole rows of 32"),
         ({"tokens": 2848, "steps": 10}, "training stopped after 2,848 of its 3,200 tokens"),
         ({"tokens": 3552, "steps": 10}, "training went on to 3,552 tokens"),
     ],
