@@ -1,10 +1,10 @@
-"""Try, from inside the sandbox, what must fail and what must work:
+"""Try, from inside the sandbox, actions that must fail and actions that must work:
 
     python -P -m autoresearch_mlx.trial.sandbox.attempts ATTEMPTS
 
-ATTEMPTS is a JSON object that maps an action to the list of its objects: ``read``, ``change``, ``make`` (paths),
+ATTEMPTS is a JSON object that maps an action to a list of its objects: ``read``, ``change``, ``make`` (paths),
 ``connect`` (host and port, or a socket's path), ``signal`` (a process), ``product`` (MLX's device).  The program prints
-one line of JSON for each attempt: the action, its object, and how it ended: ``works``, ``denied``, or an error message.
+one line of JSON for each attempt: the action, its object, and the outcome: ``works``, ``denied``, or an error message.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def _change(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    """Make a new file and remove it.  Its name ends in our process number, because two of us may try the same place."""
+    """Make a new file and remove it.
+
+    Its name ends in our process number, because two processes may try the same place.
+    """
     mine = f"{path}-{os.getpid()}"
     os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with contextlib.suppress(OSError):

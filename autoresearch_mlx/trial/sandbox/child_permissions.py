@@ -21,7 +21,7 @@ _FILE_BYTES = 16 * 2**30
 
 
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
-    """Let the training child read its worktree, and write to its run folder.  The parent serves it its rows."""
+    """Let the training child read its worktree and write to its run folder; it gets its rows from the parent."""
     gpu = conditions.device == "gpu"
     return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree]),
@@ -54,5 +54,5 @@ def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: 
 
 
 def _closed(conditions: Conditions, assignment: Assignment) -> tuple[Path, ...]:
-    """Return the places of the text, and where the worktree has copies of it."""
+    """Return the paths of the text that stays secret, and of the copies of it in the worktree."""
     return real([*conditions.closed, *(assignment.tree / name for name in conditions.closed_in_tree)])

@@ -29,9 +29,9 @@ class Sandbox:
     words: str
     """Its name in a few words, for doctor and for the record of a measurement."""
     lacks: tuple[str, ...] = ()
-    """What it does not prevent, each in a phrase."""
+    """What it does not prevent: one phrase each."""
     leave_group: bool = False
-    """It cannot keep processes in their group, so the parent has to look for those that left."""
+    """Whether processes can leave their group, so that the parent has to look for those that did."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         """Return the command that confines itself and then becomes ``command``.
@@ -52,7 +52,7 @@ class NoSandbox:
 
 
 def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
-    """Return the sandbox of this system, after running one program in it (some 0.1 s), or why there is none."""
+    """Return the sandbox of this system after running one program in it (some 0.1 s), or the reason for having none."""
     if platform == "linux":
         return _found_linux()
     if platform == "darwin":
@@ -61,7 +61,7 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
-    """Return why a wrapped child could not enter the sandbox; None when it did enter, however its command ended."""
+    """Say why a wrapped child could not enter the sandbox; return None when it did, however its command ended."""
     if returncode != EXIT_NO_SANDBOX:
         return None
     if seatbelt.NESTED in log_tail:
@@ -79,7 +79,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try with the rule that keeps processes in their group, then without: not every macOS knows that rule."""
+    """Try the rule that keeps processes in their group, and then without it, as not every macOS knows that rule."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"
@@ -91,7 +91,7 @@ def _found_macos() -> Sandbox | NoSandbox:
 
 
 def _tried(sandbox: Sandbox) -> str | None:
-    """Run Python once in the sandbox; return why that failed, or None."""
+    """Run Python once in the sandbox; return the reason if that fails, else None."""
     permissions = Permissions(real(python_paths()), (), listed=real([Path(__file__).parents[3]]))
     command = sandbox.wrap([sys.executable, "-P", "-c", "pass"], permissions)
     try:

@@ -1,4 +1,4 @@
-"""Confine this process, then become the command:
+"""Confine this process, then replace it by the command:
 
     python -P -m autoresearch_mlx.trial.sandbox.enter PERMISSIONS -- COMMAND...
 
@@ -17,8 +17,8 @@ from typing import NoReturn
 from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_from_json
 
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-"""Variables by which coverage starts in every Python process.  It writes a file at the end, where a confined command
-may not, and its error would stand in the log after the command's own last line."""
+"""Variables that make coverage start in every Python process.  At its end coverage writes a file, which a confined
+command may not do, and its error message would follow the command's own last line in the log."""
 EXIT_NO_SANDBOX = 71
 """EX_OSERR of sysexits.h; sandbox-exec uses the same code when it cannot start."""
 
@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def limit(permissions: Permissions) -> None:
-    """Set the limits that the kernel keeps for each process: file size, memory, no core dump.  Raises OSError.
+    """Set the limits that the kernel enforces for each process: file size, memory, no core dump.  Raises OSError.
 
-    RLIMIT_DATA is used for memory because it counts private writable pages, setrlimit(2); RLIMIT_AS would also count
-    mapped files and libraries.
+    The limit on memory is RLIMIT_DATA because that counts private writable pages, setrlimit(2); RLIMIT_AS would also
+    count mapped files and libraries.
     """
     _set(resource.RLIMIT_CORE, 0)
     if permissions.file_bytes is not None:

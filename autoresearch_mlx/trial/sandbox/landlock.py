@@ -1,8 +1,8 @@
-"""Call Landlock, the Linux kernel's own sandbox: a process gives up, for good, all files but those it names.
+"""Call Landlock, the Linux kernel's own sandbox: a process gives up access to all files but those it names, for good.
 
-A right on a folder holds for everything below it, and no rule can take it back further down.  The numbers here are
+A right on a folder applies to everything below it, and no rule can take it back further down.  The numbers here are
 those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
-version (ABI) of it added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
+version (ABI) added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
 devices, 6 (6.12) signals and abstract Unix sockets.
 """
 
@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LEAST_ABI = 3
-"""The oldest version that serves (Linux 6.2): before it, any file could be truncated, whatever the rules say."""
+"""The oldest version that can be used (Linux 6.2): under older ones any file could be truncated despite the rules."""
 SIGNALS_ABI = 6
-"""From this version on (Linux 6.12), signals and abstract Unix sockets cannot leave the sandbox either."""
+"""The first version (Linux 6.12) that can also confine signals and abstract Unix sockets."""
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << n for n in range(6))
 _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 7, 1 << 8, 1 << 13, 1 << 14, 1 << 15
@@ -29,8 +29,8 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 LIST = _READ_DIR
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
-"""Making links, pipes and sockets is left out: the parent opens files by name in the folder that a child writes to, and
-a link there could lead it to a file that the child may not read."""
+"""Rights to change files, without making links, pipes and sockets.  The parent opens files by name in the folder that a
+child writes to, and a link there could lead it to a file that the child may not read."""
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -50,14 +50,14 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """Return the kernel's version of Landlock; 0 when the kernel has none or it is switched off."""
+    """Return the kernel's version of Landlock; 0 when the kernel has no Landlock or it is switched off."""
     with contextlib.suppress(OSError):
         return _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     return 0
 
 
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> None:
-    """Give up everything but ``rules``, pairs of a path and the rights on it.  Raises OSError.
+    """Give up all access but ``rules``, pairs of a path and the rights on it.  Raises OSError.
 
     The process must have set PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """

@@ -6,10 +6,10 @@
     ... when the child has ended, or was killed, and was waited for:
     end_strays(watch)
 
-A process that left the group is found in three ways: it descends from the child or from a process seen before; it is in
-a session in which such a process was seen; or it carries the marker in its environment (read through psutil, on Linux
-and macOS).  It is missed only if it starts a session of its own, loses its parent and clears its environment, all
-between two looks.  Inside the Linux sandbox no process can leave the group at all.
+A process that left the group is found in three ways: it descends from the child or from a process seen before; it
+belongs to a session in which such a process was seen; or it carries the marker in its environment (read through psutil,
+on Linux and macOS).  A process is missed only if it starts a session of its own, loses its parent and clears its
+environment, all between two looks.  Inside the Linux sandbox no process can leave the group at all.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ from autoresearch_mlx.trial.sandbox.usage import (
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
-"""Seconds between two looks at all processes and the run folder; the memory of known processes is read more often."""
+"""Seconds between two looks at all processes and at the run folder; memory of known processes is read more often."""
 _GB = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a run may use; None stands for no limit."""
+    """Limits on what a run may use; None means no limit."""
 
     folder: Path | None = None
-    """The run folder, whose size and whose disk's free space are watched where they are limited."""
+    """The run folder; its size and the free space of its disk are watched where they are limited."""
     memory_bytes: int | None = None
-    """Most memory of the child and its descendants together."""
+    """The most memory that the child and its descendants may use together."""
     folder_bytes: int | None = None
-    """Most bytes in the run folder."""
+    """The most bytes that the run folder may hold."""
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     processes: int | None = None
-    """Most processes, the child itself included."""
+    """The most processes, including the child itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The findings of one look; None stands for unknown."""
+    """The findings of one look; None means unknown."""
 
     memory_bytes: int | None = None
     folder_bytes: int | None = None
@@ -69,7 +69,7 @@ class Sample:
 
 
 def exceeded(sample: Sample, limits: Limits) -> str | None:
-    """Return why the child has to be killed, in a sentence; None while it keeps to the limits."""
+    """Say in a sentence why the child must be killed; return None while it keeps to the limits."""
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
@@ -93,7 +93,7 @@ class Watch:
     def __init__(self, limits: Limits, marker: str = "") -> None:
         self.limits = limits
         self.peak_bytes: int | None = None
-        """Most memory seen of the child and its descendants together."""
+        """Largest memory seen of the child and its descendants together."""
         self._marker = marker
         self._began = time.time()
         self._known: dict[int, psutil.Process] = {}
@@ -103,9 +103,9 @@ class Watch:
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
-        """Look at the child ``pid``, a session leader, and its family; return why it has to be killed, or None.
+        """Look at the child ``pid``, a session leader, and its family; say why it must be killed, or return None.
 
-        A call takes some 0.1 ms, and every half second a few milliseconds.
+        A call takes some 0.1 ms; one call every half second takes a few milliseconds.
         """
         self._leader = pid
         self._sessions.add(pid)
@@ -121,7 +121,7 @@ class Watch:
         return exceeded(sample, self.limits)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time, in seconds, of the processes that are known and of those that they waited for."""
+        """Return the processor time, in seconds, of the known processes and of the children that they waited for."""
         total = 0.0
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
@@ -130,7 +130,7 @@ class Watch:
         return total
 
     def strays(self) -> list[psutil.Process]:
-        """Return the living processes of the run, the child included; an empty list when all have ended."""
+        """Return the living processes of the run, including the child; an empty list when all have ended."""
         self._look(deep=True)
         return [process for process in self._known.values() if _alive(process)]
 
@@ -144,11 +144,11 @@ class Watch:
         return Sample(self._memory(), size, files, free, processes)
 
     def _memory(self) -> int | None:
-        """Return the memory of all known processes together, in bytes; None for a sum that is not believed yet.
+        """Return the memory of all known processes together, in bytes; None for a sum that is still in doubt.
 
-        Resident sizes count a shared page once for each process, so a sum above the limit is taken again with each
-        shared page divided by its users, which is slower to read.  A sum of several processes must be above the limit
-        at two looks: between vfork and exec a child shows its parent's memory a second time.
+        Resident sizes count a shared page once for each process.  So a sum above the limit is taken again with each
+        shared page divided by the number of its users, which is slower to read.  A sum of several processes must be
+        above the limit at two looks: between vfork and exec a child shows its parent's memory a second time.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         total = sum(map(resident, family))
@@ -161,7 +161,7 @@ class Watch:
         return total
 
     def _look(self, deep: bool = False) -> dict[int, psutil.Process]:
-        """Find new members of the family; return all known ones.  ``deep`` also reads environments, which is slower."""
+        """Find new processes of the run; return all known ones.  ``deep`` also reads environments, which is slower."""
         self._known = {pid: process for pid, process in self._known.items() if _alive(process)}
         origins = processes()
         for pid in _descendants({self._leader, *self._known} - {None}, origins):
@@ -174,7 +174,7 @@ class Watch:
         return self._known
 
     def _learn(self, pid: int) -> None:
-        """Remember a process with its start time, so that another one with its number is not mistaken for it later."""
+        """Remember a process with its start time, so that a later process with its number is not mistaken for it."""
         if pid in self._known:
             return
         with contextlib.suppress(psutil.Error):
@@ -191,10 +191,10 @@ class Watch:
 
 
 def end_strays(watch: Watch, seconds: float = 2.0) -> int:
-    """Kill what is left of a run, again and again until nothing is found; return how many processes were killed.
+    """Kill the remaining processes of a run, again and again until none is found; return how many were killed.
 
-    They are stopped first, so that none starts another while its siblings are being killed.  Wait for the child itself
-    before the call: its exit code would be lost here.
+    They are all stopped first, so that none starts another while its siblings are being killed.  Wait for the child
+    itself before the call, because its exit code would be lost here.
     """
     killed: set[tuple[int, float]] = set()
     end = time.monotonic() + seconds

@@ -1,26 +1,26 @@
 """Confine a process on Linux: Landlock for files, seccomp for system calls, both set up by the process itself.
 
-There is no supervisor and no fork, so the process group, the pipes and the exit code stay the child's own.  (The
-library sandlock 0.9 was tried instead.  It puts the child into another group, closes the inherited event pipe, reports
-every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
+There is no supervisor and no fork, so the child keeps its process group, its pipes and its exit code.  (The library
+sandlock 0.9 was tried instead.  It puts the child into another group, closes the inherited event pipe, reports every
+death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
-Besides its permissions, a process may use what a training was seen to open with strace (Linux 6.18, Python 3.11, MLX
-0.32 for a CPU) and what such programs commonly ask for.  Only the first line below is indispensable: without any one of
-the others, MLX still multiplied.
+Besides its permissions, a process may use the files that strace saw a training open (Linux 6.18, Python 3.11, MLX 0.32
+for a CPU) and others that such programs commonly ask for.  Only the first line below is indispensable: without any one
+of the others, MLX still multiplied.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
     /etc/ssl/openssl.cnf   read by Python's hashlib
     /etc/localtime         local times in a log
-    /etc/passwd, group ..  the user's name, for which libraries ask
+    /etc/passwd, group ..  the user's name, which libraries look up
     /dev/null, zero, ...   devices without content
     /sys/devices/system    number of processors and their caches, for OpenBLAS
     /proc/self, cpuinfo .. facts about this process and this machine; those of other processes stay closed
 
-Not needed, and closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes and owners
-cannot be changed, not even in the run folder: Landlock has no right for that, so seccomp refuses it everywhere.
-shutil.copyfile works, shutil.copy does not.  For CUDA (not run here) a process may also use the device files
-/dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
+These are not needed, and are closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes
+and owners cannot be changed, not even in the run folder: Landlock has no right for that, so seccomp refuses it
+everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run here, a process may also
+use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _KEPT_CAPABILITIES = 0b110
-"""CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7): root in a container often works on files
-of another user."""
+"""The capabilities CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7).  Root keeps them because
+in a container it often works on files of another user."""
 
 
 def why_not() -> str | None:
-    """Return why this kernel cannot confine a process, in a sentence; None when it can."""
+    """Say in a sentence why this kernel cannot confine a process; return None when it can."""
     if not seccomp.supported():
         return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
     version = landlock.abi()
@@ -67,7 +67,7 @@ def why_not() -> str | None:
 
 
 def lacks() -> tuple[str, ...]:
-    """Return what this kernel's sandbox does not prevent, each in a phrase."""
+    """Return phrases that name what this kernel's sandbox does not prevent."""
     said = ["names, sizes and times of all files can be read, and reading a file may change its access time"]
     if landlock.abi() < landlock.SIGNALS_ABI:
         said.append("a child cannot signal its own children (before Linux 6.12)")
@@ -75,10 +75,10 @@ def lacks() -> tuple[str, ...]:
 
 
 def confine(permissions: Permissions, version: int | None = None) -> None:
-    """Confine this process, and all that it becomes or starts, for good.  Raises OSError.
+    """Confine this process for good, with every program that it becomes or starts.  Raises OSError.
 
-    A second call can only take away more: what was given up stays given up.  ``version`` is the Landlock version to
-    use, by default the kernel's.
+    A second call can only take away more rights, never give any back.  ``version`` is the Landlock version to use, by
+    default the kernel's.
     """
     version = landlock.abi() if version is None else version
     libc = ctypes.CDLL(None, use_errno=True)
@@ -114,7 +114,7 @@ class _Sets(ctypes.Structure):
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Drop root's capabilities, by which it could raise its limits again; for other users the calls fail harmlessly."""
+    """Drop root's capabilities, with which it could raise its limits again; for other users this does nothing."""
     for capability in range(64):
         if not _KEPT_CAPABILITIES >> capability & 1:
             libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)

@@ -1,7 +1,8 @@
-"""Say what a child may touch, as an allow-list: everything that is not named is denied.
+"""Define what a child may touch, as an allow-list: everything that is not named is denied.
 
-The operating system's own files (libraries, a few facts about the processor) are not in it: the module of each system
-adds those.  Where a file's neighbours are secret, the file alone is allowed: validation rows lie beside training rows.
+The list does not name the operating system's own files (libraries, a few facts about the processor), which the module
+for each system adds.  Where a file lies beside files that must stay closed, only the file is allowed, and not
+its folder.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from typing import Any
 TMP = "tmp"
 """Name of a child's private temporary folder inside its run folder."""
 MOST_PROCESSES = 32
-"""Most processes that a child may be on a CPU, where MLX calls a C++ compiler: a shell and a few short-lived
-children."""
+"""Most processes of a child on a CPU, where MLX calls a C++ compiler: a shell and a few short-lived children."""
 _PATHS = ("read", "write", "listed", "closed")
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE)S?(_|$)", re.I)
 
@@ -33,28 +33,27 @@ class Permissions:
     """What one child may touch.  Paths are absolute and contain no symbolic link."""
 
     read: tuple[Path, ...]
-    """Files, and folders with all that they hold, that may be read."""
+    """Files and folders that may be read, folders with everything in them."""
     write: tuple[Path, ...]
     """Folders whose files may be made, read, changed and removed."""
     listed: tuple[Path, ...] = ()
     """Folders whose list of names may be read, but not the files in them."""
     closed: tuple[Path, ...] = ()
-    """Files and folders inside the readable ones, also inside the system's own, that may not be read: the text of rows
-    that score, and copies of it."""
+    """Files and folders that may not be read although they lie inside readable folders or the system's own: the text of
+    rows that score, and copies of it."""
     gpu: bool = False
     network: bool = False
     processes: int | None = None
-    """Most processes that the child may be, itself included; None for no limit.  At 1 the kernel refuses a second
-    one."""
+    """Most processes, including the child itself; None for no limit.  With 1 the kernel refuses a second process."""
     leave_group: bool = False
     """Whether a process may leave the child's process group, where killing the group would not reach it."""
     memory_bytes: int | None = None
-    """Most memory of one process; the parent watches the sum of all."""
+    """Most memory of one process in bytes; the parent watches the sum over all processes."""
     file_bytes: int | None = None
     """Size of the largest single file that may be written."""
 
     def reads(self, path: Path) -> bool:
-        """Return whether these permissions let a file be read, without regard to the system's own files."""
+        """Return whether these permissions allow reading a file; the system's own files are not considered."""
         real = path.resolve()
         if any(real.is_relative_to(closed) for closed in self.closed):
             return False
@@ -74,7 +73,7 @@ def permissions_from_json(text: str) -> Permissions:
 def private_tmp(folder: Path) -> dict[str, str]:
     """Make an empty temporary folder inside a run folder; return the environment variables that lead programs there.
 
-    What an earlier child of the same run left there is removed.  Raises OSError.
+    Removes what an earlier child of the same run left there.  Raises OSError.
     """
     tmp = folder.resolve() / TMP
     if tmp.is_symlink() or (tmp.exists() and not tmp.is_dir()):
@@ -87,19 +86,19 @@ def private_tmp(folder: Path) -> dict[str, str]:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that edited code may see: those with a usual name of a key or token are left out."""
+    """Return the variables that edited code may see: variables that are named like a key or token are left out."""
     return {name: value for name, value in environ.items() if not _SECRET.search(name)}
 
 
 def python_paths() -> tuple[Path, ...]:
-    """Return the folders of this interpreter, its packages, and this package (which may be a checkout)."""
+    """Return the folders of this interpreter, of its packages, and of this package (which may be a checkout)."""
     packages = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
     return (*map(Path, [*prefixes, *packages, sys.executable]), package())
 
 
 def preloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the libraries that LD_PRELOAD brings into a child, such as a fast BLAS."""
+    """Return the libraries that LD_PRELOAD loads into a child, such as a fast BLAS."""
     both = f"{environment.get('LD_PRELOAD', '')}:{os.environ.get('LD_PRELOAD', '')}"
     return tuple(Path(name) for name in re.split(r"[:\s]+", both) if name.startswith("/"))
 
@@ -111,10 +110,11 @@ def real(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield what is left of a file or folder when ``closed`` is taken out, each part with whether all of it is left.
+    """Yield the parts of a file or folder that remain when ``closed`` is taken out.
 
-    A folder that holds a closed path is not left as a whole: it comes with False, and its other entries follow.  Links
-    are left out: what they lead to counts by its own place.  ``closed`` holds real paths.
+    Each part comes with True if all of it remains.  A folder that holds a closed path comes with False, and its other
+    entries follow.  Links are left out: the file that a link leads to is treated by its own place.  ``closed`` holds
+    real paths.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):
@@ -127,7 +127,10 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _entries(folder: str, above: Collection[str], closed: Collection[str]) -> Iterator[tuple[Path, bool]]:
-    """Yield a folder that holds a closed path, and what is left in it; ``above``: every folder that holds one."""
+    """Yield a folder that holds a closed path, and what remains in it.
+
+    ``above``: every folder that holds a closed path.
+    """
     yield Path(folder), False
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):

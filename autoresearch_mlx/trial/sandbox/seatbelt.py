@@ -2,15 +2,15 @@
 
 Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal work
 (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps compiled
-shaders in the user's cache folder, which must be writable, so that two runs could leave each other messages there.
-Therefore each process gets a cache folder of its own, by the variable that WebKit uses for this
-(``DIRHELPER_USER_DIR_SUFFIX``).  Outside the run's folder and that cache no rule allows a write: not to the content of
-a file, nor to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
-second one (``sandbox_apply: Operation not permitted``, exit code 71).
+shaders in the user's cache folder, which must be writable, and two runs could leave each other messages there.  So each
+process gets a cache folder of its own, through the variable that WebKit uses for this (``DIRHELPER_USER_DIR_SUFFIX``).
+Outside the run's folder and that cache no rule allows a write: neither to the content of a file, nor to its times,
+flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a second one
+(``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
-(``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and of the number of
-processes only whether there may be more than one; the parent watches those.
+(``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and can only decide whether
+there may be more than one process; the parent watches all three.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ _SYSTEM = (
     "/private/etc/localtime", "/private/etc/ssl/openssl.cnf", "/private/var/db/timezone", "/private/var/db/dyld",
     "/private/var/select", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
-"""Not all of /System, because /System/Volumes/Data leads to the users' folders."""
+"""Readable paths of the system.  All of /System would be too much: /System/Volumes/Data leads to users' folders."""
 _CACHE_FOLDER = 65538
 """_CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
 _SUFFIX = "DIRHELPER_USER_DIR_SUFFIX"
 """Variable whose value macOS appends to a process's cache and temporary folders."""
 _OWN = "autoresearch-"
-"""Beginning of the name of a process's own cache folder; the rest is random, so that no other process can guess it."""
+"""Beginning of the name of a process's own cache folder; the rest is random so that no other process can guess it."""
 _LEFT_SECONDS = 2 * 86_400.0
-"""Age from which an own cache folder is taken to be left over; no run lasts that long."""
+"""Age in seconds from which such a cache folder is taken to be left over; no run lasts that long."""
 
 
 def why_not() -> str | None:
-    """Return why there can be no sandbox here, without trying one; None when it is worth a try."""
+    """Say, without trying one, why there can be no sandbox here; return None when a try may succeed."""
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 
 def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
-    """Return the command that runs ``command`` under ``permissions``; for a GPU, make its cache folder and name it in
-    the environment.
+    """Return the command that runs ``command`` under ``permissions``.
 
+    For a GPU it also makes the process's cache folder, and the returned command sets the variable that names it.
     Raises OSError for a path with control characters, which a profile cannot hold.
     """
     shared = user_cache() if permissions.gpu else None
@@ -68,7 +68,7 @@ def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
 
 
 def explain(returncode: int, stderr: str) -> str:
-    """Return why sandbox-exec did not start its command, in a sentence."""
+    """Say in a sentence why sandbox-exec did not start its command."""
     if NESTED in stderr:
         return "this process runs inside another sandbox, and macOS allows only one: start it outside"
     last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
@@ -76,7 +76,7 @@ def explain(returncode: int, stderr: str) -> str:
 
 
 def profile(permissions: Permissions, cache: Path | None) -> str:
-    """Return the permissions in sandbox-exec's language; ``cache``: a folder of the process's own for shaders."""
+    """Return the permissions in sandbox-exec's language; ``cache``: the process's own folder for shaders."""
     rules = [*_base(permissions), *_files(permissions)]
     if permissions.gpu:
         rules += _metal(cache)
@@ -96,7 +96,7 @@ def user_cache() -> Path | None:
 
 
 def own_cache(shared: Path) -> Path:
-    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove what old runs left.
+    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove those of old runs.
 
     Raises OSError.
     """
@@ -135,7 +135,7 @@ def _files(permissions: Permissions) -> list[str]:
         *(f"(allow file-read-data (literal {quoted(path)}))" for path in permissions.listed),
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
         *_each("file-read* file-write*", permissions.write),
-        # No links: the parent opens files by name in the folder that a child writes to, and must not be led elsewhere.
+        # No links: the parent opens files by name where a child may write, and a link could lead it elsewhere.
         "(deny file-write-create (vnode-type SYMLINK))",
         "(deny file-link)",
     ]
@@ -151,7 +151,7 @@ def _metal(cache: Path | None) -> list[str]:
 
 
 def _own(cache: Path) -> Iterator[str]:
-    """Yield the rules for the process's own cache: it writes there, and so does the compiler on its behalf."""
+    """Yield the rules for the process's own cache: the process writes there, and so does the compiler on its behalf."""
     yield from _each("file-read* file-write*", [cache])
     extension = '(extension-class "com.apple.app-sandbox.read-write")'
     yield f"(allow file-issue-extension (require-all {extension} (subpath {quoted(cache)})))"

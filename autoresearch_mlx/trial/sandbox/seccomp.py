@@ -1,14 +1,20 @@
 """Refuse system calls to a confined child, by a filter that the kernel runs.
 
-Landlock guards files.  This filter closes the ways around them: sockets; reading, tracing or signalling other
-processes; ways out of the process group (so that one killpg ends everything); the priority, processors and scheduling
-of any process (an ordinary user may slow down the loop itself); everything in which processes could leave each other
-messages, such as the times and flags of files, locks, pipe sizes and notifications; memory that no process's size shows
-(memfd, System V shared memory); io_uring, whose operations no filter sees; and whatever needs root.  A refused call
-fails with EPERM.  Threads always work; the permissions say whether new processes do.
+Landlock guards files, and this filter closes the ways around it.  It refuses:
 
-The filter is a program of classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
-calls are those of <asm/unistd.h>; on a machine that is not in the table there is no sandbox.
+- sockets, and reading, tracing or signalling other processes;
+- leaving the process group, so that one killpg ends everything;
+- changing priority, processors or scheduling of any process, with which a user may slow down the loop itself;
+- everything in which processes could leave each other messages, such as the times and flags of files, locks, pipe sizes
+  and notifications;
+- memory that does not appear in a process's size (memfd, System V shared memory);
+- io_uring, whose operations no filter sees;
+- calls that need root.
+
+A refused call fails with EPERM.  Threads always work; the permissions decide whether new processes do.
+
+The filter is a program in classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
+calls are those of <asm/unistd.h>; on a kind of machine that is not in the table there is no sandbox.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from dataclasses import dataclass
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
-"""On x86-64, numbers from here on are those of the x32 ABI: the same calls under other numbers."""
+"""On x86-64, call numbers from here on belong to the x32 ABI, which offers the same calls under other numbers."""
 _SAME = {  # since 2019 a new call has one number everywhere
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
@@ -77,21 +83,22 @@ _FCNTLS = {
     "F_OFD_SETLKW": 38,
     "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031, "F_SET_RW_HINT": 1036, "F_SET_FILE_RW_HINT": 1038,
 }  # fmt: skip
-"""Operations of fcntl(2) that others can see, or that make the kernel send signals, some of them past Landlock."""
+"""Operations of fcntl(2) whose effect other processes can see, or that make the kernel send signals, some of which get
+past Landlock."""
 _IOCTLS = {
     "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
     "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_SETFSLABEL": 0x41009432, "FIOASYNC": 0x5452, "FIOSETOWN": 0x8901,
     "SIOCSPGRP": 0x8902, "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C,
 }  # fmt: skip
-"""Requests of ioctl(2) that change a file's flags, have the kernel send signals, or type into a terminal."""
+"""Requests of ioctl(2) that change a file's flags, make the kernel send signals, or type into a terminal."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
-"""All flags CLONE_NEW*: in a new user namespace a process has every capability, so the other limits would not hold."""
+"""All flags CLONE_NEW*: in a new user namespace a process has every capability, so it could get around the limits."""
 
 _EVERYBODY = 0xFFFFFFFF
-"""-1 as the argument of kill: all processes.  The call succeeds even when Landlock refuses each single signal, which
-would look like a way out, so it is refused as a whole."""
+"""-1 as the argument of kill, which means all processes.  The call succeeds even when Landlock refuses each single
+signal; that would look like a way out, so the call itself is refused."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
@@ -116,16 +123,16 @@ class Rules:
     fork: bool
     leave_group: bool = False
     own_signals: int | None = None
-    """The only process that may be signalled; set where Landlock is too old to confine signals, else None."""
+    """Number of the only process that may be signalled; set where Landlock is too old to confine signals, else None."""
 
 
 def supported(machine: str = "") -> bool:
-    """Return whether the table has the system calls of this kind of machine."""
+    """Return whether the table covers the system calls of this kind of machine."""
     return (machine or platform.machine()) in _NUMBERS
 
 
 def install(rules: Rules) -> None:
-    """Filter this process and all that come from it, for good.  Raises OSError.
+    """Install the filter for this process and all its descendants, for good.  Raises OSError.
 
     The process must have set PR_SET_NO_NEW_PRIVS before.
     """
@@ -141,7 +148,7 @@ def install(rules: Rules) -> None:
 def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     """Return the filter as steps (code, jump if true, jump if false, operand).
 
-    It consists of blocks, each of which decides about one call or falls through to the next block.
+    The filter consists of blocks; each block decides about one call or falls through to the next block.
     """
     numbers = _NUMBERS[machine]
     steps = [
@@ -158,14 +165,14 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
         steps += _refuse(numbers[name])
     steps += _processes(rules, numbers) + _signals(rules, numbers)
     steps += _operations(numbers)
-    # prlimit64 on process 0 is a process's own limits, which Python reads; those of other processes stay closed.
+    # prlimit64 on process 0 reads a process's own limits, as Python does; limits of other processes stay closed.
     steps += _when(numbers["prlimit64"], [(_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE | errno.EPERM)])
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _processes(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    # clone3 passes its flags behind a pointer, which a filter cannot follow.  Told that the call does not exist
-    # (ENOSYS), the C library falls back on clone, whose flags are an argument.
+    # clone3 passes its flags behind a pointer, which a filter cannot follow.  When the call does not exist (ENOSYS),
+    # the C library falls back on clone, whose flags are an argument.
     steps = _refuse(numbers["clone3"], errno.ENOSYS)
     judged = [(_ANY_BIT, 0, 1, _CLONE_NEW), (_RETURN, 0, 0, _REFUSE | errno.EPERM)]
     if not rules.fork:
@@ -176,10 +183,10 @@ def _processes(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, in
 
 
 def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge fcntl and ioctl by their second argument, which says what they are to do."""
+    """Return steps that judge fcntl and ioctl by their second argument, which names the operation."""
     refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
     listed = [step for code in _FCNTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
-    # O_ASYNC has the kernel signal the owner of a file; up to Linux 6.11 Landlock does not hold that back.
+    # O_ASYNC makes the kernel signal the owner of a file; up to Linux 6.11 Landlock does not prevent that.
     flags = [(_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, _argument_at(2)), (_ANY_BIT, 0, 1, _O_ASYNC), refuse]
     requests = [step for code in _IOCTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
     return _when(numbers["fcntl"], [*listed, *flags], 1) + _when(numbers["ioctl"], requests, 1)
@@ -201,11 +208,11 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
 
 
 def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 0) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge one call by the lower half of an argument (from 0), and end by allowing it."""
+    """Return steps that judge one call by the lower half of an argument (counted from 0), and allow it at the end."""
     inner = [(_LOAD, 0, 0, _argument_at(argument)), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]
 
 
 def _argument_at(argument: int) -> int:
-    """Return the offset of an argument's lower half in what a filter sees (struct seccomp_data, little-endian)."""
+    """Return the offset of an argument's lower half in struct seccomp_data, which a filter reads; little-endian."""
     return _ARGUMENTS_AT + 8 * argument

@@ -1,7 +1,7 @@
-"""Show that the sandbox holds: real children with real permissions try what must fail and what must work.
+"""Show that the sandbox holds: real children with real permissions try actions that must fail and that must work.
 
 One child has the permissions of training, the other those of a model in the evaluation.  They try real listeners, the
-real rows and the user's real files, and neither change nor print what they can open.
+real rows and the user's real files, and they neither change nor print anything that they can open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 _SECONDS = 60.0
 _SHOWN = 3
 _TEXTS = 8
-"""Files of each closed folder that are tried."""
+"""Number of files in each closed folder that are tried."""
 _PRIVATE = (
     ".ssh",
     ".gnupg",
@@ -46,10 +46,10 @@ _PRIVATE = (
     ".bashrc",
     ".zshrc",
 )
-"""Names in the home directory that must stay closed; those that exist are tried, and the directory itself."""
+"""Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
 Finding = tuple[str, bool | None, str]
-"""What was tried, whether it ended as it must (None: it could not be tried), and how it ended, in words."""
+"""What was tried, whether it ended as it must (None: it could not be tried), and the outcome in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Selftest:
     """The result of a self-test."""
 
     holds: bool
-    """Whether all attempts that could be made ended as they must, and the essential ones could be made."""
+    """Whether every attempt that could be made ended as it must, and the essential ones could be made."""
     findings: tuple[Finding, ...]
 
     def words(self) -> str:
@@ -71,7 +71,7 @@ class Selftest:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One thing to try: an action of ``attempts`` and its object, and whether it may work."""
+    """One attempt: an action of ``attempts``, its object, and whether it may work."""
 
     what: str
     of: Any
@@ -84,8 +84,8 @@ def check_sandbox(
 ) -> Selftest:
     """Try the sandbox with the permissions of real runs; takes some 0.5 s, at most a minute.
 
-    ``private`` names the ledger and whatever else must stay closed: files that may be neither read nor changed, folders
-    that may be neither listed nor written to.  Raises nothing: what goes wrong is a finding.
+    ``private`` names the ledger and other paths that must stay closed: files that may be neither read nor changed, and
+    folders that may be neither listed nor written to.  Raises nothing: an error becomes a finding.
     """
     try:
         with _scene() as (assignment, lines):
@@ -155,7 +155,7 @@ def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt
 
 
 def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iterator[_Attempt]:
-    """Yield what neither child may touch."""
+    """Yield attempts that must fail in both children."""
     hidden = conditions.val_rows.with_name("hidden.npy")
     yield _Attempt("read", hidden, False, "read hidden rows")
     for path in _texts(conditions.closed):
@@ -172,7 +172,7 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
 
 
 def _texts(closed: Sequence[Path]) -> list[Path]:
-    """Return files of the text that must be closed: some of each folder, spread over it, compiled ones included."""
+    """Return some files of the text that must be closed: a few from all over each folder, compiled ones included."""
     found: list[Path] = []
     for place in closed:
         files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
@@ -243,7 +243,7 @@ def _plain(of: Any) -> Any:
 
 @contextmanager
 def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
-    """Make a run folder and a worktree such as a real run has, and two listeners of the parent."""
+    """Make a run folder and a worktree like those of a real run, and two listeners in the parent."""
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,
         socket.socket(socket.AF_INET) as tcp,

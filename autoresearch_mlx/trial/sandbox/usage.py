@@ -1,4 +1,4 @@
-"""List the processes, and read how much memory one uses and how much disk a folder uses, on Linux and macOS."""
+"""List all processes, and read the memory of a process and the disk space of a folder, on Linux and macOS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 MOST_FILES = 10_000
-"""Number of files at which counting ends and a child is killed; the folder of a usual run holds a handful."""
+"""Number of files at which counting ends and a child is killed; the folder of an ordinary run holds a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Origin:
 
     parent: int
     session: int | None
-    """The session's number; None where the system does not tell it."""
+    """The number of its session; None where the system does not report it."""
     began: float
     """The time of its start, in seconds since 1970."""
 
@@ -29,15 +29,18 @@ class Origin:
 def processes() -> dict[int, Origin]:
     """Return the origin of each process of the machine, by process number.
 
-    On Linux one file of each process is read, a few microseconds each; psutil alone reads three, and that several times
-    a second would take time from a run on the same processors.
+    On Linux this reads one file of each process, which takes a few microseconds.  psutil would read three; doing that
+    several times a second would take time from a run on the same processors.
     """
     return _from_proc(psutil.boot_time()) if sys.platform == "linux" else _from_psutil()
 
 
 def _from_proc(boot: float) -> dict[int, Origin]:
-    """Read /proc/PID/stat, proc(5): after the name, which ends with the last bracket, field 4 is the parent, field 6
-    the session, and field 22 the start in clock ticks since ``boot``."""
+    """Read /proc/PID/stat, proc(5), of every process.
+
+    After the name, which ends with the last bracket, field 4 is the parent, field 6 the session, and field 22 the start
+    in clock ticks since ``boot``.
+    """
     found: dict[int, Origin] = {}
     ticks = os.sysconf("SC_CLK_TCK")
     for pid in psutil.pids():
@@ -65,7 +68,7 @@ def _from_psutil() -> dict[int, Origin]:
 
 
 def session(pid: int) -> int | None:
-    """Return the number of the session that a process is in; None when it has ended or the system does not tell."""
+    """Return the number of a process's session; None when it has ended or the system does not report it."""
     with contextlib.suppress(OSError):
         return os.getsid(pid)
     return None
@@ -88,7 +91,10 @@ def resident(process: psutil.Process) -> int:
 
 
 def folder_usage(folder: Path) -> tuple[int, int]:
-    """Return bytes on disk and number of files below a folder, up to ten thousand files; links are not followed."""
+    """Return bytes on disk and number of files below a folder.
+
+    Counting ends at ten thousand files.  Links are not followed.
+    """
     size = files = 0
     for entry in _walk(folder):
         files += 1
@@ -119,7 +125,10 @@ def _from_status(pid: int) -> int:
 
 
 def proportional(process: psutil.Process) -> int:
-    """Return a process's memory with each shared page divided by its users (PSS), where the system reports that."""
+    """Return a process's memory with each shared page divided by the number of its users (PSS).
+
+    Returns the resident size where the system does not report that.
+    """
     try:
         full = process.memory_full_info()
         return int(full.pss + full.swap) if hasattr(full, "pss") else resident(process)
@@ -130,8 +139,8 @@ def proportional(process: psutil.Process) -> int:
 def _footprint(pid: int) -> int | None:
     """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None when it fails.
 
-    The footprint counts resident and compressed memory and what Metal holds for the process; it is what Activity
-    Monitor shows as "Memory".  Not run on a Mac yet.
+    The footprint counts resident and compressed memory, and the memory that Metal holds for the process; Activity
+    Monitor shows it as "Memory".  This function has not been run on a Mac yet.
     """
     import ctypes
 
