@@ -74,7 +74,7 @@ class BudgetSettings(_Frozen):
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The longest time in seconds that the evaluation of a run may take."""
+    """The longest time of an evaluation in seconds; five times the baseline's and a minute bound it too."""
     smoke: Literal["code", "always", "never"] = "code"
     """When a run of two steps comes before the real one; code: only when an edit changes more than values of knobs."""
 

@@ -125,10 +125,13 @@ def repeat(
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
     """Take the smoke run before experiment ``number``; None if the target has no smoke run."""
     worker.worktree.lay_out(commit)
+    history = session.journal().history
+    usual = None if history.baseline is None else longest_usual(history)
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-smoke")
         with Vigil() as vigil:
-            ran = worker.target.smoke(Assignment(worker.worktree.tree, folder, session.seed, vigil.watching(watch)))
+            tree, watched = worker.worktree.tree, vigil.watching(watch)
+            ran = worker.target.smoke(Assignment(tree, folder, session.seed, watched, usual=usual))
             if ran is None or ran.failure is None:
                 shutil.rmtree(folder)
                 return ran

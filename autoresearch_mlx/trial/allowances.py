@@ -25,6 +25,8 @@ _STEP_SHARE = 0.1
 """How late the last step may end after the budget, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, and seconds on top."""
+_KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
+"""When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
 MOST_PARAMS = 16
 """Most weights that a model may have, as a multiple of the baseline's."""
 
@@ -97,3 +99,30 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
     cpu = _SCORED_TIMES * usual.evaluate_cpu * size + _SCORED_MORE
     used = f"it used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed for a model of this size"
     return f"{said}; {used}" if spent.cpu > cpu else None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When an evaluation is killed, and why then."""
+
+    seconds: float
+    why: str
+
+    def times(self, factor: float) -> Limit:
+        """Return the limit of work that takes ``factor`` times as long."""
+        return Limit(factor * self.seconds, self.why)
+
+
+def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
+    """Return when an evaluation is killed: after five times the baseline's and a minute, at most ``most`` seconds.
+
+    ``size`` as in :func:`scoring`; ``most``: ``budget.evaluate_seconds``, which alone bounds the baseline itself.
+    """
+    by_setting = Limit(most, "the limit that lab.toml sets; for more, begin a session with a larger evaluate_seconds")
+    if usual is None or usual.evaluate is None:
+        return by_setting
+    seconds = _KILLED_TIMES * usual.evaluate * size + _KILLED_MORE
+    if seconds >= most:
+        return by_setting
+    took = f"the baseline's took {usual.evaluate:.1f} s"
+    return Limit(round(seconds, 1), f"{took}; make the model answer faster, and look for a call that never returns")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
-from autoresearch_mlx.trial.allowances import Spent, scoring
+from autoresearch_mlx.trial.allowances import Limit, Spent, evaluation_limit, scoring
 from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
@@ -34,9 +34,15 @@ class Evaluation:
     module = "autoresearch_mlx.trial.evaluator"
     """The module that scores, run as a process of its own."""
 
-    def __init__(self, conditions: Conditions, assignment: Assignment, size: float = 1.0) -> None:
-        """Store the arguments.  ``size``: the model's work as a multiple of the baseline's; it sets the time limit."""
+    def __init__(
+        self, conditions: Conditions, assignment: Assignment, size: float = 1.0, limit: Limit | None = None
+    ) -> None:
+        """Store the arguments.  ``size``: the model's work as a multiple of the baseline's; it sets the time limits.
+
+        ``limit``: when it is killed; None: the limit that follows from the baseline's time and the size.
+        """
         self._size = size
+        self._limit = limit or evaluation_limit(assignment.usual, size, conditions.evaluate_seconds)
         self._cpu = 0.0
         self.value: float | None = None
         self.seconds: float | None = None
@@ -151,8 +157,9 @@ class Evaluation:
     def _overstayed(self, began: float) -> str | None:
         self._assignment.watch(Progress("evaluate"))
         self._cpu = max(self._cpu, self._watch.cpu_seconds())
-        limit = self._conditions.evaluate_seconds
-        return f"the evaluation did not end within {limit:g} s; killed" if time.monotonic() - began > limit else None
+        if time.monotonic() - began <= self._limit.seconds:
+            return None
+        return f"the evaluation did not end within {self._limit.seconds:g} s and was killed ({self._limit.why})"
 
     def _hear(self, event: Event) -> None:
         if event.get("event") == "invalid":

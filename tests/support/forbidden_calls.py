@@ -57,6 +57,9 @@ def attempts(mine: Path, theirs: Path, other: int) -> Iterator[tuple[str, int]]:
             "fchmodat2": (AT_FDCWD, path, 0o600, 0), "chown": (path, 1, 1), "fchown": (descriptor, 1, 1),
             "lchown": (path, 1, 1), "fchownat": (AT_FDCWD, path, 1, 1, 0), "flock": (descriptor, 1),
             "inotify_add_watch": (0, path, 2), "acct": (path,), "quotactl": (0, path, 0, buffer),
+            "fadvise64": (descriptor, 0, 0, 4), "readahead": (descriptor, 0, 4096),
+            "preadv2": (descriptor, buffer, 1, 0, 0, 8), "pwritev2": (descriptor, buffer, 1, 0, 0, 8),
+            "cachestat": (descriptor, buffer, buffer, 0), "sync_file_range": (descriptor, 0, 0, 2),
         }.items():  # fmt: skip
             if name in NUMBERS:
                 yield f"{name} {at}", call(name, *arguments)
@@ -64,6 +67,8 @@ def attempts(mine: Path, theirs: Path, other: int) -> Iterator[tuple[str, int]]:
         for name, code in seccomp._FCNTLS.items():
             yield f"fcntl {name} {at}", call("fcntl", descriptor, code, buffer)
         yield f"fcntl O_ASYNC {at}", call("fcntl", descriptor, fcntl.F_SETFL, 0x2000)
+        for name, code in seccomp._MADVICES.items():
+            yield f"madvise {name} {at}", call("madvise", 0, 4096, code)
         for name, code in seccomp._IOCTLS.items():
             yield f"ioctl {name} {at}", call("ioctl", descriptor, code, buffer)
         os.close(descriptor)
@@ -82,7 +87,7 @@ def attempts(mine: Path, theirs: Path, other: int) -> Iterator[tuple[str, int]]:
     for name, arguments in {
         "ptrace": (16, other, 0, 0), "process_vm_readv": (other, 0, 0, 0, 0, 0),
         "process_vm_writev": (other, 0, 0, 0, 0, 0), "pidfd_getfd": (0, 0, 0), "process_madvise": (0, 0, 0, 0, 0),
-        "process_mrelease": (0, 0), "kcmp": (other, other, 0, 0, 0), "syslog": (10, 0, 0),
+        "process_mrelease": (0, 0), "mincore": (0, 4096, buffer), "kcmp": (other, other, 0, 0, 0), "syslog": (10, 0, 0),
         "shmget": (0, 4096, 0o1600), "msgget": (0, 0o1600), "semget": (0, 1, 0o1600),
         "mq_open": (b"/m", 0o102, 0o600, 0),
         "memfd_create": (b"m", 0), "memfd_secret": (0,), "inotify_init": (), "inotify_init1": (0,),

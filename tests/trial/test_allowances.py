@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from autoresearch_mlx.experiment import Usual
-from autoresearch_mlx.trial.allowances import Spent, after_the_budget, compile_seconds, scoring, start_seconds
+from autoresearch_mlx.trial.allowances import (
+    Spent,
+    after_the_budget,
+    compile_seconds,
+    evaluation_limit,
+    scoring,
+    start_seconds,
+)
 
 USUAL = Usual(start=1.0, compile=0.4, ending=0.4, ending_cpu=0.5, evaluate=2.0, evaluate_cpu=3.0)
 GPU = replace(USUAL, ending_cpu=None, evaluate_cpu=None)
@@ -60,3 +67,18 @@ def test_an_evaluation_may_take_what_a_model_of_its_size_takes() -> None:
     said = scoring(USUAL, Spent(9.0, 14.0), 1.0)
     assert said is not None
     assert said.endswith("it used 14.0 s of processor time, and 4.8 s are allowed for a model of this size")
+
+
+def test_an_evaluation_is_killed_after_five_times_the_baselines_and_a_minute() -> None:
+    limit = evaluation_limit(USUAL, 1.0, 1200.0)
+    assert limit.seconds == 70.0
+    assert limit.why.startswith("the baseline's took 2.0 s; make the model answer faster")
+    assert evaluation_limit(USUAL, 8.0, 1200.0).seconds == 140.0, "a larger model"
+    assert limit.times(12.0).seconds == 840.0, "an audit"
+
+
+@pytest.mark.parametrize("usual", [None, Usual(), replace(USUAL, evaluate=400.0)])
+def test_the_setting_is_the_upper_bound_and_alone_bounds_the_baseline(usual: Usual | None) -> None:
+    limit = evaluation_limit(usual, 1.0, 1200.0)
+    assert limit.seconds == 1200.0
+    assert limit.why.endswith("begin a session with a larger evaluate_seconds")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from autoresearch_mlx.experiment import Assignment, Measurement, Progress
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Usual
+from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
 from autoresearch_mlx.trial.audit import CUTS, TRAINING, VALIDATION
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
@@ -34,7 +35,9 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
     """
     if measured.value is None:
         return measured
-    auditing = _Auditing(replace(conditions, evaluate_seconds=_TIMES * conditions.evaluate_seconds), assignment)
+    usual = Usual(evaluate=measured.seconds.evaluate)  # of this very model: its own evaluation kept to the rules
+    limit = evaluation_limit(usual, 1.0, conditions.evaluate_seconds).times(_TIMES)
+    auditing = _Auditing(conditions, assignment, limit)
     path = assignment.folder / "log.txt"
     with Log(path) as log:
         log.write(b"--- audit ---\n")
@@ -86,13 +89,13 @@ class _Auditing(Evaluation):
 
     module = "autoresearch_mlx.trial.audit"
 
-    def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
+    def __init__(self, conditions: Conditions, assignment: Assignment, limit: Limit) -> None:
         quiet = replace(
             assignment,
             watch=lambda progress: assignment.watch(Progress("evaluate", words="audit")),
             usual=None,  # an audit takes longer than the evaluation of the baseline
         )
-        super().__init__(conditions, quiet)
+        super().__init__(conditions, quiet, limit=limit)
         self.sets: dict[str, dict[str, float]] = {}
 
     def _spec(self, mark: Mapping[str, str]) -> EvalSpec:

@@ -29,6 +29,7 @@ from autoresearch_mlx.targets.contract import Rescoring, TargetBase
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.targets.pretrain.audit import audited
 from autoresearch_mlx.trial import seal
+from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
@@ -117,20 +118,25 @@ class Pretrain(TargetBase):
             budget_flops=None,
             eval_rows=rows,
         )
-        quiet = replace(assignment, watch=lambda p: assignment.watch(Progress("smoke", p.step, p.loss)))
-        return replace(self, conditions=brief).measure(quiet)
+        quiet = replace(assignment, watch=lambda p: assignment.watch(Progress("smoke", p.step, p.loss)), usual=None)
+        limit = evaluation_limit(assignment.usual, 1.0, brief.evaluate_seconds)
+        return replace(self, conditions=brief)._sealed(quiet, limit)
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Train and evaluate once.  A failure comes back as data, with its phase."""
+        return self._sealed(assignment)
+
+    def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
+        """Measure; the run is invalid when the measuring code or the data changed meanwhile."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
-            done = self._measure(assignment)
+            done = self._measure(assignment, limit)
             changed = seal.broken(before)
             return done if changed is None else replace(done, value=None, failure="invalid", reason=f"seal: {changed}")
         finally:
             shutil.rmtree(assignment.folder / TMP, ignore_errors=True)
 
-    def _measure(self, assignment: Assignment) -> Measurement:
+    def _measure(self, assignment: Assignment, limit: Limit | None) -> Measurement:
         path = assignment.folder / "log.txt"
         ordered = replace(self.conditions, steps=assignment.steps or self.conditions.steps, split=assignment.split)
         training = Training(ordered, assignment)
@@ -139,7 +145,7 @@ class Pretrain(TargetBase):
         failure = training.failure(ended, path)
         if failure is not None:
             return self._measurement(assignment, training, ended, None, failure)
-        evaluation = Evaluation(ordered, assignment, training.size())
+        evaluation = Evaluation(ordered, assignment, training.size(), limit)
         with Log(path) as log:
             log.write(b"--- evaluation ---\n")
             scored = evaluation.run(log)

@@ -6,7 +6,8 @@ Landlock guards files, and this filter closes the ways around it.  It refuses:
 - leaving the process group, so that one killpg ends everything;
 - changing priority, processors or scheduling of any process, with which a user may slow down the loop itself;
 - everything in which processes could leave each other messages, such as the times and flags of files, locks, pipe sizes
-  and notifications;
+  and notifications, and which parts of files are in memory: one run reads some pages, and a later one asks which those
+  were (Gruss and others, "Page Cache Attacks", CCS 2019);
 - memory that does not appear in a process's size (memfd, System V shared memory);
 - io_uring, whose operations no filter sees;
 - calls that need root.
@@ -32,7 +33,7 @@ _SAME = {  # since 2019 a new call has one number everywhere
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
     "clone3": 435, "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447, "fchmodat2": 452,
     "process_madvise": 440, "process_mrelease": 448, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467,
-    "file_setattr": 469,
+    "file_setattr": 469, "cachestat": 451,
 }  # fmt: skip
 _NUMBERS = {
     "x86_64": _SAME | {
@@ -51,7 +52,8 @@ _NUMBERS = {
         "inotify_init1": 294, "inotify_add_watch": 254, "setpriority": 141, "ioprio_set": 251,
         "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
         "migrate_pages": 256, "move_pages": 279, "kcmp": 312, "syslog": 103, "acct": 163, "quotactl": 179,
-        "fcntl": 72, "ioctl": 16,
+        "mincore": 27, "fadvise64": 221, "readahead": 187, "preadv2": 327, "pwritev2": 328, "sync_file_range": 277,
+        "fcntl": 72, "ioctl": 16, "madvise": 28,
     },
     "aarch64": _SAME | {
         "socket": 198, "clone": 220, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138,
@@ -68,12 +70,14 @@ _NUMBERS = {
         "utimensat": 88, "flock": 32, "inotify_init1": 26, "inotify_add_watch": 27, "setpriority": 140,
         "ioprio_set": 30, "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118,
         "sched_setattr": 274, "migrate_pages": 238, "move_pages": 239, "kcmp": 272, "syslog": 116, "acct": 89,
-        "quotactl": 60, "fcntl": 25, "ioctl": 29,
+        "quotactl": 60, "mincore": 232, "fadvise64": 223, "readahead": 213, "preadv2": 286, "pwritev2": 287,
+        "sync_file_range": 84, "fcntl": 25, "ioctl": 29, "madvise": 233,
     },
 }  # fmt: skip
 _JUDGED = {
     "socket", "clone", "clone3", "fork", "vfork", "prlimit64", "setsid", "setpgid",
     "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "fcntl", "ioctl",
+    "madvise",
 }  # fmt: skip
 """Calls that are refused only under some permissions, or only for some arguments."""
 
@@ -91,6 +95,9 @@ _IOCTLS = {
     "SIOCSPGRP": 0x8902, "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C,
 }  # fmt: skip
 """Requests of ioctl(2) that change a file's flags, make the kernel send signals, or type into a terminal."""
+
+_MADVICES = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22}
+"""Advice to madvise(2) by which a process chooses what of a file stays in memory; the rest concerns its own memory."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
@@ -189,7 +196,12 @@ def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
     # O_ASYNC makes the kernel signal the owner of a file; up to Linux 6.11 Landlock does not prevent that.
     flags = [(_EQUAL, 0, 3, _F_SETFL), (_LOAD, 0, 0, _argument_at(2)), (_ANY_BIT, 0, 1, _O_ASYNC), refuse]
     requests = [step for code in _IOCTLS.values() for step in ((_EQUAL, 0, 1, code), refuse)]
-    return _when(numbers["fcntl"], [*listed, *flags], 1) + _when(numbers["ioctl"], requests, 1)
+    advice = [step for code in _MADVICES.values() for step in ((_EQUAL, 0, 1, code), refuse)]
+    return (
+        _when(numbers["fcntl"], [*listed, *flags], 1)
+        + _when(numbers["ioctl"], requests, 1)
+        + _when(numbers["madvise"], advice, 2)
+    )
 
 
 def _signals(rules: Rules, numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
