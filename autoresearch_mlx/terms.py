@@ -80,12 +80,17 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def without_codes(text: str) -> str:
+    """Return the text without escape sequences: colours, movements of the cursor, window titles."""
+    return _CODES.sub("", text) if "\x1b" in text else text
+
+
 def printable(text: str) -> str:
     """Return the text without the control codes that a terminal would obey; line ends and tabs stay.
 
     A carriage return, which progress bars use to overwrite a line, counts as a line end.
     """
-    text = _CODES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = without_codes(text).replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(_visible(character) for character in text)

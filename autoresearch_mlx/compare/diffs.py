@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, read_knobs
+from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, parse, read_knobs
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
@@ -136,7 +136,7 @@ def _names(dump: str | None) -> list[str]:
 def _units(text: str) -> Mapping[str, str]:
     """Return a dump of each function (``Class.method``) and of the code outside; without knobs and docstrings."""
     knobs = read_knobs(text)
-    return dict(_walk(ast.parse(text).body, "", set(knobs)))
+    return dict(_walk(parse(text).body, "", set(knobs)))
 
 
 def _walk(body: list[ast.stmt], inside: str, knobs: set[str]) -> Iterator[tuple[str, str]]:

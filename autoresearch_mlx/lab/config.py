@@ -19,6 +19,8 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab import budget
 
 FILE = "lab.toml"
+METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
+"""Names that a line ``METRIC name=value`` can have."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -56,11 +58,22 @@ class TargetSettings(_Frozen):
         for path in map(PurePosixPath, self.editable):
             if not path.parts or path.is_absolute() or ".." in path.parts:
                 raise ValueError(f"editable: {str(path)!r} is not a path inside the lab")
+        if not self.metric.strip() or not self.metric.isprintable():
+            raise ValueError(f"metric: {self.metric!r} cannot name a metric: write words without control characters")
+        if self.kind == "command" and self.pattern is None and not METRIC_NAME.fullmatch(self.metric):
+            said = f"no line METRIC name=value can have the name {self.metric!r}: only letters, digits, _ and ."
+            raise ValueError(f"metric: {said}; write {_as_name(self.metric)!r}, and let the program print that")
         try:
             re.compile(self.pattern or "")
         except re.error as error:
             raise ValueError(f"pattern is not a regular expression: {error}") from None
         return self
+
+
+def _as_name(text: str) -> str:
+    """Return the nearest name that a ``METRIC`` line can have: ``val_loss`` for ``val-loss``."""
+    name = re.sub(r"[^\w.]+", "_", text).strip("_.") or "metric"
+    return name if METRIC_NAME.fullmatch(name) else f"_{name}"
 
 
 class BudgetSettings(_Frozen):
@@ -296,7 +309,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -61,7 +61,7 @@ class Lab:
     def program(self) -> str:
         """Return the text of ``program.md``, the research brief; empty when there is none."""
         path = self.root / PROGRAM
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
 
 
 def _write(path: Path, text: str) -> None:

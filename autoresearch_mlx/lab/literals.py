@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.lab.source import MARK, UNPARSABLE
 
 _RUN = 64
 """A piece of text with this many characters and no blank is checked for its entropy; a hexadecimal hash has 64."""
@@ -156,6 +156,7 @@ def _size(found: Counter[str]) -> int:
 
 
 def _find(text: str) -> _Found:
+    text = text.removeprefix(MARK)
     tree = ast.parse(text)
     docstrings = {id(node.value) for node in _docstrings(tree)}
     texts: Counter[str] = Counter()

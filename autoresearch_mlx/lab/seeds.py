@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Mapping
 
-from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.lab.source import UNPARSABLE, parse
 
 _SEED_NAME = re.compile(r"(^|_)(seed|seeds|random_state|rng_seed)(_|\d|$)", re.IGNORECASE)
 _RESEEDING = re.compile(r"(^|\.)(seed|manual_seed|set_seed)$")
@@ -24,7 +24,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
     like ``mx.random.key``.  Returns False for two texts that do the same, and for a text that does not parse.
     """
     try:
-        one, two = ast.parse(before), ast.parse(after)
+        one, two = parse(before), parse(after)
     except UNPARSABLE:
         return False
     if ast.dump(one) == ast.dump(two):

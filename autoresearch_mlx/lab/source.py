@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_mlx.experiment import KnobChanges
+from autoresearch_mlx.lab.constants import fits_json, literal_of, number_of
 
 _AXES: dict[str, tuple[str, ...]] = {
     "depth": ("DEPTH", "N_LAYER"),
@@ -64,11 +65,20 @@ def axis_of(knob_name: str) -> str:
 
 
 _NAME = re.compile(r"^[A-Z][A-Z0-9_]*$")
-_RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
+RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
+"""The comment that gives a range: its kind, and the words after it."""
 _LARGEST_POWER = 64
 
 UNPARSABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
 """Errors that Python raises for a text that is not a program: bad syntax, lone surrogates, nesting that is too deep."""
+
+MARK = "\ufeff"
+"""A byte order mark, with which some editors begin a file; Python reads over it."""
+
+
+def parse(text: str) -> ast.Module:
+    """Return the tree of a Python text, which may begin with a byte order mark.  Raises :data:`UNPARSABLE`."""
+    return ast.parse(text.removeprefix(MARK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,43 +89,72 @@ class Knob:
     value: Any
     line: int
     span: tuple[int, int]
-    """Where the literal begins and ends in its line, in bytes of UTF-8."""
+    """Where the literal begins in its first line and ends in its last, in bytes of UTF-8."""
     kind: str | None = None
     words: tuple[str, ...] = ()
+    last_line: int = 0
+    commented: int = 0
+    """Line of its range comment; 0 where it has none."""
 
 
 def read_knobs(text: str) -> dict[str, Knob]:
     """Return every knob of a Python source text, in order; empty when the text does not parse.
 
     Two sorts of constant do not count as knobs: values that JSON cannot hold (infinities, sets, bytes), and literals of
-    several lines, which cannot be replaced in place.
+    several lines, which cannot be replaced in place.  With a range comment behind it, arithmetic on numbers is a knob
+    too (``64 * 1024``), and may have several lines, as long as no comment stands between them.
     """
+    text = text.removeprefix(MARK)
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except UNPARSABLE:
         return {}
     lines = _lines(text)
     found: dict[str, Knob] = {}
     for node in tree.body:
         target, value = _assignment(node)
-        if target is None or value is None or value.lineno != value.end_lineno:
+        if target is None or value is None:
             continue
-        try:
-            constant = _constant(value)
-        except (TypeError, *UNPARSABLE):
+        first, last = value.lineno, value.end_lineno or value.lineno
+        # The comment stands behind the value, or behind the bracket that closes it.
+        ends = ((last, value.end_col_offset or 0), (node.end_lineno or last, node.end_col_offset or 0))
+        behind, match = next(((n, m) for n, at in ends if (m := RANGE.search(_after(lines[n - 1], at)))), (0, None))
+        constant = _value(value, bool(behind) and not any("#" in line for line in lines[first - 1 : last - 1]))
+        if constant is _NOTHING:
             continue
-        if not _plain(constant):
-            continue
-        match = _RANGE.search(lines[value.lineno - 1])
         found[target] = Knob(
             name=target,
             value=constant,
-            line=value.lineno,
+            line=first,
             span=(value.col_offset, value.end_col_offset or value.col_offset),
             kind=match.group(1) if match else None,
             words=tuple(match.group(2).split()) if match else (),
+            last_line=last,
+            commented=behind,
         )
     return found
+
+
+def _after(line: str, place: int) -> str:
+    """Return the line from a place on, which is counted in bytes of UTF-8."""
+    return line.encode()[place:].decode()
+
+
+_NOTHING = object()
+
+
+def _value(node: ast.expr, ranged: bool) -> Any:
+    """Return the value of a constant; ``_NOTHING`` where it is none.  ``ranged``: it has a range comment."""
+    if node.lineno == node.end_lineno:
+        try:
+            value = literal_of(node)
+            return value if fits_json(value) else _NOTHING
+        except (TypeError, *UNPARSABLE):
+            pass
+    try:
+        return number_of(node) if ranged else _NOTHING
+    except UNPARSABLE:
+        return _NOTHING
 
 
 def _assignment(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
@@ -131,40 +170,21 @@ def _assignment(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
     return None, None
 
 
-def _constant(node: ast.expr) -> Any:
-    """Return the value of a literal, or of a power such as ``2**16``, the usual way to write a batch size."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        base, power = ast.literal_eval(node.left), ast.literal_eval(node.right)
-        if isinstance(base, int) and isinstance(power, int) and 0 <= power <= _LARGEST_POWER and abs(base) <= 64:
-            return base**power
-        raise ValueError("not a small power")
-    return ast.literal_eval(node)
-
-
-def _plain(value: Any) -> bool:
-    """Tell whether JSON can hold a value: finite numbers, text, True, False, None, and lists or dicts of them."""
-    if isinstance(value, list | tuple):
-        return all(map(_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _plain(key) and _plain(held) for key, held in value.items())
-    if isinstance(value, str):
-        return not any("\ud800" <= c <= "\udfff" for c in value)
-    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-
-
 def set_knobs(text: str, values: Mapping[str, Any]) -> str:
     """Return the text with these knobs set and everything else unchanged.
 
     Raises KeyError for a name that is not a knob of the text.
     """
+    mark, text = (MARK, text.removeprefix(MARK)) if text.startswith(MARK) else ("", text)
     knobs = read_knobs(text)
     lines = _lines(text)
-    # From right to left, so that a replacement never moves the span of the next one.
+    # From the last to the first, so that a replacement never moves the span of the next one.
     for knob in sorted((knobs[name] for name in values), key=lambda k: (k.line, k.span), reverse=True):
-        raw = lines[knob.line - 1].encode()
+        first, last = lines[knob.line - 1].encode(), lines[knob.last_line - 1].encode()
         start, end = knob.span
-        lines[knob.line - 1] = (raw[:start] + literal(values[knob.name]).encode() + raw[end:]).decode()
-    return "".join(lines)
+        new = (first[:start] + literal(values[knob.name]).encode() + last[end:]).decode()
+        lines[knob.line - 1 : knob.last_line] = [new]
+    return mark + "".join(lines)
 
 
 def _lines(text: str) -> list[str]:
@@ -237,7 +257,7 @@ def _normal(path: str, text: str) -> str:
         return text
     documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
         for node in ast.walk(tree):
             if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:]

@@ -19,7 +19,7 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
 
     A file that was edited on an older base (the user's own commit, an earlier keep) would silently undo what was kept
     since, so only the user's change is carried over to the incumbent.  For the same reason an unchanged older version
-    of a file counts as an edit only when no other file was edited.
+    of a file counts as an edit only when no other file was edited, and the files together are not an earlier version.
 
     Raises LabError when the change and the incumbent's overlap, or when there is no change.
     """
@@ -37,11 +37,22 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
         else:
             say(f"{path} was edited on {label}; your change is carried over to the incumbent")
             files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
+    if not files and (known := _version_of({**incumbent, **older}, bases(session, history))):
+        raise LabError(
+            f"there is nothing to try: your checkout has the unedited version of {known}",
+            f"edit {' or '.join(older)}; `git restore --source {session.workspace.branch} -- {' '.join(older)}` "
+            "fetches the incumbent's version",
+        )
     return Proposal(message, files or older, rationale="", agent=AGENT)
 
 
+def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, str]]]) -> str | None:
+    """Return the label of the version that has exactly these files; None when none has."""
+    return next((label for label, known in candidates if known == files), None)
+
+
 def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
-    """Return the editable files of the checkout that differ from the incumbent's."""
+    """Return the editable files of the checkout that differ from the incumbent's, as git would store them."""
     found: dict[str, str] = {}
     for pattern in session.workspace.editable:
         for file in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
@@ -49,6 +60,11 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
             if file.is_file() and not path.startswith(".autoresearch/"):
                 found[path] = _text(file)
     changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
+    # Git's filters matter only where the bytes differ.  A link is read through; git would store the link itself.
+    here = root.resolve()
+    differing = [path for path in changed if (here / path).resolve() == here / path]
+    changed |= session.workspace.as_stored(root, session.incumbent(session.journal().history), differing)
+    changed = {path: text for path, text in changed.items() if text != incumbent.get(path)}
     if not changed:
         editable = ", ".join(session.workspace.editable)
         raise LabError("your file is the incumbent's: there is nothing to try", f"edit {editable} first")

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.knobs.range_notes import notes_on_ranges
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
@@ -173,12 +174,15 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
 
 
 def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
-    """Yield a fault when no editable file is committed: a session begins at the last commit."""
+    """Yield what is wrong with the editable files of the last commit, at which a session begins."""
     head = resolve(lab.root, "HEAD") if top_of(lab.root) is not None else None
-    if head is not None and not Workspace(lab.root, lab.state, "doctor", editable).read(head):
+    files = Workspace(lab.root, lab.state, "doctor", editable).read(head) if head is not None else {}
+    if head is not None and not files:
         wanted = ", ".join(editable)
         hint = f"`git add {wanted} && git commit` in {lab.root}"
         yield Finding("lab", "files", f"no file that matches {wanted} is in commit {head[:7]}", "fail", hint)
+    for note in notes_on_ranges(files):
+        yield Finding("lab", "knobs", note, "note")
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:

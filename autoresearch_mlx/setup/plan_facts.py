@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from autoresearch_mlx.agents.knobs.range_notes import notes_on_ranges
 from autoresearch_mlx.experiment import Agent, Experiment, History
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
@@ -177,7 +178,8 @@ class Limits:
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """Yield the plan of a run that begins now."""
+    """Yield the plan of a run that begins now, and what is wrong with the range comments of its files."""
+    yield from notes_on_ranges(session.start_files())
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
     yield from lines(of_session(session, settings, memory_words(agent, history), limits))

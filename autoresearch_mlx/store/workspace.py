@@ -30,7 +30,12 @@ _IDENTITY = {
     for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
 }
 
-_SETTINGS = ("core.hooksPath=/dev/null", "core.quotePath=off", "core.fsync=objects,reference")
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.quotePath=off",
+    "core.safecrlf=false",
+    "core.fsync=objects,reference",
+)
 """The last one puts commits and refs on the disk before the ledger names them, or a power cut could lose them."""
 
 _FILE_MODES = ("100644", "100755")
@@ -262,6 +267,24 @@ class Workspace:
         mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
         git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
+    def as_stored(self, checkout: Path, base: str, paths: Sequence[str]) -> dict[str, str]:
+        """Return the texts that git would store for regular files of a checkout, by their path in the lab.
+
+        A filter of git may give the files on the disk other line ends than the commit has (``core.autocrlf``,
+        ``eol=crlf`` in .gitattributes).  ``checkout`` is the lab's folder in the user's checkout or in a worktree of
+        the session; its index is not touched.  ``base``: the commit whose version of a file says whether its line
+        ends are turned round at all.  Raises WorkspaceError when git cannot store a file, or it is not UTF-8 text.
+        """
+        if not paths:
+            return {}
+        with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
+            index = {"GIT_INDEX_FILE": str(Path(temporary) / "index"), "GIT_LITERAL_PATHSPECS": "1"}
+            git(checkout, "read-tree", base, env=index)
+            git(checkout, "update-index", "--add", "--", *paths, env=index)
+            listed = git(checkout, "ls-files", "--stage", "-z", "--", *paths, env=index)
+        blobs = {entry.partition("\t")[2]: entry.split()[1] for entry in listed.split("\0") if entry}
+        return {path: self._blob(blob, f"{path} in {checkout}") for path, blob in blobs.items()}
+
     def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
         """Return (base, commit) of an experiment; None if it has no commit on one of ``bases``."""
         sha = resolve(self.top, ref_of(self.tag, number))
@@ -284,9 +307,12 @@ class Workspace:
                 yield path.relative_to(self.prefix).as_posix()
 
     def _text(self, commit: str, path: str) -> str:
-        text = git(self.top, "cat-file", "blob", f"{commit}:{self._full(path)}")
+        return self._blob(f"{commit}:{self._full(path)}", f"{path} at {commit[:7]}")
+
+    def _blob(self, name: str, where: str) -> str:
+        text = git(self.top, "cat-file", "blob", name)
         if any("\udc80" <= c <= "\udcff" for c in text):
-            raise WorkspaceError(f"{path} at {commit[:7]} is not UTF-8 text", "take it out of `editable`")
+            raise WorkspaceError(f"{where} is not UTF-8 text", "take it out of `editable`")
         return text
 
     def _full(self, path: str) -> str:

@@ -199,6 +199,7 @@ def test_an_empty_file_takes_an_empty_search() -> None:
 def test_line_ends_stay_as_they_were() -> None:
     windows = SCRIPT.replace("\n", "\r\n")
     assert new_text(GOOD, windows) == WANTED.replace("\n", "\r\n")
+    assert new_text(GOOD, "\ufeff" + windows) == "\ufeff" + WANTED.replace("\n", "\r\n")
     unfinished = SMALL.removesuffix("\n")
     last = unfinished.splitlines()[-1]
     assert new_text(block(last, "    return MATRIX_LR"), unfinished).endswith("    return MATRIX_LR")

@@ -65,6 +65,17 @@ def test_an_unknown_name_comes_with_the_nearest_valid_one(tmp_path: Path, text: 
     assert error.hint == f"did you mean {guess}?"
 
 
+def test_with_a_pattern_a_metric_may_have_any_name(tmp_path: Path) -> None:
+    text = "[target]\nkind = 'command'\npattern = 'loss (.*)'\nmetric = 'val-loss, %'"
+    (tmp_path / FILE).write_text(text)
+    assert load_settings(tmp_path).settings.target.metric == "val-loss, %"
+
+
+def test_a_byte_order_mark_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"\xef\xbb\xbfseed = 7\r\n")
+    assert load_settings(tmp_path).settings.seed == 7
+
+
 def test_a_name_that_resembles_nothing_is_answered_with_the_list(tmp_path: Path) -> None:
     assert (
         "valid names: seed, hardware.profile, hardware.calibrate, target.kind"
@@ -100,6 +111,11 @@ def test_a_section_written_as_a_value_is_told(tmp_path: Path, text: str) -> None
         ("[target]\neditable = ['/etc/passwd']", r"'/etc/passwd' is not a path inside the lab"),
         ("[target]\neditable = ['a.py', '../b.py']", r"'../b.py' is not a path inside the lab"),
         ("[target]\npattern = 'loss: ('", r"pattern is not a regular expression"),
+        ("[target]\nkind = 'command'\nmetric = 'val-loss'", r"can have the name 'val-loss'.*; write 'val_loss'"),
+        ("[target]\nkind = 'command'\nmetric = 'acc@1 %'", r"can have the name 'acc@1 %'.*; write 'acc_1'"),
+        ("[target]\nkind = 'command'\nmetric = '95th'", r"can have the name '95th'.*; write '_95th'"),
+        ('[target]\nmetric = "a\\tb"', r"'a\\tb' cannot name a metric"),
+        ("[target]\nmetric = ' '", r"' ' cannot name a metric"),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_its_file_and_what_was_given(tmp_path: Path, text: str, said: str) -> None:

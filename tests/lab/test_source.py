@@ -293,3 +293,56 @@ def test_two_texts_differ_in_knobs_only_when_nothing_else_is_new() -> None:
     assert not only_knobs_differ(text, f"{text}Z = 3\n")
     assert not only_knobs_differ(text, text.replace("Y = 2\n", ""))
     assert not only_knobs_differ("", text)
+
+
+def test_a_byte_order_mark_is_read_over_and_stays() -> None:
+    text = "\ufeffé = 1; DEPTH = 4  # knob: int 1 8\r\nLR = 0.1\r\n"
+    assert knob_values(text) == {"DEPTH": 4, "LR": 0.1}
+    assert set_knobs(text, {"DEPTH": 5, "LR": 0.2}) == text.replace("= 4", "= 5").replace("0.1", "0.2")
+    assert fingerprint({"a.py": text}) == fingerprint({"a.py": text.removeprefix("\ufeff")})
+    assert only_knobs_differ(text, text.removeprefix("\ufeff").replace("= 4", "= 5"))
+
+
+def test_a_carriage_return_alone_ends_a_line() -> None:
+    text = "DEPTH = 4  # knob: int 1 8\rLR = 0.1\r"
+    assert set_knobs(text, {"LR": 0.2}) == text.replace("0.1", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("64 * 1024", 65536),
+        ("1 << 16", 65536),
+        ("3 * 2**10", 3072),
+        ("60 * 60 // 2", 1800),
+        ("-(3e-4 / 2)", -0.00015),
+        ("(\n    64\n    * 1024\n)", 65536),
+        ("(64 *\n     1024)", 65536),
+    ],
+)
+def test_arithmetic_with_a_range_comment_is_a_knob_and_is_replaced_whole(written: str, value: float) -> None:
+    text = f"A = 1\nSIZE: int = {written}  # knob: log 1 8 # why\nB = 2\n"
+    knob = read_knobs(text)["SIZE"]
+    assert (knob.value, knob.kind, knob.words) == (value, "log", ("1", "8"))
+    after = set_knobs(text, {"SIZE": 5, "A": 3})
+    assert knob_values(after) == {"A": 3, "SIZE": 5, "B": 2}
+    assert after.endswith("  # knob: log 1 8 # why\nB = 2\n")
+    assert only_knobs_differ(text, after)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "64 * 1024",
+        "9 ** 999  # knob: int 1 2",
+        "2.0 ** 1000 ** 2  # knob: int 1 2",
+        "1 / 0  # knob: int 1 2",
+        "1 << -1  # knob: int 1 2",
+        "-2 ** 0.5  * (-1) ** 0.5  # knob: int 1 2",
+        "OTHER * 2  # knob: int 1 2",
+        "'a' * 9  # knob: int 1 2",
+        "(64  # heads\n * 1024)  # knob: int 1 2",
+    ],
+)
+def test_other_expressions_are_no_knobs(written: str) -> None:
+    assert read_knobs(f"SIZE = {written}\n") == {}

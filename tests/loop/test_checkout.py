@@ -117,11 +117,56 @@ def test_a_change_that_overlaps_with_a_keep_is_refused_with_the_way_out(
     assert (lab.root / "solver.py").read_text() == mine
 
 
-def test_an_older_version_without_a_change_is_a_proposal_when_it_is_all_there_is(
+def test_an_older_version_of_one_file_is_a_proposal_when_it_is_all_there_is(
     lab: Lab, session: Session, screen: Recorder
 ) -> None:
     keep(session, screen, solver=START.replace("X = 4.0", "X = 3.5"))
+    keep(session, screen, other="A = 7\n")
+    (lab.root / "other.py").write_text("A = 7\n")
     assert proposed(session, lab) == {"solver.py": START}
+
+
+def test_a_checkout_that_is_an_earlier_version_has_nothing_to_try(lab: Lab, session: Session, screen: Recorder) -> None:
+    keep(session, screen, solver=START.replace("X = 4.0", "X = 3.5"))
+    with pytest.raises(LabError, match="nothing to try: your checkout has the unedited version of experiment 0"):
+        proposed(session, lab)
+    keep(session, screen, other="A = 7\n")
+    (lab.root / "solver.py").write_text(START.replace("X = 4.0", "X = 3.5"))
+    with pytest.raises(LabError, match="unedited version of experiment 1"):
+        proposed(session, lab)
+
+
+@pytest.mark.parametrize(
+    ("settings", "attributes"),
+    [
+        (("core.autocrlf", "true"), ""),
+        (("core.autocrlf", "input"), ""),
+        (("core.eol", "crlf"), "*.py text\n"),
+        (("core.autocrlf", "false"), "* text=auto eol=crlf\n"),
+    ],
+)
+def test_a_file_is_compared_and_committed_as_git_stores_it(
+    lab: Lab, session: Session, screen: Recorder, settings: tuple[str, str], attributes: str
+) -> None:
+    git(lab.root, "config", *settings)
+    (lab.root / ".gitattributes").write_text(attributes)
+    windows = START.replace("\n", "\r\n")
+    (lab.root / "solver.py").write_bytes(windows.encode())
+    with pytest.raises(LabError, match="nothing to try"):
+        proposed(session, lab)
+    (lab.root / "solver.py").write_bytes(windows.replace("Y = 2", "Y = 5").encode())
+    assert proposed(session, lab) == {"solver.py": START.replace("Y = 2", "Y = 5")}
+    keep(session, screen, other="A = 7\n")
+    assert proposed(session, lab) == {"solver.py": START.replace("Y = 2", "Y = 5")}
+    assert (lab.root / "solver.py").read_bytes().count(b"\r\n") == START.count("\n")
+
+
+def test_line_ends_that_git_stores_as_they_are_stay(lab: Lab, session: Session, screen: Recorder) -> None:
+    windows = START.replace("\n", "\r\n")
+    keep(session, screen, solver=windows.replace("X = 4.0", "X = 3.5"))
+    git(lab.root, "config", "core.autocrlf", "true")
+    (lab.root / "solver.py").write_bytes(windows.replace("X = 4.0", "X = 3.0").encode())
+    assert proposed(session, lab)["solver.py"] == windows.replace("X = 4.0", "X = 3.0")
 
 
 def test_a_file_left_at_an_older_version_does_not_undo_a_keep(lab: Lab, session: Session, screen: Recorder) -> None:

@@ -38,6 +38,11 @@ def printed(folder: Path, text: str, **changes: Any) -> Measurement:
         ("METRIC score=7\n" + "x" * 300_000 + "\nlast line without an end", 7.0),
         ("x" * 300_000 + "\nMETRIC score=8\n", 8.0),
         ("\x1b[31m\xff unreadable \x00\nMETRIC score=9\n", 9.0),
+        ("10 %\r100 %\rMETRIC score=10\n", 10.0),
+        ("METRIC score=11\rMETRIC score=12\r", 12.0),
+        ("\r[####]\x1b[K\r\x1b[2K\x1b[32mMETRIC score=13\x1b[0m\n", 13.0),
+        ("\ufeffMETRIC score=14\r\n", 14.0),
+        ("METRIC score=1e-9\n", 1e-9),
     ],
 )
 def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: float) -> None:
@@ -49,7 +54,7 @@ def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: flo
     ("text", "reason"),
     [
         ("", "the program ended without printing METRIC score=value"),
-        ("METRIC other=1\n", "without printing METRIC score=value"),
+        ("METRIC other=1\n", "without printing METRIC score=value; it printed METRIC other"),
         (" METRIC score=1\n", "without printing"),
         ("METRIC score=\n", "without printing"),
         ("METRIC score=1.5 s\n", "without printing"),

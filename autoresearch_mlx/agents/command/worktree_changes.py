@@ -79,7 +79,7 @@ def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callab
     problems: list[str] = []
     for path in (*before, *made):
         try:
-            text = _read(tree, path)
+            text = _with_ends_of(before.get(path), _read(tree, path))
         except _Unusable as error:
             problems.append(str(error))
         else:
@@ -111,6 +111,15 @@ def _read(tree: Path, path: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise _Unusable(f"{path} is no longer UTF-8 text: {error}") from None
+
+
+def _with_ends_of(before: str | None, text: str) -> str:
+    """Return the text with the line feeds of the commit where every line ends with CR LF now.
+
+    Git's filters write such line ends when the agent calls ``git checkout``; git would not store them.
+    """
+    turned = before is not None and "\r" not in before and text.count("\r\n") == text.count("\n") == text.count("\r")
+    return text.replace("\r\n", "\n") if turned else text
 
 
 def _whole(descriptor: int, path: str) -> bytes:

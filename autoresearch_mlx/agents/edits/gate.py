@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
+from autoresearch_mlx.lab import source
 from autoresearch_mlx.lab.source import UNPARSABLE
 
 _AROUND = 3
@@ -73,7 +74,7 @@ def parse(text: str) -> ast.Module | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the author's string escapes; they would appear on the terminal
-            tree = ast.parse(text)
+            tree = source.parse(text)
             compile(tree, "edit", "exec", dont_inherit=True)
             return tree
     except SyntaxError as error:

@@ -13,23 +13,28 @@ from autoresearch_mlx.agents.edits.fences import HEADING, Fence, read_fences
 from autoresearch_mlx.agents.edits.gate import Survey, parse, survey
 from autoresearch_mlx.agents.edits.marks import Block, read_blocks
 from autoresearch_mlx.agents.edits.objects import Found, objects
-from autoresearch_mlx.lab.source import Knob, read_knobs
+from autoresearch_mlx.lab.source import MARK, Knob, read_knobs
 
 MOST = 16
 """Maximum number of proposals read from one reply; the rest is ignored."""
 
 
 class Original:
-    """A file before the edit.  ``text`` has line feeds only; :meth:`restored` gives a new text the old line ends."""
+    """A file before the edit.
+
+    ``text`` has line feeds only, and no byte order mark; :meth:`restored` gives a new text what the file had of both.
+    """
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
         # True only when every line ends this way: in a file with mixed line ends, each line keeps its own.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
-        self.text = raw.replace("\r\n", "\n") if self._crlf else raw
+        self._mark = MARK if raw.startswith(MARK) else ""
+        text = raw.removeprefix(MARK)
+        self.text = text.replace("\r\n", "\n") if self._crlf else text
 
     def restored(self, text: str) -> str:
-        return text.replace("\n", "\r\n") if self._crlf else text
+        return self._mark + (text.replace("\n", "\r\n") if self._crlf else text).removeprefix(MARK)
 
     @property
     def is_python(self) -> bool:

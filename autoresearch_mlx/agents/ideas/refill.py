@@ -18,7 +18,7 @@ from autoresearch_mlx.agents.ideas.backlog import read_backlog, refilled
 from autoresearch_mlx.agents.ideas.idea import Draft, Idea
 from autoresearch_mlx.agents.prompt.quoting import block, cell, phrase, tame
 from autoresearch_mlx.experiment import Context, History
-from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, read_knobs
+from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, parse, read_knobs
 from autoresearch_mlx.models.wire import closed_object
 
 COSTS = ("constant", "lines", "rewrite")
@@ -86,7 +86,7 @@ def _file(path: str, text: str) -> str:
 def _outline(text: str) -> Iterator[str]:
     """Return the heads of classes, methods and functions, each with the first line of its docstring."""
     try:
-        tree = ast.parse(text)
+        tree = parse(text)
     except UNPARSABLE:
         return
     for node in tree.body:

@@ -1,6 +1,7 @@
 """Find the range of one knob: from its ``# knob:`` comment, or else by a guess from its name and value.
 
-A comment that cannot be read is ignored.  A value outside its own range widens the range.
+A comment that cannot be read is ignored here and answered by ``range_notes.py``.  A value outside its own range widens
+the range.
 """
 
 from __future__ import annotations
@@ -33,17 +34,23 @@ def range_of(knob: Knob, first: Any = None) -> Range | None:
     ``first`` is its value at the start of the session, if that was different.  Guessed ranges lie around it, so that
     they do not shift with every kept step.
     """
-    if knob.kind == "fixed" or "SEED" in knob.name.split("_"):
+    if knob.kind == "fixed" or is_seed(knob.name):
         return None
     around = first if type(first) is type(knob.value) else knob.value
-    found = _from_comment(knob) or _by_kind(knob.name, around)
+    found = range_in_comment(knob) or _by_kind(knob.name, around)
     if found is None or found.kind == "choice":
         return found
     widened = replace(found, low=min(found.low, knob.value), high=max(found.high, knob.value))
     return widened if widened.low < widened.high else None
 
 
-def _from_comment(knob: Knob) -> Range | None:
+def is_seed(name: str) -> bool:
+    """Return whether a knob of this name is a random seed, which is never moved."""
+    return "SEED" in name.split("_")
+
+
+def range_in_comment(knob: Knob) -> Range | None:
+    """Return the range in the knob's comment; None without one, or where its words give none for this value."""
     if knob.kind == "choice":
         return _choice(knob)
     if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:

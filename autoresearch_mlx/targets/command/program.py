@@ -1,15 +1,14 @@
 """The target ``command``: any program that prints a number.
 
 The number is the last line ``METRIC name=value`` of its output, or the first group of a regular
-expression.  When there is a guard, it must end with exit code 0 before the number is measured.  The program
-runs in the worktree, so the code that measures should not be in ``editable``: a file that may be edited could
-print any number.  The program runs in no sandbox, because it is the user's own; memory, disk and processes that it
-leaves running are watched all the same.
+expression.  A carriage return ends a line too, and colours do not count: progress bars write both.  When there is a
+guard, it must end with exit code 0 before the number is measured.  The program runs in the worktree, so the code that
+measures should not be in ``editable``: a file that may be edited could print any number.  The program runs in no
+sandbox, because it is the user's own; memory, disk and processes that it leaves running are watched all the same.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 import time
@@ -19,13 +18,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
-from autoresearch_mlx.lab.source import UNPARSABLE
+from autoresearch_mlx.lab.config import METRIC_NAME
+from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse
 from autoresearch_mlx.targets.contract import TargetBase
+from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
-METRIC = re.compile(r"^METRIC\s+([A-Za-z_][\w.]*)\s*=\s*(\S+)\s*$")
+METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
+_LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
 """A parallel build has a few hundred processes; a fork bomb passes this number in a second."""
@@ -50,7 +52,7 @@ class Command(TargetBase):
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
-                    ast.parse(text)
+                    parse(text)
                 except UNPARSABLE as error:
                     return f"{path} does not parse: {error}"
         return None
@@ -139,10 +141,10 @@ class _Figures:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        *lines, rest = (self._rest + data).split(b"\n")
+        *lines, rest = _LINE_ENDS.split(self._rest + data)
         self._rest = rest[-_LINE_LIMIT:]
         for line in lines:
-            self._line(line.decode(errors="replace").strip("\r"))
+            self._line(line.decode(errors="replace"))
 
     def failure(self) -> tuple[Failure, str] | None:
         """Return why there is no number; None when there is one."""
@@ -150,16 +152,18 @@ class _Figures:
             self._line(self._rest.decode(errors="replace"))
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self._metric}=value"
-            return "invalid", f"the program ended without printing {wanted}"
+            others = "" if self._pattern or not self.others else f"; it printed METRIC {', '.join(self.others)}"
+            return "invalid", f"the program ended without printing {wanted}{others}"
         if self.value is None:
             return "invalid", f"{self._metric} is {self._text!r}, which is not a finite number"
         return None
 
     def _line(self, line: str) -> None:
-        if self._pattern is not None and (found := self._pattern.search(line)) is not None:
+        plain = without_codes(line).removeprefix(MARK)
+        if self._pattern is not None and (found := self._pattern.search(plain) or self._pattern.search(line)):
             self._text = (found.group(1) if found.groups() else found.group(0)) or ""
             self.value = _finite(self._text)
-        match = METRIC.match(line)
+        match = METRIC.match(plain)
         if match is None:
             return
         name, text = match.groups()

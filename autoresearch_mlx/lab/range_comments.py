@@ -1,0 +1,66 @@
+"""Find the ``# knob:`` comments that belong to no knob, and say why: a range that nobody reads should not go unsaid."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autoresearch_mlx.lab.source import MARK, RANGE, UNPARSABLE, parse, read_knobs
+
+_CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """One comment that gives no range to any knob: its line in the file, and the reason in words."""
+
+    line: int
+    reason: str
+
+
+def unread_comments(text: str) -> tuple[Unread, ...]:
+    """Return the range comments of a Python text that no knob has; empty when the text does not parse."""
+    text = text.removeprefix(MARK)
+    try:
+        tree = parse(text)
+        comments = [line for line, comment in _comments(text) if RANGE.match(comment)]
+    except (tokenize.TokenError, *UNPARSABLE):
+        return ()
+    read = {knob.commented for knob in read_knobs(text).values()}
+    return tuple(Unread(line, _reason(tree, line)) for line in comments if line not in read)
+
+
+def _comments(text: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def _reason(tree: ast.Module, line: int) -> str:
+    found = next((node for node in tree.body if node.lineno <= line <= (node.end_lineno or node.lineno)), None)
+    if found is None:
+        return "no constant stands on its line; write it behind NAME = value"
+    if isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.With | ast.Try):
+        inside = f"class {found.name}" if isinstance(found, ast.ClassDef) else "a block"
+        return f"it stands inside {inside}; write NAME = value at the top level of the file, and use NAME there"
+    target = _target(found)
+    if target is None:
+        return "its line does not set one name; write NAME = value"
+    if not _CAPITALS.fullmatch(target):
+        return f"the name {target} is not in capitals; call it {_capitals(target)}"
+    return f"the value of {target} is neither a literal nor arithmetic on numbers, or a comment stands inside it"
+
+
+def _target(node: ast.stmt) -> str | None:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    only = targets[0] if len(targets) == 1 else None
+    return only.id if isinstance(only, ast.Name) else None
+
+
+def _capitals(name: str) -> str:
+    """Return the name as a constant is written: ``BATCH_SIZE`` for ``batch_size`` and for ``batchSize``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper().strip("_")
