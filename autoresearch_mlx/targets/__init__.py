@@ -1,1 +1,1 @@
-"""Targets, which are what is optimised: ``pretrain`` (train_mlx.py on MLX), ``command`` (a program with a number)."""
+"""Define what is optimised: ``pretrain`` (train_mlx.py on MLX), or ``command`` (a program that prints a number)."""

@@ -1,4 +1,4 @@
-"""Confine runs: their limits, their sandbox, and the test before the first run that the sandbox holds."""
+"""Confine runs: choose their limits and their sandbox, and test before the first run that the sandbox holds."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
 
 
 def in_the_record(found: Sandbox | NoSandbox) -> str:
-    """Return how a measurement's record names what confined it."""
+    """Return the words that a measurement's record uses for its sandbox."""
     return found.words if isinstance(found, Sandbox) else f"none ({found.words})"
 
 
 def limits_of(settings: Settings, profile: Profile) -> Limits:
-    """Return what one run may use of this machine, in bytes.  Lanes share the memory unless lab.toml names a limit."""
+    """Return the limits of one run on this machine, in bytes.  Lanes share the memory unless lab.toml names a limit."""
 
     def settled(wanted: float | str, automatic: int | None) -> int | None:
         return int(wanted * GB) if isinstance(wanted, float | int) else automatic
@@ -50,10 +50,10 @@ def limits_of(settings: Settings, profile: Profile) -> Limits:
 
 
 def limits_row(limits: Limits) -> Finding:
-    """Return the line of `doctor` that tells the limits."""
+    """Return the line of `doctor` that shows the limits."""
     said = []
     if (memory := limits.memory_bytes) is not None:
-        # A machine's memory is told in GB of 2**30 bytes everywhere; lab.toml counts in GB of 1000 MB.
+        # Messages give a machine's memory in GB of 2**30 bytes; lab.toml counts in GB of 1000 MB.
         said.append(f"{memory / 2**30:.1f} GB of memory (memory_gb = {memory / GB:.1f} in lab.toml)")
     if limits.folder_bytes is not None:
         said.append(f"{limits.folder_bytes / GB:.1f} GB written into its folder")
@@ -63,9 +63,9 @@ def limits_row(limits: Limits) -> Finding:
 
 
 def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
-    """Return the target with a sandbox that was just seen to hold, or, after a warning, with no sandbox.
+    """Test the sandbox and return the target with it; if it does not hold, warn and return the target without one.
 
-    ``private``: the ledger and other paths that no run may open.  Takes about 0.3 s.  A target that cannot be
+    ``private``: the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that cannot be
     confined is returned as it is.  Raises ConfigError when the settings require a sandbox and there is none.
     """
     if not isinstance(target, Confinable):

@@ -1,8 +1,8 @@
 """Define what the rest of the program expects of a target.
 
-A target comes in two halves.  A :class:`TargetKind` knows everything that belongs to one kind of target before
-anything is measured: what a session fixes, how that is written into the ledger and read back, what values depend on,
-its lines in `doctor` and `plan`.  What it builds is an :class:`autoresearch_mlx.experiment.Target`, which takes the
+A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement: it chooses
+what a session fixes, writes that into the ledger and reads it back, names what values depend on, and supplies lines for
+`doctor` and `plan`.  It builds the other half, an :class:`autoresearch_mlx.experiment.Target`, which takes the
 measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
@@ -39,19 +39,19 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The surroundings of a session: its settings, its lab, and the machine with the profile chosen for it."""
+    """Where a session runs: its settings, its lab, the machine, and the profile chosen for the machine."""
 
     settings: Settings
     lab: Lab
     machine: Machine
     profile: Profile
     say: Say = _silent
-    """Shows one line to the person, for steps that take time."""
+    """Function that shows one line to the person during steps that take time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `doctor`.  ``fail``: the loop cannot run; ``note``: it can, but the line deserves a look."""
+    """One line of `doctor`.  ``fail``: the loop cannot run; ``note``: it can run, but the line deserves a look."""
 
     section: str
     name: str
@@ -65,21 +65,21 @@ class PlanFacts:
     """Facts about one run that are known before a night begins; None means unknown."""
 
     training_seconds: float | None = None
-    """Training time of one run; None for a run that no clock ends."""
+    """Training time of one run; None for a run that ends after a number of tokens or operations."""
     timeout_seconds: float | None = None
-    """The longest that one run may take."""
+    """The longest time that one run may take."""
     overhead_seconds: float | None = None
     """Time of one run beyond its training: start, compilation, evaluation."""
     overhead_source: str | None = None
     """Where the overhead was measured, in words."""
     peak_bytes: int | None = None
-    """The most memory that a run took, as measured."""
+    """The largest memory of a run that was measured."""
     gpu_memory_bytes: int | None = None
-    """Memory of a GPU that has its own."""
+    """Memory of the GPU, if it has its own."""
 
 
 class TargetKind(ABC, Generic[C]):
-    """One kind of target; ``C`` is the frozen dataclass of the conditions that a session of it fixes."""
+    """One kind of target; ``C`` is the frozen dataclass of the conditions that its sessions fix."""
 
     name: ClassVar[str]
     """Name of the kind, as in ``target.kind`` of lab.toml and in the ledger."""
@@ -99,11 +99,11 @@ class TargetKind(ABC, Generic[C]):
         return None
 
     def fit(self, place: Place) -> Profile:
-        """Return the profile that a new session starts from; by default the one of the machine."""
+        """Return the profile that a new session starts from; by default the machine's profile."""
         return place.profile
 
     def settle(self, place: Place) -> C:
-        """Return what a new session fixes, besides the edited files; by default the table ``[target.options]``.
+        """Return the conditions that a new session fixes; by default they come from the table ``[target.options]``.
 
         Raises ConfigError when a name or a value of the table does not fit the class of the conditions, or another
         AutoresearchError when something that the target needs is missing.
@@ -126,7 +126,7 @@ class TargetKind(ABC, Generic[C]):
         return dataclasses.asdict(cast(Any, conditions))
 
     def read(self, recorded: Mapping[str, Any]) -> C:
-        """Return the conditions that a ledger keeps.  Unknown names are ignored: a later version may write more.
+        """Return the conditions from a ledger.  Unknown names are ignored, because a later version may write more.
 
         Raises ConfigError when a value is missing.
         """
@@ -137,29 +137,32 @@ class TargetKind(ABC, Generic[C]):
             raise ConfigError(f"the ledger's conditions do not fit the target {self.name}: {error}", RESTART) from None
 
     def fixed(self, conditions: C) -> Mapping[str, Any]:
-        """Return the settings that a session cannot change, by their dotted names, with their values in this session.
+        """Return the settings that cannot change during a session, as {dotted name: value in this session}.
 
-        By default every condition that ``[target.options]`` names.
+        By default these are all conditions that ``[target.options]`` names.
         """
         return {f"target.options.{name}": value for name, value in self.record(conditions).items()}
 
     def key_parts(self, conditions: C, machine: Machine) -> Mapping[str, Any]:
-        """Return what a value depends on besides the edited files, by name; values compare where all of it is equal."""
+        """Return, by name, everything besides the edited files that a value depends on.
+
+        Two values compare only where all of these are equal.
+        """
         said = json.dumps(self.record(conditions), sort_keys=True, default=str)
         return {"program": f"{self.name} {said}", "machine": machine.chip}
 
     def missing(self, conditions: C) -> AutoresearchError | None:
-        """Return why a session with these conditions cannot go on here; None when it can."""
+        """Return an error that says why a session with these conditions cannot go on here; None when it can."""
         return None
 
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the values to write into the baseline, out of the profile's ``knobs``; by default none."""
+        """Return those of the profile's ``knobs`` that are to be written into the baseline; by default none."""
         return {}
 
     def margin(self, profile: Profile) -> float:
-        """Return the least gain to keep while the noise is unknown, in the metric's unit."""
+        """Return the smallest gain to keep while the noise is unknown, in the metric's unit."""
         return 0.0
 
     def calibrates(self, settings: Settings) -> bool:
@@ -177,37 +180,37 @@ class TargetKind(ABC, Generic[C]):
     # --- its own lines
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the target's own lines in `doctor`; measures nothing, prepares nothing, raises nothing."""
+        """Yield the target's own lines in `doctor`.  It must not measure or prepare anything, or raise an error."""
         return iter(())
 
     def plan_before(self, place: Place) -> PlanFacts:
-        """Return what is known of a run of a session that would begin now."""
+        """Return what is known about the runs of a session that would begin now."""
         return PlanFacts()
 
     def plan_of(self, conditions: C, place: Place, preset: Mapping[str, Any]) -> PlanFacts:
-        """Return what is known of a run of a session that has begun with this preset."""
+        """Return what is known about the runs of a session that began with this preset."""
         return PlanFacts()
 
 
 class TargetBase:
-    """The answers that most targets give.  A subclass adds ``name``, ``metric``, ``direction`` and ``measure``."""
+    """Default answers for a target.  A subclass adds ``name``, ``metric``, ``direction`` and ``measure``."""
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Return the default: one set of cases scores all runs."""
+        """Return the default: all runs are scored on one set of cases."""
         return ("val",)
 
     @property
     def workload(self) -> Workload:
-        """Return the default: nothing is known."""
+        """Return the default: nothing is known about the work of a run."""
         return Workload()
 
     def lanes_refused(self) -> str | None:
-        """Return None: by default runs may go side by side."""
+        """Return None: by default several runs may be measured side by side."""
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return None: by default every text is measured."""
+        """Return None: by default no edit is refused."""
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
@@ -217,14 +220,14 @@ class TargetBase:
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """One more evaluation of weights that were kept."""
+    """Another evaluation of weights that were kept."""
 
     rows: int
-    """Rows that it scores."""
+    """Number of rows that it scores."""
     tokens: int
-    """Tokens in these rows."""
+    """Number of tokens in these rows."""
     score: Callable[[Assignment], Measurement]
-    """Take it; the assignment's folder holds the kept file.  A failure comes back as data."""
+    """Function that scores the kept file in the assignment's folder; it returns a failure as data."""
 
 
 @runtime_checkable
@@ -233,12 +236,14 @@ class Rescorable(Protocol):
 
     @property
     def kept_file(self) -> str:
-        """Name of that file in a run's folder."""
+        """Name of this file in the folder of a run."""
         ...
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
-        """Return the evaluation on the first ``rows`` rows of a split, on all of them (None), or on as many tokens
-        as upstream scores (``full``).  Raises LabError when the split has fewer."""
+        """Return an evaluation on the first ``rows`` rows of a split, or on all rows when ``rows`` is None.
+
+        With ``full`` it covers as many tokens as upstream scores.  Raises LabError when the split has too few rows.
+        """
         ...
 
 
@@ -247,19 +252,20 @@ class Certifiable(Protocol):
     """A target that knows whether a certificate of its values would mean anything."""
 
     def certify_refused(self) -> str | None:
-        """Return why none is given, in words for the person; None when there is no reason."""
+        """Say, in words for the person, why no certificate is given; return None when one may be given."""
         ...
 
 
 @runtime_checkable
 class Auditable(Protocol):
-    """A target that can look into a run whose gain is too good to be believed, beyond measuring it again."""
+    """A target that can examine a run whose gain is too good to be believed, by more than measuring it again."""
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
         """Return the measurement with ``extra["audited"]`` True, or with a failure where the audit contradicts it.
 
-        ``assignment``: the one it was measured under; its folder still holds what the run left.  ``gain``: what the run
-        seems to gain, in the metric's unit.  ``extra["audit_doubt"]``: what only a person can decide, in words.
+        ``assignment``: the assignment of that run; its folder still holds the files that the run left.  ``gain``: the
+        apparent gain of the run, in the metric's unit.  The audit may put a doubt that only a person can decide, in
+        words, into ``extra["audit_doubt"]``.
         """
         ...
 
@@ -269,14 +275,14 @@ class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Return why runs would not be confined, tried with real children; None when the sandbox holds.
+        """Test the sandbox with real children; say why runs would not be confined, or return None when it holds.
 
         ``private``: paths that no run may open.
         """
         ...
 
     def without_sandbox(self, why: str) -> Self:
-        """Return the same target with no sandbox; its measurements record why."""
+        """Return the same target without a sandbox; its measurements record the reason ``why``."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""Guard the loop against a target of a person's own, whose code may raise anything or return a wrong type.
+"""Guard the loop against a person's own target, whose code may raise any error or return a wrong type.
 
-What ``measure`` and ``smoke`` raise, or return wrongly, becomes data: a measurement with a failure and a reason.
-Everything else that goes wrong becomes a ConfigError or a LabError that names the method.  KeyboardInterrupt and the
-errors of this package pass.
+An error or a wrong value from ``measure`` or ``smoke`` becomes data: a measurement with a failure and a reason.  An
+error or a wrong value from any other method becomes a ConfigError or a LabError that names the method.
+KeyboardInterrupt and the errors of this package pass through unchanged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LOG = "log.txt"
 
 
 class GuardedKind(TargetKind[Any]):
-    """A kind of a person's own.  Each method asks the same method of that kind and checks the answer."""
+    """A person's own kind of target.  Each method calls the same method of that kind and checks the answer."""
 
     def __init__(self, inner: TargetKind[Any], where: str) -> None:
         """Check the attributes of the class; ``where`` names it in messages.  Raises ConfigError."""
@@ -94,7 +94,7 @@ class GuardedKind(TargetKind[Any]):
         return guarded(self._ask("build", self.inner.build, conditions, place), self.where)
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the kind's rows; what it raises is a row of its own, because `doctor` shows the others too."""
+        """Yield the kind's rows; turn an error into a row, so that `doctor` can still show the others."""
         try:
             for row in self._ask("doctor_rows", lambda: list(self.inner.doctor_rows(place))):
                 if not isinstance(row, Finding):
@@ -117,12 +117,14 @@ class GuardedKind(TargetKind[Any]):
         return _of_type(kind, self.where, method, self._ask(method, call, *given), ConfigError)
 
     def _json(self, method: str, call: Callable[..., Any], *given: Any) -> Mapping[str, Any]:
-        """Return a table that the ledger can hold."""
+        """Call a method and return its answer, a table that the ledger can hold.  Raises ConfigError for any other."""
         table = cast(Mapping[str, Any], self._of(Mapping, method, call, *given))
         try:
             json.dumps(dict(table), allow_nan=False)
         except (TypeError, ValueError) as error:
-            self._wrong(f"returned from {method} what JSON cannot hold: {error}", "return plain texts and numbers")
+            self._wrong(
+                f"returned a value from {method} that JSON cannot hold: {error}", "return plain texts and numbers"
+            )
         return table
 
     def _wrong(self, words: str, hint: str) -> NoReturn:
@@ -130,7 +132,7 @@ class GuardedKind(TargetKind[Any]):
 
 
 class _Guarded:
-    """A target of a person's own; see the top of this module."""
+    """A person's own target; see the top of this module."""
 
     def __init__(self, inner: Any, where: str) -> None:
         """Read the target's properties once.  Raises ConfigError when one is missing or has a wrong type."""
@@ -166,7 +168,7 @@ class _Guarded:
         return cast("str | None", _of_type((str, type(None)), self.where, method, words, LabError))
 
     def _data(self, call: Callable[..., Any], assignment: Assignment, *given: Any) -> Any:
-        """Return what a run returns; what it raises is a crash, whose traceback goes into the run's log."""
+        """Return what a run returns; turn an error into a crash, and write its traceback into the run's log."""
         try:
             return call(assignment, *given)
         except AutoresearchError:
@@ -217,11 +219,11 @@ _ALSO: Mapping[Any, type[_Guarded]] = {
     Rescorable: _Rescores,
     Confinable: _Confines,
 }
-"""The protocols that a target may have besides the one that all have."""
+"""The optional protocols that a target may implement, besides the one that every target implements."""
 
 
 def guarded(target: object, where: str) -> Target:
-    """Return the target behind the guard, with the same protocols.  Raises ConfigError when it is no target."""
+    """Return the target behind the guard, with the same protocols.  Raises ConfigError when ``target`` is not one."""
     also = [guard for protocol, guard in _ALSO.items() if isinstance(target, protocol)]
     return cast(Target, type("Guarded", (*also, _Guarded), {})(target, where))
 

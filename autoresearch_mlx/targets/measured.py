@@ -1,4 +1,4 @@
-"""Check what a person's own target returns from a run, and turn what is wrong with it into a failure with a reason."""
+"""Check the measurement that a person's own target returns, and turn any mistake in it into a failure with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Second
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:
     """Return a well-formed measurement: ``found``, or ``invalid`` with the reason.
 
-    Numbers of numpy and the like become Python's.  ``needs_value``: a run without a failure must have a value.
+    Numbers of numpy and similar libraries become Python's.  ``needs_value``: a run without a failure must have a value.
     """
     if not isinstance(found, Measurement):
         shown = "nothing" if found is None else f"a {type(found).__name__}"
@@ -37,7 +37,7 @@ def checked(found: object, assignment: Assignment, where: str, needs_value: bool
 
 
 def _plain(found: Any) -> Any:
-    """Return numbers, also those inside of tables and tuples, as Python's own; anything else as it is."""
+    """Return a number as Python's own, also inside a table or a tuple; return anything else unchanged."""
     if found is None or isinstance(found, bool | int | float | str):
         return found
     if isinstance(found, Integral):
@@ -52,10 +52,10 @@ def _plain(found: Any) -> Any:
 
 
 def _scalar(found: Any) -> Any:
-    """Return the number in an array of one element, such as MLX's and numpy's; anything else as it is."""
+    """Return the number in an array of one element, such as MLX's or numpy's; return anything else unchanged."""
     try:
         number = found.item()
-    except Exception:  # no array, or one of many elements
+    except Exception:  # not an array, or an array of many elements
         return found
     return number if isinstance(number, bool | int | float) else found
 
@@ -115,4 +115,4 @@ _RIGHT: Mapping[str, Callable[[object], bool]] = {
     "stretch": _finite,
     "disturbed_by": lambda found: isinstance(found, str),
 }
-"""Whether a field of a measurement has the right type, by its name."""
+"""For each field of a measurement, the function that tells whether its value has the right type."""

@@ -1,4 +1,4 @@
-"""The kinds of target by name: the two that are built in, those of installed packages, and ``module:Class``."""
+"""Find a kind of target by name: a built-in one, one from an installed package, or ``module:Class``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BUILT_IN = {
     "pretrain": "autoresearch_mlx.targets.pretrain.kind:PretrainKind",
     "command": "autoresearch_mlx.targets.command.kind:CommandKind",
 }
-"""Names, and where the class is; nothing is imported before it is asked for."""
+"""Names of the built-in kinds, each with its class as ``module:Class``; a module is imported only when it is needed."""
 
 
 def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
-    """Return the kind of target that the settings name, after it has checked them.
+    """Return the kind of target that the settings name, once it has checked the settings.
 
-    ``root``: the lab's folder, where a module of the lab's own is looked for.  Raises ConfigError.
+    ``root``: the lab's folder, in which a module of the lab's own is searched.  Raises ConfigError.
     """
     found = find_kind(settings.target.kind, root)
     found.check(settings)
@@ -40,7 +40,7 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
         known = ", ".join([*BUILT_IN, *sorted(packages)])
         hint = f"target.kind in lab.toml is one of {known}, or module:Class for a class of your own"
         raise ConfigError(f"there is no target {name!r}", hint)
-    # A module of a person's own may raise anything while it is imported or called.
+    # A person's own module may raise any error while it is imported or called.
     try:
         found = import_named(where, root)()
     except (Exception, SystemExit) as error:
@@ -57,9 +57,9 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings with the kind's own metric, direction and editable files where they name none.
+    """Return the settings; metric, direction and editable files that they leave out are taken from the kind.
 
-    Raises ConfigError when one of these cannot be used.
+    Raises ConfigError when one of the kind's values cannot be used.
     """
     given = settings.target.model_fields_set
     own = {name: getattr(kind, name) for name in ("metric", "direction", "editable") if name not in given}

@@ -132,8 +132,8 @@ def test_what_a_kind_raises_names_the_method(method: str, tmp_path: Path) -> Non
     [
         ("settle", dict, "failed in settle: it returned a dict"),
         ("build", lambda: None, "failed in build: AttributeError"),
-        ("record", lambda: {"level": object()}, "returned from record what JSON cannot hold"),
-        ("key_parts", lambda: {"a": object()}, "returned from key_parts what JSON cannot hold"),
+        ("record", lambda: {"level": object()}, "returned a value from record that JSON cannot hold"),
+        ("key_parts", lambda: {"a": object()}, "returned a value from key_parts that JSON cannot hold"),
         ("plan_before", lambda: "soon", "failed in plan_before: it returned a str"),
         ("margin", lambda: -1.0, "returned -1.0 from margin"),
     ],

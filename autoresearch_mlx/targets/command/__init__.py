@@ -1,1 +1,1 @@
-"""The target command: run any program that prints a number."""
+"""The target ``command``: run any program that prints a number."""

@@ -22,11 +22,11 @@ class CommandConditions:
     run: str
     """Shell line that prints the metric."""
     guard: str | None = None
-    """Shell line that must end with exit code 0 before the metric counts."""
+    """Shell line that must end with exit code 0, or the metric does not count."""
     pattern: str | None = None
     """Regular expression whose first group is the number; None: the line ``METRIC name=value``."""
     timeout_seconds: float = 600.0
-    """The longest that the program, and its guard, may run."""
+    """The longest time in seconds that the program may run, and that its guard may run."""
 
 
 class CommandKind(TargetKind[CommandConditions]):

@@ -1,10 +1,10 @@
 """The target ``command``: any program that prints a number.
 
-The number is the last line ``METRIC name=value`` of its output, or the first group of a regular
-expression.  A carriage return ends a line too, and colours do not count: progress bars write both.  When there is a
-guard, it must end with exit code 0 before the number is measured.  The program runs in the worktree, so the code that
-measures should not be in ``editable``: a file that may be edited could print any number.  The program runs in no
-sandbox, because it is the user's own; memory, disk and processes that it leaves running are watched all the same.
+The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
+expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard, if
+there is one, must end with exit code 0 before the program runs.  The program runs in the worktree, so the code that
+measures should not be in ``editable``: an edited file could print any number.  It runs without a sandbox, because it is
+the user's own program; but its memory, the disk, and processes that it leaves running are watched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
-"""A parallel build has a few hundred processes; a fork bomb passes this number in a second."""
+"""Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Command(TargetBase):
     pattern: str | None = None
     timeout_seconds: float = 600.0
     limits: Limits = field(default_factory=Limits)
-    """Memory of the program with its children, and disk that must stay free; the size of its folder is not limited."""
+    """Memory of the program and its children, and disk space that must stay free; its folder may have any size."""
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -58,7 +58,7 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: only the program's owner knows a shorter run; the guard runs before each measurement anyway."""
+        """Return None: only the program's owner knows a shorter run, and the guard precedes each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
@@ -130,7 +130,7 @@ class Command(TargetBase):
 
 
 class _Figures:
-    """Read the metric and other ``METRIC`` lines from a program's output; the last line of a name counts."""
+    """Reads the metric and other ``METRIC`` lines from a program's output; the last line with a name counts."""
 
     def __init__(self, pattern: str | None, metric: str) -> None:
         self.value: float | None = None
@@ -147,7 +147,7 @@ class _Figures:
             self._line(line.decode(errors="replace"))
 
     def failure(self) -> tuple[Failure, str] | None:
-        """Return why there is no number; None when there is one."""
+        """Say why there is no number; return None when there is one."""
         if self._rest:
             self._line(self._rest.decode(errors="replace"))
         if self._text is None:

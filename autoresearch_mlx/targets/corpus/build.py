@@ -38,7 +38,7 @@ from autoresearch_mlx.targets.corpus.rows import (
 from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
 
 EVAL_TOKENS = 40 * 524_288
-"""Tokens that upstream's evaluation scores, and the most that is held out by default where text is plentiful."""
+"""Number of tokens that upstream's evaluation scores; by default no more are held out where text is plentiful."""
 ADD_TEXT = "Add text, or ask for a shorter seq_len or fewer rows, or use `autoresearch-mlx prepare stdlib`."
 SAY_SECONDS = 10.0
 """Time between two lines about the progress."""
@@ -51,16 +51,16 @@ PACKING: dict[Policy, str] = {
 
 
 class TooFewRows(CorpusError):
-    """The text does not fill the rows of a split."""
+    """Raised when the text does not fill the rows of a split."""
 
 
 class NearCopies(TooFewRows):
-    """The text fills the rows only with documents that are nearly the same as others."""
+    """Raised when the text fills the rows only with documents that are nearly the same as others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every step needs: where the files go, what is wanted, and where progress is shown."""
+    """What every step needs: the folder for the files, the request, and the function that shows progress."""
 
     folder: Path
     request: Request
@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def width(self) -> int:
-        """Tokens of a stored row: seq_len inputs and one more target."""
+        """Number of tokens of a stored row: seq_len inputs and one more target."""
         return self.request.seq_len + 1
 
     def write(self, name: Split, rows: Iterator[Rows], needed: int) -> int:
@@ -84,7 +84,7 @@ class Bench:
 
 
 def build(source: Pooled | Fixed, request: Request, folder: Path, name: str, say: Say) -> None:
-    """Write the whole corpus into ``folder``.  Raises CorpusError; then the caller removes what was written."""
+    """Write the whole corpus into ``folder``.  Raises CorpusError; the caller then removes the folder."""
     bench = Bench(folder, request, say)
     if isinstance(source, Pooled):
         tokenizer, detail = _pooled(source, bench)
@@ -128,7 +128,7 @@ def _held_out(source: Fixed, request: Request) -> Iterator[tuple[Split, Batches,
 
 def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     found = split.survey(source)
-    if bench.request.source != "stdlib":  # nobody can mend Python's own test files
+    if bench.request.source != "stdlib":  # nobody can correct Python's own test files
         _tell_skipped(found.skipped, bench.say)
     if not found.bytes:
         raise CorpusError(f"{_subject(bench.request)} holds no text: its files are empty or not text", ADD_TEXT)
@@ -137,7 +137,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
             tokenizer, detail = _split(source, bench, found, source.open_text)
             return tokenizer, detail | {"closed": True}
         except TooFewRows as error:
-            bench.say(f"{error} without what training can read itself; this is demonstration text: it is not certified")
+            bench.say(f"{error} without text that training can read; so this is demonstration text: never certified")
     try:
         return _split(source, bench, found, None)
     except NearCopies as error:
@@ -148,7 +148,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
 def _split(
     source: Pooled, bench: Bench, found: split.Survey, readable: Callable[[], Batches] | None, drop: bool = True
 ) -> tuple[Any, dict[str, Any]]:
-    """Hold out documents of a pool, none of them ``readable``, and pack all rows.  Raises TooFewRows."""
+    """Hold out documents of a pool that are not among ``readable``, and pack all rows.  Raises TooFewRows."""
     asked: dict[Split, int | None] = {"val": bench.request.val_rows, "hidden": bench.request.hidden_rows}
     aside = split.set_aside(found, asked.values(), bench.width, readable() if readable else None)
 
@@ -181,16 +181,16 @@ def _split(
 
 
 def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str], int]:
-    """Drop the documents that stand nearly elsewhere too: in the training text, or in another split."""
+    """Drop documents of which nearly the same text is elsewhere too: in the training text, or in another split."""
     flags = copied(held, rest)
     kept = [text for text, near in zip(held, flags, strict=True) if not near]
     if dropped := len(held) - len(kept):
-        say(f"{dropped:,} of {len(held):,} documents set aside are nearly the same as others, and are dropped")
+        say(f"{dropped:,} of the {len(held):,} documents set aside are nearly the same as others and are dropped")
     return kept, dropped
 
 
 def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:
-    """Train the tokenizer and save it; return it with the id of BOS, the token that begins a document."""
+    """Train and save the tokenizer; return it with the id of BOS, the token that begins a document."""
     bench.say(
         f"training the tokenizer ({bench.request.vocab_size} tokens) on {size} of text, "
         f"at most {bpe.DOCUMENT_CHARS:,} characters of a document"
@@ -203,7 +203,7 @@ def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:
 
 
 def _bytes_per_row(tokenizer: Any, held: list[str], width: int) -> float:
-    """Return how many bytes of text fill one row, measured on at most 200 of the documents set aside."""
+    """Return how many bytes of text fill one row, measured on at most 200 of the held-out documents."""
     sample: list[Tokens] = list(chain.from_iterable(bpe.encode(tokenizer, batched(held[:200]))))
     tokens = sum(len(document) for document in sample)
     return width * sum(len(text.encode("utf-8")) for text in held[:200]) / max(1, tokens)
@@ -256,7 +256,7 @@ def _tell_skipped(skipped: tuple[Path, ...], say: Say) -> None:
 
 
 def _told(batches: Batches, total: int | None, say: Say) -> Batches:
-    """Pass the batches on, and say every ten seconds how far it is."""
+    """Pass the batches on, and report progress every ten seconds."""
     spoken, done = time.monotonic(), 0
     for batch in batches:
         yield batch

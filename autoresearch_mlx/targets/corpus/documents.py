@@ -1,6 +1,6 @@
 """Read documents from files: plain text, Python source, JSON lines and parquet, in batches.
 
-A batch is a list of at most 128 texts.  Upstream's packer reads 128 at a time too, so the same shard gives the
+A batch is a list of at most 128 texts.  Upstream's packer also reads 128 texts at a time, so the same shard gives the
 same rows.
 """
 
@@ -18,14 +18,14 @@ from autoresearch_mlx.errors import CorpusError
 
 Batches: TypeAlias = Iterator[list[str]]
 Skip: TypeAlias = Callable[[Path], None]
-"""Called with every file that is left out because it is not text."""
+"""Function that is called with every file that is left out because it is not text."""
 
 BATCH = 128
 SUFFIXES = (".txt", ".md", ".py", ".jsonl", ".parquet")
 
 
 def texts(path: Path, skip: Skip) -> Iterator[str]:
-    """Yield the documents of one file.  Raises CorpusError with the file's name."""
+    """Yield the documents of one file.  Raises CorpusError, which names the file."""
     if path.suffix == ".parquet":
         for batch in parquet(path):
             yield from batch
@@ -47,7 +47,7 @@ def batched(documents: Iterable[str]) -> Batches:
 
 
 def chapters(text: str, limit: int) -> Iterator[str]:
-    """Cut a text into pieces of at most ``limit`` characters, after a line end where there is one."""
+    """Cut a text into pieces of at most ``limit`` characters; where possible a piece ends at a line end."""
     start = 0
     while len(text) - start > limit:
         end = text.rfind("\n", start, start + limit) + 1
@@ -73,7 +73,7 @@ def parquet(path: Path, first: int = 0, last: int | None = None) -> Batches:
             column = file.read_row_group(group, columns=["text"]).column("text").to_pylist()
             wanted = column[max(0, first - begin) : None if last is None else last - begin]
             yield from batched(text for text in wanted if text)
-    except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
+    except (OSError, ValueError) as error:  # pyarrow's errors are all of these two types
         raise CorpusError(f"cannot read {path}: {_line(error)}", _broken(path)) from error
     finally:
         file.close()
@@ -110,7 +110,7 @@ def _open_parquet(path: Path) -> Any:
 
 def _jsonl(path: Path) -> Iterator[str]:
     with _reading(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):  # as bytes, so that invalid UTF-8 is an error of its line
+        for number, line in enumerate(file, 1):  # read as bytes, so that invalid UTF-8 is reported with its line
             if not line.strip():
                 continue
             try:

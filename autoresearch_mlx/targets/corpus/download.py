@@ -1,12 +1,12 @@
-"""Download files from the hub: with progress, resumed after a kill, and checked when they have arrived.
+"""Download files from the hub: show progress, resume after a kill, and check each finished file.
 
-The hub's own library finds the file, its size and its hash, and sends the user's token if there is
-one.  The bytes are fetched here, because the library keeps no partial file from one process to the
-next: a killed download of a gigabyte would begin again.  Layout, beside each other in one folder:
+The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  The bytes are
+fetched here, because the library keeps no partial file from one process to the next: a killed download of a gigabyte
+would begin again.  These files lie beside each other in one folder:
 
     shard_00000.parquet                 whole and verified
     shard_00000.parquet.json            its size, etag and commit
-    shard_00000.parquet.<etag>.part     what has arrived so far; the name ties it to one version
+    shard_00000.parquet.<etag>.part     the bytes that have arrived; the name ties them to one version
     shard_00000.parquet.lock            held by the process that fetches it
 """
 
@@ -29,13 +29,13 @@ from autoresearch_mlx.targets.corpus.rows import sha256_of
 Say: TypeAlias = Callable[[str], None]
 
 ATTEMPTS = 4
-"""Attempts in a row that bring no new byte; the pauses between them are 1, 2 and 4 seconds."""
+"""A download ends after this many attempts in a row without a new byte; the pauses are 1, 2 and 4 seconds."""
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30.0
 SAY_SECONDS = 5.0
 OFFLINE = (
-    "Run the same command again: what has arrived is kept.  Without a network use `autoresearch-mlx prepare stdlib` "
-    "or `autoresearch-mlx prepare folder PATH`."
+    "Run the same command again: the bytes that have arrived are kept.  Without a network use "
+    "`autoresearch-mlx prepare stdlib` or `autoresearch-mlx prepare folder PATH`."
 )
 
 
@@ -47,12 +47,12 @@ class Remote:
     name: str
     size: int
     etag: str
-    """The SHA-256 of the content when it has 64 hex digits (large files), else an opaque version."""
+    """SHA-256 of the content if it has 64 hexadecimal digits (large files), else an opaque version."""
     commit: str | None
 
 
 def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | None = None) -> Path:
-    """Return the local path of a file of a hub dataset, after downloading it if need be.
+    """Return the local path of a file in a dataset of the hub; download the file first if it is not here.
 
     Raises CorpusError when the hub cannot be reached, has no such file, or sends something else.
     """
@@ -66,7 +66,10 @@ def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | No
 
 
 def receipt(path: Path) -> dict[str, Any] | None:
-    """Return the size, etag and commit of a finished download; None when ``path`` is not one, or has lost bytes."""
+    """Return the size, etag and commit of a finished download.
+
+    Returns None when ``path`` is not a finished download, or has lost bytes.
+    """
     try:
         known: dict[str, Any] = json.loads(_receipt_path(path).read_text(encoding="utf-8"))
         return known if path.stat().st_size == known["size"] else None
@@ -86,7 +89,7 @@ def _find(repository: str, name: str, endpoint: str | None) -> Remote:
     try:
         url = hf_hub_url(repository, name, repo_type="dataset", endpoint=endpoint)
         found = get_hf_file_metadata(url, endpoint=endpoint)
-    except Exception as error:  # transport errors differ between the library's releases, and share no base class
+    except Exception as error:  # transport errors differ between the library's releases and have no common base class
         raise CorpusError(f"cannot find {name} of {repository} on the hub: {_line(error)}", OFFLINE) from error
     if not found.size or not found.etag:
         raise CorpusError(f"the hub gives no size or no etag for {name} of {repository}", OFFLINE)
@@ -101,7 +104,7 @@ def _download(path: Path, remote: Remote, say: Say) -> None:
     _transfer(remote, part, say)
     _check(remote, part)
     known = {key: value for key, value in asdict(remote).items() if key in ("size", "etag", "commit")}
-    # The receipt goes first.  A file without one counts as absent, so a kill here costs a download and no more.
+    # The receipt is written first.  A file without a receipt counts as absent, so a kill here costs only one download.
     write_bytes(_receipt_path(path), json.dumps(known).encode("utf-8"))
     with writing(path):
         part.replace(path)
@@ -132,7 +135,7 @@ def _stream(remote: Remote, part: Path, have: int, say: Say) -> None:
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     if token := get_token():
-        headers["Authorization"] = f"Bearer {token}"  # the client drops it when it is sent on to another host
+        headers["Authorization"] = f"Bearer {token}"  # the client drops it when redirected to another host
     with get_session().stream(
         "GET", remote.url, headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS
     ) as response:
@@ -157,7 +160,7 @@ def _told(chunks: Iterator[bytes], have: int, remote: Remote, say: Say) -> Itera
 
 
 def _check(remote: Remote, part: Path) -> None:
-    """Check the size, and the SHA-256 where the hub names it; a file that differs is removed.  Raises CorpusError."""
+    """Check the size, and the SHA-256 where the hub gives it.  Raises CorpusError and removes a file that differs."""
     size = _size(part)
     wrong = f"{size:,} bytes, not {remote.size:,}" if size != remote.size else ""
     if not wrong and re.fullmatch(r"[0-9a-f]{64}", remote.etag) and (found := sha256_of(part)) != remote.etag:

@@ -1,4 +1,4 @@
-"""Write files of rows, row by row, and turn errors of the disk into messages."""
+"""Write files of rows, row by row, and turn disk errors into messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK_ROWS = 4096
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``path`` into a CorpusError with a remedy."""
+    """Turn an error of the operating system while writing ``path`` into a CorpusError that names a remedy."""
     try:
         yield
     except OSError as error:
@@ -32,10 +32,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
-    """Write rows, uint16 ``[width]``, into one .npy file as they come; return how many.
+    """Write rows, uint16 ``[width]``, into one .npy file as they come; return their number.
 
-    The header's length is fixed, so the row count is filled in at the end.  A full disk is an error
-    here, where a memory map would end the process with SIGBUS.  Raises CorpusError.
+    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, also when the
+    disk is full; a memory map would end the process with SIGBUS then.
     """
     count = 0
     with writing(path):
@@ -53,7 +53,7 @@ def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
             file.flush()
             os.fsync(file.fileno())
     finally:
-        with suppress(OSError):  # what could not be flushed is reported above; closing would report it twice
+        with suppress(OSError):  # an error while flushing was reported above; closing would report it again
             file.close()
     return count
 
@@ -70,7 +70,7 @@ def shuffle_rows(path: Path, seed: int) -> None:
 
 
 def count(rows: Rows, weights: npt.NDArray[np.int32], bos: int) -> tuple[int, int]:
-    """Return how many bytes of text ``rows`` stand for, and how many BOS they contain.
+    """Return how many bytes of text ``rows`` encode, and how many BOS tokens they contain.
 
     ``rows``: uint16 ``[count, width]``; ``weights``: int32 ``[vocab_size]``, the bytes of each token.
     """

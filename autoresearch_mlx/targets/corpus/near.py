@@ -1,8 +1,8 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a fixed sample of the hashes of all windows of 48 bytes, those that 16 divides, after layout and case are
-taken out.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus keeps containment,
-which MinHash does not.)  Equal passages have equal samples wherever they stand, so a copy that was cut, indented or
+A sketch is a sample of the hashes of all windows of 48 bytes, after layout and case are removed: the hashes that 16
+divides.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus preserves containment,
+which MinHash does not.)  Equal passages have equal samples wherever they occur, so a copy that was cut, indented or
 extended is still found.
 """
 
@@ -16,9 +16,9 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 WINDOW = 48
-"""Bytes of a window: about ten words, more than two texts share by chance."""
+"""Length of a window in bytes: about ten words, more than two texts share by chance."""
 SHARE = 0.5
-"""A document is a near copy when at least this share of its sampled windows stands elsewhere."""
+"""A document is a near copy when at least this share of its sampled windows also occurs elsewhere."""
 _ONE_IN = np.uint64(16)
 _FACTOR = 0x9E3779B97F4A7C15
 _BLANKS = b" \t\r\n\f\v"
@@ -26,13 +26,13 @@ _LOWER = bytes(range(256)).lower()
 
 
 def sketch(text: str) -> Hashes:
-    """Return the sampled window hashes of a text, each once, sorted; empty for less than one window of text."""
+    """Return the sampled window hashes of a text, sorted and without duplicates; empty for a text below one window."""
     data = np.frombuffer(text.encode("utf-8").translate(_LOWER, _BLANKS), np.uint8).astype(np.uint64)
     if len(data) < WINDOW:
         return np.empty(0, np.uint64)
     hashes = np.zeros(len(data) - WINDOW + 1, np.uint64)
     mixed = data * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
-    # The hash of a window by doubling: of 16 bytes from two of 8, and so on; all arithmetic is modulo 2**64.
+    # Hash windows by doubling: the hash of 16 bytes from those of 8 and 8, and so on, all modulo 2**64.
     power, length = _FACTOR, 1
     part = mixed
     while length < 16:
@@ -47,7 +47,7 @@ def sketch(text: str) -> Hashes:
 
 
 class Known:
-    """The windows of the known documents.  Documents that were added count only after ``settle`` is called."""
+    """The windows of the known documents.  A document that was added counts only after ``settle`` is called."""
 
     def __init__(self) -> None:
         self._sketches: list[Hashes] = []
@@ -56,11 +56,11 @@ class Known:
         self._sizes: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def add(self, text: str) -> None:
-        """Make a document known."""
+        """Add a document to the known ones."""
         self._sketches.append(sketch(text))
 
     def near(self, text: str) -> bool:
-        """Return whether a text is nearly contained in the known documents, or contains one of them nearly."""
+        """Return whether a text is nearly contained in the known documents, or nearly contains one of them."""
         own = sketch(text)
         if not len(own) or not len(self._hashes):
             return False
@@ -73,7 +73,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Make all documents that were added so far count."""
+        """Let all documents that were added so far count."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)
@@ -84,7 +84,7 @@ class Known:
 
 
 def copied(documents: list[str], others: Iterable[list[str]]) -> list[bool]:
-    """Tell for each document whether at least half of it stands in ``others``, or in another of the documents."""
+    """Tell for each document whether at least half of it also occurs in ``others`` or in another of the documents."""
     sketches = [sketch(text) for text in documents]
     everything = np.concatenate([*sketches, np.empty(0, np.uint64)])
     windows, times = np.unique(everything, return_counts=True)

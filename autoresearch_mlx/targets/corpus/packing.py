@@ -1,11 +1,11 @@
 """Pack documents into rows of equal width by best fit, without padding.
 
-Every row starts with BOS, and so does every document.  A row takes the longest waiting document that
-still fits; when none fits, the shortest is cut to fill the row.  The policy says what becomes of its rest:
+Every row starts with BOS, and so does every document.  A row takes the longest waiting document that still fits; when
+none fits, the shortest is cut to fill the row.  The policy decides what happens to the rest of the cut document:
 
-``crop``    it is dropped, as karpathy/autoresearch does, so that val_bpb can be compared with its runs;
-``split``   it waits again behind a BOS of its own, and documents longer than a row come in row-sized
-            pieces, so that no text is lost but the last incomplete row.
+``crop``    it is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with its runs;
+``split``   it waits again, with a BOS of its own.  Documents longer than a row are cut into row-sized pieces first, so
+            that no text is lost but the last incomplete row.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Tokens: TypeAlias = Rows
 """One document: uint16 ``[n]``, without BOS."""
 
 WAITING = 1000
-"""Documents that wait to be chosen, as many as upstream's."""
+"""Number of documents that wait to be chosen, as in upstream."""
 
 
 class Shelf:
-    """Waiting documents by length; of two equally long ones the first that came goes first."""
+    """Waiting documents by length; of two equally long documents, the one that came first is taken first."""
 
     def __init__(self) -> None:
         self._keys: list[tuple[int, int]] = []

@@ -1,7 +1,7 @@
 """Find the corpus for a request, or build it.
 
-A corpus is built in a temporary folder and gets its name by one rename, so a folder with that name is always
-complete.  The next ``prepare`` removes what a killed one left; downloads are kept, and go on where they stopped.
+A corpus is built in a temporary folder that is renamed at the end, so a folder with the corpus's name is always
+complete.  The next ``prepare`` removes the folders of a killed one; downloads are kept and go on where they stopped.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 2
-"""Version of the recipe that turns a request into rows.  Raise it when an equal request gives other rows: corpora of an
-older recipe are then no longer used."""
+"""Version of the recipe that turns a request into rows.  Raise it when the same request gives different rows: then
+corpora of an older recipe are no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""At least 256 bytes and 4 special tokens; at most what 16 bits hold."""
+"""Smallest and largest vocabulary: 256 bytes and 4 special tokens; the number of values of 16 bits."""
 
 
 def default_cache() -> Path:
-    """Return ``AUTORESEARCH_CACHE``, or a folder in the user's cache."""
+    """Return the folder named by ``AUTORESEARCH_CACHE``, or a folder in the user's cache."""
     return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-mlx").expanduser()
 
 
@@ -54,9 +54,9 @@ def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
 
 
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
-    """Return the corpus for this request, after building it if need be; ``endpoint`` replaces the hub's address.
+    """Return the corpus for this request; build it first if there is none.
 
-    Raises CorpusError, and then leaves nothing behind but finished or resumable downloads.
+    ``endpoint`` replaces the hub's address.  Raises CorpusError, and then leaves only finished or resumable downloads.
     """
     place = _place(request, cache)
     if found := _usable(place, say):
@@ -70,7 +70,10 @@ def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None
 
 
 def _place(request: Request, cache: Path) -> Path:
-    """Return the corpus's folder, ``<cache>/corpora/stdlib-v2048-t256-1a2b3c4d``: readable, with a hash of the rest."""
+    """Return the corpus's folder, ``<cache>/corpora/stdlib-v2048-t256-1a2b3c4d``.
+
+    The name shows source, vocabulary and row length, and ends in a hash of the rest of the request.
+    """
     _check(request)
     detail = sources.fingerprint(request.source, request.path, request.shards)
     rest = f"{RECIPE} {detail} {request.val_rows} {request.hidden_rows}"
@@ -86,12 +89,12 @@ def _check(request: Request) -> None:
     if request.source == "folder" and request.path is None:
         raise CorpusError("the source `folder` needs a path", "Name one: `autoresearch-mlx prepare folder ~/texts`.")
     if request.source != "folder" and request.path is not None:
-        hint = "Leave it away, or use `autoresearch-mlx prepare folder PATH`."
+        hint = "Leave the path out, or use `autoresearch-mlx prepare folder PATH`."
         raise CorpusError(f"the source {request.source} takes no path", hint)
     if not SMALLEST_VOCAB <= request.vocab_size <= LARGEST_VOCAB:
         raise CorpusError(
-            f"vocab_size {request.vocab_size:,} is not possible: 256 bytes and 4 special tokens are the least, "
-            "and a row holds 16 bits for each token",
+            f"vocab_size {request.vocab_size:,} is not possible: it must cover 256 bytes and 4 special tokens, "
+            "and a row has only 16 bits for each token",
             f"Choose {SMALLEST_VOCAB} to {LARGEST_VOCAB}.",
         )
     if request.seq_len < SHORTEST_ROW:
@@ -122,7 +125,7 @@ def _open(request: Request, downloads: Path, say: Say, endpoint: str | None) -> 
 
 
 def _build(source: Pooled | Fixed, request: Request, place: Path, say: Say) -> None:
-    from autoresearch_mlx.targets.corpus.build import build  # brings the tokenizers library, which `find` does not need
+    from autoresearch_mlx.targets.corpus.build import build  # needs the tokenizers library; `find` does not
 
     building = place.with_name(f".building-{place.name}-{os.getpid()}")
     try:
@@ -138,12 +141,12 @@ def _publish(building: Path, place: Path) -> None:
     try:
         building.rename(place)
     except OSError:
-        if not place.exists():  # it exists when another process was faster, with the same rows
+        if not place.exists():  # it exists when another process was faster; its rows are the same
             raise
 
 
 def _sweep(folder: Path, say: Say) -> None:
-    """Remove the folders of processes that have died; a living one may still be at work."""
+    """Remove the folders of processes that have died; a living process may still be at work."""
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]
         if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):

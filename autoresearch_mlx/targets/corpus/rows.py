@@ -1,4 +1,4 @@
-"""A prepared corpus: memory-mapped rows, the bytes of each token, and the manifest with their hashes.
+"""Open a prepared corpus: memory-mapped rows, the bytes of each token, and the manifest with their hashes.
 
 The training process imports this module, so it uses only numpy and the standard library.
 """
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 TOKEN_BYTES = "token_bytes.npy"
 HEADER_BYTES = 128
-"""Every row file starts with a .npy header of this length, so its size can be checked without opening it."""
+"""Length of the .npy header of every row file; since it is fixed, a file's size can be checked without opening it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +37,23 @@ class Manifest:
     name: str
     source: str
     source_detail: dict[str, Any]
-    """Repository, commit and shards, or folder, file count and the SHA-256 of the text, and what was skipped."""
+    """Repository, commit and shards; or folder, file count, SHA-256 of the text, and the number of skipped files."""
     sha256: dict[str, str]
-    """SHA-256 of every file but the manifest, by its name."""
+    """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str
     vocab_size: int
-    """Tokens of the tokenizer; fewer than asked for when the text yields no more."""
+    """Number of tokens of the tokenizer; smaller than requested when the text yields no more."""
     seq_len: int
     bos: int
     rows: dict[str, int]
     tokens: dict[str, int]
-    """All tokens of a split, BOS included: rows * (seq_len + 1)."""
+    """Number of tokens of each split, including BOS: rows * (seq_len + 1)."""
     bytes: dict[str, int]
-    """Bytes of text that these tokens stand for."""
+    """Number of bytes of text that these tokens encode."""
     documents: dict[str, int]
-    """Number of BOS in the rows: documents, or pieces of long ones, that begin there."""
+    """Number of BOS tokens in the rows: documents, or pieces of long documents, that begin there."""
     bytes_per_token: float
-    """Bytes per token of the training rows, BOS counted as a token."""
+    """Bytes per token in the training rows; BOS counts as a token."""
     packing: str
     created: str
     tools: dict[str, str]
@@ -61,7 +61,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """An opened corpus; its rows are read when they are asked for."""
+    """An opened corpus; its rows are read only when they are needed."""
 
     folder: Path
     manifest: Manifest
@@ -81,7 +81,10 @@ class Corpus:
         return rows
 
     def token_bytes(self) -> npt.NDArray[np.int32]:
-        """Return the bytes of text of each token, int32 ``[vocab_size]``, 0 for special tokens.  Raises CorpusError."""
+        """Return each token's number of bytes of text, int32 ``[vocab_size]``, 0 for special tokens.
+
+        Raises CorpusError.
+        """
         weights = _load(self.folder / TOKEN_BYTES, self.manifest.source, memory_map=False)
         if weights.dtype != np.int32 or weights.shape != (self.manifest.vocab_size,):
             raise _damaged(self.folder / TOKEN_BYTES, f"holds {weights.dtype}{list(weights.shape)}", self.manifest)
@@ -89,7 +92,7 @@ class Corpus:
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """Open a prepared corpus after cheap checks: the manifest can be read, files exist and have the right sizes.
+    """Open a prepared corpus after quick checks: the manifest can be read, and files exist with the right sizes.
 
     Raises CorpusError, which names the file and the next step.  :func:`verify` checks the content.
     """
@@ -103,7 +106,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify(corpus: Corpus) -> None:
-    """Compare the SHA-256 of every file with the manifest's.  Raises CorpusError for the first that differs."""
+    """Compare the SHA-256 of every file with the manifest.  Raises CorpusError for the first file that differs."""
     for name, expected in corpus.manifest.sha256.items():
         path = corpus.folder / name
         _check_size(path, None, corpus.manifest)

@@ -1,8 +1,8 @@
 """Define the sources of text: two datasets of the hub, a folder, and the standard library.
 
-A ``Pooled`` source is one stream of documents, split here by a hash of each document; its text is scarce, so nothing
-is thrown away.  A ``Fixed`` source comes with its split; its text is plentiful, so it is packed as
-karpathy/autoresearch packs it.
+A ``Pooled`` source is one stream of documents, which is split here by a hash of each document; its text is scarce, so
+nothing is thrown away.  A ``Fixed`` source is already split; its text is plentiful, so it is packed in the same way as
+in karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -35,22 +35,23 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Upstream's pinned validation shard, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""The shard before it, for certification: one download more than upstream's, and never trained on."""
+"""The shard before it, for certification: one more download than upstream needs, and never trained on."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
-"""The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for validation, the rest to train."""
+"""Number of rows of each held-out part.  The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for
+validation, the rest for training."""
 CHAPTER_CHARS_PER_TOKEN = 8
-"""A text longer than this many characters for each token of a row (about two rows) is cut before the split.  Without
-the cut two or three long files fill a held-out split, and the score is about them alone."""
+"""A text is cut before the split when it is longer than this number of characters times the tokens of a row (about two
+rows).  Otherwise two or three long files could fill a held-out split, and the score would be about them alone."""
 CHAPTERS_PER_CORPUS = 256
-"""A small corpus is cut into at least this many pieces: a single file must still give three splits."""
+"""A small corpus is cut into at least this many pieces, so that even a single file gives three splits."""
 SHORTEST_CHAPTER = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to prepare.  ``path`` belongs to ``folder``, ``shards`` to ``climbmix``."""
+    """What to prepare.  ``path`` is for the source ``folder``, ``shards`` for ``climbmix``."""
 
     source: str
     path: Path | None = None
@@ -64,18 +65,21 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """One stream of documents, read several times; ``text(skip)`` calls ``skip`` with each file that it leaves out."""
+    """One stream of documents that can be read several times.
+
+    ``text(skip)`` starts it, and calls ``skip`` with each file that it leaves out.
+    """
 
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
     open_text: Callable[[], Batches] | None = None
-    """The part of the text that the edited code can read itself, so that no row that scores may come from it; None when
-    that is nothing."""
+    """Starts a stream of the text that the edited code can read, from which no row that scores may come; None when it
+    can read none of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Three streams, split by their publisher; each call starts a stream from its beginning."""
+    """Three streams, as the publisher split them; each call starts a stream from its beginning."""
 
     train: Callable[[], Batches]
     val: Callable[[], Batches]
@@ -84,9 +88,9 @@ class Fixed:
 
 
 def standard_library(say: Say, seq_len: int) -> Pooled:
-    """Return the source of Python's standard library, with the docstrings of its modules in C.
+    """Return the standard library of Python as a source, with the docstrings of its modules written in C.
 
-    What is held out comes from the packages that the sandbox denies.
+    The held-out documents come from the packages that the sandbox denies.
     """
     files = stdlib.source_files()
     if not stdlib.has_tests():
@@ -118,7 +122,7 @@ def folder(path: Path, seq_len: int) -> Pooled:
 
 
 def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fixed:
-    """Return ClimbMix: shards 0 to ``shards`` - 1 train, the last two are held out.  Raises CorpusError."""
+    """Return ClimbMix: shards 0 to ``shards`` - 1 are for training, the last two are held out.  Raises CorpusError."""
     if not 1 <= shards <= CLIMBMIX_HIDDEN:
         raise CorpusError(f"{shards} training shards: {CLIMBMIX} has {CLIMBMIX_HIDDEN} to train on", "Try --shards 10.")
     wanted = [CLIMBMIX_VAL, CLIMBMIX_HIDDEN, *range(shards)]
@@ -162,9 +166,10 @@ def folder_files(path: Path) -> list[Path]:
 
 
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
-    """Return what defines a source besides its name, quick enough for every start.  Raises CorpusError.
+    """Return a hash of what defines a source besides its name.  Raises CorpusError.
 
-    A file counts by its name, size and (in a folder) time of change; Python's own library by Python's version.
+    It must be quick, because it is computed at every start.  So a file is identified by its name, its size and (in a
+    folder) its time of change, and Python's own library by Python's version.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

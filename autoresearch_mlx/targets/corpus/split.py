@@ -17,27 +17,27 @@ from autoresearch_mlx.targets.corpus.packing import Tokens
 from autoresearch_mlx.targets.corpus.sources import Pooled
 
 SHARE = 0.015
-"""Share of the text for each of the two held-out splits, when no number of rows is asked for."""
+"""Share of the text for each of the two held-out splits, when no number of rows is requested."""
 SMALLEST = 8
-"""Least rows of a split: fewer measure nothing."""
+"""Smallest number of rows of a split: fewer rows measure nothing."""
 BYTES_PER_TOKEN = 8
-"""More than any prose or code needs, so that enough is set aside before tokens can be counted."""
+"""Bytes set aside for each token: more than any prose or code needs, as tokens cannot be counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The findings of one pass over a pool, document by document."""
+    """Facts about the documents of a pool, collected in one pass."""
 
     keys: npt.NDArray[np.uint64]
     """Hash of each document, ``[documents]``."""
     sizes: npt.NDArray[np.int64]
-    """Bytes of each document in UTF-8, ``[documents]``."""
+    """Size of each document in bytes of UTF-8, ``[documents]``."""
     sha256: str
     skipped: tuple[Path, ...]
 
     @property
     def bytes(self) -> int:
-        """Bytes of all documents."""
+        """Size of all documents together in bytes."""
         return int(self.sizes.sum())
 
 
@@ -55,10 +55,11 @@ def survey(pool: Pooled) -> Survey:
 
 
 def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: Batches | None = None) -> frozenset[int]:
-    """Return the keys of the documents that fill the held-out splits: those with the lowest keys.
+    """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
 
-    They are counted by bytes, with a reserve, but never more than half of the text.  They do not train the tokenizer;
-    documents that the splits do not need go back to the training text.  No document of ``readable`` is among them.
+    Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
+    They do not train the tokenizer.  Those that the splits do not need in the end go back to the training text.  No
+    document of ``readable`` is set aside.
     """
     keys, first = np.unique(found.keys, return_index=True)
     if readable is not None:
@@ -72,7 +73,7 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: B
 
 
 def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
-    """Take documents from the front of ``documents`` until they fill ``rows`` rows, or there are no more."""
+    """Take documents from the front of ``documents`` until they fill ``rows`` rows or none is left."""
     taken: list[Tokens] = []
     tokens = 0
     while tokens < rows * width and (document := next(documents, None)) is not None:
@@ -82,7 +83,7 @@ def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
 
 
 def key(text: str) -> int:
-    """Return 64 bits of a BLAKE2b of the text, so that equal documents always fall on the same side."""
+    """Return 64 bits of the BLAKE2b hash of a text, so that equal documents always go into the same split."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
@@ -100,7 +101,7 @@ def without_copies(batches: Batches, known: Known) -> Batches:
 
 
 def learned(batches: Batches, known: Known) -> Batches:
-    """Pass the batches on, and make each document known."""
+    """Pass the batches on, and add each document to the known ones."""
     for batch in batches:
         for text in batch:
             known.add(text)
@@ -108,7 +109,7 @@ def learned(batches: Batches, known: Known) -> Batches:
 
 
 def without(batches: Batches, seen: Iterable[int]) -> Batches:
-    """Pass the batches on without the documents whose keys were in ``seen`` when the first batch is read."""
+    """Pass the batches on without the documents whose keys are in ``seen`` when the first batch is read."""
     known = frozenset(seen)
     for batch in batches:
         yield [text for text in batch if key(text) not in known]

@@ -1,4 +1,4 @@
-"""The Python standard library as a corpus: about 30 MB of source and documentation on every machine."""
+"""Use the Python standard library as a corpus: about 30 MB of source and documentation on every machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
 CLOSED = ("idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
-"""Packages of the standard library that no training needs: neither Python, MLX nor numpy import them at their start.
-The sandbox denies them to the edited code, so that rows which score can come from their text."""
+"""Packages of the standard library that no training needs: neither Python nor MLX nor numpy imports them at its start.
+The sandbox denies them to the edited code, so that the rows that score can come from their text."""
 IN_C = (
     *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),
     *("math", "mmap", "posix", "pwd", "pyexpat", "resource", "select", "sys", "syslog", "termios", "time"),
     *("unicodedata", "zlib"),
 )
-"""Modules written in C that are safe to import; those that a Python lacks are passed over."""
+"""Modules written in C that are safe to import; modules that this Python lacks are skipped."""
 
 
 def root() -> Path:
@@ -40,7 +40,7 @@ def is_closed(file: Path) -> bool:
 
 
 def has_tests() -> bool:
-    """Tell whether the ``test`` package is there; some systems ship it apart, and it is more than half of the text."""
+    """Tell whether the ``test`` package is there; some systems ship it separately, and it is over half of the text."""
     return (root() / "test" / "test_grammar.py").exists()
 
 

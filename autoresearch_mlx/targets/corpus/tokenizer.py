@@ -1,4 +1,4 @@
-"""Byte-level BPE with the split pattern and the special tokens of karpathy/autoresearch, saved as JSON."""
+"""Train and use a byte-level BPE with the split pattern and the special tokens of karpathy/autoresearch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SPLIT_PATTERN = (
 SPECIAL_TOKENS = tuple(f"<|reserved_{i}|>" for i in range(4))
 BOS = SPECIAL_TOKENS[0]
 DOCUMENT_CHARS = 10_000
-"""Characters of one document that train the tokenizer, as upstream."""
+"""Number of characters of one document that train the tokenizer, as in upstream."""
 TRAINING_CHARS = 1_000_000_000
-"""Characters of all documents together that train it, as upstream."""
+"""Number of characters of all documents together that train it, as in upstream."""
 
 
 def train(batches: Iterable[list[str]], vocab_size: int) -> Tokenizer:
-    """Train a tokenizer of at most ``vocab_size`` tokens; the four special ones have the last ids, as upstream."""
+    """Train a tokenizer of at most ``vocab_size`` tokens; the four special ones have the last ids, as in upstream."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -58,7 +58,7 @@ def bos_of(tokenizer: Tokenizer) -> int:
 
 
 def to_json(tokenizer: Tokenizer) -> bytes:
-    """Return the tokenizer as its library's JSON."""
+    """Return the tokenizer as JSON in the format of its library."""
     return str(tokenizer.to_str(pretty=True)).encode("utf-8")
 
 
@@ -73,9 +73,9 @@ def encode(tokenizer: Tokenizer, batches: Iterable[list[str]]) -> Iterator[list[
 
 
 def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
-    """Return the bytes of text of each token, int32 ``[vocab_size]``, 0 for special tokens.
+    """Return each token's number of bytes of text, int32 ``[vocab_size]``, 0 for special tokens.
 
-    The tokenizer writes a token with one letter for each byte, so its length in letters is its length in bytes, also
+    The tokenizer writes a token with one letter for each byte, so its number of letters is its number of bytes, even
     when the bytes are an incomplete piece of UTF-8.
     """
     weights = np.zeros(tokenizer.get_vocab_size(), dtype=np.int32)
@@ -85,7 +85,7 @@ def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Make special tokens that are written in a text count as text; the saved file does not keep this switch."""
+    """Treat special tokens that are written in a text as plain text; the saved file does not keep this switch."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 

@@ -1,9 +1,9 @@
-"""Carry out ``python train_mlx.py``: one whole measurement, and upstream's closing lines.
+"""Run ``python train_mlx.py``: take one whole measurement and print upstream's closing lines.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
-The closing lines go to stdout, progress to stderr.  ``val_bpb`` comes from the sealed evaluator.  A figure that was not
-measured is left out.
+The closing lines go to stdout, progress goes to stderr.  ``val_bpb`` comes from the sealed evaluator.  A figure that
+was not measured is left out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 
 RUN = "run"
-"""Folder for what the run writes, beside the copy of the script."""
+"""Name of the folder into which the run writes, beside the copy of the script."""
 
 
 def main(script: Path) -> int:
-    """Measure ``script`` once; return exit code 0 when there is a score, else 1."""
+    """Measure ``script`` once; return the exit code: 0 when there is a score, else 1."""
     began = time.monotonic()
     try:
         target = target_of(script)
@@ -58,7 +58,7 @@ def main(script: Path) -> int:
 
 
 def target_of(script: Path) -> Pretrain:
-    """Return the target under the conditions of the script's lab.  Raises AutoresearchError."""
+    """Build the target under the conditions of the script's lab.  Raises AutoresearchError."""
     lab = Lab(script.parent)
     settings = load_settings(lab.root, {"target.editable": (script.name,)}).settings
     machine = read_machine()
@@ -97,7 +97,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """Return the machine's best matrix product: from its calibration, or measured now; None when MLX does not work."""
+    """Return the machine's best matrix product, from its calibration or measured now; None when MLX does not work."""
     if target.peak is not None:
         return target.peak
     conditions = target.conditions
@@ -110,7 +110,7 @@ def peak_of(target: Pretrain) -> Peak | None:
 
 
 class _Steps:
-    """Print a line about the training every two seconds."""
+    """Prints a line about the training every two seconds."""
 
     def __init__(self) -> None:
         self._next = 0.0

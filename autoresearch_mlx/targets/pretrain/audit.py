@@ -1,4 +1,4 @@
-"""Audit a run whose gain is too good to be believed: score its weights again, and ask what could explain the gain."""
+"""Audit a run whose gain is too good to be believed: score its weights again, and look for an explanation."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from autoresearch_mlx.trial.spec import EvalSpec
 
 HIDDEN = "hidden"
 _ERRORS = 3.0
-"""Standard errors up to which two sets of rows may differ by chance."""
+"""Number of standard errors up to which two sets of rows may differ by chance."""
 _SHARE = 0.5
-"""Share of the gain that the two may differ by: a gain on the validation rows alone is the whole difference."""
+"""Share of the gain by which the two sets may differ; if only the validation rows gain, they differ by all of it."""
 _SAME = 0.002
-"""Share of a value by which the same weights may score otherwise in float64 and with other cuts."""
+"""Share of a value by which the score of the same weights may change in float64 and with other cuts."""
 _TOLD = 2.0
-"""A training loss that is this many times the validation loss is not explained by dropout or smoothing."""
+"""Ratio of training loss to validation loss that dropout or smoothing does not explain."""
 _TIMES = 3.0 * (1 + CUTS)
-"""Time allowance, in multiples of an evaluation: three sets of rows, whole and cut, by one process at a time."""
+"""Time limit as a multiple of an evaluation's: three sets of rows, whole and cut, by one process at a time."""
 
 
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-    """Return the measurement with what its audit found (``extra``); ``invalid`` where the audit contradicts it.
+    """Return the measurement with the findings of its audit in ``extra``; ``invalid`` where the audit contradicts it.
 
-    ``gain``: what the run seems to gain, in bits per byte.  The assignment's folder holds the run's weights.
+    ``gain``: the apparent gain of the run, in bits per byte.  The assignment's folder holds the run's weights.
     """
     if measured.value is None:
         return measured
@@ -54,7 +54,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
 
 
 def contradiction(sets: Mapping[str, Mapping[str, float]], value: float, gain: float) -> str | None:
-    """Return why the score cannot be what it seems, by the sets of rows that were scored; None when nothing says so."""
+    """Say which of the scored sets of rows contradicts the score, and how; return None when none does."""
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
     if again - value > slack:
@@ -73,10 +73,10 @@ def contradiction(sets: Mapping[str, Mapping[str, float]], value: float, gain: f
 
 
 def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
-    """Return what a person should look at before the run is believed; empty for nothing."""
+    """Say what a person should look at before believing the run; return an empty text when there is nothing."""
     nats = sets[VALIDATION]["nats"]
     if isinstance(told, int | float) and told > _TOLD * nats:
-        return f"the script told a training loss of {told:.4g} nats, and the validation rows cost {nats:.4g}"
+        return f"the script reported a training loss of {told:.4g} nats, but the validation rows cost {nats:.4g}"
     return ""
 
 
@@ -85,7 +85,7 @@ def _facts(sets: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 class _Auditing(Evaluation):
-    """The parent's view of an audit; ``sets`` holds what was found on each set of rows afterwards."""
+    """The parent's view of an audit; afterwards ``sets`` holds the findings on each set of rows."""
 
     module = "autoresearch_mlx.trial.audit"
 

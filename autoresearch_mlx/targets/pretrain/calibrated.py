@@ -1,4 +1,4 @@
-"""Choose a session's budget and batch by this machine's calibration."""
+"""Choose a session's budget and batch from this machine's calibration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: P
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this lab; when there is none, also the reason (None: there was never one)."""
+    """Return the calibration for this lab, or None with the reason; the reason is None when there never was one."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())
 
 
 def chosen_by_hand(settings: Settings) -> bool:
-    """Tell whether the settings name a budget or a profile; then a calibration changes neither them nor the batch."""
+    """Tell whether the settings name a budget or a profile; if so, a calibration changes neither budget nor batch."""
     return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
 

@@ -27,19 +27,19 @@ class PretrainConditions:
     """SHA-256 of each file of the corpus, by name."""
     vocab_size: int
     seq_len: int
-    """Tokens of a row."""
+    """Number of tokens of a row."""
     eval_rows: int
-    """Rows that score a run."""
+    """Number of rows that score a run."""
     eval_rows_wanted: int | None
-    """Rows that the settings asked for, which the corpus may not have; None in old ledgers."""
+    """Number of rows that the settings ask for; the corpus may have fewer.  None in old ledgers."""
     device: Device
     budget: Budget
     max_seconds: float | None
-    """The most training time of a run that tokens or operations end; None for a budget of seconds."""
+    """The longest training, in seconds, under a budget of tokens or operations; None for a budget of seconds."""
     compile_seconds: float
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: float
-    """Hard limit of the evaluation."""
+    """The longest time that the evaluation may take, in seconds."""
     memory_limit_bytes: int | None
     """Memory limit in bytes that MLX is given; None leaves it to MLX."""
 
@@ -48,16 +48,16 @@ class PretrainConditions:
 
     @property
     def training_seconds(self) -> float | None:
-        """Training time of a run; None where tokens or operations end it."""
+        """Training time of a run in seconds; None where a number of tokens or operations ends it."""
         return self.budget.amount if self.budget.kind == "seconds" else None
 
     @property
     def most_seconds(self) -> float:
-        """The most training time that a run may take."""
+        """The longest training of a run, in seconds."""
         return self.budget.amount if self.budget.kind == "seconds" else float(self.max_seconds or 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plain values under the names that ledgers have always had, in their order."""
+        """Return plain values under the names that ledgers have always used, in the same order."""
         most = self.max_seconds if self.max_seconds is not None else 0.0
         wanted = {} if self.eval_rows_wanted is None else {"eval_rows_wanted": self.eval_rows_wanted}
         return {
@@ -79,9 +79,9 @@ class PretrainConditions:
 
     @classmethod
     def from_json(cls, recorded: Mapping[str, Any]) -> PretrainConditions:
-        """Return the conditions that a ledger keeps.
+        """Return the conditions from a ledger.
 
-        Raises ConfigError when a value is missing, or the kind of budget is not known to this version.
+        Raises ConfigError when a value is missing, or when this version does not know the kind of budget.
         """
         ends = budget.of_conditions(recorded)
         if ends is None:

@@ -1,4 +1,4 @@
-"""The corpus of a lab: which one a new session trains on, and where a recorded one is found again."""
+"""Choose the corpus for a new session of a lab, and find the corpus of a session that has begun."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 
 CORPUS = "corpus"
-"""File in the lab's state that names the corpus prepared last."""
+"""File in the lab's state folder that names the corpus that was prepared last."""
 _SCARCE_EVAL_TOKENS = 2**19
-"""Most tokens that are held out where text is scarce."""
+"""Largest number of tokens that are held out where text is scarce."""
 
 
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
-    """Return the corpus that a session measures on: where it was, else the one of the same hashes in ``cache``.
+    """Return a session's corpus, from its recorded place or else from ``cache``, where its hashes identify it.
 
     Raises CorpusError when neither place has it.
     """
@@ -32,19 +32,19 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
     if (found := corpora.find_by_hash(wanted, cache)) is not None:
         return found
     if here is not None:
-        said = f"the corpus in {place} is not the one this session began with"
+        said = f"the corpus in {place} is not the one that this session began with"
         raise CorpusError(said, "start another session with --tag")
     source = "folder PATH" if conditions.source == "folder" else conditions.source
     again = f"prepare {source} --vocab-size {conditions.vocab_size} --seq-len {conditions.seq_len}"
     hint = f"copy it from there into {cache / 'corpora'}, or make the same again: `autoresearch-mlx {again}`"
-    raise CorpusError(f"this machine has no corpus of the session's hashes; it was in {place}", hint)
+    raise CorpusError(f"this machine has no corpus with the session's hashes; the corpus was in {place}", hint)
 
 
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
     """Return the corpus that a new session trains on.
 
-    It is the one of the settings; by default the one that the lab prepared last, or the standard library's text,
-    prepared now.  Raises CorpusError.
+    The settings may name it.  The default is the corpus that the lab prepared last, or else the text of the standard
+    library, which is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last
@@ -58,7 +58,7 @@ def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> C
 
 
 def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
-    """Return the corpus that the settings ask for; sizes that they leave open are the profile's."""
+    """Return the corpus that the settings ask for; sizes that they leave open come from the profile."""
     data = settings.data
     source = "stdlib" if data.source == "auto" else data.source
     seq_len: int = _or(data.seq_len, profile.seq_len)
@@ -90,7 +90,7 @@ def remember_corpus(lab: Lab, corpus: Corpus) -> None:
 
 
 def corpus_here(settings: Settings, lab: Lab, profile: Profile) -> Corpus | None:
-    """Return the corpus that `run` would train on, if it is there already.  Raises CorpusError."""
+    """Return the corpus that `run` would train on, or None if it must still be prepared.  Raises CorpusError."""
     last = last_corpus(lab) if settings.data.source == "auto" else None
     return last or corpora.find(corpus_request(settings, profile), corpora.default_cache())
 

@@ -37,9 +37,9 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse lanes before any text is prepared: the target itself is built only afterwards."""
+        """Refuse lanes already here: the target itself is built only after the text is prepared."""
         if (lanes := settings.run.lanes) > 1:
-            why = "two trainings on one machine take time from each other, and each would measure the other"
+            why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
             raise ConfigError(said, "lanes = 1 under [run] in lab.toml, or `--lanes 1`")
 
@@ -48,7 +48,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return fit_to_machine(place.settings, place.lab, place.machine, place.profile, place.say)
 
     def settle(self, place: Place) -> PretrainConditions:
-        """Return the conditions of a new session; prepares the embedded corpus when the lab has none."""
+        """Return the conditions of a new session; prepare the standard library's text when the lab has no corpus."""
         settings, profile = place.settings, place.profile
         script = _script(settings.target.editable)
         corpus = choose_corpus(settings, place.lab, profile, place.say)
@@ -115,7 +115,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return settings.hardware.calibrate == "auto" and not chosen_by_hand(settings)
 
     def build(self, conditions: PretrainConditions, place: Place) -> Pretrain:
-        """Return the target.  Raises CorpusError when its corpus is gone or was changed."""
+        """Build the target.  Raises CorpusError when its corpus is gone or was changed."""
         corpus = recorded_corpus(conditions, default_cache())
         blas = find_blas(default_cache(), place.machine)
         found = sandbox_of(place.settings)
@@ -180,7 +180,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return Finding("data", "corpus", said)
 
     def _probe_rows(self, place: Place, missing: State) -> Iterator[Finding]:
-        """Yield whether the sandbox holds, tried with the lab's own rows."""
+        """Test the sandbox with the lab's own rows, and yield whether it holds."""
         try:
             if corpus_here(place.settings, place.lab, place.profile) is None:
                 yield Finding("sandbox", "probe", "not tried: it needs prepared data")
@@ -206,7 +206,10 @@ class PretrainKind(TargetKind[PretrainConditions]):
 
 
 def expected(settings: Settings, profile: Profile, calibration: Calibration | None) -> PlanFacts:
-    """Return what is known of a run under these settings; ``calibration``: the one of this machine, None without."""
+    """Return what is known about a run under these settings.
+
+    ``calibration``: this machine's calibration; None if there is none.
+    """
     wanted = settings.budget.seconds
     by_hand = chosen_by_hand(settings)
     fit = profile if calibration is None or by_hand else fitted(profile, choose(profile, calibration))
@@ -229,7 +232,7 @@ def _facts(seconds: float | None, calibration: Calibration | None, rows: int, to
 
 
 def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any]:
-    """Return what each measurement records of its machine."""
+    """Return the facts about the machine that each measurement records."""
     return {
         "chip": machine.chip,
         "system": machine.system,

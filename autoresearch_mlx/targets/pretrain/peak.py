@@ -1,4 +1,7 @@
-"""The divisor of MFU, the share of the machine's arithmetic that training uses: its best measured matrix product."""
+"""Find the machine's best measured matrix product, the divisor of MFU.
+
+MFU is the share of the machine's arithmetic that training uses.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _PROBE_SECONDS = 60.0
 def calibration_of(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Calibration | None:
-    """Return this machine's calibration for a session's shape of rows; None if there is none, or none is to be used."""
+    """Return this machine's calibration for the shape of a session's rows.
+
+    Returns None if there is no calibration, or if the settings forbid its use.
+    """
     if settings.hardware.calibrate == "never":
         return None
     found, _ = load(basis_of(machine, profile, conditions.vocab_size, conditions.seq_len), corpora.default_cache())
@@ -34,10 +40,10 @@ def calibration_of(
 def measured_peak(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Peak | None:
-    """Return the best matrix product that was measured here, with the table's value beside it in words.
+    """Return the best matrix product that was measured here; its words also give the value from the table of chips.
 
-    None when the session trains on another device than the profile's, or nothing fresh was measured.  The product does
-    not depend on the conditions, but a calibration is looked up by them.
+    Returns None when the session does not train on the profile's device, or when there is no recent measurement.  The
+    product does not depend on the conditions, but a calibration is looked up by them.
     """
     calibration = (
         calibration_of(settings, conditions, machine, profile) if conditions.device == profile.device else None
@@ -50,7 +56,7 @@ def measured_peak(
 
 
 def table_beside(machine: Machine, dtype: str) -> str:
-    """Return the chip's row of the table, `` (table: 8.1 TFLOPS float16, estimate)``; empty when it has none."""
+    """Return what the table of chips says: `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown chip."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:
@@ -60,7 +66,7 @@ def table_beside(machine: Machine, dtype: str) -> str:
 
 
 def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
-    """Return what the probe prints, run in the environment of a training.
+    """Run the probe in the environment of a training, and return what it prints.
 
     ``size``: rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
     """

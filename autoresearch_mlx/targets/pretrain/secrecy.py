@@ -1,4 +1,4 @@
-"""Say where the text of rows that score lies on this machine, so that the sandbox can deny it to the edited code."""
+"""Find the text of the rows that score on this machine, so that the sandbox can deny it to the edited code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARIES = (
     "/nix/store/*",
     "/Library/Developer/CommandLineTools",
 )
-"""Places where a system keeps Pythons that a confined process could read."""
+"""Folders in which a system keeps Python installations that a confined process could read."""
 _INSIDE = (
     "lib*/python*",
     "lib*/pypy*",
@@ -41,23 +41,26 @@ _UNCLOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Secrecy:
-    """What the sandbox has to deny, and what it cannot."""
+    """The paths that the sandbox has to deny, and why denying them may not be enough."""
 
     closed: tuple[Path, ...] = ()
     in_tree: tuple[str, ...] = ()
-    """Copies in the worktree, relative to it."""
+    """Copies of the text in the worktree, as paths relative to it."""
     open_because: str | None = None
     """Why the edited code can read the text of rows that score; None when it cannot."""
 
 
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:
-    """Return where the text of a corpus lies; takes a walk through the folder of a ``folder``, else milliseconds."""
+    """Return where the text of a corpus lies.
+
+    This takes milliseconds, but for the source ``folder`` it lists the whole folder.
+    """
     manifest = corpus.manifest
     if manifest.source == "stdlib":
         return Secrecy(tuple(_copies()), open_because=None if _held_apart(manifest.source_detail) else _UNCLOSED)
     if manifest.source == "folder" and "path" in manifest.source_detail:
         return _of_folder(Path(manifest.source_detail["path"]), lab, corpus.folder)
-    return Secrecy()  # downloads lie where no confined process reads
+    return Secrecy()  # downloads lie where no confined process may read
 
 
 def _held_apart(detail: Mapping[str, Any]) -> bool:
@@ -78,13 +81,13 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Tell whether a package beside the installed ones only bears the name, as ``test`` often does."""
+    """Tell whether an installed package only shares its name with a closed one, as ``test`` often does."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 
 def _of_folder(folder: Path, lab: Lab, rows: Path) -> Secrecy:
     if not folder.is_dir():
-        return Secrecy()  # prepared on another machine
+        return Secrecy()  # the corpus was prepared on another machine
     root = lab.root.resolve()
     inside = folder != root and folder.is_relative_to(root)
     needed = real([*python_paths(), rows, *(() if inside else (root,))])
@@ -100,4 +103,4 @@ def _files(folder: Path) -> list[Path]:
     try:
         return folder_files(folder)
     except CorpusError:
-        return []  # its texts are gone
+        return []  # the texts are gone

@@ -41,22 +41,22 @@ from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
-"""Two, because the first step compiles and only the second one meets the state that the first has changed."""
+"""There must be two: the first step compiles, and only the second step runs on state that a step has changed."""
 _SMOKE_SECONDS = 10.0
-"""Seconds from which the time limits of a smoke run follow; its steps end it."""
+"""Budget in seconds from which the time limits of a smoke run follow; the run itself ends after its steps."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
-"""Tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
+"""Number of tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
-"""Time that a rescoring may take for each multiple of the session's own rows."""
+"""Seconds that a rescoring may take for each multiple of the session's own number of rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds")
-"""What later runs are held against (``experiment.Usual``)."""
+"""Facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pretrain(TargetBase):
-    """One training script that may be edited; the harness owns the rows, the budget and the device."""
+    """Measures one training script that may be edited; rows, budget and device are fixed."""
 
     conditions: Conditions
     name: str = "pretrain"
@@ -88,10 +88,10 @@ class Pretrain(TargetBase):
 
     def lanes_refused(self) -> str | None:
         device = "GPU" if self.conditions.device == "gpu" else "CPU"
-        return f"two trainings on one {device} take time from each other, and each would measure the other"
+        return f"two trainings on one {device} slow each other down, so neither could be measured"
 
     def certify_refused(self) -> str | None:
-        """Return why no certificate is given: the edited code can read the text of the rows that score."""
+        """Say why no certificate is given, when the edited code can read the text of the rows that score; else None."""
         return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -108,7 +108,7 @@ class Pretrain(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Take two steps at full size and evaluate a few rows: a script that cannot run ends here, in seconds."""
+        """Take two steps at full size and evaluate a few rows; a script that cannot run fails here within seconds."""
         rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
         brief = replace(
             self.conditions,
@@ -123,11 +123,11 @@ class Pretrain(TargetBase):
         return replace(self, conditions=brief)._sealed(quiet, limit)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Train and evaluate once.  A failure comes back as data, with its phase."""
+        """Train and evaluate once.  A failure is returned as data, with its phase."""
         return self._sealed(assignment)
 
     def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
-        """Measure; the run is invalid when the measuring code or the data changed meanwhile."""
+        """Take one measurement; it is invalid when the measuring code or the data changed meanwhile."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = self._measure(assignment, limit)
@@ -186,7 +186,7 @@ class Pretrain(TargetBase):
     # --- a gain too good to be believed
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-        """Score the run's weights again, with fewer assumptions and on other rows too (:mod:`audit`)."""
+        """Score the run's weights again, with fewer assumptions and also on other rows (:mod:`audit`)."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = audited(replace(self.conditions, split=assignment.split), assignment, measured, gain)
@@ -215,7 +215,7 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Return why the sandbox does not hold, tried with real children; None when it does."""
+        """Test the sandbox with real children; say why it does not hold, or return None when it does."""
         sandbox = self.conditions.sandbox
         if sandbox is None:
             recorded = str(self.conditions.machine.get("sandbox", "none"))
@@ -224,12 +224,12 @@ class Pretrain(TargetBase):
         return None if done.holds else f"{sandbox.words} does not hold: {done.words()}"
 
     def without_sandbox(self, why: str) -> Pretrain:
-        """Return the same target with no sandbox; its measurements record why."""
+        """Return the same target without a sandbox; its measurements record the reason ``why``."""
         machine = {**self.conditions.machine, "sandbox": in_the_record(NoSandbox(why))}
         return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
 
     def _mfu(self, training: Training) -> dict[str, Any]:
-        """Return MFU in percent of the measured peak, and the peak in words; empty when one of them is unknown."""
+        """Return MFU in percent and the peak in words, by name; empty when the speed or the peak is unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}
@@ -262,7 +262,7 @@ def sealed_files(conditions: Conditions) -> list[Path]:
 
 
 def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
-    """Return the SHA-256 of the data that the corpus's manifest names, by file; empty without a manifest."""
+    """Return the SHA-256 that the corpus's manifest gives for each file of data; empty without a manifest."""
     folder = conditions.train_rows.parent
     try:
         return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}
