@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,8 +14,13 @@ STATE = ".autoresearch"
 SCRIPT = "train_mlx.py"
 PROGRAM = "program.md"
 SETTINGS = "lab.toml"
+CURRENT, CORPUS = "current", "corpus"
+"""Files beside the sessions' folders: the tag of the session that was used last, and the corpus that `prepare` made
+last."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Pattern of a valid tag, which names a folder, a branch and refs."""
+_LONGEST_TAG = 100
+"""Most characters of a tag; a file name has 255, and git adds ``.lock`` to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +46,23 @@ class Lab:
     def current(self) -> str | None:
         """Return the tag of the session that was used last; None when there is none."""
         try:
-            tag = (self.state / "current").read_text(encoding="utf-8").strip()
-        except OSError:
+            tag = (self.state / CURRENT).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
             tag = ""
         tags = self.tags()
         return tag if tag in tags else tags[-1] if tags else None
 
     def set_current(self, tag: str) -> None:
-        """Remember the tag of the session that is being used."""
+        """Remember the tag of the session that is being used.
+
+        Raises LabError when a folder is in the way: earlier versions allowed a session with the tag ``current``.
+        """
         self.make_state()
-        _write(self.state / "current", tag + "\n")
+        note = self.state / CURRENT
+        if note.is_dir():
+            said = f"{note} is a folder; the lab notes in a file of that name which session was used last"
+            raise LabError(said, f"give the folder another name: mv {note} {self.state / 'session-current'}")
+        _write(note, tag + "\n")
 
     def make_state(self) -> None:
         """Make the folder of the sessions; it ignores itself, so the user's .gitignore needs no line for it."""
@@ -86,8 +99,9 @@ def find_lab(start: Path) -> Lab:
 
 
 def _is_worktree(directory: Path) -> bool:
-    """Tell whether a folder lies in a session's worktree."""
-    return any(p.name == "worktree" and p.parent.parent.name == STATE for p in (directory, *directory.parents))
+    """Tell whether a folder lies in a session's worktree; those of lanes are ``worktree-2`` and so on."""
+    places = (directory, *directory.parents)
+    return any(p.name.startswith("worktree") and p.parent.parent.name == STATE for p in places)
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:
@@ -102,14 +116,41 @@ def find_session(lab: Lab, tag: str | None) -> Path:
     return lab.folder(chosen)
 
 
-def refuse_tag(tag: str) -> None:
-    """Raise ConfigError for a tag that cannot name a session."""
-    if not _TAG.fullmatch(tag) or ".." in tag or tag.endswith((".", ".lock")):
-        raise ConfigError(f"{tag!r} cannot name a session", "letters, digits, - and _; for example --tag batch-2")
+_EXAMPLE = "letters, digits, - and _; for example --tag batch-2"
 
 
-def new_tag(lab: Lab) -> str:
-    """Return an unused tag made from today's date, in upstream's style: ``nov23``, then ``nov23-2``."""
+def refuse_form(tag: str) -> None:
+    """Raise ConfigError for a tag that can name neither a folder nor a branch."""
+    if not _TAG.fullmatch(tag) or ".." in tag or tag.endswith(".") or tag.casefold().endswith(".lock"):
+        raise ConfigError(f"{tag[:_LONGEST_TAG]!r} cannot name a session", _EXAMPLE)
+    if len(tag) > _LONGEST_TAG:
+        raise ConfigError(f"a tag has at most {_LONGEST_TAG} characters, and {tag[:20]}... has {len(tag)}", _EXAMPLE)
+
+
+def refuse_tag(lab: Lab, tag: str) -> None:
+    """Raise ConfigError for a tag that cannot name a session of this lab, or names a file of the lab's own.
+
+    Names that differ only in case count as equal, because most disks of Macs take them for one.
+    """
+    refuse_form(tag)
+    known = lab.tags()
+    if tag in known:
+        return
+    if tag.casefold().removesuffix(".tmp") in (CURRENT, CORPUS):
+        raise ConfigError(f"{tag!r} cannot name a session: the lab has a file of that name in {STATE}", _EXAMPLE)
+    twin = next((each for each in known if each.casefold() == tag.casefold()), None)
+    if twin is not None and lab.folder(tag).exists():
+        said = f"{tag!r} cannot name another session: this disk takes it for {twin}, which is here already"
+        raise ConfigError(said, f"--tag {twin} continues that one; choose another name for a new one")
+    if lab.folder(tag).exists() and not lab.folder(tag).is_dir():
+        raise ConfigError(f"{tag!r} cannot name a session: {lab.folder(tag)} is a file", _EXAMPLE)
+
+
+def new_tag(lab: Lab, taken: Collection[str] = ()) -> str:
+    """Return a tag of today that no session has, written as upstream does: ``nov23``, then ``nov23-2``.
+
+    ``taken``: further tags that are not free, such as those of other labs of the same repository.
+    """
     today = date.today().strftime("%b%d").lower()
-    taken = set(lab.tags())
-    return next(t for t in (today, *(f"{today}-{n}" for n in range(2, 10_000))) if t not in taken)
+    gone = {tag.casefold() for tag in (*lab.tags(), *taken)}
+    return next(t for t in (today, *(f"{today}-{n}" for n in range(2, 10_000))) if t not in gone)

@@ -189,8 +189,13 @@ class Attempt:
             allowed = {}  # no tree can hold these files; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
-            self.sha = self.session.workspace.commit(self.number, self.base, allowed, message)
+            earlier = self.sha or self._made_before()
+            self.sha = self.session.workspace.commit(self.number, self.base, allowed, message, earlier)
         self.committed = (self.base, self.proposal)
+
+    def _made_before(self) -> str | None:
+        """Return the commit of an earlier experiment with this number: a baseline that failed is measured again."""
+        return next((e.commit for e in self.history.experiments if e.number == self.number), None)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
         """Take one more run, of this commit or of the incumbent, and return the judge's decision."""
@@ -291,7 +296,8 @@ class Attempt:
         return self.proposal.axis or (axis_of(next(iter(knobs))) if knobs else None)
 
     def abandon(self, reason: str) -> None:
-        self.session.workspace.forget(self.number)
+        if self.sha is not None:
+            self.session.workspace.forget(self.number, self.sha)
         self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:

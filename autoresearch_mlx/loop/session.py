@@ -33,7 +33,8 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.regimes import enter_regime, settled
 from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.rules import enter_rules, mark_of, rules_of
-from autoresearch_mlx.store.workspace import Workspace, resolve
+from autoresearch_mlx.store.tags import claiming, refuse_copy, refuse_taken, tags_taken
+from autoresearch_mlx.store.workspace import Workspace, ignored, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import limits_of
 from autoresearch_mlx.targets.contract import Place, Say, TargetKind
@@ -181,8 +182,8 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
     Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
     """
-    chosen = tag or lab.current() or new_tag(lab)
-    refuse_tag(chosen)
+    chosen = tag or lab.current() or new_tag(lab, tags_taken(lab.root))
+    refuse_tag(lab, chosen)
     lab.make_state()
     folder = lab.folder(chosen)
     with locked(folder):
@@ -195,6 +196,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
         ledger.mend()
         if not ledger.path.exists() or not ledger.path.stat().st_size:
             _begin(replace(place, profile=kind.fit(place)), kind, workspace, ledger)
+        refuse_copy(workspace.common, folder)
         lab.set_current(chosen)
         journal = ledger.read()
         write_results(folder, journal.history)  # a process that died after writing the ledger left an old view
@@ -229,7 +231,9 @@ def files_at(workspace: Workspace, commit: str) -> dict[str, str]:
     if not files:
         wanted = ", ".join(workspace.editable)
         said = f"no file that matches {wanted} is in commit {commit[:7]}, where the session begins"
-        raise LabError(said, f"`git add {wanted} && git commit` in the lab, or correct `editable` in lab.toml")
+        hidden = ignored(workspace.top / workspace.prefix, workspace.editable)
+        add = f"-f {' '.join(hidden)}" if hidden else wanted
+        raise LabError(said, f"`git add {add} && git commit` in the lab, or correct `editable` in lab.toml")
     return files
 
 
@@ -240,9 +244,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
         raise LabError(
             f"the repository of {root} has no commit yet", "`git add -A && git commit` there, then run again"
         )
-    if workspace.tip() is not None:
-        said = f"branch {workspace.branch} exists, but its ledger {ledger.path} does not"
-        raise LabError(said, f"choose another --tag, or remove it: git branch -D {workspace.branch}")
+    refuse_taken(root, workspace.tag)
     files_at(workspace, start)  # before anything of a session is made
     conditions = kind.settle(place)
     record = {
@@ -263,7 +265,10 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
         "host": platform.node(),
     }
     key = _key_here(record, kind, conditions, place.machine)
-    ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
+    with claiming(workspace.common):
+        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile: to settle takes its time
+        ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
+        workspace.start(start)
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:

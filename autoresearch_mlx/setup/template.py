@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import LabError
@@ -12,7 +14,9 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import PROGRAM, SCRIPT, SETTINGS
 from autoresearch_mlx.loop.session import preset_text
-from autoresearch_mlx.store.workspace import Workspace, commit_all, init_repository, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace, commit_all, ignored, init_repository, resolve, top_of
+
+_NAMES = (SCRIPT, PROGRAM, SETTINGS)
 
 LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows what is in force, and why.
@@ -51,21 +55,41 @@ LAB_TOML = """\
 def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
     """Write the files that are missing; yield one line for each thing done.
 
-    Raises LabError when the directory cannot be written.
+    Raises LabError when the directory cannot be written, WorkspaceError when git refuses; then nothing of it stays.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        written = [name for name, text in _files().items() if _write(directory / name, text)]
-    except OSError as error:
-        raise LabError(f"{directory} cannot be written: {error.strerror}", "choose another directory") from None
-    for name in written:
-        yield f"wrote {directory / name}"
-    yield from _put_under_git(directory, written)
+    with _all_or_nothing(directory) as made:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, text in _files().items():
+                if _write(directory / name, text):
+                    made.append(directory / name)
+        except OSError as error:
+            raise LabError(f"{directory} cannot be written: {error.strerror}", "choose another directory") from None
+        written = [f"wrote {path}" for path in made]
+        done = _put_under_git(directory, made)
+    yield from (*written, *done)
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     head = resolve(directory, "HEAD")
     committed = head is not None and bool(Workspace(directory, directory, "init", [SCRIPT]).read(head))
-    commit = "" if committed else f"git add {SCRIPT} {PROGRAM} {SETTINGS} && git commit -m 'A lab' && "
+    force = "-f " if ignored(directory, _NAMES) else ""  # an ignore file of the user's names one of them
+    commit = "" if committed else f"git add {force}{' '.join(_NAMES)} && git commit -m 'A lab' && "
     say(f"next: {place}{commit}autoresearch-mlx run")
+
+
+@contextmanager
+def _all_or_nothing(directory: Path) -> Iterator[list[Path]]:
+    """Yield a list for the paths that are made in the block, which are removed again when the block fails."""
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _files() -> dict[str, str]:
@@ -84,11 +108,13 @@ def _write(path: Path, text: str) -> bool:
     return True
 
 
-def _put_under_git(directory: Path, written: list[str]) -> Iterator[str]:
+def _put_under_git(directory: Path, made: list[Path]) -> list[str]:
+    """Commit the files in a repository of their own; inside a repository, say what is left to do."""
     top = top_of(directory)
     if top is None:
+        if not (directory / ".git").exists():
+            made.append(directory / ".git")
         init_repository(directory)
-        commit_all(directory, [SCRIPT, PROGRAM, SETTINGS], "A new lab")
-        yield f"made a git repository in {directory} and committed the files"
-    elif written:
-        yield f"{directory} is in the repository {top}: commit the new files there before the first run"
+        commit_all(directory, _NAMES, "A new lab")
+        return [f"made a git repository in {directory} and committed the files"]
+    return [f"{directory} is in the repository {top}: commit the new files there before the first run"] if made else []

@@ -8,6 +8,7 @@ user's hooks do not run.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.trial.runner import GIT_PLACES
 
 try:
     from git import Git, GitCommandError, GitCommandNotFound
@@ -32,11 +34,12 @@ _IDENTITY = {
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",  # it would start a program of the user's choice, or git's own, in our worktree
     "core.quotePath=off",
     "core.safecrlf=false",
+    # Commits and refs are on the disk before the ledger names them, or a power cut could lose them.
     "core.fsync=objects,reference",
 )
-"""The last one puts commits and refs on the disk before the ledger names them, or a power cut could lose them."""
 
 _FILE_MODES = ("100644", "100755")
 
@@ -65,7 +68,9 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     """
     # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    command = ["git", "-C", str(cwd), *settings, *arguments]
+    inherited = [name for name in GIT_PLACES if name in os.environ and name not in (env or {})]
+    without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
+    command = [*without, "git", "-C", str(cwd), *settings, *arguments]
     try:
         out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
     except GitCommandNotFound:
@@ -129,8 +134,14 @@ def init_repository(directory: Path) -> None:
 
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
     """Commit these files in a repository that we have just made; no identity of the user is needed."""
-    git(directory, "add", "--", *paths)
+    # --force: an ignore file of the user's may name one of them.
+    git(directory, "add", "--force", "--", *paths)
     git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
+
+
+def ignored(directory: Path, patterns: Sequence[str]) -> list[str]:
+    """Return the files below ``directory`` that match ``patterns`` and that git leaves out unless it is forced."""
+    return git(directory, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--", *patterns).split("\0")[:-1]
 
 
 def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
@@ -188,8 +199,8 @@ class Workspace:
 
     def put_back(self, tip: str) -> None:
         """Move the branch back to ``tip`` when somebody has moved or removed it."""
-        if self.tip() != tip:
-            git(self.top, "update-ref", f"refs/heads/{self.branch}", tip)
+        if (found := self.tip()) != tip:
+            git(self.top, "update-ref", f"refs/heads/{self.branch}", tip, found or "")
 
     def clear(self, patience: float = 1.0) -> None:
         """Remove what a dead process of this session left: half-made commits, and locks on the session's refs.
@@ -219,11 +230,11 @@ class Workspace:
             return
         if tip is not None and tip not in ours:
             raise self._moved(tip, incumbent)
-        git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent)
+        git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent, tip or "")
 
     def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
         said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
-        keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent}"
+        keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent} {tip}"
         return WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
 
     # --- experiments
@@ -245,8 +256,12 @@ class Workspace:
             return False
         return any(path == e or matches(pure.parts, PurePosixPath(e).parts) for e in self.editable)
 
-    def commit(self, number: int, base: str, files: Mapping[str, str], message: str) -> str:
-        """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref."""
+    def commit(self, number: int, base: str, files: Mapping[str, str], message: str, earlier: str | None = None) -> str:
+        """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref.
+
+        ``earlier``: the commit that this session gave that ref before.  Raises WorkspaceError when the ref has another
+        one, which only another lab or program can have made.
+        """
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
             git(self.top, "read-tree", base, env=index)
@@ -256,7 +271,12 @@ class Workspace:
             # The message goes into a file, because an argument has a limit; git refuses NUL.
             (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
             sha = git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
-        git(self.top, "update-ref", ref_of(self.tag, number), sha)
+        ref = ref_of(self.tag, number)
+        found = git(self.top, "for-each-ref", "--format=%(objectname)", ref).strip()
+        if found not in ("", earlier, sha):
+            said = f"{ref} is at {found[:7]}, a commit that this session did not make; it stays as it is"
+            raise WorkspaceError(said, "another lab may have the same tag: start another session with --tag NAME")
+        git(self.top, "update-ref", ref, sha, found)
         return sha
 
     def _add(self, path: str, text: str, base: str, temporary: Path, index: Mapping[str, str]) -> None:
@@ -291,9 +311,11 @@ class Workspace:
         base = resolve(self.top, f"{sha}^") if sha is not None else None
         return (base, sha) if sha is not None and base is not None and base in bases else None
 
-    def forget(self, number: int) -> None:
-        """Drop the ref of an experiment that did not take place; does nothing when there is no ref."""
-        git(self.top, "update-ref", "-d", ref_of(self.tag, number))
+    def forget(self, number: int, commit: str) -> None:
+        """Drop the ref of an experiment that did not take place, if it names this commit."""
+        ref = ref_of(self.tag, number)
+        if resolve(self.top, ref) == commit:
+            git(self.top, "update-ref", "-d", ref, commit)
 
     def title(self, commit: str) -> str:
         return git(self.top, "log", "-1", "--format=%s", commit).strip()

@@ -23,6 +23,18 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
 """Number of bytes that are kept of a child's output, counted from its end."""
+GIT_PLACES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_QUARANTINE_PATH",
+)
+"""Variables that git sets for its hooks; in a process that a hook started they would lead us to the user's index."""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
@@ -110,8 +122,12 @@ def python_command(*arguments: str) -> list[str]:
 
 
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with ``added``, and with variables that turn off byte code and buffered output."""
-    return {**os.environ, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    """Return our environment with ``added``, and with variables that turn off byte code and buffered output.
+
+    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.
+    """
+    ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+    return {**ours, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def run_child(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.lab.lab import Lab, find_lab, find_session, new_tag
+from autoresearch_mlx.errors import ConfigError, LabError
+from autoresearch_mlx.lab.lab import Lab, find_lab, find_session, new_tag, refuse_tag
 
 
 def session(lab: Lab, tag: str) -> None:
@@ -44,6 +44,8 @@ def test_inside_of_a_sessions_worktree_the_lab_around_it_is_meant(tmp_path: Path
     worktree.mkdir(parents=True)
     (worktree / "lab.toml").touch()
     assert find_lab(worktree) == Lab(tmp_path.resolve())
+    worktree.rename(worktree.with_name("worktree-2"))
+    assert find_lab(worktree.with_name("worktree-2")) == Lab(tmp_path.resolve())
 
 
 def test_our_folder_hides_itself_from_git(tmp_path: Path) -> None:
@@ -105,6 +107,43 @@ def test_a_new_tag_is_the_day_as_upstream_writes_it_and_never_a_taken_one(tmp_pa
     assert new_tag(lab) == f"{first}-2"
     session(lab, f"{first}-2")
     assert new_tag(lab) == f"{first}-3"
+    assert new_tag(lab, {f"{first}-3", f"{first}-4".upper()}) == f"{first}-5"
+
+
+@pytest.mark.parametrize("tag", ["current", "Current", "CORPUS", "corpus.tmp", "current.tmp"])
+def test_names_of_our_own_files_are_no_tags(tmp_path: Path, tag: str) -> None:
+    with pytest.raises(ConfigError, match="the lab has a file of that name"):
+        refuse_tag(Lab(tmp_path), tag)
+
+
+@pytest.mark.parametrize("tag", ["", "-x", "a/b", "a..b", "a.", "a.lock", "A.LOCK", "ä", "a b", "t\n", "~", "x" * 101])
+def test_what_cannot_name_a_folder_and_a_branch_is_no_tag(tmp_path: Path, tag: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot name a session|at most 100 characters"):
+        refuse_tag(Lab(tmp_path), tag)
+
+
+def test_a_session_of_an_earlier_version_keeps_its_name(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    session(lab, "corpus")
+    refuse_tag(lab, "corpus")
+
+
+def test_tags_that_differ_in_case_alone_are_two_where_the_disk_tells_them_apart(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    session(lab, "night")
+    if (lab.state / "NIGHT").exists():
+        with pytest.raises(ConfigError, match="takes it for night"):
+            refuse_tag(lab, "NIGHT")
+    else:
+        refuse_tag(lab, "NIGHT")
+
+
+def test_a_session_whose_folder_has_the_place_of_our_note_is_answered_with_the_remedy(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    session(lab, "current")
+    with pytest.raises(LabError, match="current is a folder") as caught:
+        lab.set_current("other")
+    assert caught.value.hint.endswith(f"mv {lab.state / 'current'} {lab.state / 'session-current'}")
 
 
 def test_the_brief_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import git
+import pytest
+from conftest import command_line, git
 
 from autoresearch_mlx.setup.template import make_lab
 
@@ -29,3 +30,41 @@ def test_a_lab_inside_a_repository_is_committed_first(tmp_path: Path) -> None:
     git(lab, "add", ".")
     git(lab, "commit", "-qm", "a lab")
     assert next_step(lab) == f"next: cd {lab} && autoresearch-mlx run"
+
+
+@pytest.mark.parametrize("ignored", ["*.toml", "*", "train_mlx.py\nprogram.md", "/*\n!*.py", "**/mylab/"])
+def test_an_ignore_file_of_the_users_does_not_leave_half_a_lab(tmp_path: Path, ignored: str) -> None:
+    (tmp_path / "ignore").write_text(f"{ignored}\n")
+    config = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.excludesFile",
+        "GIT_CONFIG_VALUE_0": str(tmp_path / "ignore"),
+    }
+    done = command_line("init", "mylab", cwd=tmp_path, **config)
+    assert done.returncode == 0, done.stderr
+    assert sorted(git(tmp_path / "mylab", "ls-files").split()) == ["lab.toml", "program.md", "train_mlx.py"]
+    assert "next: cd mylab && autoresearch-mlx run" in done.stderr
+
+
+def test_in_a_repository_that_ignores_the_files_the_next_step_works_as_it_is_said(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("*.toml\n")
+    lab = tmp_path / "lab"
+    assert "git add -f train_mlx.py program.md lab.toml" in next_step(lab)
+    git(lab, "add", "-f", "train_mlx.py", "program.md", "lab.toml")
+    git(lab, "commit", "-qm", "a lab")
+    assert next_step(lab) == f"next: cd {lab} && autoresearch-mlx run"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_when_git_refuses_nothing_of_the_lab_stays(tmp_path: Path, there: bool) -> None:
+    lab = tmp_path / "deep" / "lab"
+    if there:
+        lab.mkdir(parents=True)
+        (lab / "program.md").write_text("mine\n")
+    broken = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "nonsense"}
+    done = command_line("init", str(lab), cwd=tmp_path, **broken)
+    assert done.returncode == 1 and "error: git" in done.stderr
+    left = sorted(path.name for path in tmp_path.rglob("*"))
+    assert left == (["deep", "lab", "program.md"] if there else [])
+    assert command_line("init", str(lab), cwd=tmp_path).returncode == 0

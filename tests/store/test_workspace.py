@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,10 +151,43 @@ def test_a_commit_is_found_by_number_only_on_the_base_it_was_made_on(command_lab
 
 def test_the_ref_of_an_experiment_that_never_was_is_dropped(command_lab: Lab) -> None:
     ws = started(command_lab)
-    ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
-    ws.forget(1)
-    ws.forget(1)
+    sha = ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
+    ws.forget(1, sha)
+    ws.forget(1, sha)
     assert ws.made_on(1, {head(command_lab)}) is None
+
+
+def test_a_ref_that_another_made_is_neither_overwritten_nor_dropped(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    theirs = ws.commit(1, head(command_lab), {"solver.py": NEW}, "theirs\n")
+    with pytest.raises(WorkspaceError, match=r"refs/autoresearch/t/1 is at .* this session did not make") as caught:
+        ws.commit(1, head(command_lab), {"solver.py": "X = 2\n"}, "ours\n")
+    assert "--tag NAME" in caught.value.hint
+    ws.forget(1, head(command_lab))
+    assert git(command_lab.root, "rev-parse", "refs/autoresearch/t/1") == theirs
+    again = ws.commit(1, head(command_lab), {"solver.py": "X = 2\n"}, "again\n", earlier=theirs)
+    assert git(command_lab.root, "rev-parse", "refs/autoresearch/t/1") == again
+
+
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"])
+def test_what_git_tells_its_hooks_does_not_lead_us_to_the_users_index(
+    command_lab: Lab, tmp_path: Path, variable: str
+) -> None:
+    """A run may be started by a hook, which has these variables."""
+    environment = {**os.environ, variable: str(tmp_path / "theirs")}
+    work = f"""
+from pathlib import Path
+from autoresearch_mlx.store.workspace import Workspace
+from autoresearch_mlx.store.worktree import Worktree
+folder = Path({str(command_lab.folder("t"))!r})
+folder.mkdir(parents=True)
+ws = Workspace(Path({str(command_lab.root)!r}), folder, "t", ["solver.py"])
+ws.start({head(command_lab)!r})
+Worktree(ws).ensure()
+"""
+    subprocess.run([sys.executable, "-c", work], env=environment, check=True)
+    assert (command_lab.folder("t") / "worktree" / "solver.py").exists()
+    assert not (tmp_path / "theirs").exists()
 
 
 def test_nothing_but_the_files_given_differs_from_the_base(command_lab: Lab) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from autoresearch_mlx.errors import AutoresearchError, LabError, WorkspaceError
 from autoresearch_mlx.hardware.machine import read_machine
-from autoresearch_mlx.lab.lab import Lab, refuse_tag
+from autoresearch_mlx.lab.lab import Lab, refuse_form, refuse_tag
 from autoresearch_mlx.setup.archive.bundles import drop, heads_of, prefix_of, refs_of, unpack
 from autoresearch_mlx.setup.archive.pack import BUNDLE, FORMAT, KIND, MANIFEST, SESSION
 from autoresearch_mlx.store.journal import now
@@ -170,7 +170,7 @@ def _refuse_without_room(begun: Path, size: int) -> None:
 
 
 def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
-    refuse_tag(tag)
+    refuse_tag(lab, tag)
     here, there = prefix_of(lab.root), told.get("prefix")
     if here != there:
         said = f"the session's lab is in {there!r} of its repository, this lab in {here!r}"
@@ -215,7 +215,7 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
     if dict(heads) != told["refs"]:
         raise LabError("the archive's bundle has other refs than its manifest", "archive the session again")
     was = told["tag"]
-    refuse_tag(was)
+    refuse_form(was)
     names = {f"refs/heads/{branch_of(was)}": f"refs/heads/{branch_of(tag)}"}
     for ref in heads:
         number = ref.removeprefix(f"refs/autoresearch/{was}/")

@@ -8,14 +8,12 @@ from typing import Any
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
-from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.lab import CORPUS, Lab
 from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.targets.corpus import prepare as corpora
 from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 
-CORPUS = "corpus"
-"""File in the lab's state folder that names the corpus that was prepared last."""
 _SCARCE_EVAL_TOKENS = 2**19
 """Largest number of tokens that are held out where text is scarce."""
 

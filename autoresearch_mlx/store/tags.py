@@ -1,0 +1,78 @@
+"""Find out which tags are free.  A tag is a lab's own, but its branch and its refs belong to the whole repository.
+
+Other labs in the same repository, and the same lab in another worktree of it, share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.lab.lab import STATE
+from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.workspace import branch_of, git, top_of
+
+_BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
+_LOCK, _LOCK_SECONDS = "autoresearch-mlx.lock", 20.0
+
+
+def tags_taken(root: Path) -> frozenset[str]:
+    """Return the tags that have a branch or a ref in the repository around ``root``; none outside of a repository."""
+    if top_of(root) is None:
+        return frozenset()
+    return frozenset(tag for tag, _ in _named(root) if tag is not None)
+
+
+def refuse_taken(root: Path, tag: str) -> None:
+    """Raise LabError when a new session with this tag would share a branch or refs with something that exists."""
+    ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
+    for other, ref in _named(root):
+        if other is None:
+            said = f"git cannot make the branch {branch_of(tag)} and its refs, because {ref} exists"
+            raise LabError(said, _rename(ref))
+        if other == tag or (ignores_case and other.casefold() == tag.casefold()):
+            said = f"the tag {tag} is taken in this repository: {ref} exists, and no session of this lab made it"
+            raise LabError(said, "choose another --tag; without --tag a free one is chosen")
+
+
+def refuse_copy(common: Path, folder: Path) -> None:
+    """Raise LabError when another folder holds the same session: the lab, or its ``.autoresearch``, was copied.
+
+    ``common`` is the folder of the repository's refs, which both would move.
+    """
+    for record in (common / "worktrees").glob("*"):
+        with suppress(OSError, ValueError):
+            link = Path((record / "gitdir").read_text().strip())
+            home = link.parent.parent
+            alike = home.name == folder.name and home.parent.name == STATE and link.is_file()
+            if alike and home.resolve() != folder.resolve() and (home / "ledger.jsonl").is_file():
+                said = f"session {folder.name} belongs to {home.parent.parent}; {folder} is a copy of it"
+                raise LabError(said, "continue it there, or start another session here with --tag NAME")
+
+
+@contextmanager
+def claiming(common: Path) -> Iterator[None]:
+    """Hold the right to give out tags in a repository.  Raises LockedError when another lab takes too long."""
+    with (common / _LOCK).open("a") as file:
+        if not take_lock(file, _LOCK_SECONDS):
+            raise LockedError("another lab of this repository is starting a session", "try again in a moment")
+        yield
+
+
+def _named(root: Path) -> Iterator[tuple[str | None, str]]:
+    """Yield (tag, ref) for each ref of a session; the tag is None for a ref in whose place git needs a folder."""
+    for ref in git(root, "for-each-ref", "--format=%(refname)", _BRANCHES, _REFS).splitlines():
+        if ref in (_BRANCHES, _REFS):
+            yield None, ref
+            continue
+        for start in (_BRANCHES, _REFS):
+            if PurePosixPath(ref).is_relative_to(start):
+                yield PurePosixPath(ref).relative_to(start).parts[0], ref
+
+
+def _rename(ref: str) -> str:
+    if ref == _BRANCHES:
+        return "give that branch another name: git branch -m autoresearch autoresearch-old"
+    return f"keep its commit under another name: git update-ref refs/kept-autoresearch {ref} && git update-ref -d {ref}"
