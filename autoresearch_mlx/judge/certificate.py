@@ -1,7 +1,7 @@
-"""Certify: measure the head against an earlier commit, on fresh seeds, by runs that selected nothing.
+"""Certify: compare the head with an earlier commit, on fresh seeds, by runs that played no part in choosing either.
 
-The two run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear drift of
-the machine (say, one that warms up) cancels exactly.
+The two commits run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear
+drift of the machine (say, while it warms up) cancels exactly.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Slot:
 class Certificate:
     """How much better the head is, in the metric's unit; positive is better.
 
-    ``low`` to ``high`` is the 90 % interval.  It and the probability are the posterior under flat priors:
-    Student's t around the effect.  Its variance is pooled from sigma, as if the two runs of a pair were independent
-    (common seeds may make it smaller; that is ignored), and from the differences between the blocks.
+    ``low`` to ``high`` is the 90 % interval.  The interval and the probability come from the posterior under flat
+    priors, which is Student's t around the effect.  Its variance is pooled from two sources: sigma, as if the two runs
+    of a pair were independent (a common seed may make it smaller; that is ignored), and the differences between blocks.
     """
 
     effect: float
@@ -43,9 +43,9 @@ class Certificate:
     high: float
     probability_better: float
     pairs: int
-    """Number of pairs that count, which are those in whole blocks."""
+    """Number of pairs in complete blocks; only these count."""
     certified: bool
-    """Whether the evidence ratio reached 1 / alpha; the error rate stays under alpha even if one looks every block."""
+    """Whether the evidence ratio reached 1 / alpha.  Checking it after every block keeps the error rate under alpha."""
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
@@ -64,10 +64,10 @@ def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
 def certificate(
     before: Sequence[Run], head: Sequence[Run], direction: Direction, sigma: Sigma, alpha: float = 0.1
 ) -> Certificate:
-    """Return the certificate from all whole blocks; runs carry the number of their pair.
+    """Return the certificate from all complete blocks; runs carry the number of their pair.
 
-    A block that lost a run, or has a disturbed one, is left out: measure it again.  Raises ValueError when no block is
-    whole, and when there is one block and no sigma, so that nothing tells the error.
+    A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
+    complete.  Raises it too when there is one block and no sigma, because the error is then unknown.
     """
     effects = block_effects(before, head, direction)
     if not effects:
@@ -85,7 +85,7 @@ def certificate(
 
 
 def block_effects(before: Sequence[Run], head: Sequence[Run], direction: Direction) -> tuple[float, ...]:
-    """Return the gain in each whole block, in order."""
+    """Return the gain in each complete block, in order."""
     ours, theirs = _by_pair(head), _by_pair(before)
     sign = -1 if direction == "min" else 1
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})

@@ -17,9 +17,9 @@ from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
-"""Share of the standard error below which the errors of the runs' own values are left out: they add half a percent."""
+"""The errors of the runs' own values are ignored below this share of the standard error: they add at most 0.5 %."""
 _PAIR_DOF = 4
-"""Degrees of freedom that the spread of pairs needs before pairs are used."""
+"""Fewest degrees of freedom behind the standard deviation of pairs for which the paired estimate is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> 
 
 
 def _width(found: Difference) -> float:
-    """Return half the width of the 90 % interval, which is wide where the error itself rests on few runs."""
+    """Return half the width of the 90 % interval; it is wide when the error itself is known from few runs only."""
     return quantile(0.95, found.dof) * found.error if found.error else math.inf
 
 

@@ -27,7 +27,7 @@ class EarlyRules:
     after: float = 0.6
     """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """How far the smoothed loss must lie above the incumbent's, as a share of the incumbent's."""
+    """Least excess of the smoothed loss over the incumbent's that stops a run, as a share of the incumbent's loss."""
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
@@ -48,7 +48,7 @@ class Stop:
     share: float
     """Share of the budget used when the rule applied."""
     audit: bool = False
-    """True if the run is left to finish, to check the rule."""
+    """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
     """Excess of its loss over the incumbent's, as a share of the incumbent's; None: it diverged."""
 
@@ -122,7 +122,7 @@ def _exempt(axis: str | None, rules: EarlyRules) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An experiment to which the rule applied: at which share of the budget, and with what verdict."""
+    """An experiment that the rule called lost: the share of the budget used until then, and its verdict."""
 
     share: float
     seconds: float

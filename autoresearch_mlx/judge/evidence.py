@@ -1,6 +1,6 @@
 """Define what the judge gets (evidence, rules) and what it returns (a verdict, or a request to measure again).
 
-Gains are positive when better, in the metric's unit, whichever way the metric points.
+Gains are in the metric's unit and positive when better, whether the metric is minimised or maximised.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class Run:
     regime: int = 0
     """Number of the regime in which it was taken; runs of different regimes cannot be compared."""
     fresh: bool = True
-    """False if something was selected by it (the first run of a proposal); true for repeats and the baseline."""
+    """False if a proposal was selected by this run, its first one; True for repeats and runs of the baseline."""
     pair: int | None = None
     """Number of its pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
-    """Standard error of the value itself, in the metric's unit, where the measurement gives one (look-ahead)."""
+    """Standard error of the value itself, in the metric's unit, if the measurement gives one: the correction for
+    look-ahead does."""
     tainted: bool = False
     """True if heat, sleep or another job disturbed it: it does not count."""
 
@@ -39,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sigma:
-    """A standard deviation in the metric's unit, with what it rests on; ``value`` None: nothing was repeated."""
+    """A standard deviation in the metric's unit, and the runs behind it; ``value`` is None if nothing was repeated."""
 
     value: float | None
     n: int
@@ -70,7 +71,7 @@ class Evidence:
     recent_effects: tuple[float, ...] = ()
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
-    """Number of lines by which the candidate's code is shorter; negative: longer."""
+    """Number of lines by which the candidate's code is shorter; negative when it is longer."""
     regime: int = 0
     """Number of the current regime; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
@@ -84,7 +85,7 @@ class Evidence:
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """What that audit cannot settle and a person must, in words."""
+    """What that audit cannot settle, so that a person has to, in words."""
     accepted: bool = False
     """A person has accepted this gain, however large it is."""
     lost: int = 0
@@ -158,7 +159,7 @@ class Rules:
     fast_from: float = 4.0
     """``auto`` is ``fast`` while the median gain of the last keeps is at least this many sigma."""
     fast_window: int = 5
-    """Number of last keeps that this median is taken over."""
+    """Number of newest keeps over which this median is taken."""
     fast_proof: int = 2
     """Number of keeps that ``auto`` needs to be ``fast``; with fewer it is ``adaptive``."""
     record: int = 4
@@ -175,8 +176,8 @@ class Rules:
     incredible_share: float = 0.08
     """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
     unbelievable_share: float = 0.25
-    """A gain above this share of the incumbent's value is kept only when a person accepts it, where the target audits
-    runs: we know of no single change of a training script that gained even half of that at a fixed budget."""
+    """A gain above this share of the incumbent's value is kept only when a person accepts it, if the target audits
+    runs.  We know of no single change to a training script that gained even half as much at a fixed budget."""
     spoiled: int = 3
     """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
     margin: float = 0.0

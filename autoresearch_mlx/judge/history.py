@@ -50,7 +50,7 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value; those that selected nothing are marked ``fresh``.
+    """Return the runs of an experiment that have a value; runs by which nothing was selected are marked ``fresh``.
 
     A proposal is selected by its first run; the baseline (number 0) was not selected.
     """
@@ -117,7 +117,7 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
 
 
 def standing(history: History, experiment: Experiment) -> float:
-    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not of its best.
+    """Return the value with which a kept experiment counts: the mean of its newest unselected runs, not its best run.
 
     Raises ValueError when it has no value at all.
     """
@@ -129,7 +129,7 @@ def standing(history: History, experiment: Experiment) -> float:
 
 
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
-    """Return the runs that :func:`standing` is the mean of; empty for an imported experiment.
+    """Return the runs whose mean is :func:`standing`; empty for an imported experiment.
 
     These are the undisturbed runs of the current regime, or all runs if there are none.
     """
@@ -145,9 +145,10 @@ def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ..
 
 
 def gained(history: History) -> float | None:
-    """Return the gain of the incumbent over the baseline, from the values that the two count with.
+    """Return the gain of the incumbent over the baseline, from the values (:func:`standing`) with which they count.
 
-    None if one of them is missing, or if their runs have different comparability keys and so cannot be compared.
+    None if there is no incumbent or no baseline, or if their runs cannot be compared because their comparability keys
+    differ.
     """
     first, best = history.baseline, history.incumbent
     if first is None or best is None:
@@ -159,7 +160,7 @@ def gained(history: History) -> float | None:
 
 
 def _keys(history: History, experiment: Experiment) -> set[str]:
-    """Return the keys of the runs that an experiment's value comes from; empty where the ledger names none."""
+    """Return the keys of the runs behind an experiment's value; empty if the ledger names none."""
     here = taken_now(history, experiment) or experiment.measurements
     return {m.key for m in here if m.key is not None and m.value is not None}
 
@@ -185,7 +186,7 @@ def looked_at(history: History) -> list[bool]:
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the most that a run of the baseline took, or, in a regime without such a run, what its first repeat took.
+    """Return the most that the baseline's runs took in each phase; in a regime without one, what its first repeat took.
 
     Raises ValueError without a baseline.
     """

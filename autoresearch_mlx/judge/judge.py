@@ -32,7 +32,7 @@ RECENT = 10
 """Number of newest keeps whose gains show how large effects are."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
-"""Longest time before a run's first batch: the baseline's times a factor, plus some seconds.
+"""A run may take this many times the baseline's time, plus this many seconds, before its first batch.
 
 A larger model takes longer to build."""
 
@@ -56,7 +56,7 @@ class Case:
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
     removes: int | None = None
-    """Number of the kept experiment whose change this candidate takes out; None: it takes out none."""
+    """Number of the kept experiment whose change this candidate removes; None when it removes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Judge:
     """Gain that a change must reach while sigma is unknown, in the metric's unit."""
     mode: Mode = "auto"
     floor: float | None = None
-    """The smallest gain that the person wants kept, whatever sigma says; None: any gain that is believed."""
+    """The smallest gain that the person wants kept, whatever sigma says; None means any gain that is believed."""
     replicates: int = 3
     """Runs of the baseline, from which sigma starts."""
     refresh_every: int = 10
     """Experiments after which the incumbent is measured again."""
     removal_every: int = 8
-    """Number of keeps after which weakly supported ones are taken out on trial."""
+    """Number of keeps after which weakly supported ones are removed on trial."""
     budget_seconds: float | None = None
     """Seconds of training, from which a repeat gets its number of steps.  None: the clock ends repeats too."""
 
@@ -103,7 +103,7 @@ class Judge:
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics; for an incumbent kept in another regime, its runs in the current one count."""
+        """Decide without statistics.  The incumbent's runs in the current regime count if it was kept in another one."""
         rule, best = Margin(self.margin), history.incumbent
         if best is None or (history.regime == 0 and all(m.regime == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
@@ -114,7 +114,7 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def _believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return what a keep by margin still needs where its gain is too good to be believed and the target audits."""
+        """Return what a keep by margin still needs if its gain is too good to be believed and the target can audit."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:
             return decision
@@ -127,7 +127,7 @@ class Judge:
         return asked or stages.held(found, now, self.rules) or decision
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Turn a keep into a discard where the gain is below what the person wants; shorter code is exempt."""
+        """Turn a keep into a discard if the gain is below what the person wants; shorter code is exempt."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
             return decision
@@ -220,9 +220,9 @@ def _with_command(decision: Decision, case: Case) -> Decision:
 
 
 def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
-    """Return ``invalid`` for a run that took long before its first batch, which the budget's clock does not count.
+    """Return ``invalid`` for a run that took too long before its first batch; None for any other run.
 
-    None for any other run.
+    The budget's clock starts at the first batch, so training could hide before it.
     """
     if history.baseline is None:
         return None

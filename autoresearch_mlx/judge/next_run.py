@@ -22,7 +22,7 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return what to measure where one side has no run that counts, or ``invalid`` after too many attempts."""
+    """Return what to measure when one side has no run that counts, or ``invalid`` after too many attempts."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this regime")
@@ -49,23 +49,23 @@ def thin(now: Evidence, rules: Rules) -> str:
 
 
 def repeat(now: Evidence, found: Difference, rules: Rules) -> Again:
-    """Ask for one more run of the candidate, on a seed that the incumbent has run on where there is one."""
+    """Ask for one more run of the candidate, on a seed on which the incumbent has run if there is one."""
     seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
-    return Again(f"{told(now, found)}: measure again", "candidate", seed, now.steps[0])
+    return Again(f"{effect_so_far(now, found)}: measure again", "candidate", seed, now.steps[0])
 
 
 def refresh(now: Evidence, reason: str) -> Again:
-    """Ask for one more run of the incumbent, on a seed that the candidate has run on where there is one."""
+    """Ask for one more run of the incumbent, on a seed on which the candidate has run if there is one."""
     return Again(reason, "incumbent", next_seed(now.incumbent, now.candidate), now.steps[1])
 
 
-def told(now: Evidence, found: Difference) -> str:
-    """Return the effect so far, in words."""
+def effect_so_far(now: Evidence, found: Difference) -> str:
+    """Return the estimated effect so far, in words."""
     return in_words(effect_of(found, now.recent_effects))
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """Return a seed that only the other side ran on, so that the two pair; else a new one; None: neither has run."""
+    """Return a seed on which only ``other`` ran, so that the two form a pair; else a new one; None if neither ran."""
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]
     if free:

@@ -1,8 +1,8 @@
-"""Remove weakly supported keeps again, on trial.
+"""Remove weakly supported keeps on trial.
 
 A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps the
-weakly supported ones are removed, one at a time: the head is measured without the change, and if it is no worse, the
-change is dropped (backward elimination).
+weakly supported ones are put to the test, one at a time: the head is measured without the change, and if it is no
+worse, the change is dropped (backward elimination).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import counted, difference
 from autoresearch_mlx.judge.evidence import Decision, Evidence, Rules, Sigma
-from autoresearch_mlx.judge.next_run import missing, refresh, thin, told
+from autoresearch_mlx.judge.next_run import effect_so_far, missing, refresh, thin
 
 _WEAK = 2.0
 
@@ -25,14 +25,14 @@ class Kept:
     number: int
     gain: float
     tried: bool = False
-    """True if it was removed on trial before, and stayed."""
+    """True if an earlier trial removed it and the head was worse without it, so that it stayed."""
 
 
 def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
     """Return whether ``every`` changes or more were kept since the last pass.
 
-    ``keeps``: all keeps so far; ``at_last_pass``: how many there were then.  Raises ValueError when ``every`` is under
-    1.
+    ``keeps`` counts all keeps so far, ``at_last_pass`` those before the last pass.  Raises ValueError when ``every``
+    is under 1.
     """
     if every < 1:
         raise ValueError(f"a pass is due after 1 keep or more, not after {every}")
@@ -40,7 +40,7 @@ def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
 
 
 def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
-    """Return the keeps that gained less than two sigma of one run and were not tried yet, weakest first.
+    """Return the keeps that gained less than two sigma of one run and have had no trial yet, weakest first.
 
     Empty while sigma is unknown.
     """
@@ -63,10 +63,10 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     found = difference(now, rules.record)
     if not found.error:
         unmissed = now.sigma.value == 0 and found.gain >= 0
-        said = "the same without it" if unmissed else "without a sigma its effect cannot be judged"
+        said = "the head is as good without it" if unmissed else "without a sigma its effect cannot be judged"
         return Verdict("keep", f"{said}: dropped") if unmissed else Verdict("discard", f"{said}: stays")
     if found.score > rules.neutral:
-        return Verdict("keep", f"without it, {told(now, found)}: dropped")
+        return Verdict("keep", f"without it, {effect_so_far(now, found)}: dropped")
     if (reason := thin(now, rules)) and now.refreshes < rules.refreshes:
         return refresh(now, reason)
-    return Verdict("discard", f"without it, {told(now, found)}: stays")
+    return Verdict("discard", f"without it, {effect_so_far(now, found)}: stays")

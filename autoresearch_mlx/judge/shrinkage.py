@@ -20,15 +20,15 @@ _PRIOR_SIGMA = 0.8
 _PRIOR_WEIGHT = 3
 """Weight of this assumption, as a number of measured effects.
 
-With these two, the reported gain of a keep is on average 0.6 sigma too good where true gains are half a sigma, and
-right within 0.1 sigma where they are larger (`bench/judge.py`).
+With this weight and this standard deviation, the reported gain of a keep is on average 0.6 sigma too good when true
+gains are half a sigma, and right within 0.1 sigma when they are larger (`bench/judge.py`).
 """
 _COVERAGE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A gain as it is reported.  All but ``z`` and the counts are in the metric's unit; positive is better.
+    """A gain as it is reported.  Every field but ``z`` and the counts is in the metric's unit; positive is better.
 
     The interval is as wide as for a comparison without selection.  For changes that were kept it contains the true gain
     in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without selection.
@@ -51,7 +51,7 @@ class Effect:
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
     """Return the effect behind a difference, given the measured gains of the changes that were kept before.
 
-    Its own gain counts among them, so that the first large gain of a session is not halved for being the first.
+    The gain of this difference counts among them; otherwise the first large gain of a session would be halved.
     Raises ValueError when the comparison has no standard error.
     """
     if not comparison.error:

@@ -1,6 +1,6 @@
 """Estimate sigma, the standard deviation of one run of an unchanged file, pooled over everything that was repeated.
 
-Also here: the spread of differences on a common seed, and whether the machine has drifted.
+This module also estimates the spread of differences on a common seed, and says whether the machine has drifted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 from autoresearch_mlx.judge.student_t import normal_score
 
 _FAR = 3.0
-"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone: 1 in 370."""
+"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone does so 1 in 370."""
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
@@ -28,11 +28,11 @@ _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "sc
 
 
 def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
-    """Return the pooled standard deviation within groups of values, each of one thing (``of`` names it).
+    """Return the standard deviation within groups of values, pooled over the groups; ``of`` names what a group is.
 
-    It is sqrt(sum of squares / sum of (n - 1)), with as many degrees of freedom as that last sum.  Residuals beyond 3
-    median absolute deviations are cut to that (winsorised), so that one run beside a backup job does not make sigma so
-    large that nothing is believed for the rest of the night.
+    It is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals beyond 3 median
+    absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make sigma so large that
+    no gain is believed for the rest of the night.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:
@@ -56,7 +56,7 @@ def _residuals(group: Sequence[float]) -> list[float]:
 
 
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]:
-    """Group the values of runs, given as (commit, run), by commit and regime: what :func:`pooled` takes.
+    """Group the values of runs, given as (commit, run), by commit and regime, for :func:`pooled`.
 
     Disturbed runs are left out, and so are selected ones: a run that was repeated because it was good differs more from
     its repeats than they differ from each other.
@@ -82,7 +82,7 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
-    """Return ``one`` minus ``other`` for each seed and regime on which both ran: one group for :func:`pooled`."""
+    """Return ``one`` minus ``other`` for each seed and regime in which both ran: one group for :func:`pooled`."""
     means = _by_seed(other)
     return tuple(value - means[key] for key, value in _by_seed(one).items() if key in means)
 
@@ -96,11 +96,11 @@ def _by_seed(runs: Iterable[Run]) -> dict[tuple[int, int], float]:
 
 
 def pair_class(axis: str | None) -> PairClass:
-    """Return the class of changes whose paired differences spread alike; an unknown axis counts as structural.
+    """Return the class of an axis: the paired differences within a class have a similar spread.
 
-    Runs on a common seed share weights and order of the data at the start (common random numbers; Bouthillier et al.,
-    arXiv 2103.03098).  That helps where the candidate stays close to the incumbent's course, as with a learning rate;
-    another layer draws other weights, and pairing gains little.
+    An unknown axis counts as structural.  Runs on a common seed share their initial weights and the order of the data
+    (common random numbers; Bouthillier et al., arXiv 2103.03098).  That helps when the candidate stays close to the
+    incumbent's course, as with a learning rate.  A change of the layers draws other weights, so pairing gains little.
     """
     return _CLASSES.get((axis or "").split(".")[0], "structural")
 
@@ -108,8 +108,8 @@ def pair_class(axis: str | None) -> PairClass:
 def age_of(measured: Sequence[bool]) -> int:
     """Return the number of experiments since the incumbent was last measured.
 
-    ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or after it.  The experiment
-    that was kept as the incumbent counts.
+    ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or right after it.  The
+    experiment that was kept as the incumbent is one of them.
     """
     return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
 
@@ -128,8 +128,8 @@ def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float 
     """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  One disturbed run looks like a drift: take a second one before opening a new regime, and ask with
-    both.  False if there is nothing to compare.
+    few repeats.  Returns False if there is nothing to compare.  One disturbed run looks like a drift, so take a second
+    run and call this with both before you open a new regime.
     """
     old = [run.value for run in stored if run.fresh and not run.tainted]
     now = [run.value for run in new if not run.tainted]

@@ -1,12 +1,11 @@
 """Decide in stages: evidence in, a verdict or one more measurement out.
 
-A clear loser is discarded after one run and a clear winner kept after one; in between the candidate runs again on
-further seeds, and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs and
-are set for the whole course by simulation (`bench/judge.py`), so that looking several times costs no additional false
-keeps.
+After one run, a clear loser is discarded and a clear winner is kept.  Any other candidate runs again on further seeds,
+and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  Simulation
+(`bench/judge.py`) sets them for the whole course, so that looking several times adds no false keeps.
 
-Also here: the baseline, which only has to be repeated, and the audit of gains that are too large to be believed at
-once.
+This module also decides on the baseline, which only has to be repeated, and asks for an audit of gains that are too
+large to be believed at once.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
 from autoresearch_mlx.judge.margin import by_margin
-from autoresearch_mlx.judge.next_run import disturbed, missing, next_seed, refresh, repeat, thin, told
+from autoresearch_mlx.judge.next_run import disturbed, effect_so_far, missing, next_seed, refresh, repeat, thin
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""Number of runs without the audit that was asked for after which the case is closed."""
+"""Number of runs after which a case is closed when the audit that was asked for has not taken place."""
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -40,7 +39,8 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
 
 
 def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) -> Mode:
-    """Return the mode behind ``auto``: ``fast`` while the last keeps gained much more than sigma, else ``adaptive``."""
+    """Return the mode that ``auto`` means now: ``fast`` while the last keeps gained much more than sigma, else
+    ``adaptive``."""
     last = [abs(effect) for effect in recent_effects[-rules.fast_window :]]
     if len(last) < rules.fast_proof or sigma.value is None:
         return "adaptive"
@@ -48,10 +48,10 @@ def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) ->
 
 
 def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost: int = 0) -> Decision:
-    """Return what to measure until the baseline has ``replicates`` undisturbed runs, from which sigma starts.
+    """Return what to measure until the baseline has ``replicates`` undisturbed runs, which give the first sigma.
 
-    After twice as many it is kept with the runs it has, and is invalid without any.  ``lost``: further runs, which were
-    disturbed and ended without a value.
+    After twice as many runs the baseline is kept with the undisturbed ones that it has; without any it is invalid.
+    ``lost`` counts further runs, which were disturbed and ended without a value.
     """
     values = [run.value for run in runs if not run.tainted]
     if len(values) < replicates and len(runs) + lost < 2 * replicates:
@@ -83,7 +83,7 @@ def _decided(now: Evidence, found: Difference, mode: Mode, rules: Rules) -> Deci
 
 
 def _given_up(now: Evidence, found: Difference, spoiled: int) -> Verdict:
-    size = f"{told(now, found)}: " if found.error else ""
+    size = f"{effect_so_far(now, found)}: " if found.error else ""
     return Verdict("invalid", f"{size}undecided, and {spoiled} further runs were disturbed")
 
 
@@ -112,7 +112,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
-    """Return a keep for shorter code with an equal result, once that was seen twice; None where it is not so."""
+    """Return a keep for shorter code whose result was equal in two runs; None in any other case."""
     if now.lines_removed <= 0 or found.score <= rules.neutral:
         return None
     if len(now.candidate) < 2:
@@ -121,11 +121,11 @@ def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
 
 
 def _keep(now: Evidence, found: Difference, note: str) -> Verdict:
-    return Verdict("keep", f"{told(now, found)}: keep{', ' if note else ''}{note}")
+    return Verdict("keep", f"{effect_so_far(now, found)}: keep{', ' if note else ''}{note}")
 
 
 def _discard(now: Evidence, found: Difference) -> Verdict:
-    return Verdict("discard", f"{told(now, found)}: discard")
+    return Verdict("discard", f"{effect_so_far(now, found)}: discard")
 
 
 def _lines(removed: int) -> str:
@@ -149,9 +149,9 @@ def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | Non
 
 
 def held(comparison: Difference, now: Evidence, rules: Rules) -> Verdict | None:
-    """Return the verdict on an audited gain that is not kept until a person accepts it; None where it may be kept.
+    """Return the verdict on an audited gain that is not kept until a person accepts it; None when it may be kept.
 
-    Where the target cannot audit a run, that it was measured again must do.
+    When the target cannot audit a run, a second measurement is enough.
     """
     beyond = comparison.gain > rules.unbelievable_share * abs(comparison.before)
     if not now.examined or not incredible(comparison, rules) or not (beyond or now.doubt):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 _FURTHEST = 8.0
-"""Score at which larger ones are cut: beyond this many sigma, a float cannot tell the tails apart."""
+"""Largest score returned: beyond this many sigma, a float can no longer represent the tail."""
 _MANY = 200
 """Degrees of freedom from which t and the normal distribution give the same score to three digits."""
 

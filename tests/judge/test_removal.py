@@ -54,7 +54,9 @@ def test_without_sigma_a_change_stays_and_where_runs_repeat_exactly_an_idle_one_
     stays = decide_removal(against((7.0,), (7.0,), sigma=UNKNOWN))
     assert stays == Verdict("discard", "without a sigma its effect cannot be judged: stays")
     exact = Sigma(0.0, 3, 2, "")
-    assert decide_removal(against((7.0,), (7.0,), sigma=exact)) == Verdict("keep", "the same without it: dropped")
+    assert decide_removal(against((7.0,), (7.0,), sigma=exact)) == Verdict(
+        "keep", "the head is as good without it: dropped"
+    )
 
 
 def test_nothing_measured_asks_for_a_run_and_tainted_runs_never_count() -> None:
