@@ -76,7 +76,7 @@ def test_a_target_of_an_installed_package_runs_a_session(package: OutsidePackage
     toml = lab.root / "lab.toml"
     toml.write_text(toml.read_text().replace("level = 6", "level = 1"))
     changed = call(lab, "run", "--tag", "t", "--experiments", "4", **package.environment)
-    assert "measures with target.options.level = 6, lab.toml says 1" in changed.stderr
+    assert "measures with target.options.level = 6, but lab.toml says 1" in changed.stderr
     toml.write_text(toml.read_text().replace("level = 1", "levle = 1"))
     misspelt = call(lab, "run", "--tag", "u", "--experiments", "1", **package.environment)
     assert "has no option target.options.levle\nhint: valid options: level" in misspelt.stderr

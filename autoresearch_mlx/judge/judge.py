@@ -103,7 +103,7 @@ class Judge:
         return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics.  The incumbent's runs in the current regime count if it was kept in another one."""
+        """Decide without statistics; if the incumbent was kept in another regime, its runs in the current one count."""
         rule, best = Margin(self.margin), history.incumbent
         if best is None or (history.regime == 0 and all(m.regime == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)

@@ -1,4 +1,4 @@
-"""Accept a gain that was too good to be believed: a person answers for it, and it is measured once more."""
+"""Accept a gain that was too good to be believed: a person vouches for it, and it is measured once more."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PERSON = "person"
 
 
 def accept(session: Session, number: int, screen: Screen) -> Experiment:
-    """Measure held experiment ``number`` against the present incumbent, and keep it however large its gain is.
+    """Measure the change of the held experiment ``number`` once more, as a new experiment, and return that experiment.
 
-    It is a new experiment with the change of the held one.  It is discarded when it is no better by the judge's rules.
-    Raises LabError when that experiment is not held, or its change overlaps with what was kept since.
+    It is compared with the present incumbent and kept if it is better by the judge's rules, however large the gain is.
+    Raises LabError when experiment ``number`` is not held, or when its change overlaps with what was kept since.
     """
     recover(session, screen)
     held = _held(session.journal().history, number)

@@ -56,7 +56,7 @@ class Attempt:
     started: str
     base: str
     incumbent: str
-    """The commit that a keep replaces; the base, unless the proposal starts from another commit."""
+    """The commit that a keep replaces.  It is the base too, unless the proposal starts from another commit."""
     files: Mapping[str, str]
     """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
@@ -70,9 +70,9 @@ class Attempt:
     taken: int = 0
     """Number of runs so far, including those on a base that is no longer the incumbent; each has its own folder."""
     carried: bool = False
-    """Whether the change was put onto a newer incumbent than the one it was proposed for."""
+    """Whether the change was carried to a newer incumbent than the one for which it was proposed."""
     against: str | None = None
-    """The commit that it is compared with, if another lane has replaced that commit as the incumbent."""
+    """The commit with which it is compared, if another lane has replaced that commit as the incumbent; else None."""
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -126,17 +126,17 @@ class Attempt:
                 context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(_ask(agent, context))
             if feedback and self.proposal == before:
-                break  # the same answer again: the agent has no other
+                break  # the agent has given the same answer again, so it has no other
             if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
                 words = f"the proposal starts from {base!r}, which is no commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
-            self.measurements.clear()  # left by a smoke run of the previous try
+            self.measurements.clear()  # a smoke run of the previous try left one
             refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
                 return Again("not measured yet")
-            feedback = (*feedback, self._told(refused))
+            feedback = (*feedback, self._refusal_for_author(refused))
         assert refused is not None
         return refused
 
@@ -147,7 +147,10 @@ class Attempt:
             self.base, self.files = base, self.session.workspace.read(base)
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
-        """Take a smoke run of an edit that may not work at all; return its failure, None if it works or needs none."""
+        """Take a smoke run of an edit that may not work at all, and return its failure.
+
+        Returns None if the smoke run succeeds, or if the edit needs none.
+        """
         if not self._worth_a_smoke():
             return None
         self.commit()
@@ -162,14 +165,14 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _worth_a_smoke(self) -> bool:
-        """Return whether an edit needs a smoke run: new code may not even start, new values of knobs rarely fail."""
+        """Return whether the edit needs a smoke run.  New code may not even start; new values of knobs rarely fail."""
         if self.session.smoking == "code" and self.number > 0:
             changed = self.proposal.files.items()
             return not all(only_knobs_differ(self.files.get(path, ""), text) for path, text in changed)
         return self.session.smoking == "always"
 
-    def _told(self, refused: Verdict) -> str:
-        """Return the refusal in words for the author, with the end of the log if something ran."""
+    def _refusal_for_author(self, refused: Verdict) -> str:
+        """Return the refusal in words for the edit's author, with the end of the log if something ran."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
@@ -224,7 +227,7 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return the judge's decision by the newest history, while the incumbent is still the commit compared with."""
+        """Return the judge's decision by the newest history; the incumbent must still be the commit compared with."""
         newest = self.session.journal().history
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
@@ -233,7 +236,7 @@ class Attempt:
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
-        The lanes take turns: the run of one may answer the question of the next.
+        Only one lane at a time runs the incumbent, because its run may be the one that the next lane needs.
         """
         turn = self.session.refreshing
         while not turn.acquire(timeout=_TURN_SECONDS):
@@ -248,7 +251,7 @@ class Attempt:
             turn.release()
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
-        """Take one run.  Only the first undisturbed run may be stopped early; repeats run to their end."""
+        """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
         measured = any(not m.tainted for m in self.measurements)
         stop = None if measured or self.number == 0 else self._stop()
@@ -260,7 +263,7 @@ class Attempt:
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
 
     def start_over(self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str]) -> None:
-        """Move to another incumbent, commit ``onto`` with the files ``theirs``; ``files`` is the change on top."""
+        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` holds this change applied to it."""
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
         title = self.title.partition(_CARRIED)[0]
@@ -271,7 +274,7 @@ class Attempt:
         self.commit()
 
     def running(self) -> Running:
-        """Return what other proposals should know about this experiment while it runs."""
+        """Return what agents are told about this experiment while it runs."""
         whole = {**self.files, **self.proposal.files}
         return Running(self.number, self.title, self._axis(), self._changes(), whole)
 
@@ -301,7 +304,8 @@ class Attempt:
         self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
-        """Keep or revert, and log.  A keep is logged first; the next start moves the branch if we die here."""
+        """Keep or revert, and log.  A keep is logged before the branch moves; if we die in between, the next start
+        moves it."""
         kept = verdict.status == "keep"
         with self.session.deciding:
             if not kept:
@@ -319,7 +323,7 @@ class Attempt:
         return done
 
     def _candidate(self, running: Sequence[Running]) -> Candidate:
-        origin = "the incumbent" if self.base == self.incumbent else "the version it departs from"
+        origin = "the incumbent" if self.base == self.incumbent else "the version from which it starts"
         return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin, running)
 
     def _fingerprint(self) -> str:
@@ -371,7 +375,7 @@ class Attempt:
 
 
 def _ask(agent: Agent, context: Context) -> Proposal:
-    """Return the agent's proposal.  Any other exception of its code, which may be a user's, becomes an AgentError."""
+    """Return the agent's proposal.  The agent may be a user's code, so any exception of it becomes an AgentError."""
     try:
         answer: object = agent.propose(context)
     except AutoresearchError:
@@ -387,5 +391,5 @@ def _ask(agent: Agent, context: Context) -> Proposal:
 
 
 def _rounded(field: float) -> float:
-    """Round to six significant digits: further digits are noise of the arithmetic."""
+    """Round to six significant digits; further digits are rounding noise."""
     return field if isinstance(field, int) else float(f"{field:.6g}")

@@ -1,6 +1,6 @@
-"""Carry a change from the version that it was made on to a newer one.
+"""Carry a change over from the version on which it was made to a newer version.
 
-This is needed with several lanes: one lane keeps an edit while the others still measure edits of the older version.
+Several lanes need this: one lane keeps an edit while the others still measure edits of the older version.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from autoresearch_mlx.store.workspace import merge_texts
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
-    """Return the decision if it still holds; else what follows from carrying the change to the new incumbent.
+    """Return the decision if the incumbent is still the same; else decide again after carrying the change over.
 
-    A change that lost to the version that it was made from is discarded.  A change that won there, or is
-    undecided, is combined with what was kept meanwhile, and the combination is measured: a run on an old base never
-    leads to a keep.  Call this while ``session.deciding`` is held.
-
-    ``running``: the experiments that the lanes measure now.
+    A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
+    combined with what was kept meanwhile, and the combination is measured: a run on an old base never leads to a keep.
+    Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
     """
     newest = attempt.session.journal().history
     onto = attempt.session.incumbent(newest)
@@ -34,7 +32,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     if isinstance(decision, Verdict) and decision.status != "keep":
         attempt.against = attempt.incumbent
         return decision
-    if attempt.base != attempt.incumbent:  # it starts from another version on purpose: there is nothing to carry
+    if attempt.base != attempt.incumbent:  # it starts from another version on purpose, so nothing is carried over
         attempt.incumbent, attempt.history = onto, newest
         return attempt.decide() if attempt.measurements else decision
     return _onto(attempt, newest, onto, running)
@@ -67,7 +65,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
         if other.number in still and fingerprint(other.files) == mark:
             words = f"the two changes together are the same as experiment {other.number}, which is being measured"
             return Verdict("duplicate", f"{meanwhile}, and {words}")
-    return Again(f"{meanwhile}: measured together with it")
+    return Again(f"{meanwhile}: the two changes are measured together")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from autoresearch_mlx.store.records import measurement_from, measurement_to
 from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 1_000_000
-"""First seed of certifications: above all seeds of experiments, which count up from the session's."""
+"""First seed of certifications.  It lies above all seeds of experiments, which count up from the session's seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two kept experiments to compare; ``done`` holds the slots that already have a run."""
+    """Two kept experiments to compare, and the slots that already have a run (``done``)."""
 
     before: Experiment
     head: Experiment
@@ -39,15 +39,15 @@ class Contest:
 def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
     """Take the missing runs; return the certificate as it is written in the ledger.
 
-    ``against``: the number of a kept experiment; None: the head of the last certificate, else the baseline.
-    Raises LabError when there is nothing to compare or a run fails.
+    ``against`` is the number of the kept experiment to compare with; None means the head of the last certificate, or
+    the baseline if there is none.  Raises LabError when there is nothing to compare or a run fails.
     """
     if isinstance(session.target, Certifiable) and (why := session.target.certify_refused()) is not None:
         raise LabError(why, "start a session on text that is closed to training: docs/sandbox.md, Secret rows")
     journal = session.journal()
     contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:
-        said = "nothing was measured twice yet, so two pairs cannot show the error of the gain"
+        said = "nothing was measured twice yet, so the error of the gain is unknown after two pairs"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
     tell_of_machine(session, screen)
     slots = slots_of(pairs, session.seed + _SEEDS)
@@ -108,7 +108,7 @@ def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Sc
         measured = _run(session, contest, slot, pairs, screen)
         if not measured.tainted:
             break
-        screen.say(f"disturbed, measured again: {measured.extra.get('tainted')}")
+        screen.say(f"the run was disturbed and is measured again: {measured.extra.get('tainted')}")
     experiment = contest.head if slot.side == "head" else contest.before
     hint = "`autoresearch-mlx certify` continues with that run; the runs so far are kept"
     if measured.tainted:

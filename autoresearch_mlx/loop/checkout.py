@@ -17,11 +17,12 @@ AGENT = "manual"
 def edit_from_checkout(session: Session, root: Path, message: str, say: Callable[[str], None]) -> Proposal:
     """Return the editable files of the checkout as a proposal on the incumbent.
 
-    A file that was edited on an older base (the user's own commit, an earlier keep) would silently undo what was kept
-    since, so only the user's change is carried over to the incumbent.  For the same reason an unchanged older version
-    of a file counts as an edit only when no other file was edited, and the files together are not an earlier version.
+    The user may have edited a file on an older base (a commit of their own, an earlier keep).  That file would silently
+    undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason an
+    unchanged older version of a file counts as an edit only when no other file was edited, and when the files together
+    are not an earlier version.
 
-    Raises LabError when the change and the incumbent's overlap, or when there is no change.
+    Raises LabError when the change overlaps with what was kept since, or when there is no change.
     """
     history = session.journal().history
     incumbent = session.workspace.read(session.incumbent(history))
@@ -67,12 +68,12 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
     changed = {path: text for path, text in changed.items() if text != incumbent.get(path)}
     if not changed:
         editable = ", ".join(session.workspace.editable)
-        raise LabError("your file is the incumbent's: there is nothing to try", f"edit {editable} first")
+        raise LabError("your file equals the incumbent's: there is nothing to try", f"edit {editable} first")
     return changed
 
 
 def _text(file: Path) -> str:
-    """Return the file's text with its own line ends.  Raises LabError when it is not text."""
+    """Return the file's text with its line ends as they are.  Raises LabError when it is not UTF-8 text."""
     try:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +103,7 @@ def distance(a: str, b: str) -> int:
 def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
     found = merged(mine, base, incumbent)
     if found is None:
-        said = f"your change of {path} overlaps with what was kept since you began it"
+        said = f"your change to {path} overlaps with what was kept since you began it"
         hint = f"save your edit, `git restore --source {branch} -- {path}`, make it again there, and try that"
         raise LabError(said, hint)
     return found

@@ -1,6 +1,6 @@
 """Pass a person's orders to the current run, from another terminal or from the dashboard.
 
-``control.jsonl`` in the session's folder:
+Orders are lines of ``control.jsonl`` in the session's folder:
 
     began     a run has started: its process, and the limits it was given
     ended     that run is over
@@ -10,7 +10,7 @@
     skip      end the experiment NUMBER now; it is logged as interrupted
     policy    use other limits from now on
 
-An order holds for one run only: ``began`` cancels all earlier orders.
+An order applies to one run only: ``began`` cancels all earlier orders.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
     try:
         yield Orders(policy, folder, say)
     finally:
-        # A run whose end cannot be written down has still ended: its lock is free.
+        # The run ends even if its end cannot be written: its lock becomes free.
         with suppress(LedgerError), writing(folder / FILE) as journal:
             journal.append("ended", pid=os.getpid())
 
@@ -173,7 +173,7 @@ class Orders:
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """Number of skips, by experiment, that were obeyed or came before the experiment was watched."""
+        """Number of skips of each experiment that were obeyed, or given before its measurement began."""
         self._reading = threading.Lock()
 
     @property
@@ -182,10 +182,9 @@ class Orders:
         return replace(self._given, **self._wish.limits)
 
     def wish(self) -> Wish:
-        """Return the orders that the file holds now.
+        """Return the orders that are in the file now; several lanes may call this at once.
 
-        If the file cannot be read, this is reported once and the last known orders hold.  Several lanes may ask at
-        once.
+        If the file cannot be read, a message says so once, and the last orders that were read stay in force.
         """
         with self._reading:
             if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
@@ -199,7 +198,7 @@ class Orders:
             return self._wish
 
     def stop(self, sofar: Sofar, watch: Watch) -> str | None:
-        """Say why no experiment is to follow, or return None; waits here during a pause."""
+        """Say why no other experiment should start, or return None; during a pause this call waits."""
         waited = False
         while True:
             wish = self.wish()
@@ -216,7 +215,7 @@ class Orders:
             time.sleep(_POLL_SECONDS)
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """Return a watch that raises Skipped, and so ends the measurement of ``number``, when that is ordered."""
+        """Return a watch for experiment ``number`` that raises Skipped, and so ends it, when a person skips it."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
@@ -272,7 +271,7 @@ def _after(wish: Wish, event: Event) -> Wish:
 
 
 def _limits(written: Any) -> dict[str, Any]:
-    """Return the limits of an event that a policy knows."""
+    """Return those limits of an event whose names a policy knows."""
     if not isinstance(written, dict):
         return {}
     return {

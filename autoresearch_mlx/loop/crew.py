@@ -32,7 +32,7 @@ _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 10
 """Seconds after which Ctrl-C no longer waits for the lanes."""
 _INTERRUPTED = 130
-"""Exit code of a process that Ctrl-C ended."""
+"""Exit code of a process ended by Ctrl-C."""
 
 
 class Crew:
@@ -75,12 +75,12 @@ class Crew:
             return tuple(attempt.running() for _, attempt in list(self._busy.values()) if attempt is not None)
 
     def measure(self, attempt: Attempt) -> None:
-        """Let the attempt's worker measure it to its end."""
+        """Let the attempt's worker measure it until it has a verdict."""
         watch = self.watching(attempt.number, worker=attempt.worker)
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker a task that is not an experiment, such as a new run of the incumbent, experiment ``number``."""
+        """Give a worker a task that is not an experiment: a new run of the incumbent, experiment ``number``."""
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
@@ -119,9 +119,9 @@ class Crew:
             self.wait()
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
-        """Return the watch of experiment ``number``, which ends its measurement when asked to.
+        """Return the watch of experiment ``number``, which ends its measurement when a person asks for it.
 
-        ``shown``: the screen shows its progress.
+        ``shown`` says whether the screen shows its progress.
         """
 
         def tell(progress: Progress) -> None:
@@ -149,29 +149,31 @@ class Crew:
         if len(self.workers) == 1:
             return
         forget_all(self.session.folder)
-        with suppress(WorkspaceError):  # whatever git refuses here, the next start finds and says
+        with suppress(WorkspaceError):  # the next start finds and reports what git refuses here
             for worker in self.workers:
                 worker.worktree.drop()
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:
-        """Wait until no lane measures, however often Ctrl-C is pressed; after ten seconds it ends this process at once.
+        """Wait until no lane measures, however often Ctrl-C is pressed; after ten seconds, Ctrl-C ends this process.
 
-        A run ends as soon as it calls its watch.  A target of a person's own may never do so, and Python cannot end a
-        thread from outside.  The next start logs what was left open.
+        A run ends as soon as it calls its watch.  A user's own target may never call it, and Python cannot end a
+        thread from outside.  The next start logs the experiments that were left open.
         """
         since = time.monotonic()
         work: list[Future[Any]] = list(self._busy)
         work.extend(self._taken)
         while True:
             try:
-                wait(work)  # joining a thread is not safe against Ctrl-C, waiting for its work is
+                wait(work)  # Ctrl-C can break the joining of a thread, but not the waiting for its work
                 return self._pool.shutdown()
             except KeyboardInterrupt:
                 if time.monotonic() - since > _PATIENCE_SECONDS:
                     self.screen.close()
                     os._exit(_INTERRUPTED)
-                self.screen.say(f"the runs are being ended; Ctrl-C after {_PATIENCE_SECONDS} s leaves without them")
+                self.screen.say(
+                    f"ending the runs; after {_PATIENCE_SECONDS} s, Ctrl-C again ends this command without waiting"
+                )
 
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt
@@ -188,15 +190,15 @@ class Crew:
         return done
 
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """Measure and decide until there is a verdict, or until the person ends it, which holds between runs too.
+        """Measure and decide until there is a verdict, or until a person ends the experiment, even between two runs.
 
-        One lock covers the check of what the attempt was compared with and the keep that replaces the incumbent.
+        One lock covers two steps: checking which incumbent the attempt was compared with, and replacing that incumbent.
         """
         decision: Decision = Again("not measured yet")
         while True:
             if self._halt.is_set():
                 raise KeyboardInterrupt
-            self.orders.obey(attempt.number)  # a target of a person's own may never call the watch
+            self.orders.obey(attempt.number)  # a user's own target may never call the watch
             with self.session.deciding:
                 decision = onto_incumbent(attempt, decision, self.running())
                 if isinstance(decision, Verdict):
@@ -214,7 +216,7 @@ def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
 
 @contextmanager
 def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
-    """Yield the lanes of a run, and end them with the block."""
+    """Yield the lanes of a run; end them when the block ends."""
     crew = Crew(session, screen, orders)
     try:
         yield crew

@@ -29,13 +29,13 @@ class Lodger(Protocol):
     """An agent whose model may share this machine's memory with training."""
 
     def memory_words(self, history: History) -> str:
-        """Return ``unloads before training``, or the reason why it stays."""
+        """Return ``unloads before training``, or the reason why the model stays in memory."""
         ...
 
 
 @contextmanager
 def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> Iterator[Agent]:
-    """Yield the agent that the settings name; processes that it started end with the block.  Raises AgentError."""
+    """Yield the agent that the settings name; end the processes that it started with the block.  Raises AgentError."""
     agent = load_agent(settings.agent.name, office_of(session, settings, say))
     try:
         yield agent
@@ -61,7 +61,7 @@ def memory_words(agent: Agent, history: History) -> str:
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
-    """Return these words for the agent that the settings name, without starting it, or why it is not available."""
+    """Return :func:`memory_words` for the agent that the settings name, without starting it, or why there is none."""
     name = settings.agent.name
     if name.partition(":")[0] == "command":
         return name  # it needs the session's worktree, which may be in use

@@ -19,12 +19,12 @@ from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 DISTURBED_RUNS = 3
-"""Most times that a repeat is taken when it is disturbed each time."""
+"""Most times that a repeat is taken while each one is disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How one run is to be taken; the defaults give a plain run."""
+    """The way in which to take one run; the defaults give a plain run."""
 
     seed: int | None = None
     """Seed of the run; None: the session's seed for that run."""
@@ -34,7 +34,7 @@ class Order:
     earlier: Sequence[Measurement] = ()
     """Runs of the same commit that are not in the ledger yet."""
     audits: float | None = None
-    """The gain for which the run is audited, where the target can; None: it is not audited."""
+    """The gain that an audit of the run should check, if the target can audit; None means no audit."""
 
 
 def measure(
@@ -59,7 +59,7 @@ def measure(
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
-        watched(Progress("start"))  # Ctrl-C and a skip hold before a run too: a target may never call the watch
+        watched(Progress("start"))  # lets Ctrl-C and a skip act before the run, as a target may never call the watch
         usual = None if history.baseline is None else longest_usual(history)
         tree = worker.worktree.tree
         assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)
@@ -70,12 +70,12 @@ def measure(
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
-        (folder / WEIGHTS).unlink(missing_ok=True)  # the weights of one run are enough to look at
+        (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
     return _kept_in(folder, measured)
 
 
 def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """Add the disturbances to the run's record; mark it tainted if they, or the target, say that it does not count."""
+    """Add the disturbances to the run's record; mark it tainted if they are too long, or if the target says so."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
@@ -104,7 +104,7 @@ def repeat(
     seed: int | None = None,
     steps: int | None = None,
 ) -> None:
-    """Run a kept experiment once more and log the run; by default on a seed that it has not run on yet.
+    """Run a kept experiment once more and log the run; the default seed is one on which it has not run yet.
 
     A disturbed run is logged and taken again, three times at most.
     """

@@ -19,12 +19,12 @@ def pace(history: History) -> float | None:
 
 
 def sofar(history: History, policy: Policy, done: int, idle: int) -> Sofar:
-    """Return the state that the policy decides on; ``done`` and ``idle`` count experiments of this call of ``run``."""
+    """Return the progress by which the policy decides; ``done`` and ``idle`` count experiments of this run."""
     return Sofar(done, idle, next_seconds(history), 2 * policy.certify * (run_seconds(history) or 0.0))
 
 
 def next_seconds(history: History) -> float | None:
-    """Predict the seconds of the next experiment: the median of the last ones, at first one run of the baseline."""
+    """Predict the seconds of the next experiment: the median of the last ones, or one run of the baseline at first."""
     spent = [_seconds(e) for e in history.experiments[-_LAST:] if e.number > 0 and e.measurements and e.seconds]
     if spent:
         return median(spent)
@@ -39,7 +39,7 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""Number of last experiments used to predict the next: before them, another agent or machine may have been at work."""
+"""Number of last experiments that predict the next one; another agent or machine may have done those before them."""
 
 
 def _seconds(experiment: Experiment) -> float:
@@ -75,7 +75,7 @@ class Policy:
     cost: float | None = None
     """Money that the session may spend on models, checked in the same way."""
     certify: int = 0
-    """Pairs of runs of the certification at the end, for which time is reserved."""
+    """Number of pairs of runs in the certification at the end, for which time is reserved."""
     now: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     wall: Callable[[], float] = time.time
@@ -90,7 +90,7 @@ class Policy:
             if left <= 0:
                 return f"{over}, as asked"
             if sofar.next_seconds is not None and left < sofar.next_seconds + sofar.closing_seconds:
-                closing = f" and what follows it {took(sofar.closing_seconds)}" if sofar.closing_seconds else ""
+                closing = f" and the certification {took(sofar.closing_seconds)}" if sofar.closing_seconds else ""
                 takes = f"the next experiment takes about {took(sofar.next_seconds)}{closing}"
                 return f"{takes}, and {until_then} in {took(left)}"
         return None
@@ -98,7 +98,8 @@ class Policy:
     def _ends(self) -> Iterator[tuple[float, str, str]]:
         """Yield for each time limit the seconds left, the words once it is reached, and the words until then."""
         if (left := self.seconds_left()) is not None:
-            yield left, f"{self.hours:g} hours are over", f"the {self.hours:g} hours are over"
+            over = f"the time limit of {self.hours:g} h is over"
+            yield left, over, over
         if self.until is not None:
             at = time.strftime("%H:%M", time.localtime(self.until))
             yield self.until - self.wall(), f"it is {at}", f"it is {at}"

@@ -49,8 +49,8 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("invalid", carried)
     if c.number > 0 and only_seeds_changed(c.files, files):
         return Verdict("invalid", "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed")
-    # The files after a removal, or of an experiment that a person accepts, may have been measured before; they are
-    # measured again, against the current head.
+    # A removal, or an experiment that a person accepts, may lead to files that were measured before.  They are measured
+    # again, against the current head.
     again = "removes" in c.proposal.talk or "accepts" in c.proposal.talk
     if c.number > 0 and not again and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
@@ -72,7 +72,7 @@ def _carries_data(c: Candidate) -> str | None:
 def _seen_before(c: Candidate) -> str | None:
     mark = fingerprint({**c.files, **c.proposal.files})
     if mark == fingerprint(c.files):
-        return f"the same as {c.origin}, but for comments and layout"
+        return f"the same as {c.origin}, except for comments and layout"
     for other in c.running:
         if fingerprint(other.files) == mark:
             return f"the same as experiment {other.number}, which is being measured"
@@ -85,16 +85,16 @@ def _seen_before(c: Candidate) -> str | None:
 
 
 def clash(paths: Collection[str]) -> str | None:
-    """Say why these files cannot exist in one tree: one of them would have to be a folder.  None if they can."""
+    """Say which of these paths would have to be both a file and a folder; None if they can all exist."""
     for path in paths:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
-            return f"{path} cannot be: {folder} is a file"
+            return f"{path} cannot exist, because {folder} is a file"
     return None
 
 
 def wrong_in(answer: object) -> str | None:
-    """Say what an agent returned in place of a well-formed proposal; None for a proposal that is well-formed."""
+    """Say what an agent returned instead of a well-formed proposal; None for a well-formed one."""
     if not isinstance(answer, Proposal):
         return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
     for name in ("title", "rationale", "agent", "problem"):
@@ -114,7 +114,7 @@ def wrong_in(answer: object) -> str | None:
 
 
 def writable(proposal: Proposal) -> Proposal:
-    """Replace characters that a file cannot hold: JSON lets a model write half a surrogate pair."""
+    """Replace characters that cannot be written to a file: JSON lets a model write half of a surrogate pair."""
     return replace(
         proposal,
         title=_whole(proposal.title),

@@ -1,4 +1,4 @@
-"""Score the weights of an experiment again: on more rows, on the hidden ones, or on as many tokens as upstream does."""
+"""Score the weights of an experiment again: on more rows, on the hidden rows, or on as many tokens as upstream does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate(
     """
     target = session.target
     if not isinstance(target, Rescorable):
-        said = f"the target {target.name} keeps no weights that could be scored again"
+        said = f"runs of the target {target.name} leave no weights that could be scored again"
         raise LabError(said, "`autoresearch-mlx try` measures the files of your lab")
     experiment = _experiment(session, number)
     asked = target.rescoring(split, rows, full)

@@ -30,9 +30,9 @@ from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
-    """Run experiment after experiment, until the policy says stop or the agent has nothing left; return why.
+    """Run experiment after experiment, until the policy says stop or the agent has nothing left; return the reason.
 
-    Raises LabError when the session wants several lanes and its target cannot have them.
+    Raises LabError when the session asks for several lanes and its target does not allow them.
     """
     refuse_lanes(session)
     screen = TakingTurns(screen) if session.lanes > 1 else screen
@@ -77,9 +77,9 @@ def experiment(
 ) -> Experiment:
     """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
 
-    ``accepted``: a person answers for its gain, however large it is.
+    ``accepted`` is True when a person vouches for its gain, however large it is.
 
-    A skip by hand ends it as ``interrupted``, with the worktree restored; so does Ctrl-C, which is passed on.
+    A skip ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
     Raises AgentError when there is no proposal; then no experiment took place.
     """
     attempt, orders = Attempt.start(session, session.worker), orders or Orders()
@@ -101,7 +101,7 @@ def experiment(
         attempt.abandon(str(error))
         raise
     except KeyboardInterrupt:
-        # An experiment that is logged already stays as it is; the next start brings branch and worktree up to date.
+        # If the experiment is already logged, the next start brings branch and worktree up to date.
         if any(each.number == attempt.number for each in session.journal().running):
             screen.finished(attempt.conclude(Verdict("interrupted", "stopped by hand")))
         raise
@@ -120,9 +120,9 @@ def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen)
 
 
 def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None:
-    """Measure the unchanged file, with this machine's preset, unless that was done before.
+    """Measure the unchanged file, with this machine's preset, unless the session has a baseline already.
 
-    Its runs are taken side by side if a ``crew`` has several lanes.
+    A ``crew`` with several lanes takes the runs side by side.
 
     Raises LabError when the baseline fails, because there would be nothing to compare with.
     """
@@ -140,9 +140,9 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
 
 
 def recover(session: Session, screen: Screen) -> None:
-    """Recover from a death at any point: close open experiments, bring branch and worktree to the ledger's state.
+    """Recover from a death at any point: close open experiments, and bring branch and worktree to the ledger's state.
 
-    No other process holds the session, so a worker with an experiment that is still open is dead.
+    This process holds the session alone, so the worker of any experiment that is still open is dead.
     """
     for left in session.journal().running:
         attempt = Attempt.left_open(session, left)

@@ -1,4 +1,4 @@
-"""Open a session for work: hold its lock, bring ledger and worktree into agreement, make its target ready."""
+"""Open a session for work: take its lock, make worktree and ledger agree, and prepare its target."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ _KEPT = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that the loop needs to know about a session; it holds no policy."""
+    """Everything that the loop needs to know about a session, except the limits of a run."""
 
     tag: str
     folder: Path
     ledger: Ledger
     workspace: Workspace
     worker: Worker
-    """The part of this machine, which takes the measurements."""
+    """The worker on this machine, which takes the measurements."""
     judge: Judge
     early_stop: bool
     seed: int
     repairs: int
     smoking: Literal["code", "always", "never"]
-    """The proposals that get a smoke run first."""
+    """The kind of proposals that get a smoke run first."""
     program: str
     hardware: str
     start: str
@@ -74,17 +74,17 @@ class Session:
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline if the file still has the shipped values."""
     table: Mapping[str, Any]
-    """The profile's values for those knobs: `init` has written them, so they are not a choice of the user's."""
+    """The profile's values for those knobs.  `init` wrote them, so they do not count as the user's choice."""
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
     rules_changed: str = ""
-    """What each verdict says of rules that are no longer those of the session's start; empty: they are."""
+    """Words that each verdict adds when the rules differ from those at the session's start; empty when they do not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Lock of the lane that decides on an experiment: only one at a time reads and replaces the incumbent."""
+    """Lock held while a lane decides on an experiment: one lane at a time reads and replaces the incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
-    """Lock of the lane that measures the incumbent again."""
+    """Lock held while a lane measures the incumbent again."""
     literals: Bounds | None = None
-    """What an edit may write into a Python file as data; None for no bound."""
+    """Limits on the data that an edit may write into a Python file; None for no limit."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
 
@@ -104,7 +104,7 @@ class Session:
             self.ledger.append(event, **fields)
 
     def measuring(self, **changes: Any) -> Session:
-        """Return the same session with a worker that differs in these fields."""
+        """Return this session with the given fields of its worker changed."""
         return replace(self, worker=replace(self.worker, **changes))
 
     def incumbent(self, history: History) -> str:
@@ -124,7 +124,7 @@ class Session:
         feedback: tuple[str, ...] = (),
         running: Sequence[Running] = (),
     ) -> Context:
-        """Return the context for an agent that is asked for experiment ``number``."""
+        """Return the context in which an agent proposes experiment ``number``."""
         return Context(
             number,
             self.program,
@@ -157,14 +157,13 @@ def refuse_lanes(session: Session) -> None:
     """Raise LabError when the session wants several lanes and its target cannot be measured side by side."""
     if session.lanes > 1 and (why := session.target.lanes_refused()) is not None:
         said = f"the target {session.target.name} cannot have {session.lanes} lanes: {why}"
-        raise LabError(said, "lanes = 1 under [run] in lab.toml, or `--lanes 1`")
+        raise LabError(said, "set lanes = 1 under [run] in lab.toml, or use `--lanes 1`")
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
     """Return the training script with the preset written into each knob that still has its shipped value.
 
-    The value of ``table`` counts as shipped too, because `init` has written it.  A value that the user has changed
-    stays.
+    A value from ``table`` counts as shipped too, because `init` wrote it.  A value that the user changed stays.
     """
     ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
@@ -208,7 +207,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
-    """Open a session only for reading, while another process may be working on it.
+    """Open a session for reading only, as another process may be working on it.
 
     Raises LabError when there is no session, and the errors of :func:`open_session` except LockedError.
     """
@@ -272,7 +271,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
-    """Return the comparability key of values that this session would measure now, on this machine."""
+    """Return the comparability key of runs that this session would take now, on this machine."""
     measured = {"metric": record["metric"], "direction": record["direction"]}
     return Key({**measured, **kind.key_parts(conditions, machine)})
 
@@ -285,10 +284,11 @@ def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[s
     for name, value, source in resolved.rows():
         value = list(value) if isinstance(value, tuple) else value
         if name in kept and source != "default" and value != "auto" and kept[name] != value:
-            said = f"session {tag} measures with {name} = {kept[name]}, {source} says {value}"
-            raise ConfigError(said, "results of two settings do not compare: start another session with --tag NAME")
+            where = "the command line" if source == "option" else source
+            said = f"session {tag} measures with {name} = {kept[name]}, but {where} says {value}"
+            raise ConfigError(said, "the results could not be compared: start another session with --tag NAME")
     if not same_kind:
-        said = f"session {tag} has the target {record['target']}, the settings say {resolved.settings.target.kind}"
+        said = f"session {tag} has the target {record['target']}, but the settings say {resolved.settings.target.kind}"
         raise ConfigError(said, "start another session with --tag NAME")
 
 
@@ -332,7 +332,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
 
 
 def _bounds(wanted: LiteralSettings, target: str) -> Bounds | None:
-    """Return the bounds of the settings; by default a script that is trained is bounded, and a program is not."""
+    """Return the limits that the settings ask for; by default a training script has limits, and a program has none."""
     chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
     return replace(Bounds(), **chosen) if chosen or target == "pretrain" else None
 

@@ -1,4 +1,4 @@
-"""The research loop with several lanes: ask for proposals while experiments run, hand them to free lanes, count."""
+"""Run the research loop with several lanes: ask for proposals while experiments run, and hand them to free lanes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from autoresearch_mlx.loop.worker import Worker
 
 
 def research_side_by_side(crew: Crew, agent: Agent) -> str:
-    """Run experiments on all lanes until the policy says stop or the agent has nothing left; return why."""
+    """Run experiments on all lanes until the policy says stop or the agent has nothing left; return the reason."""
     try:
         return _Night(crew, agent).whole()
     except AutoresearchError:
-        crew.drain()  # for example a full disk: experiments that are running are still measured to their end
+        crew.drain()  # the disk may be full, for example; experiments that are running are still finished
         raise
 
 
@@ -42,7 +42,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history as it was before the incumbent was measured again; None once the result has been examined."""
+        """The history from before the incumbent was measured again; None once the new run has been examined."""
 
     def whole(self) -> str:
         while True:

@@ -1,4 +1,4 @@
-"""Between experiments, check that the machine is fit and has not drifted, and that every keep is still worth it."""
+"""Between experiments, check that the machine is fit and has not drifted, and that weak keeps are worth keeping."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from autoresearch_mlx.store.regimes import after_drift
 REMOVER = "upkeep"
 """Name under which removals appear in the ledger."""
 NOTHING_DONE = Sofar(done=-1)
-"""Progress before the baseline: -1 experiments, so that the baseline is measured even with a limit of 0."""
+"""Progress before the baseline.  It counts -1 experiments, so that a limit of 0 still allows the baseline."""
 _POLL_SECONDS = 0.5
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
-    """Warn of conditions of the machine that may spoil or slow the runs, each once."""
+    """Warn once of each condition of the machine that may spoil or slow the runs."""
     around = session.worker.surroundings
     for words in around.news(session.journal().history if around.speed is not None else None):
         screen.say(f"note: {words}")
@@ -67,7 +67,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
         return
-    screen.started(best.number, f"the incumbent again, as its earlier runs do not compare: {best.title}", None, None)
+    screen.started(best.number, f"the incumbent again, whose earlier runs do not count here: {best.title}", None, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
         repeat(session, session.worker, best, watch, seed=session.seed + at)
@@ -80,7 +80,8 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
     """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new regime.
 
-    One disturbed run looks like a shift, so a second run must confirm it.  ``suspected``: measure now.
+    One disturbed run looks like a shift, so a second run must confirm it.  ``suspected``: measure now, whether it is
+    time or not.
     """
     history = session.journal().history
     best = history.incumbent
@@ -101,7 +102,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """Return the head without its most weakly supported keep, when a pass is due; None when there is nothing to try.
+    """Return a proposal that removes the most weakly supported keep, when a pass is due; None if there is none to try.
 
     A keep whose change cannot be removed alone, because later changes overlap with it, is skipped.
     """

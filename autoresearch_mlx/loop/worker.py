@@ -1,4 +1,4 @@
-"""A worker: the part of a session that belongs to one machine, or to one of several lanes on it."""
+"""Define a worker: the part of a session that belongs to one machine, or to one of several lanes on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Worker:
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
-    """Observer of the machine during the runs; all lanes of one machine share it."""
+    """Observes the machine during the runs; all lanes of one machine share it."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
     """Facts about a run on this machine that are known before it is taken."""
     memory_bytes: int | None = None
@@ -34,7 +34,7 @@ class Worker:
     """Bytes that must stay free on the disk."""
 
     def refuse_full_disk(self, folder: Path) -> None:
-        """Raise LabError when a run would fail at once because the disk is full, which is not the fault of its edit."""
+        """Raise LabError when the disk is so full that a run would fail at once, through no fault of its edit."""
         left = shutil.disk_usage(folder).free
         if (why := exceeded(Sample(free_bytes=left), Limits(free_bytes=self.free_bytes))) is not None:
             hint = (

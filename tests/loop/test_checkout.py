@@ -111,7 +111,7 @@ def test_a_change_that_overlaps_with_a_keep_is_refused_with_the_way_out(
     keep(session, screen, solver=START.replace("X = 4.0", "X = 3.5").replace("Y = 2", "Y = 3"))
     mine = START.replace("X = 4.0", "X = 9.0")
     (lab.root / "solver.py").write_text(mine)
-    with pytest.raises(LabError, match=r"your change of solver\.py overlaps") as caught:
+    with pytest.raises(LabError, match=r"your change to solver\.py overlaps") as caught:
         proposed(session, lab)
     assert "git restore --source autoresearch/t -- solver.py" in caught.value.hint
     assert (lab.root / "solver.py").read_text() == mine

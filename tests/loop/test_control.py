@@ -129,7 +129,10 @@ def test_ctrl_c_ends_a_pause(lab: Lab) -> None:
 
 
 def test_a_stop_ends_a_pause_and_hours_do(tmp_path: Path) -> None:
-    for limits, want, reason in (({}, stop, STOPPED), ({"hours": 1e-4}, None, "0.0001 hours are over, as asked")):
+    for limits, want, reason in (
+        ({}, stop, STOPPED),
+        ({"hours": 1e-4}, None, "the time limit of 0.0001 h is over, as asked"),
+    ):
         folder = tmp_path / reason.split()[0]
         with locked(folder), listening_to(folder, Policy(**limits)) as orders:  # type: ignore[arg-type]
             pause(folder, "cli")

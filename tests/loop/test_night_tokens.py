@@ -77,7 +77,7 @@ def test_the_session_tells_its_budget_and_keeps_it(lab: Path) -> None:
     again = command_line("run", "--experiments", "0", "--budget", "match-tokens:6144", cwd=lab)
     assert again.returncode == 0 and "6,144 tokens of training per experiment on the cpu" in again.stderr, again.stderr
     other = command_line("run", "--experiments", "0", "--budget", "20", cwd=lab)
-    assert "measures with budget.seconds = match-tokens:6144, option says 20.0" in other.stderr
+    assert "measures with budget.seconds = match-tokens:6144, but the command line says 20.0" in other.stderr
     wrong = command_line("run", "--budget", "match-tokens:lots", cwd=lab)
     assert wrong.returncode == 2 and "match-tokens:h100, match-flops:2e15" in wrong.stderr
 

@@ -35,7 +35,11 @@ def test_no_experiment_may_be_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "reason"),
-    [(5399, None), (5400, "1.5 hours are over, as asked"), (9999, "1.5 hours are over, as asked")],
+    [
+        (5399, None),
+        (5400, "the time limit of 1.5 h is over, as asked"),
+        (9999, "the time limit of 1.5 h is over, as asked"),
+    ],
 )
 def test_hours_are_over(seconds: float, reason: str | None) -> None:
     assert after(seconds, hours=1.5).stop(Sofar(0)) == reason
@@ -58,12 +62,13 @@ def test_a_time_of_day_is_reached() -> None:
     [
         (None, 0.0, None),
         (300.0, 0.0, None),
-        (301.0, 0.0, "the next experiment takes about 301.0 s, and the 1 hours are over in 300.0 s"),
+        (301.0, 0.0, "the next experiment takes about 301.0 s, and the time limit of 1 h is over in 300.0 s"),
         (240.0, 60.0, None),
         (
             240.0,
             2400.0,
-            "the next experiment takes about 240.0 s and what follows it 40:00, and the 1 hours are over in 300.0 s",
+            "the next experiment takes about 240.0 s and the certification 40:00, "
+            "and the time limit of 1 h is over in 300.0 s",
         ),
     ],
 )
@@ -87,7 +92,7 @@ def test_every_limit_can_be_told_in_words() -> None:
 
 
 def test_the_first_limit_decides() -> None:
-    assert after(3600, experiments=5, hours=1).stop(Sofar(4)) == "1 hours are over, as asked"
+    assert after(3600, experiments=5, hours=1).stop(Sofar(4)) == "the time limit of 1 h is over, as asked"
     assert after(10, experiments=5, hours=1).stop(Sofar(5)) == "5 experiments done, as asked"
 
 

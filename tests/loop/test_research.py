@@ -141,7 +141,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(command_lab: Lab, screen: Re
     with opened(command_lab, "t", target__editable=("**/*.py",)) as session:
         research(session, Nested(), Policy(experiments=1), screen)
         done = session.journal().history.experiments[1]
-    assert (done.status, done.reason) == ("invalid", "solver.py/x.py cannot be: solver.py is a file")
+    assert (done.status, done.reason) == ("invalid", "solver.py/x.py cannot exist, because solver.py is a file")
 
 
 def test_an_agent_with_nothing_left_ends_the_run_without_an_experiment(command_lab: Lab, screen: Recorder) -> None:

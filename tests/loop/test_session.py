@@ -86,8 +86,8 @@ def test_ordinary_tags_are_taken(command_lab: Lab, tag: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"target__metric": "seconds"}, "target.metric = score, option says seconds"),
-        ({"target__direction": "max"}, "target.direction = min, option says max"),
+        ({"target__metric": "seconds"}, "target.metric = score, but the command line says seconds"),
+        ({"target__direction": "max"}, "target.direction = min, but the command line says max"),
         ({"target__run": "true"}, "target.run = "),
         ({"target__guard": "true"}, "target.guard = None"),
         ({"target__pattern": "x"}, "target.pattern = None"),
@@ -111,7 +111,7 @@ def test_the_kind_of_target_cannot_change_either(command_lab: Lab, screen: Recor
     begin(command_lab, screen)
     (command_lab.root / "lab.toml").write_text("")
     with (
-        pytest.raises(ConfigError, match="has the target command, the settings say pretrain"),
+        pytest.raises(ConfigError, match="has the target command, but the settings say pretrain"),
         opened(command_lab, "t"),
     ):
         pass

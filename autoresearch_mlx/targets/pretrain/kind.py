@@ -41,7 +41,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
-            raise ConfigError(said, "lanes = 1 under [run] in lab.toml, or `--lanes 1`")
+            raise ConfigError(said, "set lanes = 1 under [run] in lab.toml, or use `--lanes 1`")
 
     def fit(self, place: Place) -> Profile:
         """Return the profile with the budget and the batch that this machine's calibration chooses."""
