@@ -17,8 +17,8 @@ Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stop
 Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted", "conflict"]
 """Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants,
-``waiting`` until the machine is ready (power, heat)."""
+"""Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
+the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` where the knob did not exist before or no longer exists."""
 
@@ -243,7 +243,7 @@ class Progress:
     share: float | None = None
     """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
-    """What the run is waiting for, in phase ``waiting``."""
+    """What the run is waiting for, in phase ``waiting``; why it is paused, when no person has paused it."""
     number: int | None = None
     """Number of the experiment, when several are measured side by side; None means the one that started last."""
 

@@ -108,6 +108,8 @@ class Again:
     """Audit the candidate's run as well."""
     gain: float = 0.0
     """For an audit: what the candidate seems to gain."""
+    trial: bool = False
+    """For the incumbent: see whether it runs at all, because the candidate's runs were ended by the machine."""
 
 
 Decision: TypeAlias = Verdict | Again

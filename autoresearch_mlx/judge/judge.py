@@ -12,6 +12,7 @@ from autoresearch_mlx.judge import removal, sigma, stages
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
 from autoresearch_mlx.judge.evidence import Mode as StageMode
+from autoresearch_mlx.judge.faults import decide_faults
 from autoresearch_mlx.judge.history import (
     age,
     longest_usual,
@@ -49,6 +50,8 @@ class Case:
     lines_removed: int = 0
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
+    tried: bool = False
+    """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False
     """Whether its files were audited, which is required for a gain that is too large to be believed at once."""
     auditable: bool = False
@@ -87,6 +90,8 @@ class Judge:
         return _with_command(self._decide(history, case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:
+        if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
+            return stuck
         undisturbed = [m for m in case.measurements if not m.tainted]
         if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
             return failed

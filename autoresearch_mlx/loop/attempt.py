@@ -24,6 +24,7 @@ from autoresearch_mlx.experiment import (
     Watch,
 )
 from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failure
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
@@ -66,6 +67,8 @@ class Attempt:
     measurements: list[Measurement] = field(default_factory=list)
     refreshes: int = 0
     """Number of runs of the incumbent that were taken to decide on this candidate."""
+    tried: bool = False
+    """Whether the incumbent was measured to see if the machine works."""
     audited: bool = False
     taken: int = 0
     """Number of runs so far, including those on a base that is no longer the incumbent; each has its own folder."""
@@ -159,8 +162,8 @@ class Attempt:
             assert self.sha is not None
             ran = measuring.smoke(self.session, self.worker, self.sha, self.number, watch)
         failed = verdict_on_failure(ran) if ran is not None else None
-        if ran is None or failed is None:
-            return None
+        if ran is None or failed is None or fault_of(ran) is not None:
+            return None  # what the machine has ended proves nothing: the run itself will tell
         self.measurements.append(ran)
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
@@ -205,6 +208,7 @@ class Attempt:
         with self._timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
                 self._refresh(again, watch)
+                self.tried = self.tried or again.trial
             else:
                 measured = self._run(again, watch)
                 self.measurements.append(measured)
@@ -271,6 +275,7 @@ class Attempt:
             title += f"{_CARRIED}{history.incumbent.number})"
         self.proposal = replace(self.proposal, title=title, files=files)
         self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
+        self.tried = False
         self.commit()
 
     def running(self) -> Running:
@@ -288,6 +293,7 @@ class Attempt:
             axis=self._axis(),
             lines_removed=lines_removed(self.files, {**self.files, **self.proposal.files}),
             refreshes=self.refreshes,
+            tried=self.tried,
             audited=self.audited,
             auditable=isinstance(self.worker.target, Auditable),
             accepted=self.accepted,

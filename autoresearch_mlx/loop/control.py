@@ -31,12 +31,13 @@ from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
 from autoresearch_mlx.store.ledger import FILE as LEDGER
 from autoresearch_mlx.store.ledger import read
 from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.terms import took
 
 FILE = "control.jsonl"
 STOPPED = "by hand (autoresearch-mlx stop)"
 _POLL_SECONDS = 0.5
 
-Origin: TypeAlias = Literal["cli", "dashboard"]
+Origin: TypeAlias = Literal["cli", "dashboard", "machine"]
 Say: TypeAlias = Callable[[str], None]
 
 
@@ -201,9 +202,9 @@ class Orders:
         """Say why no other experiment should start, or return None; during a pause this call waits."""
         waited = False
         while True:
-            wish = self.wish()
-            if (reason := STOPPED if wish.stop else self.policy.stop(sofar)) is not None:
+            if (reason := self.over(sofar)) is not None:
                 return reason
+            wish = self.wish()
             if not wish.paused:
                 if waited:
                     self._say("continuing")
@@ -213,6 +214,34 @@ class Orders:
             waited = True
             watch(Progress("paused"))
             time.sleep(_POLL_SECONDS)
+
+    def over(self, sofar: Sofar) -> str | None:
+        """Say why no experiment is to follow, or return None; does not wait."""
+        return STOPPED if self.wish().stop else self.policy.stop(sofar)
+
+    def rest(self, sofar: Sofar, why: str, seconds: float, watch: Watch) -> str | None:
+        """Pause the run for a machine that fails; return the reason when the run ends meanwhile, else None.
+
+        The pause ends by itself after so many seconds, or when the person orders `resume`.
+        """
+        self._order("pause")
+        self._say(f"paused: {why}; tries again in {took(seconds)}, `autoresearch-mlx resume` tries now")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (self._folder is None or self.wish().paused):
+            if (reason := self.over(sofar)) is not None:
+                return reason
+            watch(Progress("paused", words=why))
+            time.sleep(_POLL_SECONDS)
+        if self.wish().paused:
+            self._order("resume")
+        self._say("continuing")
+        return None
+
+    def _order(self, kind: str) -> None:
+        """Write an order of the run to itself, so that `status` and the dashboard show it and a person can undo it."""
+        if self._folder is not None:
+            with writing(self._folder / FILE) as journal:
+                journal.append(kind, origin="machine")
 
     def watching(self, number: int, watch: Watch) -> Watch:
         """Return a watch for experiment ``number`` that raises Skipped, and so ends it, when a person skips it."""

@@ -69,6 +69,7 @@ def measure(
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
+    worker.health.count(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
     return _kept_in(folder, measured)

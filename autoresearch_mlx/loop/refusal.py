@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import History, Proposal, Running, Verdict
+from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, faults_at_the_end
 from autoresearch_mlx.lab.literals import too_much
 from autoresearch_mlx.lab.seeds import only_seeds_changed
 from autoresearch_mlx.lab.source import fingerprint
@@ -77,7 +78,8 @@ def _seen_before(c: Candidate) -> str | None:
         if fingerprint(other.files) == mark:
             return f"the same as experiment {other.number}, which is being measured"
     for e in c.history.experiments:
-        measured = any(not m.tainted for m in e.measurements)  # a file whose runs were all disturbed may be tried again
+        # A file whose runs were all disturbed may be tried again, unless the disturbance was found to be its own.
+        measured = any(not m.tainted for m in e.measurements) or faults_at_the_end(e.measurements) >= FAULTS_IN_A_ROW
         if e.fingerprint == mark and measured and e.status != "interrupted":
             value = f", {c.history.metric} {terms.value(e.value)}" if e.value is not None else ""
             return f"the same as experiment {e.number} ({e.status}{value})"

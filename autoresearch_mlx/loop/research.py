@@ -8,6 +8,7 @@ from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import AgentError, LabError
 from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Verdict
 from autoresearch_mlx.judge import Again
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
@@ -54,6 +55,8 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
                 look_for_drift(session, screen, orders)
             except Skipped as skipped:
                 screen.say(f"the incumbent's new run was {skipped}")
+            if session.worker.health.failing:
+                continue
             history = session.journal().history
             removal = next_removal(session, history)
             author = Fixed(REMOVER, removal) if removal else agent
@@ -136,6 +139,8 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
     done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None)
     if done.status != "keep":
         hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
+        if done.measurements and fault_of(done.measurements[-1]) is not None:
+            hint = "the file is not to blame: when the machine works again, start again with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
 
 

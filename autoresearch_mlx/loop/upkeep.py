@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.carry import merged
 from autoresearch_mlx.loop.control import Orders
@@ -34,10 +35,15 @@ def tell_of_machine(session: Session, screen: Screen) -> None:
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
     """Wait until the machine is fit for a run, as the settings ask; return None then, or the reason to end instead.
 
-    A stop, a pause and the run's limits take effect meanwhile, as between any two experiments.
+    A stop, a pause and the run's limits take effect meanwhile, as between any two experiments.  A machine that has
+    ended three runs in a row gets a rest first.
     """
     tell_of_machine(session, screen)
     around, said = session.worker.surroundings, None
+    if (due := session.worker.health.rest_due()) is not None and (
+        ends := orders.rest(sofar, *due, screen.progress)
+    ) is not None:
+        return ends
     began = around.clock()
     while (why := around.reason_to_wait(began)) is not None:
         if (reason := orders.stop(sofar, screen.progress)) is not None:
@@ -62,7 +68,8 @@ def anew_due(session: Session) -> bool:
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
     """Measure the incumbent on the session's seeds when the current regime has no run of it yet.
 
-    Raises LabError when it cannot be measured here, because there would be nothing to compare with.
+    Raises LabError when it cannot be measured here, because there would be nothing to compare with; not when the
+    machine ended its runs, which is tried again later.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
@@ -72,7 +79,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
         repeat(session, session.worker, best, watch, seed=session.seed + at)
     taken = taken_now(session.journal().history, best)
-    if not any(m.value is not None for m in taken):
+    if not any(m.value is not None for m in taken) and fault_of(taken[-1]) is None:
         said = f"experiment {best.number}, the incumbent, ended as {taken[-1].failure} here: {taken[-1].reason}"
         raise LabError(said, "continue on the machine where it was measured, or start another session with --tag NAME")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.hardware.surroundings import Surroundings
+from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
 from autoresearch_mlx.targets.contract import PlanFacts
@@ -26,6 +27,8 @@ class Worker:
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
     """Observes the machine during the runs; all lanes of one machine share it."""
+    health: Health = field(default_factory=Health)
+    """Counts the runs that this machine has ended; all its lanes share it."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
     """Facts about a run on this machine that are known before it is taken."""
     memory_bytes: int | None = None

@@ -46,7 +46,9 @@ def _between(progress: Progress | None) -> str:
     """Say what the loop waits for between two experiments."""
     if progress is not None and progress.phase == "waiting":
         return f"waiting: {progress.words}"
-    return "paused by hand" if progress is not None and progress.phase == "paused" else "waiting for a proposal"
+    if progress is None or progress.phase != "paused":
+        return "waiting for a proposal"
+    return "paused by hand" if progress.words is None else f"paused: {progress.words}"
 
 
 def _fitting(scene: Scene, room: int) -> str:

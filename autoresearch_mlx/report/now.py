@@ -33,7 +33,7 @@ class Running:
     share: float | None = None
     """Share of the training budget that is used."""
     words: str | None = None
-    """What the process is waiting for, in phase ``waiting``."""
+    """What the process is waiting for, in phase ``waiting``; why it is paused, when no person has paused it."""
     time: str | None = None
     """Time of the note: local, with its offset."""
     silent_seconds: float | None = None

@@ -8,11 +8,15 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.source import describe
 
 _NONE = "(none)"
 _LABEL = 11
 _PHASES = ("start", "compile", "train", "evaluate")
+
+_TOLD_ABOVE = ("tainted", "fault", "next_step")
+"""Figures that the lines on disturbed runs tell."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -137,19 +141,22 @@ def _row(m: Measurement) -> tuple[str, ...]:
 
 def _remarks(e: Experiment, width: int) -> list[str]:
     """List disturbed runs, failures that the experiment's reason leaves out, further figures, and the machine."""
-    failures = [(f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure]
+    failures = [
+        (f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure and fault_of(m) is None
+    ]
     told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
     disturbed = [
         ("disturbed", f"seed {m.seed}: {_why_tainted(m)}; it does not count") for m in e.measurements if m.tainted
     ]
-    extras = ((m, {name: fact for name, fact in m.extra.items() if name != "tainted"}) for m in e.measurements)
+    extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
     figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
     facts = [*disturbed, *told, *figures, *_machine(e.measurements)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
 
 
 def _why_tainted(m: Measurement) -> str:
-    return str(m.extra.get("tainted") or "disturbed")
+    step = m.extra.get("next_step")
+    return str(m.extra.get("tainted") or "disturbed") + (f"; {step}" if step else "")
 
 
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

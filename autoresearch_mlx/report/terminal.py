@@ -119,7 +119,8 @@ def _running(running: Running | None) -> str:
     if running.phase == "waiting":
         return f"{process}, waiting: {running.words}"
     if running.number is None:
-        return f"{process}, paused by hand" if running.phase == "paused" else process
+        paused = "paused by hand" if running.words is None else f"paused: {running.words}"
+        return f"{process}, {paused}" if running.phase == "paused" else process
     process = f"{process}, #{running.number}"
     silent = f"silent for {terms.clock(running.silent_seconds)}" if running.silent_seconds is not None else None
     if running.phase == "propose":

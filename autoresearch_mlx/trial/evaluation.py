@@ -7,13 +7,14 @@ import math
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.experiment import Assignment, Failure, Progress
 from autoresearch_mlx.trial.allowances import Limit, Spent, evaluation_limit, scoring
 from autoresearch_mlx.trial.autopsy import how_it_ended, tail_of
+from autoresearch_mlx.trial.blame import CANDIDATE, Blame, blame
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
 from autoresearch_mlx.trial.cuts import PROCESSES, rows_per_call
@@ -153,6 +154,12 @@ class Evaluation:
         if self.value is None or not math.isfinite(self.value):
             return "invalid", "the evaluation ended without a score"
         return None
+
+    def blame(self, ended: Ended, log: Path) -> Blame:
+        """Return whose failure it is that the evaluation failed; a broken rule is the candidate's."""
+        if self._invalid is not None or (ended.returncode == 0 and self._died is None):
+            return CANDIDATE
+        return blame(ended if self._died is None else replace(ended, returncode=self._died), log)
 
     def _overstayed(self, began: float) -> str | None:
         self._assignment.watch(Progress("evaluate"))

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from autoresearch_mlx.trial.orphans import WORKS_IN
+from autoresearch_mlx.trial.readings import Reading, take_reading
 from autoresearch_mlx.trial.sandbox.limits import Limits, Watch, end_strays
+from autoresearch_mlx.trial.sandbox.usage import folder_usage
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
@@ -57,6 +59,11 @@ class Ended:
     short peak."""
     exceeded: str | None = None
     """Which limit it exceeded, in the words of the watch, so that we killed it; None when it exceeded none."""
+    before: Reading = field(default_factory=Reading)
+    after: Reading = field(default_factory=Reading)
+    """The machine before the child and after its end."""
+    wrote_bytes: int | None = None
+    """Bytes in the run folder after a child that did not end with 0, else None; None where no folder was watched."""
 
 
 class Log:
@@ -124,10 +131,13 @@ def python_command(*arguments: str) -> list[str]:
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return our environment with ``added``, and with variables that turn off byte code and buffered output.
 
-    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.
+    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work of some seconds
+    while the display is awake (mlx issue 3267), and waits longer with the variable ``AGX_...``, unless the person has
+    set it.
     """
     ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
-    return {**ours, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    patience = {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
+    return {**patience, **ours, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def run_child(
@@ -153,6 +163,7 @@ def run_child(
     it has them.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
     Raises FileNotFoundError or PermissionError when the command cannot be started.
     """
+    before = take_reading(cwd)
     reader, writer = os.pipe()
     try:
         child = subprocess.Popen(
@@ -172,7 +183,8 @@ def run_child(
         os.close(writer)
     try:
         on_start()
-        return _follow(child, reader, log, allowed, on_event, on_output, watch or Watch(Limits()))
+        ended = _follow(child, reader, log, allowed, on_event, on_output, watch or Watch(Limits()))
+        return _with_readings(ended, before, cwd, watch)
     finally:
         _kill_group(child)
         child.wait()
@@ -181,6 +193,13 @@ def run_child(
         os.close(reader)
         assert child.stdout is not None
         child.stdout.close()
+
+
+def _with_readings(ended: Ended, before: Reading, cwd: Path, watch: Watch | None) -> Ended:
+    """Add the machine's state before and after a child."""
+    folder = watch.limits.folder if watch is not None and ended.returncode != 0 else None
+    wrote = None if folder is None else folder_usage(folder)[0]
+    return replace(ended, before=before, after=take_reading(cwd), wrote_bytes=wrote)
 
 
 def _follow(

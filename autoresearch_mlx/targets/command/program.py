@@ -23,6 +23,7 @@ from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse
 from autoresearch_mlx.targets.contract import TargetBase
 from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.blame import blame, not_counted
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
@@ -62,16 +63,19 @@ class Command(TargetBase):
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Run the guard, then the program, once.  A failure comes back as data."""
+        """Run the guard, then the program, once.  A failure comes back as data, tainted when it is the machine's."""
         path = assignment.folder / "log.txt"
         figures = _Figures(self.pattern, self.metric)
         guarded = None
         if self.guard is not None:
             guarded = self._shell(self.guard, assignment, path, "guard", _Figures(None, self.metric))
             if (failure := self._failure(guarded, path, "the guard failed: ")) is not None:
-                return self._measurement(assignment, None, guarded, figures, failure)
+                done = self._measurement(assignment, None, guarded, figures, failure)
+                return not_counted(done, blame(guarded, path))
         ran = self._shell(self.run, assignment, path, "train", figures)
-        return self._measurement(assignment, ran, guarded, figures, self._failure(ran, path) or figures.failure())
+        failure = self._failure(ran, path) or figures.failure()
+        done = self._measurement(assignment, ran, guarded, figures, failure)
+        return done if failure is None else not_counted(done, blame(ran, path))
 
     def _shell(self, line: str, assignment: Assignment, path: Path, phase: Phase, figures: _Figures) -> Ended:
         began = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Usual
 from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
 from autoresearch_mlx.trial.audit import CUTS, TRAINING, VALIDATION
+from autoresearch_mlx.trial.blame import not_counted
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Event, Log
@@ -44,7 +45,8 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
         ended = auditing.run(log)
     failure = auditing.failure(ended, path)
     if failure is not None:
-        return replace(measured, value=None, failure=failure[0], reason=f"audit: {failure[1]}")
+        done = replace(measured, value=None, failure=failure[0], reason=f"audit: {failure[1]}")
+        return not_counted(done, auditing.blame(ended, path))
     reason = contradiction(auditing.sets, measured.value, gain)
     extra = {**measured.extra, **_facts(auditing.sets)}
     if reason is not None:

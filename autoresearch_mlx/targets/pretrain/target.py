@@ -30,6 +30,7 @@ from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.targets.pretrain.audit import audited
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
+from autoresearch_mlx.trial.blame import EVALUATION, charged, not_counted
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
@@ -144,12 +145,13 @@ class Pretrain(TargetBase):
             ended = training.run(log)
         failure = training.failure(ended, path)
         if failure is not None:
-            return self._measurement(assignment, training, ended, None, failure)
+            return charged(self._measurement(assignment, training, ended, None, failure), ended, path)
         evaluation = Evaluation(ordered, assignment, training.size(), limit)
         with Log(path) as log:
-            log.write(b"--- evaluation ---\n")
+            log.write(f"{EVALUATION}\n".encode())
             scored = evaluation.run(log)
-        return self._measurement(assignment, training, ended, evaluation, evaluation.failure(scored, path))
+        done = self._measurement(assignment, training, ended, evaluation, evaluation.failure(scored, path))
+        return not_counted(done, evaluation.blame(scored, path))
 
     def _measurement(
         self,
@@ -252,7 +254,8 @@ def _rescored(conditions: Conditions, assignment: Assignment) -> Measurement:
     kind, reason = evaluation.failure(ended, path) or (None, "")
     if evaluation.value is None and kind is None:
         kind, reason = "invalid", "no score"
-    return Measurement(None if kind else evaluation.value, assignment.seed, kind, reason, log="log.txt")
+    done = Measurement(None if kind else evaluation.value, assignment.seed, kind, reason, log="log.txt")
+    return not_counted(done, evaluation.blame(ended, path))
 
 
 def sealed_files(conditions: Conditions) -> list[Path]:

@@ -39,6 +39,8 @@ _SAMPLE_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
 """Seconds between two looks at all processes and at the run folder; memory of known processes is read more often."""
 _GB = 1e9
+DISK_LEFT = "of disk are left"
+"""Words of the reason for which a run is ended when the disk fills, whoever fills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
     if sample.files is not None and sample.files >= MOST_FILES:
         return f"it made more than {MOST_FILES:,} files"
     if _over(limits.free_bytes, sample.free_bytes):
-        return f"{_gb(sample.free_bytes)} of disk are left, and {_gb(limits.free_bytes)} must stay free"
+        return f"{_gb(sample.free_bytes)} {DISK_LEFT}, and {_gb(limits.free_bytes)} must stay free"
     return None
 
 

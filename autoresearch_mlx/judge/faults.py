@@ -1,0 +1,59 @@
+"""Decide what follows when a candidate's runs were ended by the machine, again and again.
+
+Such a run counts for nothing and is taken again.  After three in a row, either the machine does not work or the file
+makes it fail (or prints what a failing machine prints).  One run of the incumbent tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx.experiment import History, Measurement, Verdict
+from autoresearch_mlx.judge.evidence import Again, Decision
+
+FAULTS_IN_A_ROW = 3
+"""Runs in a row that the machine may end before it is asked whether it works at all."""
+_PARTIES = ("machine", "tool")
+
+
+def fault_of(measured: Measurement) -> str | None:
+    """Return what the machine or the tool did to end this run, in words; None when neither ended it."""
+    if measured.extra.get("fault") not in _PARTIES:
+        return None
+    return str(measured.extra.get("tainted") or measured.reason)
+
+
+def fault_with_step(measured: Measurement) -> str:
+    """Return the same with what a person can do about it."""
+    step = measured.extra.get("next_step")
+    return f"{fault_of(measured)}; {step}" if step else f"{fault_of(measured)}"
+
+
+def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
+    """Return how many of the newest runs in a row were ended by the machine."""
+    count = 0
+    for measured in reversed(measurements):
+        if fault_of(measured) is None:
+            break
+        count += 1
+    return count
+
+
+def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
+    """Return what follows after three runs in a row that the machine ended; None while there are fewer.
+
+    ``tried``: the incumbent was measured after them, and its run is the newest repeat in the history.
+    """
+    if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
+        return None
+    newest = measurements[-1]
+    words = fault_of(newest)
+    if history.incumbent is None:
+        return Verdict("invalid", f"the machine ended {count} runs in a row: {fault_with_step(newest)}")
+    if not tried:
+        return Again(f"the machine ended {count} runs in a row: does the incumbent run?", "incumbent", trial=True)
+    works = bool(history.repeats) and fault_of(history.repeats[-1].measurement) is None
+    if works:
+        said = f"{count} runs in a row ended with an error that is most often the machine's, and the incumbent then ran"
+        return Verdict("invalid", f"{said}: taken as this file's failure ({words})")
+    return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's too: {words}")

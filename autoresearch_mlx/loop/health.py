@@ -1,0 +1,45 @@
+"""Count the runs that the machine has ended, and say when it needs a rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, fault_of, fault_with_step
+
+FIRST_REST, LONGEST_REST = 300.0, 3600.0
+"""Seconds of rest for a machine that ends run after run, doubled each time up to the second value, until one run ends
+by itself again."""
+
+
+@dataclass(slots=True)
+class Health:
+    """The newest runs in a row that the machine has ended; all lanes of one machine share it."""
+
+    rest_seconds: float = FIRST_REST
+    """Seconds of the next rest."""
+    _faults: int = 0
+    _words: str = ""
+
+    @property
+    def failing(self) -> bool:
+        """Whether the machine has ended the last three runs."""
+        return self._faults >= FAULTS_IN_A_ROW
+
+    def count(self, measured: Measurement) -> None:
+        """Take in how a run ended."""
+        if fault_of(measured) is None:
+            self._faults, self.rest_seconds = 0, FIRST_REST
+        else:
+            self._faults, self._words = self._faults + 1, fault_with_step(measured)
+
+    def rest_due(self) -> tuple[str, float] | None:
+        """Return why no run should start for a while, and for how many seconds; None while the machine works.
+
+        The next failure after the rest asks for another one, twice as long.
+        """
+        if not self.failing:
+            return None
+        count, rest = self._faults, self.rest_seconds
+        self._faults, self.rest_seconds = FAULTS_IN_A_ROW - 1, min(2 * rest, LONGEST_REST)
+        return f"the machine ended the last {count} runs: {self._words}", rest

@@ -1,0 +1,70 @@
+"""Read the machine's memory, disk and power around a child, to tell its failures from the candidate's."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_COUNTERS = Path("/proc/vmstat")
+_NVIDIA = ("nvidia-smi", "--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits")
+_NVIDIA_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The state of the machine at one moment; None stands for unknown."""
+
+    memory_bytes: int | None = None
+    """Main memory of the machine."""
+    memory_free: int | None = None
+    """Bytes that programs can still get."""
+    kills: int | None = None
+    """Processes that the kernel's memory killer has ended since the machine started."""
+    disk_bytes: int | None = None
+    disk_free: int | None = None
+    """Bytes that are free on the disk of the child's folder."""
+    mains: bool | None = None
+    """Whether the machine is on mains power; None without a battery."""
+
+
+def take_reading(folder: Path) -> Reading:
+    """Read the machine's state, with the disk of ``folder``; takes less than a millisecond and raises nothing."""
+    total = free = disk_bytes = disk_free = mains = None
+    with contextlib.suppress(psutil.Error, OSError):
+        memory = psutil.virtual_memory()
+        total, free = int(memory.total), int(memory.available)
+    with contextlib.suppress(OSError):
+        disk = shutil.disk_usage(folder)
+        disk_bytes, disk_free = disk.total, disk.free
+    with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):
+        battery = psutil.sensors_battery()
+        mains = None if battery is None else battery.power_plugged
+    return Reading(total, free, _kills(), disk_bytes, disk_free, mains)
+
+
+def _kills() -> int | None:
+    """Return the counter ``oom_kill`` of /proc/vmstat, proc(5); None on other systems."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", _COUNTERS.read_text(), re.MULTILINE)
+        return None if found is None else int(found.group(1))
+    return None
+
+
+def gpu_used_by_others() -> float | None:
+    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1; None where that is unknown.
+
+    Asked after a child has ended, so what is in use belongs to other programs.
+    """
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+        done = subprocess.run(
+            _NVIDIA, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_NVIDIA_SECONDS, check=True
+        )
+        shares = [float(used) / float(whole) for used, whole in (line.split(",") for line in done.stdout.splitlines())]
+        return max(shares, default=None)
+    return None

@@ -1,0 +1,170 @@
+"""Whose failure it is: real children that end as drivers, memory killers and full disks end them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch_mlx.experiment import Assignment, Measurement
+from autoresearch_mlx.targets.command.program import Command
+from autoresearch_mlx.trial.blame import blame
+from autoresearch_mlx.trial.readings import Reading, take_reading
+from autoresearch_mlx.trial.runner import Ended, child_process_environment
+
+GB = 2**30
+METAL = "RuntimeError: [METAL] Command buffer execution failed: "
+MACHINE = [
+    METAL + "Impacting Interactivity (0000000e:kIOGPUCommandBufferCallbackErrorImpactingInteractivity)",
+    METAL + "Discarded (victim of GPU error/recovery) (00000005:kIOGPUCommandBufferCallbackErrorInnocentVictim)",
+    "Ignored (for causing prior/excessive GPU errors) (00000004:kIOGPUCommandBufferCallbackErrorSubmissionsIgnored)",
+    METAL + "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)",
+    METAL + "Impacting Interactivity",
+    "RuntimeError: [metal::load_device] No Metal device available. This typically occurs in headless sessions.",
+    "RuntimeError: cudaStreamSynchronize failed: the launch timed out and was terminated",
+    "RuntimeError: CUDA error: uncorrectable ECC error encountered",
+    "RuntimeError: cudaSetDevice failed: CUDA-capable device(s) is/are busy or unavailable",
+    "RuntimeError: cudaErrorNoDevice: no CUDA-capable device is detected",
+    "OSError: [Errno 28] No space left on device: '/tmp/x'",
+    "cc1plus: fatal error: error writing to /tmp/ccX.s: No space left on device",
+    "OSError: [Errno 5] Input/output error: 'rows.npy'",
+]
+TOOL = [
+    "RuntimeError: [metal::Device] Unable to load kernel affine_qmm_t_nax_bfloat16_t_gs_64_b_4_bm64_bn64_bk64_wm2_w",
+    "RuntimeError: Failed to load the default metallib. This library is using language version 4.0 which is not",
+    "ModuleNotFoundError: No module named 'mlx'",
+]
+CANDIDATE = [
+    METAL + "Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)",
+    "RuntimeError: CUDA error: an illegal memory access was encountered",
+    "ValueError: [matmul] Last dimension of first input with shape (2,3) must match",
+    "ModuleNotFoundError: No module named 'mlx.bogus'",
+    "PermissionError: [Errno 13] Permission denied: 'rows.npy'",
+    "NameError: name 'gelu' is not defined",
+]
+
+
+def measured(folder: Path, line: str) -> Measurement:
+    for name in ("tree", "runs"):
+        (folder / name).mkdir(exist_ok=True)
+    target = Command(run=line, metric="score", direction="min")
+    return target.measure(Assignment(folder / "tree", folder / "runs", 42, lambda progress: None))
+
+
+def raising(folder: Path, text: str, end: str = "exit 1") -> Measurement:
+    (folder / "said").write_text(text)
+    return measured(folder, f"echo METRIC score=1; cat '{folder}/said' >&2; {end}")
+
+
+@pytest.mark.parametrize("text", MACHINE)
+def test_an_error_of_the_machine_taints_the_run(tmp_path: Path, text: str) -> None:
+    done = raising(tmp_path, text, "kill -ABRT $$" if text.startswith(METAL) else "exit 1")
+    assert (done.tainted, done.value, done.failure, done.extra["fault"]) == (True, None, "interrupted", "machine")
+    assert done.reason.startswith("not the file's failure: ")
+    assert done.extra["next_step"]
+
+
+@pytest.mark.parametrize("text", TOOL)
+def test_an_error_of_the_installation_is_the_tools(tmp_path: Path, text: str) -> None:
+    done = raising(tmp_path, text)
+    assert (done.tainted, done.extra["fault"]) == (True, "tool")
+
+
+@pytest.mark.parametrize("text", CANDIDATE)
+def test_an_error_that_programs_cause_stays_the_candidates(tmp_path: Path, text: str) -> None:
+    done = raising(tmp_path, text)
+    assert (done.tainted, done.failure, done.extra) == (False, "crash", {})
+
+
+def test_a_run_that_ends_well_counts_whatever_it_printed(tmp_path: Path) -> None:
+    done = raising(tmp_path, MACHINE[0], "exit 0")
+    assert (done.value, done.tainted) == (1.0, False)
+
+
+def test_a_wrapper_that_hides_the_exit_code_hides_nothing(tmp_path: Path) -> None:
+    done = measured(tmp_path, f"( echo '{MACHINE[0].replace('RuntimeError: ', '')}'; exit 1 ) | cat")
+    assert (done.failure, done.tainted) == ("interrupted", True)
+
+
+def test_a_real_full_disk(tmp_path: Path) -> None:
+    done = measured(tmp_path, f"{sys.executable} -S -c \"open('/dev/full', 'wb', buffering=0).write(b'x')\"")
+    assert done.tainted and "No space left on device" in done.extra["tainted"]
+
+
+# --- what the state of the machine says
+
+CALM = Reading(memory_bytes=32 * GB, memory_free=20 * GB, kills=3, disk_bytes=500 * GB, disk_free=100 * GB, mains=True)
+
+
+def ended(
+    code: int, before: Reading = CALM, after: Reading | None = None, own: float = 2 * GB, wrote: int | None = None
+) -> Ended:
+    return Ended(code, None, 1.0, own / 2**20, before=before, after=after or before, wrote_bytes=wrote)
+
+
+def party(how: Ended, folder: Path, text: str = "") -> str:
+    (folder / "log.txt").write_text(text)
+    return blame(how, folder / "log.txt").party
+
+
+@pytest.mark.parametrize("code", [-9, 137, -15])
+@pytest.mark.parametrize(
+    ("after", "own", "whose"),
+    [
+        pytest.param(CALM, 2 * GB, "candidate", id="memory was free: it killed itself"),
+        pytest.param(replace(CALM, memory_free=10 * GB), 2 * GB, "machine", id="others took memory meanwhile"),
+        pytest.param(replace(CALM, memory_free=1 * GB), 2 * GB, "machine", id="others hold nearly all"),
+        pytest.param(replace(CALM, kills=4), 2 * GB, "machine", id="the kernel killed, and the run was small"),
+        pytest.param(replace(CALM, kills=4), 19 * GB, "candidate", id="the kernel killed a run that took all"),
+        pytest.param(replace(CALM, memory_free=10 * GB), 19 * GB, "candidate", id="it took all that was free"),
+        pytest.param(Reading(), 2 * GB, "candidate", id="nothing is known"),
+    ],
+)
+def test_a_killed_run(code: int, after: Reading, own: float, whose: str, tmp_path: Path) -> None:
+    assert party(ended(code, after=after, own=own), tmp_path) == whose
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        METAL + "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+        "MemoryError",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+    ],
+)
+def test_memory_that_ran_out_is_the_machines_only_when_others_took_it(text: str, tmp_path: Path) -> None:
+    assert party(ended(1), tmp_path, text) == "candidate"
+    assert party(ended(1, after=replace(CALM, memory_free=8 * GB)), tmp_path, text) == "machine"
+
+
+def test_a_disk_that_the_run_itself_filled_is_the_candidates(tmp_path: Path) -> None:
+    text, full = "OSError: [Errno 28] No space left on device", replace(CALM, disk_free=0)
+    assert party(ended(1, after=full, wrote=90 * GB), tmp_path, text) == "candidate"
+    assert party(ended(1, after=full, wrote=1000), tmp_path, text) == "machine"
+
+
+def test_a_run_that_ran_late_because_the_plug_was_pulled(tmp_path: Path) -> None:
+    late = replace(ended(-9, after=replace(CALM, mains=False)), killed="did not end within 600 s; killed")
+    assert party(late, tmp_path) == "machine"
+    assert party(replace(late, after=CALM), tmp_path) == "candidate"
+
+
+def test_what_the_training_printed_explains_no_failure_of_the_evaluation(tmp_path: Path) -> None:
+    assert party(ended(1), tmp_path, f"{MACHINE[0]}\n--- evaluation ---\nKeyError: 3\n") == "candidate"
+    assert party(ended(1), tmp_path, f"fine\n--- evaluation ---\n{MACHINE[0]}\n") == "machine"
+
+
+def test_the_machine_is_read_here(tmp_path: Path) -> None:
+    now = take_reading(tmp_path)
+    assert now.memory_bytes and now.memory_free and now.memory_free < now.memory_bytes
+    assert now.disk_free is not None and now.disk_free <= (now.disk_bytes or 0)
+    assert take_reading(tmp_path / "gone").disk_free is None
+
+
+def test_children_ask_apples_driver_for_patience_unless_the_person_has_said_otherwise() -> None:
+    name = "AGX_RELAX_CDM_CTXSTORE_TIMEOUT"
+    assert child_process_environment({})[name] == os.environ.get(name, "1")
+    assert child_process_environment({name: "0"})[name] == "0"
