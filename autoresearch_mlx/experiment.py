@@ -274,6 +274,8 @@ class Usual:
     evaluate_cpu: float | None = None
     token_seconds: float | None = None
     """Seconds of training for each token."""
+    token_cpu: float | None = None
+    """Processor time for each token, from the first batch on."""
     num_params: int | None = None
     matrix_params: int | None = None
     tables: int | None = None

@@ -205,10 +205,15 @@ def longest_usual(history: History) -> Usual:
         evaluate=_most(m.seconds.evaluate for m in taken),
         evaluate_cpu=_most(m.extra.get("evaluate_cpu_seconds") for m in taken),
         token_seconds=_most(m.seconds.train / m.tokens if m.seconds.train and m.tokens else None for m in taken),
+        token_cpu=_most(m.extra["train_cpu_seconds"] / m.tokens for m in taken if _has_processor_time(m)),
         num_params=_most(m.extra.get("num_params") for m in taken),
         matrix_params=_most(m.extra.get("matrix_params") for m in taken),
         tables=_most(m.extra.get("tables") for m in taken),
     )
+
+
+def _has_processor_time(m: Measurement) -> bool:
+    return bool(m.extra.get("train_cpu_seconds") and m.tokens)
 
 
 def _most(values: Iterable[_Number | None]) -> _Number | None:

@@ -37,6 +37,9 @@ PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 
 A larger model takes longer to build."""
 
+UNCOUNTED_SAID, UNCOUNTED_HELD = 1.5, 2.5
+"""Time for each token and matrix weight, as a multiple of the baseline's, that a keep names, and that holds it."""
+
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
 
@@ -87,7 +90,7 @@ class Judge:
 
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
-        return _with_command(self._decide(history, case), case)
+        return _with_command(_uncounted(self._decide(history, case), case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
@@ -215,6 +218,22 @@ class Judge:
         tried = {removed(e) for e in trials}
         kept = [removal.Kept(e.number, e.gain or 0.0, e.number in tried) for e in keeps]
         return tuple(each.number for each in removal.suspects(kept, sigma_of(history)))
+
+
+def _uncounted(decision: Decision, case: Case) -> Decision:
+    """Say in the reason of a keep how much work the budget of tokens or operations did not count; hold it if much.
+
+    Several passes over a batch, or a layer used twice, cost time but no tokens and no weights.  A person must say
+    whether that is a better script or only a longer training.
+    """
+    taken = max((float(m.extra.get("operation_time") or 0.0) for m in case.measurements), default=0.0)
+    if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
+        return decision
+    said = f"{taken:.1f} times the baseline's time for each token and matrix weight, which this budget does not count"
+    if taken < UNCOUNTED_HELD or case.accepted:
+        return replace(decision, reason=f"{decision.reason}; {said}")
+    gained = decision.reason.partition(": keep")[0]
+    return Verdict("discard", f"{gained}, but {said} (several passes over a batch?): discard", held=True)
 
 
 def _with_command(decision: Decision, case: Case) -> Decision:

@@ -104,8 +104,8 @@ class Training:
         self._start_seconds = start_seconds(self._usual, _START_SECONDS + _START_SHARE * self._meter.scale)
         self._compile_seconds = compile_seconds(self._usual, conditions.compile_seconds)
         self._budget_end: float | None = None
-        self._cpu = self._cpu_at_end = 0.0
-        """Processor seconds of the run at the last look, and at the end of its budget."""
+        self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
+        """Processor seconds of the run: at the last look, at its first batch, and at the end of its budget."""
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
@@ -163,6 +163,7 @@ class Training:
             self.facts |= {"ending_seconds": round(late, 3)}
             if self._conditions.device == "cpu":
                 self.facts |= {"ending_cpu_seconds": round(self._cpu - self._cpu_at_end, 3) if late else 0.0}
+                self.facts |= {"train_cpu_seconds": round(self._cpu - self._cpu_at_first, 3)}
         with contextlib.suppress(OSError, ValueError):
             self.facts |= count(
                 shapes_of(self._weights), self._conditions.vocab_size, self._usual.tables if self._usual else None
@@ -222,6 +223,24 @@ class Training:
             ratios.append(spent / tokens / usual.token_seconds)
         return max(ratios)
 
+    def operation_time(self) -> float | None:
+        """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
+
+        A budget of tokens or operations counts a batch once, however often the script passes it through the model.
+        That takes time: processor time where it is known.
+        """
+        usual, facts = self._usual, self.facts
+        tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
+        counts = (self._conditions.budget_tokens or self._conditions.budget_flops) and self._conditions.steps is None
+        if not counts or usual is None or not usual.matrix_params or not tokens or not matrix:
+            return None
+        spent, before = facts.get("train_cpu_seconds"), usual.token_cpu
+        if self._conditions.device != "cpu":
+            spent, before = self._spent(), usual.token_seconds
+        if not spent or not before:
+            return None
+        return float(spent / tokens / matrix / (before / usual.matrix_params))
+
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Return the wall-clock seconds by phase; None for a phase that was not reached."""
         marks = [self._began.get(k) for k in ("start", "compile", "train", "trained")]
@@ -234,10 +253,11 @@ class Training:
 
     def tokens_per_second(self) -> float | None:
         """Return the tokens per second without the first step, which compiles; None when too little is known."""
-        steps, tokens, spent = self.facts.get("steps"), self.facts.get("tokens"), self._spent()
-        if not steps or not tokens or steps < 2 or spent <= 0:
+        tokens, spent = self.facts.get("tokens"), self._spent()
+        batches = 0 if self._server is None else self._server.batches
+        if not tokens or batches < 2 or spent <= 0:
             return None
-        return round(float(tokens * (steps - 1) / steps / spent), 1)
+        return round(float(tokens * (batches - 1) / batches / spent), 1)
 
     def curve(self) -> tuple[tuple[float, float], ...]:
         """Return the losses of the run so far, as (share of the budget used, loss)."""

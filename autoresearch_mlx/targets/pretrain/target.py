@@ -51,7 +51,7 @@ FULL_TOKENS = 40 * 524_288
 _SECONDS_EACH = 60.0
 """Seconds that a rescoring may take for each multiple of the session's own number of rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
-_MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds")
+_MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
 """Facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
 
 
@@ -183,7 +183,12 @@ class Pretrain(TargetBase):
 
     @staticmethod
     def _facts(training: Training, evaluation: Evaluation) -> dict[str, Any]:
-        return {k: training.facts[k] for k in _MEASURED if k in training.facts} | evaluation.facts
+        taken = training.operation_time()
+        return (
+            {k: training.facts[k] for k in _MEASURED if k in training.facts}
+            | ({} if taken is None else {"operation_time": round(taken, 3)})
+            | evaluation.facts
+        )
 
     # --- a gain too good to be believed
 

@@ -1,0 +1,101 @@
+"""Work that a budget of tokens or operations does not count: the time that it takes shows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_training as tiny
+
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Usual, Verdict
+from autoresearch_mlx.judge.judge import UNCOUNTED_HELD, UNCOUNTED_SAID, Case, Judge
+from autoresearch_mlx.trial.conditions import Conditions
+
+BATCHES = "groups(trial.batches(rows), passes)"
+LOG = "        trial.log("
+OFTEN = 4
+SEVERAL_PASSES = [
+    (f"enumerate({BATCHES})", f"enumerate(group for group in {BATCHES} for _ in range({OFTEN}))"),
+    (LOG, f"        if step % {OFTEN} == {OFTEN - 1}:\n    {LOG}"),
+]
+BLOCK = "            x = block(x, tokens, self._masks[i])\n"
+STEP = "            loss = whole_step(*batch[0], now)\n"
+INSIDE = f"            for _ in range(4):\n    {STEP}                mx.eval(state)\n"
+LAYER_USED_AGAIN = [(BLOCK, f"            for _ in range(12):\n    {BLOCK}")]
+INSIDE_A_STEP = [(STEP, INSIDE)]
+
+
+@pytest.fixture(scope="module")
+def counted(under: Conditions) -> Conditions:
+    """A budget of tokens."""
+    return replace(under, budget_tokens=32 * 256, budget_seconds=60.0)
+
+
+@pytest.fixture(scope="module")
+def usual(counted: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Usual:
+    done = tiny.measure(tiny.script(), tmp_path_factory.mktemp("baseline"), counted)
+    assert done.failure is None and done.tokens, done.reason
+    assert "operation_time" not in done.extra, "the baseline has nothing to compare with"
+    cpu, matrix = done.extra["train_cpu_seconds"], done.extra["matrix_params"]
+    return Usual(token_cpu=cpu / done.tokens, matrix_params=matrix)
+
+
+def edited(edits: list[tuple[str, str]]) -> str:
+    text = tiny.script()
+    for before, after in edits:
+        assert before in text, before
+        text = text.replace(before, after, 1)
+    return text
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        pytest.param(SEVERAL_PASSES, id="several passes over a batch, logged as one step"),
+        pytest.param(INSIDE_A_STEP, id="several passes inside a step"),
+        pytest.param(LAYER_USED_AGAIN, id="a layer used again"),
+    ],
+)
+def test_work_that_is_not_counted_takes_time(
+    edits: list[tuple[str, str]], counted: Conditions, usual: Usual, tmp_path: Path
+) -> None:
+    done = tiny.measure(edited(edits), tmp_path, counted, usual=usual)
+    assert done.failure is None and done.tokens == 32 * 256, done.reason
+    assert done.extra["operation_time"] > UNCOUNTED_SAID
+
+
+def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual: Usual, tmp_path: Path) -> None:
+    done = tiny.measure(tiny.script(MATRIX_LR=0.03), tmp_path, counted, usual=usual)
+    assert done.extra["operation_time"] < UNCOUNTED_HELD
+
+
+def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usual, tmp_path: Path) -> None:
+    assert "operation_time" not in tiny.measure(tiny.script(), tmp_path, replace(under, steps=2), usual=usual).extra
+
+
+def decided(taken: float, accepted: bool = False) -> Verdict:
+    def run(value: float, **extra: float) -> Measurement:
+        return Measurement(value, 42, extra=extra)
+
+    baseline = Experiment(
+        0, "keep", 2.0, None, "b", None, None, "baseline", None, {}, "", "", "", "", measurements=(run(2.0),)
+    )  # fmt: skip
+    found = Judge(margin=0.01, mode="margin").decide(
+        History((baseline,), "val_bpb", "min"), Case(1, [run(1.9, operation_time=taken)], accepted=accepted)
+    )
+    assert isinstance(found, Verdict)
+    return found
+
+
+def test_a_keep_says_how_much_was_not_counted_and_much_of_it_waits_for_a_person() -> None:
+    assert "times the baseline's time" not in decided(1.2).reason
+    said = decided(1.8)
+    assert said.status == "keep" and said.reason.endswith(
+        "; 1.8 times the baseline's time for each token and matrix weight, which this budget does not count"
+    )
+    held = decided(4.0)
+    assert (held.status, held.held) == ("discard", True)
+    assert "but 4.0 times the baseline's time for each token" in held.reason
+    assert held.reason.endswith("`autoresearch-mlx accept 1` keeps it")
+    assert decided(4.0, accepted=True).status == "keep"
