@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.models.wire import Endpoint
 
 GROUP = "autoresearch_mlx.agents"
-"""Entry-point group in which a package offers agents; each entry names a class, as ``module:Class`` does."""
+"""Entry-point group in which a package offers agents; each entry names a class as ``module:Class``."""
 NAMES = (
     "auto",
     "knobs",
@@ -39,16 +39,16 @@ NAMES = (
     "module:Class",
 )
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
-"""Names of proposers that ask no model, and so read no notes and no ideas."""
+"""Names of agents that ask no model and therefore read no notes and no ideas."""
 _IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
 _CALL_HINT = "the class needs a name, a method propose(context) and a call without arguments or with settings=..."
 
 
 def load_agent(name: str, office: Office) -> Agent:
-    """Return the agent of this name.
+    """Return the agent with this name.
 
-    ``module:Class``, or the class that an installed package offers under this name, is imported and called with
-    ``settings=...`` if it accepts that, else without arguments.
+    A class given as ``module:Class``, or offered by an installed package, is imported and called with ``settings=...``
+    if it accepts that, else without arguments.
     Raises AgentError for an unknown name, a model server that cannot be used, a module or class that cannot be
     imported or called, or an object without ``propose``.
     """
@@ -76,7 +76,7 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Say that no proposer so far reads what a person tells the models; return an empty text otherwise."""
+    """Say that no agent so far reads a person's notes and ideas; return an empty text when one does."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""
@@ -86,7 +86,7 @@ def unread(history: History) -> str:
 
 
 def _auto(rest: str, office: Office) -> Agent:
-    """``hybrid`` with a suitable model where Ollama has one, else ``knobs``; says which, and why."""
+    """Return ``hybrid`` with a suitable model where Ollama has one, else ``knobs``; print which, and why."""
     from autoresearch_mlx.agents.choose_model import suitable_ollama
 
     if office.settings.model is not None:
@@ -171,7 +171,7 @@ def _hint(name: str) -> str:
 
 def _load_own(module: str, attribute: str, settings: Mapping[str, Any]) -> Agent:
     where = f"{module}:{attribute}"
-    # Any exception is caught, because a user's own module may raise anything while it is imported or built.
+    # Any exception is caught, because a user's own module may raise any error while it is imported or called.
     try:
         found = import_named(where, Path.cwd())
     except Exception as error:

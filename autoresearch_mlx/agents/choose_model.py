@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from autoresearch_mlx.models.ollama_models import Installed
 
 PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
-"""Prefixes of a model's name, each of which names a server."""
+"""Prefixes of a model's name; each names a kind of server."""
 _KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
 _LM_STUDIO = "http://127.0.0.1:1234/v1"
 _WEIGHTS = 0.6
-"""Largest share of memory that weights may take: the context and the system need room too."""
+"""Largest share of memory that a model's weights may take: the context and the system need room too."""
 _GB = 2**30
 _NAMED = 6
 _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
@@ -31,7 +31,7 @@ _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"
 def open_endpoint(name: str, office: Office) -> Endpoint:
     """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``.
 
-    A name without such a prefix is a model at the settings' ``base_url``.  Nothing is called yet.
+    A name without such a prefix is a model at the settings' ``base_url``.  No server is called yet.
 
     Raises AgentError for an unknown prefix, an invalid address, or a key that is not in the environment.
     """
@@ -50,7 +50,7 @@ def open_endpoint(name: str, office: Office) -> Endpoint:
     if near:
         raise AgentError(f"there is no server {kind!r}", f"did you mean {near[0]}:{model}?")
     if office.settings.base_url is None:
-        hint = f"for a model of Ollama ollama:{name}; {_KNOWN}, or set base_url in [agent] of lab.toml"
+        hint = f"a model of Ollama is ollama:{name}; {_KNOWN}, or set base_url in [agent] of lab.toml"
         raise AgentError(f"{name or 'no name'!r} does not say which server has the model", hint)
     if not name:
         raise AgentError("base_url is set, but no model", "set model in [agent] of lab.toml")
@@ -120,10 +120,10 @@ def _address(url: str) -> str:
 
 
 def _key_for(url: str, here: bool, office: Office) -> tuple[str | None, str | None]:
-    """Return the key for an address and the variable that it came from.
+    """Return the key for an address, and the environment variable that holds it.
 
-    OPENAI_API_KEY is sent to OpenAI and to OPENAI_BASE_URL, which belongs to it in the environment; any other server
-    gets only the key whose variable the settings name.
+    OPENAI_API_KEY is sent only to OpenAI and to the address in OPENAI_BASE_URL.  Any other server gets only the key
+    whose variable the settings name.
     """
     from autoresearch_mlx.models.openai import PUBLIC_URL
 
@@ -158,9 +158,9 @@ def _key_in(variable: str) -> str:
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
     """Return a model that Ollama has and that fits into this machine's memory, or ``None``; and the reason in words.
 
-    It leaves out cloud models, embeddings, models that cannot chat, and models whose weights take more than 0.6 of the
-    memory: even a model that is unloaded for training needs room for its own context and for the system.  Of the
-    others, models made for code come first, then models with more parameters, then larger files, then by name.
+    Cloud models, embedding models and models that cannot chat are left out, and so are models whose weights take more
+    than 0.6 of the memory: even a model that is unloaded for training needs room for its own context and for the
+    system.  The others are ordered: models made for code first, then by number of parameters, size of file, and name.
     """
     from autoresearch_mlx.models.ollama import Ollama
 
@@ -179,7 +179,7 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
 
 
 def _answers(asked: Ollama, model: Installed) -> bool:
-    """Return whether a model can complete a chat; older versions of Ollama tell that only for one model at a time."""
+    """Return whether a model can answer in a chat; older versions of Ollama report this for one model at a time."""
     from autoresearch_mlx.models.ollama_models import completes
 
     if model.embeds:
@@ -190,7 +190,7 @@ def _answers(asked: Ollama, model: Installed) -> bool:
 
 
 def _room(office: Office) -> float | None:
-    """Return the bytes that weights may take; ``None`` when this machine's memory is unknown."""
+    """Return how many bytes a model's weights may take; ``None`` when this machine's memory is unknown."""
     return None if office.memory_bytes is None else _WEIGHTS * office.memory_bytes
 
 

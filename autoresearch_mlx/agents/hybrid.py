@@ -1,9 +1,9 @@
-"""Combine the optimiser and a model over one history: the default agent when there is a model.
+"""Let the optimiser and a model share one history; this is the default agent when there is a model.
 
-In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200) a classical
-optimiser that took 30 % of its proposals from a language model did best, even with a model of 0.8B
-parameters; a share of 80 % did worse.  Here the optimiser is ``knobs``.  The model is told what the optimiser
-knows, and may change knobs or code; the optimiser reads the knobs from the current file.
+In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
+did best when 30 % of the proposals came from a language model, even one of 0.8B parameters; a share of 80 % did worse.
+Here the optimiser is ``knobs``.  The model sees what the optimiser knows, and may change knobs or code; the optimiser
+reads the knobs from the current file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MORE = 0.2
 MOST = 0.5
 """Largest share of proposals from the model; in the study, shares from 0.1 to 0.5 worked well."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
-"""Seconds before a model that did not answer is asked again; doubled each time, up to the second value."""
+"""Seconds until a model that did not answer is asked again: the first value, doubled each time up to the second."""
 
 
 class Hybrid:
-    """An agent that alternates between optimiser and model, by the history; the optimiser replaces a silent model."""
+    """An agent in which optimiser and model take turns; the optimiser replaces a model that does not answer."""
 
     name = "hybrid"
 
@@ -45,7 +45,7 @@ class Hybrid:
         """Reason why the optimiser last had no proposal, kept so that each reason is said only once."""
 
     def propose(self, context: Context) -> Proposal:
-        """Propose an edit.  Raises AgentError when neither has anything to propose."""
+        """Propose an edit.  Raises AgentError when neither optimiser nor model has anything to propose."""
         if not context.feedback or context.number != self._number:
             self._number = context.number
             self._author = self._model if self._models_turn(context) else self._optimiser
@@ -65,7 +65,7 @@ class Hybrid:
         return self._model.next_brief(context)
 
     def models_turn(self, context: Context) -> bool:
-        """Return whether this experiment is the model's turn, if the model is available."""
+        """Return whether the model is available and this experiment is its turn."""
         wished = self._model.wished(context)
         return wished or turn(context.number, share_now(self._office.settings.share, context.history))
 
@@ -83,11 +83,11 @@ class Hybrid:
         except AgentError as error:
             self._excuse(error)
         self._author = self._optimiser
-        # The refused edits were the model's; the optimiser starts without them.
+        # The refused edits came from the model, so the optimiser does not see them.
         return self._ask_optimiser(replace(context, feedback=()))
 
     def _ask_optimiser(self, context: Context) -> Proposal:
-        """Ask the optimiser; when it has nothing to move, ask the model and wait for it, as no one can replace it."""
+        """Ask the optimiser; when it has nothing to propose, ask the model and wait, as nothing can replace it."""
         try:
             return self._optimiser.propose(context)
         except AgentError as error:
@@ -110,12 +110,12 @@ class Hybrid:
 
 
 def turn(number: int, share: float) -> bool:
-    """Return whether experiment ``number`` is the model's turn; its turns are spread evenly."""
+    """Return whether experiment ``number`` is the model's turn; the turns are spread evenly."""
     return math.floor(number * share) > math.floor((number - 1) * share)
 
 
 def share_now(share: float, history: History) -> float:
-    """Return the model's share, which is larger when nothing has been kept for long; 0 stays 0."""
+    """Return the model's share, which grows when nothing has been kept for a long time; 0 stays 0."""
     newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
     stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
     return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share

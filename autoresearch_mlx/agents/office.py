@@ -1,4 +1,4 @@
-"""Give an agent what it may use besides the context of a proposal."""
+"""Define the services and settings that an agent may use besides the context of a proposal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most that a session may spend on models in total; None: no cap."""
+    """The most tokens and money that a session may spend on models; None: no cap."""
 
     tokens: int | None = None
     cost: float | None = None
@@ -24,22 +24,22 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """The services for an agent, made once for a run, before the agent."""
+    """The services and settings for an agent; made once for a run, before the agent is made."""
 
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0
     folder: Path | None = None
-    """The session's folder, where conversations and ideas are kept; None: nothing is kept."""
+    """The session's folder, which keeps conversations and ideas; None: nothing is kept."""
     lend: Callable[[str], AbstractContextManager[Path]] | None = None
-    """Context manager: ``with lend(commit) as tree`` lends the lab's directory in our worktree to a coding agent."""
+    """Function for ``with lend(commit) as tree``, which lends the lab's directory in our worktree to a coding agent."""
     may_edit: Callable[[str], bool] | None = None
-    """Function that says whether experiments may change a path of the lab; None: only the existing editable files."""
+    """Function that tells whether experiments may change a path of the lab; None: only existing editable files."""
     say: Callable[[str], None] = _quiet
     """Function that prints one line for the person at the terminal."""
     memory_bytes: int | None = None
     """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
     caps: Callable[[], Caps] | None = None
-    """Function that returns the current caps, which a person may change during a run; None: those of the settings."""
+    """Function that returns the current caps, which a person may change during a run; None: the settings' caps."""
 
     def most(self) -> Caps:
         """Return what the session may spend on models; called before each call to a model."""

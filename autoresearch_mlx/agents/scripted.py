@@ -1,6 +1,6 @@
-"""Replay edits from a file (``scripted:PATH``), for demos, for tests, and to run an old log again.
+"""Replay edits from a file (``scripted:PATH``), for demonstrations, for tests, and to run an old log again.
 
-The file is JSONL, one step a line, or JSON: a list of steps or ``{"steps": [...]}``.  A step is one of
+The file is JSONL with one step per line, or JSON: a list of steps or ``{"steps": [...]}``.  A step is one of
 
     {"title": "halve the batch", "axis": "batch", "knobs": {"TOTAL_BATCH_SIZE": 32768}}
     {"title": "new file", "files": {"train_mlx.py": "..."}}
@@ -45,9 +45,9 @@ class Scripted:
         self._steps = read_script(path)
 
     def propose(self, context: Context) -> Proposal:
-        """Return the step of this experiment's number; it is the same again after a refusal.
+        """Return the step for this experiment's number, again the same step after a refusal.
 
-        Raises AgentError past the end, and for a step that does not fit the files.
+        Raises AgentError after the last step, and for a step that does not fit the files.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(
@@ -103,7 +103,7 @@ def _with_knobs(step: Step, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) -> str:
-    """Return the file that a step means: the one named, or the only one that has the text or the knob."""
+    """Return the file that a step refers to: the file it names, or the only file with the text or the knob."""
     named = step.fields.get("path")
     if named is not None and named in files:
         return str(named)

@@ -1,8 +1,8 @@
-"""Make calls to one endpoint: retry failed ones, keep to the session's caps, store every call.
+"""Make calls to one endpoint: retry failed calls, keep to the session's caps, store every call.
 
 A server that is down, busy or hung, or that breaks off a reply, is asked again after a pause, which doubles each time.
-A request that the server rejects is not repeated.  Each try that ends in a reply or an error is stored as one file
-under ``talks/``.
+A request that the server rejects is not repeated.  Each try that ends in a reply or an error is stored as a file under
+``talks/``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from autoresearch_mlx.store.journal import now
 
 Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
-"""Kinds of failure that may go away on another try."""
+"""Kinds of failure that may disappear on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Kinds that are worth a second try even without patience, because the server is there."""
+"""Kinds that get a second try at once even with ``patience`` 0, because the server has answered."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""Shortest value of a variable, in characters, that is treated as a key."""
+"""Shortest value of an environment variable, in characters, that is treated as a key."""
 
 
 class Spending(AgentError):
@@ -47,10 +47,10 @@ class Calls:
         self.spent = talks.spent(office.folder) if office.folder else talks.Spent()
 
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
-        """Return one reply, and the file that holds it (None without a folder).
+        """Return one reply, and the name of the file in which it is stored (None without a folder).
 
-        Raises Spending before a call that the caps forbid, EndpointError when the time for retries is over or when
-        another try would not help.
+        Raises Spending before a call that the caps forbid.  Raises EndpointError when the time for retries is over, or
+        when another try would not help.
         """
 
         def once() -> tuple[Reply, str | None]:
@@ -60,7 +60,10 @@ class Calls:
         return self._patiently(once)
 
     def facts(self) -> ModelFacts:
-        """Return the model's facts, with the same retries as for a reply.  Raises EndpointError when those run out."""
+        """Return the facts about the model, with the same retries as for a reply.
+
+        Raises EndpointError when the time for retries is over, or when another try would not help.
+        """
         return self._patiently(self._endpoint.facts)
 
     def _patiently(self, once: Callable[[], Answer]) -> Answer:
@@ -158,12 +161,12 @@ class Calls:
 
 
 def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:
-    """Return the values of the variables that may hold a key, so that they can be removed from what is written."""
+    """Return the values of the variables that may hold a key, so that they can be removed from all stored texts."""
     names = dict.fromkeys(name for name in (settings.api_key_env, "OPENAI_API_KEY") if name)
-    # Stripped, as it is sent.
+    # The value is stripped, because the key is sent stripped.
     return tuple(value for name in names if len(value := (environment(name) or "").strip()) >= _SECRET)
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Return the reply without any key that the server echoed: its text ends up in titles, files and commits."""
+    """Return the reply without any key that the server repeated: its text ends up in titles, files and commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

@@ -1,8 +1,8 @@
 """Let a model behind an endpoint propose edits: write the prompt, read the answer, deal with bad answers.
 
-The fields of an idea come as JSON, under a schema where the server enforces one; code comes in fences, in the
-same reply or in a second call.  A bad answer goes back to the model with the reason: the loop asks again, a
-bounded number of times, and then logs the experiment as invalid.
+The fields of an idea come as JSON, under a schema where the server enforces one.  Code comes in fences, in the same
+reply or in a second call.  A bad answer goes back to the model with the reason; after a limited number of such repairs
+the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoresearch_mlx.experiment import Context, History, Proposal
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 USUAL_CONTEXT = 32_768
-"""Tokens of prompt and reply when the settings do not say: room for the whole file, a table and an answer."""
+"""Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
 SLOW_LOAD = 15.0
 """Loading time in seconds from which one call asks for several ideas."""
 AT_ONCE = 3
@@ -36,7 +36,7 @@ TAIL = 1 / 8
 
 
 class Chat:
-    """An agent that proposes what a model says.  With ``patience_seconds`` 0 a silent server raises EndpointError."""
+    """An agent that lets a model propose.  With ``patience_seconds`` 0, a silent server raises EndpointError."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self.name = endpoint.name
@@ -47,7 +47,7 @@ class Chat:
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """The experiment without an answer, and the proposal made instead, which is repeated if the loop asks again."""
+        """Number of an experiment without an answer, and the proposal made instead, repeated if the loop asks again."""
         self._lost = 0
 
     # --- what the loop calls
@@ -82,11 +82,11 @@ class Chat:
             self._patient, self._calls.patience = before
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Unload the model when it and a run would not fit into memory together, or when that is unknown."""
+        """Unload the model unless it can stay in memory during a run; return the seconds that took, by name."""
         try:
             facts = self._endpoint.facts()
         except EndpointError:
-            return {}  # a server that reports nothing about the model has not loaded it for us
+            return {}  # a server that reports nothing about the model has not loaded it
         if self._lodging(facts, context.history)[0]:
             return {}
         try:
@@ -119,17 +119,17 @@ class Chat:
         self._endpoint.close()
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the exact prompt of the next call; nothing is sent."""
+        """Return the exact prompt of the next call without sending it."""
         return self._open(context, looking=True).brief
 
     def wished(self, context: Context) -> bool:
-        """Return whether one of the person's own ideas waits in the backlog."""
+        """Return whether one of the person's own ideas is waiting in the backlog."""
         return self._tasks.wished(context)
 
     # --- the conversation of one experiment
 
     def _thread_of(self, context: Context) -> Thread:
-        """Return a new conversation, or the current one with the loop's refusal of its last answer."""
+        """Return a new conversation, or the current one with the reason why the loop refused its last answer."""
         old = self._thread
         if old is not None and old.number == context.number and context.feedback and old.proposal is not None:
             old.want_repair(context.feedback[-1])
@@ -194,7 +194,7 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Say why a reply cannot be read at all, in words for the model; the next call is adjusted to avoid it."""
+        """Say, in words for the model, why a reply cannot be read at all; adjust the next call to avoid this."""
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
@@ -224,7 +224,7 @@ class Chat:
         return reply
 
     def _unanswered(self, context: Context, error: EndpointError) -> Proposal:
-        """Handle a server that gave no answer in the time allowed.  Raises AgentError when waiting cannot help."""
+        """Make a proposal for a server that gave no answer in time.  Raises AgentError when waiting cannot help."""
         if not self._patient or error.kind in ("refused", "overflow"):
             raise error
         self._lost += 1
@@ -238,7 +238,7 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """Return an edit left over from an earlier reply, unless the person has asked for something."""
+        """Return an edit left over from an earlier reply; None when there is none or the person has a wish."""
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
         self._thread = None
@@ -274,7 +274,7 @@ class Chat:
         return min(facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted)
 
     def _reply_tokens(self, form: Form, files: Mapping[str, str], context_tokens: int) -> int:
-        """Return how many tokens the reply may have: enough for a whole file, with some additions and explanations."""
+        """Return how many tokens the reply may have: room for a whole file, some additions and explanations."""
         # At most half of the context goes to the reply, because the prompt needs room too.
         wanted = min(self._office.settings.reply_tokens, context_tokens // 2)
         return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))

@@ -1,4 +1,4 @@
-"""Decide whether the model and a training run fit into memory together; on a Mac they share it."""
+"""Decide whether the model and a training run fit into memory together; on a Mac both share one memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2
-"""Ratio of a loaded model's memory to the size of its weights: the key-value cache and buffers come on top."""
+"""Ratio of a loaded model's memory to the size of its weights; the rest is the key-value cache and buffers."""
 RESERVE = 0.25
 """Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The answer: ``fits`` is None when a size is unknown; ``words`` give the sum, or name the unknown sizes."""
+    """The decision: ``fits`` is None when a size is unknown; ``words`` give the sum, or name the unknown sizes."""
 
     fits: bool | None
     words: str

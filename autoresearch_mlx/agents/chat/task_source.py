@@ -22,7 +22,7 @@ _SYSTEM = "You plan experiments that improve a small program. You answer with JS
 
 
 class TaskSource:
-    """Chooses tasks.  Ideas are kept in the session's folder; without a folder, tasks come from the history alone."""
+    """Chooses tasks.  Ideas are kept in the session's folder; without a folder, tasks depend on the history alone."""
 
     def __init__(self, office: Office, calls: Calls, source: str) -> None:
         self._office, self._calls, self._source = office, calls, source
@@ -37,7 +37,7 @@ class TaskSource:
     def take(self, context: Context) -> Task:
         """Return the next task and mark its idea as taken; an empty backlog is refilled first.
 
-        Raises EndpointError and Spending, from the refill.
+        Raises EndpointError and Spending when the refill fails.
         """
         self.load_seconds = None
         if self._office.folder is not None and refill_due(self._office.folder, context.history):
@@ -48,7 +48,7 @@ class TaskSource:
         return task
 
     def wished(self, context: Context) -> bool:
-        """Return whether the backlog holds an idea of the person's own that has not been taken up yet."""
+        """Return whether the backlog holds one of the person's own ideas that was not tried yet."""
         return any(idea.source == YOU for idea in self._open(context))
 
     def _open(self, context: Context) -> tuple[Idea, ...]:
@@ -74,7 +74,7 @@ class TaskSource:
         except EndpointError as error:
             if error.kind != "overflow":
                 raise
-            text = ""  # too long for this model; the prompt of an experiment will be made to fit
+            text = ""  # this request is too long for the model; the prompt of an experiment will be cut to fit
         else:
             self.load_seconds, text = reply.load_seconds, reply.text
         drafts, _ = read_ideas(text)
@@ -82,13 +82,13 @@ class TaskSource:
 
 
 class SpareEdits:
-    """Edits left over from earlier replies, first in, first out."""
+    """A queue of edits that earlier replies contained besides the first one."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, int]] = []
 
     def put(self, reply: str, others: int) -> None:
-        """Keep ``others``, the edits that followed the first one of a reply."""
+        """Keep the edits after the first one of a reply; ``others`` is their number."""
         self._waiting += [(reply, index) for index in range(1, others + 1)]
 
     def pick(self, files: Mapping[str, str]) -> Edit | None:

@@ -15,18 +15,19 @@ from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import Message, ModelFacts, Reply
 
 _LONGEST_ECHO = 8_000
-"""Maximum number of tokens of a bad reply that are sent back to the model; the error message says the rest."""
+"""Maximum number of tokens of a bad reply that are sent back to the model; the error message explains the rest."""
 
 
 BLOCKS_FROM = 14.0
 """Size, in 1e9 parameters, from which a model is asked for search/replace blocks."""
 MOST_MISMATCHES = 2
-"""Number of experiments in a row with blocks that fit nowhere, after which the whole file is asked for instead."""
+"""After this many experiments in a row with blocks that fit nowhere, the model is asked for the whole file instead."""
 
 
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
-    """Return the form that the settings name, else the one for the model's size; a remote model without a known size
-    counts as large.
+    """Return the form that the settings name, or else the form for the model's size.
+
+    A remote model without a known size counts as large.
     """
     if settings.format != "auto":
         return settings.format
@@ -36,7 +37,7 @@ def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
 
 
 def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """Return the first form, or ``whole`` once this agent's blocks failed to fit several times in a row."""
+    """Return the first form, or ``whole`` once blocks of this agent have failed to fit several times in a row."""
     form = first_form(settings, facts)
     if settings.format != "auto" or form == "whole":
         return form
@@ -52,7 +53,7 @@ def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent
 
 @dataclass(slots=True)
 class Thread:
-    """A conversation that grows with every call; only the last answer is sent along, so the prompt stays bounded."""
+    """The conversation of one experiment.  Only the last answer is sent again, so that the prompt stays short."""
 
     number: int
     files: Mapping[str, str]
@@ -67,7 +68,7 @@ class Thread:
     context_tokens: int = 0
     """Maximum number of tokens of prompt and reply together."""
     room: int = 0
-    """Maximum number of tokens in the messages after the brief, so that prompt and reply fit into the context."""
+    """Maximum number of tokens in the messages after the brief; within it, prompt and reply fit into the context."""
     loading: float | None = None
     """Seconds spent loading the model for an earlier question, before this conversation."""
     thinking: bool = True
@@ -93,12 +94,12 @@ class Thread:
             self.files_kept.append(file)
 
     def want_code(self, fields: Fields, said: str) -> None:
-        """Ask for the code of an idea that has arrived."""
+        """Ask for the code of an idea whose fields have arrived."""
         self.fields, self.schema = fields, None
         self._end_with(said, ask_for_code(fitting(said, self.room // 2), self.form))
 
     def want_repair(self, problem: str) -> None:
-        """Ask for a repair of the last answer, which contained no usable edit, and say why."""
+        """Ask for a repair of the last answer and say why it contained no usable edit."""
         said = self.replies[-1].text if self.replies else ""
         self.repairs += 1
         self.schema = None

@@ -1,8 +1,8 @@
-"""Use the user's own coding agent (`claude -p`, `codex exec`, `opencode run`, `aider`, any program) as a researcher.
+"""Let the user's own coding agent (`claude -p`, `codex exec`, `opencode run`, `aider`, any program) propose edits.
 
 coding_agent       start here: one proposal from one or more calls
-shell              one call: prompt on standard input, a time limit, stored output, git kept from changing branches
-worktree_changes   what the call left in the directory: the edit, ignored files, problems; title and reason
+shell              one call: prompt on standard input, a time limit, stored output; git cannot change branches
+worktree_changes   what the call changed in the directory: the edit, ignored files, problems; title and reason
 """
 
 from autoresearch_mlx.agents.command.coding_agent import CodingAgent

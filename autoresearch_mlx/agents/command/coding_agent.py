@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 NAMED = 5
-"""Number of ignored paths that are named; further ones are only counted."""
+"""Number of ignored paths that a message names; further ones are only counted."""
 LOST_IN_A_ROW = 3
 """Number of experiments in a row with a failed call after which the agent gives up."""
 _NOT_STARTED = (126, 127)
@@ -54,7 +54,7 @@ class _Asked:
 
 
 class CodingAgent:
-    """An agent that runs a shell command and proposes what it did to the files.
+    """An agent that runs a shell command and proposes the changes that the command made to the files.
 
     ``lend(commit)`` lends the lab's directory in our own worktree, which is restored afterwards.  ``may_edit``
     decides which new files belong to the edit; None: no new file does.
@@ -78,7 +78,8 @@ class CodingAgent:
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal with a problem in words for the program.
 
-        Raises AgentError when the program cannot be started, or keeps failing; WorkspaceError from lending.
+        Raises AgentError when the program cannot be started or keeps failing, and WorkspaceError when the worktree
+        cannot be lent.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)
@@ -100,7 +101,7 @@ class CodingAgent:
         return self._asked.last
 
     def _prompt(self, context: Context) -> str:
-        """Return the brief with the reasons for a refusal, then the refused edit, which the files no longer contain."""
+        """Return the brief with the reasons for a refusal, and the refused edit, which the files no longer contain."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
         from autoresearch_mlx.agents.prompt.quoting import block
 
@@ -113,7 +114,7 @@ class CodingAgent:
 
     @contextmanager
     def _log(self) -> Iterator[Path]:
-        """Return the file for the output: among the session's conversations, or a temporary one without a session."""
+        """Yield the file for the output: one of the session's conversations, or a temporary file without a session."""
         if self._office.folder is None:
             with tempfile.TemporaryDirectory() as nowhere:
                 yield Path(nowhere) / "output.log"
@@ -130,7 +131,7 @@ class CodingAgent:
             asked.logs.append(log.relative_to(self._office.folder).as_posix())
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the prompt of the next call; nothing is started."""
+        """Return the prompt of the next call without starting anything."""
         from autoresearch_mlx.agents.prompt.brief import Brief, agent_brief
         from autoresearch_mlx.agents.prompt.tokens import estimate
 
@@ -138,7 +139,7 @@ class CodingAgent:
         return Brief("", prompt, estimate(prompt), ())
 
     def _keep(self, called: Called, prompt: str) -> None:
-        """Store the conversation; the number of tokens is unknown, because the program does not report it."""
+        """Store the conversation.  The number of tokens is unknown, because the program does not report it."""
         if self._office.folder is None:
             return
         whole = talks.Call(
@@ -154,7 +155,10 @@ class CodingAgent:
         talks.keep(self._office.folder, whole, secrets(os.environ))
 
     def _problem(self, called: Called, found: Changes, log: Path) -> str:
-        """Say why there is no edit; empty when there is one.  Raises AgentError when asking again cannot help."""
+        """Say why there is no edit; return an empty text when there is one.
+
+        Raises AgentError when asking again cannot help.
+        """
         ended, changed = called.ended, bool(found.files or found.problems)
         if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:
             said = f"the coding agent cannot be started: {how_it_ended(ended.returncode, log)}"

@@ -33,7 +33,7 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Shortest value, in characters, that counts as a secret: removing shorter ones would remove ordinary words."""
+"""Shortest value, in characters, that counts as a secret: removing shorter values could remove ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Called:
 
 
 def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path) -> Called:
-    """Run the shell command in ``tree``; its output goes to ``log``.  No process of its group survives.
+    """Run the shell command in ``tree`` and write its output to ``log``.  No process of its group survives.
 
     Raises OSError when the log cannot be written.
     """
     end = time.monotonic() + seconds
     with tempfile.TemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
-        # A file, not a pipe: a program that does not read it, or stops halfway, cannot block us.
+        # The prompt comes from a file, not a pipe, so a program that does not read all of it cannot block us.
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
         ended = run_child(
@@ -66,13 +66,13 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of the variables that are named like keys, longest first."""
+    """Return the values of all variables that are named like keys, longest first."""
     values = {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= _SECRET}
     return sorted(values, key=len, reverse=True)
 
 
 def _blotted(log: Path, values: list[str]) -> str:
-    """Return the log's text without any keys that the program printed; rewrite the log if it had some."""
+    """Return the log's text without the keys that the program printed; rewrite the log if it contained any."""
     data = log.read_bytes()
     clean = data
     for value in values:
@@ -84,7 +84,7 @@ def _blotted(log: Path, values: list[str]) -> str:
 
 @contextmanager
 def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
-    """Yield environment variables, valid within the block, that keep git inside the worktree and off the refs."""
+    """Yield environment variables that keep git inside the worktree and away from refs; they hold within the block."""
     with tempfile.TemporaryDirectory() as hooks:
         hook = Path(hooks) / "reference-transaction"
         hook.write_text(_HOOK)
@@ -92,7 +92,7 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # Without it, git in a worktree that lost its link would use the user's checkout around it.
+            # Without this, git in a worktree that has lost its link would use the user's checkout around it.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

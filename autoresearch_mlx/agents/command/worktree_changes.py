@@ -1,6 +1,6 @@
 """Find what a coding agent changed: the editable files that differ, and the other files that it touched.
 
-Links are not followed: a link in the place of a file could lead to a file outside.
+Links are not followed: a link in place of a file could lead out of the worktree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes of one call.  ``problems``: why the edit cannot be taken, in words for its author."""
+    """The changes from one call.  ``problems``: why the edit cannot be taken, in words for its author."""
 
     files: Mapping[str, str]
     problems: tuple[str, ...]
@@ -38,11 +38,11 @@ class Changes:
 
 
 class _Unusable(Exception):
-    """The reason why a file cannot be taken."""
+    """Raised with the reason why a file cannot be taken."""
 
 
 def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
-    """Make the files byte for byte those of the commit; git's filters may have changed their line ends."""
+    """Write the files byte for byte as in the commit; git's filters may have changed their line ends."""
     for path, text in files.items():
         data = text.encode()
         if (tree / path).read_bytes() != data:
@@ -50,7 +50,7 @@ def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
 
 
 def stamps(tree: Path) -> Stamps:
-    """Return every file and link below ``tree``, except git's own files and Python's caches."""
+    """Return the stamps of every file and link below ``tree``, except git's own files and Python's caches."""
     return dict(_stamps(tree, ""))
 
 
@@ -58,7 +58,7 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        return  # removed meanwhile, or not readable: nothing in it can be taken anyway
+        return  # the folder was removed meanwhile or cannot be read, so nothing in it can be taken
     for entry in entries:
         if entry.name in _NOBODYS:
             continue
@@ -71,7 +71,7 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callable[[str], bool]) -> Changes:
-    """Return the differences from ``before``, the editable files, and from ``old``, the stamps of all files."""
+    """Compare the tree with ``before``, the texts of the editable files, and ``old``, the stamps of all files."""
     new = stamps(tree)
     touched = [path for path in sorted({*old, *new}) if old.get(path) != new.get(path) and path not in before]
     made = [path for path in touched if path in new and may_edit(path)]
@@ -94,7 +94,7 @@ def _read(tree: Path, path: str) -> str:
     if folder.resolve() != folder:
         raise _Unusable(f"{path}: its folder is a symbolic link now, which is not followed")
     try:
-        # The flags refuse a link, and keep a pipe without a writer from blocking us.
+        # The flags refuse a link, and prevent a pipe without a writer from blocking us.
         descriptor = os.open(tree / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise _Unusable(f"{path} was deleted; it has to stay, as a regular file") from None
@@ -133,7 +133,7 @@ def _whole(descriptor: int, path: str) -> bytes:
 
 
 def title_of(output: str, prompt: str) -> str:
-    """Return the last ``TITLE: ...`` of the output, else its last short line; empty when there is neither."""
+    """Return the text of the last line ``TITLE: ...`` of the output, else its last short line, else an empty text."""
     lines = _own_lines(output, prompt)
     titles = _said(lines, "TITLE")
     short = [line for line in lines if len(line) <= LONGEST_TITLE and any(c.isalnum() for c in line)]
@@ -141,7 +141,7 @@ def title_of(output: str, prompt: str) -> str:
 
 
 def why_of(output: str, prompt: str) -> str:
-    """Return the last ``WHY: ...`` of the output; empty when there is none."""
+    """Return the text of the last line ``WHY: ...`` of the output; empty when there is none."""
     return cut((_said(_own_lines(output, prompt), "WHY") or [""])[-1], _LONGEST_WHY)
 
 
@@ -157,7 +157,8 @@ def _said(lines: list[str], word: str) -> list[str]:
 
 
 def _own_lines(output: str, prompt: str) -> list[str]:
-    """Return the lines of the output without those of the prompt, which some programs repeat with its ``TITLE:``."""
+    """Return the lines of the output without the lines of the prompt, which contain ``TITLE:`` and which some programs
+    repeat."""
     told = set(_lines(prompt))
     return [line for line in _lines(output) if line not in told]
 

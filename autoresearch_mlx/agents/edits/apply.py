@@ -1,4 +1,4 @@
-"""Apply the code and the knobs of one proposal to the files; the result is new texts, or a problem for its author.
+"""Apply the code and the knobs of one proposal to the files, and return new texts or a problem for its author.
 
 Code is applied to the original texts first, then the knobs; a knob that the code itself has set keeps that value.
 """
@@ -25,16 +25,16 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""Pattern of a statement: a cheap test, so that most whole files need not be parsed a second time."""
+"""Pattern of a statement: a quick test, so that most whole files need not be parsed a second time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of applying a proposal's code.  ``texts``: every file that it touches, with line feeds only."""
+    """The result of applying a proposal's code.  ``texts``: the text of every touched file, with line feeds only."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """Constants that were sent as code, in an excerpt that contains nothing else."""
+    """Constants that were sent as code, in an excerpt with nothing else in it."""
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
@@ -77,7 +77,7 @@ def _code(part: Part, page: Page, originals: Mapping[str, Original], beside_knob
 
 
 def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
-    """Return whether a fence without a path only illustrates the knobs: it has no statement and no constants."""
+    """Return whether a fence without a path only illustrates the knobs, because it has no statements or constants."""
     text = "\n".join(fence.lines)
     constants = (_constants(text, original) for original in originals.values())
     return not _STATEMENT.search(text) and all(c is None for c in constants)
@@ -86,7 +86,7 @@ def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
 def _sorted_out(
     part: Part, page: Page, fences: list[tuple[Fence, Aim]], originals: Mapping[str, Original]
 ) -> tuple[dict[str, list[Block]], dict[str, Fence], str]:
-    """Sort blocks and fences by file; report a problem for a file that is not editable, unknown, or given twice."""
+    """Group blocks and fences by file; return a problem for a file that is unknown, not editable, or given twice."""
     blocks: dict[str, list[Block]] = {}
     wholes: dict[str, Fence] = {}
     for block in part.blocks:
@@ -146,7 +146,7 @@ def _whole_text(fence: Fence, original: Original) -> str:
     if first_comment(fence) is not None and lines[0] not in original.lines[:1]:
         lines = lines[1:]
     text = "\n".join(lines).rstrip() + "\n"
-    # Some models indent the whole file, as in a list.
+    # Some models indent the whole file, as if it were an item of a list.
     return textwrap.dedent(text) if original.is_python and text.startswith((" ", "\t")) else text
 
 
@@ -158,7 +158,7 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Say why a new text of a file cannot be measured, as far as that can be seen without running it."""
+    """Say why a new text of a file cannot be measured, as far as this shows without a run; return None otherwise."""
     path = original.path
     try:
         text.encode()

@@ -1,9 +1,13 @@
 """Apply search/replace blocks: find where each block fits in a file, and return the text after all of them.
 
-In this order of preference, a block fits where its lines match exactly; where they match except for blanks and one
-common shift of the indentation, which is then applied to the replacement too; or, if the block has only one line, where
-that is part of a line of the file.  A block that fits nowhere or in several places is a problem.  Positions refer to
-the original text, so the order of the blocks does not matter; either all blocks are applied or none.
+A block is tried in three ways, in this order:
+
+- its lines match lines of the file exactly;
+- they match except for blanks and one common shift of the indentation, which then applies to the replacement too;
+- if it has only one line, this line is part of a line of the file.
+
+A block that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the
+blocks does not matter.  Either all blocks are applied or none.
 """
 
 from __future__ import annotations
@@ -20,11 +24,11 @@ from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 _MOST_LINES = 40
 _WIDTH = 160
 _COMMON = 8
-"""A line that occurs more often than this in the file says nothing about the position."""
+"""A line that occurs more often than this in the file does not help to find the position."""
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which the window's ends may be off, because the model left lines out or invented some."""
+"""Number of lines by which an end of the window may be off because the model left out or invented lines."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4
@@ -32,17 +36,17 @@ _TAB = 4
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A range of characters of the original text (from, to), and the text that replaces it."""
+    """A range of characters in the original text, and the text that replaces it."""
 
     start: int
     end: int
     text: str
     line: int
-    """Number of its first line, counted from 1."""
+    """Number of the range's first line, counted from 1."""
 
 
 def apply_blocks(original: Original, blocks: Sequence[Block]) -> tuple[str, str]:
-    """Return the new text and no problem, or the old text and the problem, in words for the model."""
+    """Return the new text and an empty problem, or the old text and the problem in words for the model."""
     distinct = list({(b.search, b.replace): b for b in blocks}.values())
     if len(distinct) > MOST:
         return original.text, f"{len(distinct)} blocks are too many for one edit; send the whole file instead"
@@ -117,7 +121,7 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 
 
 def _within(original: Original, block: Block) -> list[Place]:
-    """Find one line as part of a line of the file; usually the model left out the comment at its end."""
+    """Find one line as a part of a line of the file; usually the model has left out the comment at its end."""
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
     if len(search) > 1 or not instead:
@@ -159,7 +163,7 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _without_blank_ends(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Strip the blank lines at the ends of the first text, and at most as many from the second."""
+    """Strip the blank lines at both ends of the first text, and at most as many from the second."""
     old, new = list(search), list(replace)
     for end in (0, -1):
         while old and not old[end].strip():
@@ -178,7 +182,7 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Return how many columns further the file's lines are indented, if it is the same for all lines."""
+    """Return by how many columns the file's lines are indented further; None if lines differ in this."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 
@@ -191,7 +195,7 @@ def _moved(line: str, shift: int, tabs: bool) -> str:
 
 
 def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[str]) -> str:
-    """Show the nearest lines with their numbers, and the search text where it differs from them."""
+    """Show the nearest lines of the file with their numbers, and the search text where it differs from them."""
     wanted = [" ".join(line[: 2 * _WIDTH].split())[:_WIDTH] for line in search[:_MOST_LINES]]
     at = _nearest([line[:_WIDTH] for line in folded], wanted)
     if at is None:
@@ -203,7 +207,10 @@ def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[s
 
 
 def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
-    """Return the index of the first line of the window that shares most lines, or has the most similar line."""
+    """Return the index of the first line of the nearest window.
+
+    It is the window that shares most lines with the search text, or else the one with the most similar line.
+    """
     votes = _votes(folded, wanted)
     if votes:
         best = max(votes.values())
@@ -215,7 +222,7 @@ def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _widened(folded: Sequence[str], wanted: Sequence[str], at: int) -> tuple[int, int]:
-    """Return the window widened from the first wanted line to the last, if these are only a few lines off."""
+    """Widen the window so that it reaches from the first wanted line to the last, if these are only a few lines off."""
     end = min(len(folded), at + len(wanted))
     before, behind = max(0, at - _OFF), min(len(folded), end + _OFF)
     at = next((k for k in range(before, at) if wanted[0] and folded[k] == wanted[0]), at)

@@ -1,7 +1,7 @@
 """Find the fenced blocks of a text, and the file that a fence or a line names.
 
-A fence may be indented together with its contents.  A fence that was not closed ends at the next fence with an info
-string, at the heading of a proposal, or at the end of the text.
+A fence may be indented together with its contents.  A fence that is never closed ends at the next fence with an info
+string (the words after the opening marks), at the heading of a proposal, or at the end of the text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PYTHON = frozenset({"python", "py", "python3", "py3"})
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One fence: its lines in the reply, counted from 0, and its contents without the indentation of the fence."""
+    """One fence: the numbers of its lines in the reply, counted from 0, and its contents without its indentation."""
 
     start: int
     end: int
@@ -52,7 +52,7 @@ class Fence:
 
 
 def read_fences(lines: Sequence[str], blocks: Sequence[Block]) -> tuple[Fence, ...]:
-    """Return all fences; lines inside a complete search/replace block neither open nor close a fence."""
+    """Return all fences; a line inside a complete search/replace block neither opens nor closes one."""
     covered = {at for block in blocks if not block.problem for at in range(block.start, block.end)}
     fences: list[Fence] = []
     opened: tuple[int, re.Match[str]] | None = None
@@ -94,7 +94,10 @@ def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, e
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A path, and whether the author named it; None: nothing says which file is meant."""
+    """The path of the file that a fence or block is for, and whether the author named it.
+
+    The path is None when nothing says which file is meant.
+    """
 
     path: str | None
     said: bool = False
@@ -117,7 +120,7 @@ def aim_of_fence(fence: Fence, lines: Sequence[str], files: Collection[str]) -> 
 
 
 def first_comment(fence: Fence) -> str | None:
-    """Return the path in a first line such as ``# train_mlx.py``."""
+    """Return the path in the first line of a fence, such as ``# train_mlx.py``; None if there is none."""
     first = fence.lines[0].strip() if fence.lines else ""
     return path_alone(first) if first.startswith(("#", "//")) else None
 
@@ -131,14 +134,14 @@ def _unsaid(above: str, files: Collection[str]) -> Aim:
 
 
 def _above(lines: Sequence[str], at: int) -> str:
-    """Return the nearest non-empty line above, at most one empty line away."""
+    """Return the nearest line above that is not empty; at most one empty line may lie between."""
     return next((line for line in reversed(lines[max(0, at - 2) : at]) if line.strip()), "")
 
 
 def code_fences(
     fences: Sequence[Fence], blocks: Sequence[Block], lines: Sequence[str], files: Collection[str]
 ) -> list[tuple[Fence, Aim]]:
-    """Return the fences that hold whole files.  When there are blocks, a fence without a file is an illustration."""
+    """Return the fences that hold whole files.  If there are blocks, a fence without a path is only an illustration."""
     found: list[tuple[Fence, Aim]] = []
     all_python = all(path.endswith((".py", ".pyi")) for path in files)
     for fence in fences:
@@ -167,7 +170,7 @@ def path_in_info(info: str) -> str | None:
 
 
 def path_alone(line: str) -> str | None:
-    """Return the path of a line with nothing else on it: ``### `train_mlx.py`:``, ``# File: train_mlx.py``."""
+    """Return the path on a line with nothing else on it: ``### `train_mlx.py`:``, ``# File: train_mlx.py``."""
     if len(line) > 300:
         return None
     bare = line.strip().removeprefix("//").removeprefix("- ").strip(_DECORATION)

@@ -1,4 +1,4 @@
-"""Read the fields of a proposal from a JSON object: the schema for servers that enforce one, and the check."""
+"""Read and check the fields of a proposal in a JSON object, and define their schema for servers that enforce one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _number(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    """Read an object, or the list of names and values that the schema asks for; null means no change."""
+    """Read knobs from an object, or from the list of names and values in the schema; null means no change."""
     if value is None:
         return {}
     if isinstance(value, list):
@@ -73,9 +73,10 @@ def _pairs(value: Any) -> Any:
 
 
 class Fields(BaseModel):
-    """The checked fields of a proposal.  Unknown keys are ignored; null means the same as a missing key.
+    """The checked fields of a proposal.
 
-    A number written as text counts as the number; a title or hypothesis that is too long is cut.
+    Unknown keys are ignored, and null means the same as a missing key.  A number written as text counts as a number.  A
+    title or hypothesis that is too long is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -88,13 +89,13 @@ class Fields(BaseModel):
     knobs: Annotated[Mapping[str, Value], Field(max_length=_KNOBS), BeforeValidator(_pairs)] = Field(
         default_factory=dict
     )
-    """New values as the model wrote them; they are checked against the file when they are set."""
+    """New values of knobs as the model wrote them; they are checked against the file when they are set."""
 
 
 def schema() -> dict[str, Any]:
     """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
-    Strict modes do not allow objects with arbitrary keys, so knobs are a list of names and values there.
+    Strict modes do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
     """
     value = {
         "anyOf": [
@@ -114,9 +115,9 @@ def schema() -> dict[str, Any]:
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:
-    """Return the fields of the first object in a reply that has any, or the problem, in words for the model.
+    """Return the fields of the first object in a reply that has any of them, or the problem in words for the model.
 
-    The object may be the whole text, or be in a JSON fence, or anywhere outside code.
+    The object may be the whole text, lie in a JSON fence, or lie anywhere outside code.
     """
     found = next(iter(objects(read_page(text).prose)), None)
     if found is None:
@@ -125,7 +126,7 @@ def read_fields(text: str) -> tuple[Fields | None, str]:
 
 
 def check(value: Mapping[str, Any]) -> tuple[Fields | None, str]:
-    """Return the fields of an object, or name every wrong field and what it must be."""
+    """Return the fields of an object, or a problem that names every wrong field and what it must be."""
     try:
         return Fields.model_validate(value), ""
     except ValidationError as error:

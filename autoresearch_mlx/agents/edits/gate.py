@@ -1,6 +1,6 @@
-"""Refuse an edit before it is run: code that does not parse, undefined names, modules that are not installed.
+"""Refuse an edit before it runs: code that does not parse, undefined names, modules that are not installed.
 
-Nothing is imported and nothing is run.  The target itself checks whether the file keeps the target's contract.
+Nothing is imported or run here.  The target itself checks whether the file still fulfils the target's contract.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _OFFERED = ("mlx", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The names and modules that a Python file needs from elsewhere."""
+    """The names that a Python file uses, and the modules that it imports."""
 
     undefined: Mapping[str, int] = field(default_factory=dict)
-    """Names that are read but defined nowhere, each with its first line."""
+    """Names that are read but defined nowhere, each with the line of its first use."""
     names: frozenset[str] = frozenset()
     """Every name that the file reads or assigns, in any scope."""
     imports: Mapping[str, int] = field(default_factory=dict)
-    """Imported modules by full name, each with its first line; without relative imports and those inside ``try``."""
+    """Imported modules by full name, each with its first line, without relative imports and those inside ``try``."""
 
 
 def survey(tree: ast.Module) -> Survey:
@@ -55,7 +55,7 @@ def survey(tree: ast.Module) -> Survey:
 
 
 def _undefined(tree: ast.Module) -> dict[str, int]:
-    """Return the undefined names that pyflakes finds (it knows Python's scopes); empty if nested too deeply for it."""
+    """Return the undefined names that pyflakes, which knows Python's scopes, finds; empty for too deep nesting."""
     from pyflakes.checker import Checker
     from pyflakes.messages import UndefinedName
 
@@ -70,10 +70,10 @@ def _undefined(tree: ast.Module) -> dict[str, int]:
 
 
 def parse(text: str) -> ast.Module | str:
-    """Return the tree of a Python text, or why it does not parse, with the line and its neighbours."""
+    """Return the syntax tree of a Python text, or a text that says why it does not parse and shows the lines there."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the author's string escapes; they would appear on the terminal
+            warnings.simplefilter("ignore")  # warnings about string escapes in the edit would appear on the terminal
             tree = source.parse(text)
             compile(tree, "edit", "exec", dont_inherit=True)
             return tree
@@ -92,9 +92,9 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Name what the new text uses but nothing defines: each such name would be a NameError when its line runs.
+    """Report the names that the new text uses but nothing defines: each would be a NameError when its line runs.
 
-    Names that were already undefined in the old text are not the edit's fault.
+    Names that were already undefined in the old text are not reported, as they are not the edit's fault.
     """
     missing = {name: line for name, line in new.undefined.items() if name not in old.undefined}
     lost = [f"{name} (line {line})" for name, line in missing.items() if name in old.names][:_SHOWN]
@@ -105,10 +105,10 @@ def missing_names(new: Survey, old: Survey) -> str | None:
 
 
 def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | None:
-    """Name the imported modules that are not installed here, and say which modules are.
+    """Report the imported modules that are not installed here, and say which modules are.
 
-    It allows modules that the file imported before, the editable files themselves, and imports that the code expects
-    to fail (inside ``try``).  ``beside``: names of modules in the file's own folder.
+    Modules that the file imported before, the editable files themselves, and imports that the code expects to fail
+    (inside ``try``) are allowed.  ``beside``: names of modules in the file's own folder.
     """
     trusted = {*beside, *(name.partition(".")[0] for name in old.imports)}
     missing = [
@@ -124,14 +124,14 @@ def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | 
 
 
 def _is_there(name: str, trusted: Collection[str]) -> bool:
-    """Return whether a module can be found, by looking for its file, also inside packages."""
+    """Return whether the file of a module can be found, also inside packages."""
     top, *inner = name.split(".")
     if top in sys.stdlib_module_names or top == "__main__":
         return True
     try:
         spec = find_spec(top)
         if spec is None:
-            return top in trusted  # in the file's own folder rather than installed
+            return top in trusted  # it may lie in the file's own folder instead
         for part in inner:
             if spec.submodule_search_locations is None:
                 break  # an extension module may create its submodules itself

@@ -19,7 +19,7 @@ _SHOWN = 60
 
 
 class Unfit(Exception):
-    """A value that a knob cannot have; the message says what it must be.  Caught within this package."""
+    """Raised for a value that a knob cannot have; the message says what it must be.  Caught within this package."""
 
 
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
@@ -129,7 +129,7 @@ def _several(present: tuple[Any, ...] | list[Any], value: Any) -> tuple[Any, ...
     if len(read) != len(present) and (isinstance(present, tuple) or not present):
         raise Unfit(f"must have {len(present)} values")
     family = [*present, *[present[-1]] * len(read)] if present else []
-    if any(isinstance(was, float) for was in family):  # (0, 0.95): the 0 is a number like the other
+    if any(isinstance(was, float) for was in family):  # in (0, 0.95) the 0 is a real number like the other
         family = [float(was) if type(was) is int else was for was in family]
     return type(present)(_fit(was, new) for was, new in zip(family, read, strict=False))
 

@@ -3,10 +3,10 @@
     <<<<<<< SEARCH
     lines of the file
     =======
-    lines instead
+    lines that replace them
     >>>>>>> REPLACE
 
-Marks of five or more of these characters count, indented or not, inside or outside a fence.
+A mark needs five or more of these characters.  It may be indented, and stand inside or outside a fence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _LONE_CLOSE = re.compile(r"[ \t]*>{5,}[ \t]*(?:REPLACE|UPDATED)\b.{0,300}", re.I
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its lines in the reply, counted from 0, and its two texts.  A broken block has a ``problem``."""
+    """One block: the numbers of its lines in the reply, counted from 0, and its two texts.  A broken block has a
+    ``problem``."""
 
     start: int
     end: int
@@ -69,7 +70,9 @@ def _block(lines: Sequence[str], start: int, opening: re.Match[str]) -> Block:
 def _closed(
     lines: Sequence[str], start: int, end: int, opening: re.Match[str], dividers: list[tuple[int, str]]
 ) -> Block:
-    if len(dividers) > 1:  # a heading underlined with ===== in the code: our own mark is as long as the other marks
+    if (
+        len(dividers) > 1
+    ):  # the code has a heading underlined with =====; the real divider is as long as the other marks
         dividers = [d for d in dividers if len(d[1]) == len(opening[1])]
     if len(dividers) != 1:
         many = "more than one line" if dividers else "no line"
@@ -77,5 +80,5 @@ def _closed(
     middle = dividers[0][0]
     search, replace = list(lines[start + 1 : middle]), list(lines[middle + 1 : end])
     if replace and _FENCE.fullmatch(replace[-1]) and not any(map(_FENCE.fullmatch, [*search, *replace[:-1]])):
-        replace.pop()  # the fence was closed before the block
+        replace.pop()  # this line closes a fence, which the model closed before the block
     return Block(start, end + 1, tuple(search), tuple(replace), opening[2].strip())

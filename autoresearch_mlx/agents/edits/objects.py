@@ -1,6 +1,6 @@
 """Find the JSON objects in a text that have a proposal's fields.
 
-An object is read as JSON first.  If that fails, unambiguous mistakes outside strings are corrected: trailing commas,
+An object is first read as JSON.  If that fails, clear mistakes outside strings are corrected: trailing commas,
 comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.  Line ends inside
 strings are kept.
 """
@@ -26,7 +26,7 @@ _MENDED = re.compile(
 )
 _WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _MOST_WORK = 2_000_000
-"""Number of characters read without result after which the search ends: nested open braces take quadratic time."""
+"""The search ends after this many characters without a result: nested open braces take quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,13 @@ def _objects(text: str) -> Iterator[Found]:
         if value is None and opening[2] in NAMES and opening[3]:
             yield Found(start, end, None, _wrong(text, start, end))
             looked += end - start
-        # Ours may be inside another, as in {"proposal": {...}}, and one that never ends must not hide a later one.
+        # The proposal may be inside another object, as in {"proposal": {...}}, and an object that never ends must not
+        # hide a later one.
         at, work = start + 1, work + looked
 
 
 def _read(text: str, start: int) -> tuple[Any, int, int]:
-    """Return value, end and number of characters read; value None: no JSON here, even after corrections."""
+    """Return value, end and number of characters read; the value is None for text that is not JSON when corrected."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         return value, end, end - start
@@ -77,7 +78,7 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
 
 
 def _balanced(text: str, start: int) -> int:
-    """Return where the brace that opens at ``start`` is closed; the end of the text when it never is."""
+    """Return where the brace at ``start`` is closed; the end of the text if it never is."""
     depth = 0
     for token in _BRACES.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)

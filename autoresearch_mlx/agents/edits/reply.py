@@ -1,10 +1,12 @@
 """Turn a model's reply and the editable files into edits, each with new texts or with a problem.
 
-    prose, then one proposal or several (``## Proposal 1``, or one JSON object each), each with
-      a JSON object   title, axis, hypothesis, expected_gain, knobs
-      code            search/replace blocks, or a whole file in a fence
+A reply is prose, then one or more proposals.  Each proposal has a heading (``## Proposal 1``) or an object of its own,
+and contains
 
-Proposals are independent: each starts from the same files, and a bad one spoils no other.
+    a JSON object   title, axis, hypothesis, expected_gain, knobs
+    code            search/replace blocks, or a whole file in a fence
+
+Proposals are independent: each starts from the same files, and a bad one does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _UNTITLED = "an edit without a title"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One proposal as it was understood: new files, a problem, or an idea whose code is still to come."""
+    """One proposal as it was understood: new texts of files, a problem, or an idea that still needs code."""
 
     title: str
     axis: str | None
@@ -47,10 +49,10 @@ class Edit:
 
 
 def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None) -> tuple[Edit, ...]:
-    """Return the proposals of a reply, at least one and at most 16; raises nothing, whatever the text.
+    """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
 
-    ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call; the text
-    then holds the code of that one proposal, and JSON objects in it are ignored.
+    ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call.  With fields,
+    the text holds only the code of that one proposal, and JSON objects in it are ignored.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -63,7 +65,7 @@ def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None
 
 
 def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
-    """Read one proposal with its own fields; code without an object is an edit too."""
+    """Read one proposal with its own fields; code without a JSON object is an edit too."""
     if part.found is None:
         return _edit(part, page, originals, Fields(), asked=True)
     if part.found.value is None:
@@ -75,7 +77,7 @@ def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
 
 
 def _edit(part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool) -> Edit:
-    """Make the edit of one proposal.  ``asked``: the code was asked for, so having none is a problem."""
+    """Make the edit of one proposal.  ``asked``: code was asked for, so a reply without code is a problem."""
     files, outcome = changed(part, page, originals, fields.knobs)
     if outcome.problem:
         return _refused(fields, part.heading, outcome.problem, outcome.mismatch)
@@ -122,7 +124,7 @@ def _already(fields: Fields) -> str:
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """Return the axis that was named, else that of the first changed knob, in the order in which they were named."""
+    """Return the axis that the model named, else the axis of the first changed knob, in the order of its list."""
     said = (fields.axis or "").lower()
     if _AXIS.fullmatch(said):
         return said
@@ -133,7 +135,7 @@ def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -
 
 
 def _title(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Describe the changed knobs, else the first changed line."""
+    """Describe the changed knobs, or else the first changed line."""
     for path, text in after.items():
         if knobs := changed_knobs(before[path], text):
             return _short(describe(knobs))

@@ -22,12 +22,13 @@ MOST = 16
 class Original:
     """A file before the edit.
 
-    ``text`` has line feeds only, and no byte order mark; :meth:`restored` gives a new text what the file had of both.
+    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text the file's own
+    line ends and its mark.
     """
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
-        # True only when every line ends this way: in a file with mixed line ends, each line keeps its own.
+        # True only when every line ends in CR LF: in a file with mixed line ends, each line keeps its own.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
         self._mark = MARK if raw.startswith(MARK) else ""
         text = raw.removeprefix(MARK)
@@ -51,7 +52,7 @@ class Original:
 
     @cached_property
     def starts(self) -> list[int]:
-        """Offset of each line in ``text``, and the offset of a line after the last."""
+        """Offset of each line in ``text``, followed by the offset at which another line would begin."""
         return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
 
     @cached_property
@@ -80,7 +81,7 @@ class Page:
     blocks: tuple[Block, ...]
     fences: tuple[Fence, ...]
     prose: str
-    """The same text with code replaced by blanks, so that offsets and lines stay the same; fences with JSON remain."""
+    """The text with blanks in place of code, so that offsets and lines stay the same; fences with JSON are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Part:
 
 
 def read_page(text: str) -> Page:
-    """Read a reply.  All kinds of line ends count; the text is read once, whatever it contains."""
+    """Read a reply once.  All kinds of line ends count."""
     lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     blocks = read_blocks(lines)
     fences = read_fences(lines, blocks)
@@ -108,13 +109,13 @@ def read_page(text: str) -> Page:
 def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fence, ...]) -> str:
     code = {at for block in blocks for at in range(block.start, block.end)}
     for fence in fences:
-        # A fence's own lines are no prose either: an info string may contain braces.
+        # The lines that open and close a fence are not prose either: an info string may contain braces.
         code |= {fence.start} if _may_hold_json(fence) else set(range(fence.start, fence.end))
     return "\n".join(" " * len(line) if at in code else line for at, line in enumerate(lines))
 
 
 def _may_hold_json(fence: Fence) -> bool:
-    """Return whether a fence may hold JSON, by its first line, whatever its info string says."""
+    """Return whether a fence may hold JSON, judged by its first line and not by its info string."""
     first = next((line.strip() for line in fence.lines if line.strip()), "")
     return first.startswith(("{", "["))
 
@@ -122,7 +123,7 @@ def _may_hold_json(fence: Fence) -> bool:
 def parts(page: Page) -> tuple[Part, ...]:
     """Return the first ``MOST`` proposals: one for each heading (``## Proposal 2: ...``) or each object with fields.
 
-    Text before the first heading or the second object belongs to the first proposal.
+    Text before the first heading, or before the second object, belongs to the first proposal.
     """
     found = objects(page.prose)
     lines_of = _lines_of(page, found)
@@ -148,7 +149,7 @@ class _Begun:
 
 
 def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> list[_Begun]:
-    """Return the lines at which proposals begin.  The first object under a heading belongs to that heading."""
+    """Return the lines where proposals begin.  The first object under a heading belongs to that heading."""
     begun = [_Begun(0)]
     marks: list[tuple[int, int, str | Found]] = [(at, 0, heading) for at, heading in headings.items()]
     marks += [(at, order, f) for order, (at, f) in enumerate(found, start=1)]

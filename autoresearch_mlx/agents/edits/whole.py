@@ -1,7 +1,7 @@
 """Check whether a whole new file in one fence is really complete.
 
-Models leave out code that they did not change and say so in a comment, or send only the part that they worked on.
-Either would silently delete the rest.
+Some models replace unchanged code by a comment that says so, or send only the part that they worked on.  Either would
+silently delete the rest.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _FEW_NAMES = 3
 
 
 def code_left_out(text: str, original: str) -> str | None:
-    """Describe the first line that stands for code which was left out; None when there is no such line.
+    """Describe the first line that stands for omitted code; return None when there is no such line.
 
-    Lines that the original has too do not count.
+    Lines that are also in the original do not count.
     """
     known = {line.strip() for line in original.split("\n")}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -61,7 +61,7 @@ def _stands_for_code(line: str) -> bool:
 
 
 def body_left_out(tree: ast.Module, original: ast.Module | None) -> str | None:
-    """Describe a bare ``...`` where the original has code; None when there is none."""
+    """Describe a bare ``...`` where the original has code; return None when there is none."""
     had = {name: _is_stub(node) for name, node in _bodies(original)} if original is not None else {}
     for name, node in _bodies(tree):
         if _is_stub(node) and not had.get(name, True):
@@ -72,7 +72,7 @@ def body_left_out(tree: ast.Module, original: ast.Module | None) -> str | None:
 
 
 def _bodies(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """Return the module, its classes and functions and their methods, by dotted name."""
+    """Yield the module, its classes, its functions and their methods, each with its dotted name."""
     yield "the file", tree
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -92,7 +92,7 @@ def _is_stub(node: Any) -> bool:
 
 
 def only_an_excerpt(tree: ast.Module, original: ast.Module) -> str | None:
-    """Say why a text is only a part of the file: it lacks most of the names at the top level; None if it does not."""
+    """Say that a text is only a part of the file, because it lacks most top-level names; return None otherwise."""
     had, has = top_names(original), top_names(tree)
     lacking = [name for name in had if name not in has]
     if len(had) < _FEW_NAMES or 3 * len(lacking) <= 2 * len(had):
@@ -102,7 +102,7 @@ def only_an_excerpt(tree: ast.Module, original: ast.Module) -> str | None:
 
 
 def top_names(tree: ast.Module) -> dict[str, int]:
-    """Return functions, classes and constants at the top level, with their lines."""
+    """Return the functions, classes and constants at the top level, each with its line number."""
     names: dict[str, int] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -113,7 +113,7 @@ def top_names(tree: ast.Module) -> dict[str, int]:
 
 
 def only_constants(text: str, tree: ast.Module, original: str) -> dict[str, Any] | None:
-    """Return new values, if a text consists only of knobs of the file and the file has more than that."""
+    """Return the new values if a text consists only of knobs of the file and the file has more than knobs."""
     had, has = read_knobs(original), read_knobs(text)
     if not has or len(has) != len(tree.body) or any(name not in had for name in has) or len(has) == len(had):
         return None

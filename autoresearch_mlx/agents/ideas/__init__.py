@@ -3,9 +3,9 @@
 choose_task   start here: an axis, an idea, a combination, something simpler, or a leap
 task_texts    the texts of the tasks
 axes          wins and losses by axis, temporary bans, which axes belong together, the axis to try next
-axis_names    axes and titles as people and models write them, made comparable
-idea          an idea before it is in the backlog and in it, and which drafts are added
-backlog       the ideas that wait: a journal in the session's folder
+axis_names    makes axes and titles comparable, however people and models write them
+idea          an idea, before it enters the backlog and in it; which drafts are added
+backlog       the waiting ideas: a journal in the session's folder
 listing       the backlog as plain text
 misses        near misses, and pairs of them to combine
 refill        when to refill the backlog, what to ask the model for, and how its reply is read

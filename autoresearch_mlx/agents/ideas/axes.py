@@ -1,8 +1,8 @@
 """Count wins and losses by axis, and choose the axis to try next.
 
-The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the highest draw is tried.  Old
-tries fade.  An axis that lost four times in a row is banned for a while, never for good.  A tenth of all choices is
-uniform, so that no axis is forgotten.
+The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the axis with the highest draw is
+tried.  Old tries count less and less.  An axis that lost four times in a row is banned for a while, never for good.  A
+tenth of all choices is uniform, so that no axis is forgotten.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.source import axis_of, read_knobs
 
 _TOGETHER = (
-    # Noise of the gradient: more tokens per step allow a larger rate, and mean fewer steps.
+    # The gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
     ("batch", "lr", "schedule", "adam", "muon"),
-    # Size: the best rate and the initial scale depend on it, and within a time budget depth costs width.
+    # The model's size: the best rate and the initial scale depend on it; in a fixed time, depth costs width.
     ("depth", "width", "mlp", "lr", "init"),
-    # One block of attention: heads share the width; the window and the encoding of positions belong together.
+    # Parts of the attention: heads share the width; the window and the encoding of positions belong together.
     ("width", "attention", "rope"),
-    # Decay acts in proportion to the rate, over the whole schedule.
+    # Weight decay acts in proportion to the learning rate, over the whole schedule.
     ("weight_decay", "lr", "schedule"),
     # The contributions to the residual stream.
     ("depth", "residual", "value_embedding"),
@@ -39,11 +39,12 @@ DECAY = 0.98
 FLOOR = 0.1
 """Share of choices made uniformly among all axes that are not banned."""
 STREAK = 4
-"""Number of losses in a row that bans an axis ..."""
+"""Number of losses in a row after which an axis is banned."""
 BAN = 25
-"""... for this many experiments after the last of them."""
+"""Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
-"""Statuses that count.  A duplicate was not run and an interrupted experiment not finished: they say nothing."""
+"""Statuses that count as tries.  A duplicate was not run and an interrupted experiment was not finished, so they do not
+count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ class Record:
     losses: float
     failures: float
     mean_gain: float | None
-    """Decayed mean gain over the tries that were measured, in the metric's unit; positive is better."""
+    """Decayed mean gain of the tries that were measured, in the metric's unit; positive is better."""
     last: int
-    """Number of the experiment that last tried it."""
+    """Number of the experiment that last tried this axis."""
     banned_until: int | None
-    """Number of the last experiment under the ban, which may be over already."""
+    """Number of the last experiment under the newest ban, which may be over already; None: never banned."""
 
 
 def records(history: History) -> dict[str, Record]:
-    """Return a record for each axis that was really tried, in the order of the first try."""
+    """Return a record for each axis that was really tried, in the order of their first tries."""
     tries: dict[str, list[Experiment]] = {}
     for e in history.experiments:
         if e.number > 0 and e.status in _COUNTS and (axis := axis_tried(e)) is not None:
@@ -94,7 +95,10 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 
 
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
-    """Return the end of a ban.  A new incumbent on a coupled axis ends it, and earlier losses no longer count."""
+    """Return the last experiment of a ban; None without one.
+
+    A new incumbent on a coupled axis ends a ban, and losses before it no longer count.
+    """
     kept = (e for e in history.experiments if e.status == "keep" and e.number > 0)
     turns = [e.number for e in kept if any(coupled(axis, other) for other in axes_touched(e))]
     since = max(turns, default=0)
@@ -112,7 +116,7 @@ def _resting(seen: Mapping[str, Record], number: int) -> frozenset[str]:
 
 
 def choose_axis(known: Sequence[str], history: History, seed: int, number: int) -> str | None:
-    """Return the axis for experiment ``number``; equal arguments give an equal answer; None if no axis is known.
+    """Return the axis for experiment ``number``; None if no axis is known.  Equal arguments give equal answers.
 
     Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all are banned, bans are ignored.
     """
@@ -136,7 +140,7 @@ def _draw(record: Record | None, dice: random.Random) -> float:
 def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
     """Return the axes of the files' knobs, the history, the ideas and the H100's table (if it has the same metric).
 
-    Raises LabError when the installation lacks the table, TableError when that is malformed.
+    Raises LabError when the installation lacks the table, and TableError when the table is malformed.
     """
     knobs = (axis_of(name) for text in context.files.values() for name in read_knobs(text))
     tried = (axis_tried(e) for e in context.history.experiments)
@@ -152,10 +156,10 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
 
 
 def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one axis casts doubt on what is known about the other; symmetric."""
+    """Return whether a new incumbent on one axis casts doubt on earlier results of the other; symmetric."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]
     if first == second:
-        return first != "knob"  # ``knob.*`` are constants about which nothing is known
+        return first != "knob"  # nothing is known about constants with an axis ``knob.*``
     return frozenset((first, second)) in _PAIRS

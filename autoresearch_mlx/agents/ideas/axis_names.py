@@ -11,7 +11,7 @@ from autoresearch_mlx.lab.source import axis_of
 
 LONGEST_AXIS = 40
 NO_AXIS = frozenset({"baseline", "code", "seed", "none", "null", "unknown", "other"})
-"""Words that are given as an axis but name no kind of strategy."""
+"""Words that people and models give as an axis although they name no kind of change."""
 _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _WORD = re.compile(r"[-+*/]?\d[\w.]*|\w+")
 
@@ -30,7 +30,7 @@ def axis_in(text: str) -> str | None:
 
 
 def axis_tried(experiment: Experiment) -> str | None:
-    """Return the axis that an experiment counts for, if it names one."""
+    """Return the axis for which an experiment counts; None if it names none."""
     return clean_axis(axis_of_experiment(experiment))
 
 
@@ -41,6 +41,6 @@ def axes_touched(experiment: Experiment) -> frozenset[str]:
 
 
 def title_key(title: str) -> str:
-    """Return a key, equal for titles that differ only in case, spaces and punctuation; signs of numbers count."""
+    """Return a key that ignores case, spaces and punctuation of a title, but not the signs of numbers."""
     plain = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(_WORD.findall(plain)) or plain.strip()

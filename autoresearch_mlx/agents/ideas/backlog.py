@@ -1,7 +1,7 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done stands in
-the ledger instead, in the ``talk`` of the experiment that took the idea.
+``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  The ledger, and not this file,
+tells whether an idea is done: in the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of interrupted experiments after which an idea is given up: it may be what crashes the machine."""
+"""Number of interrupted experiments after which an idea is given up, because it may be crashing the machine."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:
     """Add one of the person's own ideas.
 
-    Raises ConfigError for an invalid title or axis, or an idea that is open already; LedgerError when it cannot be
-    written.
+    Raises ConfigError for an invalid title or axis, or an idea that is open already.  Raises LedgerError when the
+    journal cannot be written.
     """
     title = _title(title)
     if axis is not None and clean_axis(axis) != axis:
@@ -64,21 +64,24 @@ def _title(text: str) -> str:
 
 
 def read_backlog(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """Return all ideas, oldest first, in their state after this history.  Raises LedgerError."""
+    """Return all ideas, oldest first, each in its state after this history.  Raises LedgerError."""
     return _replay(read_events(folder / FILE).events, history)
 
 
 def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """Return the open ideas, oldest first; one whose experiment never tried it is open again.  Raises LedgerError."""
+    """Return the open ideas, oldest first.  Raises LedgerError.
+
+    An idea is open again when the experiment that took it never tried it.
+    """
     return tuple(idea for idea in read_backlog(folder, history) if idea.state == "open")
 
 
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
-    """Add the new ones among the drafts, and return those that were added.  Raises LedgerError.
+    """Add the drafts that are new, and return the ideas that were added.  Raises LedgerError.
 
-    Drafts without a title are skipped, and drafts that repeat an earlier idea in any state.  The person, however, may
-    repeat an idea that is no longer open; one that is open from another source becomes the person's.  When there is
-    not room for all, drafts on axes that no open idea has come first.
+    Drafts without a title are skipped, and so are drafts that repeat an earlier idea in any state.  The person,
+    however, may repeat an idea that is no longer open; an open idea from another source then becomes the person's own.
+    When there is not room for all drafts, those on axes without an open idea come first.
     """
     new: list[Idea] = []
     with writing(folder / FILE) as journal:
@@ -95,20 +98,20 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """Make the person the owner of open ideas from another source that the person now adds too."""
+    """Make the person the source of open ideas from another source that the person now adds as well."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)
 
 
 def same_open(folder: Path, title: str, source: str) -> Idea | None:
-    """Return the open idea of this source that says the same; None if there is none.  Raises LedgerError."""
+    """Return the open idea from this source with the same title; None if there is none.  Raises LedgerError."""
     draft = tidy(Draft(title))
     return next((i for i in open_ideas(folder) if i.source == source and same(draft, i)), None)
 
 
 def drop(folder: Path, id: int, history: History | None = None) -> Idea:
-    """Withdraw an idea.  Raises LabError when the number is unknown or the idea is not open, and LedgerError."""
+    """Withdraw an idea.  Raises LedgerError, and LabError when the number is unknown or the idea is not open."""
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, history), id, folder)
         if idea.state in ("done", "dropped"):
@@ -121,8 +124,8 @@ def drop(folder: Path, id: int, history: History | None = None) -> Idea:
 def take(folder: Path, id: int, experiment: int) -> Idea:
     """Mark an idea as taken by this experiment.
 
-    The experiment's ``talk`` must name the idea (``{"idea": id}``), or it counts as never tried.  Raises LabError when
-    the number is unknown, and LedgerError.
+    The experiment's ``talk`` must name the idea (``{"idea": id}``), or the idea counts as never tried.  Raises
+    LedgerError, and LabError when the number is unknown.
     """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, None), id, folder)
@@ -131,7 +134,7 @@ def take(folder: Path, id: int, experiment: int) -> Idea:
 
 
 def refilled(folder: Path) -> str | None:
-    """Return when a model was last asked for ideas, with or without success.  Raises LedgerError."""
+    """Return the time at which a model was last asked for ideas, with or without success.  Raises LedgerError."""
     times = [event.get("time") for event in read_events(folder / FILE).events if event["event"] == "refilled"]
     return next((time for time in reversed(times) if isinstance(time, str)), None)
 
@@ -158,7 +161,7 @@ def _replay(events: Sequence[Event], history: History | None) -> tuple[Idea, ...
 
 
 def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -> Idea:
-    """Return the idea in the state that the ledger gives it."""
+    """Return the idea in the state that follows from the ledger."""
     if idea.state == "dropped" or idea.experiment is None:
         return idea
     experiment = finished.get(idea.experiment)
@@ -171,7 +174,7 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
-    """Return whether the experiment really tried the idea: it finished, used this idea, and the model answered."""
+    """Return whether an experiment really tried the idea: it finished, it used this idea, and the model answered."""
     talk = experiment.talk
     return not experiment.cut_off and talk.get("idea") == id and talk.get("calls") != 0
 

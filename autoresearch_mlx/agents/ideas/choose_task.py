@@ -1,7 +1,8 @@
 """Choose the model's task for this experiment.
 
-The person's ideas come first.  Otherwise the choice is random, from the seed and the experiment's number, so that a
-prompt that was only looked at is the prompt that will be sent.  The longer nothing was kept, the bolder the task.
+The person's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
+number, so that a prompt that is shown beforehand is the prompt that will be sent.  The longer no edit was kept, the
+bolder the task.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair
 PUSH = 12
 """Number of experiments without a keep after which the model is asked for another kind of change."""
 LEAP = 20
-"""Number of experiments without a keep after which the model starts from an older version."""
+"""Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8
-"""Number of experiments that then start from an older version, before as many start from the incumbent, and so on."""
+"""Number of experiments in a row that start from an older version; then as many start from the incumbent, and so on."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
 _RECENT = 5
-"""Number of experiments for which a crash is still worth a repair."""
+"""Number of experiments after a crash during which it may still be repaired."""
 _LAST = 3
 """Number of latest tries whose axes the model is told to move away from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task.  ``text`` goes into the prompt.  ``base``: the commit to start from; None: the incumbent."""
+    """A task for the model.  ``text``: its words in the prompt.  ``base``: commit to start from (None: incumbent)."""
 
     kind: Kind
     axis: str | None
@@ -49,7 +50,7 @@ class Task:
 
 
 def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
-    """Return the task of this experiment; it depends only on history, ideas, seed and number."""
+    """Return the task for this experiment; it depends only on history, ideas, seed and number."""
     waiting = [idea for idea in ideas if idea.state == "open"]
     if (wish := next((idea for idea in waiting if idea.source == YOU), None)) is not None:
         return _idea(wish, context)
@@ -72,19 +73,19 @@ def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[st
 
 
 def stagnation(history: History) -> int:
-    """Return the number of experiments since the last keep, without interrupted ones."""
+    """Return the number of experiments since the last keep; interrupted ones do not count."""
     best = history.incumbent
     return sum(e.status != "interrupted" for e in history.experiments if best is not None and e.number > best.number)
 
 
 def on_island(history: History) -> bool:
-    """Return whether nothing was kept for so long that the next edit should start from an older version."""
+    """Return whether no edit was kept for so long that the next one should start from an older version."""
     over = stagnation(history) - LEAP
     return over >= 0 and (over // ISLAND) % 2 == 0
 
 
 def crashed(history: History) -> Experiment | None:
-    """Return a model's last experiment if it crashed recently and was not a repair itself; else None."""
+    """Return a model's last experiment if it crashed recently and was not itself a repair; else None."""
     recent = history.experiments[-_RECENT:]
     last = next((e for e in reversed(recent) if e.talk.get("task")), None)
     return last if last is not None and last.status == "crash" and last.talk["task"] != "repair" else None
@@ -111,7 +112,7 @@ def _idea(idea: Idea, context: Context) -> Task:
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
-    """Return an open idea on the chosen axis, else sometimes the oldest allowed idea, else the axis itself."""
+    """Make a task of an open idea on the chosen axis, else sometimes of the oldest allowed idea, else of the axis."""
     history = context.history
     resting, candidates = banned(history, context.number), known
     pushed = stagnation(history) >= PUSH
@@ -155,7 +156,7 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """Draw an older kept version, more often one from which few leaps started; None when there is no older version."""
+    """Draw an older kept version, preferably one from which few leaps started; None when there is no older version."""
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

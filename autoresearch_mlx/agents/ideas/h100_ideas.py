@@ -16,9 +16,9 @@ from autoresearch_mlx.lab.source import literal
 
 
 def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
-    """Return the largest win of each axis of the table, largest first, without those that this session has tried.
+    """Return the largest win on each axis of the table, largest first, without wins that this session has tried.
 
-    The ideas mean nothing for a session with another metric than the table's.
+    The ideas mean nothing for a session whose metric is not the table's.
     """
     found = best_wins(effects([from_reference(run) for run in reference.runs], "min"))
     return tuple(_from_table(e, reference) for e in found if not any(_alike(e, own) for own in history.experiments))
@@ -48,7 +48,7 @@ def _number(value: Any) -> bool:
 
 
 def _alike(effect: Effect, own: Experiment) -> bool:
-    """Return whether an experiment here did the same; changes of code are matched by the axes that they touched."""
+    """Return whether an experiment here made the same change; changes of code are matched by the axes they touched."""
     if own.number == 0 or own.status in UNTRIED:
         return False
     if not effect.run.changes:

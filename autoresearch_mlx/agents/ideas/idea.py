@@ -12,7 +12,7 @@ from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_
 from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16
-"""Number of open ideas at which the backlog is full for all but the person."""
+"""Number of open ideas at which the backlog is full; only the person may add more."""
 LONGEST_TITLE, _TEXT = 120, 1000
 State: TypeAlias = Literal["open", "taken", "done", "dropped"]
 YOU, MODEL, H100 = "you", "model:", "H100"
@@ -29,14 +29,14 @@ class Draft:
     expected: float | None = None
     """The gain that its author expects, in the metric's unit; positive is better."""
     cost: str | None = None
-    """The amount of code that it touches, in its author's words."""
+    """The amount of code that the idea touches, in its author's words."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """New values as ``{name: value}``, if it is a change of constants."""
+    """New values of constants as ``{name: value}``; empty for a change of code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idea:
-    """One idea of the backlog.  ``experiment``: the number of the experiment that took it."""
+    """One idea in the backlog.  ``experiment``: the number of the experiment that took it."""
 
     id: int
     axis: str | None
@@ -72,7 +72,7 @@ def finite(number: Any) -> float | None:
 
 
 def _plain(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as JSON stores them; empty when one of them is not JSON."""
+    """Return the values as JSON stores them; empty when JSON cannot store one of them."""
     try:
         return dict(json.loads(json.dumps(knobs, allow_nan=False)))
     except (TypeError, ValueError, RecursionError):
@@ -85,7 +85,7 @@ def _line(text: str, most: int) -> str:
 
 
 def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[Draft]:
-    """Sort drafts: first those on an axis that neither an open idea nor an earlier draft has, then the others."""
+    """Sort drafts: first those on an axis that no open idea and no earlier draft has, then the others."""
     seen = {idea.axis for idea in ideas if idea.state == "open"}
     first: list[Draft] = []
     later: list[Draft] = []
@@ -106,7 +106,7 @@ def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
 
 
 def same(draft: Draft, idea: Idea) -> bool:
-    """Return whether two ideas say the same: by title, or by axis and equal values of knobs."""
+    """Return whether two ideas are the same: by title, or by axis and equal values of knobs."""
     if title_key(draft.title) == title_key(idea.title):
         return True
     return bool(draft.knobs) and draft.axis == idea.axis and draft.knobs == idea.knobs

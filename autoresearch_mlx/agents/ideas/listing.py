@@ -9,11 +9,14 @@ from autoresearch_mlx.agents.ideas.idea import Idea
 
 _AXIS, _SOURCE = 24, 30
 _LEAST = 20
-"""Least number of columns of a title, even in a narrow terminal."""
+"""Smallest width of a title in columns, even in a narrow terminal."""
 
 
 def render_ideas(ideas: Sequence[Idea], all_ideas: int, width: int) -> str:
-    """Return one row per idea, oldest first, titles cut to the width; ``all_ideas`` also counts ideas not shown."""
+    """Return one row per idea, oldest first, with titles cut to the width.
+
+    ``all_ideas``: number of all ideas, including those that are not shown.
+    """
     hidden = all_ideas - len(ideas)
     note = f"{terms.plural(hidden, 'idea')} done or dropped: --all shows them" if hidden else ""
     if not ideas:

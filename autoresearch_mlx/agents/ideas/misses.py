@@ -1,6 +1,6 @@
 """Find near misses: discarded changes whose effect is too small to tell from zero.
 
-Two of them on different axes may win together although neither shows a gain alone.
+Two near misses on different axes may win together although neither shows a gain alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEST = 8
 
 
 def resolution(context: Context) -> float | None:
-    """Return what a difference must exceed to mean something: sigma of a measurement, else the judge's margin."""
+    """Return the smallest difference that means something: sigma of one measurement, else the judge's margin."""
     if context.sigma:
         return context.sigma
     text = margin_told(context.history)
@@ -35,7 +35,7 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return discarded experiments within one resolution of their incumbent whose changes the files do not have now."""
+    """Return discarded experiments within one resolution of their incumbent that the files do not contain now."""
     unit = resolution(context)
     if unit is None:
         return ()
@@ -48,7 +48,7 @@ def near_misses(context: Context) -> tuple[Experiment, ...]:
 
 
 def choose_pair(context: Context, dice: random.Random) -> Pair | None:
-    """Draw two near misses on different axes that were never combined; None when there are no such two."""
+    """Draw a pair of near misses on different axes that were never combined; None when there is no such pair."""
     misses = near_misses(context)[-NEWEST:]
     pairs = [pair for pair in combinations(misses, 2) if _combinable(*pair, context.history)]
     best = sorted(pairs, key=lambda pair: -sum(e.gain or 0.0 for e in pair))[:BEST]
@@ -63,7 +63,7 @@ def _combinable(one: Experiment, other: Experiment, history: History) -> bool:
 
 
 def _told(experiment: Experiment) -> set[Any]:
-    """Return the numbers of the experiments that an experiment's task was to combine."""
+    """Return the numbers of the experiments that this experiment was asked to combine."""
     talk = experiment.talk
     return set(talk.get("experiments") or ()) if talk.get("task") == "combine" else set()
 

@@ -1,4 +1,4 @@
-"""Refill an empty backlog from a model, which is asked for several ideas at once."""
+"""Refill an empty backlog by asking a model for several ideas at once."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from autoresearch_mlx.models.wire import closed_object
 COSTS = ("constant", "lines", "rewrite")
 """The amounts of code that an idea may touch."""
 _BRIEF, _FILE = 2000, 6000
-"""Most characters of program.md, and of a file that is shown whole."""
+"""Most characters of program.md in the request, and of a file that is shown whole."""
 _ROWS = 20
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
-"""Number of experiments before the first refill, and between two refills: new ideas build on their results."""
+"""Number of experiments before the first refill, and between two refills: new ideas should build on new results."""
 MOST_READ = 16
 """Most ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
@@ -37,7 +37,7 @@ _LONGEST_REPLY = 200_000
 def refill_due(folder: Path, history: History) -> bool:
     """Return whether fewer than FEWEST_OPEN ideas are open and EXPERIMENTS experiments ended since the last refill.
 
-    The journal also records refills that brought nothing.  Raises LedgerError.
+    The journal also records refills that added no ideas.  Raises LedgerError.
     """
     return _dry(read_backlog(folder, history)) and _done_since(refilled(folder), history) >= EXPERIMENTS
 
@@ -70,7 +70,7 @@ def _goal(context: Context) -> str:
 
 
 def _files(context: Context) -> str:
-    """Show short files whole; of long ones the constants and an outline, which is enough for planning."""
+    """Show short files whole, and long files as an outline with their constants, which is enough for planning."""
     return "\n\n".join(_file(path, text) for path, text in context.files.items())
 
 
@@ -84,7 +84,7 @@ def _file(path: str, text: str) -> str:
 
 
 def _outline(text: str) -> Iterator[str]:
-    """Return the heads of classes, methods and functions, each with the first line of its docstring."""
+    """Yield the heads of classes, methods and functions, each with the first line of its docstring."""
     try:
         tree = parse(text)
     except UNPARSABLE:
@@ -176,7 +176,7 @@ def _moment(time: str) -> float:
 def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
     """Return the ideas in a reply, and the problem in words for its author; "" when every idea could be read.
 
-    It tolerates fences and text around the JSON, several objects, and a reply that broke off.  Never raises.
+    The reply may have fences and text around the JSON, contain several objects, or break off.  Raises nothing.
     """
     found = objects(text[:_LONGEST_REPLY])
     drafts = [draft for f in found if f.value is not None and (draft := _draft(f.value)) is not None]
@@ -188,7 +188,7 @@ def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
 
 
 def _draft(value: Mapping[str, Any]) -> Draft | None:
-    """Make a draft from an object; a wrong field is dropped, and only a wrong title drops the idea."""
+    """Make a draft from an object.  A wrong field is dropped; only a wrong title drops the whole idea."""
     good = {name: value[name] for name in NAMES if name in value and check({name: value[name]})[0] is not None}
     fields, _ = check(good)
     if fields is None or not fields.title:

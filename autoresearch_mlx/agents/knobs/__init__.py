@@ -1,7 +1,7 @@
-"""``knobs``: the default agent, an optimiser over the constants of the files that needs no language model.
+"""Optimise the constants of the files without a language model: the agent ``knobs``.
 
-ranges, space            which constants may move, and where each value stands in its range
-memory                   the ledger as points of that space, each with its outcome
+ranges, space            which constants may move, and the place of each value in its range
+memory                   past experiments as points of that space, each with its outcome
 coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
 region                   the trust region: how far each knob may move, and what each has gained
 surrogate                what a step is expected to gain, and how likely it is to fail

@@ -1,6 +1,6 @@
 """Turn points into rows of numbers for the models: one column for each knob, all on one scale.
 
-The column of a knob that only moves in large ticks (a power of two, a small integer) is scaled down, so that one tick
+A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
 is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
 """
 
@@ -23,7 +23,10 @@ OPTION = FIRST
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Turns points into rows and measures squared distances, knob by knob.  ``scale``, ``unordered``: one per knob."""
+    """Turns points into rows of numbers, and measures squared distances knob by knob.
+
+    ``scale`` and ``unordered`` have one entry per knob.
+    """
 
     space: Space
     scale: Array

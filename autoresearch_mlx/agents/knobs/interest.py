@@ -1,9 +1,9 @@
-"""Say how much each knob is expected to matter before anything was tried in this session.
+"""Estimate how much each knob matters before anything was tried in this session.
 
-A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the
-sizes of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch
-0.0119, depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch
-and fewer layers gained most.  They only order the first tries: what a knob gains in this session soon outweighs them.
+A short session has no time to find out that batch and depth matter most.  The weights are rough.  They follow the sizes
+of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch 0.0119,
+depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch and fewer
+layers gained most.  They only order the first tries: the gains in this session soon outweigh them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Propose without a language model: small steps from the incumbent, chosen by the results of all past runs."""
+"""Propose small steps from the incumbent without a language model, based on the results of all past runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, describe, literal
 
 JOINT = 8
-"""Joint moves to ask Optuna for; each takes about 3 ms."""
+"""Number of joint moves to ask Optuna for; each takes about 3 ms."""
 STRETCHES = (1.0, 2.0, 4.0)
-"""Factors on the widths of the trust region; the next one applies when every move of the last was tried."""
+"""Factors on the widths of the trust region; the next factor applies once every move under the last one was tried."""
 
 
 class Knobs:
     """Proposes changes of one to three knobs; a pure function of the context and the seed.
 
-    It keeps nothing from one proposal to the next.  Trust region, models and points already tried are computed again
-    from ``context.history``, so a killed session continues as if nothing had happened.
+    It stores nothing between proposals.  Trust region, models and the points that were tried are computed again from
+    ``context.history``, so a killed session continues as if nothing had happened.
     """
 
     name = "knobs"
@@ -35,7 +35,7 @@ class Knobs:
         self._seed = seed
 
     def propose(self, context: Context) -> Proposal:
-        """Return the most promising move that was not tried yet; for each refusal in ``feedback``, the next one.
+        """Return the most promising move that was not tried yet; each refusal in ``feedback`` skips one move.
 
         Raises AgentError when no file has a knob that may move, or every combination was tried.
         """
@@ -61,7 +61,7 @@ class Knobs:
 
 
 def _fresh(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
-    """Yield the moves that were not tried yet, best first; farther ones when the near ones are exhausted."""
+    """Yield the moves that were not tried yet, best first; larger moves follow when the small ones are exhausted."""
     seen = set(memory.tried)
     for moves in _pools(outlook, memory, rng):
         for move in moves:

@@ -1,8 +1,8 @@
 """Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
-Nothing is kept between proposals: a resumed session replays the same history and knows the same.  Values become
-*scores*: the gain over the baseline that is due to knobs, positive is better.  A kept change of code moves the metric
-but no knob, so it adds nothing to the scores, and points from before and after it stay comparable.
+Nothing is stored between proposals: a resumed session replays the same history and knows the same.  Values become
+*scores*: the part of the gain over the baseline that comes from knobs; positive is better.  A kept change of code moves
+the metric but no knob.  It adds nothing to the scores, so that points from before and after it stay comparable.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Trial:
 
     point: Point
     origin: Point
-    """The incumbent that it started from."""
+    """The incumbent from which it started."""
     score: float | None
     """Gain over the baseline's knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
@@ -37,25 +37,25 @@ class Trial:
 
     @property
     def moved(self) -> tuple[int, ...]:
-        """The indices of the knobs in which it differs from its origin."""
+        """Indices of the knobs whose values differ from its origin."""
         pairs = zip(self.point, self.origin, strict=True)
         return tuple(i for i, (here, there) in enumerate(pairs) if here != there)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All that is known: trials with an outcome (oldest first), points not to propose again, the incumbent's score."""
+    """Everything that is known: trials with an outcome (oldest first), tried points, and the incumbent's score."""
 
     trials: tuple[Trial, ...]
     tried: frozenset[Point]
     score: float
     """The incumbent's own score."""
     running: tuple[Point, ...] = ()
-    """Points that other lanes are measuring now: not to be proposed, and without an outcome yet."""
+    """Points that other lanes are measuring now; they have no outcome yet and must not be proposed."""
 
 
 def first_values(history: History) -> dict[str, Any]:
-    """Return the value at the start of the session of every knob that a kept experiment moved."""
+    """Return, for every knob that a kept experiment moved, its value at the start of the session."""
     firsts: dict[str, Any] = {}
     for experiment in history.experiments:
         if experiment.status == "keep":
@@ -65,7 +65,7 @@ def first_values(history: History) -> dict[str, Any]:
 
 
 def remember(space: Space, history: History, running: Sequence[Running] = ()) -> Memory:
-    """Replay the history, and what other lanes measure now, in the coordinates of this space."""
+    """Turn the history, and the experiments that other lanes are running, into points of this space."""
     origins = _origins(space, history)
     score, trials, tried = 0.0, [], {space.start}
     value = None
@@ -91,7 +91,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 
 
 def _place(space: Space, running: Running) -> Point:
-    """Return the point that a running experiment measures; a knob that it lacks keeps the value of the files."""
+    """Return the point that a running experiment measures; a knob that it does not have keeps its value here."""
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
     for i, dimension in enumerate(space):
@@ -102,9 +102,9 @@ def _place(space: Space, running: Running) -> Point:
 
 
 def _origins(space: Space, history: History) -> dict[int, Point]:
-    """Return, by number, the incumbent that each experiment started from.
+    """Return, by number, the incumbent from which each experiment started.
 
-    The files hold the last incumbent; going back from it, each kept experiment tells the one before.
+    The files hold the last incumbent.  Going back from it, each kept experiment gives the incumbent before it.
     """
     at: dict[str, Point] = {}
     now = space.start
@@ -115,14 +115,15 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
                 at[experiment.commit] = now
             now = _moved(space, now, experiment.knobs, back=True)
         chain[experiment.number] = now
-    # An experiment that names a known commit as its base started there, wherever it stands in the ledger.
+    # An experiment that names a known commit as its base started there, whatever its place in the ledger.
     return {e.number: at.get(e.base or "", chain[e.number]) for e in history.experiments}
 
 
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
-    """Return the point after these changes, or with ``back`` the one before them.
+    """Return the point after these changes, or with ``back`` the point before them.
 
-    Changes of other knobs are ignored, and so are values that the range cannot hold (``MATRIX_LR = "auto"``).
+    Changes of knobs outside the space are ignored, and so are values outside the kind of a range
+    (``MATRIX_LR = "auto"``).
     """
     values = list(point)
     for i, dimension in enumerate(space):
@@ -134,7 +135,7 @@ def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
-    """Return the gain as measured, not the shrunk one: the surrogate estimates the noise itself."""
+    """Return the measured gain, and not the shrunk one, because the surrogate estimates the noise itself."""
     if (raw := experiment.effect.get("raw")) is not None:
         return float(raw)
     if experiment.gain is not None or incumbent is None:
@@ -147,8 +148,8 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
 def _lost(experiment: Experiment, incumbent: float) -> float | None:
     """Estimate the loss of a run that was stopped early, from its gap to the incumbent at that moment.
 
-    Bits per byte follow the training loss.  This is not a measurement and no verdict rests on it, but a step that was
-    stopped must not look like one that was never tried.
+    Bits per byte follow the training loss.  The estimate is not a measurement, and no verdict depends on it.  Without
+    it, a step that was stopped would look like one that was never tried.
     """
     stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")
     gap = next((stop["gap"] for stop in stops if isinstance(stop, dict) and stop.get("gap")), None)
@@ -156,10 +157,10 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
 
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
-    """Return the experiment as evidence; None when it tells nothing about knobs."""
+    """Return the experiment as a trial; None when it is no evidence about knobs."""
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
-    if experiment.failed and experiment.status != "conflict":  # a conflict was measured and is no failure
+    if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False) if measured else None
     if point == origin:

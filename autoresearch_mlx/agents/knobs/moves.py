@@ -1,4 +1,4 @@
-"""List candidate moves: steps of one knob within the trust region, and as a last resort everything in the ranges."""
+"""List candidate moves: steps of one knob within the trust region and, as a last resort, every value in the ranges."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
 
 MOST = 3
-"""The most knobs in one proposal: no more than a person can reason about."""
+"""Most knobs in one proposal: no more than a person can reason about."""
 SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
 GRID = 9
-"""Number of values of a real-valued knob that the last resort tries."""
+"""Number of values of a real knob that the last resort tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One knob, by its index in the space, set to one new value."""
+    """A new value for one knob, which is given by its index in the space."""
 
     index: int
     value: Any
@@ -41,7 +41,7 @@ def point_of(space: Space, move: Move) -> Point:
 
 
 def single_moves(space: Space, widths: Array, rng: np.random.Generator) -> list[Move]:
-    """Return steps of every knob, in both directions and three lengths, and every other option of a choice.
+    """Return steps of every knob: both directions and three lengths for a number, every other option for a choice.
 
     ``widths``: the trust region, shape (knobs,).
     """
@@ -57,13 +57,13 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
     if dimension.range.kind == "choice":
         return list(dimension.range.choices)
     here = dimension.unit(dimension.value)
-    # A knob that moves in large ticks moves at least one tick, however narrow its width has become.
+    # A knob that can only move in large ticks moves at least one tick, however narrow its width has become.
     lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
     return [dimension.at(here + float(length)) for length in lengths]
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Yield every move of at most three knobs over the whole ranges, fewest knobs first; real knobs on a grid."""
+    """Yield every move of at most three knobs over their whole ranges, fewest knobs first; real knobs use a grid."""
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

@@ -1,4 +1,4 @@
-"""Find the range of one knob: from its ``# knob:`` comment, or else by a guess from its name and value.
+"""Find the range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
 
 A comment that cannot be read is ignored here and answered by ``range_notes.py``.  A value outside its own range widens
 the range.
@@ -31,8 +31,8 @@ class Range:
 def range_of(knob: Knob, first: Any = None) -> Range | None:
     """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is its value at the start of the session, if that was different.  Guessed ranges lie around it, so that
-    they do not shift with every kept step.
+    ``first`` is the knob's value at the start of the session, if it was different.  A guessed range lies around this
+    value, so that it does not shift with every kept step.
     """
     if knob.kind == "fixed" or is_seed(knob.name):
         return None
@@ -76,7 +76,7 @@ def _choice(knob: Knob) -> Range | None:
 
 
 def _option(word: str, value: Any) -> Any:
-    """Read one word of a choice comment; quotes are optional, and for a text knob a bare number stays text."""
+    """Read one word of a choice comment.  Quotes are optional, and a bare number stays text if the knob is a text."""
     try:
         option = ast.literal_eval(word)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -97,9 +97,10 @@ def _by_kind(name: str, value: Any) -> Range | None:
 
 
 def _for_int(value: int) -> Range | None:
-    """Powers of two from 16 up count as sizes: three doublings each way.  Others range from half to double.
+    """Guess the range of a whole number.
 
-    A negative integer gets no range: it is more often a marker than a quantity.
+    Powers of two from 16 on count as sizes: three doublings each way.  Other numbers range from half to double.  A
+    negative integer gets no range, because it is more often a marker than a quantity.
     """
     if value < 0:
         return None

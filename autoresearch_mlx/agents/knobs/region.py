@@ -1,7 +1,7 @@
-"""Compute the trust region: how far each knob may move from the incumbent, and what each has gained so far.
+"""Compute the trust region: how far each knob may move from the incumbent, and how much each has gained so far.
 
-Each knob has a width.  A kept step widens the widths of the knobs that it moved, any other step narrows them, as in the
-success rule of evolution strategies (Rechenberg 1973) and the trust regions of TuRBO (Eriksson et al. 2019,
+Each knob has a width.  A kept step increases the widths of the knobs that it moved, and any other step reduces them, as
+in the success rule of evolution strategies (Rechenberg 1973) and the trust regions of TuRBO (Eriksson et al. 2019,
 arXiv:1910.01739).  The widths are not stored: they are computed again from the trials each time.
 """
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from autoresearch_mlx.agents.knobs.memory import Trial
 
 FIRST = 0.15
-"""The width at the start, as a share of the knob's range: a factor of two where the range spans two decades."""
+"""The width at the start, as a share of the knob's range; in a range of two decades this is a factor of two."""
 WIDEN, NARROW = 1.5, 0.8
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
-"""Number of trials that :func:`tiredness` looks back on."""
+"""Number of newest trials that count for :func:`tiredness`."""
 
 
 def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each knob's expected share of the variation, shape (knobs,), with mean 1.
 
-    A knob's weight is its prior interest, plus its gains in units of the average gain of a kept step.
+    A knob's weight is its prior interest plus its gains, in units of the average gain of a kept step.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
     found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
@@ -59,7 +59,7 @@ def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[n
 def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     """Return how many of the last RECENT trials moved each knob without a keep; shape (size,).
 
-    Without this, one lucky run would make a knob look promising and the next runs would all go to it.
+    Without this measure, one lucky run would make a knob look promising, and the next runs would all try that knob.
     """
     found = np.zeros(size)
     for trial in trials[-RECENT:]:

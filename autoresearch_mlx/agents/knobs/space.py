@@ -1,7 +1,7 @@
-"""Define the search space of a lab: every movable knob of its files as one coordinate from 0 to 1.
+"""Define the search space of a lab: every movable knob of its files is one coordinate from 0 to 1.
 
-Ratios matter for rates and sizes, differences matter for shares: ``log`` and ``pow2`` knobs are placed by their
-logarithm, the others evenly.  The options of a choice have no order; their places only number them.
+For rates and sizes ratios matter, for shares differences matter.  So ``log`` and ``pow2`` knobs are placed by their
+logarithm, and the others evenly.  The options of a choice have no order; their places only number them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from autoresearch_mlx.agents.knobs.ranges import Range, range_of
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 
 Point: TypeAlias = tuple[Any, ...]
-"""One value for each dimension of a space, as they stand in the files."""
+"""One value for each dimension of a space, as it is written in the files."""
 
 _HUGE = 1e300
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One movable knob: its file, its range, its value now.
+    """One movable knob: its file, its range, and its current value.
 
-    ``name`` carries the path (``model.py:DEPTH``) when several files have a knob of this name.
+    ``name`` includes the path (``model.py:DEPTH``) when several files have a knob with this name.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Dimension:
         return min(1.0, max(0.0, place))
 
     def at(self, unit: float) -> Any:
-        """Return the value at a place, as a person would write it: a whole number, a power of two, or three digits."""
+        """Return the value at a place, written as a person would: a whole number, a power of two, or three digits."""
         r, unit = self.range, min(1.0, max(0.0, unit))
         if r.kind == "choice":
             return r.choices[round(unit * (len(r.choices) - 1))]
@@ -61,7 +61,7 @@ class Dimension:
         short = float(f"{raw:.3g}")
         if r.kind == "int" or isinstance(self.value, int):
             return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
-        # Rounding to three digits may go past an end that has more digits; then the end itself is returned.
+        # Rounding to three digits may go past an end of the range that has more digits; then the end is returned.
         return min(r.high, max(r.low, short))
 
     def _power(self, unit: float) -> int:
@@ -71,7 +71,7 @@ class Dimension:
 
     @property
     def tick(self) -> float:
-        """The smallest step that changes the value, as a share of the range; 0 for real numbers."""
+        """The smallest step that changes the value, as a share of the range; 0 for a real knob."""
         r = self.range
         if r.kind == "choice":
             return 1.0
@@ -94,7 +94,7 @@ class Space:
 
     @property
     def start(self) -> Point:
-        """The values in the files now: the incumbent."""
+        """The current values in the files, which are the incumbent's."""
         return tuple(d.value for d in self)
 
     def units(self, point: Point) -> tuple[float, ...]:
@@ -102,7 +102,7 @@ class Space:
         return tuple(d.unit(value) for d, value in zip(self, point, strict=True))
 
     def changes(self, point: Point) -> dict[str, tuple[Any, Any]]:
-        """Return ``{name: (from, to)}``: the changes that lead from the files as they are to this point."""
+        """Return ``{name: (from, to)}``: the changes that lead from the current files to this point."""
         pairs = zip(self, point, strict=True)
         return {d.name: (d.value, value) for d, value in pairs if value != d.value}
 
@@ -118,7 +118,7 @@ class Space:
 def read_space(files: Mapping[str, str], firsts: Mapping[str, Any] | None = None) -> Space:
     """Return the movable knobs of all Python files; an empty space when no file has any.
 
-    ``firsts``: by name, the values at the start of the session of the knobs that have moved since.
+    ``firsts``: for each knob that has moved since the start of the session, its first value.
     """
     firsts = firsts or {}
     found = [

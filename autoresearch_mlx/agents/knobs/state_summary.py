@@ -1,4 +1,4 @@
-"""Describe what the optimiser knows in a dozen lines, for a language model that shares the search with it."""
+"""Describe in a dozen lines what the optimiser knows, for the language model that shares the search with it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from autoresearch_mlx.lab.source import describe, literal
 BEST = 3
 """Number of measured points to show."""
 NEXT = 3
-"""Number of candidate steps to show."""
+"""Number of planned steps to show."""
 MOST = 6
 """Number of knobs to name in one line."""
 _NARROWED = 0.7 * FIRST
 
 
 def describe_state(context: Context) -> str:
-    """Describe the best points, the knobs that gained, matter or rest, what failed, and what would be tried next.
+    """Describe the best points, the knobs that gained, that matter or that rest, the failures, and the next steps.
 
-    Empty when the files have no movable knob or none has been moved yet.  Takes one fit of the models.
+    The text is empty when the files have no movable knob, or none was moved yet.  This fits the models once.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)
@@ -55,7 +55,7 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """Describe the points with the highest scores by how they differ from the file; of equal ones the older first."""
+    """Describe the points with the highest scores by their differences from the file; equal scores: older first."""
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:
@@ -85,7 +85,7 @@ def _tally(memory: Memory, index: int) -> str:
 
 
 def _weighty(outlook: Outlook) -> list[str]:
-    """List the weights of the knobs, once results have changed them from the first guess."""
+    """List the weights of the knobs, if results have changed them from the first guess."""
     guess = interest(outlook.space)
     if np.allclose(outlook.weights, guess / guess.mean()):
         return []
@@ -112,7 +112,7 @@ def _untouched(space: Space, memory: Memory) -> list[str]:
 
 
 def _failed(space: Space, memory: Memory) -> list[str]:
-    """List the failed steps, newest first, with the values that they set."""
+    """List the failed steps with the values that they set, newest first."""
     return [_step(space, trial) for trial in reversed(memory.trials) if trial.failed and trial.moved]
 
 

@@ -1,11 +1,11 @@
-"""Predict what a step gains, by a Gaussian process, and how likely it is to fail, by a logistic regression.
+"""Predict the gain of a step by a Gaussian process, and its chance of failing by a logistic regression.
 
-The Gaussian process is fitted to the measured gains.  Its kernel is a sum: one squared exponential for each knob (an
-additive kernel, Duvenaud et al. 2011, arXiv:1112.4394), weighted by what the knob has gained, and one of all knobs
-together for their interactions.  Length scales, the shares of the two parts and the noise are those with the highest
-marginal likelihood on a small grid.  Candidates are ranked by expected improvement (Jones et al. 1998), in its
-logarithm (Ament et al. 2023, arXiv:2310.20708), times the chance that they run.  This is our own code because the
-libraries for it, Optuna's own sampler included, need torch.
+The Gaussian process is fitted to the measured gains.  Its kernel is a sum of two parts.  The first has one squared
+exponential for each knob (an additive kernel, Duvenaud et al. 2011, arXiv:1112.4394), weighted by the knob's gains so
+far.  The second is one squared exponential over all knobs together, for their interactions.  Length scales, the shares
+of the two parts and the noise maximise the marginal likelihood on a small grid.  Candidates are ranked by the logarithm
+of their expected improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), together with the chance that
+they run.  This is our own code because the libraries for it, including Optuna's own sampler, need torch.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SINGLE_SCALES = (0.1, 0.2, 0.4)
 JOINT_SCALES = (0.5, 1.0)
 JOINT_SHARES = (0.3, 0.7)
 NOISES = (0.01, 0.1, 0.5)
-"""Noise variance of one measurement as a share of the signal variance; the best of these is chosen by the fit."""
+"""Noise variance of one measurement as a share of the signal variance; the fit chooses the best of these values."""
 PRIOR_MEAN = -1.0
-"""Expected gain, in units of a typical step, far from all measured points: most changes of a good file lose."""
+"""Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The hyperparameters of the kernel; lengths as shares of a knob's range."""
+    """The hyperparameters of the kernel; lengths are shares of a knob's range."""
 
     single: float
     joint: float
@@ -54,7 +54,7 @@ class Surrogate:
     shape: Shape
     unit: float
     informed: bool
-    """Whether any gain was measured; otherwise ``unit`` is arbitrary and no gain may be reported."""
+    """Whether any gain was measured; if not, ``unit`` is arbitrary and no gain may be reported."""
     variance: float
     factor: Array
     pull: Array
@@ -99,13 +99,13 @@ def log_expected_improvement(mean: Array, deviation: Array) -> Array:
 
 
 def typical(gains: Array) -> float:
-    """Return the median size of the gains other than 0; 1 when there are none.  It is the unit of the model."""
+    """Return the model's unit: the median size of the gains other than 0, or 1 when there are none."""
     sizes = np.abs(gains[gains != 0])
     return float(np.median(sizes)) if len(sizes) else 1.0
 
 
 def _soften(gains: Array) -> Array:
-    """Compress large losses to their logarithm, so that very bad points do not distort the model."""
+    """Replace large losses by their logarithm, so that very bad points do not distort the model."""
     return np.asarray(np.where(gains < 0, -2 * np.log1p(-np.minimum(gains, 0) / 2), gains))
 
 
@@ -126,7 +126,7 @@ def _joint(squares: Array, length: float) -> Array:
 
 
 def _fit(single: Array, joint: Array, residual: Array, shape: Shape) -> tuple[float, Shape, Array, float]:
-    """Return log marginal likelihood (at the best signal variance), shape, Cholesky factor, and the signal variance."""
+    """Return log marginal likelihood, shape, Cholesky factor and signal variance, at the best signal variance."""
     n = len(residual)
     covariance = _kernel(single, joint, shape.share) + shape.noise * np.eye(n)
     factor = np.asarray(np.linalg.cholesky(covariance), dtype=float)
@@ -146,18 +146,18 @@ def _cumulative(z: float) -> float:
 
 
 PRIOR = -3.0
-"""Log-odds of failing before anything is known: a chance of about 1 in 20."""
+"""Log-odds of failing before anything is known, which is a chance of about 1 in 20."""
 RIDGE = 0.002
-"""Penalty on the slopes; it is weak, because one more tick of a size may turn a safe run into a certain crash."""
+"""Penalty on the slopes; it is weak because one more tick of a size may turn a safe run into a certain crash."""
 RIDGE_PRIOR = 0.3
 STEPS = 12
 REACH = 0.05
-"""The distance, as a share of the ranges, within which an outcome counts as nearby."""
+"""Largest distance of a nearby outcome, as a share of the ranges."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureModel:
-    """The chance of failing: log-odds linear in the step from the incumbent, combined with nearby outcomes.
+    """The chance of failing: log-odds that are linear in the step from the incumbent, combined with nearby outcomes.
 
     ``rows``: shape (trials, knobs).  ``failed``: shape (trials,).  ``origin``, ``slope``: shape (knobs,).
     """
@@ -206,14 +206,14 @@ def _sigmoid(x: Array) -> Array:
 
 
 MOST_TRIALS = 200
-"""Maximum number of trials that the models see, those nearest to the incumbent; more would only take time."""
+"""Maximum number of trials that the models see: those nearest to the incumbent.  More would only take time."""
 CAUTION = 8.0
-"""Exponent of the chance that a move runs; it is large, because a crash costs a whole run and teaches little."""
+"""Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 
 TIRED = 0.5
-"""Amount subtracted from the logarithm for each recent trial that moved the same knob without a keep."""
+"""Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""A move that is more likely to fail than to run is ranked after all others."""
+"""A move whose chance to run is below the first number loses the second number in rank, so that it comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,10 @@ class Outlook:
     failures: FailureModel
 
     def rank(self, moves: Sequence[Move]) -> Array:
-        """Rank moves, higher is better: log of expected improvement times P(runs)^CAUTION, less for tired knobs."""
+        """Return a rank for each move; higher is better.
+
+        The rank is log(expected improvement x P(runs)^CAUTION), reduced for tired knobs.
+        """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows)
         ranks = log_expected_improvement(*self.surrogate.predict(rows)) + CAUTION * np.log(np.maximum(runs, 1e-9))
@@ -238,7 +241,7 @@ class Outlook:
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
-        """Return expected gain over the incumbent and its deviation (metric's unit), and the chance of failing."""
+        """Return expected gain over the incumbent, its deviation (both in the metric's unit), and chance of failing."""
         rows = self._rows([move])
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
@@ -254,8 +257,8 @@ def look(space: Space, memory: Memory) -> Outlook:
     here = where.rows([space.start])
     trials = _nearest(where, here, memory.trials)
     measured = [t for t in trials if t.score is not None]
-    # A running point counts as measured with the incumbent's score (the constant liar of Ginsbourger et al. 2010), so
-    # that the next proposal looks elsewhere.  It changes neither widths nor weights.
+    # A point that is being measured counts as measured, with the incumbent's score (the constant liar of Ginsbourger et
+    # al. 2010), so that the next proposal looks elsewhere.  It changes neither widths nor weights.
     rows = where.rows([space.start, *(t.point for t in measured), *memory.running])
     gained = [t.score - memory.score for t in measured if t.score is not None]
     scores = np.array([0.0, *gained, *(0.0 for _ in memory.running)])

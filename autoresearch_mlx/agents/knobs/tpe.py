@@ -1,8 +1,8 @@
-"""Draw moves of several knobs at once from Optuna's TPE sampler, which knows which values go together in good runs.
+"""Draw moves of several knobs at once from Optuna's TPE sampler, which learns what values occur together in good runs.
 
 TPE (Bergstra et al. 2011; multivariate: Falkner et al. 2018) is asked for two or three knobs at a time, within their
-trust region; every other knob stays at the incumbent.  Failed trials are given as failed, not as a number.  The study
-is filled from memory each time, so a resumed session starts with all that was learned.
+trust region; every other knob keeps the incumbent's value.  Failed trials are entered as failed, not as a number.  The
+study is filled from memory each time, so a resumed session starts with everything that was learned.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from autoresearch_mlx.agents.knobs.moves import MOST, Move, Step
 from autoresearch_mlx.agents.knobs.space import Dimension, Space
 
 LEAST = 8
-"""Number of trials before TPE is asked; with fewer it would only draw at random."""
+"""Number of trials before TPE is asked; with fewer trials it would only draw at random."""
 
 
 def joint_moves(
     space: Space, trials: Sequence[Trial], widths: Array, weights: Array, count: int, rng: np.random.Generator
 ) -> list[Move]:
-    """Return up to ``count`` moves of two or three knobs, to values that TPE suggests.
+    """Return up to ``count`` moves of two or three knobs to values that TPE suggests.
 
     The knobs are drawn with a chance in proportion to ``weights``; ``widths`` bounds how far each may move.  Both have
     shape (knobs,).
@@ -45,11 +45,11 @@ def joint_moves(
 
 
 def _study(space: Space, trials: Sequence[Trial], seed: int) -> Any:
-    """Return a study, in memory only, that holds the trials; scores are maximised."""
+    """Return a study that holds the trials, in memory only; scores are maximised."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
-    # Optuna announces every study on stderr, and warns that long-standing settings are experimental.
+    # Optuna announces every study on stderr, and warns that settings are experimental though they are long established.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -73,7 +73,7 @@ def _ask(study: Any, space: Space, chosen: Sequence[int], widths: Array) -> Move
 
 
 def _near(dimension: Dimension, width: float) -> Any:
-    """Return the part of the range inside the trust region; at least one tick in each direction."""
+    """Return the part of the range inside the trust region, but at least one tick in each direction."""
     here, reach = dimension.unit(dimension.value), max(width, dimension.tick)
     return _distribution(dimension, max(0.0, here - reach), min(1.0, here + reach))
 

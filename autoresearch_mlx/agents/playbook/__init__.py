@@ -1,8 +1,8 @@
-"""Test whether what won on an H100 wins here: a table's winners one by one, then stacked; no model is needed.
+"""Test whether the changes that won on an H100 win here: each winner alone, then stacked.  No model is needed.
 
-playbook_agent   start here: the next change, decided from the history alone
-winners          the strategies that won in a session: kept changes of knobs, each with its gain
-carry            a change made there, turned into the same relative change of a value here
+playbook_agent   start here: chooses the next change from the history alone
+winners          finds the strategies that won in a session: kept changes of knobs, each with its gain
+carry            turns a change made there into the same relative change of a value here
 """
 
 from autoresearch_mlx.agents.playbook.playbook_agent import Playbook

@@ -1,10 +1,10 @@
 """Carry over a change from another machine: make the same change, relative to the value here.
 
-    choice   "SSSL" -> "SSSSL"      the value itself: texts, tuples and switches have no size
-    reached  0.5 -> 0.75 of a run   the value reached there: a share of the run and a decay constant mean the same on
+    choice   "SSSL" -> "SSSSL"      carry over the value itself: texts, tuples and switches have no size
+    reached  0.5 -> 0.75 of a run   carry over the new value: a share of the run and a decay constant mean the same on
                                     every machine; also when the old value is 0 there or here, as 0 has no ratio
-    count    8 -> 9 layers          the difference: for whole numbers that are below 16 on the other machine
-    ratio    524288 -> 262144       the ratio, x0.5: sizes and rates are tied to the machine
+    count    8 -> 9 layers          carry over the difference, if both numbers are whole and below 16 there
+    ratio    524288 -> 262144       carry over the ratio, x0.5: sizes and rates depend on the machine
 
 A value outside the range in the knob's comment is clipped to the end of that range.
 """
@@ -21,26 +21,26 @@ from autoresearch_mlx.agents.playbook.winners import Winner
 from autoresearch_mlx.lab.source import Knob, literal, read_knobs, set_knobs
 
 SMALL = 16
-"""Whole numbers below this are counts; from here on they are sizes."""
+"""Whole numbers below this are counts; whole numbers from here on are sizes."""
 _SHARES = ("_RATIO", "_FRAC")
 _DECAYS = ("MOMENTUM", "BETA")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One knob of a play: its new value here, and how that was derived, in words."""
+    """One knob of a play: its new value here, and words that say how it was derived."""
 
     path: str
     name: str
     value: Any
     sign: str
-    """Change as a sign: ``x0.5``, ``+1``; empty when the value itself is carried over."""
+    """The change in short form: ``x0.5``, ``+1``; empty when the value itself is carried over."""
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """A winner as a change of these files."""
+    """A winner, turned into a change of the files here."""
 
     winner: Winner
     steps: tuple[Step, ...]
@@ -48,7 +48,7 @@ class Play:
     """The winner's knobs that cannot be changed here, each with the reason."""
 
     def applied(self, files: Mapping[str, str]) -> dict[str, str] | None:
-        """Return the changed files with these values; None when a knob is missing."""
+        """Return the files that change, with the new values; None when a knob is missing."""
         edited = dict(files)
         for step in self.steps:
             if step.name not in read_knobs(edited.get(step.path, "")):
@@ -57,7 +57,7 @@ class Play:
         return {path: text for path, text in edited.items() if text != files[path]}
 
     def told(self, files: Mapping[str, str]) -> str:
-        """Describe the play: ``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``, against the values in these files."""
+        """Describe the play relative to the values in these files: ``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``."""
         return ", ".join(_told(step, read_knobs(files[step.path])[step.name].value) for step in self.steps)
 
 
@@ -67,7 +67,7 @@ def _told(step: Step, was: Any) -> str:
 
 
 def carry(winner: Winner, files: Mapping[str, str]) -> Play:
-    """Return the winner as a play on these files; it may have no steps, and ``left_out`` then says why."""
+    """Return the winner as a play on these files; if it has no steps, ``left_out`` says why."""
     steps: list[Step] = []
     left_out: list[str] = []
     for name, change in winner.changes.items():
@@ -80,7 +80,7 @@ def carry(winner: Winner, files: Mapping[str, str]) -> Play:
 
 
 def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step | str:
-    """Return the knob's step, or the reason why it has none."""
+    """Return the knob's step, or the reason why there is none."""
     having = [path for path, text in files.items() if name in read_knobs(text)]
     if not having:
         return "no such knob in the file" if len(files) == 1 else "no such knob in the files"
@@ -98,7 +98,7 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Say why a knob has no effect here, so that a run would only measure noise; None if it may have one."""
+    """Say why a knob has no effect here, so that a run would only measure noise; return None if it may have one."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer is short while WINDOW_PATTERN is {literal(pattern)}"
@@ -107,14 +107,14 @@ def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
 
 def _unlike(knob: Knob, change: tuple[Any, Any]) -> str | None:
     if range_of(knob) is None and knob.kind is not None:
-        return "its comment holds it fixed"
+        return "its comment says that it is fixed"
     if _family(knob.value) is not _family(change[1]):
         return f"it is {literal(knob.value)} here, which is nothing like {literal(change[1])}"
     return None
 
 
 def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
-    """Return (value, sign, rule in words) before rounding and clipping."""
+    """Return (value, change in short form, rule in words) before rounding and clipping."""
     here = knob.value
     if not _number(to):
         return to, "", "the value itself"
@@ -132,7 +132,7 @@ def _is_share(name: str) -> bool:
 
 
 def _rounded(value: Any, knob: Knob, change: tuple[Any, Any]) -> Any:
-    """Round to the kind of number that the knob is on both machines: whole, a power of two, or six digits."""
+    """Round a value as the knob requires on both machines: to a whole number, a power of two, or six digits."""
     if not _number(value):
         return value
     if not all(isinstance(v, int) for v in (knob.value, *change)):
@@ -147,7 +147,7 @@ def _is_power(value: Any) -> bool:
 
 
 def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
-    """Clip the value to the range in the knob's comment; return it with a note if it changed."""
+    """Clip the value to the range in the knob's comment; return it, and a note if clipping changed it."""
     allowed = range_of(knob) if knob.kind is not None else None
     if allowed is None:
         return value, ""
@@ -159,7 +159,7 @@ def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
 
 
 def _chosen(value: Any, allowed: Range) -> tuple[Any, str]:
-    """Return the nearest number of a list of choices; a text that is not in the list stays as it is."""
+    """Return the nearest number in a list of choices; a text that is not in the list stays as it is."""
     if value in allowed.choices:
         return value, ""
     if not _number(value):

@@ -1,8 +1,8 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
-The next play follows from the history alone: a play counts as tried when files with the same fingerprint were
-measured, by whatever agent.  So a resumed session continues where it stopped.  A refused play is proposed again
-unchanged, so that the loop logs it: it is a result too that the play cannot run here.
+The next play follows from the history alone: a play counts as tried when any agent measured files with the same
+fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
+loop logs it: that a play cannot run here is a result too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """One play against the baseline: the files that it makes, and the outcome."""
+    """One play alone on the baseline: the resulting files, and the outcome."""
 
     play: Play
     files: Mapping[str, str]
@@ -41,7 +41,7 @@ class _Alone:
 
 
 class Playbook:
-    """The agent.  Raises TableError when the table cannot be read, LabError when the installation lacks it."""
+    """The agent ``playbook``.  Raises TableError for a table that cannot be read, and LabError when it is missing."""
 
     name = "playbook"
 
@@ -55,7 +55,7 @@ class Playbook:
         """Knobs of winners that cannot be changed in this session's files, each with the reason."""
 
     def propose(self, context: Context) -> Proposal:
-        """Return the next play.  Raises AgentError when all are done, and for a session with another metric."""
+        """Return the next play.  Raises AgentError when all plays are done, and for a session with another metric."""
         baseline, commit = self._baseline(context)
         before = context.read(commit)
         plays = self._plays(before)
@@ -72,7 +72,7 @@ class Playbook:
         history = context.history
         if (history.metric, history.direction) != (METRIC, "min"):
             here = f"{history.metric} ({history.direction})"
-            said = f"the playbook knows what lowers {METRIC}; this session measures {here}"
+            said = f"the playbook knows changes that lower {METRIC}, but this session measures {here}"
             raise AgentError(said, "--agent knobs works on any metric")
         baseline = history.baseline
         if baseline is None or baseline.commit is None or baseline.value is None:
@@ -80,7 +80,7 @@ class Playbook:
         return baseline, baseline.commit
 
     def _plays(self, before: Mapping[str, str]) -> list[Play]:
-        """Return the winners that fit these files; those that do not fit are reported once."""
+        """Return the winners that fit these files, and report once those that do not fit."""
         plays = [carry(winner, before) for winner in self._winners]
         self.skipped = tuple(reason for play in plays for reason in play.left_out)
         fitting = [play for play in plays if play.steps]
@@ -136,7 +136,7 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """Return an earlier outcome of equal files, one with a value rather than a failure; None if they were never run."""
+    """Return an earlier experiment with equal files, preferably one with a value; None if they were never measured."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]
@@ -151,9 +151,9 @@ def _gained(alone: _Alone) -> bool:
 def _stacked(
     tried: list[_Alone], before: Mapping[str, str], commit: str, context: Context
 ) -> Iterator[tuple[list[Play], dict[str, str]]]:
-    """Stack the plays that gained alone, best first, each once on top of the current incumbent.
+    """Yield stacks of the plays that gained alone, best first: each play once on top of the current incumbent.
 
-    While the incumbent is still the baseline, every play on top of it has been measured already; then the best play is
+    While the incumbent is still the baseline, each play on top of it was measured already.  So the best play is then
     combined with each of the others.
     """
     best_first = [each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each)]

@@ -1,7 +1,7 @@
 """Find the strategies that won in another session, each with the size of its gain there.
 
-Runs that moved the same knob are one strategy: its change goes from the first value to the last, and its gain is
-the sum of the kept gains.  Knobs that moved together once belong to the same strategy.
+Runs that moved the same knob are one strategy.  Its change goes from the first value to the last, and its gain is the
+sum of the kept gains.  Knobs that once moved together belong to the same strategy.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from autoresearch_mlx.lab.source import axis_of
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """A strategy.  ``changes`` has no unknown value; ``gain`` is in bits per byte, over the incumbents of that time."""
+    """A strategy that won.
+
+    All values in ``changes`` are known.  ``gain`` is the sum of its kept gains in bits per byte, each over the
+    incumbent of its time.
+    """
 
     axis: str
     changes: KnobChanges
     gain: float
     runs: tuple[int, ...]
-    """Order numbers of its kept runs in the table."""
+    """Numbers of its kept runs in the table."""
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:
-    """Return the winners, largest gain first; changes of code, unknown values and seeds cannot be replayed."""
+    """Return the winners, largest gain first, without changes of code, unknown values and seeds, which cannot be
+    replayed."""
     kept = [e for e in effects(map(from_reference, reference.runs), "min") if _repeatable(e)]
     found = [winner for group in _grouped(kept) if (winner := _winner(group)) is not None]
     return tuple(sorted(found, key=lambda winner: -winner.gain))
@@ -54,7 +59,7 @@ def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
 
 
 def _winner(group: Sequence[Effect]) -> Winner | None:
-    """Make a winner of a group; None when the knobs returned to their first values."""
+    """Make a winner from a group of effects; None when the knobs returned to their first values."""
     way: dict[str, tuple[Any, Any]] = {}
     for effect in group:
         for name, (was, now) in effect.run.changes.items():

@@ -1,9 +1,9 @@
 """Write the prompt for a model, within a number of tokens.
 
-brief             start here: all parts within a budget; what is left out follows a fixed order and is named
+brief             start here: assembles all parts, leaves some out in a fixed order if they do not fit, and names those
 prompt_sections   each part of the prompt as text, at any level of detail; the H100's results as hints
 results           the incumbent, the table of experiments, how the runs went, past failures
 answer            the system message, how to answer, and the messages that ask for code or for a repair
-quoting           text that others wrote, made safe to stand inside a prompt
-tokens            an estimate of a text's tokens
+quoting           makes text that others wrote safe inside a prompt
+tokens            estimates the number of tokens of a text
 """

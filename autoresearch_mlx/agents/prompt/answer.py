@@ -60,7 +60,7 @@ def _paths(context: Context) -> str:
 
 
 Form: TypeAlias = Literal["blocks", "whole"]
-"""Form of the code: search/replace blocks, or the whole file."""
+"""The form of code in an answer: search/replace blocks, or the whole file."""
 Asks: TypeAlias = Literal["all", "fields"]
 
 _FIELDS_SHOWN = 2000
@@ -85,7 +85,7 @@ _EXAMPLE_TITLE = '{"title": "pour twice", "axis": "pouring", "hypothesis": "Less
 
 
 def how_to_answer(context: Context, form: Form, asks: Asks, proposals: int) -> str:
-    """Return the last section of the prompt."""
+    """Return the last section of the prompt, which tells the model how to answer."""
     parts = ["# How to answer", _count(context, asks, proposals), _fields(context, asks)]
     if asks == "all":
         parts.append(f"The code stands in a fenced block of its own, never inside the JSON. {_code(form)}")

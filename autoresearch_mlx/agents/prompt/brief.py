@@ -1,9 +1,9 @@
 """Assemble the whole prompt within a number of tokens.
 
 Parts that seldom change come first (rules, program.md, the files), so that a server that caches the beginning of a
-prompt need not read it again.  When not everything fits, parts are cut in the order of ``CUTS``, one after the other,
-until it does, and the cuts are named.  Never cut are the rules, the files, the numbers to beat, the newest note, the
-task, and how to answer.
+prompt need not read it again.  When not everything fits, parts are cut one after the other, in the order of ``CUTS``,
+until the rest fits; the prompt names the cuts.  The rules, the files, the numbers to beat, the newest note, the task,
+and how to answer are never cut.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A prompt in two messages."""
+    """A prompt of two messages: the system's and the user's."""
 
     system: str
     user: str
     tokens: int
-    """Estimated tokens of both messages together."""
+    """Estimated number of tokens of both messages together."""
     cut: tuple[str, ...]
     """Names of the parts that were cut, in the order of the cuts."""
 
@@ -84,8 +84,9 @@ def write_brief(
 ) -> Brief:
     """Write the prompt of the next experiment in at most ``room`` tokens.
 
-    ``asks="fields"``: the first of two calls, which asks for the JSON alone.  ``task`` and ``optimiser`` are texts;
-    without a task the model chooses freely.  Raises AgentError when even the shortest prompt does not fit.
+    ``asks="fields"`` is for the first of two calls, which asks for the JSON alone.  ``task`` is the text of the task;
+    without it the model chooses freely.  ``optimiser`` describes what the optimiser knows.  Raises AgentError when even
+    the shortest prompt does not fit.
     """
     system = answer.system(context)
     material = prompt_sections.gather(context, task, optimiser)
@@ -103,7 +104,7 @@ def write_brief(
 
 
 def _levels() -> Iterator[tuple[Detail, Words]]:
-    """Yield the levels of detail, from everything to the least, each with the names of its cuts."""
+    """Yield the levels of detail, from the most to the least, each with the names of its cuts."""
     detail = Detail()
     yield detail, ""
     for change, words in CUTS:
@@ -128,7 +129,7 @@ def _user(material: Material, detail: Detail, ending: str) -> str:
 
 
 def _record(material: Material, detail: Detail) -> list[str]:
-    """Return the sections about experiments, here and elsewhere."""
+    """Return the sections about experiments of this session and of other machines."""
     context = material.context
     return [
         prompt_sections.standing(context),

@@ -22,9 +22,10 @@ MOST = 6
 
 
 def h100(axis: str | None, metric: str) -> str:
-    """Return the H100's runs of this axis (or of its family), else its best axes; empty for another metric.
+    """Return the H100's runs on this axis (or on its family), else the axes with the largest gains there.
 
-    Raises LabError when the installation lacks the table, TableError when that is malformed.
+    The text is empty for another metric than the table's.  Raises LabError when the installation lacks the table, and
+    TableError when the table is malformed.
     """
     if metric != METRIC:
         return ""
@@ -68,7 +69,7 @@ _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
 
 def axis_named(task: str, context: Context) -> str | None:
-    """Return ``batch`` from "the axis `batch`" or "axis: batch"; else the axis of the first knob in the task."""
+    """Return the axis in a task (``batch`` in "the axis `batch`" or "axis: batch"), else that of its first knob."""
     if marked := _MARKED.search(task):
         return marked.group(1).lower()
     known = {*axes_of_files(context), *(axis_of_experiment(e) for e in context.history.experiments)}
@@ -87,12 +88,12 @@ ROWS = 20
 """Number of experiments in the table when there is enough room."""
 _LEFT_OUT = "\nThe rest of it is left out here."
 _REFUSAL = 3000
-"""Most characters of one refusal: the reason comes first, and the end of a log may follow."""
+"""Most characters of one refusal: the reason, which the end of a log may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Level of detail of each section."""
+    """The level of detail of each section."""
 
     curves: bool = True
     hints: bool = True
@@ -110,19 +111,19 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The material for every level of detail, read once."""
+    """The material for all levels of detail, which is read only once."""
 
     context: Context
     task: str
     optimiser: str
     files: str
-    """The section with the files; made once, because the commits must be read to name where the files come from."""
+    """The section with the files; it is made once, because commits must be read to say where the files come from."""
     failures: tuple[Failure, ...]
     hints: str
 
 
 def gather(context: Context, task: str, optimiser: str) -> Material:
-    """Read the material.  Raises what ``context.read`` and the H100's table raise."""
+    """Read the material.  Raises the errors of ``context.read`` and of the H100's table."""
     axis = axis_named(task, context)
     hints = h100(axis, context.history.metric)
     return Material(context, task, optimiser, files(context), nearest(context, axis), hints)
@@ -141,7 +142,7 @@ def program(text: str, share: float) -> str:
 
 
 def _beginning(text: str, share: float) -> str:
-    """Return the first whole lines, at most this share of the text; all of it when little would be saved."""
+    """Return the first lines, at most this share of the text; return all of it when cutting would save little."""
     kept, room = "", share * len(text)
     for line in text.splitlines(keepends=True):
         if len(kept) + len(line) > room:
@@ -157,7 +158,7 @@ def machine(context: Context) -> str:
 
 
 def files(context: Context) -> str:
-    """Return the files unchanged: what a model repeats of them must match."""
+    """Return the files unchanged, because the lines that a model copies from them must match."""
     what = "file" if len(context.files) == 1 else "files"
     said = f"The whole {what}, {_which(context)}. Your edit starts from exactly this text."
     shown = [f"{path}\n{block(text, _language(path))}" for path, text in context.files.items()]
@@ -165,7 +166,7 @@ def files(context: Context) -> str:
 
 
 def _which(context: Context) -> str:
-    """Say to which experiment the files belong: usually the incumbent, but a task may start from an older version."""
+    """Say which experiment the files belong to: usually the incumbent, but a task may start from an older version."""
     best = context.history.incumbent
     if best is None:
         return "as the session began"
@@ -213,14 +214,14 @@ def optimised(text: str) -> str:
 
 
 def refused(feedback: Sequence[str]) -> str:
-    """Return the earlier refusals for this same experiment, oldest first."""
+    """Return the earlier refusals for this experiment, oldest first."""
     shown = [block(tame(text[:_REFUSAL]), "text") for text in feedback]
     said = "Your earlier answers for this experiment were refused. Do not send the same again."
     return section("Refused", "\n\n".join([said, *shown]) if shown else "")
 
 
 def measured_now(running: Sequence[Running]) -> str:
-    """Return what other lanes are measuring, oldest first; empty with one lane."""
+    """Return the experiments that other lanes are measuring, oldest first; empty with one lane."""
     said = "These experiments are being measured at this moment. Do not propose them again."
     lines = [f"- #{each.number} {terms.one_line(tame(each.title))}" for each in running]
     return section("Running now", "\n".join([said, *lines]) if lines else "")

@@ -1,7 +1,7 @@
 """Make untrusted text (titles, logs, notes, files) safe inside a prompt.
 
-The text may contain fences, headings, the marks of an edit, terminal codes, or the tokens by which a chat template
-marks the speaker; none of them may be mistaken for the prompt's own.
+The text may contain fences, headings, the marks of an edit, terminal codes, or the tokens with which a chat template
+marks the speaker.  None of them may be mistaken for a part of the prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _RUNS = re.compile(r"`{3,}|~{3,}")
 _TOKENS = re.compile(r"<(?=[|｜]|/?(?:s|bos|eos|think|thinking|start_of_turn|end_of_turn|tool_call)>)|\[(?=/?INST\])")
 
 _LONGEST = 20
-"""A text is first cut to this many times the wanted width, so that an endless line costs no time."""
+"""A text is first cut to this multiple of the wanted width, so that an endless line takes no time."""
 
 
 def tame(text: str) -> str:
@@ -30,7 +30,7 @@ def phrase(text: str, width: int = 100) -> str:
 
 
 def cell(text: str, width: int = 80) -> str:
-    """Return the text as one line that cannot end the cell of a table."""
+    """Return the text as one line without characters that would end the cell of a table."""
     return phrase(text, width).replace("|", "/")
 
 
@@ -42,6 +42,6 @@ def block(text: str, info: str = "") -> str:
 
 
 def tail(text: str, lines: int, width: int = 240) -> str:
-    """Return the last lines of a log, tamed, without blank lines, long ones cut."""
+    """Return the last lines of a log, tamed; blank lines are left out, and long lines are cut."""
     kept = [line.rstrip() for line in tame(text[-_LONGEST * width * lines :]).split("\n") if line.strip()][-lines:]
     return "\n".join(cut(line[: 4 * width], width) for line in kept)

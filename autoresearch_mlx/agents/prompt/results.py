@@ -1,4 +1,4 @@
-"""Describe the results so far for a model: the incumbent, the last tries, failures, how the runs went."""
+"""Describe the results so far for a model: the incumbent, the last tries, failures, and the course of the runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """Write the failures; their logs are left out whenever their code is."""
+    """Write the failures; without their code, their logs are left out too."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 
@@ -93,7 +93,7 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""How far beyond its outermost points a curve may be read, as a share of the budget: a little more than one part."""
+"""How far beyond its first and last points a curve may be read, as a share of the budget: just over one part of it."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 
@@ -131,7 +131,7 @@ def _noise(context: Context) -> list[str]:
 
 
 def margin_told(history: History) -> str | None:
-    """Return the gain that the judge last required of a change; None if there was no such margin."""
+    """Return the gain that the judge last required for a keep; None if there was no such margin."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 
@@ -169,7 +169,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def tries_by_axis(history: History, most: int = 30) -> str:
-    """Return one line for each axis tried in the session; those tried last come last."""
+    """Return one line for each axis that was tried in the session; the axis tried last comes last."""
     found = by_axis(effects([from_experiment(e) for e in history.experiments], history.direction))
     lines = []
     for axis in list(found.values())[-most:]:
@@ -209,7 +209,7 @@ def _to_show(history: History) -> list[Experiment]:
 
 
 def _measured(e: Experiment) -> Measurement | None:
-    """Return the run that shows best how training went; a crash halfway counts too."""
+    """Return the run that shows best how training went; a run that crashed halfway counts too."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
     return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 

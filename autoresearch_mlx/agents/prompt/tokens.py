@@ -1,10 +1,10 @@
 """Estimate how many tokens a text has, before a server has counted them.
 
-No vocabulary is right for every model, so this is an estimate that errs upwards.  Counted with the
-tokenizers of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3: a training script takes 3.0 to 3.6 bytes a
-token, prose 3.9 to 4.0, a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.
-For whole prompts the estimate was 7 to 30 % above all four; for tables made up almost entirely of
-numbers, of which a prompt has few, it was up to 15 % below.
+No vocabulary is right for every model, so this is an estimate that is rather too high.  The tokenizers of Qwen 3.6,
+DeepSeek V4, Llama 3 and Gemma 3 gave these counts: a training script has 3.0 to 3.6 bytes per token, prose 3.9 to 4.0,
+a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.  For whole prompts the estimate was 7 to
+30 % above all four.  For tables that consist almost entirely of numbers, of which a prompt has few, it was up to 15 %
+below.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ _DIGITS = frozenset(b"0123456789")
 
 
 def estimate(text: str, chars_per_token: float = CHARS_PER_TOKEN) -> int:
-    """Estimate the tokens of a text, on the high side: one per digit, one per ``chars_per_token`` bytes of the rest.
+    """Estimate the tokens of a text: one per digit, and one per ``chars_per_token`` bytes of the rest.
 
-    It counts bytes, not characters: a character outside ASCII takes more tokens the more bytes of UTF-8 it has.
+    It counts bytes and not characters, because a character outside ASCII takes more tokens the more bytes of UTF-8 it
+    has.
     """
     data = text.encode(errors="surrogatepass")
     digits = sum(data.count(digit) for digit in _DIGITS)
