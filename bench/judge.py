@@ -25,7 +25,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import fmean
 
@@ -33,10 +33,12 @@ import numpy as np
 
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import counted, difference
-from autoresearch_mlx.judge.evidence import Again, Evidence, Mode, Rules, Run, Sigma
+from autoresearch_mlx.judge.drift import drifted
+from autoresearch_mlx.judge.evidence import Again, Evidence, Mode, Rules, Run, Sigma, Slope
 from autoresearch_mlx.judge.margin import by_margin
 from autoresearch_mlx.judge.shrinkage import effect_of
-from autoresearch_mlx.judge.sigma import age_of, drifted, pair_differences, pooled, refresh_due, replicates
+from autoresearch_mlx.judge.sigma import age_of, pair_differences, pooled, refresh_due, replicates
+from autoresearch_mlx.judge.slope import learned
 from autoresearch_mlx.judge.stages import decide
 from bench.simulated_runs import REGIMES, Machine, Night, Regime, SpentError, draw_proposals
 
@@ -122,49 +124,64 @@ class Desk:
     pairs: list[tuple[float, ...]] = field(default_factory=list)
     effects: list[float] = field(default_factory=list)
     measured: list[bool] = field(default_factory=list)
+    assumed: Slope = field(default_factory=Slope)
+    """What is assumed about the slope of values over the machine's speed before repeats tell it."""
+    score: float = 0.0
+    """The last gain that was reported, in standard errors."""
 
     def begin(self) -> None:
-        self.runs[0] = [Run(self.machine.measure(0.0, seed), seed) for seed in range(self.replicates)]
+        self.runs[0] = [self._run(0.0, seed) for seed in range(self.replicates)]
 
-    def sigma(self) -> Sigma:
-        return pooled(replicates((str(commit), run) for commit, runs in self.runs.items() for run in runs))
+    def noise(self) -> tuple[Slope, Sigma]:
+        groups = replicates((str(commit), run) for commit, runs in self.runs.items() for run in runs)
+        return learned(groups, self.assumed)
+
+    def _run(self, quality: float, seed: int, fresh: bool = True) -> Run:
+        value = self.machine.measure(quality, seed)
+        return Run(value, seed, self.regime, fresh, log_work=self.machine.log_work)
 
     def look_for_drift(self) -> None:
         if not refresh_due(self.measured):
             return
         stored = [run for run in self.runs[self.commit] if run.regime == self.regime]
         new = [self._refresh(None)]
-        if drifted(stored, new, self.sigma()):
+        if self._drifted(stored, new):
             new.append(self._refresh(None))
-            if drifted(stored, new, self.sigma()):
+            if self._drifted(stored, new):
                 self.regime += 1
-                self.runs[self.commit] += [Run(run.value, run.seed, self.regime) for run in new]
+                self.runs[self.commit] += [replace(run, regime=self.regime) for run in new]
         self.measured.append(True)
+
+    def _drifted(self, stored: Sequence[Run], new: Sequence[Run]) -> bool:
+        slope, sigma = self.noise()
+        return drifted(stored, new, sigma, slope)
 
     def _refresh(self, seed: int | None) -> Run:
         seed = max(run.seed for run in self.runs[self.commit]) + 1 if seed is None else seed
-        run = Run(self.machine.measure(self.night.quality, seed), seed, self.regime)
+        run = self._run(self.night.quality, seed)
         self.runs[self.commit].append(run)
         return run
 
     def evidence(self, candidate: Sequence[Run], refreshes: int = 0) -> Evidence:
+        slope, sigma = self.noise()
         return Evidence(
             tuple(candidate),
             tuple(self.runs[self.commit]),
-            self.sigma(),
+            sigma,
             recent_effects=tuple(self.effects[-10:]),
             regime=self.regime,
             pair_sigma=pooled(self.pairs, "change"),
             incumbent_age=age_of(self.measured),
             refreshes=refreshes,
             audited=True,
+            slope=slope,
         )
 
     def try_one(self, gain: float) -> Verdict:
         self.night.tried += 1
         quality = self.night.quality + gain
         seed = self.runs[self.commit][-1].seed
-        evidence = self.evidence([Run(self.machine.measure(quality, seed), seed, self.regime, fresh=False)])
+        evidence = self.evidence([self._run(quality, seed, fresh=False)])
         while isinstance(decision := decide(evidence, self.mode, self.rules), Again):
             evidence = self._again(decision, evidence, quality)
         self._settle(decision, evidence, gain)
@@ -175,16 +192,17 @@ class Desk:
             self._refresh(again.seed)
             return self.evidence(evidence.candidate, evidence.refreshes + 1)
         assert again.seed is not None
-        run = Run(self.machine.measure(quality, again.seed), again.seed, self.regime)
+        run = self._run(quality, again.seed)
         return self.evidence((*evidence.candidate, run), evidence.refreshes)
 
     def _settle(self, verdict: Verdict, evidence: Evidence, gain: float) -> None:
-        self.pairs.append(pair_differences(evidence.candidate, evidence.incumbent))
+        self.pairs.append(pair_differences(evidence.candidate, evidence.incumbent, evidence.slope.value))
         self.runs[len(self.runs)] = list(evidence.candidate)
         kept = verdict.status == "keep"
         self.measured.append(kept)
+        effect = effect_of(difference(counted(evidence), self.rules.record), evidence.recent_effects)
+        self.score = effect.z
         if kept:
-            effect = effect_of(difference(counted(evidence), self.rules.record), evidence.recent_effects)
             self.commit = len(self.runs) - 1
             self.effects.append(effect.raw)
             self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)

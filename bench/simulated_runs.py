@@ -48,6 +48,8 @@ class Machine:
     taken: int = 0
     wander: float = 0.0
     seeds: dict[int, float] = field(default_factory=dict)
+    log_work: float = 0.0
+    """Natural logarithm of the work that the last run did, as a share of the usual work."""
 
     def measure(self, quality: float, seed: int) -> float:
         """Take one run of something that is truly ``quality`` sigma better than the baseline."""

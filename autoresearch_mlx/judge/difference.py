@@ -2,7 +2,9 @@
 
 Two estimates are made and the more precise one is taken.  One is the difference of the two means, with an error from
 the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences
-on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.
+on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  Where the machine
+was not equally fast, all of it is at the reference speed (:mod:`slope`), and a third estimate is made: the difference
+from those runs of the incumbent that ran at a like speed.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from autoresearch_mlx.judge.evidence import Evidence, Run, Sigma
-from autoresearch_mlx.judge.sigma import pair_differences, with_repeats
+from autoresearch_mlx.judge.evidence import STEADY, Evidence, Run, Slope
+from autoresearch_mlx.judge.sigma import pair_differences, pairs_apart, with_repeats
+from autoresearch_mlx.judge.slope import at_reference, error_between
+from autoresearch_mlx.judge.slope import with_repeats as slope_with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
@@ -39,11 +43,25 @@ class Difference:
     runs_incumbent: int
     paired: bool = False
     """True if the gain is the mean of differences on common seeds."""
+    speed_error: float = 0.0
+    """Part of the standard error that is due to a difference in the machine's speed."""
+    speed_gain: float = 0.0
+    """Part of the gain that was added because the runs were not equally fast."""
 
     @property
     def score(self) -> float:
         """The gain in standard errors, as the normal score that has the same tail probability as its t."""
         return normal_score(self.gain / self.error, self.dof)
+
+    @property
+    def of_other_speed(self) -> bool:
+        """Whether the machine was not equally fast for both sides."""
+        return bool(self.speed_error or self.speed_gain)
+
+    @property
+    def blurred(self) -> bool:
+        """Whether the machine's speed adds more to the error than everything else does."""
+        return 2 * self.speed_error**2 > self.error**2
 
 
 def counted(evidence: Evidence) -> Evidence:
@@ -68,33 +86,36 @@ def difference(evidence: Evidence, most: int) -> Difference:
     """
     against = newest_unselected(evidence.incumbent, most)
     means = _of_means(evidence, against)
-    pairs = _of_pairs(evidence, against, means)
-    return means if pairs is None or _width(pairs) >= _width(means) else pairs
+    others = (_of_pairs(evidence, against, means), _at_like_speed(evidence, most))
+    return min((means, *(found for found in others if found is not None)), key=_width)
 
 
 def _of_means(evidence: Evidence, against: Sequence[Run]) -> Difference:
-    values = [run.value for run in evidence.candidate]
-    before = fmean(run.value for run in against)
-    gain = _sign(evidence) * (fmean(values) - before)
-    found = Difference(gain, 0.0, 0, 0.0, before, len(values), len(against))
+    slope, candidate = _slope(evidence), evidence.candidate
+    values = [at_reference(run, slope) for run in candidate]
+    before = fmean(at_reference(run, slope) for run in against)
+    apart = fmean(run.log_work for run in candidate) - fmean(run.log_work for run in against)
+    gain, allowed = _sign(evidence) * (fmean(values) - before), -_sign(evidence) * slope.value * apart
+    found = Difference(gain, 0.0, 0, 0.0, before, len(values), len(against), speed_gain=allowed)
     if not evidence.sigma.known:
         return found
     sigma = with_repeats(evidence.sigma, values)
     assert sigma.value is not None
     error = sigma.value * math.sqrt(1 / len(values) + 1 / len(against))
-    error = _widened(error, evidence.candidate, against)
-    return replace(found, error=error, dof=sigma.dof, sigma=sigma.value)
+    error = _widened(error, candidate, against)
+    return _blurred(replace(found, error=error, dof=sigma.dof, sigma=sigma.value), slope, apart)
 
 
 def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> Difference | None:
-    spread: Sigma = evidence.pair_sigma
-    differences = pair_differences(evidence.candidate, [run for run in against if run.fresh])
+    spread, slope = evidence.pair_sigma, _slope(evidence)
+    fresh = [run for run in against if run.fresh]
+    differences = pair_differences(evidence.candidate, fresh, slope.value)
     if not differences or not means.error or not spread.known or spread.dof < _PAIR_DOF:
         return None
     spread = with_repeats(spread, differences)
     assert spread.value is not None
-    n = len(differences)
-    return replace(
+    n, apart = len(differences), fmean(pairs_apart(evidence.candidate, fresh))
+    found = replace(
         means,
         gain=_sign(evidence) * fmean(differences),
         error=_widened(spread.value / math.sqrt(n), evidence.candidate, against),
@@ -102,7 +123,30 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
         runs_candidate=n,
         runs_incumbent=n,
         paired=True,
+        speed_gain=-_sign(evidence) * slope.value * apart,
+        speed_error=0.0,
     )
+    return _blurred(found, slope, apart)
+
+
+def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
+    """Compare with those runs of the incumbent that were about as fast; None where all were, or none."""
+    speed = fmean(run.log_work for run in evidence.candidate)
+    like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
+    if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):
+        return None
+    return _of_means(evidence, newest_unselected(like, most))
+
+
+def _slope(evidence: Evidence) -> Slope:
+    """Return the slope with what the candidate's own runs tell of it."""
+    return slope_with_repeats(evidence.slope, evidence.candidate, evidence.sigma)
+
+
+def _blurred(found: Difference, slope: Slope, apart: float) -> Difference:
+    """Add the error that is due to the machine's speed; ``apart``: the difference of the two sides' ``log_work``."""
+    blur = error_between(slope, apart)
+    return replace(found, error=math.hypot(found.error, blur), speed_error=blur) if blur else found
 
 
 def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> float:

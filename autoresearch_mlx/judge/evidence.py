@@ -32,6 +32,9 @@ class Run:
     look-ahead does."""
     tainted: bool = False
     """True if heat, sleep or another job disturbed it: it does not count."""
+    log_work: float = 0.0
+    """Natural logarithm of the work that the machine's speed left to it, as a share of what it does at the session's
+    reference speed (:func:`slope.log_work`); 0: all of it, or unknown."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -57,6 +60,18 @@ class Sigma:
 
 
 UNKNOWN = Sigma(None, 0, 0, "nothing was measured twice")
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """How far a value moves, in the metric's unit, when ``log_work`` grows by 1, and the standard error of that."""
+
+    value: float = 0.0
+    error: float = 0.0
+
+
+STEADY = 0.1
+"""Runs whose ``log_work`` differs by this much or less ran at a like speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,8 @@ class Evidence:
     """Number of the candidate's runs that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
     """Steps after which a repeat of the candidate, and one of the incumbent, ends; None: the clock ends it."""
+    slope: Slope = Slope()
+    """How values move with the machine's speed, from all repeats before this candidate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import TypeVar
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Usual
-from autoresearch_mlx.judge import sigma
+from autoresearch_mlx.judge import sigma, slope
 from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
-from autoresearch_mlx.judge.evidence import Rules, Run, Sigma
+from autoresearch_mlx.judge.evidence import Rules, Run, Sigma, Slope
 
 _Number = TypeVar("_Number", int, float)
 
@@ -56,7 +56,15 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
     """
     chosen = selecting(measured)
     return tuple(
-        Run(m.value, m.seed, m.regime, fresh=number == 0 or at > chosen, error=_error(m), tainted=m.tainted)
+        Run(
+            m.value,
+            m.seed,
+            m.regime,
+            fresh=number == 0 or at > chosen,
+            error=_error(m),
+            tainted=m.tainted,
+            log_work=slope.log_work(m),
+        )
         for at, m in enumerate(measured)
         if m.value is not None
     )
@@ -87,8 +95,22 @@ def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
 
 
 def sigma_of(history: History) -> Sigma:
-    """Return the standard deviation of one run, pooled over everything that was repeated."""
-    return sigma.pooled(sigma.replicates(_with_commits(history)))
+    """Return the standard deviation of one run at one speed, pooled over everything that was repeated."""
+    return noise_of(history)[1]
+
+
+def noise_of(history: History) -> tuple[Slope, Sigma]:
+    """Return how values move with the machine's speed, and the standard deviation of one run, from all repeats."""
+    return slope.learned(sigma.replicates(_with_commits(history)), _assumed(history))
+
+
+def _assumed(history: History) -> Slope:
+    """Return what is assumed about the slope before repeats, from the curves of the baseline and the incumbent."""
+    first, best = history.baseline, history.incumbent
+    if first is None or best is None or first.value is None:
+        return Slope()
+    measured = [m for e in {first.number: first, best.number: best}.values() for m in e.measurements if not m.tainted]
+    return slope.prior(measured, first.value)
 
 
 def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
@@ -98,10 +120,11 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
             yield e.commit or str(e.number), run
 
 
-def pair_sigma(history: History, axis: str | None) -> Sigma:
+def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
 
-    Pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).
+    Pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep``: how values move with
+    the work that the machine's speed left to a run.
     """
     groups = []
     best: Experiment | None = None
@@ -111,7 +134,7 @@ def pair_sigma(history: History, axis: str | None) -> Sigma:
         if best is not None and sigma.pair_class(e.axis) == wanted:
             other = kept.get(e.against, best) if e.against is not None else best
             ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, other))
-            groups.append(sigma.pair_differences(ran, before))
+            groups.append(sigma.pair_differences(ran, before, steep))
         best = e if e.status == "keep" else best
     return sigma.pooled(groups, "change")
 
@@ -131,11 +154,13 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs whose mean is :func:`standing`; empty for an imported experiment.
 
-    These are the undisturbed runs of the current regime, or all runs if there are none.
+    These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the usual speed of the
+    machine come first: another speed moves a plain value.
     """
     every = runs_of(history, experiment)
     measured = [run for run in every if run.regime == history.regime and not run.tainted]
-    return newest_unselected(measured or every, Rules().record)
+    usual = [run for run in measured if slope.steady(run) and run.fresh]
+    return newest_unselected(usual or measured or every, Rules().record)
 
 
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:

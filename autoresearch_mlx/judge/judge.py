@@ -10,6 +10,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
 from autoresearch_mlx.judge import removal, sigma, stages
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
+from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
 from autoresearch_mlx.judge.evidence import Mode as StageMode
 from autoresearch_mlx.judge.faults import decide_faults
@@ -17,6 +18,7 @@ from autoresearch_mlx.judge.history import (
     age,
     longest_usual,
     looked_at,
+    noise_of,
     pair_sigma,
     removed,
     runs,
@@ -142,6 +144,9 @@ class Judge:
         value = mean_value(case.measurements)
         assert value is not None  # or it would not be kept
         gain = history.gain(value, over=standing(history, history.incumbent))
+        now = counted(self.evidence(history, case))
+        if now.candidate and now.incumbent and (found := difference(now, self.rules.record)).of_other_speed:
+            gain = found.gain
         if gain > self.floor:
             return decision
         return Verdict(
@@ -162,15 +167,16 @@ class Judge:
         """Return all that the decision rests on.  The history must have an incumbent."""
         best = history.incumbent
         assert best is not None
+        steep, noise = noise_of(history)
         return Evidence(
             candidate=runs(case.measurements, case.number),
             incumbent=runs_of(history, best),
-            sigma=sigma_of(history),
+            sigma=noise,
             direction=history.direction,
             recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),
             lines_removed=case.lines_removed,
             regime=history.regime,
-            pair_sigma=pair_sigma(history, case.axis),
+            pair_sigma=pair_sigma(history, case.axis, steep.value),
             incumbent_age=age(history),
             refreshes=case.refreshes,
             audited=case.audited,
@@ -179,6 +185,7 @@ class Judge:
             accepted=case.accepted,
             lost=sum(m.tainted and m.value is None for m in case.measurements),
             steps=(self._steps(case.measurements), self._steps(taken_now(history, best))),
+            slope=steep,
         )
 
     def _steps(self, measured: Sequence[Measurement]) -> int | None:
@@ -202,7 +209,8 @@ class Judge:
         assert history.incumbent is not None
         old = [run for run in runs_of(history, history.incumbent) if run.regime == history.regime]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
-        return sigma.drifted(newest_unselected(old, self.rules.record), fresh, sigma_of(history))
+        steep, noise = noise_of(history)
+        return drifted(newest_unselected(old, self.rules.record), fresh, noise, steep)
 
     def suspects(self, history: History) -> tuple[int, ...]:
         """Return the numbers of keeps to remove on trial now, weakest first; empty while no pass is due.

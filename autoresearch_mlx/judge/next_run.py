@@ -48,6 +48,19 @@ def thin(now: Evidence, rules: Rules) -> str:
     return ""
 
 
+OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
+"""Why the incumbent is measured beside the candidate."""
+
+
+def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
+    """Return whether the speed of the machine leaves a case open that a run of the incumbent right now would settle.
+
+    A loss beyond the bound of a keep is clear whatever the speed did.
+    """
+    clear = found.error > 0 and found.score <= -rules.adaptive.upper[0]
+    return found.blurred and not clear and now.refreshes < rules.refreshes
+
+
 def repeat(now: Evidence, found: Difference, rules: Rules) -> Again:
     """Ask for one more run of the candidate, on a seed on which the incumbent has run if there is one."""
     seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))

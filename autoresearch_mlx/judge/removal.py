@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import counted, difference
 from autoresearch_mlx.judge.evidence import Decision, Evidence, Rules, Sigma
-from autoresearch_mlx.judge.next_run import effect_so_far, missing, refresh, thin
+from autoresearch_mlx.judge.next_run import OTHER_SPEED, effect_so_far, missing, refresh, thin, unlike
 
 _WEAK = 2.0
 
@@ -65,7 +65,9 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
         unmissed = now.sigma.value == 0 and found.gain >= 0
         said = "the head is as good without it" if unmissed else "without a sigma its effect cannot be judged"
         return Verdict("keep", f"{said}: dropped") if unmissed else Verdict("discard", f"{said}: stays")
-    if found.score > rules.neutral:
+    if unlike(found, now, rules):
+        return refresh(now, OTHER_SPEED)
+    if found.score > rules.neutral and not found.blurred:
         return Verdict("keep", f"without it, {effect_so_far(now, found)}: dropped")
     if (reason := thin(now, rules)) and now.refreshes < rules.refreshes:
         return refresh(now, reason)

@@ -46,6 +46,10 @@ class Effect:
     """Standard error of the difference as measured."""
     raw: float
     """The difference as measured, unshrunk."""
+    speed_error: float = 0.0
+    """Part of ``error`` that is due to a difference in the machine's speed."""
+    speed_gain: float = 0.0
+    """Part of ``raw`` that was added because the runs were not equally fast."""
 
 
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
@@ -69,6 +73,8 @@ def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect
         runs_incumbent=comparison.runs_incumbent,
         error=error,
         raw=comparison.gain,
+        speed_error=comparison.speed_error,
+        speed_gain=comparison.speed_gain,
     )
 
 
@@ -82,11 +88,20 @@ def effect_variance(recent_effects: Sequence[float], sigma: float, error: float)
 
 
 def in_words(effect: Effect) -> str:
-    """Return ``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``, with decimals for two digits of the error."""
+    """Return ``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``, with decimals for two digits of the error.
+
+    It says when the machine's speed has a part in it that shows.
+    """
     digits = digits_of(effect.error)
     word = "loss" if effect.gain < 0 else "gain"
     size = f"{word} {abs(effect.gain):.{digits}f} +- {effect.error:.{digits}f}"
-    return f"{size} ({abs(effect.z):.1f} sigma, {_runs(effect.runs_candidate, effect.runs_incumbent)})"
+    allowed = ", allowing for the machine's speed" if by_speed(effect) else ""
+    return f"{size} ({abs(effect.z):.1f} sigma, {_runs(effect.runs_candidate, effect.runs_incumbent)}{allowed})"
+
+
+def by_speed(effect: Effect) -> bool:
+    """Return whether the machine's speed changes a gain, or its error, by more than a quarter of the error."""
+    return max(abs(effect.speed_gain), effect.speed_error) > effect.error / 4
 
 
 def digits_of(error: float) -> int:

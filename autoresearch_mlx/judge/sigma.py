@@ -1,21 +1,19 @@
 """Estimate sigma, the standard deviation of one run of an unchanged file, pooled over everything that was repeated.
 
-This module also estimates the spread of differences on a common seed, and says whether the machine has drifted.
+This module also estimates the spread of differences on a common seed, and says when the incumbent is due to be
+measured again.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, median
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Literal
 
 from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
-from autoresearch_mlx.judge.student_t import normal_score
 
-_FAR = 3.0
-"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone does so 1 in 370."""
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
@@ -55,16 +53,16 @@ def _residuals(group: Sequence[float]) -> list[float]:
     return [(value - mean) * scale for value in group]
 
 
-def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[float, ...], ...]:
-    """Group the values of runs, given as (commit, run), by commit and regime, for :func:`pooled`.
+def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[Run, ...], ...]:
+    """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes their values.
 
     Disturbed runs are left out, and so are selected ones: a run that was repeated because it was good differs more from
     its repeats than they differ from each other.
     """
-    groups: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+    groups: defaultdict[tuple[str, int], list[Run]] = defaultdict(list)
     for commit, run in runs:
         if run.fresh and not run.tainted:
-            groups[commit, run.regime].append(run.value)
+            groups[commit, run.regime].append(run)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -81,17 +79,27 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
     return Sigma(value, sigma.n + len(values), dof, sigma.source)
 
 
-def pair_differences(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
-    """Return ``one`` minus ``other`` for each seed and regime in which both ran: one group for :func:`pooled`."""
-    means = _by_seed(other)
-    return tuple(value - means[key] for key, value in _by_seed(one).items() if key in means)
+def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.0) -> tuple[float, ...]:
+    """Return ``one`` minus ``other`` for each seed and regime in which both ran: one group for :func:`pooled`.
+
+    ``slope``: how values move with the work that the machine left to a run; that part of a difference is taken out.
+    """
+    means = _by_seed(other, lambda run: run.value - slope * run.log_work)
+    ours = _by_seed(one, lambda run: run.value - slope * run.log_work)
+    return tuple(value - means[key] for key, value in ours.items() if key in means)
 
 
-def _by_seed(runs: Iterable[Run]) -> dict[tuple[int, int], float]:
+def pairs_apart(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
+    """Return by how much ``log_work`` differs in each pair of :func:`pair_differences`."""
+    means = _by_seed(other, lambda run: run.log_work)
+    return tuple(x - means[key] for key, x in _by_seed(one, lambda run: run.log_work).items() if key in means)
+
+
+def _by_seed(runs: Iterable[Run], figure: Callable[[Run], float]) -> dict[tuple[int, int], float]:
     values: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
     for run in runs:
         if not run.tainted:
-            values[run.regime, run.seed].append(run.value)
+            values[run.regime, run.seed].append(figure(run))
     return {key: math.fsum(each) / len(each) for key, each in values.items()}
 
 
@@ -122,18 +130,3 @@ def refresh_due(measured: Sequence[bool], every: int = 10) -> bool:
     if every < 1:
         raise ValueError(f"the incumbent cannot be measured every {every} experiments")
     return age_of(measured) >= every
-
-
-def drifted(stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, far: float = _FAR) -> bool:
-    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
-
-    The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  Returns False if there is nothing to compare.  One disturbed run looks like a drift, so take a second
-    run and call this with both before you open a new regime.
-    """
-    old = [run.value for run in stored if run.fresh and not run.tainted]
-    now = [run.value for run in new if not run.tainted]
-    if not old or not now or not sigma.known or sigma.value is None:
-        return False
-    error = sigma.value * math.sqrt(1 / len(old) + 1 / len(now))
-    return abs(normal_score((fmean(now) - fmean(old)) / error, sigma.dof)) > far

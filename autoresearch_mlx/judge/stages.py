@@ -10,6 +10,7 @@ large to be believed at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean, median
 
@@ -18,7 +19,17 @@ from autoresearch_mlx.experiment import Verdict
 from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Run, Sigma, Stages
 from autoresearch_mlx.judge.margin import by_margin
-from autoresearch_mlx.judge.next_run import disturbed, effect_so_far, missing, next_seed, refresh, repeat, thin
+from autoresearch_mlx.judge.next_run import (
+    OTHER_SPEED,
+    disturbed,
+    effect_so_far,
+    missing,
+    next_seed,
+    refresh,
+    repeat,
+    thin,
+    unlike,
+)
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
@@ -32,6 +43,8 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
     if not now.candidate or not now.incumbent:
         return missing(evidence, now, rules)
     found = difference(now, rules.record)
+    if unlike(found, now, rules):
+        return refresh(now, OTHER_SPEED)
     decision = _quarantined(now, found, rules) or _decided(now, found, mode, rules)
     if isinstance(decision, Again) and decision.whom == "candidate" and disturbed(evidence) >= rules.spoiled:
         return _given_up(now, found, disturbed(evidence))
@@ -94,7 +107,7 @@ def _without_sigma(now: Evidence, found: Difference, rules: Rules) -> Verdict:
 
 
 def _fast(now: Evidence, found: Difference, rules: Rules) -> Decision:
-    if found.gain > rules.fast_margin * found.sigma:
+    if found.gain > math.hypot(rules.fast_margin * found.sigma, found.speed_error):
         return _keep(now, found, "fast" if len(now.candidate) == 1 else "")
     return _shorter(now, found, rules) or _discard(now, found)
 
@@ -113,7 +126,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
     """Return a keep for shorter code whose result was equal in two runs; None in any other case."""
-    if now.lines_removed <= 0 or found.score <= rules.neutral:
+    if now.lines_removed <= 0 or found.score <= rules.neutral or found.blurred:
         return None
     if len(now.candidate) < 2:
         return repeat(now, found, rules)

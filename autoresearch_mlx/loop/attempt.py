@@ -27,6 +27,7 @@ from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failu
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
+from autoresearch_mlx.judge.shrinkage import Effect
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable, wrong_in
@@ -366,7 +367,7 @@ class Attempt:
             fingerprint=self._fingerprint() if self.proposal.files else None,
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
             talk=self.proposal.talk,
-            effect={name: _rounded(field) for name, field in asdict(effect).items()} if effect else {},
+            effect=_recorded(effect) if effect else {},
             against=self.against,
             held=verdict.held,
         )
@@ -394,6 +395,12 @@ def _ask(agent: Agent, context: Context) -> Proposal:
         raise AgentError(said, "what it should return: autoresearch_mlx.experiment.Proposal")
     assert isinstance(answer, Proposal)
     return answer
+
+
+def _recorded(effect: Effect) -> dict[str, float]:
+    """Return an effect as the ledger has it; what the machine's speed did to it only where that is something."""
+    fields = asdict(effect)
+    return {name: _rounded(field) for name, field in fields.items() if field or not name.startswith("speed_")}
 
 
 def _rounded(field: float) -> float:

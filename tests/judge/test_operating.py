@@ -12,9 +12,9 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
+from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import Evidence, Run, Sigma
 from autoresearch_mlx.judge.removal import decide_removal
-from autoresearch_mlx.judge.sigma import drifted
 from bench.judge import RULES, nights, one_decision, share_better
 from bench.simulated_runs import REGIMES, Machine, Night
 

@@ -75,7 +75,7 @@ def test_only_undisturbed_unselected_runs_of_one_commit_and_regime_are_repeats()
         ("b", Run(3.0, 0, fresh=False)),
         ("b", Run(4.0, 1)),
     ]
-    assert replicates(told) == ((1.0, 2.0), (5.0,), (4.0,))
+    assert [[run.value for run in group] for group in replicates(told)] == [[1.0, 2.0], [5.0], [4.0]]
 
 
 def test_a_candidates_own_repeats_add_to_what_was_known() -> None:

@@ -7,8 +7,9 @@ import math
 import pytest
 from judge_cases import WELL_KNOWN, runs
 
+from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
-from autoresearch_mlx.judge.sigma import age_of, drifted, refresh_due
+from autoresearch_mlx.judge.sigma import age_of, refresh_due
 
 KNOWN = Sigma(1.0, 300, 250, "many runs")
 

@@ -1,0 +1,37 @@
+"""Say whether the machine has drifted: new runs of the incumbent lie where its file alone cannot have put them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
+from autoresearch_mlx.judge.slope import at_reference, error_between
+from autoresearch_mlx.judge.student_t import normal_score
+
+_FAR = 3.0
+"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone: 1 in 370."""
+
+
+def drifted(
+    stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, slope: Slope | None = None, far: float = _FAR
+) -> bool:
+    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
+
+    The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
+    few repeats.  What the machine's speed explains, by the slope with its error, is no drift: a slow hour passes, and
+    its runs compare with those before it.  One disturbed run looks like a drift: take a second one before opening a new
+    regime, and ask with both.  False if there is nothing to compare.
+    """
+    old = [run for run in stored if run.fresh and not run.tainted]
+    now = [run for run in new if not run.tainted]
+    if not old or not now or not sigma.known or sigma.value is None:
+        return False
+    slope = slope or Slope()
+    shift = fmean(at_reference(run, slope) for run in now) - fmean(at_reference(run, slope) for run in old)
+    error = sigma.value * math.sqrt(1 / len(old) + 1 / len(now))
+    apart = fmean(run.log_work for run in now) - fmean(run.log_work for run in old)
+    if apart:
+        error = math.hypot(error, error_between(slope, apart))
+    return abs(normal_score(shift / error, sigma.dof)) > far

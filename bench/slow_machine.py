@@ -1,0 +1,164 @@
+"""See what the judge does while other programs slow the machine: ``python -m bench.slow_machine [--nights 200]``
+
+Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
+
+Simulated nights: 12 edits without effect, 3 real wins and 3 real losses in random order, judged by this package's own
+rules while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power
+law, so the judge's straight line over the logarithm of the work is only nearly right.  For each way in which the speed
+may go, one row for the rules as they are and one for the same rules without the speed:
+
+    beyond 3     edits without effect, out of 12, that are reported beyond 3 sigma, and the worst night
+    kept         edits without effect, out of 12, that are kept; the rules keep some on a quiet machine too
+    wins, losses share of the real ones that are judged right (kept; discarded)
+    runs         number of runs that a night takes, those of the baseline and the incumbent included
+    regimes       number of times that a drift is seen; the machine is only slow, so each is an error
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from autoresearch_mlx.judge.evidence import Mode, Rules, Slope
+from bench.judge import Desk
+from bench.simulated_runs import BASE, Machine
+
+WIN, LOSS = 4.0, -4.0
+"""True gains of the real ones, in sigma of one run."""
+STEEP = 17.0
+"""Loss in sigma for each e-fold of work that is missing, near the usual work: measured on two busy cores, where a third
+of the steps cost 20 sigma."""
+POWER = 0.3
+"""Exponent of the learning curve: excess loss ~ work ** -POWER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """How the machine's speed goes over a night, and what of it reaches the runs."""
+
+    name: str
+    draw: Callable[[np.random.Generator, int], Iterator[float]]
+    left: float = 1.0
+    """Share of a difference in speed, as a logarithm, that the budget does not even out."""
+
+
+def quiet(rng: np.random.Generator, runs: int) -> Iterator[float]:
+    return (float(rng.uniform(0.97, 1.0)) for _ in range(runs))
+
+
+def shuffled(rng: np.random.Generator, runs: int) -> Iterator[float]:
+    """Yield a new speed for each run, from 0.3 to 1; the baseline has a quiet machine."""
+    return (1.0 if at < 3 else float(rng.uniform(0.3, 1.0)) for at in range(runs))
+
+
+def in_spells(rng: np.random.Generator, runs: int) -> Iterator[float]:
+    """Yield speeds of programs that come and go: spells of some six runs at one speed."""
+    speed = 1.0
+    for at in range(runs):
+        if at >= 3 and rng.random() < 1 / 6:
+            speed = 1.0 if speed < 1 else float(rng.uniform(0.3, 0.8))
+        yield speed
+
+
+def at_first_slow(rng: np.random.Generator, runs: int) -> Iterator[float]:
+    """Yield 0.4 for the baseline and a quiet machine after it: the case that makes false keeps."""
+    return (float(rng.uniform(0.35, 0.45)) if at < 3 else 1.0 for at in range(runs))
+
+
+def from_heat(rng: np.random.Generator, runs: int) -> Iterator[float]:
+    """Yield the speeds of a machine without a fan: from 1 to 0.6 in twenty runs, then about that."""
+    return (0.6 + 0.4 * math.exp(-at / 7) + float(rng.normal(0, 0.01)) for at in range(runs))
+
+
+WAYS = (
+    Speeds("quiet", quiet),
+    Speeds("new each run", shuffled),
+    Speeds("new each run, evened out", shuffled, left=0.1),
+    Speeds("spells", in_spells),
+    Speeds("slow baseline", at_first_slow),
+    Speeds("heat", from_heat),
+)
+
+
+class SlowMachine(Machine):
+    """A machine whose values depend on its speed too; the judge is told the speed with an error of one percent."""
+
+    def __init__(self, rng: np.random.Generator, speeds: Speeds, told: bool, common: float) -> None:
+        super().__init__(rng, 1000, common=common)
+        self.speeds, self.told, self.left = speeds.draw(rng, 1000), told, speeds.left
+
+    def measure(self, quality: float, seed: int) -> float:
+        value = super().measure(quality, seed)
+        work = float(next(self.speeds) ** self.left)
+        error = float(self.rng.normal(0, 0.01))
+        self.log_work = math.log(work) + error * self.left if self.told else 0.0
+        return value + STEEP / POWER * math.expm1(-POWER * math.log(work))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one night reported."""
+
+    beyond: int
+    kept: int
+    wins: int
+    losses: int
+    runs: int
+    regimes: int
+
+
+def night(speeds: Speeds, told: bool, number: int, common: float = 0.0, mode: Mode = "adaptive") -> Seen:
+    rng = np.random.default_rng([number, 5])
+    machine = SlowMachine(rng, speeds, told, common)
+    # Before repeats, the judge takes the slope from the learning curve: here it is told twice the true one, or half.
+    assumed = Slope(0.0, STEEP * float(rng.choice([0.5, 1.0, 2.0]))) if told else Slope()
+    desk = Desk(machine, mode, Rules(), assumed=assumed)
+    desk.begin()
+    beyond = kept = wins = losses = 0
+    for gain in rng.permutation([0.0] * 12 + [WIN] * 3 + [LOSS] * 3):
+        desk.look_for_drift()
+        verdict = desk.try_one(float(gain))
+        beyond += gain == 0 and abs(desk.score) > 3
+        kept += gain == 0 and verdict.status == "keep"
+        wins += gain > 0 and verdict.status == "keep"
+        losses += gain < 0 and verdict.status == "discard"
+    return Seen(beyond, kept, wins, losses, machine.taken, desk.regime)
+
+
+def row(speeds: Speeds, told: bool, many: int, common: float) -> str:
+    found = [night(speeds, told, number, common) for number in range(many)]
+    cells = (
+        f"{fmean(n.beyond for n in found):.2f} ({max(n.beyond for n in found)})",
+        f"{fmean(n.kept for n in found):.2f}",
+        f"{fmean(n.wins for n in found) / 3:.0%}",
+        f"{fmean(n.losses for n in found) / 3:.0%}",
+        f"{fmean(n.runs for n in found):.0f}",
+        f"{fmean(n.regimes for n in found):.2f}",
+    )
+    name = speeds.name if told else "  without the speed"
+    return f"{name:<26}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nights", type=int, default=200)
+    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
+    args = parser.parse_args()
+    if args.nights < 1 or not 0 <= args.common < 1:
+        parser.error("it takes a night, and a common share from 0 to under 1")
+    began = time.perf_counter()
+    print(f"{'':<26}" + "".join(f"{head:>12}" for head in ("beyond 3", "kept", "wins", "losses", "runs", "regimes")))
+    for speeds in WAYS:
+        for told in (True, False):
+            print(row(speeds, told, args.nights, args.common), flush=True)
+    print(f"\n{args.nights} nights of each kind, usual value {BASE:g}, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
