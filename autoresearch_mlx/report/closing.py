@@ -31,7 +31,7 @@ def outcome(history: History) -> str:
     if best.number == 0:
         return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
     if (gain := gained(history)) is None:
-        apart = "the baseline was measured under another key and cannot be compared"
+        apart = "the baseline was measured under other conditions and cannot be compared"
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
     percent = f", {100 * gain / abs(first):.2f} %" if first else ""
     way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
@@ -39,7 +39,7 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Warn of a head that was measured only by the runs it was chosen by: luck makes those look too good."""
+    """Warn if the head was measured only by the runs by which it was chosen: luck makes such runs look too good."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""

@@ -1,4 +1,4 @@
-"""Write the live line: what runs, how far it is, the best value, when the run ends; as much as fits."""
+"""Write the live line: what runs, how far it is, the best value and when the run ends, as far as they fit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _phase(progress: Progress) -> str:
 
 
 def phase_word(phase: str, step: int | None) -> str:
-    """Return the word for a phase: ``running`` for a program, which tells no steps, else the phase's own name."""
+    """Return the word for a phase: ``running`` for a program, which reports no steps, else the phase's own name."""
     return "running" if phase == "train" and step is None else phase
 
 
@@ -91,5 +91,5 @@ def time_left(phase: str | None, step: int | None, seconds: float) -> str:
 
 
 def _joined(facts: dict[str, str], shown: set[str]) -> str:
-    """Put a bar before each fact but the loss, which follows its step directly."""
+    """Put a bar before each fact except the loss, which directly follows the step."""
     return "".join(fact if key == "loss" else f" | {fact}" for key, fact in facts.items() if key in shown)

@@ -35,9 +35,9 @@ class Running:
     words: str | None = None
     """What the process is waiting for, in phase ``waiting``; why it is paused, when no person has paused it."""
     time: str | None = None
-    """Time of the note: local, with its offset."""
+    """Local time of the note, with its offset from UTC."""
     silent_seconds: float | None = None
-    """Seconds since the lane's last report, if that is too long ago; None for a lane that reports."""
+    """Seconds since the lane's last report, if they are too many; None for a lane that reports in time."""
 
 
 def read_now(folder: Path) -> Running | None:

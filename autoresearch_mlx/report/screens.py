@@ -39,9 +39,9 @@ _PLAIN_WIDTH = 120
 
 
 def open_screen(stream: TextIO, folder: Path, metric: str) -> Screen:
-    """Open a live line where ``stream`` is a terminal that can move its cursor, plain lines elsewhere.
+    """Open a live line if ``stream`` is a terminal that can move its cursor, else plain lines.
 
-    Either screen also writes what runs into a note in the session's ``folder``.
+    Either screen also notes the running experiment in the session's ``folder``.
     """
     able = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
@@ -65,10 +65,10 @@ class _Lasting:
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
-        """Drop what cannot be written.
+        """Drop text that cannot be written.
 
-        Once the reader has gone, what is still in the buffer goes to the null device: otherwise the interpreter's last
-        flush fails, and a good run ends with exit code 120.
+        Once the reader has gone, the text still in the buffer goes to the null device.  Otherwise the interpreter's
+        last flush would fail, and a good run would end with exit code 120.
         """
         try:
             yield
@@ -93,8 +93,8 @@ class PlainScreen:
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
-        self._told: dict[int | None, float] = {None: clock()}
-        """Time at which each lane's measurement was last shown; the key None stands for the only one."""
+        self._shown_at: dict[int | None, float] = {None: clock()}
+        """Time at which each lane's measurement was last shown; the key is None when there is only one lane."""
 
     def say(self, text: str) -> None:
         for line in terms.printable(text).split("\n"):
@@ -103,17 +103,17 @@ class PlainScreen:
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
         self._scene = Scene(number, title, None, incumbent, eta_seconds)
-        self._told[None] = self._told[number] = self._clock()
+        self._shown_at[None] = self._shown_at[number] = self._clock()
         self.say(live_line(self._scene, _PLAIN_WIDTH))
 
     def progress(self, progress: Progress) -> None:
         lane, now_ = progress.number, self._clock()
-        if progress.phase not in ("paused", "waiting") and now_ - self._told.get(lane, 0.0) >= _PLAIN_SECONDS:
-            self._told[lane] = now_
+        if progress.phase not in ("paused", "waiting") and now_ - self._shown_at.get(lane, 0.0) >= _PLAIN_SECONDS:
+            self._shown_at[lane] = now_
             self.say(live_line(Scene(self._scene.number if lane is None else lane, "", progress), _PLAIN_WIDTH))
 
     def finished(self, experiment: Experiment) -> None:
-        self._told.pop(experiment.number, None)
+        self._shown_at.pop(experiment.number, None)
         self.say(verdict_line(experiment, self._metric, _PLAIN_WIDTH))
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ _TOLD_ABOVE = ("tainted", "fault", "next_step")
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
-    """Write out one experiment, kept or failed.  Diff and log keep their own width."""
+    """Format one experiment as text, whatever its status.  Lines of diff and log are not wrapped."""
     e = experiment
     title = terms.one_line(e.title)
     header = f"experiment {e.number}: {e.status}" + (f", {title}" if title else "")
@@ -63,7 +63,7 @@ def _interval(e: Experiment) -> str:
 def overhead(experiment: Experiment) -> dict[str, float]:
     """Return the wall-clock seconds of all phases but training, in the order in which they happen.
 
-    ``other`` is the rest of the loop's time: by its own clock where the ledger has that, otherwise by
+    ``other`` is the rest of the loop's time, by its own clock if the ledger has that.  Otherwise it comes from
     ``started`` and ``finished``, which are whole seconds.
     """
     e = experiment
@@ -111,15 +111,15 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
     head = ("seed", metric, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
     rows = [head, *(_row(m) for m in e.measurements)]
     if not e.failed:
-        rows = _told(rows)
+        rows = _used_columns(rows)
     lines = terms.table(rows)
     if max(map(len, lines)) > width:
         lines = terms.table(list(zip(*rows, strict=True)), left=(0,))
     return ["measurements (times in seconds)", *lines, *_remarks(e, width)]
 
 
-def _told(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Leave out the columns in which no run has anything: a program tells neither steps nor tokens."""
+def _used_columns(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Leave out the columns in which no run has a value: a program reports neither steps nor tokens."""
     shown = [i for i in range(len(rows[0])) if any(row[i] != terms.UNKNOWN for row in rows[1:])]
     return [tuple(row[i] for i in shown) for row in rows]
 

@@ -46,7 +46,7 @@ class Counts:
     """Experiments that the person ended; ``failed`` counts them too."""
 
     def in_words(self) -> str:
-        """Return ``4 kept, 3 discarded, 1 failed``, and the interrupted ones apart if there are any."""
+        """Return ``4 kept, 3 discarded, 1 failed``, and the number of interrupted ones if there are any."""
         words = f"{self.kept:,} kept, {self.discarded:,} discarded, {self.failed - self.interrupted:,} failed"
         return f"{words}, {self.interrupted:,} interrupted" if self.interrupted else words
 
@@ -71,12 +71,12 @@ class Status:
     caps: tuple[int | None, float | None] = (None, None)
     """The maximum number of tokens and the maximum cost that lab.toml allows."""
     stops: Account | None = None
-    """Account of the early stops; None where the target's runs have no budget."""
+    """Account of the early stops; None if the target's runs have no budget."""
     regime: int = 0
     key: Key | None = None
     """The comparability key: everything besides the edited file that values depend on."""
     gained: float | None = None
-    """Gain of the incumbent over the baseline; None where the two cannot be compared."""
+    """Gain of the incumbent over the baseline; None if the two cannot be compared."""
     budget: str | None = None
     """Budget of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
@@ -86,7 +86,7 @@ class Status:
     lanes: tuple[Running, ...] = ()
     """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
-    """Limits of the current run; None where no run is going on."""
+    """Limits of the current run; None if no run is in progress."""
     stopping: bool = False
     """True if the person asked the run to stop after its current experiment."""
     pausing: bool = False
@@ -185,14 +185,14 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
 
 
 def _mark(history: History, experiment: Experiment | None) -> Mark | None:
-    """Mark an experiment with the value it counts by, which later runs may have moved."""
+    """Return an experiment as a Mark with its present value, which later runs may have changed."""
     if experiment is None:
         return None
     return Mark(experiment.number, experiment.commit, standing(history, experiment))
 
 
 def running_in(folder: Path, journal: Journal) -> Running | None:
-    """Say what runs: the lock names the process, the ledger the experiment, ``now.json`` how far it is."""
+    """Say what runs.  The lock names the process, the ledger the experiment, and ``now.json`` says how far it is."""
     pid = holder(folder)
     if pid is None:
         return None
@@ -202,12 +202,12 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     notes = (note for note in (read_now(folder), *read_lanes(folder)) if note is not None and note.pid == pid)
     if (note := next((note for note in notes if number in (None, note.number)), None)) is not None:
         return note
-    # The experiment has started, but nothing is noted yet: no measurement is running, so the agent is proposing.
+    # The experiment has started, but ``now.json`` says nothing of it: nothing is being measured, so the agent proposes.
     return Running(pid, number, phase="propose" if number is not None else None)
 
 
 def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
-    """Return what several lanes measure now, by number; empty where at most one experiment runs."""
+    """Return what several lanes measure now, by number; empty if at most one experiment runs."""
     pid = holder(folder)
     if pid is None or len(journal.running) < 2:
         return ()

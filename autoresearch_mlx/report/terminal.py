@@ -21,18 +21,18 @@ from autoresearch_mlx.store.rules import MARK
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:
     """Say ``at 07:00, or after 40 experiments, whichever comes first``; ``limits`` has the fields of a Policy."""
-    words = [say(limits[name]) for name, say in _told().items() if limits.get(name) is not None]
+    words = [say(limits[name]) for name, say in _limit_words().items() if limits.get(name) is not None]
     return ", or ".join(words) + ", whichever comes first" * (len(words) > 1) if words else "when told to"
 
 
-def _told() -> Mapping[str, Callable[[Any], str]]:
+def _limit_words() -> Mapping[str, Callable[[Any], str]]:
     return {
         "until": lambda at: f"at {time.strftime('%H:%M', time.localtime(at))}",
         "hours": lambda hours: f"{hours:g} hours after its start",
         "experiments": lambda count: f"after {terms.plural(count, 'experiment')}",
         "stall": lambda count: f"after {terms.plural(count, 'experiment')} in a row without a keep",
-        "tokens": lambda count: f"with {count:,} tokens spent",
-        "cost": lambda cost: f"with {cost:g} of money spent",
+        "tokens": lambda count: f"once {count:,} tokens are spent",
+        "cost": lambda cost: f"once models have cost {cost:g}",
     }
 
 
@@ -105,7 +105,7 @@ def _progress(status: Status) -> str:
 
 
 def _after(status: Status) -> str:
-    """Say when the order of a person takes effect."""
+    """Say when a person's order takes effect."""
     running = status.lanes or ((status.running,) if status.running is not None else ())
     numbers = [f"{each.number}" for each in running if each.number is not None]
     several = f"experiments {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else ""
@@ -167,7 +167,7 @@ def _row(e: Experiment, best: bool) -> tuple[str, ...]:
 
 
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lay out rows as lines; titles are cut to what the other columns leave."""
+    """Lay out rows as lines; titles are cut to the width that the other columns leave."""
     longest = max(terms.columns(row[6]) for row in rows)
     for shown, least in (((0, 1, 2, 3, 4, 5), _TITLE), ((0, 1, 2, 3, 4), 12), ((0, 1, 2, 3), 0)):
         lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=(0, 2, 5))
@@ -178,9 +178,9 @@ def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
-    """Write an experiment's line that stays on the screen: number, status, then its numbers or what went wrong.
+    """Write the line of an experiment that stays on the screen: number, status, then its numbers or what went wrong.
 
-    A narrow line leaves out the axis, then the time the measurements took.
+    A narrow line leaves out the axis, then the time that the measurements took.
     """
     width = min(width, _LINE)
     status = experiment.status
@@ -194,14 +194,14 @@ def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
 
 
 def _failure(experiment: Experiment) -> str:
-    """Say why it failed, and what was tried where the reason does not."""
+    """Say why the experiment failed, and add its title if the reason does not contain it."""
     reason = terms.one_line(experiment.reason) or "no reason is known"
     title = terms.one_line(experiment.title)
     return reason if not title or title in reason else f"{reason} ({title})"
 
 
 def _numbers(experiment: Experiment, metric: str, room: int) -> str:
-    """Write value and gain; the metric's name and the axis only where they leave room for a title."""
+    """Write value and gain; the metric's name and the axis follow only if they leave room for a title."""
     name = f"{metric} " if room >= _LINE - 30 else ""
     axis = terms.pad(terms.cut(terms.one_line(experiment.axis or terms.UNKNOWN), _AXIS), _AXIS) + "  "
     numbers = f"{name}{terms.value(experiment.value)}  {terms.gain(experiment.gain):>9}  "

@@ -107,7 +107,7 @@ def test_limits_are_changed_while_the_run_goes_on(lab: Lab) -> None:
         changed = call(lab, "policy", "set", "experiments=2", "hours=7.5", f"until={later}", "stall=30", "tokens=9000")
         assert changed.stdout == (
             f"session t ends at {later}, or 7.5 hours after its start, or after 2 experiments, or after 30 experiments"
-            " in a row without a keep, or with 9,000 tokens spent, whichever comes first\n"
+            " in a row without a keep, or once 9,000 tokens are spent, whichever comes first\n"
         )
         assert data(lab, "policy")["experiments"] == 2
         assert f"at {later}, or" in call(lab, "status").stdout

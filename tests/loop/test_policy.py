@@ -85,7 +85,7 @@ def test_every_limit_can_be_told_in_words() -> None:
     limits = Policy(40, 7.5, seven, 12, 2_000_000, 2.5).limits()
     assert limits_in_words(limits) == (
         "at 07:00, or 7.5 hours after its start, or after 40 experiments, or after 12 experiments in a row without"
-        " a keep, or with 2,000,000 tokens spent, or with 2.5 of money spent, whichever comes first"
+        " a keep, or once 2,000,000 tokens are spent, or once models have cost 2.5, whichever comes first"
     )
     assert limits_in_words({"experiments": 1}) == "after 1 experiment"
     assert limits_in_words(Policy().limits()) == "when told to"

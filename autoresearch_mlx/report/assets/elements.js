@@ -4,7 +4,7 @@ import { known } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Attributes by name; of a name that begins with "on" the value is a listener.  Null, undefined and false are left out. */
+/** Set attributes by name; the value for a name that begins with "on" is a listener.  Null, undefined and false are left out. */
 function set(node, attributes) {
   for (const [name, held] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), held);

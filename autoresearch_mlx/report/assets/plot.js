@@ -202,7 +202,7 @@ export function plot(host, spec) {
     return group;
   }
 
-  /** What the line from a point to its label takes up. */
+  /** The box of the line from a point to its label. */
   function leading(px, py, [left, top, right, bottom]) {
     const x = Math.min(Math.max(px, left), right);
     const y = top > py ? top : bottom;

@@ -10,7 +10,7 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""Fall of the share that shows that another run of the same experiment has begun."""
+"""A fall of the share by more than this shows that another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 
@@ -69,7 +69,7 @@ def _share(running: Running | None, budget_seconds: float | None) -> float | Non
 
 
 def _bytes_of(pid: int | None) -> int | None:
-    """Return the memory in bytes of all processes that the loop started; None where there are none."""
+    """Return the memory in bytes of all processes that the loop started; None if there are none."""
     import psutil
 
     from autoresearch_mlx.trial.sandbox.usage import resident
@@ -91,7 +91,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _celsius() -> float | None:
-    """Return the temperature of the hottest sensor in degrees Celsius; None where no sensor can be read."""
+    """Return the temperature of the hottest sensor in degrees Celsius; None if no sensor can be read."""
     import psutil
 
     read = getattr(psutil, "sensors_temperatures", None)

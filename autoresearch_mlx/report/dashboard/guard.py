@@ -1,8 +1,9 @@
-"""Refuse requests that do not use the bound address, carry this start's token, and come from the page itself.
+"""Answer only requests that use the bound address, carry this start's token and come from the page itself.
 
-Another site's page can send requests here; the Origin header shows it.  Another site's host name can be made to
-resolve to this address (DNS rebinding); the Host header shows it.  Neither page knows the token.  The token is sent in
-a header that a browser lets another origin set only after a preflight request, and those are never answered.
+Another site's page can send requests here; the Origin header reveals it.  Another site's host name can be made to
+resolve to this address (DNS rebinding); the Host header reveals it.  Neither page knows the token.  The token is sent
+in a header.  A browser lets another origin set that header only after a preflight request, and preflight requests are
+never answered.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 GET  /api/sessions                  the sessions of this lab
 GET  /api/sessions/TAG/events       server-sent events: sessions, session, now, trouble
 GET  /api/sessions/TAG/experiments/N
-POST /api/sessions/TAG/DEED         see :mod:`steering`
+POST /api/sessions/TAG/ACTION       see :mod:`steering`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.dashboard.guard import Guard, Rules
-from autoresearch_mlx.report.dashboard.steering import deeds
+from autoresearch_mlx.report.dashboard.steering import actions
 from autoresearch_mlx.report.dashboard.views import experiment_view, finite
 from autoresearch_mlx.report.dashboard.watch import WatchedLab
 
@@ -59,7 +59,7 @@ class Bound:
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[Bound]:
-    """Listen at host and port; port 0 takes a free one.  Raises ConfigError where the system refuses."""
+    """Listen at host and port; port 0 takes a free one.  Raises ConfigError when the system refuses."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,7 +68,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
             listening.listen(128)  # so that the address works as soon as it is printed
         except (OSError, OverflowError) as error:
             said = f"the dashboard cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}"
-            raise ConfigError(said, "another --port; 0 takes a free one") from None
+            raise ConfigError(said, "name another --port; 0 takes a free one") from None
         port = listening.getsockname()[1]
         names = _addresses(host)
         yield Bound(listening, frozenset(f"{name}:{port}" for name in names), f"http://{names[0]}:{port}/")
@@ -104,7 +104,7 @@ def new_token() -> str:
 
 
 def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette:
-    """Build the routes behind their guard; ``ending`` tells whether open streams should close."""
+    """Build the routes behind their guard; ``ending`` returns True when open streams should close."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.routing import Route
@@ -115,7 +115,7 @@ def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette
         Route("/api/sessions", answers.sessions),
         Route("/api/sessions/{tag}/events", answers.events),
         Route("/api/sessions/{tag}/experiments/{number:int}", answers.experiment),
-        Route("/api/sessions/{tag}/{deed}", answers.deed, methods=["POST"]),
+        Route("/api/sessions/{tag}/{action}", answers.action, methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, rules=rules)], lifespan=answers.lifespan)
 
@@ -156,21 +156,21 @@ class _Answers:
         if self._watched.session(tag) is None:
             return _no_session(tag)
         lab = self._watched.lab
-        return await _told(lambda: experiment_view(lab.root, lab.folder(tag), number))
+        return await _answered(lambda: experiment_view(lab.root, lab.folder(tag), number))
 
-    async def deed(self, request: Request) -> Response:
-        tag, deed = request.path_params["tag"], deeds().get(request.path_params["deed"])
+    async def action(self, request: Request) -> Response:
+        tag, action = request.path_params["tag"], actions().get(request.path_params["action"])
         if self._watched.session(tag) is None:
             return _no_session(tag)
-        if deed is None:
-            return _json({"error": "this page has no such button", "hint": "reload the page"}, 404)
+        if action is None:
+            return _json({"error": "this dashboard has no such action", "hint": "reload the page"}, 404)
         try:
             sent = json.loads(await request.body())
         except (ValueError, RecursionError):
             sent = None
         if not isinstance(sent, Mapping):
             return _json({"error": "the body is not a JSON object", "hint": "reload the page"}, 400)
-        return await _told(lambda: {"said": deed(self._watched.lab.folder(tag), sent)})
+        return await _answered(lambda: {"said": action(self._watched.lab.folder(tag), sent)})
 
     async def events(self, request: Request) -> Response:
         from starlette.responses import StreamingResponse
@@ -208,7 +208,7 @@ class _Answers:
         return {name: json.dumps(value, allow_nan=False) for name, value in found.items()}
 
 
-async def _told(do: Callable[[], dict[str, Any]]) -> Response:
+async def _answered(do: Callable[[], dict[str, Any]]) -> Response:
     try:
         return _json(await asyncio.to_thread(do))
     except AutoresearchError as error:

@@ -1,4 +1,4 @@
-"""Carry out the page's buttons, each by the same function that the command line calls."""
+"""Carry out the actions of the page's buttons, each by the same function that the command line calls."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.notes import add_note, clear_notes
 from autoresearch_mlx.terms import plural
 
-Deed: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
-"""Function of the session's folder and the page's data; returns what was done, in words.  Raises AutoresearchError."""
+Action: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
+"""Function that takes the session's folder and the page's data, acts, and says what it did.  Raises
+AutoresearchError."""
 
 
-def deeds() -> dict[str, Deed]:
-    """Return all deeds, by the last part of their address."""
+def actions() -> dict[str, Action]:
+    """Return all actions, by the last part of their address."""
     return {
         "pause": _pause,
         "resume": _resume,
@@ -45,7 +46,7 @@ def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
-    """Skip the experiment that the page shows, and none that has begun since."""
+    """Skip the experiment that the page shows, never one that has begun since."""
     number = _whole(sent, "number")
     control.skip(folder, number, "dashboard")
     return f"experiment {number} ends"

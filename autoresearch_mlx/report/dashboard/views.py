@@ -27,7 +27,7 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.records import experiment_to
 
 NEWEST = 200
-"""Number of experiments in the page's table, the newest ones; the plot has all of them."""
+"""Number of newest experiments that the page's table shows; the plot shows all."""
 _LONGEST_TITLE = 80
 """Maximum number of columns of a title in the plot's tooltip."""
 _LONGEST_DIFF = 60_000
@@ -35,7 +35,7 @@ _LONGEST_DIFF = 60_000
 
 
 def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
-    """Return everything that changes only when a file of the session does.  Raises LedgerError."""
+    """Return the values that change only when a file of the session changes.  Raises LedgerError."""
     history, run = journal.history, live_run(folder)
     status = status_of(folder, journal)
     if settings is not None and status.spent.calls:
@@ -140,7 +140,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 
 def _plan(run: Run | None, history: History) -> dict[str, Any] | None:
-    """Return how the run goes: since when, how fast, and what will end it.  Times are seconds since 1970."""
+    """Describe the run: when it began, how fast it is, and what will end it.  Times are seconds since 1970."""
     if run is None:
         return None
     began = _epoch(run.time)

@@ -82,7 +82,7 @@ class WatchedSession:
 
 
 class WatchedLab:
-    """The sessions of a lab.  Running ones are looked at even while no page is open, so that no curve has a gap."""
+    """The sessions of a lab.  Running ones are read even while no page is open, so that no curve has a gap."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab

@@ -23,7 +23,7 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text, and whether it was cut; ``text`` is None where nothing is left to show."""
+    """A text, and whether it was cut; ``text`` is None if nothing is left to show."""
 
     text: str | None
     cut: bool = False
@@ -43,7 +43,7 @@ def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]
 
 def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
     shown = ("log", "--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-color", "--no-ext-diff")
-    names = [name for name in commits if name.isalnum()]  # so that git reads none of them as an option
+    names = [name for name in commits if name.isalnum()]  # git could take any other name for an option
     if not names:
         return
     for part in git(root, *shown, "--relative", *names, "--").split("\0")[1:]:
@@ -52,7 +52,7 @@ def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def between(root: Path, before: str | None, after: str | None) -> str | None:
-    """Return the diff of two commits; None where git does not have both."""
+    """Return the diff of two commits; None if git does not have both."""
     if before is None or after is None or before == after:
         return None
     try:
@@ -82,7 +82,7 @@ def room_for(count: int) -> Room:
 
 
 def words(text: str, most: int) -> str:
-    """Return the beginning of a text, at most this many bytes as JSON in the page."""
+    """Return the beginning of a text; it takes at most this many bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]
@@ -90,7 +90,7 @@ def words(text: str, most: int) -> str:
 
 
 def head(text: str | None, most: int) -> Text:
-    """Return the first lines of a text, at most this many bytes as JSON in the page."""
+    """Return the first lines of a text; they take at most this many bytes as JSON in the page."""
     return _fitted(text, most, first=True)
 
 
@@ -114,7 +114,7 @@ def _fitted(text: str | None, most: int, first: bool) -> Text:
 
 
 def embedded(value: object) -> str:
-    """Write JSON that can neither end the element it stands in nor begin another one."""
+    """Write JSON that is safe inside an HTML element: it can neither end that element nor begin another one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _MARKUP.sub(r"\\u003c", text)
 

@@ -41,7 +41,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs that selected nothing, or the value it was chosen by if there are no such runs."""
+    """Mean of its newest runs that played no part in choosing it; without such runs, the value that chose it."""
     title: str
 
 
@@ -59,7 +59,7 @@ class Certified:
     before: int
     head: int
     split: str
-    """``hidden`` rows are rows that no experiment was scored on."""
+    """``hidden`` rows are rows on which no experiment was scored."""
     time: str | None
     current: bool
     """True while the certified experiment is still the incumbent."""
@@ -74,7 +74,7 @@ class Standing:
     gain: float | None
     percent: float | None
     chosen: bool
-    """True for a head measured only by the runs it was chosen by: luck makes those look too good."""
+    """True if the head was measured only by the runs by which it was chosen: luck makes such runs look too good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Changed:
     """Name, value at the baseline and value at the head, as Python literals."""
     steps: tuple[Step, ...]
     diff: str | None
-    """Diff from baseline to head; None where git no longer has the commits."""
+    """Diff from baseline to head; None if git no longer has the commits."""
     cut: bool
 
 
@@ -182,7 +182,7 @@ class Transfer:
     untried: tuple[str, ...]
     """Wins of the other side that nothing here resembles, largest first."""
     remarks: tuple[str, ...]
-    """Sentences that a reader must see; where there are no rows, they say why."""
+    """Sentences that a reader must see; if there are no rows, they say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Speed and memory of one run, and what was read of the machine."""
+    """Speed and memory of one run, and the readings of the machine that were taken with it."""
 
     number: int
     at: int
@@ -241,7 +241,7 @@ class Spending:
     cost: float | None
     trained_tokens: int | None
     agents: tuple[tuple[str, int, int, int], ...]
-    """For each agent: its name, and how many of its experiments there are in all, were kept, and failed."""
+    """For each agent: its name, and the number of all its experiments, of those kept, and of those that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ class Stops:
 @dataclass(frozen=True, slots=True)
 class Page:
     made: str
-    """Time at which the page was made: local, with its offset."""
+    """Local time at which the page was made, with its offset from UTC."""
     head: Head
     certified: Certified | None
     standing: Standing
@@ -289,9 +289,9 @@ class Page:
     spending: Spending
     failures: tuple[Cause, ...]
     stops: Stops | None
-    """None where the target's runs have no budget."""
+    """None if the target's runs have no budget."""
     remarks: tuple[str, ...]
-    """Sentences that say what is missing on this page, and why."""
+    """Sentences that say what is missing from this page, and why."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _NAME = 60
 def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
     """Gather the page of the session in ``folder``; the lab's git is at ``root``.
 
-    Raises LedgerError, with file and line, for a ledger that is missing or damaged, or a file that is no ledger.
+    Raises LedgerError, with file and line, when the ledger is missing or damaged, or when the file is not a ledger.
     """
     journal = read_checked(folder)
     history = journal.history
@@ -69,7 +69,8 @@ def _diffs(root: Path, experiments: Sequence[Experiment]) -> tuple[Mapping[str, 
         return {}, [f"No diffs: {error}."]
     wanted = {e.commit for e in experiments if e.commit and e.base}
     lost = len(wanted - found.keys())
-    return found, [f"Git no longer has {terms.plural(lost, 'commit')} of this session: no diff there."] if lost else []
+    gone = f"Diffs are missing: git no longer has {terms.plural(lost, 'commit')} of this session."
+    return found, [gone] if lost else []
 
 
 def _head(folder: Path, journal: Journal) -> Head:
@@ -88,7 +89,7 @@ def _head(folder: Path, journal: Journal) -> Head:
         agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
         started=starts[0] if starts else None,
         finished=times[-1] if times else None,
-        running=holder(folder) not in (None, os.getpid()),  # this process, if it is the run, has finished
+        running=holder(folder) not in (None, os.getpid()),  # if this process is the run, the run is over
         experiments=counts.experiments,
         kept=counts.kept,
         discarded=counts.discarded,

@@ -185,7 +185,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is unknown, empty or false, which is most of the data in a thousand rows."""
+    """Leave out values that are unknown, empty or false; in a thousand rows, most are."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

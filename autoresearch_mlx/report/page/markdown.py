@@ -1,4 +1,4 @@
-"""``report.md``: the session as a post.  Text of models and scripts is written as code, where it stays text."""
+"""Write ``report.md``, the session as a post.  Text of models and scripts becomes code, so that it cannot be markup."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _conditions(page: Page) -> str:
 
 
 def _without_folder(fact: str) -> str:
-    """The last part of an absolute path: a post should not show the home of its author."""
+    """Return the last part of an absolute path, because a post should not show its author's home folder."""
     return PurePosixPath(fact).name if fact.startswith("/") else fact
 
 
@@ -122,7 +122,7 @@ def _changed(page: Page) -> Iterator[str]:
 
 
 def _best_losers(page: Page) -> Iterator[str]:
-    """Show what was clearly worse: that is worth knowing as well."""
+    """Show the changes that were clearly worse, which are worth knowing as well."""
     losers = [
         row for row in page.experiments if row.status == "discard" and row.gain is not None and row.high is not None
     ]
@@ -157,7 +157,9 @@ def _transfer(page: Page) -> Iterator[str]:
 
 def _time(page: Page) -> str:
     phases = ", ".join(f"{code(name)} {terms.clock(seconds)}" for name, seconds in page.spending.seconds.items())
-    return f"{terms.clock(sum(page.spending.seconds.values()))} in all: {phases}." if phases else "No clock ran."
+    return (
+        f"{terms.clock(sum(page.spending.seconds.values()))} in all: {phases}." if phases else "No time was recorded."
+    )
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -168,8 +170,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(text: str) -> str:
     """Write text as code on one line: Markdown, HTML, links and mentions in it stay text, in a table's cell too.
 
-    In a cell, ``|`` ends a code span, and whether a backslash prevents that depends on what stands before it and on who
-    reads the table.  Text that contains ``|`` is therefore written as an HTML element with character references.
+    In a cell, ``|`` ends a code span.  Whether a backslash prevents that depends on the text before it and on the
+    program that reads the table.  Text with a ``|`` is therefore written as an HTML element with character references.
     """
     words = terms.one_line(text) or " "
     if "|" in words:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels, whichever way y points."""
+    """A rectangle in pixels; y may point up or down."""
 
     left: float
     low: float
@@ -105,7 +105,7 @@ class _Dot:
 
 
 def render_progress(page: Page) -> bytes:
-    """Draw the picture as a PNG; without a single value, it says that nothing was measured."""
+    """Draw the picture as a PNG; if no experiment has a value, it says that nothing was measured."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -268,7 +268,7 @@ def _box(artist: Any) -> Box:
 
 
 def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes of the other dots; none if there are many, which are drawn small: a label may cover them."""
+    """Return the boxes of the dots that were not kept; none if there are many: small dots may be covered by a label."""
     if len(tried) > 200:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in tried]

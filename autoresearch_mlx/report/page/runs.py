@@ -1,4 +1,4 @@
-"""Describe every run of the session: what repeats show about the noise, its speed, and the state of the machine."""
+"""Describe every run of the session: the noise that repeats show, the speed, and the state of the machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clock_of(history: History) -> Clock:
 
 
 def wall_seconds(e: Experiment) -> float | None:
-    """Return the seconds from an experiment's start to its end; None where one of the two cannot be read."""
+    """Return the seconds from an experiment's start to its end; None if one of the two times cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
     except (ValueError, TypeError):  # unreadable, or only one of them has an offset

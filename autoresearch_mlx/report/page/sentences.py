@@ -101,7 +101,7 @@ def percent(share: float | None) -> str:
 
 
 def span_words(started: str | None, finished: str | None) -> str:
-    """Return ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time; the second day only if it is another."""
+    """Return ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time; a different second day is named too."""
     if not started or not finished:
         return ""
     zone = "UTC" + finished[19:].replace("Z", "").replace("+00:00", "") if finished[19:] else ""

@@ -10,11 +10,11 @@ _MARGIN = 0.06
 
 
 def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return low and high end for pairs ``(value, kept)``: all kept values lie inside, and most others that are near.
+    """Return the low and high end of the range for pairs ``(value, kept)``.
 
-    The others may stretch the range to at most four times that of the kept ones, which would look like a flat line if
-    it were wider.  While only one value is kept, they may lie up to four times as far from it as the median of them.
-    Raises ValueError without a value.
+    All kept values lie inside, and most of the others.  The others may stretch the range to at most four times that of
+    the kept values; in a wider range the kept ones would look like a flat line.  While only one value is kept, the
+    others may lie up to four times their median distance from it.  Raises ValueError without a value.
     """
     if not values:
         raise ValueError("no values to show")

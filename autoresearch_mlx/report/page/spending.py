@@ -36,7 +36,7 @@ def spending_of(folder: Path, history: History, prices: tuple[float | None, floa
 
 
 def _seconds(history: History) -> Mapping[str, float]:
-    """Sum seconds by phase, in the order in which phases pass.  ``propose`` leaves out the model's own time."""
+    """Sum seconds by phase, in the order in which phases happen.  ``propose`` leaves out the model's own time."""
     phases: dict[str, float] = {}
     for e in history.experiments:
         for name, seconds in _loop_seconds(e).items():
@@ -50,7 +50,7 @@ def _seconds(history: History) -> Mapping[str, float]:
 
 def _loop_seconds(e: Experiment) -> dict[str, float]:
     """Return the seconds of the loop's own steps; a model's thinking and loading are taken out of ``propose``."""
-    steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # the runs have their own times
+    steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # the runs record their own times
     for name in ("think", "load"):
         asked = e.talk.get(f"{name}_seconds")
         if isinstance(asked, int | float) and "propose" in steps:

@@ -23,9 +23,11 @@ _NOBODY = Shown("", None, None, None, None)
 
 
 def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Transfer:
-    """Compare axes and changes there and here; without the H100's table, return the sentence that says so.
+    """Compare this session with the H100's, by axis and change by change.
 
-    ``root`` is the lab's folder, whose git has the diffs."""
+    Without the H100's table, the result has only a sentence that says so.  ``root`` is the lab's folder, whose git has
+    the diffs.
+    """
     try:
         there = of_reference(h100())
     except LabError as error:
@@ -63,7 +65,7 @@ def _shown(judged: Judged) -> Shown:
 
 
 def _words(effect: Effect) -> str:
-    """Describe a change by its knobs where both values are known, else as its log does."""
+    """Describe a change by its knobs if both values are known, else in the words of its log."""
     changes = effect.run.changes
     told = bool(changes) and all(None not in pair for pair in changes.values())
     return describe(changes) if told else effect.run.note

@@ -101,7 +101,7 @@ def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser:
 
         page.click("#stop")
         assert run.wait(20) == 0
-        waited(page, lambda: state(page) == "at rest", "the end")
+        waited(page, lambda: state(page) == "idle", "the end")
         with going(lab, sweep(60)):
             waited(page, lambda: state(page) == "running", "the next run")
         assert page.evaluate("() => window.sameDocument"), "the page was never loaded anew"
@@ -224,7 +224,7 @@ def test_a_dashboard_that_was_restarted_asks_for_its_new_address(lab: Lab, brows
         with board_of(lab, "--port", port) as second:
             waited(page, lambda: "has this start's token" in text_of(page, "#trouble"), "the refusal")
             page.goto(second.url)
-            waited(page, lambda: state(page) == "at rest" and rows(page) == 4, "the session")
+            waited(page, lambda: state(page) == "idle" and rows(page) == 4, "the session")
             assert page.is_hidden("#trouble")
 
 

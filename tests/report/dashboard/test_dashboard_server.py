@@ -149,7 +149,7 @@ def test_ideas_and_notes_go_where_the_commands_put_them(board: Board, lab: Lab) 
 
 
 @pytest.mark.parametrize(
-    ("deed", "body", "status"),
+    ("action", "body", "status"),
     [
         ("note", {"text": ""}, 409),
         ("note", {"text": "x" * 1001}, 409),
@@ -161,15 +161,15 @@ def test_ideas_and_notes_go_where_the_commands_put_them(board: Board, lab: Lab) 
         ("dance", {}, 404),
     ],
 )
-def test_what_cannot_be_done_is_said(board: Board, deed: str, body: object, status: int) -> None:
-    got, _, said = board.ask(f"/api/sessions/t/{deed}", "POST", body)
+def test_what_cannot_be_done_is_said(board: Board, action: str, body: object, status: int) -> None:
+    got, _, said = board.ask(f"/api/sessions/t/{action}", "POST", body)
     assert got == status
     assert json.loads(said)["error"]
 
 
 def test_no_run_is_steered_where_none_goes_on(board: Board) -> None:
-    for deed in ("pause", "resume", "stop", "skip"):
-        status, _, body = board.ask(f"/api/sessions/t/{deed}", "POST", {"number": 1})
+    for action in ("pause", "resume", "stop", "skip"):
+        status, _, body = board.ask(f"/api/sessions/t/{action}", "POST", {"number": 1})
         assert (status, "no run in progress" in json.loads(body)["error"]) == (409, True)
     assert board.ask("/api/sessions/t/note", "POST", raw=b"{")[0] == 400
 
@@ -262,8 +262,8 @@ def test_a_chunked_body_of_no_known_length_is_refused(board: Board) -> None:
 
 def test_read_only_changes_nothing(lab: Lab) -> None:
     with board_of(lab, "--read-only") as board:
-        for deed in ("pause", "resume", "stop", "skip", "note", "idea", "clear-notes", "drop-idea"):
-            status, _, body = board.ask(f"/api/sessions/t/{deed}", "POST", {"text": "x", "title": "x"})
+        for action in ("pause", "resume", "stop", "skip", "note", "idea", "clear-notes", "drop-idea"):
+            status, _, body = board.ask(f"/api/sessions/t/{action}", "POST", {"text": "x", "title": "x"})
             assert (status, "--read-only" in json.loads(body)["error"]) == (403, True)
         assert json.loads(board.ask("/api/sessions")[2])["read_only"] is True
         assert view(board)["tag"] == "t"

@@ -1,4 +1,4 @@
-// One session at a time: what the stream says is shown, what is clicked is sent.
+// Show one session at a time: display what the event stream sends, and send what the user clicks.
 
 import { get, listen, post, takeToken } from "./wire.js";
 import { el } from "./elements.js";
@@ -34,7 +34,7 @@ function showSlow() {
   showStands(session);
   showNight(session, open);
   showRows(session, open);
-  showIdeas(session, (id) => deed("drop-idea", { id }), !readOnly);
+  showIdeas(session, (id) => action("drop-idea", { id }), !readOnly);
   showNotes(session, !readOnly);
 }
 
@@ -87,7 +87,7 @@ function choose(wanted) {
   leave = listen(here("events"), hear);
 }
 
-async function deed(name, body = {}) {
+async function action(name, body = {}) {
   const said = the("said");
   try {
     said.className = "";
@@ -108,18 +108,18 @@ function onForm(id, name, read) {
   the(id).addEventListener("submit", async (event) => {
     event.preventDefault();
     const form = event.target;
-    if (await deed(name, read(new FormData(form)))) form.reset();
+    if (await action(name, read(new FormData(form)))) form.reset();
   });
 }
 
-the("pause").addEventListener("click", () => deed(session.run.paused || session.run.stop ? "resume" : "pause"));
-the("stop").addEventListener("click", () => deed("stop"));
+the("pause").addEventListener("click", () => action(session.run.paused || session.run.stop ? "resume" : "pause"));
+the("stop").addEventListener("click", () => action("stop"));
 the("skip").addEventListener("click", () => {
   const number = now.running?.number;
-  if (sure === number) { sure = null; deed("skip", { number }); } else { sure = number; setTimeout(() => { if (sure === number) { sure = null; showControls(); } }, 6000); }
+  if (sure === number) { sure = null; action("skip", { number }); } else { sure = number; setTimeout(() => { if (sure === number) { sure = null; showControls(); } }, 6000); }
   showControls();
 });
-the("clear-notes").addEventListener("click", () => deed("clear-notes"));
+the("clear-notes").addEventListener("click", () => action("clear-notes"));
 the("session").addEventListener("change", (event) => choose(event.target.value));
 onForm("add-idea", "idea", (form) => ({ title: form.get("title"), why: form.get("why"), axis: "" }));
 onForm("add-note", "note", (form) => ({ text: form.get("text") }));

@@ -27,7 +27,7 @@ export function drawLive(chart, now, best) {
   chart.replaceChildren(...parts);
 }
 
-// Losses fall steeply at first; the scale belongs to what comes after.
+// Losses fall steeply at first; the scale is chosen for the part after that.
 function losses(now, best) {
   const all = [...now, ...best], late = all.filter(([share]) => share >= 0.08);
   const values = (late.length > 1 ? late : all).map(([, loss]) => loss);

@@ -1,4 +1,4 @@
-// The parts of the page from what the server tells.  Every text goes in as text; nothing here reads markup.
+// Fill the parts of the page with what the server sends.  Every text is inserted as text; nothing here parses markup.
 
 import { diffLines, el } from "./elements.js";
 import { drawLive, lossAt } from "./loss.js";
@@ -25,14 +25,14 @@ const SAID = { propose: "waiting for a proposal", start: "starting", compile: "f
 
 export function showState(session, now) {
   const running = now.running, run = session.run, state = the("state");
-  const words = !running ? "at rest" : ["paused", "waiting"].includes(running.phase) ? running.phase : run?.paused ? "pauses after this one" : run?.stop ? "stops after this one" : run ? "running" : "busy";
+  const words = !running ? "idle" : ["paused", "waiting"].includes(running.phase) ? running.phase : run?.paused ? "pauses after this one" : run?.stop ? "stops after this one" : run ? "running" : "busy";
   state.className = `state ${!running ? "" : run?.paused || run?.stop || ["paused", "waiting"].includes(running.phase) ? "waits" : "runs"}`;
   if (state.lastChild.textContent !== words) state.lastChild.textContent = words;
 }
 
 export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
-  const resting = !r ? "At rest" : r.phase === "paused" ? (r.words ? `Paused: ${r.words}` : "Paused by hand") : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
+  const resting = !r ? "Idle" : r.phase === "paused" ? (r.words ? `Paused: ${r.words}` : "Paused by hand") : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
   const beside = (now.lanes ?? []).filter((lane) => lane.number !== r?.number).map((lane) => `#${lane.number}`);
   put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}${beside.length ? ` · beside it ${beside.join(", ")}` : ""}` : session.status.branch);
   put("now-title", resting ?? (arrows(r.title) || "Waiting for a proposal"));
@@ -64,7 +64,7 @@ function showLive(session, now) {
   drawLive(the("live-chart"), points, best);
 }
 
-/** A difference of less than half of the last decimal is none that anybody could see. */
+/** A difference of less than half of the last shown decimal counts as "equal". */
 function beside(difference) {
   const size = Math.abs(difference).toFixed(4);
   return Number(size) === 0 ? "equal to" : `${size} ${difference < 0 ? "below" : "above"}`;
@@ -88,7 +88,7 @@ export function showStands(session) {
 
 export function showPlan(session, now) {
   const plan = session.plan, run = session.run;
-  if (!plan) { facts("plan-facts", [["", now.running ? "another command works on this session; no run is going on" : "No run is going on."]]); return; }
+  if (!plan) { facts("plan-facts", [["", now.running ? "another command is using this session; no run is in progress" : "No run is in progress."]]); return; }
   const elapsed = plan.began != null ? now.time - plan.began : null;
   const byCount = plan.left != null && plan.pace_seconds ? now.time + plan.left * plan.pace_seconds : null;
   const ends = [plan.ends, byCount].filter((t) => t != null), eta = ends.length ? Math.min(...ends) : null;
@@ -105,7 +105,7 @@ export function showPlan(session, now) {
 
 let night = { tag: null, near: null, plot: null };
 
-/** The plot stays as somebody has zoomed it while a session goes on. */
+/** The plot keeps its zoom while the session goes on. */
 export function showNight(session, open) {
   const { metric, direction } = session.status, host = the("night-chart");
   const points = session.night.map((e) => ({

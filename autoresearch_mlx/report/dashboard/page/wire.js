@@ -1,8 +1,8 @@
-// Talk with the server: the token of its start in a header, events over a connection that is taken up again.
+// Talk with the server: send its token in a header, and read events over a connection that is reopened when it ends.
 
 const KEY = "autoresearch-token";
 
-// The fragment is never sent anywhere; it goes from the address line as soon as it was read.
+// A browser never sends the fragment to a server; it is removed from the address line as soon as it has been read.
 export function takeToken() {
   const given = location.hash.slice(1);
   if (given) {

@@ -35,7 +35,7 @@ export function forest(host, rows, pick) {
     }
     group.append(svg("line", { class: "zero", x1: x(0), x2: x(0), y1: top, y2: bottom }));
     group.append(svg("text", { x: (left + right) / 2, y: bottom + 32, "text-anchor": "middle" },
-      narrow ? "gain, shrunk; right is better" : "gain against the incumbent of its time, shrunk; right is better"));
+      narrow ? "gain, shrunk; right is better" : "gain over the incumbent at that time, shrunk; right is better"));
     measured.forEach((row, at) => group.append(...one(row, top + line * (at + 0.5), x, left, narrow)));
     chart.replaceChildren(group);
   }

@@ -47,8 +47,8 @@ function noise(host, pick) {
   }));
   const marks = epochs.map(([regime, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `regime ${regime}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], regimes: marks,
-    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: "off the mean of its commit; up is worse",
-    key: [["again", "taken for the noise"], ["chosen", "the run it was chosen by"]] });
+    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: "difference from the mean of its commit; up is worse",
+    key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
 const NAMES = { tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",

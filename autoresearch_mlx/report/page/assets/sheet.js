@@ -35,7 +35,7 @@ export function sheet(host, rows, metric) {
     const statuses = [...new Set(rows.map((row) => row.status))];
     const buttons = statuses.map((status) => {
       const of = rows.filter((row) => row.status === status);
-      const tried = of.filter((row) => row.number > 0).length; // the baseline counts apart, as everywhere
+      const tried = of.filter((row) => row.number > 0).length; // the baseline is not counted, as everywhere
       const words = [tried || tried === of.length ? tried : null, tried < of.length ? "baseline" : null].filter(known).join(" + ");
       const button = el("button", { type: "button", "aria-pressed": "false" }, `${status} ${words}`);
       button.addEventListener("click", () => {
@@ -64,7 +64,7 @@ export function sheet(host, rows, metric) {
       (!state.text || texts.get(row).includes(state.text));
   }
 
-  /** Unknown comes last, whichever way. */
+  /** Unknown values come last, in either order. */
   function compare(a, b) {
     const { of } = columns[state.sort];
     const [x, y] = [of(a), of(b)];
@@ -131,7 +131,7 @@ export function sheet(host, rows, metric) {
     return el("div", {}, pre, note);
   }
 
-  /** Open an experiment and go there, whatever is filtered. */
+  /** Open an experiment and scroll to it, whatever the filters are. */
   function open(number) {
     if (!found.some((row) => row.number === number)) {
       state.statuses.clear();
