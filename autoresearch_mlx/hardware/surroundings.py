@@ -16,7 +16,7 @@ from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_argument
 from autoresearch_mlx.hardware.state import State, read_state
 from autoresearch_mlx.hardware.state.advice import reason_to_wait, unusual_speed, worries
 from autoresearch_mlx.lab.config import MachineSettings
-from autoresearch_mlx.trial.runner import child_process_environment, python_command
+from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 _STALE_SECONDS = 5.0
 """Age up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
@@ -108,7 +108,7 @@ def surroundings(settings: MachineSettings, machine: Machine, workload: Workload
     speed = None
     if workload.device is not None and _probing(settings, gpu, workload.most_seconds or 0.0):
         command = python_command(*probe_arguments(workload.device))
-        speed = Speed(command, child_process_environment(workload.environment))
+        speed = Speed(command, trusted_environment(workload.environment))
     return Surroundings(settings, gpu, speed, read=lambda: read_state(kind))
 
 

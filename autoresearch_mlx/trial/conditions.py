@@ -36,6 +36,8 @@ class Conditions:
     """Seconds that the first optimiser step, which compiles, may take before the budget begins to run."""
     evaluate_seconds: float
     """Seconds that the evaluation may take."""
+    answer_seconds: float = 60.0
+    """Seconds for which a process of the evaluation that runs the model may neither answer nor compute."""
     memory_limit_bytes: int | None = None
     """Memory limit in bytes that MLX is given; None leaves the limit to MLX."""
     hidden_rows: Path | None = None

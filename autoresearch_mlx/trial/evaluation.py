@@ -18,11 +18,21 @@ from autoresearch_mlx.trial.blame import CANDIDATE, Blame, blame
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import inside, watched, why_killed
 from autoresearch_mlx.trial.cuts import PROCESSES, rows_per_call
-from autoresearch_mlx.trial.runner import Ended, Event, Log, child_process_environment, python_command, run_child
+from autoresearch_mlx.trial.runner import (
+    Ended,
+    Event,
+    Log,
+    child_process_environment,
+    python_command,
+    run_child,
+    trusted_environment,
+)
 from autoresearch_mlx.trial.sandbox.child_permissions import evaluation_permissions
 from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
 from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, not_plain, type_of_most, write_spec
+
+_HUNG_STEP = "on a Mac, restart if it goes on: a process can wait for a lock of Metal's shader cache for ever"
 
 
 class Evaluation:
@@ -53,6 +63,7 @@ class Evaluation:
         self._assignment = assignment
         self._invalid: str | None = None
         self._died: int | None = None
+        self._hung: str | None = None
 
     def run(self, log: Log) -> Ended:
         """Score the weights in the run folder; ``value`` and ``seconds`` hold the result afterwards."""
@@ -67,7 +78,7 @@ class Evaluation:
         ended = run_child(
             python_command("-m", self.module, str(path)),
             cwd=self._assignment.folder,
-            environment={**child_process_environment(self._conditions.environment), **mark},
+            environment={**trusted_environment(self._conditions.environment), **mark},
             log=log,
             allowed=lambda: self._overstayed(began),
             on_event=self._hear,
@@ -109,6 +120,7 @@ class Evaluation:
             rows_per_call=self._rows_per_call(),
             models=list(commands),
             environments=list(environments),
+            answer_seconds=conditions.answer_seconds,
             weights_type=type_of_most(self._assignment.folder / WEIGHTS),
         )
 
@@ -143,6 +155,8 @@ class Evaluation:
             return killed
         if self._invalid is not None:
             return "invalid", self._invalid
+        if self._hung is not None:
+            return "timeout", self._hung
         returncode = ended.returncode if self._died is None else self._died
         if (why := refused(returncode, tail_of(log))) is not None:
             return "crash", why
@@ -157,6 +171,8 @@ class Evaluation:
 
     def blame(self, ended: Ended, log: Path) -> Blame:
         """Return whose failure it is that the evaluation failed; a broken rule is the candidate's."""
+        if self._hung is not None:
+            return Blame("machine", self._hung, _HUNG_STEP)
         if self._invalid is not None or (ended.returncode == 0 and self._died is None):
             return CANDIDATE
         return blame(ended if self._died is None else replace(ended, returncode=self._died), log)
@@ -176,3 +192,6 @@ class Evaluation:
             self.facts |= {name: event[name] for name in ("lookahead", "lookahead_error", "clipped")}
         elif event.get("event") == "died" and isinstance(event.get("returncode"), int):
             self._died = event["returncode"]
+        elif event.get("event") == "hung" and isinstance(event.get("seconds"), float):
+            waited = f"neither answered nor computed for {event['seconds']:.0f} s"
+            self._hung = f"in the evaluation, a process that runs the model {waited}"

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -20,12 +21,15 @@ from typing import TypeVar
 import numpy as np
 
 from autoresearch_mlx.trial.cuts import LEAD, PROCESSES, Call, calls, draw_plan
-from autoresearch_mlx.trial.exchange import Died, Frame, Invalid, Respondent, Tokens
+from autoresearch_mlx.trial.exchange import Died, Frame, Hung, Invalid, Respondent, Tokens
 from autoresearch_mlx.trial.lookahead import TOLERANCES, Tolerance, check, gain
 from autoresearch_mlx.trial.scoring import Score, bits_per_byte, check_finite, check_sums, score_on
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
 
 Result = TypeVar("Result")
+_SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
+"""The second model's patience for its first answer: at least this share of the first one's, or this many times what the
+first one took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,16 @@ def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Ev
         events.send("invalid", reason=str(failure)[:1000])
     except Died as death:
         events.send("died", returncode=death.returncode)
+    except Hung as hang:
+        events.send("hung", seconds=hang.seconds)
     return None
 
 
 def evaluate(spec: EvalSpec) -> Evaluated:
-    """Score the rows.  Raises Invalid, and Died when a model's process ended by itself."""
+    """Score the rows.
+
+    Raises Invalid, Died when a model's process ended by itself, and Hung when it does nothing.
+    """
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets = pairs(spec)
     tails = np.load(spec.tails, mmap_mode="r", allow_pickle=False)
@@ -72,6 +81,7 @@ def evaluate(spec: EvalSpec) -> Evaluated:
             stack.enter_context(Respondent(spec.models[at], spec.environments[at], frame))
             for at in rng.permutation(PROCESSES)
         ]
+        greet(models, tails[:1, : spec.seq_len].astype(np.int32), spec.answer_seconds)
         found = _Pass(inputs, targets, score_on(spec.device), rng)
         plan = draw_plan(len(inputs), len(tails), spec.seq_len, spec.rows_per_call, rng)
         waiting: deque[tuple[Call, ...]] = deque()
@@ -91,6 +101,22 @@ def evaluate(spec: EvalSpec) -> Evaluated:
     scored = bits_per_byte(float(found.scored[counted].sum(dtype=np.float64)), targets, weight)
     ahead = bits_per_byte(gained.nats, targets, weight)
     return Evaluated(scored + ahead, scored, ahead, bits_per_byte(gained.error, targets, weight), found.clipped)
+
+
+def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
+    """Let the models load and answer some rows that are not scored, one model after the other.
+
+    Two processes that compile for Metal in the same instant can take the same file of its cache, and one of them then
+    waits for a lock for as long as the other lives.  A model's process touches neither the device nor the edited file
+    before its first question.  ``patience``: seconds for which the first one may do nothing.
+    Raises Died, Invalid, Hung.
+    """
+    longest = patience
+    for model in models:
+        began = time.monotonic()
+        model.ask(inputs)
+        model.answer(patience)
+        patience = min(longest, max(_SECOND_SHARE * longest, _SECOND_TIMES * (time.monotonic() - began)))
 
 
 def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:

@@ -12,22 +12,30 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
 """For each type of logits, the numpy type with which they are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
+PATIENCE_SECONDS = 60.0
+"""Seconds for which a process may neither answer nor compute.  Its first answer includes the compilation of kernels."""
+_LOOK_SECONDS = 0.5
+_BUSY_SHARE = 0.05
+"""Share of a processor that a process must have used to count as slow; below it counts as hung."""
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
 _LAST_WORDS_SECONDS = 1.0
@@ -91,6 +99,14 @@ class Answer:
     """Name of their number type, a key of BITS."""
 
 
+class Hung(Exception):
+    """The model's process neither answers nor computes."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer for {seconds:.0f} s")
+        self.seconds = seconds
+
+
 class Respondent:
     """One model process, seen from the scorer.  It answers in the order of the questions."""
 
@@ -137,9 +153,12 @@ class Respondent:
         with contextlib.suppress(BrokenPipeError):  # the process has ended, which ``answer`` reports
             os.write(self._asks, ASK.pack(slot, rows))
 
-    def answer(self) -> Answer:
-        """Wait for the oldest answer, which is valid until the next ``ask``.  Raises Died, Invalid."""
-        said, slot = self._line(), (self._count - len(self._asked)) % SLOTS
+    def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:
+        """Wait for the oldest answer, which is valid until the next ``ask``.
+
+        Raises Died, Invalid, and Hung when the process did next to nothing for so many seconds of ``patience``.
+        """
+        said, slot = self._line(patience), (self._count - len(self._asked)) % SLOTS
         rows = self._asked.pop(0)
         if "invalid" in said:
             raise Invalid(str(said["invalid"])[:500])
@@ -148,8 +167,9 @@ class Respondent:
         bits = self._frame.logits(self._memory, slot, rows, said["logits"])
         return Answer(bits, said["logits"])
 
-    def _line(self) -> Mapping[str, Any]:
+    def _line(self, patience: float) -> Mapping[str, Any]:
         while b"\n" not in self._words:
+            self._wait(patience)
             data = os.read(self._hears, _LINE_BYTES)
             if not data:
                 raise Died(self._process.wait())
@@ -164,6 +184,32 @@ class Respondent:
         if not isinstance(said, dict):
             raise Invalid(f"answer: the model's process said {line[:100]!r}")
         return said
+
+    def _wait(self, patience: float) -> None:
+        """Wait until the process has written something.  Raises Hung.
+
+        A process that is slow uses the processor, and may go on.  One that waits for a lock does not.
+        """
+        since, used = time.monotonic(), self._cpu_seconds()
+        while not select.select([self._hears], [], [], _LOOK_SECONDS)[0]:
+            waited = time.monotonic() - since
+            if waited < patience:
+                continue
+            now = self._cpu_seconds()
+            if now - used < _BUSY_SHARE * waited:
+                raise Hung(waited)
+            since, used = time.monotonic(), now
+
+    def _cpu_seconds(self) -> float:
+        """Return the processor time of the process and its children, in seconds; 0 when it has ended."""
+        total = 0.0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            for each in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    times = each.cpu_times()
+                    total += times.user + times.system + times.children_user + times.children_system
+        return total
 
     def close(self) -> None:
         """End the process."""

@@ -30,6 +30,7 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
     spec = ModelSpec(**json.loads(text))
     frame = Frame(spec.rows_per_call, spec.seq_len, spec.vocab_size)
     memory = mmap.mmap(descriptor, frame.size)
+    ask = os.read(asks, ASK.size)  # the device and the edited file wait for the first question: see evaluator.greet
     set_device(spec.device, spec.memory_limit_bytes)
     if spec.device == "cpu":
         # On a CPU, MLX builds each fused kernel (nn.relu is one) with the system's C++ compiler: half a second for
@@ -37,10 +38,11 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
         mx.disable_compile()
     try:
         model = load(spec)
-        while (ask := os.read(asks, ASK.size)) != b"":
+        while ask != b"":
             slot, rows = ASK.unpack(ask)
             kind = respond(model, frame, memory, slot, rows)
             say(answers, {"slot": slot, "logits": kind})
+            ask = os.read(asks, ASK.size)
     except Invalid as failure:
         say(answers, {"invalid": str(failure)})
 

@@ -140,6 +140,14 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
     return {**patience, **ours, **added, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
+def trusted_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child that runs our own code alone, without the caches of compiled kernels.
+
+    Edited code that is not confined could write to the user's caches of Metal and CUDA.
+    """
+    return {**child_process_environment(added), "MTL_SHADER_CACHE_SIZE": "0", "CUDA_CACHE_DISABLE": "1"}
+
+
 def run_child(
     command: Sequence[str],
     *,

@@ -206,6 +206,8 @@ class EvalSpec:
     environments: list[dict[str, str]]
     weights_type: str
     """Number type of most of the weights: float32, float16 or bfloat16."""
+    answer_seconds: float = 60.0
+    """Seconds for which a model process may neither answer nor compute."""
     samples: dict[str, str] = field(default_factory=dict)
     """For an audit: paths of further sets of rows, by name; the audit scores a random sample of each."""
 

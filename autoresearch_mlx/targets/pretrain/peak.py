@@ -19,7 +19,7 @@ from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.targets.corpus import prepare as corpora
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
-from autoresearch_mlx.trial.runner import child_process_environment, python_command
+from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 _PROBE_SECONDS = 60.0
 
@@ -71,7 +71,7 @@ def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str)
     ``size``: rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
     """
     command = python_command("-m", "autoresearch_mlx.hardware.gflops", "--size", str(size), "--dtype", dtype, *more)
-    around, limit = child_process_environment(environment), _PROBE_SECONDS
+    around, limit = trusted_environment(environment), _PROBE_SECONDS
     done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=limit, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
