@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
-from autoresearch_mlx.errors import AgentError, AutoresearchError
 from autoresearch_mlx.experiment import (
     Agent,
     Context,
@@ -30,7 +29,7 @@ from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.shrinkage import Effect
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.loop import measure as measuring
-from autoresearch_mlx.loop.refusal import Candidate, clash, refuse, writable, wrong_in
+from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.journal import now
@@ -128,7 +127,7 @@ class Attempt:
             before = self.proposal
             with self._timed("propose"):
                 context = self.session.context(self.history, self.number, offered, feedback, running)
-                self.proposal = writable(_ask(agent, context))
+                self.proposal = writable(ask(agent, context))
             if feedback and self.proposal == before:
                 break  # the agent has given the same answer again, so it has no other
             if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
@@ -379,22 +378,6 @@ class Attempt:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
-
-
-def _ask(agent: Agent, context: Context) -> Proposal:
-    """Return the agent's proposal.  The agent may be a user's code, so any exception of it becomes an AgentError."""
-    try:
-        answer: object = agent.propose(context)
-    except AutoresearchError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
-        raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
-    if (wrong := wrong_in(answer)) is not None:
-        said = f"the agent {agent.name} returned {wrong}"
-        raise AgentError(said, "what it should return: autoresearch_mlx.experiment.Proposal")
-    assert isinstance(answer, Proposal)
-    return answer
 
 
 def _recorded(effect: Effect) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Refuse a proposal that is not worth a run: no edit, forbidden or unparsable files, nothing new."""
+"""Ask an agent for a proposal; refuse one that is not worth a run: no edit, forbidden or unparsable files, nothing new."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import History, Proposal, Running, Verdict
+from autoresearch_mlx.errors import AgentError, AutoresearchError
+from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Running, Verdict
 from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, faults_at_the_end
 from autoresearch_mlx.lab.literals import too_much
 from autoresearch_mlx.lab.seeds import only_seeds_changed
@@ -93,6 +94,22 @@ def clash(paths: Collection[str]) -> str | None:
         if (folder := next((p for p in parents if p in paths), None)) is not None:
             return f"{path} cannot exist, because {folder} is a file"
     return None
+
+
+def ask(agent: Agent, context: Context) -> Proposal:
+    """Return the agent's proposal.  The agent may be a user's code, so any exception of it becomes an AgentError."""
+    try:
+        answer: object = agent.propose(context)
+    except AutoresearchError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
+        raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+    if (wrong := wrong_in(answer)) is not None:
+        said = f"the agent {agent.name} returned {wrong}"
+        raise AgentError(said, "what it should return: autoresearch_mlx.experiment.Proposal")
+    assert isinstance(answer, Proposal)
+    return answer
 
 
 def wrong_in(answer: object) -> str | None:
