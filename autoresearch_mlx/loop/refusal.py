@@ -1,4 +1,4 @@
-"""Ask an agent for a proposal; refuse one that is not worth a run: no edit, forbidden or unparsable files, nothing new."""
+"""Ask an agent for a proposal, and refuse one that is not worth a run: no edit, forbidden files, nothing new."""
 
 from __future__ import annotations
 
