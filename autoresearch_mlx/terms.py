@@ -60,6 +60,11 @@ def tenths(number: float | None) -> str:
     return UNKNOWN if number is None else f"{number:,.1f}"
 
 
+def speed(share: float | None) -> str:
+    """Format a speed, given as a share of the usual one: ``62 %``."""
+    return UNKNOWN if share is None else f"{100 * share:.0f} %"
+
+
 def clock(seconds: float | None) -> str:
     """Format seconds as ``h:mm:ss``, or as ``m:ss`` below one hour."""
     if seconds is None:

@@ -34,7 +34,7 @@ class Run:
     """True if heat, sleep or another job disturbed it: it does not count."""
     log_work: float = 0.0
     """Natural logarithm of the work that the machine's speed left to it, as a share of what it does at the session's
-    reference speed (:func:`slope.log_work`); 0: all of it, or unknown."""
+    reference speed (:func:`speeds.log_work`); 0: all of it, or unknown."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

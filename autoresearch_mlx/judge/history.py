@@ -14,6 +14,7 @@ from autoresearch_mlx.judge import sigma, slope
 from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.evidence import Rules, Run, Sigma, Slope
+from autoresearch_mlx.judge.speeds import log_work, steady
 
 _Number = TypeVar("_Number", int, float)
 
@@ -63,7 +64,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
             fresh=number == 0 or at > chosen,
             error=_error(m),
             tainted=m.tainted,
-            log_work=slope.log_work(m),
+            log_work=log_work(m),
         )
         for at, m in enumerate(measured)
         if m.value is not None
@@ -159,7 +160,7 @@ def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """
     every = runs_of(history, experiment)
     measured = [run for run in every if run.regime == history.regime and not run.tainted]
-    usual = [run for run in measured if slope.steady(run) and run.fresh]
+    usual = [run for run in measured if steady(run) and run.fresh]
     return newest_unselected(usual or measured or every, Rules().record)
 
 

@@ -15,14 +15,9 @@ from dataclasses import replace
 from statistics import fmean, median
 
 from autoresearch_mlx.experiment import Measurement
-from autoresearch_mlx.judge.evidence import STEADY, Run, Sigma, Slope
+from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.sigma import pooled
 
-_EQUAL = 0.05
-"""Speeds that differ by less than this, as a logarithm, count as equal: they are not measured more exactly."""
-_LEFT_OVER = 0.2
-"""Share of a difference in speed that may be left when the budget counts reference seconds: caches and memory are
-slowed less, or more, than the processor time tells."""
 _UNKNOWN_SHARE = 0.5
 """Error of the slope, as a share of the value, where no curve tells: a time measured by a program has a slope of 1."""
 _BEND = 0.15
@@ -31,25 +26,6 @@ _LATE, _LEAST_POINTS = 0.4, 4
 """Part of the budget after which a curve's slope is taken, and the smallest number of points that it is taken from."""
 _CREDIBLE = 3.0
 """Number of prior errors within which a first estimate of the slope is taken."""
-
-
-def log_work(m: Measurement) -> float:
-    """Return the natural logarithm of the work that the machine's speed left to a run, as a share of the usual work.
-
-    0: as much as at the reference speed, or the speed is unknown, or the run ended after a fixed number of steps.
-    """
-    if m.speed is None or not 0 < m.speed < math.inf:
-        return 0.0
-    speed = _beyond(math.log(m.speed))
-    if m.stretch is None:
-        return 0.0 if m.tokens or m.steps else speed
-    worked = _beyond(math.log(m.speed * m.stretch)) if 0 < m.stretch < math.inf else speed
-    return worked + _LEFT_OVER * speed
-
-
-def _beyond(difference: float) -> float:
-    """Return what of a difference lies beyond the part that counts as none."""
-    return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
@@ -115,11 +91,6 @@ def error_between(slope: Slope, apart: float) -> float:
 def at_reference(run: Run, slope: Slope) -> float:
     """Return the value that a run would have had at the reference speed."""
     return run.value - slope.value * run.log_work
-
-
-def steady(run: Run) -> bool:
-    """Return whether the machine left a run its work, so that its plain value stands for its file."""
-    return abs(run.log_work) <= STEADY
 
 
 def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:

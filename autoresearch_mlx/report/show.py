@@ -14,6 +14,7 @@ from autoresearch_mlx.lab.source import describe
 _NONE = "(none)"
 _LABEL = 11
 _PHASES = ("start", "compile", "train", "evaluate")
+_SPEED = "speed"
 
 _TOLD_ABOVE = ("tainted", "fault", "next_step")
 """Figures that the lines on disturbed runs tell."""
@@ -57,7 +58,9 @@ def _interval(e: Experiment) -> str:
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
-    return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw)})"
+    allowed = e.effect.get("speed_gain")
+    part = f", {terms.gain(allowed)} of it for the machine's speed" if allowed else ""
+    return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw)}{part})"
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:
@@ -108,19 +111,19 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
     """Write the table of measurements, turned on its side on a narrow terminal, and the remarks below it."""
     if not e.measurements:
         return ["measurements", _NONE]
-    head = ("seed", metric, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
+    head = ("seed", metric, _SPEED, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
     rows = [head, *(_row(m) for m in e.measurements)]
-    if not e.failed:
-        rows = _used_columns(rows)
+    rows = _used_columns(rows, optional=(_SPEED,) if e.failed else head)
     lines = terms.table(rows)
     if max(map(len, lines)) > width:
         lines = terms.table(list(zip(*rows, strict=True)), left=(0,))
     return ["measurements (times in seconds)", *lines, *_remarks(e, width)]
 
 
-def _used_columns(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Leave out the columns in which no run has a value: a program reports neither steps nor tokens."""
-    shown = [i for i in range(len(rows[0])) if any(row[i] != terms.UNKNOWN for row in rows[1:])]
+def _used_columns(rows: Sequence[tuple[str, ...]], optional: Sequence[str]) -> list[tuple[str, ...]]:
+    """Leave out those optional columns in which no run has a value: a program reports neither steps nor tokens."""
+    needed = [name not in optional for name in rows[0]]
+    shown = [i for i in range(len(rows[0])) if needed[i] or any(row[i] != terms.UNKNOWN for row in rows[1:])]
     return [tuple(row[i] for i in shown) for row in rows]
 
 
@@ -130,6 +133,7 @@ def _row(m: Measurement) -> tuple[str, ...]:
     return (
         str(m.seed),
         terms.value(m.value),
+        terms.speed(m.speed),
         *(terms.tenths(s) for s in phases),
         terms.tenths(total if total > 0 else None),
         terms.count(m.steps),
@@ -140,7 +144,7 @@ def _row(m: Measurement) -> tuple[str, ...]:
 
 
 def _remarks(e: Experiment, width: int) -> list[str]:
-    """List disturbed runs, failures that the experiment's reason leaves out, further figures, and the machine."""
+    """List disturbed and slow runs, failures that the reason leaves out, further figures, and the machine."""
     failures = [
         (f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure and fault_of(m) is None
     ]
@@ -150,13 +154,22 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     ]
     extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
     figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
-    facts = [*disturbed, *told, *figures, *_machine(e.measurements)]
+    slowed = [("slowed", f"seed {m.seed}: {words}") for m in e.measurements if (words := _why_slow(m))]
+    facts = [*disturbed, *slowed, *told, *figures, *_machine(e.measurements)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
 
 
 def _why_tainted(m: Measurement) -> str:
     step = m.extra.get("next_step")
     return str(m.extra.get("tainted") or "disturbed") + (f"; {step}" if step else "")
+
+
+def _why_slow(m: Measurement) -> str:
+    """Say what slowed a run down and how far its time was stretched; empty where nothing did, or that was told."""
+    if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
+        return ""
+    stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""
+    return f"it ran at {terms.speed(m.speed)} speed{stretch}: {terms.one_line(m.disturbed_by)}"
 
 
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

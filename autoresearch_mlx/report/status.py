@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch_mlx.experiment import Direction, Experiment, History
+from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.evidence import Sigma
 from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
+from autoresearch_mlx.judge.speeds import mean_speed, slow
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, fields_of, read_lanes, read_now
@@ -31,6 +32,22 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
+    speed: float | None = None
+    """Mean speed of the machine in the runs that it was measured by, 1 as the baseline's; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast the machine was for the runs of a session, 1 as for the baseline."""
+
+    newest: float
+    """Speed in the newest run."""
+    disturbed_by: str
+    """What slowed down that run, in words; empty: nothing did."""
+    slow: int
+    """Number of runs under nine tenths of the usual speed."""
+    runs: int
+    """Number of runs whose speed is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,8 @@ class Status:
     """The last certificate, as the ledger has it."""
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or a run stood still."""
+    speed: Speed | None = None
+    """The machine's speed during the runs; None where no run tells it."""
     lanes: tuple[Running, ...] = ()
     """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
@@ -122,6 +141,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
         certificate=journal.certificates[-1] if journal.certificates else None,
         disturbed=_disturbed(history),
+        speed=_speed(history),
     )
 
 
@@ -130,8 +150,21 @@ def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
 
 
 def _disturbed(history: History) -> int:
-    runs = [*(m for e in history.experiments for m in e.measurements), *(r.measurement for r in history.repeats)]
-    return sum(m.tainted for m in runs)
+    return sum(m.tainted for m in _runs(history))
+
+
+def _speed(history: History) -> Speed | None:
+    told = [m for m in _runs(history) if m.speed is not None]
+    if not told or told[-1].speed is None:
+        return None
+    return Speed(told[-1].speed, told[-1].disturbed_by, sum(map(slow, told)), len(told))
+
+
+def _runs(history: History) -> list[Measurement]:
+    """Return all runs in the order in which they were taken; an experiment's own come before later repeats."""
+    own = [(e.number, 0, m) for e in history.experiments for m in e.measurements]
+    later = [(r.during, 1, r.measurement) for r in history.repeats]
+    return [m for *_, m in sorted([*own, *later], key=lambda run: run[:2])]
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
@@ -141,7 +174,7 @@ def priced(status: Status, settings: AgentSettings) -> Status:
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """Return the document of ``status --json``; an unknown value is null."""
+    """Return the document of ``status --json``; an unknown value is null, and an unknown speed is left out."""
     return {
         "session": status.session,
         "branch": status.branch,
@@ -149,8 +182,8 @@ def to_json(status: Status) -> dict[str, Any]:
         "metric": status.metric,
         "direction": status.direction,
         **asdict(status.counts),
-        "baseline": asdict(status.baseline) if status.baseline else None,
-        "incumbent": asdict(status.incumbent) if status.incumbent else None,
+        "baseline": _mark_to(status.baseline),
+        "incumbent": _mark_to(status.incumbent),
         "sigma": status.sigma.value,
         "running": fields_of(status.running) if status.running else None,
         "agent": status.agent,
@@ -170,7 +203,12 @@ def to_json(status: Status) -> dict[str, Any]:
         "disturbed": status.disturbed,
         "limits": dict(status.limits) if status.limits is not None else None,
         "lanes": [fields_of(lane) for lane in status.lanes],
+        **({"speed": asdict(status.speed)} if status.speed else {}),
     }
+
+
+def _mark_to(mark: Mark | None) -> dict[str, Any] | None:
+    return {name: held for name, held in asdict(mark).items() if name != "speed" or held is not None} if mark else None
 
 
 def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
@@ -188,7 +226,8 @@ def _mark(history: History, experiment: Experiment | None) -> Mark | None:
     """Return an experiment as a Mark with its present value, which later runs may have changed."""
     if experiment is None:
         return None
-    return Mark(experiment.number, experiment.commit, standing(history, experiment))
+    taken = [*experiment.measurements, *(r.measurement for r in history.repeats if r.number == experiment.number)]
+    return Mark(experiment.number, experiment.commit, standing(history, experiment), mean_speed(taken))
 
 
 def running_in(folder: Path, journal: Journal) -> Running | None:

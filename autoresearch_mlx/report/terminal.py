@@ -12,10 +12,11 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
+from autoresearch_mlx.judge.speeds import SLOW, mean_speed, slowed
 from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.live_line import phase_word, time_left
 from autoresearch_mlx.report.now import Running
-from autoresearch_mlx.report.status import Mark, Status, count_outcomes
+from autoresearch_mlx.report.status import Mark, Speed, Status, count_outcomes
 from autoresearch_mlx.store.rules import MARK
 
 
@@ -64,6 +65,8 @@ def render_status(status: Status, width: int) -> str:
         facts.append(("ends", _after(status) if status.stopping else limits_in_words(status.limits)))
     if status.pausing and (status.running is None or status.running.phase != "paused"):
         facts.append(("pauses", _after(status)))
+    if status.speed is not None:
+        facts.append(("speed", _speed(status.speed)))
     if status.disturbed:
         facts.append(("disturbed", f"{terms.plural(status.disturbed, 'run')}, which do not count; `show N` says why"))
     if status.stops and (status.stops.stopped or status.stops.audits):
@@ -79,7 +82,15 @@ def render_status(status: Status, width: int) -> str:
 def _mark(mark: Mark | None) -> str:
     if mark is None:
         return terms.UNKNOWN
-    return f"{terms.value(mark.value)}  #{mark.number}  {(mark.commit or terms.UNKNOWN)[:7]}"
+    speed = f"  at {terms.speed(mark.speed)} speed" if mark.speed is not None else ""
+    return f"{terms.value(mark.value)}  #{mark.number}  {(mark.commit or terms.UNKNOWN)[:7]}{speed}"
+
+
+def _speed(found: Speed) -> str:
+    """Return ``62 % of the baseline's in the newest run: ...; 3 of 14 runs under 90 %``."""
+    why = f": {terms.one_line(found.disturbed_by)}" if found.disturbed_by else ""
+    slow = f"; {found.slow:,} of {terms.plural(found.runs, 'run')} under {terms.speed(SLOW)}" if found.slow else ""
+    return f"{terms.speed(found.newest)} of the baseline's in the newest run{why}{slow}"
 
 
 def _sigma(status: Status) -> str:
@@ -145,36 +156,54 @@ def render_log(experiments: Sequence[Experiment], metric: str, direction: Direct
     if not experiments:
         return "no experiments yet"
     best = next((e.number for e in reversed(experiments) if e.status == "keep"), None)
-    head = (" ", "#", "status", metric, "gain", "axis", "title")
+    head = (" ", "#", "status", metric, "gain", "speed", "axis", "title")
     rows = [head, *(_row(e, e.number == best) for e in experiments)]
     counts = count_outcomes(experiments)
     note = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     star = "; * is the incumbent" if best is not None else ""
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
+    star += "; ~ ran on a slow machine (`show N`)" if any(slowed(e.measurements) for e in experiments) else ""
     return "\n".join([*_fit(rows, width), "", *terms.wrap(f"{note}{star}; {metric}: {_BETTER[direction]}", width)])
 
 
 def _row(e: Experiment, best: bool) -> tuple[str, ...]:
+    marks = "!" * (MARK in e.reason) + "~" * slowed(e.measurements)
     return (
         "*" if best else " ",
         str(e.number),
-        f"{e.status} !" if MARK in e.reason else e.status,
+        f"{e.status} {marks}".rstrip(),
         terms.value(e.value),
         terms.gain(e.gain),
+        terms.speed(mean_speed(e.measurements)),
         terms.cut(terms.one_line(e.axis or terms.UNKNOWN), 24),
         terms.one_line(e.title) or terms.UNKNOWN,
     )
 
 
+_VALUE, _GAIN, _SPEED, _AXES = 3, 4, 5, 6
+"""Positions of columns in a row of the log."""
+
+
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lay out rows as lines; titles are cut to the width that the other columns leave."""
-    longest = max(terms.columns(row[6]) for row in rows)
-    for shown, least in (((0, 1, 2, 3, 4, 5), _TITLE), ((0, 1, 2, 3, 4), 12), ((0, 1, 2, 3), 0)):
-        lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=(0, 2, 5))
+    """Lay out rows as lines; titles are cut to the width that the other columns leave.
+
+    The speed is a column only where a run tells it.
+    """
+    longest = max(terms.columns(row[-1]) for row in rows)
+    speed = [_SPEED] if any(row[_SPEED] != terms.UNKNOWN for row in rows[1:]) else []
+    first = [*range(_VALUE), _VALUE]
+    for shown, least in (
+        ([*first, _GAIN, *speed, _AXES], _TITLE),
+        ([*first, _GAIN, *speed], 12),
+        ([*first, *speed], 12 if speed else 0),
+        (first, 0),
+    ):
+        left = (0, 2, *(at for at, column in enumerate(shown) if column == _AXES))
+        lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=left)
         room = width - terms.columns(lines[0]) + 1
         if room >= min(least, longest):
             break
-    return [line[:-1] + terms.cut(row[6], max(room, 8)) for line, row in zip(lines, rows, strict=True)]
+    return [line[:-1] + terms.cut(row[-1], max(room, 8)) for line, row in zip(lines, rows, strict=True)]
 
 
 def verdict_line(experiment: Experiment, metric: str, width: int) -> str:

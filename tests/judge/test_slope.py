@@ -13,7 +13,8 @@ from autoresearch_mlx.judge.difference import difference
 from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import Again, Evidence, Run, Sigma, Slope
 from autoresearch_mlx.judge.removal import decide_removal
-from autoresearch_mlx.judge.slope import learned, log_work, prior, steepness
+from autoresearch_mlx.judge.slope import learned, prior, steepness
+from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.judge.stages import decide
 
 STEEP = -0.034

@@ -71,6 +71,8 @@ class Night:
     certify: bool = False
     hostile: str = ""
     """Put into every text that an agent or a log could write."""
+    busy: bool = False
+    """Whether the machine's speed is known, and other programs slow it down now and then."""
 
     def __post_init__(self) -> None:
         self.marks: dict[str, int] = {}
@@ -191,8 +193,15 @@ class Night:
             value=value, seed=42 + at, seconds=Seconds(1.1, 2.2, 300.0, 18.4), steps=1740,
             tokens=int(speed * 300), tokens_per_second=speed, peak_memory_mb=9_210.4 + 40 * (number % 7),
             machine=self.machine(), log=f"runs/{number:04d}-1/log.txt", curve=curve, regime=self.regime,
-            extra={"loss": value * 1.1, "num_params": 11_534_336},
+            extra={"loss": value * 1.1, "num_params": 11_534_336}, **self.slowness(number),
         )  # fmt: skip
+
+    def slowness(self, number: int) -> dict[str, Any]:
+        if not self.busy:
+            return {}
+        slow = number % 7 in (3, 4)
+        by = f"other programs took 34 % of the processor: Spotlight, python{self.hostile}"
+        return {"speed": 0.66 if slow else 0.99, "stretch": 1.5 if slow else 1.01, "disturbed_by": by if slow else ""}
 
     def machine(self) -> dict[str, Any]:
         return {**MACHINE, "temperature_c": round(58 + 14 * (1 - math.exp(-self.clock.hour / 4)), 1)}

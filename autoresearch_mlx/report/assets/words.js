@@ -20,6 +20,9 @@ export const interval = (low, high) => (known(low) && known(high) ? `90 %: ${gai
 
 export const count = (number) => (known(number) ? Math.round(number).toLocaleString("en-US") : "-");
 
+/** A speed, given as a share of the usual one: 62 %. */
+export const speed = (share) => (known(share) ? `${(100 * share).toFixed(0)} %` : "-");
+
 function decimals(number, hidden, digits) {
   const size = Math.abs(number);
   if (size === 0) return "0.000000";

@@ -15,6 +15,7 @@ from autoresearch_mlx.agents.ideas.idea import Idea
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, standing
+from autoresearch_mlx.judge.speeds import mean_speed, slowed
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.loop.control import Run, live_run
@@ -124,6 +125,8 @@ def _row(e: Experiment) -> dict[str, Any]:
         "reason": e.reason,
         "seconds": sum(e.seconds.values()) if e.seconds else None,
         "runs": len(e.measurements),
+        "speed": mean_speed(e.measurements),
+        "slowed": slowed(e.measurements),
     }
 
 

@@ -125,6 +125,10 @@ class Row:
     """Tokens that the session had trained on by its end."""
     seconds: float | None
     runs: int
+    speed: float | None
+    """Mean speed of the machine in its runs that count, 1 as the baseline's."""
+    slowed: bool
+    """True if one of them was taken while the machine was slow."""
     stopped: bool
     diff: str | None
     diff_cut: bool
@@ -224,6 +228,10 @@ class RunFacts:
     hours: float | None
     tokens_per_second: float | None
     peak_memory_mb: float | None
+    speed: float | None
+    """Speed of the machine during the run, 1 as the baseline's."""
+    stretch: float | None
+    """Wall-clock time of the training as a multiple of its budget."""
     machine: Mapping[str, float]
     """Figures that changed during the session, such as temperature and power, under their names in the ledger."""
 

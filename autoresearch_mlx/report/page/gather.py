@@ -11,6 +11,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.judge.speeds import mean_speed, slowed
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page import attached
@@ -172,6 +173,8 @@ def _row(folder: Path, e: Experiment, clock: Clock, diff: str | None, room: atta
         tokens=clock.tokens.get(e.number),
         seconds=seconds if seconds > 0 else None,
         runs=len(e.measurements),
+        speed=mean_speed(e.measurements),
+        slowed=slowed(e.measurements),
         stopped=any(m.failure == "stopped" for m in e.measurements),
         diff=shown.text,
         diff_cut=shown.cut,

@@ -70,7 +70,7 @@ _SCRIPTS = (
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
 """The scripts, in an order in which each needs only those before it."""
-_SPEED = ("tokens_per_second", "peak_memory_mb")
+_SPEED = ("speed", "stretch", "tokens_per_second", "peak_memory_mb")
 _UNDECIDED = ("within noise", "same sign?", "opposite sign?")
 _PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
 """Words that occur in the names of figures about heat and power."""

@@ -107,6 +107,8 @@ def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
             hours=clock.hours.get(run.at),
             tokens_per_second=run.measured.tokens_per_second,
             peak_memory_mb=run.measured.peak_memory_mb,
+            speed=run.measured.speed,
+            stretch=run.measured.stretch,
             machine={name: float(f) for name, f in _facts(run.measured).items() if name in moving and _figure(f)},
         )
         for run in sorted(runs, key=lambda run: run.at)

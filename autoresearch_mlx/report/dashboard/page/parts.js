@@ -3,7 +3,7 @@
 import { diffLines, el } from "./elements.js";
 import { drawLive, lossAt } from "./loss.js";
 import { plot } from "./plot.js";
-import { amount, arrows, clock, count, gain, value } from "./words.js";
+import { amount, arrows, clock, count, gain, speed, value } from "./words.js";
 
 export const the = (id) => document.getElementById(id);
 
@@ -78,6 +78,7 @@ export function showStands(session) {
     ["experiments", count(s.experiments)],
     ["kept", count(s.kept)], ["discarded", count(s.discarded)], ["failed", count(s.failed)],
     ["sigma of one run", s.sigma != null ? amount(s.sigma) : "not known yet"],
+    ["speed of the machine", s.speed ? speed(s.speed.newest) : null, s.speed ? [s.speed.disturbed_by || "of the baseline's", s.speed.slow ? `${count(s.speed.slow)} of ${count(s.speed.runs)} runs under 90 %` : ""].filter(Boolean).join("; ") : null],
     ["losers stopped early", s.stops?.stopped ? count(s.stops.stopped) : null, s.stops?.stopped ? `${clock(s.stops.saved_seconds)} saved` : null],
     ["certified", s.certificate ? s.certificate.words : null],
     ["calls to models", spent.calls ? count(spent.calls) : null, spent.calls ? `${count(spent.tokens)} tokens` : null],
@@ -122,7 +123,8 @@ export function showNight(session, open) {
 }
 
 export function showRows(session, open) {
-  const first = session.incumbent?.number;
+  const first = session.incumbent?.number, speeds = session.experiments.some((e) => e.speed != null);
+  the("speed").hidden = !speeds;
   the("rows").replaceChildren(...session.experiments.map((e) => {
     const failed = !["keep", "discard"].includes(e.status), why = failed || e.value == null ? e.reason : e.axis;
     return el("tr", {},
@@ -130,6 +132,7 @@ export function showRows(session, open) {
       el("td", { class: e.status === "keep" ? "keep" : failed ? "failed" : null }, e.number === first ? `${e.status} ★` : e.status),
       el("td", { class: "n" }, value(e.value)),
       el("td", { class: "n" }, gain(e.gain)),
+      ...(speeds ? [el("td", { class: e.slowed ? "n waits-here" : "n", title: e.slowed ? "the machine was slow, so the time of a run was stretched" : null }, `${e.slowed ? "~ " : ""}${speed(e.speed)}`)] : []),
       el("td", {}, arrows(e.title) || "-", why ? el("small", {}, why) : null));
   }));
 }

@@ -1,7 +1,7 @@
 // Puts the parts together.  The figures come from the JSON in this file; nothing is fetched.
 
 import { plot } from "../../assets/plot.js";
-import { arrows, count, gain, interval, known, significant, value } from "../../assets/words.js";
+import { arrows, count, gain, interval, known, significant, speed, value } from "../../assets/words.js";
 import { forest } from "./forest.js";
 import { sheet } from "./sheet.js";
 
@@ -28,7 +28,7 @@ function progress(host, pick) {
     x: row, y: row.value, number: row.number, kind: kind(row),
     label: row.status === "keep" && row.number > 0 ? arrows(row.title) : "", rank: ranked.indexOf(row),
     tip: [`#${row.number} ${row.status}`, arrows(row.title), known(row.value) ? `${page.metric} ${value(row.value)}` : row.reason,
-      known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : ""],
+      known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : "", row.slowed ? `the machine ran at ${speed(row.speed)} speed` : ""],
   }));
   const better = page.direction === "min" ? "lower" : "higher";
   plot(host, { name: `${page.metric} of every experiment`, height: 430, xs: OVER, points, steps: true, near: page.near, pick,
@@ -51,7 +51,7 @@ function noise(host, pick) {
     key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
-const NAMES = { tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
+const NAMES = { speed: "machine's speed, 1 as the baseline's", stretch: "wall-clock time as a multiple of the budget", tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
   load: "load before the run", temperature_c: "temperature, °C", thermal_level: "level of thermal pressure", battery_percent: "battery, %",
   battery_c: "battery's temperature, °C", cpu_speed_percent: "CPU's speed limit, %", gpu_watts: "GPU's power, W",
   gpu_users: "other programs on the GPU", gpu_busy_percent: "GPU busy before the run, %" };

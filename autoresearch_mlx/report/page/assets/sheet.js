@@ -1,7 +1,7 @@
 // Every experiment: sorted, filtered, opened.  Rows are made in portions as they come into sight.
 
 import { diffLines, el } from "../../assets/elements.js";
-import { arrows, count, gain, interval, known, value } from "../../assets/words.js";
+import { arrows, count, gain, interval, known, speed, value } from "../../assets/words.js";
 
 const PORTION = 120;
 
@@ -12,6 +12,8 @@ export function sheet(host, rows, metric) {
     { name: metric, of: (row) => row.value, cell: (row) => value(row.value), number: true },
     { name: "gain", of: (row) => row.gain, cell: (row) => gain(row.gain), number: true },
     { name: "90 %", of: (row) => row.low, cell: (row) => (known(row.low) ? `${gain(row.low)} … ${gain(row.high)}` : ""), number: true, minor: true },
+    ...(rows.some((row) => known(row.speed)) ? [{ name: "speed", of: (row) => row.speed, number: true, minor: true,
+      cell: (row) => (known(row.speed) ? el("span", { class: row.slowed ? "slowed" : null }, `${row.slowed ? "~ " : ""}${speed(row.speed)}`) : "") }] : []),
     { name: "axis", of: (row) => row.axis, cell: (row) => row.axis || "", minor: true },
     { name: "title", of: (row) => row.title, cell: (row) => arrows(row.title), title: true },
     { name: "agent", of: (row) => row.agent ?? "", cell: (row) => row.agent ?? "", minor: true },
@@ -108,7 +110,8 @@ export function sheet(host, rows, metric) {
   function inside(row) {
     const facts = [
       ["gain", known(row.gain) ? [gain(row.gain), interval(row.low, row.high), known(row.raw) ? `measured ${gain(row.raw)}` : ""].filter(Boolean).join("; ") : ""],
-      ["axis", row.axis], ["knobs", arrows(row.knobs)], ["agent", row.agent], ["runs", row.runs || ""], ["commit", row.commit],
+      ["axis", row.axis], ["knobs", arrows(row.knobs)], ["agent", row.agent], ["runs", row.runs || ""],
+      ["speed", known(row.speed) ? `${speed(row.speed)} of the baseline's${row.slowed ? ": the machine was slow, so the time of a run was stretched" : ""}` : ""], ["commit", row.commit],
       ["at", [known(row.hours) ? `${row.hours.toFixed(2)} h of work` : "", known(row.tokens) ? `${count(row.tokens)} tokens trained` : ""].filter(Boolean).join(", ")],
     ].filter(([, fact]) => fact !== null && fact !== undefined && fact !== "");
     return el("div", { class: "inside" },
