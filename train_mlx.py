@@ -7,8 +7,8 @@ Everything here may change: the architecture, the optimiser, the schedule, the b
 the harness: the data and its order, the seed, the clock, and the evaluation, which loads the saved weights in another
 process and asks `build_model(...)` for logits.  The contract is two functions, `build_model` and `train`.
 
-The model is the speedrun descendant of GPT-2 that karpathy/autoresearch trains on an H100; knobs bear the same names,
-so that a strategy can carry over by name.
+The model is the one that karpathy/autoresearch trains on an H100: a GPT-2 with the improvements of the speedruns.  Its
+knobs have the same names as there, so that a strategy can be carried over by name.
 """
 
 import math
@@ -38,13 +38,13 @@ MLP_RATIO = 4.0             # hidden width of the MLP over the model's width    
 ROPE_BASE = 10000.0         # longest wavelength of the rotary embedding                # knob: log 1000 1000000
 SOFTCAP = 15.0              # logits are squeezed into +-SOFTCAP                        # knob: log 5 60
 VE_GATE_CHANNELS = 32       # channels that decide how much value embedding enters      # knob: choice 8 16 32 64
-VE_GATE_SCALE = 2.0         # upper end of that gate                                    # knob: lin 0.5 4
+VE_GATE_SCALE = 2.0         # largest factor on the value embedding                     # knob: lin 0.5 4
 
 # Batch
 TOTAL_BATCH_SIZE = 2**14    # tokens per optimiser step                                 # knob: pow2 1024 131072
-DEVICE_BATCH_SIZE = 8       # rows per forward pass; fewer rows mean accumulation       # knob: pow2 1 64
+DEVICE_BATCH_SIZE = 8       # rows per forward pass; fewer rows, more passes per step   # knob: pow2 1 64
 
-# Learning rates (AdamW's are scaled by (width / 768)^-0.5)
+# Learning rates (those of AdamW are multiplied by (width / 768)^-0.5)
 EMBEDDING_LR = 0.6          # token and value embeddings, AdamW                         # knob: log 0.05 3
 UNEMBEDDING_LR = 0.004      # output head, AdamW                                        # knob: log 0.0005 0.05
 MATRIX_LR = 0.04            # matrices inside the blocks, Muon                          # knob: log 0.004 0.2
@@ -55,20 +55,20 @@ FINAL_LR_FRAC = 0.0         # rate at the very end, as a share of the peak      
 
 # Optimiser
 ADAM_BETAS = (0.8, 0.95)    # decay of AdamW's first and second moments
-WEIGHT_DECAY = 0.2          # matrices; cautious, falls to 0 over the run               # knob: lin 0 0.8
-EMBEDDING_WD = 0.0          # token embedding, decoupled                                # knob: lin 0 0.01
-VALUE_WD = 0.0              # value embeddings                                          # knob: lin 0 0.01
-UNEMBEDDING_WD = 0.0        # output head                                               # knob: lin 0 0.05
+WEIGHT_DECAY = 0.2          # decay of matrices, cautious; falls to 0 over the run      # knob: lin 0 0.8
+EMBEDDING_WD = 0.0          # decay of the token embedding, decoupled                   # knob: lin 0 0.01
+VALUE_WD = 0.0              # decay of the value embeddings                             # knob: lin 0 0.01
+UNEMBEDDING_WD = 0.0        # decay of the output head                                  # knob: lin 0 0.05
 MUON_MOMENTUM = 0.95        # Muon's momentum after the ramp                            # knob: lin 0.85 0.98
-MUON_MOMENTUM_START = 0.85  # and at step 0                                             # knob: lin 0.6 0.95
-MUON_RAMP_STEPS = 300       # steps between the two                                     # knob: log 20 1000
+MUON_MOMENTUM_START = 0.85  # Muon's momentum at step 0                                 # knob: lin 0.6 0.95
+MUON_RAMP_STEPS = 300       # steps from the first momentum to the second               # knob: log 20 1000
 MUON_BETA2 = 0.95           # decay of the row-wise second moment (NorMuon)             # knob: lin 0.8 0.99
 NS_STEPS = 5                # iterations of the orthogonalisation, at most 5            # knob: int 2 5
 
 # Initial values
-INIT_SCALE = 1.0            # of matrices, over sqrt(3 / width)                         # knob: log 0.3 2
-EMBEDDING_INIT_STD = 1.0    # token embedding                                           # knob: log 0.1 3
-UNEMBEDDING_INIT_STD = 0.001  # output head                                           # knob: log 0.0001 0.03
+INIT_SCALE = 1.0            # bound of the matrices' values over sqrt(3 / width)        # knob: log 0.3 2
+EMBEDDING_INIT_STD = 1.0    # standard deviation of the token embedding                 # knob: log 0.1 3
+UNEMBEDDING_INIT_STD = 0.001  # standard deviation of the output head                 # knob: log 0.0001 0.03
 RESID_LAMBDA = 1.0          # how much of the stream a layer passes on                  # knob: lin 0.7 1.2
 X0_LAMBDA = 0.1             # how much of the embedding is added again at each layer    # knob: lin 0 0.4
 # fmt: on
@@ -98,7 +98,7 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A table [vocab_size, width] of float32 rows; int32 tokens [B, T] to rows [B, T, width]."""
+    """A table [vocab_size, width] of float32 rows.  Maps int32 tokens [B, T] to rows [B, T, width]."""
 
     def __init__(self, vocab_size: int, width: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Embedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention; rotary positions (arXiv:2104.09864), normalised queries and keys (arXiv:2010.04245)."""
+    """Causal self-attention: rotary positions (arXiv:2104.09864), normalised queries and keys (arXiv:2010.04245)."""
 
     def __init__(self, width: int, gated: bool) -> None:
         super().__init__()
@@ -161,10 +161,11 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """int32 tokens [B, T] to logits [B, T, vocab_size], float32 when scored.
+    """Maps int32 tokens [B, T] to logits [B, T, vocab_size], which are float32 when they are scored.
 
-    Each layer gets `resid_lambda * stream + x0_lambda * embedding`, both learned, an idea of
-    github.com/KellerJordan/modded-nanogpt: late layers can read the token itself, and early ones need not carry it.
+    The input of each layer is `resid_lambda * stream + x0_lambda * embedding`, with both factors learned (an idea from
+    github.com/KellerJordan/modded-nanogpt).  So late layers can read the token itself, and early layers need not
+    preserve it.
     """
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -188,14 +189,15 @@ class GPT(nn.Module):
         logits = self.lm_head(norm(x))
         if not self.training:
             logits = logits.astype(mx.float32)
-        # A soft limit (Gemma 2, arXiv:2408.00118): no single logit can come to dominate the loss and its gradient.
+        # A soft limit (Gemma 2, arXiv:2408.00118), so that no single logit can dominate the loss and its gradient.
         return SOFTCAP * mx.tanh(logits / SOFTCAP)
 
 
 def window_masks(seq_len: int) -> list[Any]:
     """Return one mask per layer.
 
-    "causal" lets MLX use its fused attention kernel; an array as mask does not, so S layers cost more here, not less.
+    With "causal" MLX can use its fused attention kernel.  With an array as mask it cannot, so S layers cost more here,
+    not less.
     """
     ago = mx.arange(seq_len)[:, None] - mx.arange(seq_len)[None, :]
     short = (ago >= 0) & (ago < max(1, round(SHORT_WINDOW * seq_len)))
@@ -206,7 +208,7 @@ def window_masks(seq_len: int) -> list[Any]:
 def build_model(vocab_size: int, seq_len: int) -> GPT:
     """Return the model with fresh weights; it maps int32 tokens [B, T] to logits [B, T, vocab_size]."""
     model = GPT(vocab_size, seq_len)
-    # Each weight draws from a key of its own name, so that adding a layer leaves the others' start unchanged.
+    # The random key of a weight depends on its name, so that adding a layer does not change the other first values.
     root = np.array(mx.random.randint(0, 2**31 - 1, ())).item()
     fresh = [(name, initial(name, w, mx.random.key(root ^ crc32(name.encode())))) for name, w in flat(model).items()]
     model.update(tree_unflatten(fresh))
@@ -221,10 +223,11 @@ def initial(name: str, weight: mx.array, key: mx.array) -> mx.array:
     if name == "lm_head.weight":
         return UNEMBEDDING_INIT_STD * mx.random.normal(weight.shape, key=key)
     if name.endswith(("c_q.weight", "c_k.weight", "c_v.weight", "c_fc.weight", "value_embedding.weight")):
-        # U(-b, b) has variance b^2 / 3, so this is a standard deviation of 1 / sqrt(inputs): products keep their size.
+        # U(-b, b) has variance b^2 / 3, so the standard deviation is 1 / sqrt(inputs), and products keep their size.
         bound = INIT_SCALE * math.sqrt(3 / weight.shape[1])
         return mx.random.uniform(-bound, bound, weight.shape, key=key)
-    # Output projections start at zero, so each block adds nothing at first; gates too; the lambdas at their knobs.
+    # Output projections start at zero, so each block adds nothing at first.  Gates start at zero too, and the lambdas
+    # at the values of their knobs.
     return weight
 
 
@@ -250,9 +253,9 @@ POLAR_EXPRESS = (
 
 def orthogonalise(g: mx.array) -> mx.array:
     """Return the nearest semi-orthogonal matrix of each matrix in the stack [N, rows, columns]; float32 throughout."""
-    tall = g.shape[-2] > g.shape[-1]  # x x^T is smallest for a wide matrix
+    tall = g.shape[-2] > g.shape[-1]  # x x^T is smaller when x is wide
     x = g.swapaxes(-1, -2) if tall else g
-    # The Frobenius norm is at least the largest singular value, so all values are now in [0, 1]; 1.02 is for rounding.
+    # The Frobenius norm is at least the largest singular value, so all values are now in [0, 1]; 1.02 covers rounding.
     x = x / (1.02 * mx.sqrt(mx.sum(mx.square(x), axis=(-2, -1), keepdims=True)) + 1e-6)
     for a, b, c in POLAR_EXPRESS[:NS_STEPS]:
         s = x @ x.swapaxes(-1, -2)
@@ -261,7 +264,7 @@ def orthogonalise(g: mx.array) -> mx.array:
 
 
 def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
-    """Even out an update's rows (NorMuon, arXiv:2510.05491): large ones shrink, small ones grow, the norm stays."""
+    """Even out the rows of an update (NorMuon, arXiv:2510.05491), so that its norm stays the same."""
     axis = -1 if g.shape[-2] >= g.shape[-1] else -2
     power = mx.mean(mx.square(g), axis=axis, keepdims=True)
     second = MUON_BETA2 * second + (1 - MUON_BETA2) * power
@@ -274,8 +277,8 @@ def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
 class Optimiser:
     """Muon (kellerjordan.github.io/posts/muon) for the matrices of the blocks, AdamW (arXiv:1711.05101) for the rest.
 
-    Matrices of one shape are stacked and updated together.  All state is float32.  What changes from step to step is
-    passed in as an array: a Python number would be frozen into the compiled step.
+    Matrices of one shape are stacked and updated together.  All state is float32.  Values that change from step to step
+    are passed in as an array, because a Python number would be frozen into the compiled step.
     """
 
     def __init__(self, params: dict[str, mx.array]) -> None:
@@ -334,9 +337,9 @@ class Optimiser:
         self.state[f"{key}.momentum"] = buffer
         g = orthogonalise((1 - momentum) * g + momentum * buffer)  # Nesterov
         g, self.state[f"{key}.second"] = even_rows(g, self.state[f"{key}.second"])
-        # Rows of a tall semi-orthogonal matrix have a mean norm below 1; this gives them the 1 of a square one.
+        # Rows of a tall semi-orthogonal matrix have a mean norm below 1; this raises it to 1, as in a square one.
         lr = rate * MATRIX_LR * max(1.0, rows / columns) ** 0.5
-        # Cautious decay (arXiv:2411.16085): only where it agrees with the step.
+        # Cautious decay (arXiv:2411.16085): a weight decays only where decay and step have the same sign.
         agrees = (g * p > 0).astype(p.dtype)
         return p - lr * g - lr * decay * WEIGHT_DECAY * p * agrees
 
@@ -346,7 +349,10 @@ class Optimiser:
 
 
 def lr_factor(progress: float) -> float:
-    """Learning rate over its peak: up, level, down in a line (compared with cosine decay in arXiv:2405.18392)."""
+    """Return the learning rate over its peak: it rises, stays level, and falls in a straight line.
+
+    arXiv:2405.18392 compares this schedule with cosine decay.
+    """
     if progress < WARMUP_RATIO:
         return progress / WARMUP_RATIO
     if progress < 1 - WARMDOWN_RATIO or WARMDOWN_RATIO <= 0:
@@ -356,7 +362,7 @@ def lr_factor(progress: float) -> float:
 
 
 def muon_momentum(step: int) -> float:
-    """Muon's momentum: lower at first, while gradients change quickly from step to step."""
+    """Return Muon's momentum, which is lower at first, while gradients change quickly from step to step."""
     ramp = min(1.0, step / max(1, MUON_RAMP_STEPS))
     return MUON_MOMENTUM_START + ramp * (MUON_MOMENTUM - MUON_MOMENTUM_START)
 
@@ -366,20 +372,23 @@ def muon_momentum(step: int) -> float:
 
 
 def loss_of(model: GPT, x: mx.array, y: mx.array) -> mx.array:
-    """Mean of logsumexp(logits) - logits[target], in nats, over int32 x and y [B, T]; one fused kernel on a GPU."""
+    """Return the mean of logsumexp(logits) - logits[target] in nats, for int32 x and y [B, T].
+
+    On a GPU this is one fused kernel.
+    """
     logits = model(x)
     return mx.mean(mx.fast.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1)))
 
 
 def batch_shape(seq_len: int) -> tuple[int, int]:
-    """Return the rows of a forward pass, and the forward passes of an optimiser step."""
+    """Return the number of rows per forward pass, and of forward passes per optimiser step."""
     rows = min(DEVICE_BATCH_SIZE, max(1, TOTAL_BATCH_SIZE // seq_len))
     passes = max(1, TOTAL_BATCH_SIZE // (rows * seq_len))
     return rows, passes
 
 
 def train(model: GPT, trial: harness.Trial) -> None:
-    """Train until `trial.batches` ends, which is when the budget does."""
+    """Train until `trial.batches` ends, when the budget is used up."""
     rows, passes = batch_shape(trial.seq_len)
     optimiser = Optimiser(flat(model))
     gradient = nn.value_and_grad(model, loss_of)
@@ -393,7 +402,7 @@ def train(model: GPT, trial: harness.Trial) -> None:
         apply(grads, now)
         return loss
 
-    # Fusion pays on a GPU; on a CPU it calls a C++ compiler for seconds and gains nothing.
+    # Compiling fuses kernels, which pays on a GPU; on a CPU it calls a C++ compiler for seconds and gains nothing.
     if mx.default_device() == mx.Device(mx.gpu):
         whole_step = mx.compile(whole_step, inputs=state, outputs=state)
 
@@ -406,10 +415,10 @@ def train(model: GPT, trial: harness.Trial) -> None:
             for x, y in batch:
                 part = gradient(model, x, y)
                 total = part if total is None else tree_map(mx.add, total, part)
-                mx.eval(total)  # else the graphs of all passes stay in memory at once
+                mx.eval(total)  # otherwise the graphs of all passes stay in memory at once
             loss, grads = tree_map(lambda z: z / passes, total)
             apply(grads, now)
-        # Start the computation and go on: the device works while Python prepares the next step.
+        # Start the computation without waiting, so that the device works while Python prepares the next step.
         mx.async_eval(loss, state)
         trial.log(step, loss, tokens=passes * rows * trial.seq_len)
 
