@@ -1,1 +1,1 @@
-"""Before and after a night: a new lab, the checks of doctor, calibration, the plan, archives."""
+"""Do the work before and after a night: a new lab, doctor's checks, calibration, the plan, archives."""

@@ -1,7 +1,7 @@
-"""Measure this machine in about a minute, with the children, the sandbox and the script of a normal run.
+"""Measure this machine in about a minute, with the child processes, the sandbox and the script of a normal run.
 
-Matrix products and memory come from the probe; steps, compilation and evaluation from short runs of the shipped
-training script with this machine's preset, in a temporary tree (:mod:`autoresearch_mlx.setup.timing`).
+The probe times matrix products and memory.  Short runs of the shipped training script with this machine's preset, in a
+temporary tree, time steps, compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16
 _SIZE = {"cpu": 1024, "gpu": 4096}
 """Rows and columns of the matrices."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
-"""Bytes read and written for the bandwidth, in units of 2**20: far more than any cache holds."""
+"""Amount of memory read and written to measure the bandwidth, in units of 2**20 bytes: far more than any cache."""
 
 
 def calibrate_here(
@@ -75,9 +75,9 @@ def calibrate_here(
 
 
 def calibrate_from(start: Path, say: Say) -> Calibration:
-    """Calibrate for the lab at ``start``; if there is none, for a lab with all defaults.
+    """Calibrate for the lab at ``start``; if there is none, for a lab with default settings.
 
-    Raises ConfigError, and what :func:`calibrate_here` raises.
+    Raises ConfigError, and the errors of :func:`calibrate_here`.
     """
     lab, settings = Lab(start), Settings()
     with suppress(LabError):
@@ -91,9 +91,9 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
 def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
     """Calibrate before the first session on a GPU that was never measured, and say so.
 
-    ``machine``: this one by default.  Nothing is measured when the settings name a budget or a profile, or on a CPU,
-    where a whole experiment takes less time than a calibration.  When calibrating fails, a message says why, and the
-    profile's values are used.  Raises ConfigError for a target that cannot be loaded.
+    ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile.  Nothing
+    is measured on a CPU either, where a whole experiment takes less time than a calibration.  When calibrating fails, a
+    message says why, and the profile's values are used.  Raises ConfigError for a target that cannot be loaded.
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
@@ -152,7 +152,10 @@ def _busy() -> str | None:
 
 
 def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
-    """Return the products by type, the memory's GB/s, and what MLX says of the device; what fails is left out."""
+    """Return the matrix products by type, the memory's GB/s, and MLX's description of the device.
+
+    A measurement that fails is left out.
+    """
     products: list[Product] = []
     bandwidth: float | None = None
     info: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Examine the machine, the lab, the target and every setting; `doctor` prints what is found."""
+"""Examine the machine, the lab, the target and every setting; `doctor` prints the findings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
-    """Yield a finding for each thing that was looked at; what is broken becomes a finding, never an exception."""
+    """Yield a finding for each thing that was examined; a broken thing becomes a finding, never an exception."""
     machine = read_machine()
     here = _here(start)
     settings = here[1].settings if here is not None else Settings()
@@ -62,7 +62,7 @@ def examine(start: Path) -> Iterator[Finding]:
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
-    """Return the lab with its settings, or None when one of them is broken; that has a finding of its own."""
+    """Return the lab with its settings; None when one of the two is broken, which has a finding of its own."""
     try:
         lab = find_lab(start)
         return lab, load_settings(lab.root)
@@ -80,7 +80,7 @@ def _profile(machine: Machine, settings: Settings) -> Profile:
 def _chip(
     lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Yield the chip's row in the table, and what was measured of this machine."""
+    """Yield the chip's row of the table, and the measurements of this machine."""
     try:
         found = find_chip(machine, read_chips())
     except AutoresearchError as error:
@@ -103,7 +103,7 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
 
 
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
-    """Multiply matrices in a real child, in the environment of a training; fill ``info`` with MLX's own facts."""
+    """Multiply matrices in a child process, in the environment of a training run; put MLX's own facts into ``info``."""
     try:
         blas = find_blas(corpora.default_cache(), machine)
     except AutoresearchError as error:
@@ -174,7 +174,7 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
 
 
 def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
-    """Yield what is wrong with the editable files of the last commit, at which a session begins."""
+    """Yield the faults of the editable files in the last commit, from which a session starts."""
     head = resolve(lab.root, "HEAD") if top_of(lab.root) is not None else None
     files = Workspace(lab.root, lab.state, "doctor", editable).read(head) if head is not None else {}
     if head is not None and not files:
@@ -186,7 +186,7 @@ def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
-    """Yield who would propose; a server is asked for its models, but nothing is generated."""
+    """Yield the agent that would propose edits; a server is asked for its models, but generates nothing."""
     said: list[str] = []
     settings = resolved.settings.agent
     if settings.name.partition(":")[0] == "command":
@@ -203,7 +203,7 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
 
 
 def _command(line: str) -> Finding:
-    """Return the finding on a coding agent's shell line; only a plain program name can be looked for."""
+    """Return the finding on a coding agent's shell line; if it begins with a program's name, look for that program."""
     program = line.split(maxsplit=1)[0] if line.strip() else ""
     if not program:
         return Finding(
@@ -219,7 +219,7 @@ def _command(line: str) -> Finding:
 
 
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
-    """Yield every setting with its source; a default of the target is shown as it applies to this target."""
+    """Yield every setting with its source; a default that depends on the target is shown as this target sets it."""
     with suppress(AutoresearchError):
         kind = kind_of(resolved.settings, lab.root)
         resolved = resolved.model_copy(update={"settings": with_defaults(resolved.settings, kind)})
@@ -229,7 +229,7 @@ def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
 
 
 def _shown(value: Any) -> str:
-    """Write a setting as lab.toml has it; ``-`` where it is not set."""
+    """Format a setting as lab.toml has it; ``-`` when it is not set."""
     if isinstance(value, tuple):
         return ", ".join(value) or terms.UNKNOWN
     return str(value).lower() if isinstance(value, bool) else terms.UNKNOWN if value in (None, "") else str(value)

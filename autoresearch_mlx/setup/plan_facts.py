@@ -1,4 +1,4 @@
-"""Plan a night: how many experiments fit, by what this session or the calibration has measured, never by a guess."""
+"""Plan a night: say how many experiments fit, from times that this session or the calibration measured, not guesses."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ class Outlook:
     """Facts known before a night; None means unknown."""
 
     training_seconds: float | None
-    """Training time of one run; None for a run that no clock ends."""
+    """Training time of one run, in seconds; None for a run that no clock ends."""
     overhead_seconds: float | None = None
     """Time of one run beyond its training."""
     overhead_source: str | None = None
-    """Where the overhead was measured, in words."""
+    """When or where the overhead was measured, in words."""
     each_seconds: float | None = None
-    """Time of one experiment of this session, on average: with repeats, proposals and failures."""
+    """Average time of one experiment of this session, including repeats, proposals and failures."""
     each_source: str | None = None
     runs_each: float | None = None
-    """Runs of one experiment of this session, on average."""
+    """Average number of runs for one experiment of this session."""
     timeout_seconds: float | None = None
-    """The longest that a run of a program may take."""
+    """Longest time that a run of a program may take."""
     baseline_runs: int = 0
-    """Runs of the baseline before the first experiment."""
+    """Number of runs of the baseline before the first experiment."""
     seconds_left: float | None = None
     """Time until the end of the night."""
     until: str | None = None
     """The time of day of the end: ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
-    """The most memory that a run took, as measured."""
+    """Most memory that a run took, as measured."""
     limit_bytes: int | None = None
     """The memory that a run may use."""
     memory_bytes: int | None = None
@@ -73,7 +73,7 @@ class Forecast:
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Return what fits; of a limit by time and a limit by count, the one that is reached first counts."""
+    """Return how many experiments fit; if both the time and the number are limited, the first limit reached counts."""
     run = _run_seconds(outlook)
     each = outlook.each_seconds or (run * (outlook.runs_each or 1.0) if run is not None else None)
     bounded = outlook.each_seconds is None and outlook.overhead_seconds is None
@@ -100,7 +100,7 @@ def _run_seconds(outlook: Outlook) -> float | None:
 
 
 def _each_words(outlook: Outlook) -> str:
-    """Return ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or what a program took."""
+    """Return ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or the measured time of a program's run."""
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
@@ -115,7 +115,7 @@ def _each_words(outlook: Outlook) -> str:
 def _count_words(outlook: Outlook, found: Forecast) -> str:
     """Return ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
-        return f"no telling how many experiments{_by(outlook)}"
+        return f"the number of experiments{_by(outlook)} is unknown"
     about = "at most" if found.bounded else "about"
     if found.experiments is None:
         hourly = 3600 / found.each_seconds
@@ -154,7 +154,7 @@ def _memory_words(outlook: Outlook) -> str:
 
 
 def _long(seconds: float) -> str:
-    """Return ``45 s``, ``3 min`` or ``2:05 h``, which nobody can take for another unit."""
+    """Return ``45 s``, ``3 min`` or ``2:05 h``, so that the unit is clear."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -170,7 +170,7 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a run: seconds from now, the time of day then, a number of experiments; None: no limit."""
+    """The limits of a run: seconds from now, that moment as a time of day, a number of experiments; None: no limit."""
 
     seconds: float | None = None
     until: str | None = None
@@ -178,7 +178,7 @@ class Limits:
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """Yield the plan of a run that begins now, and what is wrong with the range comments of its files."""
+    """Yield the plan of a run that begins now, and the faults in the range comments of its files."""
     yield from notes_on_ranges(session.start_files())
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
@@ -186,7 +186,7 @@ def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Po
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
-    """Return these limits with the time of day at which they end."""
+    """Return these limits, with the time of day at which the time is over."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
@@ -213,7 +213,7 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan that follows from what the target knows of one run; ``limit_bytes``: the memory it may use."""
+    """Return the plan for runs of which the target knows these facts; ``limit_bytes`` is the memory a run may use."""
     return Outlook(
         training_seconds=facts.training_seconds,
         overhead_seconds=facts.overhead_seconds,
@@ -236,14 +236,14 @@ def _first_runs(mode: str, replicates: int) -> int:
 
 
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
-    """Return the main memory, which a Mac's GPU shares; for a CUDA GPU its own, if MLX has told it."""
+    """Return the main memory, which a Mac's GPU shares; for a CUDA GPU its own memory, None unless MLX reported it."""
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
     return facts.gpu_memory_bytes
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:
-    """Return the outlook with what this session's own experiments tell, which goes before everything else."""
+    """Return the outlook with the times of this session's own experiments in place of all others."""
     whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
     if not whole:
         return outlook

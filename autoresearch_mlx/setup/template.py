@@ -19,7 +19,7 @@ from autoresearch_mlx.store.workspace import Workspace, commit_all, ignored, ini
 _NAMES = (SCRIPT, PROGRAM, SETTINGS)
 
 LAB_TOML = """\
-# Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows what is in force, and why.
+# Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows each value in force and its source.
 
 # [budget]
 # seconds = 300            # training time of one experiment; default: by the machine; or "match-tokens:500M"
@@ -48,7 +48,7 @@ LAB_TOML = """\
 # direction = "min"
 
 # [run]
-# lanes = 3                # experiments side by side, for such a program; not where the number is a time
+# lanes = 3                # experiments side by side, for such a program, unless its number is a time
 """
 
 
@@ -78,7 +78,7 @@ def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
 
 @contextmanager
 def _all_or_nothing(directory: Path) -> Iterator[list[Path]]:
-    """Yield a list for the paths that are made in the block, which are removed again when the block fails."""
+    """Yield a list to which the block adds the paths that it makes; remove them again if the block fails."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     made: list[Path] = []
     try:
@@ -109,7 +109,7 @@ def _write(path: Path, text: str) -> bool:
 
 
 def _put_under_git(directory: Path, made: list[Path]) -> list[str]:
-    """Commit the files in a repository of their own; inside a repository, say what is left to do."""
+    """Commit the files in a new repository; if the lab is inside a repository already, say what is left to do."""
     top = top_of(directory)
     if top is None:
         if not (directory / ".git").exists():

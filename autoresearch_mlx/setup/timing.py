@@ -1,7 +1,7 @@
-"""Time short runs of the shipped training script: how long a step takes at a batch size, and how long an evaluation.
+"""Time short runs of the shipped training script: a training step at several batch sizes, and the evaluation.
 
-The parent process keeps the time.  The mean step time is the training time without the first step, divided by the other
-steps; its spread comes from the moments at which the parent heard of a step.
+The parent process keeps the time.  The mean step time is the training time after the first step, divided by the number
+of those steps.  Its spread comes from the moments at which the parent heard of each step.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from autoresearch_mlx.trial.training import Training
 Say = Callable[[str], None]
 
 _FIRST_STEPS = 4
-"""Steps of the first run, which only tells how long a step takes."""
+"""Steps of the first run, which only shows how long a step takes."""
 _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
 """Largest ratio of an evaluation's rows to those of the evaluation before it."""
 _MOST_SECONDS = 60.0
-"""Seconds from which the time limits of such a run follow; after three times as long it is killed."""
+"""Expected seconds of such a run, from which its limits follow; after three times as long it is killed."""
 _SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the parts of a calibration should take, in seconds; a slow step or evaluation takes longer."""
+    """Seconds that the parts of a calibration should take; a slow step or evaluation takes longer."""
 
     pace: float = 10.0
     """Time for the steps of the preset's batch; half of it for each other batch."""
@@ -52,7 +52,7 @@ class Patience:
 def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
     """Yield the pace of the preset's batch, then of a smaller one, then of a third if neither gives enough steps.
 
-    ``began``: when the calibration began, by ``time.monotonic``.
+    ``began`` is the start of the calibration by ``time.monotonic``, in seconds.
     """
     timed: list[Pace] = []
     for rows, tokens in batches(profile):
@@ -100,10 +100,10 @@ class Runs:
         return self._run(rows, tokens, steps, self._more_rows(patience.evaluation))
 
     def _more_rows(self, seconds: float) -> int | None:
-        """Return the rows of one more evaluation that fits into the time; None once all were scored.
+        """Return the number of rows for one more evaluation that fits into the time; None once all were scored.
 
-        A small evaluation is mostly start-up.  A second, larger one is always taken, to tell the start-up from the time
-        for the rows; more follow as long as there are runs.
+        A small evaluation is mostly start-up.  A second, larger one is always taken, to separate the start-up from the
+        time for the rows; more follow as long as there are runs.
         """
         if not self._scored:
             return None
@@ -142,7 +142,7 @@ class Runs:
         return pace
 
     def _assign(self, rows: int, tokens: int, watch: _Beats) -> Assignment:
-        """Return an assignment with a new tree, which holds the script at this batch size, and a new folder."""
+        """Return an assignment with a new tree, in which the script has this batch size, and a new folder."""
         self._count += 1
         tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
         tree.mkdir()
@@ -178,7 +178,7 @@ class _Beats:
     def spread(self) -> tuple[float | None, float | None]:
         """Return the median step time and half the interquartile range, in seconds; None when there are too few steps.
 
-        The first gap holds the start and does not count.
+        The first gap includes the start of the run and does not count.
         """
         gaps = [(b - a) / (m - n) for (a, n), (b, m) in pairwise(self._heard[1:])]
         if len(gaps) < 4:

@@ -1,7 +1,7 @@
-"""Record what `gc` has removed from a session, so that commands that would show it can say so.
+"""Record what `gc` has removed from a session, so that commands that would have shown it can say so.
 
-``gc.jsonl`` in the session's folder holds the event ``freed``: the names of what was removed, by kind.  It is written
-before the first file is removed.
+The events ``freed`` in the session's ``gc.jsonl`` name the removed files and refs, by kind.  They are written before
+the first file is removed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ KINDS: tuple[Kind, ...] = ("weights", "runs", "talks", "refs", "worktree", "left
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that can go: a file or folder of the session, or a ref."""
+    """One thing that can be removed: a file or folder of the session, or a ref."""
 
     kind: Kind
     name: str
-    """Relative to the session's folder; a ref by its full name."""
+    """Path relative to the session's folder, or the full name of a ref."""
     bytes: int | None
     """Bytes on the disk; None for a ref, whose commit shares its objects with others."""
 
@@ -88,7 +88,10 @@ def talk_gone(folder: Path, number: int) -> str | None:
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """Return ``removed by gc on 2026-11-25``, or None when gc did not remove it.  ``name-...`` counts as ``name``."""
+    """Return ``removed by gc on 2026-11-25``, or None when gc did not remove it.
+
+    A file ``name-...`` counts as ``name``.
+    """
     for event in reversed(read_events(folder / FILE).events):
         if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):
             return f"removed by gc on {str(event.get('time'))[:10]}"

@@ -1,8 +1,8 @@
-"""Signs of life of the workers that hold claims: one small file for each worker, touched while it measures.
+"""Record that workers are alive: each worker touches a small file of its own while it measures.
 
-A claim is part of the ledger's line ``started`` of its experiment.  The heartbeat says when its worker was last
-seen at work: ``status`` shows a worker that has gone silent, and the next start says when a dead one last reported.
-With a single worker there are no files: the session's lock tells whether its process lives.
+A worker claims an experiment in the ledger's line ``started``.  Its file, the heartbeat, shows when it last worked.
+``status`` shows a worker that has gone silent, and the next start says when a dead one last reported.  A single worker
+needs no file: the session's lock shows whether its process lives.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Heartbeat:
     """Touches one worker's file, at most once a second."""
 
     def __init__(self, folder: Path, worker: str) -> None:
-        """``folder``: the session's.  ``worker``: its name in the ledger; without a name nothing is written."""
+        """Take the session's folder and the worker's name in the ledger; without a name nothing is written."""
         self._path = _path(folder, worker) if worker else None
         self._last = 0.0
 
@@ -64,7 +64,7 @@ def forget(folder: Path, worker: str | None) -> None:
 
 
 def forget_all(folder: Path) -> None:
-    """Remove what the workers of a run have left: its claims are closed."""
+    """Remove the files of all workers of a run whose claims are closed."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

@@ -1,11 +1,11 @@
-"""Journals: files of JSON lines that are only ever appended to.
+"""Read and write journals: files of JSON lines to which lines are only appended.
 
-The ledger, the notes to a run, the orders of a person and the list of calls to models are kept this way.  Three rules
-make them safe against a death at any moment:
+The ledger, the notes to a run, a person's orders and the list of calls to models are journals.  Three rules make them
+safe if the process dies at any moment:
 
-- a line is written whole and synced to the disk before work continues, or nothing of it stays;
-- a last line without a line end was cut off by a death: readers skip it, and the next writer removes it;
-- where several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
+- a line is written in full and synced to the disk before work continues, or nothing of it stays;
+- a last line without a line end was cut off when a process died: readers skip it, and the next writer removes it;
+- if several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the whole lines with their numbers, from 1; blank ones are left out.  Raises OSError."""
-    with path.open("rb") as file:  # line by line: a long journal in one piece costs more memory than its values
+    """Yield the complete lines with their numbers, from 1; blank lines are left out.  Raises OSError."""
+    with path.open("rb") as file:  # line by line: the text of a long journal takes more memory than its values
         for number, line in enumerate(file, 1):
             if line.endswith(b"\n") and line.strip():
                 yield number, line
 
 
 def append(file: IO[bytes], line: bytes) -> None:
-    """Write one line at the end of an unbuffered file and wait until the disk has it.
+    """Write one line at the end of an unbuffered file and wait until it is on the disk.
 
     Raises OSError when the disk refuses; then nothing of the line stays.
     """
     end = file.seek(0, os.SEEK_END)
     left = line + b"\n"
     try:
-        while left:  # a disk that is almost full takes only a part
+        while left:  # a disk that is almost full accepts only a part
             left = left[file.write(left) :]
         sync(file.fileno())
     except OSError:
@@ -75,7 +75,7 @@ def mend(file: IO[bytes]) -> None:
     """Remove everything after the last line end.  Only the holder of the file's lock may call this."""
     size = at = file.seek(0, os.SEEK_END)
     whole = 0
-    while at and not whole:  # from the end: a torn line is short, the journal may be long
+    while at and not whole:  # search from the end: an incomplete line is short, the journal may be long
         start = max(0, at - _BLOCK)
         file.seek(start)
         whole = start + file.read(at - start).rfind(b"\n") + 1
@@ -86,8 +86,8 @@ def mend(file: IO[bytes]) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[IO[bytes]]:
-    """Open a journal for :func:`append`, mended; no other process can write to it meanwhile.  Raises OSError."""
-    # Unbuffered: after a failed write nothing may be left to be written when the file is closed.
+    """Mend a journal and open it for :func:`append`; no other process can write to it meanwhile.  Raises OSError."""
+    # The file is unbuffered, so that after a failed write nothing is left to be written when it is closed.
     with path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed or the process dies
         mend(file)
@@ -95,10 +95,10 @@ def held(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sync(descriptor: int) -> None:
-    """Wait until the disk has a file.  Raises OSError."""
+    """Wait until a file is on the disk.  Raises OSError."""
     if sys.platform == "darwin":
-        # On macOS, fsync(2) may leave the data in the drive's own cache, says its manual page; F_FULLFSYNC empties
-        # that too.  Network drives support only fsync.
+        # On macOS, fsync(2) may leave the data in the drive's own cache (its manual page says so); F_FULLFSYNC empties
+        # that cache too.  Network drives support only fsync.
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
@@ -110,14 +110,14 @@ def sync(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The events of a journal, oldest first.  ``damaged``: numbers of the lines that do not hold an event as JSON."""
+    """The events of a journal, oldest first.  ``damaged`` has the numbers of the lines that are no event as JSON."""
 
     events: tuple[Event, ...] = ()
     damaged: tuple[int, ...] = ()
 
 
 def read_events(path: Path) -> Events:
-    """Return the events of all whole lines; no events where there is no file.  Raises LedgerError."""
+    """Return the events of all complete lines; no events when there is no file.  Raises LedgerError."""
     try:
         read = [(number, _event(line)) for number, line in whole_lines(path)]
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def read_events(path: Path) -> Events:
 
 
 class Writer:
-    """A journal held open for one moment: the events it has, and a way to add one."""
+    """A journal that is open for a moment: the events that it has, and a way to add one."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file

@@ -4,9 +4,9 @@
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
-    carried     the change of an experiment was put onto a newer incumbent, and is measured again there; with its runs
-                on the old base
-    accepted    a person answers for the gain of an experiment that was too good to be believed
+    carried     the change of an experiment was carried to a newer incumbent, and is measured again there; the line has
+                its runs on the old base
+    accepted    a person vouches for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
@@ -14,7 +14,7 @@
     certified   what a certification found
 
 Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started``
-without ``finished``.  Lines and keys that this version does not know are left alone.  ``results.tsv`` is a view,
+without ``finished``.  Lines and keys that this version does not know stay as they are.  ``results.tsv`` is a view,
 rewritten from the ledger.
 """
 
@@ -50,12 +50,12 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """A group of comparable runs: one comparability key, between two drifts of the machine."""
+    """A span of unchanged measuring conditions: one comparability key, between two drifts of the machine."""
 
     parts: Mapping[str, Any] | None
     """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
-    """Number of drifts under this key before it, that is, of earlier regimes with the same key."""
+    """Number of drifts under this key before it, which is the number of earlier regimes with the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,17 @@ class Journal:
     running: tuple[Open, ...]
     """The experiments that were started and not finished, oldest first; more than one only with several lanes."""
     pairs: tuple[Mapping[str, Any], ...] = ()
-    """The runs of certifications, as they were written, oldest first."""
+    """The ledger's lines about runs of certifications, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
     """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    """The finished experiments as they were written, unknown keys included; same order as the history."""
+    """The ledger's lines about finished experiments, with unknown keys, in the order of the history."""
 
     rules: Mapping[str, Any] | None = None
     """The settings that verdicts depend on now, by name; None in a ledger that notes none."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
-    """The changes of these settings, as they were written, oldest first."""
+    """The ledger's lines about changes of these settings, oldest first."""
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
@@ -86,7 +86,7 @@ class Journal:
 
     @property
     def next_number(self) -> int:
-        """0 until a baseline is kept: a baseline that failed or was interrupted is measured again."""
+        """Number of the next experiment; 0 until a baseline is kept, so that a failed baseline is measured again."""
         if self.history.baseline is None:
             return 0
         return max(e.number for e in self.history.experiments) + 1
@@ -98,7 +98,7 @@ class Journal:
 
 
 def read(path: Path) -> Journal:
-    """Replay a ledger.  Raises LedgerError with file and line for what cannot be understood."""
+    """Replay a ledger.  Raises LedgerError with file and line for a line that cannot be understood."""
     return _replayed(path).journal()
 
 
@@ -115,12 +115,12 @@ def _replayed(path: Path) -> _Replay:
     except OSError as error:
         raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
     if not replay.session:
-        raise LedgerError(f"{path} holds no session", "remove the folder, or start another session with --tag")
+        raise LedgerError(f"{path} contains no session", "remove the folder, or start another session with --tag")
     return replay
 
 
 class _Replay:
-    """Builds up, event by event, what a ledger says."""
+    """Builds the contents of a ledger, event by event."""
 
     def __init__(self) -> None:
         self.session: Mapping[str, Any] = {}
@@ -135,7 +135,7 @@ class _Replay:
         self._certificates: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
-        """Add one event.  Raises LookupError, TypeError, ValueError, AttributeError for one that is malformed."""
+        """Add one event.  Raises LookupError, TypeError, ValueError or AttributeError for a malformed event."""
         kind = event.get("event")
         if kind == "session":
             self.session = event
@@ -164,9 +164,9 @@ class _Replay:
             self._certificates.append(event)
 
     def _enter(self, number: int, takes: int, parts: Mapping[str, Any] | None) -> None:
-        """Go to a regime; the last ``takes`` repeats, which showed a drift, are its first runs.
+        """Enter a regime; the last ``takes`` repeats, which showed a drift, become its first runs.
 
-        A regime that returns keeps its key; ledgers of earlier versions never return to one.
+        A regime that returns keeps its key.  Ledgers of earlier versions never return to one.
         """
         parts = self._regimes[self._regime].parts if parts is None else parts
         known = self._regimes.get(
@@ -179,7 +179,7 @@ class _Replay:
             self._repeats[at] = replace(old, measurement=replace(old.measurement, regime=number))
 
     def journal(self) -> Journal:
-        """Return what the events so far say."""
+        """Return the contents of the ledger after the events so far."""
         experiments = tuple(e for e, _ in self._finished.values())
         history = History(experiments, *self._kind, repeats=tuple(self._repeats), regime=self._regime)
         records = tuple(r for _, r in self._finished.values())
@@ -203,13 +203,13 @@ class Ledger:
         self.folder = folder
         self.path = folder / FILE
         self._whole = False
-        """Whether a torn last line has been looked for."""
+        """Whether an incomplete last line has been looked for."""
         self._replay: _Replay | None = None
         self._stamp: tuple[int, int] | None = None
         """Stamp of the file when it was last replayed."""
 
     def read(self) -> Journal:
-        """Return what the file says now.  It is read again only when somebody else has written to it.
+        """Return the present contents of the ledger.  The file is read again only when another process changed it.
 
         Raises LedgerError.
         """
@@ -219,7 +219,7 @@ class Ledger:
         return self._replay.journal()
 
     def append(self, event: str, **fields: Any) -> None:
-        """Write one line and wait until the disk has it.
+        """Write one line and wait until it is on the disk.
 
         Raises LedgerError when it cannot be written, ValueError for a number that is not finite (a fault of this
         program).
@@ -238,7 +238,7 @@ class Ledger:
             self._replay, self._stamp = known, stamp(self.path)
 
     def mend(self) -> None:
-        """Remove a torn last line, at the first call only.  Only the holder of the session's lock may call this."""
+        """Remove an incomplete last line; only the first call does so.  The caller must hold the session's lock."""
         if not self._whole and self.path.exists():
             with self.path.open("r+b", buffering=0) as file:
                 mend(file)

@@ -1,4 +1,4 @@
-"""Locks on files and on sessions.  The system releases them when the process that holds them dies (flock(2))."""
+"""Lock files and sessions.  The system releases a lock when the process that holds it dies (flock(2))."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from autoresearch_mlx.errors import LockedError
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
     """Take the exclusive lock of an open file; return whether that worked within this many seconds.
 
-    It tries for a moment because a process that only asks for the holder (:func:`holder`) has the lock for an instant,
-    and so has a run that is just ending.
+    It keeps trying because others may hold the lock for a moment: a process that only asks who holds it
+    (:func:`holder`), or a run that is just ending.
     """
     end = time.monotonic() + seconds
     while True:
@@ -34,7 +34,7 @@ def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the session for this process.  The system releases it when the process dies.
 
-    Raises LockedError naming the holder.
+    Raises LockedError, which names the holder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:

@@ -1,6 +1,6 @@
-"""Notes from a person (`autoresearch-mlx steer`), which the models are told while a session runs.
+"""Keep a person's notes (`autoresearch-mlx steer`), which every later prompt to a model repeats.
 
-``notes.jsonl`` in the session's folder holds the events ``note`` and ``cleared``.
+They are the events ``note`` and ``cleared`` in the session's ``notes.jsonl``.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "notes.jsonl"
 LONGEST = 1000
-"""The most characters of one note, since every later prompt repeats it."""
+"""Largest number of characters of one note, because every later prompt repeats it."""
 
 
 def add_note(folder: Path, text: str) -> str:
-    """Add a note as one line without control characters; return it as it is kept.
+    """Add a note as one line without control characters; return it as it was written.
 
-    Raises ConfigError for an empty or too long one, LedgerError when it cannot be written.
+    Raises ConfigError for a note that is empty or too long, LedgerError when it cannot be written.
     """
     note = one_line(text)
     if not note:
         raise ConfigError("a note needs some text", 'for example: autoresearch-mlx steer "try smaller batches first"')
     if len(note) > LONGEST:
-        said = f"a note has at most {LONGEST:,} characters, this one has {len(note):,}"
+        said = f"a note may have at most {LONGEST:,} characters, and this one has {len(note):,}"
         raise ConfigError(said, "shorten it; long instructions belong in program.md")
     with writing(folder / FILE) as journal:
         journal.append("note", text=note)
@@ -39,7 +39,7 @@ def read_notes(folder: Path) -> tuple[str, ...]:
 
 
 def clear_notes(folder: Path) -> int:
-    """Withdraw all notes; return how many were in force.  The file keeps them.  Raises LedgerError."""
+    """Withdraw all notes; return how many were in force.  Their lines stay in the file.  Raises LedgerError."""
     if not read_notes(folder):
         return 0
     with writing(folder / FILE) as journal:

@@ -1,6 +1,6 @@
-"""The JSON objects of experiments and measurements, as the ledger and ``--json`` have them.
+"""Read and write experiments and measurements as JSON objects, for the ledger and ``--json``.
 
-Their keys and the order of their keys are a contract: what one version has written, another reads.
+The keys and their order are a contract: every version reads the ledgers of the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
     """Return an experiment from its JSON object.
 
-    Keys that ledgers of earlier versions lack stand for "unknown".  Raises KeyError, TypeError, ValueError.
+    A key that a ledger of an earlier version lacks means "unknown".  Raises KeyError, TypeError, ValueError.
     """
     return Experiment(
         number=int(event["number"]),
@@ -70,7 +70,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
 
 
 def experiment_to(experiment: Experiment) -> dict[str, Any]:
-    """Return the JSON object of an experiment, keys in the order of the contract."""
+    """Return the JSON object of an experiment, with its keys in the fixed order."""
     fields = asdict(experiment)
     fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
@@ -82,7 +82,7 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
 
 
 def measurement_to(measured: Measurement) -> dict[str, Any]:
-    """Return the JSON object of a measurement, keys in the order of the contract, which calls the regime ``epoch``."""
+    """Return the JSON object of a measurement, with its keys in the fixed order; it calls the regime ``epoch``."""
     fields = {"epoch" if name == "regime" else name: value for name, value in asdict(measured).items()}
     for name, unknown in (("speed", None), ("stretch", None), ("disturbed_by", "")):
         if fields[name] == unknown:

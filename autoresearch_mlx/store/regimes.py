@@ -28,7 +28,7 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Go to the regime of this key if it is not the current one; say what changed and what follows."""
+    """Enter the regime of this key if it is not the current one; say what changed and what follows from that."""
     journal = ledger.read()
     current = journal.history.regime
     number = matching(journal, here)
@@ -37,10 +37,10 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
     changed = changes_in_words(_parts(journal, current), here.parts)
     if number is None:
         reason = f"not comparable with the runs so far: {changed}"
-        follows = "they stop counting, and the incumbent is measured again first"
+        follows = "these runs no longer count, and the incumbent is measured again first"
     else:
         reason = f"comparable again with the runs of regime {number}: {changed}"
-        follows = "those count again, and an incumbent without a run there is measured first"
+        follows = "those runs count again, and an incumbent without a run among them is measured first"
     ledger.append(
         "epoch",
         epoch=_next(journal) if number is None else number,
@@ -81,7 +81,7 @@ def matching(journal: Journal, here: Key) -> int | None:
 def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
     """Return the newest description of a machine in a measurement; empty if no measurement has one.
 
-    ``regimes``: only measurements of these count; None: all.
+    ``regimes`` limits the search to measurements of these regimes; None means all.
     """
     taken = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
     return next((m.machine for m in reversed(taken) if m.machine and (regimes is None or m.regime in regimes)), {})

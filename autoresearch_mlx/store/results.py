@@ -1,4 +1,4 @@
-"""The table ``results.tsv``: a view of the ledger that notebooks for karpathy/autoresearch can read."""
+"""Write the table ``results.tsv``, a view of the ledger that notebooks for karpathy/autoresearch can read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_results(folder: Path, history: History) -> None:
 
 
 _UPSTREAM = {"conflict": "discard"}
-"""Statuses with a value that upstream does not know, and what its fourth column has for them."""
+"""Statuses, unknown to upstream, of experiments that may have a value, and the word for each in its fourth column."""
 
 
 def _row(e: Experiment) -> list[str]:
@@ -38,10 +38,10 @@ def _row(e: Experiment) -> list[str]:
         status = _UPSTREAM.get(e.status, e.status)
     gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
-    # No tab, line end or control code inside a word, and no double quote, which table readers take for an opening one.
+    # A cell has no tab, line end, control code or double quote; table readers take a quote for the start of a string.
     return [terms.one_line(word).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
 
 
 def _decimals(number: float, hidden: float) -> str:
-    """Format with six decimals, as upstream's table does, or with six significant digits where these would hide it."""
+    """Format with six decimals, as upstream's table does; a number too small for these gets six significant digits."""
     return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"

@@ -1,4 +1,4 @@
-"""The settings that verdicts depend on: a session notes them at its start, and its ledger dates each change."""
+"""Note the settings on which verdicts depend: in the ledger at a session's start, and again at each change."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
 
 MARK = "judged under changed settings"
-"""Words in the reason of each verdict that was reached under other settings than the session began with."""
+"""Words in the reason of each verdict that was reached under settings other than those at the session's start."""
 
 
 def rules_of(settings: Settings) -> dict[str, Any]:
-    """Return the settings that a verdict depends on, by their dotted names."""
+    """Return the settings on which a verdict depends, by their dotted names."""
     sections = {"judge": settings.judge, "literals": settings.literals}
     found = {f"{at}.{name}": value for at, held in sections.items() for name, value in held.model_dump().items()}
     return {**found, "sandbox.enabled": settings.sandbox.enabled}
 
 
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Note in the ledger that the rules have changed since they were last noted, and say so.
+    """Note in the ledger if the rules have changed since they were last noted, and say so.
 
-    A ledger of a version that noted none is left alone: what its verdicts rested on is not known.
+    A ledger by a version that noted no rules stays as it is, because the rules of its verdicts are not known.
     """
     journal = ledger.read()
     if journal.rules is None:
@@ -39,7 +39,7 @@ def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], No
 
 
 def mark_of(journal: Journal) -> str:
-    """Return what each verdict says now: how the rules differ from those at the session's start; empty: they do not."""
+    """Return the words that each verdict adds now: how the rules differ from those at the start, if they do."""
     start = journal.session.get("rules")
     if start is None or journal.rules is None:
         return ""
@@ -59,5 +59,5 @@ def changes_in_words(journal: Journal) -> tuple[str, ...]:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return (before, after) of each rule that both know and that differs: a later version may know more rules."""
+    """Return (before, after) of each rule that is in both and differs; a later version may know more rules."""
     return {name: (before[name], value) for name, value in after.items() if name in before and before[name] != value}

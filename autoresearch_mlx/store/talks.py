@@ -1,9 +1,9 @@
-"""The calls to models: what was sent and what came back, in full, in the session's folder.
+"""Keep the calls to models in the session's folder: all that was sent, and all that came back.
 
     talks/0007-1.json     the first call of experiment 7: messages, reply, reasoning, error, counts
     talks/calls.jsonl     one line for each call, with its counts of tokens, from which totals are summed
 
-Both are written when a call ends, so that the totals are right after a kill too.
+Both are written when a call ends, so that the totals are right even if the process is killed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Call:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated_prompt_tokens: int | None = None
-    """Our own estimate, used where the server gives no count."""
+    """Our own estimate, used when the server gives no count."""
     load_seconds: float | None = None
     think_seconds: float | None = None
     context_tokens: int | None = None
@@ -55,7 +55,7 @@ class Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Number of calls whose server gave no counts; for these the sums hold our own estimates."""
+    """Number of calls whose server gave no counts; for these the sums contain our own estimates."""
 
     @property
     def tokens(self) -> int:
@@ -73,7 +73,7 @@ class Spent:
         estimated_prompt: int | None = None,
         estimated_completion: int | None = None,
     ) -> Spent:
-        """Return the sums with one more call; estimates are used where the server's numbers are missing."""
+        """Return the sums with one more call; estimates are used if the server's numbers are missing."""
         return Spent(
             self.calls + 1,
             self.prompt_tokens + (prompt if prompt is not None else estimated_prompt or 0),
@@ -89,7 +89,7 @@ class Spent:
 
 
 def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
-    """Write a call down; return its file, relative to ``folder``.  ``secrets`` are replaced by stars in every text.
+    """Write a call to its file; return that file, relative to ``folder``.  Stars replace ``secrets`` in every text.
 
     Raises OSError when it cannot be written.
     """
@@ -148,7 +148,7 @@ def _guess(call: Call) -> int:
 
 
 def _files(folder: Path, experiment: int) -> Iterator[tuple[int, Path]]:
-    """Yield the files of an experiment's calls with their numbers; files with other names are not ours."""
+    """Yield the files of an experiment's calls with their numbers; files with other names are left out."""
     for path in (folder / FOLDER).glob(f"{experiment:04d}-*.json"):
         number = path.stem.partition("-")[2]
         if number.isascii() and number.isdigit():

@@ -1,4 +1,4 @@
-"""Git for a session: its branch, its refs and its commits.  Nothing that the user owns is ever changed.
+"""Handle a session's branch, refs and commits in git.  Nothing that the user owns is ever changed.
 
 A session owns one branch ``autoresearch/<tag>``, the worktrees on it (``store/worktree.py``), and private refs
 ``refs/autoresearch/<tag>/<n>``, one for each experiment.  A commit is built from the tree of its base with the
@@ -37,7 +37,7 @@ _SETTINGS = (
     "core.fsmonitor=false",  # it would start a program of the user's choice, or git's own, in our worktree
     "core.quotePath=off",
     "core.safecrlf=false",
-    # Commits and refs are on the disk before the ledger names them, or a power cut could lose them.
+    # Commits and refs must be on the disk before the ledger names them; otherwise a power cut could lose them.
     "core.fsync=objects,reference",
 )
 
@@ -84,7 +84,10 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``; None if there is none; raises if git distrusts its owner."""
+    """Return the top of the checkout around ``path``; None if there is none.
+
+    Raises WorkspaceError if git does not trust the checkout's owner.
+    """
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
@@ -134,7 +137,7 @@ def init_repository(directory: Path) -> None:
 
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
     """Commit these files in a repository that we have just made; no identity of the user is needed."""
-    # --force: an ignore file of the user's may name one of them.
+    # --force, because one of the user's ignore files may name one of them.
     git(directory, "add", "--force", "--", *paths)
     git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
 
@@ -183,7 +186,7 @@ class Workspace:
         self.common = common_of(top)
         self._read: dict[str, dict[str, str]] = {}
         self.one_at_a_time = threading.RLock()
-        """Held while a worktree is made or removed: git keeps the records of all of them in one place."""
+        """Lock held while a worktree is made or removed, because git keeps the records of all of them in one place."""
 
     # --- the branch
 
@@ -203,7 +206,7 @@ class Workspace:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", tip, found or "")
 
     def clear(self, patience: float = 1.0) -> None:
-        """Remove what a dead process of this session left: half-made commits, and locks on the session's refs.
+        """Remove unfinished commits, and locks on the session's refs, that a dead process of this session left.
 
         Only the process that holds the session may call this.
         """
@@ -233,7 +236,7 @@ class Workspace:
         git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent, tip or "")
 
     def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
-        said = f"{self.branch} is at {tip[:7]}, the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
+        said = f"{self.branch} is at {tip[:7]}, but the ledger's incumbent is {incumbent[:7]}: somebody committed to it"
         keep = f"git branch mine-{self.tag} {tip[:7]} && git update-ref refs/heads/{self.branch} {incumbent} {tip}"
         return WorkspaceError(said, f"keep that commit elsewhere and put the branch back: {keep}")
 
@@ -243,7 +246,7 @@ class Workspace:
         """Return the editable files of a commit, by their path in the lab."""
         if (files := self._read.get(commit)) is None:
             files = {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
-            if _FULL_HASH.fullmatch(commit):  # a short name, or that of a branch, may name another commit later
+            if _FULL_HASH.fullmatch(commit):  # a short hash, or a branch, may name another commit later
                 self._read[commit] = files
                 for oldest in list(self._read)[:-_COMMITS_KEPT]:
                     self._read.pop(oldest, None)
@@ -268,7 +271,7 @@ class Workspace:
             for path, text in files.items():
                 self._add(path, text, base, Path(temporary), index)
             tree = git(self.top, "write-tree", env=index).strip()
-            # The message goes into a file, because an argument has a limit; git refuses NUL.
+            # The message goes into a file, because an argument has a maximum length.  Git refuses the character NUL.
             (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
             sha = git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
         ref = ref_of(self.tag, number)

@@ -1,6 +1,6 @@
-"""A worktree that a session owns: the files of one commit at a time, for one lane to measure or for an agent to edit.
+"""Handle a worktree of a session: it has the files of one commit, which a lane measures or an agent edits.
 
-Every worktree of a session has the session's branch checked out; with several lanes, each has its own worktree.
+Every worktree of a session has the session's branch checked out.  With several lanes, each lane has its own worktree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Worktree:
         return self.path / self._workspace.prefix
 
     def ensure(self) -> None:
-        """Make sure that the worktree exists and is clean on the branch, whatever happened to it meanwhile."""
+        """Make sure that the worktree exists, is on the branch and is clean, whatever happened to it before."""
         with self._workspace.one_at_a_time:
             if self._record() is not None:
                 try:
@@ -41,17 +41,17 @@ class Worktree:
                 except WorkspaceError:
                     pass  # moved, half made or damaged: make it again
             self._remove()
-            # --force: the branch may be checked out elsewhere.
+            # --force, because the branch may be checked out elsewhere.
             git(self._top, "worktree", "add", "--quiet", "--force", str(self.path), self._branch)
 
     def drop(self) -> None:
-        """Remove the worktree and git's record of it; nothing happens where there is none."""
+        """Remove the worktree and git's record of it; do nothing if there is none."""
         with self._workspace.one_at_a_time:
             self._remove()
 
     def restore(self) -> None:
         """Put the files of the branch's tip into the worktree, and remove everything else there."""
-        # The session is locked by us: whoever made a lock in our own worktree, or began a merge, is gone.
+        # This process holds the session's lock, so a process that locked our worktree or began a merge there is dead.
         ours = self._record() or Path(self._inside("rev-parse", "--absolute-git-dir").rstrip("\n"))
         for pattern in ("*.lock", "*_HEAD", "MERGE_*"):
             for left in ours.glob(pattern):
@@ -59,7 +59,7 @@ class Worktree:
         head = ours / "HEAD"
         if head.is_symlink() or not head.is_file() or head.read_bytes() != f"{self._head}\n".encode():
             self._inside("symbolic-ref", "HEAD", f"refs/heads/{self._branch}")
-        # Not `reset --hard`: it writes the branch too, and would undo what somebody commits to it meanwhile.
+        # `reset --hard` would also move the branch, and so undo what somebody commits to it meanwhile.
         self.checkout("HEAD")
 
     def checkout(self, commit: str) -> None:
@@ -68,7 +68,7 @@ class Worktree:
         self._inside("clean", "-ffdxq")
 
     def lay_out(self, commit: str) -> None:
-        """Put the files of ``commit`` into the worktree, which is made again when somebody has deleted it."""
+        """Put the files of ``commit`` into the worktree; make the worktree again if somebody has deleted it."""
         if not self.tree.exists():
             self.ensure()
         self.checkout(commit)
@@ -99,10 +99,10 @@ class Worktree:
         self._drop_record()
 
     def _drop_record(self) -> None:
-        """Make git forget this worktree and no other: `prune` would also drop the user's own on an unplugged disk.
+        """Make git forget this worktree and no other; `prune` would also drop a worktree of the user's on another disk.
 
-        A git that was killed while it made the worktree leaves a record that is locked, or one that stops every git
-        in the repository; a git that was killed while it removed the worktree leaves a record that names no worktree.
+        If git was killed while it made the worktree, it leaves a record that is locked, or one that makes every git
+        command in the repository fail.  If git was killed while it removed the worktree, its record names no worktree.
         """
         for kept in (self._workspace.common / "worktrees").glob("*"):
             with suppress(OSError, ValueError):
@@ -118,7 +118,7 @@ class Worktree:
     def _record(self) -> Path | None:
         """Return our repository's record of the worktree; None unless the record and the worktree name each other.
 
-        An agent that works in the worktree can turn it into a repository, or point the link at the user's.
+        An agent that works in the worktree can turn it into a repository, or point its link at the user's repository.
         """
         link = self.path / ".git"
         try:
@@ -131,8 +131,8 @@ class Worktree:
     def _inside(self, *arguments: str) -> str:
         """Run git in the worktree.
 
-        The ceiling stops git from looking further up when the worktree is damaged: it would find the user's checkout,
-        which must never be reset or cleaned.
+        The ceiling stops git from looking further up when the worktree is damaged.  Otherwise git would find the user's
+        checkout, which must never be reset or cleaned.
         """
         marks = {
             "GIT_CEILING_DIRECTORIES": str(self._workspace.folder.resolve()),

@@ -245,7 +245,7 @@ def test_a_try_measures_the_incumbent_first_too(command_lab: Lab, screen: Record
     (command_lab.root / "solver.py").write_text("X = 3.0\nY = 2\n")
     done = command_line("try", "-m", "nearer", "--json", cwd=command_lab.root)
     assert json.loads(done.stdout)["status"] == "keep", done.stderr
-    assert "they stop counting, and the incumbent is measured again first" in done.stderr
+    assert "these runs no longer count, and the incumbent is measured again first" in done.stderr
 
 
 def test_gains_of_one_key_are_told_and_those_of_unknown_ones_as_before() -> None:

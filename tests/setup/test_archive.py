@@ -106,7 +106,7 @@ def test_the_manifest_says_what_is_in_it_and_what_was_left_out(night: Lab, packe
     assert {left["name"]: left["why"] for left in told["left_out"]} == {
         "runs/0001-1/link": "not a plain file",
         "runs/0001-1/weights.safetensors": "not the incumbent's weights",
-        "runs/0005-1/weights.safetensors": "`--weights` takes them along",
+        "runs/0005-1/weights.safetensors": "`--weights` includes them",
     }
     assert not {name for name in inside if name.startswith(("session/worktree", "session/lock", "session/tmp"))}
     assert (told["tag"], told["prefix"], told["experiments"], len(told["refs"])) == ("t", ".", 6, 7)
@@ -219,7 +219,7 @@ def test_a_member_that_is_no_plain_file_is_refused(packed: Path, clone: Lab, tmp
             info.type, info.linkname = kind, "/etc/passwd"
         return info, data
 
-    with pytest.raises(LabError, match=r"which its manifest\.json does not tell of"):
+    with pytest.raises(LabError, match=r"which its manifest\.json does not list"):
         restore(clone, remade(packed, tmp_path, member=member), None)
     assert nothing_of_it(clone)
 
@@ -257,10 +257,10 @@ def _evil_tag(told: dict[str, Any]) -> None:
         (_huge, "bytes, .* are free on this disk"),
         (_more, "session/more is missing"),
         (_evil_tag, "cannot name a session"),
-        (lambda told: told["members"].pop("session/results.tsv"), "does not tell of"),
+        (lambda told: told["members"].pop("session/results.tsv"), "does not list"),
         (lambda told: told["members"].pop(BUNDLE), "no ledger or no history"),
-        (lambda told: told.update(kind="x"), "holds no session"),
-        (lambda told: told.pop("members"), "is not whole"),
+        (lambda told: told.update(kind="x"), "contains no session"),
+        (lambda told: told.pop("members"), "is incomplete"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(
@@ -275,7 +275,7 @@ def test_a_changed_member_is_seen(packed: Path, clone: Lab, tmp_path: Path) -> N
     def member(name: str, data: bytes) -> tuple[tarfile.TarInfo, bytes]:
         return tarfile.TarInfo(name), data.replace(b"1.25", b"0.25")
 
-    with pytest.raises(LabError, match=r"ledger\.jsonl is not what it was: its SHA-256 differs"):
+    with pytest.raises(LabError, match=r"ledger\.jsonl is damaged: its SHA-256 differs"):
         restore(clone, remade(packed, tmp_path, member=member), None)
     assert nothing_of_it(clone)
 

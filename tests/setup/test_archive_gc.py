@@ -178,7 +178,7 @@ def test_the_command_tells_what_it_freed_by_kind(lab: Lab) -> None:
     assert re.search(r"^  3 +- +refs of experiments", done.stdout, re.MULTILINE)
     assert "`git gc`" in done.stderr  # the commits are git's to remove
     assert call(lab, "gc", "--older-than", "0").stdout == "session t: nothing to free\n"
-    kept = "session t: nothing older than 14 days to free; --older-than 0 takes everything\n"
+    kept = "session t: nothing older than 14 days to free; --older-than 0 ignores the age\n"
     assert call(lab, "gc", "--dry-run").stdout == kept
 
 

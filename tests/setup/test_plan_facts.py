@@ -77,7 +77,7 @@ def test_whichever_limit_comes_first_counts(wanted: int | None, seconds: float |
 def test_a_program_has_its_timeout_until_its_pace_is_known() -> None:
     program = Outlook(None, timeout_seconds=600.0, until="07:00", seconds_left=3600.0)
     assert next(lines(program)) == (
-        "time of a run not measured yet, at most 10:00 by its timeout: no telling how many experiments by 07:00"
+        "time of a run not measured yet, at most 10:00 by its timeout: the number of experiments by 07:00 is unknown"
     )
     measured = replace(program, each_seconds=3.2, each_source="measured in 12", runs_each=1.0)
     assert next(lines(measured)).startswith("3.2 s an experiment (measured in 12): about 1,125 experiments by 07:00")
@@ -104,7 +104,9 @@ def test_a_sessions_own_experiments_go_before_the_calibration() -> None:
 
 def test_the_plan_of_a_program_measures_itself(command_lab: Lab) -> None:
     done = call(command_lab, "plan", "--hours", "2")
-    assert done.stdout.startswith("time of a run not measured yet, at most 10:00 by its timeout: no telling how many")
+    assert done.stdout.startswith(
+        "time of a run not measured yet, at most 10:00 by its timeout: the number of experiments"
+    )
     ran = call(command_lab, "run", "--tag", "t", "--experiments", "2", "--agent", script(command_lab, *STEPS[:2]))
     assert "time of a run not measured yet" in ran.stderr and "agent scripted" in ran.stderr
     told = json.loads(call(command_lab, "plan", "--experiments", "10", "--json").stdout)

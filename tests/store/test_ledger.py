@@ -131,7 +131,7 @@ def test_a_file_cut_anywhere_replays_to_what_was_whole(position: int) -> None:
         path.write_bytes(whole[: position % (len(whole) + 1)])
         lines = path.read_bytes().count(b"\n")
         if lines == 0:
-            with pytest.raises(LedgerError, match="holds no session"):
+            with pytest.raises(LedgerError, match="contains no session"):
                 read(path)
             return
         cut = read(path)

@@ -1,7 +1,7 @@
 """Handle the git side of a whole session: list its refs, pack and unpack its history, remove its worktree.
 
-:mod:`autoresearch_mlx.store.workspace` does the same for one experiment.  The rule is the same: only the session's own
-branch, refs and worktree are touched.
+:mod:`autoresearch_mlx.store.workspace` handles the git side of one experiment.  Both touch only the session's own
+branch, refs and worktree.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
 def _refuse_part_of_a_history(root: Path) -> None:
     if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
         said = "the clone is shallow: a part of the session's history is missing here"
-        raise WorkspaceError(said, "`git fetch --unshallow` brings the rest; then archive again")
+        raise WorkspaceError(said, "`git fetch --unshallow` fetches the rest; then archive again")
     try:
         promised = git(root, "config", "--get-regexp", r"^remote\..*\.promisor$")
     except WorkspaceError:
-        return  # git fails when no remote is configured so
+        return  # git fails when no remote is a partial clone
     name = promised.split(".")[1]
     whole = f"git config --unset remote.{name}.partialclonefilter && git fetch --refetch {name}"
     raise WorkspaceError(
         "the clone is partial: git fetches the files of older commits only when asked",
-        f"make it whole, then archive again: {whole} && git config --unset remote.{name}.promisor",
+        f"make it complete, then archive again: {whole} && git config --unset remote.{name}.promisor",
     )
 
 

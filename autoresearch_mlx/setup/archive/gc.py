@@ -1,7 +1,8 @@
-"""Free disk space: find what a session that is not running can spare, and remove it.
+"""Free disk space: find the files that a session no longer needs, and remove them.
 
-Never removed: the ledger and the other journals, results.tsv, kept commits and the commits that they were made on, and
-anything of a session in use.  What is removed is written down first (:mod:`autoresearch_mlx.store.freed`).
+The ledger and the other journals, results.tsv, kept commits and the commits on which they were made are never removed,
+nor is anything of a session in use.  The names of all removed files are recorded before the first one is removed
+(:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any
 
 
 def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool, age: timedelta) -> str:
-    """Return a line for each session and one below it for each kind of item; ``age`` is what was asked for."""
+    """Return a line for each session and one below it for each kind of item; ``age`` is the option --older-than."""
     verb = "would free" if dry_run else "freed"
     lines: list[str] = []
     for tag, items in found.items():
@@ -75,7 +76,7 @@ def _nothing(age: timedelta) -> str:
         return "nothing to free"
     days = age / timedelta(days=1)
     old = terms.plural(int(days), "day") if days == int(days) else terms.plural(round(24 * days), "hour")
-    return f"nothing older than {old} to free; --older-than 0 takes everything"
+    return f"nothing older than {old} to free; --older-than 0 ignores the age"
 
 
 def _bytes(items: Sequence[Item]) -> int:
@@ -106,7 +107,7 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The choice of what may be removed, if it is at least ``age`` old."""
+    """Which kinds of files may be removed, if they are at least ``age`` old."""
 
     age: timedelta
     refs: bool = False
@@ -116,7 +117,7 @@ class Wish:
 
 
 def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list[Item]:
-    """Remove what a session can spare, or only look; return the items.
+    """Remove the files that a session no longer needs, unless ``only_look``; return them.
 
     Raises LockedError when the session is in use, LedgerError, LabError when the disk refuses.
     """
@@ -130,7 +131,7 @@ def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list
 
 
 def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> Iterator[Item]:
-    """Yield what may be removed of a session that is not running."""
+    """Yield the files and refs that may be removed from a session that is not running."""
     folder, before = lab.folder(tag), (now - wish.age).timestamp()
     best = journal.history.incumbent
     busy = {e.number for e in (best, *journal.running) if e is not None}
@@ -145,16 +146,19 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
                 yield from _if_old(folder, path, "talks", before)
     if wish.refs:
         yield from _spare_refs(lab, tag, journal, before)
-    for worktree in sorted(folder.glob("worktree*")):  # several, where lanes were killed
+    for worktree in sorted(folder.glob("worktree*")):  # killed lanes leave several
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
-    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its maker is dead, because we hold the lock
+    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead, because we hold the lock
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
 
 
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
-    """Yield a run's weights, then the rest of its folder; nothing for the incumbent and for an experiment left open."""
+    """Yield a run's weights, then the rest of its folder.
+
+    Yields nothing for the incumbent, nor for an experiment that was started and not finished.
+    """
     if _number(run) in busy or _newest(run) > before:
         return
     weights = run / WEIGHTS
@@ -170,7 +174,7 @@ def _if_old(folder: Path, path: Path, kind: Kind, before: float) -> Iterator[Ite
 
 
 def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator[Item]:
-    """Yield the refs of experiments that were not kept and that no kept experiment was made on."""
+    """Yield the refs of experiments that were not kept, except those on which a kept experiment was made."""
     experiments = journal.history.experiments
     needed = {e.base for e in experiments if e.status == "keep"}
     needed |= {each.base for each in journal.running}
@@ -213,7 +217,7 @@ def _remove(path: Path) -> None:
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Return what is named after an experiment in one of our folders; other files are not ours."""
+    """Return the files of a folder that are named after an experiment; other files do not belong to the session."""
     return sorted(p for p in folder.glob("*") if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
 

@@ -1,6 +1,6 @@
-"""Pack a session into one file, to be checked and unpacked on another machine.
+"""Pack a session into one file, which another machine can check and unpack.
 
-    manifest.json     the first member: size and SHA-256 of each other one, and what was left out
+    manifest.json     the first member: size and SHA-256 of every other member, and the files that were left out
     session.bundle    the branch and every experiment's ref, with their history, as git packs them
     session/...       the session's folder: ledger, results, logs, talks, journals
 
@@ -36,14 +36,14 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"
 _STAY = ("worktree", "lock", "now.json")
-"""Files that only mean something on this machine, now."""
+"""Files that matter only on this machine, while the session runs."""
 SCRATCH = tempfile.gettempprefix()
-"""How the names of temporary folders in a session's folder begin."""
+"""Beginning of the names of temporary folders in a session's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive as it was when its hash was taken; lines that a journal gained later are left out."""
+    """A file of the archive as it was when its hash was taken; lines added to a journal later are left out."""
 
     path: Path
     bytes: int
@@ -121,7 +121,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
         elif not name.isprintable():
             left_out.append(LeftOut(ascii(name), path.stat().st_size, "its name is not plain text"))
         elif path.name == WEIGHTS and not (weights and kept):
-            why = "`--weights` takes them along" if kept else "not the incumbent's weights"
+            why = "`--weights` includes them" if kept else "not the incumbent's weights"
             left_out.append(LeftOut(name, path.stat().st_size, why))
         else:
             files[name] = path
@@ -129,7 +129,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files of a session, except those that only matter here and now, and leftovers of killed processes."""
+    """Yield all files of a session except :data:`_STAY`, further worktrees and leftovers of killed processes."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
         if (
@@ -156,7 +156,7 @@ def _sha256(file: IO[bytes], size: int) -> str:
 
 
 def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> int:
-    """Write the archive under its name, or nothing at all; return its bytes."""
+    """Write the archive under its name, or nothing at all; return its size in bytes."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
@@ -175,7 +175,7 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 
 
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
-    """Add a plain file without owner and rights; its time is kept, because `gc` goes by it."""
+    """Add a plain file without owner and permissions; its time is kept, because `gc` needs it."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     info.mtime = int(like.stat().st_mtime) if like is not None else 0

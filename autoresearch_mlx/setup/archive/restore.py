@@ -2,7 +2,8 @@
 
     .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json, before the refs are made
 
-The session's folder comes last, by one rename.  The next restore removes what a killed one left behind, with its refs.
+The session's folder is put in place last, by one rename.  If a restore is killed, the next one removes its files and
+its refs.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Restored:
     left_out: int
     """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """The machine that the session was measured on, in words; None when it is this one."""
+    """The machine on which the session was measured, in words; None when it is this one."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
     """Restore a session of this lab from an archive, under its own name or ``tag``.
 
-    Raises LabError, and leaves nothing behind, when the file is not an archive or is damaged, its lab lies elsewhere in
-    its repository, a session, branch or refs of that name exist, or the disk cannot be written.
+    Raises LabError, and leaves nothing behind, in these cases: the file is not an archive, or is damaged; its lab lies
+    elsewhere in its repository; a session, branch or ref of that name exists; the disk cannot be written.
     """
     lab.make_state()
     _sweep(lab)
@@ -74,7 +75,7 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return what a restored session needs and this machine lacks, such as its corpus; None when it can go on."""
+    """Return an error that names what the session lacks here, such as its corpus; None if it can continue."""
     record = read(lab.folder(tag) / FILE).session
     try:
         kind = find_kind(str(record.get("target")), lab.root)
@@ -83,7 +84,7 @@ def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
         return error
 
 
-# --- out of the file
+# --- read the archive
 
 
 def _take(file: Path, begun: Path) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
                 _unpack(tar, member, wanted.pop(member.name, None), begun)
     except OSError as error:
         if error.errno is not None and str(error.filename) != str(file):
-            raise  # an error of writing; gzip's own errors have no errno
+            raise  # writing failed; errors of gzip itself have no errno
         raise _no_archive(file, error.strerror or str(error)) from None
     except _TROUBLE as error:
         raise _no_archive(file, str(error)) from None
@@ -107,20 +108,22 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
 
 
 def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
-    """Return the first member, with the parts that are used checked.  Raises ValueError."""
+    """Return the manifest, which is the first member, after checking the parts that we use.  Raises ValueError."""
     first = tar.next()
     source = tar.extractfile(first) if first is not None and first.isreg() and first.name == MANIFEST else None
     if first is None or source is None or first.size > _LARGEST_MANIFEST:
         raise ValueError(f"it does not begin with a {MANIFEST}")
     told = json.loads(source.read())
     if not isinstance(told, dict) or told.get("kind") != KIND:
-        raise ValueError("it holds no session")
+        raise ValueError("it contains no session")
     if told.get("format") != FORMAT:
         version = told.get("version")
-        raise LabError(f"{file} was written by version {version}, in format {told.get('format')}", "update this one")
+        raise LabError(
+            f"{file} was written by version {version}, in format {told.get('format')}", "update autoresearch-mlx here"
+        )
     members, refs = told.get("members"), told.get("refs")
     if not isinstance(told.get("tag"), str) or not isinstance(refs, dict) or not isinstance(members, dict):
-        raise ValueError(f"its {MANIFEST} is not whole")
+        raise ValueError(f"its {MANIFEST} is incomplete")
     if not {BUNDLE, f"{SESSION}/{FILE}"} <= members.keys():
         raise ValueError("it has no ledger or no history")
     for name, entry in members.items():
@@ -141,7 +144,7 @@ def _refuse_path(name: str) -> None:
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
     """Write one member if it is the plain file that the manifest names.  Raises ValueError."""
     if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
-        raise ValueError(f"it holds {member.name!r}, which its {MANIFEST} does not tell of")
+        raise ValueError(f"it contains {member.name!r}, which its {MANIFEST} does not list")
     if hasattr(tarfile, "data_filter"):  # Python's own check, which not every release has
         tarfile.data_filter(member, str(begun))
     path, digest, source = begun / member.name, hashlib.sha256(), tar.extractfile(member)
@@ -152,7 +155,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, 
             digest.update(block)
             file.write(block)
     if digest.hexdigest() != wanted.get("sha256"):
-        raise ValueError(f"{member.name} is not what it was: its SHA-256 differs")
+        raise ValueError(f"{member.name} is damaged: its SHA-256 differs from the one in {MANIFEST}")
     os.utime(path, (member.mtime, member.mtime))
 
 
@@ -163,27 +166,27 @@ def _no_archive(file: Path, why: str) -> LabError:
 def _refuse_without_room(begun: Path, size: int) -> None:
     free = shutil.disk_usage(begun).free
     if size > free:
-        raise LabError(f"the session takes {size:,} bytes, {free:,} are free on this disk", "free some space")
+        raise LabError(f"the session takes {size:,} bytes, but {free:,} are free on this disk", "free some space")
 
 
-# --- into the lab
+# --- put the session into the lab
 
 
 def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     refuse_tag(lab, tag)
     here, there = prefix_of(lab.root), told.get("prefix")
     if here != there:
-        said = f"the session's lab is in {there!r} of its repository, this lab in {here!r}"
+        said = f"the session's lab is in {there!r} of its repository, but this lab is in {here!r}"
         raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
     other = "`autoresearch-mlx restore FILE --tag NAME` gives it another name"
     if lab.folder(tag).exists():
         raise LabError(f"session {tag} is here already, in {lab.folder(tag)}", other)
     if found := refs_of(lab.root, tag):
-        raise LabError(f"{min(found)} is here already, of a branch or session {branch_of(tag)}", other)
+        raise LabError(f"{min(found)} exists already in this repository, as part of {branch_of(tag)}", other)
 
 
 def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
-    """Make the refs, then the folder; return the number of experiments.
+    """Make the refs, then put the folder in place; return the number of experiments.
 
     Raises LabError when the parts of the archive do not fit together.
     """
@@ -226,7 +229,7 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
 
 
 def _readdress(session: Path, was: str, tag: str) -> None:
-    """Rewrite the tag and the refs in the ledger for a session that gets another name; nothing else changes."""
+    """Rewrite the tag and the refs in the ledger of a session that gets another name; nothing else changes."""
     read(session / FILE)
     if was == tag:
         return
@@ -249,11 +252,11 @@ def _elsewhere(told: Mapping[str, Any]) -> str | None:
     return f"{told.get('host') or 'another machine'} ({chip or 'chip unknown'})"
 
 
-# --- what must not stay
+# --- clean up
 
 
 def _sweep(lab: Lab) -> None:
-    """Remove what killed restores left; a living one holds its folder's lock."""
+    """Remove the folders of killed restores; a restore that is running holds its folder's lock."""
     for begun in lab.state.glob(f"{_BEGUN}*"):
         if holder(begun) is None:
             _undo(lab, begun)
