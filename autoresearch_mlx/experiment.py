@@ -312,6 +312,9 @@ class Assignment:
     """What the baseline's runs took; None while the baseline itself is measured."""
     reference: Reference = Reference()
     """The speed by which the seconds of its budget are counted."""
+    incumbent: Callable[[], Assignment | None] | None = None
+    """For an audit: function that lays out the incumbent in the same tree and returns an assignment whose folder holds
+    its weights; None where they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,12 @@ def measure(
         assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)
         measured = worker.target.measure(assignment)
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
-            measured = worker.target.audit(assignment, measured, order.audits)
+            laid_out = partial(_incumbents_run, session, worker, history, assignment)
+            try:
+                measured = worker.target.audit(replace(assignment, incumbent=laid_out), measured, order.audits)
+            finally:
+                shutil.rmtree(_beside(folder), ignore_errors=True)
+                worker.worktree.lay_out(commit)
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = recorded(measured)
@@ -73,6 +79,26 @@ def measure(
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
     return _kept_in(folder, measured)
+
+
+def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
+    """Lay out the incumbent in the worktree; return an assignment for its kept weights, None where there are none."""
+    best = history.incumbent
+    if best is None or best.commit is None:
+        return None
+    kept = next((session.folder / "runs").glob(f"{best.number:04d}-[0-9]*/{WEIGHTS}"), None)
+    if kept is None:
+        return None
+    folder = _beside(assignment.folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copyfile(kept, folder / WEIGHTS)
+    worker.worktree.lay_out(best.commit)
+    return replace(assignment, folder=folder)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-incumbent")
 
 
 def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:

@@ -263,9 +263,10 @@ class Auditable(Protocol):
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
         """Return the measurement with ``extra["audited"]`` True, or with a failure where the audit contradicts it.
 
-        ``assignment``: the assignment of that run; its folder still holds the files that the run left.  ``gain``: the
-        apparent gain of the run, in the metric's unit.  The audit may put a doubt that only a person can decide, in
-        words, into ``extra["audit_doubt"]``.
+        ``assignment``: the assignment of that run; its folder still holds the files that the run left, and its
+        ``incumbent`` lays out the run that it is compared with.  ``gain``: the apparent gain of the run, in the
+        metric's unit.  The audit may put a doubt that only a person can decide, in words, into
+        ``extra["audit_doubt"]``.
         """
         ...
 

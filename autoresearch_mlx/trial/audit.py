@@ -50,12 +50,17 @@ class Found:
     """Mean loss of a token that counts."""
     lookahead: float
     lookahead_error: float
+    rows: Floats
+    """Bits that each row cost and its bytes, [2, n]."""
 
 
 def main(spec_path: str) -> None:
     spec, events = read_eval_spec(spec_path), Events()
     os.environ.pop(EVENTS_ENV, None)
-    for name, each in (found_or_told(audit, spec, events) or {}).items():
+    found = found_or_told(audit, spec, events) or {}
+    if spec.rows_out and found:
+        np.savez(spec.rows_out, allow_pickle=False, **{name: each.rows for name, each in found.items()})
+    for name, each in found.items():
         events.send("audited", rows=name, value=each.value, error=each.error, nats=each.nats,
                     lookahead=each.lookahead, lookahead_error=each.lookahead_error)  # fmt: skip
 
@@ -63,7 +68,7 @@ def main(spec_path: str) -> None:
 def audit(spec: EvalSpec) -> dict[str, Found]:
     """Score each set of rows and return the results by the name of the set.  Raises Invalid, Died."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
-    inputs, targets, sets = _rows(spec, rng)
+    inputs, targets, sets = _rows(spec, np.random.default_rng(spec.draw))
     weight = np.load(spec.token_bytes, allow_pickle=False)
     seq_len = spec.seq_len
     # Sorted: the first round shows each row's shortest prefix.
@@ -153,7 +158,8 @@ def _found(scored: Floats, witnessed: Sequence[Floats], cuts: Indices, targets: 
     spread = float(left.std(ddof=1)) * math.sqrt(len(left)) if len(left) > 1 else abs(value)
     error = bits_per_byte(spread, targets, weight)
     nats = float(kept.sum() / max(1, counted.sum()))
-    return Found(value + ahead, math.hypot(error, ahead_error), nats, ahead, ahead_error)
+    rows = np.stack([kept.sum(axis=1) / math.log(2), size.astype(np.float64)])
+    return Found(value + ahead, math.hypot(error, ahead_error), nats, ahead, ahead_error, rows)
 
 
 if __name__ == "__main__":

@@ -210,6 +210,10 @@ class EvalSpec:
     """Seconds for which a model process may neither answer nor compute."""
     samples: dict[str, str] = field(default_factory=dict)
     """For an audit: paths of further sets of rows, by name; the audit scores a random sample of each."""
+    draw: int = 0
+    """For an audit: the seed of those samples; two audits with one seed score the same rows."""
+    rows_out: str = ""
+    """For an audit: path of a new file (npz) for what each row cost: by set, float64 [2, n], bits and bytes."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:

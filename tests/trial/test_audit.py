@@ -12,7 +12,7 @@ import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.targets.corpus.rows import Corpus
-from autoresearch_mlx.targets.pretrain.audit import contradiction, unexplained
+from autoresearch_mlx.targets.pretrain.audit import Gained, contradiction, gained, unexplained
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.scoring import score, score_wide
@@ -51,13 +51,26 @@ def trained(target: Pretrain, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return folder / "run" / WEIGHTS, measured
 
 
-def audited(target: Pretrain, trained: tuple[Path, Measurement], text: str, folder: Path) -> Measurement:
-    """The audit of the honest weights in another script, which is scored as any run is first."""
-    (folder / "tree").mkdir()
-    (folder / "run").mkdir()
+def audited(
+    target: Pretrain, trained: tuple[Path, Measurement], text: str, folder: Path, beside: str = ""
+) -> Measurement:
+    """The audit of the honest weights in another script, which is scored as any run is first.
+
+    ``beside``: the incumbent's script, with the same weights; empty when no incumbent's weights are kept.
+    """
+    for name in ("tree", "run", "incumbent"):
+        (folder / name).mkdir()
     (folder / "tree" / "train_mlx.py").write_text(text)
-    shutil.copy(trained[0], folder / "run")
-    assignment = Assignment(folder / "tree", folder / "run", 42, lambda progress: None)
+    for name in ("run", "incumbent"):
+        shutil.copy(trained[0], folder / name)
+
+    def laid_out() -> Assignment:
+        (folder / "tree" / "train_mlx.py").write_text(beside)
+        return replace(assignment, folder=folder / "incumbent")
+
+    assignment = Assignment(
+        folder / "tree", folder / "run", 42, lambda progress: None, incumbent=laid_out if beside else None
+    )
     scored = target.rescoring("val", target.conditions.eval_rows, full=False).score(assignment)
     value = 0.01 if scored.value is None else scored.value
     honest = trained[1].value
@@ -75,24 +88,46 @@ def test_an_honest_run_passes_with_the_same_score(
     assert {"audit_hidden", "audit_training"} <= set(found.extra)
 
 
-@pytest.mark.parametrize(
-    ("splits", "body", "reason"),
-    [
-        (("val",), REMEMBERED, "a fresh sample of hidden rows"),
-        (("val", "hidden"), REMEMBERED, "a fresh sample of rows of the training text"),
-        ((), STATEFUL, "the loss of a token changes"),
-    ],
-    ids=["knows the validation rows", "knows the hidden rows too", "looks ahead and remembers"],
-)
-def test_a_score_that_was_not_earned_is_contradicted(
-    target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path,
-    splits: tuple[str, ...], body: str, reason: str,
-) -> None:  # fmt: skip
+KNOWS = {
+    "the validation rows": (("val",), REMEMBERED, "a fresh sample of hidden rows"),
+    "what it has seen: it looks ahead and remembers": ((), STATEFUL, "the loss of a token changes"),
+}
+
+
+def knowing(corpus: Corpus, splits: tuple[str, ...], body: str) -> str:
     paths = [str(corpus.path(split)) for split in splits]
-    text = tiny.script().replace(END, body, 1).replace("def norm(", KNOWN.format(paths=paths) + "\n\ndef norm(", 1)
-    found = audited(target, trained, text, tmp_path)
+    return tiny.script().replace(END, body, 1).replace("def norm(", KNOWN.format(paths=paths) + "\n\ndef norm(", 1)
+
+
+@pytest.mark.parametrize("name", KNOWS)
+def test_a_score_that_was_not_earned_is_contradicted(
+    name: str, target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path
+) -> None:
+    splits, body, reason = KNOWS[name]
+    found = audited(target, trained, knowing(corpus, splits, body), tmp_path)
     assert found.value is None and found.failure == "invalid"
     assert found.reason.startswith("audit: ") and reason in found.reason
+
+
+def test_the_incumbents_weights_are_scored_on_the_same_rows(
+    target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
+) -> None:
+    """Two scripts that differ by a factor on the logits gain alike on every set, whatever text it is made of."""
+    worse = tiny.script().replace(END, END.replace("return ", "return 0.5 * "))
+    found = audited(target, trained, tiny.script(), tmp_path, beside=worse)
+    assert found.failure is None and "audit_doubt" not in found.extra
+    gains = [found.extra[f"audit_gain_{name}"] for name in ("validation", "hidden", "training")]
+    assert min(gains) > 0 and max(gains) - min(gains) < 0.2 * max(gains)
+
+
+def test_knowledge_of_hidden_rows_too_is_for_a_person(
+    target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path
+) -> None:
+    known = knowing(corpus, ("val", "hidden"), REMEMBERED)
+    found = audited(target, trained, known, tmp_path, beside=tiny.script())
+    assert found.failure is None
+    assert "on the validation rows, and of 0.0" in found.extra["audit_doubt"]
+    assert "on rows of the training text" in found.extra["audit_doubt"]
 
 
 def rows(value: float, error: float = 0.02, nats: float = 2.0) -> dict[str, float]:
@@ -100,11 +135,29 @@ def rows(value: float, error: float = 0.02, nats: float = 2.0) -> dict[str, floa
 
 
 def test_a_gap_counts_when_it_is_beyond_noise_and_as_large_as_the_gain() -> None:
-    assert contradiction({"validation": rows(1.5), "hidden": rows(1.6), "training": rows(1.4)}, 1.5, 0.4) is None
-    assert contradiction({"validation": rows(1.5, 0.2), "hidden": rows(1.9, 0.2)}, 1.5, 0.4) is None, "noise"
-    assert "hidden rows" in str(contradiction({"validation": rows(1.5), "hidden": rows(1.9)}, 1.5, 0.4))
-    assert "training text" in str(contradiction({"validation": rows(1.5), "training": rows(1.9)}, 1.5, 0.4))
-    assert "one process at a time" in str(contradiction({"validation": rows(1.9)}, 1.5, 0.4))
+    assert contradiction({"validation": rows(1.5), "hidden": rows(1.6), "training": rows(1.9)}, 1.5, 0.4, {}) is None
+    assert contradiction({"validation": rows(1.5, 0.2), "hidden": rows(1.9, 0.2)}, 1.5, 0.4, {}) is None, "noise"
+    assert "hidden rows" in str(contradiction({"validation": rows(1.5), "hidden": rows(1.9)}, 1.5, 0.4, {}))
+    assert "one process at a time" in str(contradiction({"validation": rows(1.9)}, 1.5, 0.4, {}))
+
+
+def test_gains_over_the_incumbent_on_the_same_rows_decide_where_they_are_known() -> None:
+    """Text of another kind is harder for both, which says nothing."""
+    sets = {"validation": rows(1.5), "hidden": rows(1.9)}
+    alike = {"validation": Gained(0.4, 0.01), "hidden": Gained(0.38, 0.01)}
+    assert contradiction(sets, 1.5, 0.4, alike) is None
+    only = {"validation": Gained(0.1, 0.01), "hidden": Gained(0.01, 0.01)}
+    said = str(contradiction({"validation": rows(1.5), "hidden": rows(1.5)}, 1.5, 0.1, only))
+    assert said.startswith("a gain of 0.100000 on the validation rows and of 0.010000 on a fresh sample of hidden rows")
+
+
+def test_a_gain_is_taken_row_by_row() -> None:
+    size = np.array([100.0, 200.0, 300.0])
+    before, after = np.stack([2.0 * size, size]), np.stack([1.9 * size, size])
+    found = gained(after, before)
+    assert found.value == pytest.approx(0.1) and found.error == pytest.approx(0.0, abs=1e-12)
+    after[0, 0] -= 6.0
+    assert gained(after, before).value == pytest.approx(0.11) and gained(after, before).error > 0
 
 
 @pytest.mark.parametrize(("told", "nats", "doubted"), [(5.4, 0.02, True), (2.3, 2.0, False), (0.02, 5.4, False)])

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+import secrets
+import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Usual
 from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
@@ -13,9 +20,10 @@ from autoresearch_mlx.trial.audit import CUTS, TRAINING, VALIDATION
 from autoresearch_mlx.trial.blame import not_counted
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
-from autoresearch_mlx.trial.runner import Event, Log
+from autoresearch_mlx.trial.runner import Ended, Event, Log
 from autoresearch_mlx.trial.spec import EvalSpec
 
+Rows = npt.NDArray[np.float64]
 HIDDEN = "hidden"
 _ERRORS = 3.0
 """Number of standard errors up to which two sets of rows may differ by chance."""
@@ -29,49 +37,111 @@ _TIMES = 3.0 * (1 + CUTS)
 """Time limit as a multiple of an evaluation's: three sets of rows, whole and cut, by one process at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """What a change gains on one set of rows, in bits per byte, and its standard error."""
+
+    value: float
+    error: float
+
+
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
     """Return the measurement with the findings of its audit in ``extra``; ``invalid`` where the audit contradicts it.
 
-    ``gain``: the apparent gain of the run, in bits per byte.  The assignment's folder holds the run's weights.
+    ``gain``: the apparent gain of the run, in bits per byte.  The assignment's folder holds the run's weights, and its
+    ``incumbent`` may lay out the run that it is compared with, which is then scored on the same rows.
     """
     if measured.value is None:
         return measured
     usual = Usual(evaluate=measured.seconds.evaluate)  # of this very model: its own evaluation kept to the rules
     limit = evaluation_limit(usual, 1.0, conditions.evaluate_seconds).times(_TIMES)
-    auditing = _Auditing(conditions, assignment, limit)
+    draw = secrets.randbits(64)
+    auditing = _Auditing(conditions, assignment, limit, draw)
     path = assignment.folder / "log.txt"
-    with Log(path) as log:
-        log.write(b"--- audit ---\n")
-        ended = auditing.run(log)
+    ended = auditing.logged(path)
     failure = auditing.failure(ended, path)
     if failure is not None:
         done = replace(measured, value=None, failure=failure[0], reason=f"audit: {failure[1]}")
         return not_counted(done, auditing.blame(ended, path))
-    reason = contradiction(auditing.sets, measured.value, gain)
-    extra = {**measured.extra, **_facts(auditing.sets)}
-    if reason is not None:
+    gains = _gains(auditing, _reference(conditions, assignment, limit, draw))
+    extra = {**measured.extra, **_facts(auditing.sets, gains)}
+    if (reason := contradiction(auditing.sets, measured.value, gain, gains)) is not None:
         return replace(measured, value=None, failure="invalid", reason=f"audit: {reason}", extra=extra)
-    doubt = unexplained(auditing.sets, measured.extra.get("loss"))
+    doubts = (unexplained(auditing.sets, measured.extra.get("loss")), _on_training(auditing.sets, gain, gains))
+    doubt = "; ".join(filter(None, doubts))
     return replace(measured, extra={**extra, **({"audit_doubt": doubt} if doubt else {})})
 
 
-def contradiction(sets: Mapping[str, Mapping[str, float]], value: float, gain: float) -> str | None:
-    """Say which of the scored sets of rows contradicts the score, and how; return None when none does."""
+def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, draw: int) -> _Auditing | None:
+    """Score the incumbent's weights on the same rows; None where there are none, or they cannot be scored."""
+    kept = None if assignment.incumbent is None else assignment.incumbent()
+    if kept is None:
+        return None
+    auditing = _Auditing(conditions, kept, limit, draw)
+    path = kept.folder / "log.txt"
+    return auditing if auditing.failure(auditing.logged(path), path) is None else None
+
+
+def _gains(found: _Auditing, reference: _Auditing | None) -> dict[str, Gained]:
+    """Return the gain over the incumbent's weights on each set, from rows that both scored; empty without those."""
+    return {} if reference is None else {name: gained(found.rows[name], reference.rows[name]) for name in found.rows}
+
+
+def gained(rows: Rows, before: Rows) -> Gained:
+    """Return the gain from the bits and bytes of each row, [2, n], and from those of the same rows ``before``."""
+    won, size = before[0] - rows[0], rows[1]
+    value = float(won.sum() / size.sum())
+    left = won - value * size
+    spread = float(left.std(ddof=1)) * math.sqrt(len(left)) if len(left) > 1 else abs(float(won.sum()))
+    return Gained(value, spread / float(size.sum()))
+
+
+def contradiction(
+    sets: Mapping[str, Mapping[str, float]], value: float, gain: float, gains: Mapping[str, Gained]
+) -> str | None:
+    """Say what contradicts the score, by the scored sets of rows; return None when nothing does.
+
+    ``gains``: those over the incumbent on the same rows.  Rows differ in difficulty far more than two models do on one
+    row, so where the gains are known they decide, and the values alone where they are not.
+    """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
     if again - value > slack:
         return f"the same weights score {again:.6f} when one process at a time sees the rows, not {value:.6f}"
-    for name, said in ((HIDDEN, "hidden rows"), (TRAINING, "rows of the training text")):
-        if name not in sets:
-            continue
-        other = sets[name]
-        gap, error = other["value"] - again, math.hypot(found["error"], other["error"])
-        if gap > max(_ERRORS * error, _SHARE * gain):
-            return (
-                f"{again:.6f} on the validation rows and {other['value']:.6f} on a fresh sample of {said}: the gain of "
-                f"{gain:.6f} does not carry over (standard error of the gap {error:.4f})"
-            )
-    return None
+    if HIDDEN not in sets:
+        return None
+    lost, error = _short(HIDDEN, sets, gains)
+    if lost <= max(_ERRORS * error, _SHARE * gain):
+        return None
+    if gains:
+        on_both = f"a gain of {gains[VALIDATION].value:.6f} on the validation rows and of {gains[HIDDEN].value:.6f}"
+    else:
+        on_both = f"{again:.6f} on the validation rows and {sets[HIDDEN]['value']:.6f}"
+    said = f"{on_both} on a fresh sample of hidden rows: the gain of {gain:.6f} does not carry over"
+    return f"{said} (standard error of the difference {error:.4f})"
+
+
+def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained]) -> tuple[float, float]:
+    """Return by how much a set falls short of the validation rows, in bits per byte, and the standard error."""
+    if gains:
+        here, other = gains[VALIDATION], gains[name]
+        return here.value - other.value, math.hypot(here.error, other.error)
+    found, more = sets[VALIDATION], sets[name]
+    return more["value"] - found["value"], math.hypot(found["error"], more["error"])
+
+
+def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
+    """Say that a gain is far smaller on rows of the training text; empty when it is not.
+
+    A model that knows all rows that score looks like this, and so may an honest remedy for overfitting.
+    """
+    if TRAINING not in gains:
+        return ""
+    lost, error = _short(TRAINING, sets, gains)
+    if lost <= max(_ERRORS * error, _SHARE * gain):
+        return ""
+    here, there = gains[VALIDATION].value, gains[TRAINING].value
+    return f"a gain of {here:.6f} on the validation rows, and of {there:.6f} on rows of the training text"
 
 
 def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
@@ -82,8 +152,9 @@ def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
     return ""
 
 
-def _facts(sets: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    return {"audited": True, **{f"audit_{name}": round(found["value"], 6) for name, found in sets.items()}}
+def _facts(sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained]) -> dict[str, Any]:
+    values = {f"audit_{name}": round(found["value"], 6) for name, found in sets.items()}
+    return {"audited": True, **values, **{f"audit_gain_{name}": round(g.value, 6) for name, g in gains.items()}}
 
 
 class _Auditing(Evaluation):
@@ -91,7 +162,7 @@ class _Auditing(Evaluation):
 
     module = "autoresearch_mlx.trial.audit"
 
-    def __init__(self, conditions: Conditions, assignment: Assignment, limit: Limit) -> None:
+    def __init__(self, conditions: Conditions, assignment: Assignment, limit: Limit, draw: int) -> None:
         quiet = replace(
             assignment,
             watch=lambda progress: assignment.watch(Progress("evaluate", words="audit")),
@@ -99,10 +170,24 @@ class _Auditing(Evaluation):
         )
         super().__init__(conditions, quiet, limit=limit)
         self.sets: dict[str, dict[str, float]] = {}
+        self.rows: dict[str, Rows] = {}
+        """Bits that each row cost and its bytes, [2, n], by set."""
+        self._draw, self._rows_out = draw, ""
+
+    def logged(self, path: Path) -> Ended:
+        """Run the audit, with its output at the end of the log at ``path``."""
+        with tempfile.TemporaryDirectory() as folder, Log(path) as log:
+            log.write(b"--- audit ---\n")
+            self._rows_out = str(Path(folder) / "rows.npz")
+            ended = self.run(log)
+            with suppress(OSError), np.load(self._rows_out, allow_pickle=False) as found:
+                self.rows = {name: found[name] for name in found.files}
+        return ended
 
     def _spec(self, mark: Mapping[str, str]) -> EvalSpec:
         paths = {HIDDEN: self._conditions.hidden_rows, TRAINING: self._conditions.train_rows}
-        return replace(super()._spec(mark), samples={name: str(path) for name, path in paths.items() if path})
+        samples = {name: str(path) for name, path in paths.items() if path}
+        return replace(super()._spec(mark), samples=samples, draw=self._draw, rows_out=self._rows_out)
 
     def _hear(self, event: Event) -> None:
         numbers = ("value", "error", "nats", "lookahead", "lookahead_error")
