@@ -39,6 +39,11 @@ PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 
 A larger model takes longer to build."""
 
+KNOWLEDGE_BYTES = 512
+"""Compressed bytes from which on an edit is kept only after an audit; most honest ones add less than 200."""
+MOST_RUNS_FOR_AUDIT = 6
+"""Number of runs after which an edit that could not be audited is given up."""
+
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.5, 2.5
 """Time for each token and matrix weight, as a multiple of the baseline's, that a keep names, and that holds it."""
 
@@ -63,6 +68,8 @@ class Case:
     """Whether the target can audit a run."""
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
+    added_bytes: int = 0
+    """How much its edit adds, compressed: much of it could be knowledge, of rows or of weights."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate removes; None when it removes none."""
 
@@ -92,7 +99,8 @@ class Judge:
 
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
-        return _with_command(_uncounted(self._decide(history, case), case), case)
+        decision = self._examined(self._decide(history, case), history, case)
+        return _with_command(_uncounted(decision, case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
@@ -135,6 +143,29 @@ class Judge:
         found = Difference(history.gain(value, over=before), 0.0, 0, 0.0, before, len(now.candidate), 1)
         asked = stages.quarantine(found, len(now.candidate), now.audited, None, self.rules)
         return asked or stages.held(found, now, self.rules) or decision
+
+    def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Return what a keep still needs when its edit is so large that it could hold knowledge: an audit.
+
+        A change that is better in itself is better on hidden rows too, whatever its size.
+        """
+        kept = isinstance(decision, Verdict) and decision.status == "keep"
+        free = case.added_bytes < KNOWLEDGE_BYTES or case.removes is not None or case.accepted
+        if not kept or free or not case.auditable:
+            return decision
+        value = mean_value(case.measurements)
+        if history.incumbent is None or value is None:
+            return decision
+        said = f"the edit adds {case.added_bytes:,} bytes, compressed, which could hold knowledge"
+        if not case.audited:
+            if len(case.measurements) > MOST_RUNS_FOR_AUDIT:
+                return Verdict("invalid", f"{said}, and in {len(case.measurements)} runs it was not audited")
+            gain = history.gain(value, over=standing(history, history.incumbent))
+            return Again(f"{said}: an audit first", "candidate", audit=True, gain=gain)
+        doubt = next((str(m.extra["audit_doubt"]) for m in case.measurements if "audit_doubt" in m.extra), None)
+        if doubt is None:
+            return decision
+        return Verdict("discard", f"{said}, and its audit found {doubt}: discard", held=True)
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
         """Turn a keep into a discard if the gain is below what the person wants; shorter code is exempt."""

@@ -74,6 +74,21 @@ class _Found:
         return _size(self.texts) + _size(self.numbers) + _size(self.prose)
 
 
+def added_bytes(old: str, new: str) -> int:
+    """Return how much an edit adds, in compressed bytes, however it is written: as data, names, comments or code.
+
+    It is the size of the new text for a reader who has the old one.  The edits of `tests/trial/test_seal_honest.py`,
+    a mixture of experts among them, add 70 to 190 bytes.
+    """
+    return max(0, _packed(old, new) - _packed(old, old))
+
+
+def _packed(known: str, text: str) -> int:
+    dictionary = known.encode("utf-8", "surrogatepass")[-zlib.MAX_WBITS * 2048 :]
+    packer = zlib.compressobj(9, zdict=dictionary)
+    return len(packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush())
+
+
 def too_much(path: str, old: str, new: str, bounds: Bounds) -> str | None:
     """Say why an edit of a Python file carries too much data, with the size; return None when it does not.
 

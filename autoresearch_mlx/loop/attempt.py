@@ -27,6 +27,7 @@ from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.shrinkage import Effect
+from autoresearch_mlx.lab.literals import added_bytes
 from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, writable
@@ -297,6 +298,7 @@ class Attempt:
             audited=self.audited,
             auditable=isinstance(self.worker.target, Auditable),
             accepted=self.accepted,
+            added_bytes=sum(added_bytes(self.files.get(path, ""), text) for path, text in self.proposal.files.items()),
             removes=self.proposal.talk.get("removes"),
         )
 
