@@ -8,6 +8,7 @@
         LockedError             another process holds this session, or measures on this machine
       CorpusError               the text cannot be fetched or turned into rows
       AgentError                the agent cannot be loaded or cannot go on
+        AgentAway               the agent has no proposal now and can be asked again later
         EndpointError           a model's server does not answer as it should; carries its kind
       TableError                a reference table or an imported log is malformed
 
@@ -61,6 +62,15 @@ class CorpusError(AutoresearchError):
 
 class AgentError(AutoresearchError):
     """The agent cannot be loaded, or has nothing left to propose."""
+
+
+class AgentAway(AgentError):
+    """The agent has no proposal now, because of a limit or an outage; the run waits and asks it again."""
+
+    def __init__(self, message: str, hint: str = "", seconds: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
+        """Seconds until it should be asked again; None: unknown."""
 
 
 EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]

@@ -145,7 +145,7 @@ def _playbook(rest: str, office: Office) -> Agent:
 
 
 def _command(line: str, office: Office) -> Agent:
-    from autoresearch_mlx.agents.command import CodingAgent
+    from autoresearch_mlx.agents.command import CodingAgent, Standby
 
     chosen = line or office.settings.command
     if not chosen:
@@ -153,7 +153,8 @@ def _command(line: str, office: Office) -> Agent:
         raise AgentError("command needs the shell line of a coding agent", hint)
     if office.lend is None:
         raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
-    return CodingAgent(chosen, office, office.lend, office.may_edit)
+    agent = CodingAgent(chosen, office, office.lend, office.may_edit)
+    return Standby(agent, _knobs("", office), office) if office.settings.meanwhile == "knobs" else agent
 
 
 def _scripted(path: str, office: Office) -> Agent:

@@ -168,6 +168,8 @@ class AgentSettings(_Frozen):
     """command: the shell line of a coding agent that reads the prompt from its standard input."""
     command_seconds: Positive = 1800.0
     """command: longest time of one call."""
+    meanwhile: Literal["knobs", "wait"] = "knobs"
+    """command: who proposes while the agent's service has an outage or its limit is used up; wait: nobody."""
 
     @model_validator(mode="after")
     def _priced(self) -> AgentSettings:

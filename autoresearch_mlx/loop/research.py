@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autoresearch_mlx.agents.scripted import Fixed
-from autoresearch_mlx.errors import AgentError, LabError
+from autoresearch_mlx.errors import AgentAway, AgentError, LabError
 from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.judge.faults import fault_of
@@ -24,6 +24,7 @@ from autoresearch_mlx.loop.upkeep import (
     measure_anew,
     next_removal,
     tell_of_machine,
+    wait_for_agent,
     wait_until_fit,
 )
 from autoresearch_mlx.store.heartbeat import forget_all, last_seen
@@ -62,6 +63,10 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
             author = Fixed(REMOVER, removal) if removal else agent
             try:
                 ended = experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
+            except AgentAway as away:
+                if (reason := wait_for_agent(away, screen, orders, come)) is not None:
+                    return reason
+                continue
             except AgentError as error:
                 if error.hint:
                     screen.say(f"hint: {error.hint}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch_mlx.agents.scripted import Fixed
-from autoresearch_mlx.errors import AgentError, AutoresearchError
+from autoresearch_mlx.errors import AgentAway, AgentError, AutoresearchError
 from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Watch
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
@@ -18,6 +18,7 @@ from autoresearch_mlx.loop.upkeep import (
     look_for_drift,
     measure_anew,
     next_removal,
+    wait_for_agent,
     wait_until_fit,
 )
 from autoresearch_mlx.loop.worker import Worker
@@ -82,6 +83,9 @@ class _Night:
             self.orders.obey(attempt.number)
         except Skipped as skipped:
             decision = Verdict("interrupted", str(skipped))
+        except AgentAway as away:
+            attempt.abandon(str(away))
+            return wait_for_agent(away, self.screen, self.orders, self.sofar())
         except AgentError as error:
             attempt.abandon(str(error))
             if error.hint:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.errors import AgentAway, LabError
 from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
@@ -23,6 +23,8 @@ REMOVER = "upkeep"
 NOTHING_DONE = Sofar(done=-1)
 """Progress before the baseline.  It counts -1 experiments, so that a limit of 0 still allows the baseline."""
 _POLL_SECONDS = 0.5
+_AWAY_SECONDS = 60.0
+"""Seconds until an agent is asked again that is away and does not say when it is back."""
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
@@ -55,6 +57,20 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
         time.sleep(_POLL_SECONDS)
     if said is not None:
         screen.say("continuing")
+    return None
+
+
+def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
+    """Wait until the agent may be asked again; return the reason when the run ends meanwhile, else None."""
+    seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
+    hint = f" ({away.hint})" if away.hint else ""
+    screen.say(f"waiting: {away}{hint}; asks again in {terms.took(seconds)}; `autoresearch-mlx stop` ends the run")
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if (reason := orders.stop(sofar, screen.progress)) is not None:
+            return reason
+        screen.progress(Progress("waiting", words=str(away)))
+        time.sleep(min(_POLL_SECONDS, left))
     return None
 
 

@@ -298,13 +298,14 @@ def test_ctrl_c_leaves_the_worktree_as_it_was(house: House, tmp_path: Path) -> N
         house.propose(f"{EDIT}; {line}")
 
 
-def test_a_program_that_keeps_failing_ends_the_run_after_three_experiments(house: House) -> None:
-    agent = house.agent("echo 'please log in'; exit 1")
-    for number in (1, 2, 3):
+@pytest.mark.parametrize("line", ["echo 'please log in'; exit 1", "echo please log in"])
+def test_a_program_that_never_edits_ends_the_run_after_five_experiments(line: str, house: House) -> None:
+    agent = house.agent(line)
+    for number in range(1, 6):
         assert "please log in" in agent.propose(house.context(number=number)).problem
-        assert "please log in" in agent.propose(house.context("refused", number=number)).problem
-    with pytest.raises(AgentError, match=r"3 experiments in a row had no edit, and now: .*please log in"):
-        agent.propose(house.context(number=4))
+    assert "please log in" in agent.propose(house.context("refused", number=5)).problem
+    with pytest.raises(AgentError, match=r"5 experiments in a row had no edit, and now: .*please log in"):
+        agent.propose(house.context(number=6))
 
 
 def test_keys_that_the_program_prints_are_blotted_out(house: House, tmp_path: Path) -> None:

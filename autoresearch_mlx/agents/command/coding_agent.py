@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoresearch_mlx.agents.command.patience import Patience
 from autoresearch_mlx.agents.command.shell import Called, call, secrets
 from autoresearch_mlx.agents.command.worktree_changes import (
     Changes,
@@ -23,7 +24,7 @@ from autoresearch_mlx.agents.command.worktree_changes import (
 )
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentError
-from autoresearch_mlx.experiment import Context, Proposal
+from autoresearch_mlx.experiment import Context, History, Proposal
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.store import talks
 from autoresearch_mlx.store.journal import now
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """Number of ignored paths that a message names; further ones are only counted."""
-LOST_IN_A_ROW = 3
-"""Number of experiments in a row with a failed call after which the agent gives up."""
+LOST_IN_A_ROW = 5
+"""Number of experiments in a row without an edit after which the agent gives up."""
 _NOT_STARTED = (126, 127)
 _DIFF_LINES = 200
 _OUTPUT = 40_000
@@ -73,13 +74,14 @@ class CodingAgent:
         self._may_edit = may_edit or (lambda path: False)
         self._asked = _Asked(-1)
         self._lost: list[int] = []
-        """Numbers of the latest experiments in a row whose calls failed."""
+        """Numbers of the latest experiments in a row without an edit."""
+        self._patience = Patience(office.settings.patience_seconds)
 
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal with a problem in words for the program.
 
-        Raises AgentError when the program cannot be started or keeps failing, and WorkspaceError when the worktree
-        cannot be lent.
+        Raises AgentAway while its service has an outage or the person's limit is used up, AgentError when it cannot be
+        started or makes no edit in five experiments, and WorkspaceError when the worktree cannot be lent.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)
@@ -96,7 +98,7 @@ class CodingAgent:
                 ) from error
             self._count(called, log)
             self._keep(called, prompt)
-            problem = self._problem(called, found, log)
+            problem = self._problem(called, found, log, context.history)
         self._asked.last = self._proposal(context, called, found, prompt, problem)
         return self._asked.last
 
@@ -154,10 +156,10 @@ class CodingAgent:
         )
         talks.keep(self._office.folder, whole, secrets(os.environ))
 
-    def _problem(self, called: Called, found: Changes, log: Path) -> str:
+    def _problem(self, called: Called, found: Changes, log: Path, history: History) -> str:
         """Say why there is no edit; return an empty text when there is one.
 
-        Raises AgentError when asking again cannot help.
+        Raises AgentError when asking again cannot help, AgentAway when it helps later.
         """
         ended, changed = called.ended, bool(found.files or found.problems)
         if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:
@@ -165,17 +167,20 @@ class CodingAgent:
             raise AgentError(
                 said, "try the line in a shell; it is [agent] command in lab.toml, or --agent command:LINE"
             )
+        if changed and ended.killed is None:
+            self._patience.answered()
+        else:
+            self._patience.check(called, log, any(e.agent == self.name and e.measurements for e in history.experiments))
         if ended.killed is not None:
             return self._lose(f"the agent {ended.killed}")
         if ended.returncode != 0 and not changed:
             return self._lose(f"the agent changed no editable file: {how_it_ended(ended.returncode, log)}")
-        self._lost.clear()
-        if found.problems:
-            return "; ".join(found.problems)
-        if not found.files:
+        if not changed:
             said = last_line(called.output)
-            return f"the agent changed no editable file{_ignored(found)}" + (f"; its last line: {said}" if said else "")
-        return ""
+            words = f"the agent changed no editable file{_ignored(found)}"
+            return self._lose(words + (f"; its last line: {said}" if said else ""))
+        self._lost.clear()
+        return "; ".join(found.problems)
 
     def _lose(self, problem: str) -> str:
         if self._asked.number not in self._lost:

@@ -1,0 +1,130 @@
+"""Tell an outage or a usage limit of a coding agent's service from a program that fails, by what the program printed.
+
+The texts are those of Claude Code, Codex, Gemini CLI, aider and the interfaces behind them, as people report them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+_LINES = 15
+"""Number of last lines of the output in which such texts are looked for."""
+_SAID = 160
+_MARGIN_SECONDS = 30.0
+"""Seconds after the time that a service names before it is asked again."""
+
+_LIMITS = re.compile(
+    r"(usage|session|weekly|daily|hourly|message|request|rate|spend\w*|token|5.hour|\w+ limit)[ -]limits?\b[^\n]*"
+    r"(reached|hit|exceeded|exhausted)|"
+    r"(hit|reached|exceeded)\s[^\n]{0,30}\blimits?\b|"
+    r"limit[^\n]{0,40}\bresets?\b|"
+    r"rate[ _-]?limit(ed|_error|exceeded| exceeded| error)|too many requests|RESOURCE_EXHAUSTED|"
+    r"resource (has been )?exhausted|exceeded your current quota|quota (exceeded|exhausted|will reset)",
+    re.IGNORECASE,
+)
+_OVERLOADED = re.compile(
+    r"\boverloaded(_error)?\b|(service|temporarily|currently)[ _]unavailable|server is busy|at capacity|high demand|"
+    r"(error|status|code|http(/\d\.\d)?|api error)\W{0,12}(429|5(00|02|03|04|29))\b|\b(429|5(00|02|03|04|29)) "
+    r"(too many|internal server|bad gateway|service|gateway|overloaded)|internal server error|bad gateway|"
+    r"gateway time-?out",
+    re.IGNORECASE,
+)
+_UNREACHABLE = re.compile(
+    r"\b(ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH)\b|getaddrinfo|fetch failed|"
+    r"(connection|network) (error|refused|reset|timed out|failed)|could not (resolve|connect)|unable to connect|"
+    r"name resolution|socket hang up|stream (disconnected|error)|network is unreachable|request timed out",
+    re.IGNORECASE,
+)
+_PERSON = re.compile(
+    r"log ?in\b|logged (out|in)|api[ _-]?key|unauthori[sz]ed|authenticat|\b401\b|\b403\b|credit balance|billing|"
+    r"unknown (option|argument|command)|unrecognized|invalid option|unexpected argument|usage:|not found|no such",
+    re.IGNORECASE,
+)
+"""What only a person can change; waiting helps nothing."""
+
+_EPOCH = re.compile(r"limit reached\|(\d{10})\b")
+_IN = re.compile(
+    r"(?:try again|retry|reset[s]?|wait|available again)[^\n.]{0,20}?\b(?:in|after|for)\s+"
+    r"((?:(?:about\s+)?\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)\b[ ,]*(?:and )?)+)|"
+    r"retry[-_ ]?(?:after|delay)\W{1,4}((?:\d+(?:\.\d+)?)\s*s?)\b",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms]?)", re.IGNORECASE)
+_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_AT = re.compile(
+    r"(?:resets?|try again|available again)(?:\s+(?:at|on))?\s+"
+    r"(?:(?P<month>[A-Z][a-z]{2})[a-z]*\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?(?:\s+(?P<year>\d{4}),?)?(?:\s+at)?\s+)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\.?)?(?:\s*\((?P<zone>[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*)\))?",
+    re.IGNORECASE,
+)  # fmt: skip
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Why a service gives no answer now."""
+
+    words: str
+    seconds: float | None
+    """Seconds until it says that it answers again; None when it does not say."""
+
+
+def outage(output: str, now: datetime | None = None) -> Outage | None:
+    """Return the outage or the limit that a program's last lines tell of; None when they tell of none.
+
+    ``now``: the time from which hours of the day count, aware of its zone; None: this moment, in local time.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
+    for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):
+        said = next((line for line in reversed(lines) if pattern.search(line)), None)
+        if said is not None:
+            return Outage(said[:_SAID], _until("\n".join(lines), now or datetime.now().astimezone()))
+    return None
+
+
+def asks_for_a_person(output: str) -> bool:
+    """Return whether the last lines name something that only a person can change, such as a login or an option."""
+    return any(_PERSON.search(line) for line in output.splitlines()[-_LINES:])
+
+
+def _until(text: str, now: datetime) -> float | None:
+    """Return the seconds until the latest time that the text names for another try."""
+    found = [seconds for seconds in (*_stamps(text, now), *_spans(text), *_hours(text, now)) if seconds >= 0]
+    return max(found) + _MARGIN_SECONDS if found else None
+
+
+def _stamps(text: str, now: datetime) -> Iterator[float]:
+    for match in _EPOCH.finditer(text):
+        yield int(match.group(1)) - now.timestamp()
+
+
+def _spans(text: str) -> Iterator[float]:
+    for match in _IN.finditer(text):
+        span = match.group(1) or match.group(2)
+        yield sum(float(size) * _UNITS[unit.lower()] for size, unit in _PART.findall(span))
+
+
+def _hours(text: str, now: datetime) -> Iterator[float]:
+    """Yield the seconds until each time of day, such as ``resets 5:10pm (Europe/Paris)`` or ``resets Oct 9 at 5pm``."""
+    for match in _AT.finditer(text):
+        half, minute = (match["half"] or "").lower().replace(".", ""), match["minute"]
+        if not half and minute is None:
+            continue  # a bare number is no time
+        hour = int(match["hour"])
+        if half:
+            hour = hour % 12 + (12 if half == "pm" else 0)
+        try:
+            there = now.astimezone(ZoneInfo(match["zone"])) if match["zone"] else now
+            at = there.replace(hour=hour, minute=int(minute or 0), second=0, microsecond=0)
+            if match["month"]:
+                month = _MONTHS.index(match["month"].lower()) + 1
+                at = at.replace(year=int(match["year"] or there.year), month=month, day=int(match["day"]))
+            elif at <= there:
+                at += timedelta(days=1)
+        except (ValueError, OSError, KeyError):
+            continue  # an unknown zone, or no such day
+        yield (at - there).total_seconds()

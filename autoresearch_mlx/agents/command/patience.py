@@ -1,0 +1,66 @@
+"""Decide whether a coding agent's call without an edit should be made again later, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch_mlx.agents.command.outages import asks_for_a_person, outage
+from autoresearch_mlx.agents.command.shell import Called
+from autoresearch_mlx.errors import AgentAway
+from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.blame import blame
+
+FIRST_REST, LONGEST_REST = 30.0, 1800.0
+"""Seconds until a service that names no time is asked again; doubled each time, up to the second value."""
+_AT_ONCE_SECONDS = 2.0
+"""Longest call that counts as one that ended at once: a program that starts, is refused and ends."""
+_ANSWER_LINES = 5
+"""Most lines of a call that ended without an error for its text to count as an outage: a longer one is an answer."""
+
+
+class Patience:
+    """The waiting for one coding agent; ``seconds``: how long a program that worked before may end at once."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._rest = FIRST_REST
+        self._worked = False
+        self._since: float | None = None
+        """Time of the first call that ended at once, for no known reason; None: the last one did not."""
+
+    def answered(self) -> None:
+        """Take in that the agent has made an edit."""
+        self._worked, self._since, self._rest = True, None, FIRST_REST
+
+    def check(self, called: Called, log: Path, worked: bool) -> None:
+        """Raise AgentAway when a call without an edit failed for a reason that passes by itself.
+
+        ``worked``: the agent has made an edit before in this session.
+        """
+        ended, failed = called.ended, called.ended.returncode != 0
+        whose = blame(ended, log) if failed else None
+        if whose is not None and whose.party in ("machine", "tool"):
+            raise AgentAway(f"the coding agent was ended by the machine: {whose.words}", whose.next_step, self._pause())
+        short = len(called.output.strip().splitlines()) <= _ANSWER_LINES
+        if (failed or short) and (found := outage(called.output)) is not None:
+            seconds = found.seconds if found.seconds is not None else self._pause()
+            raise AgentAway(f"the coding agent's service gives no answer now: {found.words}", seconds=seconds)
+        at_once = failed and ended.killed is None and ended.seconds < _AT_ONCE_SECONDS
+        if at_once and (worked or self._worked) and not asks_for_a_person(called.output):
+            self._wait_a_while(how_it_ended(ended.returncode, log))
+
+    def _wait_a_while(self, how: str) -> None:
+        """Raise AgentAway until the time for it is over; then the experiment is lost, and the next has time again."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= self._seconds:
+            self._since = None
+            return
+        pause = min(self._pause(), max(self._seconds - (now - self._since), 1.0))
+        raise AgentAway(f"the coding agent, which worked before, ends at once: {how}", seconds=pause)
+
+    def _pause(self) -> float:
+        pause, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
+        return pause
