@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoresearch_mlx.compare.disturbed import why_left_out
 from autoresearch_mlx.compare.reference import ReferenceRun
 from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
@@ -78,6 +79,7 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
         axis=axis_of_change(experiment, code),
         changes=experiment.knobs,
         note=experiment.title,
+        comparable=not why_left_out(experiment),
         measured=_measured(experiment.effect),
         key=next((m.key for m in experiment.measurements if m.key is not None), None),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch_mlx.compare import log_noise, measured_under
+from autoresearch_mlx.compare.disturbed import left_out_in_words, why_left_out
 from autoresearch_mlx.compare.effects import Effect, Run, effects, from_experiment, from_reference
 from autoresearch_mlx.compare.log_noise import Noise
 from autoresearch_mlx.compare.reference import Reference
@@ -83,6 +84,7 @@ def of_history(
         runs=runs,
         noise=log_noise.of_history(history, effects(runs, history.direction)),
         conditions=measured_under or {},
+        caveats=left_out_in_words([why_left_out(e) for e in history.experiments]),
         ends=_ends(history),
     )
 

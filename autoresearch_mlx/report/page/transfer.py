@@ -40,8 +40,16 @@ def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Tra
         matches=tuple(map(_match, found.matches)),
         agreement=_agreed(found.agreement) if found.agreement.pairs else None,
         untried=tuple(terms.one_line(_words(effect)) for effect in found.untried),
-        remarks=(*found.remarks, *([f"{trouble[:1].upper()}{trouble[1:]}."] if trouble else [])),
+        remarks=(
+            *(f"{words}." for words in here.caveats),
+            *found.remarks,
+            *([f"{trouble[:1].upper()}{trouble[1:]}."] if trouble else []),
+        ),
     )
+
+
+def _sentence(words: str) -> list[str]:
+    return [f"{words[:1].upper()}{words[1:]}."] if words else []
 
 
 def _axis(row: AxisRow) -> Carried:
