@@ -10,6 +10,8 @@ import floor_plan
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.uncounted
+
 PACKAGE = ROOT / "autoresearch_mlx"
 EVERYBODY = {"errors", "experiment"}
 """Rooms that everybody may import; the table leaves them out."""

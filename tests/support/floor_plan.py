@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 
@@ -91,9 +92,14 @@ def files(package: Path) -> dict[str, set[str]]:
     """For each module by its dotted name, the modules of the same package that it imports."""
     paths = {_dotted(file, package): file for file in package.rglob("*.py")}
     return {
-        module: {each for each in _imported(ast.parse(file.read_text()), paths) if each != module}
+        module: {each for each in _imported(_parsed(file.read_text()), paths) if each != module}
         for module, file in paths.items()
     }
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _dotted(file: Path, package: Path) -> str:
