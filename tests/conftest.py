@@ -59,11 +59,13 @@ def pytest_sessionfinish() -> None:
     launcher().close()
 
 
+READ_AT_START = ("PYTHON", "PATH", "LC_", "LD_", "OMP_", "OPENBLAS_", "MLX_")
+"""How the variables begin that an interpreter or an import reads, once."""
+
+
 def command_line(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own, forked from one that has imported it; see forked_command."""
-    if any(
-        name.startswith(("PYTHON", "PATH", "LC_", "LD_")) for name in environment
-    ):  # read at the start and by imports
+    if any(name.startswith(READ_AT_START) for name in environment):
         return command_line_from_scratch(*arguments, cwd=cwd, **environment)
     return launcher().run(arguments, cwd, {**os.environ, "COLUMNS": "100", **environment}, seconds=300)
 

@@ -15,7 +15,7 @@ from autoresearch_mlx.store.locks import take_lock
 from autoresearch_mlx.store.workspace import branch_of, git, top_of
 
 _BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
-_LOCK, _LOCK_SECONDS = "autoresearch-mlx.lock", 20.0
+_LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends with .lock for one of its own
 
 
 def tags_taken(root: Path) -> frozenset[str]:

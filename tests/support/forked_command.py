@@ -92,10 +92,11 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 def serve(requests: socket.socket) -> None:
     """Fork for each request until the other end is closed.  Send the process id at once, the exit code at the end."""
-    import autoresearch_mlx.cli as commands
+    import autoresearch_mlx
 
-    for module in pkgutil.iter_modules(commands.__path__):
-        importlib.import_module(f"{commands.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(autoresearch_mlx.__path__, f"{autoresearch_mlx.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     while True:
         head, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 2)
         if not head:

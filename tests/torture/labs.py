@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import git, write_command_lab
+from conftest import command_line, git, write_command_lab
 
 from autoresearch_mlx.lab.lab import Lab
 
@@ -77,11 +77,13 @@ def torture_lab(root: Path, judge: str = "margin") -> Lab:
 
 
 def run(
-    lab: Lab, *options: str, command: tuple[str, ...] = ("-m", "autoresearch_mlx"), env: Mapping[str, str] | None = None
+    lab: Lab, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """``run`` in a process of its own, to its end, whatever that is."""
+    """``run`` in a process of its own, to its end, whatever that is; ``command``: what Python runs instead of us."""
+    if not command and env is None:
+        return command_line("run", "--tag", TAG, *options, cwd=lab.root)
     return subprocess.run(
-        [sys.executable, "-P", *command, "run", "--tag", TAG, *options],
+        [sys.executable, "-P", *(command or ("-m", "autoresearch_mlx")), "run", "--tag", TAG, *options],
         cwd=lab.root,
         env={**os.environ, **(env or {})},
         capture_output=True,
