@@ -1,14 +1,15 @@
-"""End programs that outlived the loop that started them.
+"""End programs that outlived the coding agent or the loop that started them, and name others that work in a folder.
 
-A measured program or a coding agent does not notice that the loop was killed: it would go on writing into the worktree
-while the next run is measured there.  So an environment variable of each child names the folder in which it works, and
-the next process that opens the session ends every program that still works there.  A program is missed only when it
-has cleared its environment and no parent with the variable is alive.
+A program that a coding agent left running would go on writing into the worktree while a run is measured there, and so
+would a measured program whose loop was killed.  So an environment variable of each child names the folder in which it
+works.  Every program with that variable is ended after each call of an agent, and by the next process that opens the
+session.  A program that has cleared its environment is found by its parents, or by its current directory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +22,20 @@ WORKS_IN = "AUTORESEARCH_WORKS_IN"
 """Environment variable that names the folder in which a child works."""
 
 
-def end_orphans(folder: Path, seconds: float = 5.0) -> int:
+def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
     """End every process that works below ``folder``, and all their descendants; return how many were ended.
 
     Call it only from the process that holds the session's lock: then no living loop can have started them.  It takes
     some milliseconds when there is nothing to end, and gives up after ``seconds``.
+
+    ``since``: time in seconds since 1970 after which something of this process was started in ``folder``; then programs
+    that have begun since, have no terminal and have their current directory below ``folder`` are ended as well.
     """
     import psutil
 
     ended: set[int] = set()
     end = time.monotonic() + seconds
-    while (left := list(_orphans(folder.resolve()))) and time.monotonic() < end:
+    while (left := list(_orphans(folder.resolve(), since))) and time.monotonic() < end:
         # Stop all before killing any: a process could start another one while its siblings are being killed.
         for action in (psutil.Process.suspend, psutil.Process.kill):
             for process in left:
@@ -42,14 +46,38 @@ def end_orphans(folder: Path, seconds: float = 5.0) -> int:
     return len(ended)
 
 
-def _orphans(folder: Path) -> Iterator[psutil.Process]:
+def at_work(folder: Path) -> list[str]:
+    """Return the programs of others that may write below ``folder``, each as ``vim (process 12)``; at most three.
+
+    They have their current directory or an open file there, or name the folder on their command line.
+    """
+    import psutil
+
+    ours = psutil.Process()
+    spared = {ours.pid, *(process.pid for process in ours.parents())}
+    found: list[str] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid not in spared and process.status() != psutil.STATUS_ZOMBIE and _busy_below(process, folder):
+                found.append(f"{process.name()} (process {process.pid})")
+    return found[:3]
+
+
+def _busy_below(process: psutil.Process, folder: Path) -> bool:
+    if any(str(folder) in word for word in process.cmdline()):
+        return True
+    places = [process.cwd(), *(file.path for file in process.open_files())]
+    return any(Path(place).is_relative_to(folder) for place in places if place)
+
+
+def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Process]:
     import psutil
 
     ours = psutil.Process()
     spared = {ours.pid, *(process.pid for process in ours.parents())}  # a coding agent may have started us
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid not in spared and _works_below(process, folder):
+            if process.pid not in spared and (_works_below(process, folder) or _began_below(process, folder, since)):
                 yield from (p for p in process.children(recursive=True) if p.pid not in spared)
                 yield process
 
@@ -59,3 +87,13 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 
     where = process.environ().get(WORKS_IN)
     return where is not None and Path(where).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE
+
+
+def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
+    """Return whether a program of this user has begun since then and works there, without a terminal.
+
+    A person's own shell or editor has a terminal, or was there before.  A process's start is known to the second.
+    """
+    if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
+        return False
+    return process.terminal() is None and Path(process.cwd()).is_relative_to(folder)

@@ -10,12 +10,15 @@ import os
 import re
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_mlx.trial.orphans import end_orphans
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
+from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 EXPERIMENT_ENV = "AUTORESEARCH_EXPERIMENT"
 _HOOK = """\
@@ -45,11 +48,11 @@ class Called:
 
 
 def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path) -> Called:
-    """Run the shell command in ``tree`` and write its output to ``log``.  No process of its group survives.
+    """Run the shell command in ``tree`` and write its output to ``log``.  No process that it starts survives.
 
     Raises OSError when the log cannot be written.
     """
-    end = time.monotonic() + seconds
+    end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex
     with tempfile.TemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
         # The prompt comes from a file, not a pipe, so a program that does not read all of it cannot block us.
         told.write(prompt.encode(errors="replace"))
@@ -57,11 +60,13 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
         ended = run_child(
             ["/bin/sh", "-c", line],
             cwd=tree,
-            environment=child_process_environment({EXPERIMENT_ENV: str(number), **leash}),
+            environment=child_process_environment({EXPERIMENT_ENV: str(number), MARKER: marker, **leash}),
             log=kept,
             allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
             stdin=told,
+            watch=Watch(Limits(), marker),
         )
+        end_orphans(_top(tree), since=began)
     return Called(ended, _blotted(log, secrets(os.environ)))
 
 

@@ -1,0 +1,176 @@
+"""Prove that a worktree holds the files of a commit: when they are laid out, and once more after a run.
+
+The content of every file of the commit is compared, because times can deceive: a program that has a file mapped into
+its memory may write into it without a new modification time (mmap(2)).  Files above ``LARGEST`` are read once; after
+that their change time is trusted, which no program can set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.workspace import git
+
+LARGEST = 2**20
+"""Size in bytes above which an unchanged change time is taken for unchanged content."""
+_AT_ONCE = 200
+"""Files that git is asked about in one call."""
+LINK, MODULE = "120000", "160000"
+"""Modes of entries of a commit that are no plain files."""
+Ask: TypeAlias = Callable[..., str]
+"""Function that runs one git command and returns its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a commit as git lists it."""
+
+    mode: str
+    blob: str
+    """Name of its content: the hash of what git stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One file on the disk."""
+
+    written: tuple[int, ...]
+    """Its kind, its inode, its size and its modification time: they change when somebody writes or replaces it."""
+    change: int
+    """Its change time in nanoseconds, which follows every write."""
+    digest: str
+    """Hash of its content as the disk has it, made like git's."""
+
+
+def entries_of(top: Path, commit: str) -> dict[str, Entry]:
+    """Return the files, links and submodules of a commit by their path in the repository."""
+    listed = git(top, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+    rows = (entry.partition("\t") for entry in listed if entry)
+    return {path: Entry(facts.split()[0], facts.split()[2]) for facts, _, path in rows}
+
+
+class LaidOut:
+    """The files of a commit in a worktree, as they were when they were laid out."""
+
+    def __init__(self, top: Path, prints: Mapping[str, Print | None]) -> None:
+        self._top, self._prints = top, prints
+
+    def changed(self) -> tuple[str, ...]:
+        """Return the paths that were written, replaced or removed since, also those that have their old content again.
+
+        Files that were added are left out: most programs write some.
+        """
+        return tuple(path for path, before in self._prints.items() if not self._same(path, before))
+
+    def _same(self, path: str, before: Print | None) -> bool:
+        if before is None:
+            return True  # it was not there either: git leaves it out
+        now = print_of(self._top / path, before)
+        return now is not None and (now.written, now.digest) == (before.written, before.digest)
+
+
+def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
+    """Return what the disk has for each file of a commit; ``known``: what it had before."""
+    files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
+    return {path: print_of(top / path, known.get(path), entry.blob) for path, entry in files.items()}
+
+
+def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | None:
+    """Return one file's print; None when there is no file or link.  The length of ``blob`` tells git's hash.
+
+    A large file whose change time is still that of ``known`` is not read.
+    """
+    try:
+        found = os.lstat(path)
+        written = _written(found)
+        size = len(known.digest if known is not None else blob)
+        if stat.S_ISLNK(found.st_mode):
+            target = os.readlink(os.fsencode(path))  # noqa: PTH115 - Path would tidy up what the link says
+            digest = _hash(size, [target], len(target))
+        elif not stat.S_ISREG(found.st_mode):
+            return None
+        elif (
+            known is not None
+            and found.st_size > LARGEST
+            and (known.written, known.change)
+            == (
+                written,
+                found.st_ctime_ns,
+            )
+        ):
+            digest = known.digest
+        else:
+            digest = _hash(size, _content(path), found.st_size)
+        if _written(os.lstat(path)) != written:
+            digest = ""  # written while it was read
+    except OSError:
+        return None
+    return Print(written, found.st_ctime_ns, digest)
+
+
+def differing(
+    ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
+) -> tuple[str, ...]:
+    """Return the files that are not the commit's, as git would check them out or store them.
+
+    git may keep a file in another form than it lays it out: other line ends, or a filter such as that of Git LFS.
+    ``ask`` runs git in the worktree.
+    """
+    odd = [path for path, found in prints.items() if found is None or found.digest != entries[path].blob]
+    if not odd:
+        return ()
+    left_out = _left_out(ask)
+    odd = [path for path in odd if path not in left_out]
+    stored = dict(_stored(ask, [path for path in odd if prints[path] is not None and entries[path].mode != LINK]))
+    odd = [path for path in odd if stored.get(path) != entries[path].blob]
+    return tuple(path for path in odd if not _as_laid_out(ask, commit, path, prints[path]))
+
+
+def _written(found: os.stat_result) -> tuple[int, ...]:
+    return stat.S_IFMT(found.st_mode), found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        while block := file.read(LARGEST):
+            yield block
+
+
+def _hash(digits: int, blocks: Iterator[bytes] | Sequence[bytes], size: int) -> str:
+    """Return the hash that git gives a blob; repositories with SHA-256 have names of 64 digits."""
+    found = hashlib.new("sha256" if digits == 64 else "sha1", usedforsecurity=False)
+    found.update(b"blob %d\0" % size)
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()
+
+
+def _left_out(ask: Ask) -> frozenset[str]:
+    """Return the files that a sparse checkout leaves out."""
+    marked = ask("ls-files", "-t", "-z", "--full-name").split("\0")
+    return frozenset(line[2:] for line in marked if line.startswith("S "))
+
+
+def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (path, name of its content as git would store it); nothing for files that git cannot read."""
+    for at in range(0, len(paths), _AT_ONCE):
+        some = paths[at : at + _AT_ONCE]
+        with suppress(WorkspaceError):  # one of them has just been removed
+            yield from zip(some, ask("hash-object", "--", *some).split(), strict=True)
+
+
+def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
+    """Return whether a file is what git's filters make of the commit's, which need not lead back to the same."""
+    if found is None:
+        return False
+    made = ask("cat-file", "--filters", f"{commit}:{path}").encode(errors="surrogateescape")
+    return _hash(len(found.digest), [made], len(made)) == found.digest
