@@ -360,7 +360,7 @@ class Attempt:
             axis=self._axis(),
             knobs=knobs,
             agent=self.proposal.agent,
-            reason="; ".join(filter(None, (verdict.reason, self.session.rules_changed))),
+            reason="; ".join(filter(None, (verdict.reason, self._disturbance(), self.session.rules_changed))),
             started=self.started,
             finished=now(),
             measurements=tuple(self.measurements),
@@ -372,6 +372,12 @@ class Attempt:
             against=self.against,
             held=verdict.held,
         )
+
+    def _disturbance(self) -> str:
+        """Return what disturbed the last run, if no run counts; else nothing."""
+        if not self.measurements or not all(m.tainted for m in self.measurements):
+            return ""
+        return str(self.measurements[-1].extra.get("tainted") or "")
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

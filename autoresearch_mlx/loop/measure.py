@@ -12,6 +12,7 @@ from typing import Any, Literal
 from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Progress, Stopper, Watch
 from autoresearch_mlx.judge.early import should_stop
 from autoresearch_mlx.judge.history import longest_usual, taken_now
+from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.records import measurement_to
@@ -50,11 +51,12 @@ def measure(
 ) -> Measurement:
     """Take run ``run`` (from 1) of experiment ``number`` with a worker; its files go into their own folder.
 
-    A run during which the machine slept or something stood still is returned as ``tainted``.
+    A run during which the machine slept, something stood still, or somebody wrote a file of the commit is returned as
+    ``tainted``.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
-    worker.worktree.lay_out(commit)
+    laid_out = worker.worktree.lay_out(commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     history = session.journal().history
     recorded = worker.surroundings.beside_a_run()
@@ -74,7 +76,7 @@ def measure(
                 worker.worktree.lay_out(commit)
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
-    measured = recorded(measured)
+    measured = proved(recorded(measured), laid_out, worker.worktree, commit, number, history, order.earlier)
     worker.health.count(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
@@ -151,11 +153,11 @@ def repeat(
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
     """Take the smoke run before experiment ``number``; None if the target has no smoke run."""
-    worker.worktree.lay_out(commit)
     history = session.journal().history
     usual = None if history.baseline is None else longest_usual(history)
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-smoke")
+        laid_out = worker.worktree.lay_out(commit)
         with Vigil() as vigil:
             tree, watched = worker.worktree.tree, vigil.watching(watch)
             ran = worker.target.smoke(Assignment(tree, folder, session.seed, watched, usual=usual))
@@ -163,6 +165,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
                 shutil.rmtree(folder)
                 return ran
             ran = _marked(_kept_in(folder, ran), vigil)
+        ran = proved(ran, laid_out, worker.worktree, commit, number, history, ())
         if not ran.tainted:
             break
     return ran

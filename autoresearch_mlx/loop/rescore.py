@@ -49,7 +49,7 @@ def _score(session: Session, experiment: Experiment, kept_file: str, asked: Resc
     assert experiment.commit is not None
     folder = run_folder(session, f"{experiment.number:04d}-evaluate")
     shutil.copyfile(kept, folder / kept_file)
-    session.worker.worktree.checkout(experiment.commit)
+    session.worker.worktree.lay_out(experiment.commit)
     try:
         done = asked.score(Assignment(session.worker.worktree.tree, folder, session.seed, screen.progress))
     finally:

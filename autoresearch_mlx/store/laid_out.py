@@ -57,6 +57,12 @@ def entries_of(top: Path, commit: str) -> dict[str, Entry]:
     return {path: Entry(facts.split()[0], facts.split()[2]) for facts, _, path in rows}
 
 
+def named(paths: Sequence[str]) -> str:
+    """Return the first three paths in words, and how many more there are."""
+    more = len(paths) - 3
+    return ", ".join(paths[:3]) + (f" and {more} more" if more > 0 else "")
+
+
 class LaidOut:
     """The files of a commit in a worktree, as they were when they were laid out."""
 

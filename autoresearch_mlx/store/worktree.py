@@ -5,15 +5,21 @@ Every worktree of a session has the session's branch checked out.  With several 
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.laid_out import LaidOut, Print, differing, entries_of, named, prints_of
 from autoresearch_mlx.store.workspace import Workspace, git
-from autoresearch_mlx.trial.orphans import WORKS_IN
+from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
+_PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
+"""Seconds between two attempts to lay a commit out, while somebody else writes there."""
+_LOOK_SECONDS = 1.0
 FOLDER = "worktree"
 """The session's first worktree, by its folder's name; further ones are ``worktree-2``, ``worktree-3`` and so on."""
 
@@ -26,6 +32,8 @@ class Worktree:
         self._top, self._branch = workspace.top, workspace.branch
         self._head = f"ref: refs/heads/{self._branch}"
         self.path = workspace.folder / name
+        self._prints: Mapping[str, Print | None] = {}
+        """The files that were laid out last."""
 
     @property
     def tree(self) -> Path:
@@ -67,11 +75,45 @@ class Worktree:
         self._inside("read-tree", "-u", "--reset", commit)
         self._inside("clean", "-ffdxq")
 
-    def lay_out(self, commit: str) -> None:
-        """Put the files of ``commit`` into the worktree; make the worktree again if somebody has deleted it."""
-        if not self.tree.exists():
-            self.ensure()
-        self.checkout(commit)
+    def lay_out(self, commit: str) -> LaidOut:
+        """Put the files of ``commit`` into the worktree, and prove that they are the commit's.
+
+        The worktree is made again when somebody has moved or deleted it.  Programs that were left running there are
+        ended.  Raises WorkspaceError when the files do not stay as they are, because somebody else writes them.
+        """
+        entries = entries_of(self._top, commit)
+        wrong: tuple[str, ...] = ()
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                if self._record() is None or self.path.is_symlink():
+                    self.ensure()
+                self.checkout(commit)
+            except WorkspaceError:
+                if not self.tree.exists() or self._record() is None:
+                    continue  # moved or deleted at this moment
+                raise
+            self._prints = prints_of(self.path, entries, self._prints)
+            wrong = differing(self._inside, commit, entries, self._prints)
+            if not wrong:
+                return LaidOut(self.path, self._prints)
+            self._record_of_index().unlink(missing_ok=True)  # it may say that a file is what it is not
+            end_orphans(self.path, since=_began())
+        said = (
+            f"{named(wrong) or 'the folder'} in {self.path} does not stay as commit {commit[:7]} has it{self.others()}"
+        )
+        raise WorkspaceError(said, "end the program that writes there, then `autoresearch-mlx run` continues")
+
+    def written_by_others(self, commit: str) -> tuple[str, ...]:
+        """Return the files of ``commit`` that somebody writes although no run is going on.  It takes a second."""
+        laid_out = self.lay_out(commit)
+        time.sleep(_LOOK_SECONDS)
+        return laid_out.changed()
+
+    def others(self) -> str:
+        """Return ``; vim (process 12) is at work there`` for programs that this session did not start, or nothing."""
+        found = at_work(self.path.resolve())
+        return f"; {', '.join(found)} {'is' if len(found) == 1 else 'are'} at work there" if found else ""
 
     @contextmanager
     def lent(self, commit: str) -> Iterator[Path]:
@@ -128,6 +170,9 @@ class Worktree:
             return None
         return kept if kept.parent == self._workspace.common / "worktrees" and back == link.resolve() else None
 
+    def _record_of_index(self) -> Path:
+        return (self._record() or self.path / ".git") / "index"
+
     def _inside(self, *arguments: str) -> str:
         """Run git in the worktree.
 
@@ -139,3 +184,10 @@ class Worktree:
             WORKS_IN: str(self.path.resolve()),
         }
         return git(self.path, *arguments, env=marks)
+
+
+def _began() -> float:
+    """Return when this process began, in seconds since 1970: what it started in a worktree has begun since."""
+    import psutil
+
+    return psutil.Process(os.getpid()).create_time()

@@ -1,0 +1,64 @@
+"""Decide what a run counts for when a file of its commit was written while it was measured.
+
+Such a run is disturbed and taken again, unless the runs of the incumbent write the same files: then it is the measured
+program's way, which updates a file that it should rather not have under git.  An edit whose runs write a file that the
+incumbent's do not write is invalid, because it could change what measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.store.laid_out import LaidOut, named
+from autoresearch_mlx.store.worktree import Worktree
+
+WRITTEN = "files_written"
+"""Name of the list, in a run's record, of the commit's files that were written during the run."""
+
+
+def proved(
+    measured: Measurement,
+    laid_out: LaidOut,
+    worktree: Worktree,
+    commit: str,
+    number: int,
+    history: History,
+    earlier: Sequence[Measurement],
+) -> Measurement:
+    """Return the record of a run of experiment ``number``, marked if it did not measure the files of ``commit``.
+
+    ``earlier``: runs of the same commit that are not in the ledger yet.
+    """
+    written = laid_out.changed()
+    if not written:
+        return measured
+    noted = replace(measured, extra={**measured.extra, WRITTEN: list(written)})
+    if set(written) <= _usually_written(history):
+        return noted
+    if worktree.written_by_others(commit):
+        return _disturbed(measured, f"{named(written)}: written during the run by another program{worktree.others()}")
+    before = [m for m in (*earlier, *_runs(history, number)) if set(m.extra.get(WRITTEN, ())) >= set(written)]
+    if before and number == 0:
+        return noted
+    if before and (history.incumbent is None or number != history.incumbent.number):
+        reason = f"its runs write {named(written)}, which the commit holds and the incumbent's runs do not write"
+        return replace(noted, value=None, failure="invalid", reason=reason)
+    return _disturbed(noted, f"{named(written)}: written during the run")
+
+
+def _disturbed(measured: Measurement, words: str) -> Measurement:
+    return replace(measured, tainted=True, extra={**measured.extra, "tainted": words})
+
+
+def _usually_written(history: History) -> set[str]:
+    """Return the files that runs of the baseline and of the incumbent write, and that do not disturb them."""
+    numbers = {0} | ({history.incumbent.number} if history.incumbent is not None else set())
+    runs = (m for number in numbers for m in _runs(history, number) if not m.tainted)
+    return {path for m in runs for path in m.extra.get(WRITTEN, ())}
+
+
+def _runs(history: History, number: int) -> Iterator[Measurement]:
+    yield from (m for e in history.experiments if e.number == number for m in e.measurements)
+    yield from (r.measurement for r in history.repeats if r.number == number)
