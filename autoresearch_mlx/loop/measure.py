@@ -67,16 +67,17 @@ def measure(
         tree = worker.worktree.tree
         assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)
         measured = worker.target.measure(assignment)
+        written = laid_out.changed()
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
-            laid_out = partial(_incumbents_run, session, worker, history, assignment)
+            incumbent = partial(_incumbents_run, session, worker, history, assignment)
             try:
-                measured = worker.target.audit(replace(assignment, incumbent=laid_out), measured, order.audits)
+                measured = worker.target.audit(replace(assignment, incumbent=incumbent), measured, order.audits)
             finally:
                 shutil.rmtree(_beside(folder), ignore_errors=True)
                 worker.worktree.lay_out(commit)
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
-    measured = proved(recorded(measured), laid_out, worker.worktree, commit, number, history, order.earlier)
+    measured = proved(recorded(measured), written, worker.worktree, commit, number, history, order.earlier)
     worker.health.count(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
@@ -165,7 +166,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
                 shutil.rmtree(folder)
                 return ran
             ran = _marked(_kept_in(folder, ran), vigil)
-        ran = proved(ran, laid_out, worker.worktree, commit, number, history, ())
+        ran = proved(ran, laid_out.changed(), worker.worktree, commit, number, history, ())
         if not ran.tainted:
             break
     return ran

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from autoresearch_mlx.experiment import History, Measurement
-from autoresearch_mlx.store.laid_out import LaidOut, named
+from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.worktree import Worktree
 
 WRITTEN = "files_written"
@@ -20,7 +20,7 @@ WRITTEN = "files_written"
 
 def proved(
     measured: Measurement,
-    laid_out: LaidOut,
+    written: Sequence[str],
     worktree: Worktree,
     commit: str,
     number: int,
@@ -29,9 +29,9 @@ def proved(
 ) -> Measurement:
     """Return the record of a run of experiment ``number``, marked if it did not measure the files of ``commit``.
 
-    ``earlier``: runs of the same commit that are not in the ledger yet.
+    ``written``: the commit's files that were written during the run.  ``earlier``: runs of the same commit that are not
+    in the ledger yet.
     """
-    written = laid_out.changed()
     if not written:
         return measured
     noted = replace(measured, extra={**measured.extra, WRITTEN: list(written)})
