@@ -250,10 +250,18 @@ class Progress:
 
 Watch: TypeAlias = Callable[[Progress], None]
 """Function called about ten times a second while a measurement runs; an exception from it ends the measurement."""
-Stopper: TypeAlias = Callable[[Sequence[tuple[float, float]]], Mapping[str, Any] | None]
-"""Function that decides from the loss curve so far whether a run has lost.  It returns None to let the run go on.
-Otherwise it returns ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``: True to
-finish the run all the same, as a check on this rule."""
+
+
+class Stopper(Protocol):
+    """A function that decides during a run whether it has lost."""
+
+    def __call__(self, curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
+        """Decide from the loss curve so far; ``tokens``: those trained on, where the clock ends the run.
+
+        None: the run goes on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap`` to the
+        incumbent's loss, and ``audit``: finish it anyway.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

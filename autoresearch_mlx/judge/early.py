@@ -35,7 +35,7 @@ class EarlyRules:
     audit_every: int = 8
     """An experiment whose number is a multiple of this is left to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
-    """Axes, or families of axes, whose loss curves cannot be compared at equal progress."""
+    """Axes, or families of axes, whose loss curves cannot be compared after equal work."""
     diverged: float = 1.5
     """Ratio of smoothed loss to first loss above which a run has diverged."""
 
@@ -59,11 +59,17 @@ class Stop:
 
 
 def should_stop(
-    curve: Curve, incumbent: Curve, number: int, axis: str | None, full_runs: int, rules: EarlyRules | None = None
+    curve: Curve,
+    incumbent: Curve,
+    number: int,
+    axis: str | None,
+    full_runs: int,
+    rules: EarlyRules | None = None,
+    pace: float = 1.0,
 ) -> Stop | None:
     """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: continue.
 
-    ``full_runs``: how many runs of the session have finished.
+    ``full_runs``: how many runs of the session have finished.  ``pace``: see :func:`pace`.
     """
     rules = rules or EarlyRules()
     if not curve:
@@ -73,20 +79,33 @@ def should_stop(
         return Stop(f"{diverged} at {share:.0%} of the budget", share)
     if share < rules.after or full_runs < rules.full_runs or _exempt(axis, rules):
         return None
-    gap = gap_to(curve, incumbent, rules.window)
+    gap = gap_to(curve, incumbent, rules.window, pace)
     if gap is None or gap <= rules.margin:
         return None
-    reason = f"loss {gap:.1%} above the incumbent's at {share:.0%} of the budget"
+    beside = "the incumbent's" if pace == 1 else "the incumbent's after as many tokens,"
+    reason = f"loss {gap:.1%} above {beside} at {share:.0%} of the budget"
     return Stop(reason, share, audit=number % rules.audit_every == 0, gap=gap)
 
 
-def gap_to(curve: Curve, incumbent: Curve, window: float) -> float | None:
-    """Return how far the smoothed loss lies above the incumbent's at equal progress, as a share of the incumbent's.
+def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
+    """Return the work that a run has done by now, as a share of the incumbent's after as much of the budget; at most 1.
+
+    ``tokens``: those that the run was trained on so far; ``whole``: those of the incumbent's whole run.  On a machine
+    that is slower than it was for the incumbent, a run is behind at equal shares of the budget for no fault of its
+    file.  1 where the tokens are unknown, and where the run was the quicker one: that is its own merit.
+    """
+    if not curve or not tokens or not whole or curve[-1][0] <= 0:
+        return 1.0
+    return min(1.0, tokens / (curve[-1][0] * whole))
+
+
+def gap_to(curve: Curve, incumbent: Curve, window: float, pace: float = 1.0) -> float | None:
+    """Return how far the smoothed loss lies above the incumbent's after as much work, as a share of the incumbent's.
 
     None if the incumbent's curve does not reach this point, or its loss is not above zero.
     """
     recent = _recent(curve, window)
-    before = [loss_at(incumbent, share) for share, _ in recent]
+    before = [loss_at(incumbent, share * pace) for share, _ in recent]
     known = [loss for loss in before if loss is not None]
     if not known or len(known) < len(before) or fmean(known) <= 0:
         return None

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Progress, Stopper, Watch
-from autoresearch_mlx.judge.early import should_stop
+from autoresearch_mlx.judge.early import pace, should_stop
 from autoresearch_mlx.judge.history import longest_usual, taken_now
+from autoresearch_mlx.judge.speeds import slow
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
@@ -178,12 +179,13 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
     if not session.early_stop or best is None or not best.measurements:
         return None
     full = sum(m.value is not None for e in history.experiments for m in e.measurements)
-    before = next((m.curve for m in taken_now(history, best) if m.curve and not m.tainted), None)
+    drawn = [m for m in taken_now(history, best) if m.curve and not m.tainted]
+    before = next((m for m in drawn if not slow(m)), None) or next(iter(drawn), None)
     if before is None:
         return None
 
-    def stop(curve: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
-        found = should_stop(curve, before, number, axis, full)
+    def stop(curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
+        found = should_stop(curve, before.curve, number, axis, full, pace=pace(curve, tokens, before.tokens))
         return None if found is None else asdict(found)
 
     return stop

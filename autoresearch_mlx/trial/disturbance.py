@@ -146,8 +146,8 @@ class Vigil:
         if stop is None:
             return None
 
-        def asked(curve: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
-            return None if self.found() != Disturbance() else stop(curve)
+        def asked(curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
+            return None if self.found() != Disturbance() else stop(curve, tokens)
 
         return asked
 

@@ -342,7 +342,8 @@ class Training:
         """Ask the early stop whether a run with a time budget has lost, until it has given a verdict."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
-            self.stopped = stop(self._curve.points())
+            by_clock = self._meter.ends_by_clock and self._server is not None
+            self.stopped = stop(self._curve.points(), self._server.tokens if by_clock and self._server else None)
 
     def _show(self, event: Event) -> None:
         if self._phase == "save":

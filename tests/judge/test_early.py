@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_mlx.experiment import Verdict
-from autoresearch_mlx.judge.early import Account, Past, Stop, account, gap_to, highest_rate, should_stop
+from autoresearch_mlx.judge.early import Account, Past, Stop, account, gap_to, highest_rate, pace, should_stop
 from autoresearch_mlx.judge.next_run import steps_in_budget
 
 Points = list[tuple[float, float]]
@@ -54,6 +54,30 @@ def test_an_axis_that_only_begins_alike_is_not_exempt() -> None:
 def test_one_in_eight_is_left_to_finish_as_an_audit() -> None:
     found = [stop(curve(1.2, 0.7), number) for number in range(1, 17)]
     assert [number for number, each in enumerate(found, 1) if each is not None and each.audit] == [8, 16]
+
+
+@pytest.mark.parametrize("speed", [0.3, 0.5, 0.8])
+def test_a_run_on_a_slow_machine_is_compared_after_as_much_work(speed: float) -> None:
+    """It follows the incumbent's curve, only more slowly: at sixty percent of the budget it lies far above it."""
+    behind = [(share, 2 + 6 * (1 - share * speed) ** 3) for share, _ in curve(until=0.6)]
+    then = pace(behind, tokens=int(0.6 * speed * 10_000), whole=10_000)
+    assert then == pytest.approx(speed, abs=0.01)
+    assert stop(behind) is not None
+    assert should_stop(behind, INCUMBENT, 1, "lr.matrix", 20, pace=then) is None
+    worse = [(share, 1.06 * loss) for share, loss in behind]
+    found = should_stop(worse, INCUMBENT, 1, "lr.matrix", 20, pace=then)
+    assert found is not None
+    assert "above the incumbent's after as many tokens, at 60% of the budget" in found.reason
+
+
+def test_a_run_that_is_quicker_than_the_incumbent_keeps_what_it_has_won() -> None:
+    assert pace(curve(until=0.6), tokens=9000, whole=10_000) == 1
+
+
+@pytest.mark.parametrize(("tokens", "whole"), [(None, 10_000), (0, 10_000), (6000, None), (6000, 0)])
+def test_without_a_count_of_tokens_equal_shares_are_equal_work(tokens: int | None, whole: int | None) -> None:
+    assert pace(curve(until=0.6), tokens, whole) == 1
+    assert pace([], 6000, 10_000) == 1
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

@@ -43,7 +43,7 @@ def run(text: str, folder: Path, under: Conditions, stop: Any = None, **order: A
 
 
 def against(curve: Sequence[tuple[float, float]], number: int, **rules: Any) -> Any:
-    def stop(points: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
+    def stop(points: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
         found = should_stop(points, curve, number, "lr.matrix", 30, EarlyRules(**rules))
         return None if found is None else {"reason": found.reason, "share": found.share, "audit": found.audit}
 
