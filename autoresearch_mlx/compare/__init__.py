@@ -1,1 +1,1 @@
-"""Compare sessions of several machines: what an H100's session found, and whether it holds here."""
+"""Compare sessions of several machines: say what an H100's session found, and whether it is true here too."""

@@ -19,7 +19,7 @@ _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares and correlations with their 90 % intervals; None where there are too few pairs."""
+    """Shares and correlations with their 90 % intervals; None if there are too few pairs."""
 
     pairs: int
     signed: int
@@ -31,7 +31,7 @@ class Agreement:
     share_interval: tuple[float, float] | None
     """Interval of the share, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share to expect if the gains in one log had nothing to do with those in the other."""
+    """The share to expect if the gains in the two logs were independent of each other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None

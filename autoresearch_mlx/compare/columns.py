@@ -15,14 +15,14 @@ _SHORTEST = 12
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its cells as text, and what may happen to it in a table that is too wide."""
+    """One column: its cells as text, and whether it may be left out or cut when the table is too wide."""
 
     group: str
     title: str
     cells: tuple[str, ...]
     left: bool = False
     drop: int = 0
-    """0: always shown; otherwise the columns with the largest number are left out first."""
+    """0 for a column that is always shown; of the others, those with the largest number are left out first."""
     lead: int = 2
     """Number of spaces before it."""
     cut: bool = False
@@ -50,7 +50,7 @@ def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
 
 
 def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Return the columns that are always shown, and those of the others, level by level, that still have room."""
+    """Return the columns that are always shown, and as many levels of the others as have room."""
     shown = {0}
     for level in sorted({column.drop for column in columns} - shown):
         if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns, those that may be cut narrowed until the table fits or they can get no narrower."""
+    """Return the columns; those that may be cut are narrowed until the table fits or none can get narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -87,12 +87,12 @@ def _group_line(columns: Sequence[Column]) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
-    """Return a text in lines of at most ``width`` characters, ``indent`` before all but the first."""
+    """Return a text in lines of at most ``width`` characters; every line but the first begins with ``indent``."""
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
 
 
 def cut(text: str, room: int) -> str:
-    """Return a text of at most ``room`` characters, the last one an ellipsis where something is cut off."""
+    """Return a text of at most ``room`` characters; if it is cut, the last one is an ellipsis."""
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
@@ -105,7 +105,7 @@ def signed(value: float | None) -> str:
 
 
 def percentage(value: float | None) -> str:
-    """Return three decimals, or none from 100 percent on."""
+    """Format a percentage with three decimals, or without decimals from 100 percent on."""
     return UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
 
 

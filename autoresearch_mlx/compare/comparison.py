@@ -39,7 +39,8 @@ SAME = (
 class Side:
     """One session in a few figures; ``best`` is the value of its last incumbent.  The baseline counts as kept.
 
-    Where a log has later runs of the two, ``baseline`` and ``best`` are their estimates by all runs, as in ``status``.
+    If a log has later runs of baseline and incumbent, ``baseline`` and ``best`` are estimates from all their runs, as
+    in ``status``.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; None where it was not tried.  The verdict is about the best effect of each side."""
+    """One axis on both sides; None for a side that did not try it.  The verdict is about the best effect of each."""
 
     axis: str
     there: AxisEffect | None
@@ -84,7 +85,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two logs compared.  ``there`` is None, and nothing is compared, when the two have different metrics."""
+    """The comparison of two logs.  If they have different metrics, ``there`` is None and nothing is compared."""
 
     metric: str
     reference: str
@@ -97,7 +98,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The largest win on each axis there that nothing here resembles, largest first."""
+    """The largest win there on each axis, if no run here resembles it; largest first."""
     absolute: bool
     """True if the values themselves can be compared."""
     reasons: tuple[str, ...]
@@ -107,7 +108,7 @@ class Comparison:
 
 
 def compare_logs(here: Log, there: Log) -> Comparison:
-    """Return both logs summed up and compared, effect by effect."""
+    """Return both logs in a few figures, and their effects compared one by one."""
     applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
     ours, theirs = (here.effects, there.effects) if applies else ((), ())
     found = match.pairs(theirs, ours)
@@ -138,7 +139,7 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
     """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
 
-    A run resembles it when it moved the same knobs in the same direction, with whatever result; changes of code
+    A run resembles it when it moved the same knobs in the same direction, whatever the result was.  Changes of code
     resemble each other when they have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
@@ -201,7 +202,7 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes, sorted by the reference's best effect, then ours, then name; those without a value come last."""
+    """Return the axes, sorted by the reference's best effect, then ours, then name; axes without a value come last."""
     a, b = by_axis(theirs), by_axis(ours)
     rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))

@@ -31,7 +31,7 @@ REMARK = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The state after one experiment.  Sums start at the baseline; from the first unknown part on they are None."""
+    """The state after one experiment.  Sums start at the baseline; after the first unknown term they are None."""
 
     number: int
     value: float | None
@@ -39,7 +39,7 @@ class Point:
     best: float | None
     """The incumbent's value after it."""
     gain_percent: float | None
-    """Gain of the incumbent over the baseline in percent; positive is better.  None where their keys differ."""
+    """Gain of the incumbent over the baseline in percent; positive is better.  None if their keys differ."""
     hours: float | None
     """Wall-clock hours from start to end of each experiment; pauses between them are left out."""
     tokens: int | None
@@ -57,7 +57,7 @@ class Course:
 
 
 def course_of(log: Log) -> Course:
-    """Return the curve of any log; its hours are calculated from the budget where that is known."""
+    """Return the curve of any log; its hours are calculated from the budget if that is known."""
     budget = log.conditions.get("budget_seconds")
     return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 
@@ -77,7 +77,7 @@ def of_history(history: History) -> tuple[Point, ...]:
 def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
     """Return the curve of any log.
 
-    With a budget in seconds, hours are those of training, crashed runs counted in full.
+    With a budget in seconds, the hours are those of training; a crashed run counts in full.
     """
     spent = None if budget_seconds is None else budget_seconds / 3600
     return tuple(
@@ -101,7 +101,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:
-    """Return the running sums, None from the first unknown part on."""
+    """Return the running sums; they are None from the first unknown term on."""
     total: float | None = 0.0
     sums: list[float | None] = []
     for part in parts:

@@ -1,7 +1,7 @@
 """Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
-Only what the line says plainly is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7``.
-A line that leaves it open gets the axis ``other`` and no knobs.
+Only plain statements are read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7``.
+A line that does not say what changed gets the axis ``other`` and no knobs.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 _FEWEST_TOKENS = 1024
-"""Size below which a batch is taken to be counted in rows, as the device's batch size is."""
+"""A batch size below this is taken as a number of rows, as for the device's batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Described:
     """The change in a description.  ``note`` is in our own words; empty if the knobs say everything."""
 
     axis: str
@@ -61,14 +61,15 @@ class Told:
     note: str = ""
 
 
-def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Told:
+def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
     """Return the change that a description states.
 
-    ``standing``: the known values before the change; a value that neither it nor the line gives is None.  Never raises.
+    ``standing`` has the known values before the change.  A value that is neither there nor in the line is None.  Never
+    raises.
     """
     known = dict(standing or {})
     if REPEAT.search(text.lower()):
-        return Told("repeat", {}, "the same again: it shows noise")
+        return Described("repeat", {}, "the same again: it shows noise")
     plain, sets = _plain(text)
     changes: dict[str, tuple[Any, Any]] = {}
     codes: list[tuple[str, str]] = []
@@ -84,23 +85,25 @@ def read_description(text: str, standing: Mapping[str, Any] | None = None) -> To
     changes = _with_aside(changes, text)
     for each in sets:
         changes = {**changes, **_knob_change(each, known)}
-    return _told(changes, codes, len(parts) > 1)
+    return _described(changes, codes, len(parts) > 1)
 
 
-def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None) -> tuple[Told, ...]:
+def read_descriptions(
+    lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None
+) -> tuple[Described, ...]:
     """Return the changes in a whole log; lines are (description, whether it was kept), the baseline first.
 
-    A knob's value before a change is the one that the keeps so far gave it.  If none moved it, it is the old value in
-    the first line that names one.
+    A knob's value before a change is the one that the last keep gave it.  If no keep moved it, its value is taken from
+    the first line that names an old value.
     """
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
-    found: list[Told] = []
+    found: list[Described] = []
     for at, (text, kept) in enumerate(rows):
         told = read_description(text, known)
         if at == 0 and kept:
             known |= _ends(told)
-            told = Told("baseline", {}, "as it was")
+            told = Described("baseline", {}, "as it was")
         elif kept:
             known |= _ends(told)
         found.append(told)
@@ -108,7 +111,7 @@ def read_descriptions(lines: Iterable[tuple[str, bool]], standing: Mapping[str, 
 
 
 def _opening(rows: Sequence[tuple[str, bool]]) -> dict[str, Any]:
-    """Return the value of each knob at the start of the log, where a line says so plainly."""
+    """Return the value of each knob at the start of the log, if a line states it."""
     opening: dict[str, Any] = {}
     moved: set[str] = set()
     for text, kept in rows:
@@ -121,36 +124,36 @@ def _opening(rows: Sequence[tuple[str, bool]]) -> dict[str, Any]:
     return opening
 
 
-def _ends(told: Told) -> dict[str, Any]:
+def _ends(told: Described) -> dict[str, Any]:
     return {name: now for name, (_, now) in told.changes.items()}
 
 
-def _told(changes: dict[str, tuple[Any, Any]], codes: list[tuple[str, str]], joined: bool) -> Told:
+def _described(changes: dict[str, tuple[Any, Any]], codes: list[tuple[str, str]], joined: bool) -> Described:
     changed = {name: pair for name, pair in changes.items() if pair[0] != pair[1]}
     if codes and changed and any(axis != axis_of(_leading(changed)) for axis, _ in codes):
-        return Told(OTHER, {}, "several changes at once")
+        return Described(OTHER, {}, "several changes at once")
     if changed:
         leading = _leading(changed)
-        return Told(_AXES.get(leading) or axis_of(leading), changed)
+        return Described(_AXES.get(leading) or axis_of(leading), changed)
     axes = {axis for axis, _ in codes}
     if len(axes) == 1:
-        return Told(codes[0][0], {}, codes[0][1])
-    return Told(OTHER, {}, "several changes at once" if axes or joined else "")
+        return Described(codes[0][0], {}, codes[0][1])
+    return Described(OTHER, {}, "several changes at once" if axes or joined else "")
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """Return the knob that names the axis; the device's batch size does so only where it is the only knob."""
+    """Return the knob that names the axis; the device's batch size does so only if it is the only knob."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
 def _plain(text: str) -> tuple[str, list[str]]:
-    """Return the line without label, parentheses and comment, and each ``NAME=value`` that stood in parentheses."""
+    """Return the line without label, parentheses and comment, and each ``NAME=value`` that was in parentheses."""
     sets = [match for aside in _ASIDE.findall(text) for match in _SET.findall(aside)]
     return _COMMENT.split(_ASIDE.sub(" ", _LABEL.sub("", text.strip())))[0].strip(), sets
 
 
 def _knob_change(part: str, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return all knobs of one part, such as ``depth 9 aspect_ratio 57``; empty where one of them cannot be read."""
+    """Return all knobs of one part, such as ``depth 9 aspect_ratio 57``; empty if one of them cannot be read."""
     windows = _window(part, known)
     if windows:
         return windows
@@ -199,7 +202,7 @@ def _sized(name: str, now: Any) -> str:
 
 
 def _derived(name: str, now: Any, factor: float) -> tuple[Any, Any]:
-    """Return (before, now), where ``now`` is the value before multiplied by ``factor``."""
+    """Return (before, now); ``now`` is ``before`` multiplied by ``factor``."""
     was = now / factor
     return (int(was) if name in _BATCHES | _WHOLE else was), now
 
@@ -227,7 +230,7 @@ def _round_thousands(value: float, name: str) -> float:
 
 
 def _with_aside(changes: dict[str, tuple[Any, Any]], text: str) -> dict[str, tuple[Any, Any]]:
-    """Return the changes, with the old value where parentheses give it: ``x0_init 0.05 (reduce from 0.1)``."""
+    """Return the changes, with the old value if parentheses give it: ``x0_init 0.05 (reduce from 0.1)``."""
     if len(changes) == 1:
         [(name, (was, now))] = changes.items()
         match = next((m for aside in _ASIDE.findall(text) if (m := _WAS.search(aside.lower()))), None)

@@ -1,8 +1,8 @@
 """Find the axes of a change in its diff: constants by their names, code by its functions and words.
 
-A title may say anything; the diff shows what was changed.  For each function that differs, the words that were added
-or removed decide (``silu``, ``softcap``, ``x0``), else its own name (``Attention``, ``lr_factor``).  The diffs of many
-commits are read from one call of ``git log``.
+A title may say anything; the diff shows what was changed.  For each function that differs, the added or removed words
+decide the axis (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).  The diffs
+of many commits are read from one call of ``git log``.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
     """Return the axes that a change of a Python text touches: well-known constants, then code, then other constants.
 
-    ``code`` stands for a change that no pattern names.  Empty for equal programs and for texts that do not parse.
+    A change that fits no pattern has the axis ``code``.  Empty for equal programs and for texts that do not parse.
     """
     for old, new in (_cores(before, after), (before, after)):
         try:
             return _touched(old, new)
-        except UNPARSABLE:  # a core may begin inside a text of several lines; then the whole files are compared
+        except UNPARSABLE:  # the part may begin inside a string of several lines; then the whole files are compared
             continue
     return ()
 
@@ -110,7 +110,7 @@ def _touched(before: str, after: str) -> tuple[str, ...]:
 
 
 def _cores(before: str, after: str) -> tuple[str, str]:
-    """Return both texts without the top-level statements that both begin or end with, since parsing is slow."""
+    """Return both texts without the top-level statements at the start and end that they share: parsing is slow."""
     old, new = before.split("\n"), after.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     start = max((i for i in range(same) if _TOP.match(old[i])), default=0)

@@ -1,4 +1,4 @@
-"""Compute the effect of each run of a session: its difference from the incumbent of its own time.
+"""Compute the effect of each run of a session: its difference from the incumbent at that time.
 
 Effects, unlike values, can be compared between machines: each is a difference within one log, on the same data,
 evaluation and hardware.
@@ -21,7 +21,7 @@ UNTRIED = frozenset({"duplicate", "interrupted"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of any log; order 0 is the baseline.  ``value`` is None where nothing was measured."""
+    """One run of any log; order 0 is the baseline.  ``value`` is None if nothing was measured."""
 
     order: int
     commit: str | None
@@ -33,7 +33,7 @@ class Run:
     comparable: bool = True
     """True if its effect counts; other runs never become the incumbent."""
     measured: tuple[float, float] | None = None
-    """(gain, standard error) from all runs of candidate and incumbent, where the session measured them repeatedly."""
+    """(gain, standard error) from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
     """Mark of the comparability key; values under two keys cannot be compared.  None: unknown."""
 
@@ -42,8 +42,8 @@ class Run:
 class Effect:
     """One run against the last kept run before it; positive is better.
 
-    ``gain`` is in the metric's unit, ``percent`` is the gain in percent of the incumbent's value; both are None where
-    the run or the incumbent has no value.
+    ``gain`` is in the metric's unit; ``percent`` is the gain in percent of the incumbent's value.  Both are None if the
+    run or the incumbent has no value.
     """
 
     run: Run
@@ -51,12 +51,12 @@ class Effect:
     gain: float | None
     percent: float | None
     error: float | None = None
-    """Standard error of the gain, where it is known from repeats."""
+    """Standard error of the gain, if repeats show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisEffect:
-    """All runs of one axis; ``best`` has the largest gain, None where no run has a value."""
+    """All runs of one axis; ``best`` has the largest gain, and is None if no run has a value."""
 
     axis: str
     tried: int
@@ -70,7 +70,7 @@ def from_reference(run: ReferenceRun) -> Run:
 
 
 def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
-    """Return an experiment of ours as a run; ``code``: the axes that its diff names, where that was read."""
+    """Return an experiment of ours as a run; ``code`` has the axes that its diff shows, if the diff was read."""
     return Run(
         order=experiment.number,
         commit=experiment.commit,
@@ -86,13 +86,13 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return (difference as measured, standard error); unshrunk, so that both sides are treated alike."""
+    """Return (difference as measured, standard error); it is not shrunk, so that both sides are treated alike."""
     raw, error = effect.get("raw"), effect.get("error")
     return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
 
 
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
-    """Return the axis from the diff (a well-known knob, else the code that it touches), else from the agent's words."""
+    """Return the axis that the diff shows (a well-known knob, else the code that it touches), else the agent's word."""
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
     return told[0] if told else axis_of_experiment(experiment)
@@ -153,12 +153,12 @@ def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
 
 
 def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
-    """Return how much better ``value`` is than ``over``, in the metric's unit; None where one is not known."""
+    """Return how much better ``value`` is than ``over``, in the metric's unit; None if one is not known."""
     if value is None or over is None:
         return None
     return over - value if direction == "min" else value - over
 
 
 def percent(gain: float | None, of: float | None) -> float | None:
-    """Return a gain in percent of the value ``of``; None where either is unknown or that value is 0."""
+    """Return a gain in percent of the value ``of``; None if either is unknown or that value is 0."""
     return None if gain is None or not of else 100 * gain / abs(of)

@@ -56,7 +56,7 @@ class _Line:
 
 
 def read_log(path: Path, hardware: str = "") -> Log:
-    """Read the log in a file.  Raises TableError with file and line for what cannot be understood."""
+    """Read the log in a file.  Raises TableError with file and line for a line that cannot be understood."""
     text = _text(path)
     if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
         return _ledger(path, hardware)
@@ -200,7 +200,7 @@ def _cell(line: _Line, columns: Mapping[str, int], name: str) -> str:
 def _description(line: _Line, columns: Mapping[str, int]) -> str:
     """Return the description, without control characters, which do not belong in a terminal.
 
-    Where it is the last column, any cells behind it belong to it: a stray separator must not cut it off.
+    If it is the last column, all cells behind it belong to it, so that a stray separator does not cut it off.
     """
     at = columns["description"]
     cells = line.cells[at:] if at == max(columns.values()) and len(columns) >= 4 else line.cells[at : at + 1]
@@ -223,7 +223,7 @@ def _value(line: _Line, cell: str) -> float | None:
 
 
 def _memory(line: _Line, cell: str) -> None:
-    """Raise TableError where the memory is not a number, which shows misread columns.  The value is not used."""
+    """Raise TableError if the memory is not a number, which shows misread columns.  The value is not used."""
     plain = _UNIT.sub("", cell)
     if plain.lower() not in _NOTHING and not _is_value(plain):
         raise line.error(f"the memory {cell!r} is not a number")

@@ -24,7 +24,7 @@ class Log:
 
     name: str
     source: str
-    """Where it was published, or the file it was read from."""
+    """Where it was published, or the file from which it was read."""
     hardware: str
     """Hardware in words; empty if unknown."""
     metric: str
@@ -36,7 +36,7 @@ class Log:
     caveats: tuple[str, ...] = ()
     """Caveats about its rows, in words."""
     ends: tuple[float, float] | None = None
-    """Values of baseline and incumbent as the judge estimates them by all their runs; None: as their rows have them."""
+    """Values of baseline and incumbent as the judge estimates them from all their runs; None: those of their rows."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:

@@ -1,4 +1,4 @@
-"""Estimate how far chance alone moves the values of a log: from repeats, or else from runs that change nothing.
+"""Estimate how much the values of a log vary by chance: from repeats, or else from runs that change nothing.
 
 Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; only the
 differences between those and the incumbent show the noise there.
@@ -18,12 +18,12 @@ from autoresearch_mlx.judge.student_t import quantile
 NULL_AXES = frozenset({"seed", "repeat", "rope.table"})
 """Axes of changes that should make no difference."""
 COVERAGE = 0.9
-"""The share of cases in which an interval should hold the true value."""
+"""The share of cases in which an interval should contain the true value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of one run, in the metric's unit; None where the log does not show it."""
+    """The standard deviation of one run, in the metric's unit; None if the log does not show it."""
 
     sigma: float | None
     dof: int
@@ -37,7 +37,7 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Return the standard error of a gain: its own where it has one, else that of the difference of two runs."""
+        """Return the standard error of a gain: its own if it has one, else that of the difference of two runs."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
@@ -51,7 +51,7 @@ class Noise:
         return effect.gain - reach, effect.gain + reach
 
     def sigmas(self, gain: float | None) -> float | None:
-        """Return a gain in standard deviations of one run; None where either is unknown."""
+        """Return a gain in standard deviations of one run; None if either is unknown."""
         return gain / self.sigma if gain is not None and self.known and self.sigma else None
 
 
@@ -59,7 +59,7 @@ UNKNOWN = Noise(None, 0, False, "no run was repeated, so the noise is unknown")
 
 
 def of_history(history: History, found: Sequence[Effect]) -> Noise:
-    """Return the noise of a session of ours: from its repeats, and without any as :func:`of_effects` does."""
+    """Return the noise of a session of ours: from its repeats if there are any, else by :func:`of_effects`."""
     sigma = sigma_of(history)
     if sigma.known:
         return Noise(sigma.value, sigma.dof, False, sigma.source)

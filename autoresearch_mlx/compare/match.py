@@ -32,14 +32,14 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that stand for one change of code: two runs on such an axis made the same change."""
+"""Axes that name one particular change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""Knobs that only make a batch fit into memory: they do not distinguish changes."""
+"""Knobs that only make a batch fit into memory, so that they do not tell two changes apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same change in two logs; ``apart`` is 0 for equal ratios and log 2 at the tolerance."""
+    """The same change in two logs; ``apart`` is 0 for equal ratios and log 2 for ratios that barely match."""
 
     there: Effect
     here: Effect
@@ -49,8 +49,8 @@ class Pair:
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
     """Return each measured change of ``there`` with the most similar one of ``here``; no change is used twice.
 
-    The most similar pair is taken first, the earliest among equals.  Choosing by the gain would make the agreement look
-    better than it is.
+    The most similar pair is taken first; of equally similar pairs, the earliest.  Choosing by the gain would make the
+    agreement look better than it is.
     """
     near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
     taken: set[tuple[str, int]] = set()
@@ -72,7 +72,7 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """Return how much the changes of two runs differ, from 0 on; None where they are not the same change at all."""
+    """Return how much the changes of two runs differ, 0 or more; None if they are not the same change at all."""
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:
         return 0.0 if a.axis == b.axis and a.axis in ONE_CHANGE else None

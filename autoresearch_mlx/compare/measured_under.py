@@ -15,7 +15,7 @@ from autoresearch_mlx.store.regimes import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that matter for the values of any log."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has: where both sides have one, it must be the same too."""
+"""Parts that only a ledger has; if both sides have one, it must be the same too."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
@@ -49,7 +49,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """Return the key's parts for a whole ledger: the key of its current regime, or facts of its newest measurement."""
+    """Return a ledger's parts of the key: those of its current regime, or else facts of its newest measurement."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 

@@ -1,4 +1,4 @@
-"""Make a log of a session of ours, with the axes that its diffs show."""
+"""Turn a session of ours into a log, with the axes that its diffs show."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _AT_ONCE = 200
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
-    """Return the log of a session of the lab at ``root``, and why its diffs could not be read (empty: they could)."""
+    """Return the log of a session of the lab at ``root``, and why its diffs could not be read (empty if they could)."""
     conditions = of_journal(journal)
     code, trouble = {}, ""
     try:
         code = _axes_of_code(root, journal.history.experiments)
     except WorkspaceError as error:
-        trouble = f"the axes of code are the agents' own words, for its diffs cannot be read: {error}"
+        trouble = f"the diffs cannot be read, so changes of code have the axes that the agents named: {error}"
     return of_history(journal.history, name, source, conditions, code), trouble
 
 

@@ -1,9 +1,9 @@
-"""Find and read the logs that come with the tool (``data/*.tsv``); tables are read strictly.
+"""Find and read the logs that come with the tool (``data/*.tsv``).
 
-A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required); then come the column names,
-and one row for each run, the baseline of each log first.  A table may hold several logs: then each row also says which
-log it belongs to, its source and hardware, and whether its effect compares.  Tables are written by hand, so
-anything malformed is refused with file and line number.
+A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required).  Then come the column names,
+and one row for each run, the baseline of each log first.  A table may contain several logs; then each row also names
+its log, source and hardware, and says whether its effect can be compared.  Tables are written by hand, so anything
+malformed is refused with file and line number.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def find(name: str) -> Reference:
     known = {each.name.lower(): each for each in (first if name.lower() == H100.lower() else references())}
     if name.lower() not in known:
         near = difflib.get_close_matches(name.lower(), known, 1)
-        hint = f"did you mean {known[near[0]].name}?" if near else "`autoresearch-mlx compare --list` names them all"
+        hint = f"did you mean {known[near[0]].name}?" if near else "`autoresearch-mlx compare --list` lists them all"
         raise ConfigError(f"the tool comes with no log named {name!r}", hint)
     return known[name.lower()]
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""``trial``: measured, without a decision; only for runs whose effect cannot be compared."""
+"""A ``trial`` was measured without a decision; only runs whose effect cannot be compared have this status."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
@@ -65,7 +65,7 @@ _FACT = re.compile(r"#\s*(\w+):\s*(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """One row.  ``val_bpb`` in bits per byte, ``memory_gb`` the peak in GB; None where it is not known."""
+    """One row; ``val_bpb`` is in bits per byte, ``memory_gb`` the peak in GB.  None for what is not known."""
 
     order: int
     commit: str
@@ -77,7 +77,7 @@ class ReferenceRun:
     """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
     note: str
     source: str = ""
-    """Where this row was published; empty: where its table was."""
+    """Where this row was published; empty if that is where its table was published."""
     hardware: str = ""
     comparable: bool = True
     """True if its effect counts: it was measured under the conditions of its own log's incumbent."""
@@ -93,11 +93,11 @@ class Reference:
     source: str
     runs: tuple[ReferenceRun, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
-    """The first text under each key of the table's comment lines: hardware, budget, data, ..."""
+    """The first text for each key of the table's comment lines: hardware, budget, data, ..."""
 
     @property
     def hardware(self) -> str:
-        """The hardware of all its runs, in words; empty where it is not known."""
+        """The hardware of all its runs, in words; empty if it is not known."""
         told = {run.hardware for run in self.runs if run.hardware}
         return "several machines" if len(told) > 1 else "".join(told) or self.facts.get("hardware", "")
 
@@ -161,7 +161,7 @@ def _lines(path: Path) -> list[_Line]:
 
 
 def _facts(lines: list[_Line]) -> dict[str, str]:
-    """Return the first text under each key; later lines under the same key only explain it."""
+    """Return the first text for each key; later lines with the same key only explain it."""
     facts: dict[str, str] = {}
     for line in lines:
         if match := _FACT.fullmatch(line.text):

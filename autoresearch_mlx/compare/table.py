@@ -166,7 +166,7 @@ def _best(side: AxisEffect | None) -> str:
 
 
 def _change(run: Run) -> str:
-    """Return a change on one line, even where an agent's title has several."""
+    """Return a change on one line, even if an agent's title has several."""
     if not run.changes:
         return one_line(run.note) or run.axis
     if any(None in pair for pair in run.changes.values()):

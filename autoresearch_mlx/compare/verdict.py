@@ -27,7 +27,7 @@ IN_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An effect with its 90 % interval and its size in sigmas; None where its log's noise is unknown."""
+    """An effect with its 90 % interval and its size in sigmas; both are None if its log's noise is unknown."""
 
     effect: Effect
     low: float | None
@@ -48,13 +48,13 @@ class Judged:
 
 
 def judged(effect: Effect, noise: Noise) -> Judged:
-    """Return an effect with the interval that the noise of its log gives it."""
+    """Return an effect with its interval, which follows from the noise of its log."""
     low, high = noise.interval(effect) or (None, None)
     return Judged(effect, low, high, noise.sigmas(effect.gain))
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """Return the verdict on an effect; None for a side: not tried there.  An exact zero is within any noise."""
+    """Return the verdict on an effect; a side is None if it was not tried there.  An exact zero is within any noise."""
     if here is None:
         return "untested here"
     if there is None:

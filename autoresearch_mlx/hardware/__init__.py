@@ -1,1 +1,1 @@
-"""Read the computer at hand, choose sizes that fit it, and give MLX a fast BLAS on a CPU."""
+"""Examine this computer, choose sizes that fit it, and give MLX a fast BLAS on a CPU."""

@@ -1,7 +1,6 @@
 """Keep the machine awake while something is measured: ``caffeinate`` on macOS, ``systemd-inhibit`` on Linux.
 
-The helper process ends when ours does, however it ends, ``kill -9`` included.  A machine that has no such helper sleeps
-as it always does.
+The helper process ends when ours does, even by ``kill -9``.  A machine without such a helper goes to sleep as usual.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LAST_SECONDS = 1.0
-"""Seconds that the helper gets to end before it is killed."""
+"""Seconds that the helper has to end before it is killed."""
 _TRY_SECONDS = 3.0
-"""Seconds that a try of the helper may take."""
+"""Seconds that a test of the helper may take."""
 _INHIBIT = (
     "systemd-inhibit",
     "--what=idle:sleep",
@@ -29,7 +28,7 @@ _INHIBIT = (
 
 
 def keeper(system: str = "") -> list[str] | None:
-    """Return the command that keeps this system awake while this process lives; None on a system that has none.
+    """Return the command that keeps this system awake while this process lives; None on a system without one.
 
     ``caffeinate -is`` keeps the system awake and lets the display sleep: while the display is awake, the GPU's watchdog
     can end a training (github.com/ml-explore/mlx/issues/3267), so never add ``-d``.  On Linux the command reads a pipe
@@ -43,7 +42,7 @@ def keeper(system: str = "") -> list[str] | None:
 
 @contextmanager
 def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
-    """Keep the machine awake until the end of the block; a missing or failing command changes nothing else."""
+    """Keep the machine awake until the end of the block; if the command is missing or fails, do nothing."""
     child = _start(keeper(system)) if wanted else None
     try:
         yield
@@ -53,7 +52,7 @@ def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
 
 
 def works(system: str = "") -> bool | None:
-    """Try for an instant to keep the machine awake; return whether that works, None where no command exists for it."""
+    """Try for an instant to keep the machine awake; return whether that works, or None if the system has no command."""
     command = keeper(system)
     if command is None:
         return None
@@ -77,7 +76,7 @@ def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
     except OSError:
         return None
-    threading.Thread(target=child.wait, daemon=True).start()  # a helper that dies early is not left a zombie all night
+    threading.Thread(target=child.wait, daemon=True).start()  # so that a helper that dies early does not stay a zombie
     return child
 
 

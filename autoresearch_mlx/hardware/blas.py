@@ -1,15 +1,15 @@
 """Give MLX a fast BLAS on a Linux CPU.
 
-MLX's Linux wheel carries the reference BLAS from netlib: some 5 GFLOP/s of float32 on two cores where OpenBLAS reaches
-hundreds.  MLX uses only three of its functions, ``cblas_{s,d,c}gemm``, so a library that exports them takes its place
-when it is preloaded (LD_PRELOAD, ld.so(8)).  Only float32 gains: MLX computes float16 and bfloat16 products itself.
+MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does some 5 GFLOP/s of float32, while
+OpenBLAS does hundreds.  MLX uses only three of its functions, ``cblas_{s,d,c}gemm``, so a preloaded library that
+exports them replaces it (LD_PRELOAD, ld.so(8)).  Only float32 gains: MLX computes float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
-The dependency ``scipy-openblas32`` holds OpenBLAS with the prefix ``scipy_`` on every symbol; ``patchelf`` writes a
-copy with those three renamed into the cache, once per version.  A source that fails is skipped, and ``Blas.note``
-keeps the reason; only a wrong ``AUTORESEARCH_BLAS`` raises.
+The dependency ``scipy-openblas32`` contains OpenBLAS with the prefix ``scipy_`` on every symbol.  ``patchelf`` writes a
+copy into the cache, once per version, in which those three symbols are renamed.  A source that fails is skipped, and
+``Blas.note`` has the reason; only a wrong ``AUTORESEARCH_BLAS`` raises an error.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
 # where the kernels named here gave 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
-# Products of a small model are too short to share.  bench/blas.py on two cores: idle, two threads trained 1.2 times as
-# fast as one; with both cores busy, a twentieth as fast, because each product waits for a thread that is not running.
+# The matrix products of a small model are too short to share between threads.  By bench/blas.py on two idle cores, two
+# threads trained 1.2 times as fast as one.  With both cores busy they trained at a twentieth of the speed, because each
+# product waits for a thread that is not running.
 THREADS = 1
 SYSTEM_LIBRARIES = (
     "usr/lib/*/openblas-pthread/libopenblas.so.0",  # Debian, Ubuntu
@@ -54,7 +55,7 @@ class Blas:
     """The BLAS that child processes get."""
 
     library: Path | None
-    """The library to preload; None for the one that MLX brings."""
+    """The library to preload; None for the BLAS inside MLX."""
     source: Source
     """Source of the library."""
     coretype: str | None = None
@@ -93,7 +94,7 @@ def find_blas(
 
 
 def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what to add to a child's environment; variables that the user has set are left alone."""
+    """Return the variables to add to a child's environment; those that the user has set stay as they are."""
     if blas.library is None:
         return {}
     preloaded = environ.get("LD_PRELOAD", "").replace(" ", ":").split(":")
@@ -105,7 +106,7 @@ def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> di
 
 
 def advice(blas: Blas) -> str | None:
-    """Return which BLAS serves CPU runs and, where it is slow, what to do; None on macOS, which has Accelerate."""
+    """Say which BLAS serves CPU runs and, if it is slow, what to do; None on macOS, which has Accelerate."""
     match blas.source:
         case "accelerate":
             return None
@@ -125,7 +126,7 @@ def advice(blas: Blas) -> str | None:
 
 
 def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
-    """Return the wheel's OpenBLAS with MLX's symbol names, made on the first call.  Raises _Unusable."""
+    """Return the wheel's OpenBLAS with the symbol names that MLX uses; the first call makes it.  Raises _Unusable."""
     package = find_spec(wheel)
     if package is None or not package.submodule_search_locations:
         raise _Unusable(f"{wheel} is not installed")
@@ -149,7 +150,7 @@ def _relabel(original: Path, library: Path) -> None:
         names, copy = Path(scratch) / "names", Path(scratch) / library.name
         names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS), encoding="ascii")
         _call(_patchelf(), "--rename-dynamic-symbols", str(names), "--output", str(copy), str(original))
-        # Load it once: a damaged library would be preloaded into every later run.
+        # Load it once here, because a damaged library would be preloaded into every later run.
         trial = "import ctypes, sys; blas = ctypes.CDLL(sys.argv[1]); [blas[name] for name in sys.argv[2:]]"
         _call(sys.executable, "-I", "-c", trial, str(copy), *SYMBOLS)
         copy.replace(library)
@@ -174,7 +175,7 @@ def _call(*command: str) -> None:
 
 
 def system_library(root: Path = Path("/")) -> Path | None:
-    """Return the system's OpenBLAS, from where distributions put it; None without one."""
+    """Return the system's OpenBLAS from the places where distributions put it; None if there is none."""
     return next((path for pattern in SYSTEM_LIBRARIES for path in sorted(root.glob(pattern))), None)
 
 

@@ -1,8 +1,8 @@
 """Keep the measurements of a machine (matrix products, memory, step times, evaluation) as a value and in a file of
 the cache.
 
-A calibration is valid for :data:`DAYS` and for what it was measured with (:class:`Basis`).  A file that is damaged, or
-that was measured on another chip or with another MLX or system, is not used, and the reason is returned.
+A calibration is valid for :data:`DAYS` days, on the machine and software that it was measured on (:class:`Basis`).  A
+file that is damaged, or was measured on another chip, MLX or system, is not used, and the reason is returned.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The best rate seen of products of two ``size`` x ``size`` matrices."""
+    """The best rate measured for products of two ``size`` x ``size`` matrices."""
 
     dtype: str
     size: int
     gflops: Positive
-    """Billions of operations a second, 2 size^3 a product."""
+    """Billions of operations a second; a product takes 2 size^3 operations."""
 
     def words(self) -> str:
         """Return the rate in words: ``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``."""
@@ -72,7 +72,7 @@ class Pace:
     """Mean seconds of one step; None when the run failed."""
     median: Positive | None = None
     spread: Seconds | None = None
-    """Half the interquartile range of the step times, in seconds; None for too few steps."""
+    """Half the interquartile range of the step times, in seconds; None if there were too few steps."""
     peak_memory_mb: Positive | None = None
     failure: str | None = None
     """Why the run failed."""
@@ -80,7 +80,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The times of two evaluations, of ``rows`` and of ``fewer_rows``, from which others are estimated."""
+    """The times of two evaluations, of ``rows`` and of ``fewer_rows`` rows, from which other times are estimated."""
 
     rows: int
     seconds: Positive
@@ -88,7 +88,7 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Estimate the seconds for ``rows``: start-up and a share for each row, at least what fewer rows took."""
+        """Estimate the seconds for ``rows``: the start-up plus a time for each row, at least what fewer rows took."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))
@@ -97,7 +97,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All that was measured of one machine."""
+    """All measurements of one machine."""
 
     date: str
     """Local time with its offset, in ISO 8601."""
@@ -119,7 +119,7 @@ class Calibration:
     """Facts that MLX reports about the device."""
 
     def overhead(self, eval_rows: int) -> float | None:
-        """Return the seconds of one run besides its training; None when a part of them was not measured."""
+        """Return the seconds that one run takes besides its training; None when a part of them was not measured."""
         if self.start_seconds is None or self.compile_seconds is None or self.scored is None:
             return None
         return self.start_seconds + self.compile_seconds + self.scored.seconds_for(eval_rows)
@@ -129,7 +129,7 @@ class Calibration:
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def product(self) -> Product | None:
-        """Return the product that MFU divides by, of the type used in training: bfloat16 on a GPU, float32 on a CPU."""
+        """Return the product whose rate is the peak for MFU: bfloat16 on a GPU, float32 on a CPU, as in training."""
         wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
         return next((p for p in self.products if p.dtype == wanted), None)
 
@@ -148,7 +148,7 @@ class Peak:
 
 
 def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) -> Basis:
-    """Return what a calibration of this machine under this profile depends on."""
+    """Return everything on which a calibration of this machine under this profile depends."""
     return Basis(
         chip=machine.chip,
         gpu_cores=machine.gpu.cores if machine.gpu else None,
@@ -164,7 +164,10 @@ def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) 
 
 
 def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this basis, or None and why it cannot be used (None when none was ever taken)."""
+    """Return (calibration, None) for this basis, or (None, the reason why it cannot be used).
+
+    The reason is None when no calibration was ever taken.
+    """
     path = place(basis, cache)
     try:
         found = TypeAdapter(_Stored).validate_json(path.read_bytes())

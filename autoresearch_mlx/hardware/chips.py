@@ -46,7 +46,7 @@ class Chip:
     fp16_tflops: float | None
     bandwidth_gbs: float
     memory_gb: tuple[int, ...]
-    """Sizes of memory that it was sold with."""
+    """Sizes of memory with which it was sold."""
     estimates: frozenset[str]
     """Which of fp32, fp16 and bandwidth are estimates."""
     source: str
@@ -54,13 +54,13 @@ class Chip:
 
     @property
     def name(self) -> str:
-        """The chip as the machine names it: ``A18 Pro``, without the Mac that the table adds in brackets."""
+        """The chip's name as the machine reports it: ``A18 Pro``, without the Mac that the table adds in brackets."""
         return self.chip.partition(" (")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row used for a machine; ``words`` say so when its chip or its number of GPU cores differs."""
+    """The row used for a machine; ``words`` say so if the row is for another chip or number of GPU cores."""
 
     chip: Chip
     words: str | None = None
@@ -137,7 +137,7 @@ def _chip(row: Mapping[str, str]) -> Chip:
 def _named(row: Mapping[str, str]) -> str:
     name = text(row, "chip")
     if _NAME.match(name) is None:
-        raise ValueError(f"{name!r} is not a chip of Apple's")
+        raise ValueError(f"{name!r} is not an Apple chip")
     return name
 
 

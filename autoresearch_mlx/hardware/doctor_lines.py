@@ -1,7 +1,6 @@
-"""Write the lines of ``doctor`` about a machine: its state now, its chip, its measurements, and what is chosen from
-them.
+"""Write the lines of ``doctor`` about a machine: its state now, its chip, its measurements, and the sizes chosen.
 
-Everything but :func:`state_lines` is pure: facts in, lines out.
+All functions but :func:`state_lines` are pure: they turn facts into lines.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
 
 
 def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line]:
-    """Describe a state.  ``awake``: whether the system's command that prevents sleep works; None when it has none."""
+    """Describe a state.  ``awake`` says whether the command that prevents sleep works; None without such a command."""
     yield Line("power", _power(state))
     yield Line("heat", _heat(state))
     yield Line("memory now", _memory(state))
@@ -51,21 +50,21 @@ def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line
 def _power(state: State) -> str:
     charge = f"{state.battery_percent} % charged" if state.battery_percent is not None else None
     saving = "Low Power Mode is on" if state.low_power_mode else None
-    return _told([state.power, charge, saving])
+    return _joined([state.power, charge, saving])
 
 
 def _heat(state: State) -> str:
     pressure = f"thermal pressure {state.thermal}" if state.thermal is not None else None
     degrees = f"{state.temperature_c:.0f} °C" if state.temperature_c is not None else None
     battery = f"battery at {state.battery_c:.0f} °C" if state.battery_c is not None else None
-    return _told([pressure, degrees, battery])
+    return _joined([pressure, degrees, battery])
 
 
 def _memory(state: State) -> str:
     free = f"{state.memory_free_mb / 1024:.1f} GB free" if state.memory_free_mb is not None else None
     swap = f"{state.swap_used_mb / 1024:.1f} GB in swap" if state.swap_used_mb is not None else None
     pressure = f"pressure {state.memory_pressure}" if state.memory_pressure is not None else None
-    return _told([free, swap, pressure])
+    return _joined([free, swap, pressure])
 
 
 def _awake(awake: bool | None) -> Line:
@@ -75,8 +74,8 @@ def _awake(awake: bool | None) -> Line:
     return Line("sleep", f"the machine is not kept awake: {why}", hint="if it never sleeps, nothing needs to be done")
 
 
-def _told(facts: list[str | None]) -> str:
-    return ", ".join(fact for fact in facts if fact) or "the system does not tell"
+def _joined(facts: list[str | None]) -> str:
+    return ", ".join(fact for fact in facts if fact) or "not reported by the system"
 
 
 GB = 2**30
@@ -122,7 +121,10 @@ def table_words(found: Found, dtype: str) -> str | None:
 
 
 def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> float:
-    """Return the model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B): the model's products over the peak."""
+    """Return the model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B) in percent.
+
+    It is the rate of the operations in the model's matrix products, divided by the measured peak ``gflops``.
+    """
     return 100 * _MFU_OPERATIONS * matrix_params * tokens_per_second / (gflops * 1e9)
 
 
@@ -170,7 +172,7 @@ def _largest(subject: Subject) -> Iterator[Line]:
     needed = largest_array(subject.profile)
     if isinstance(most, int | float) and needed > most:
         said = f"the logits of a pass take {needed / GB:.1f} GB, and Metal allows {most / GB:.1f} GB in one buffer"
-        yield Line("largest array", said, note=True, hint="a smaller DEVICE_BATCH_SIZE in train_mlx.py")
+        yield Line("largest array", said, note=True, hint="set a smaller DEVICE_BATCH_SIZE in train_mlx.py")
 
 
 def _calibration(subject: Subject) -> Iterator[Line]:

@@ -1,7 +1,7 @@
 """Choose the batch and the budget of a lab from a calibration of its machine.
 
-A search learns little from runs of few optimiser steps.  So the profile's batch is halved until a run has enough steps,
-and where no batch gives enough, the budget grows.
+A search learns little from runs of few optimiser steps.  So the profile's batch is halved until a run has enough steps.
+If no batch gives enough, the budget grows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.terms import clock
 
 LONGEST = 3.0
-"""Longest budget that is chosen, in profile budgets: on a 16 GB Mac, 15 minutes gave 1.482 bits per byte where 5 gave
-1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
+"""Longest budget that is chosen, as a multiple of the profile's.  On a 16 GB Mac, 15 minutes gave 1.482 bits per byte
+and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def choose(profile: Profile, calibration: Calibration) -> Choice:
     """
     timed = [p for p in calibration.paces if p.seconds is not None and p.tokens >= profile.least_batch]
     if not timed:
-        return Choice(profile.budget_seconds, profile.knobs, "no step was timed: the profile's batch and budget stand")
+        return Choice(profile.budget_seconds, profile.knobs, "no step was timed: the profile's batch and budget stay")
     budget = profile.budget_seconds
     enough = next((p for p in timed if _steps(p, budget) >= profile.enough_steps), None)
     if enough is not None:
@@ -55,8 +55,8 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 def batches(profile: Profile) -> tuple[tuple[int, int], ...]:
     """Return the batches worth timing as (rows of a pass, tokens of a step): the profile's own, a half, a quarter.
 
-    A step never has fewer tokens than ``least_batch``; at that size only the passes get smaller, and more of them make
-    up a step.
+    A step never has fewer tokens than ``least_batch``.  At that size only the passes get smaller, and a step consists
+    of more passes.
     """
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     halves = [(rows // part, max(tokens // part, min(tokens, profile.least_batch))) for part in (1, 2, 4)]
@@ -97,7 +97,7 @@ def _longer_words(profile: Profile, pace: Pace, longer: float) -> str:
 
 
 def _sum(profile: Profile, pace: Pace) -> str:
-    """Return the sum in words: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
+    """Return the number of steps in words: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
     budget = profile.budget_seconds
     steps = f"{_steps(pace, budget):,} steps of {pace.tokens:,} tokens"
     return f"{steps} in {clock(budget)}, {profile.enough_steps} wanted"

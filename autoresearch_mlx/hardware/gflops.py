@@ -1,4 +1,4 @@
-"""Measure how fast MLX multiplies matrices here, in a program of its own, so that no other process has to load MLX:
+"""Measure how fast MLX multiplies matrices here.  This is a program of its own, so that no other process loads MLX:
 
     python -P -m autoresearch_mlx.hardware.gflops --size 1024
 
@@ -21,7 +21,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float:
-    """Return the best rate of n x n products seen within ``seconds``, in 1e9 operations a second (2 n^3 a product).
+    """Return the best rate of n x n products within ``seconds``, in 1e9 operations a second (2 n^3 for a product).
 
     The best is used, not the mean, because other work on the machine can only slow a product down.
     """
@@ -54,8 +54,8 @@ def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
 def device_info() -> dict[str, Any]:
     """Return what MLX reports about its device.
 
-    On Metal: ``architecture``, ``max_buffer_length``, ``max_recommended_working_set_size``, ``memory_size``, in bytes;
-    on CUDA: name, architecture and memory.  What the backend does not report is left out.
+    On Metal: ``architecture``, and in bytes ``max_buffer_length``, ``max_recommended_working_set_size`` and
+    ``memory_size``.  On CUDA: name, architecture and memory.  Facts that the backend does not report are left out.
     """
     try:
         said = mx.device_info()

@@ -1,7 +1,7 @@
 """Find out which computer this is, without importing MLX.
 
-What the system does not report is None and raises no error.  macOS answers through three of its own programs, all
-called by :func:`run_command`; Linux through files under ``/proc``, ``/sys`` and ``/etc``.
+A fact that the system does not report is None and raises no error.  On macOS three of its own programs report the
+facts, all called by :func:`run_command`; on Linux they are in files under ``/proc``, ``/sys`` and ``/etc``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One computer; None stands for what is unknown."""
+    """One computer; an unknown fact is None."""
 
     system: str
     """``Darwin`` or ``Linux``, as :func:`platform.system` names it."""
@@ -107,8 +107,8 @@ def describe(machine: Machine) -> str:
 def _read_mac(run: Run, installed: Installed, arch: str) -> Machine:
     facts = parse_sysctl(run(["sysctl", "machdep.cpu.brand_string", "hw.physicalcpu", "hw.memsize"]) or "")
     chip = facts.get("machdep.cpu.brand_string")
-    # Every Apple Silicon Mac has Metal, so a silent system_profiler does not take the GPU away.  An
-    # Intel Python, native or under Rosetta, has no MLX at all.
+    # Every Apple Silicon Mac has Metal, so the GPU is there even if system_profiler reports nothing.
+    # A Python for Intel, native or under Rosetta, has no MLX at all.
     gpu = parse_displays(run(["system_profiler", "SPDisplaysDataType", "-json"]) or "") or Gpu("metal", chip)
     return Machine(
         system="Darwin",
@@ -167,7 +167,7 @@ def _read_linux(run: Run, installed: Installed, system: str, arch: str, root: Pa
 
 
 def parse_cpu_model(text: str) -> str | None:
-    """Return the processor's name in ``/proc/cpuinfo``; None on most ARM kernels, which write none."""
+    """Return the processor's name in ``/proc/cpuinfo``; None on most ARM kernels, which do not name it."""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1).strip() if match else None
 

@@ -41,7 +41,7 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
 
 
 def missing(how: str) -> str | None:
-    """Return why a notification cannot be sent from this machine, in words, or None; a shell command is not tried."""
+    """Say why this machine cannot send a notification, or return None; a shell command is not tried."""
     program = desktop_command(platform.system(), "", "")[0]
     return f"{program} is not installed" if how == DESKTOP and shutil.which(program) is None else None
 

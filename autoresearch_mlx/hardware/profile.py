@@ -1,8 +1,8 @@
 """Choose sizes that fit a machine: budget, vocabulary, sequence, and the first values of train_mlx.py's knobs.
 
-A profile is where a search starts, not what it should find.  The rows for Macs follow logs that their owners published
-(comments name repositories and pull requests on GitHub; parts of the logs are in ``data/``).  This project has measured
-none of those chips.
+A profile is where a search starts, not what it should find.  The rows for Macs follow logs that owners of such Macs
+published; comments name the repositories and pull requests on GitHub, and parts of the logs are in ``data/``.  This
+project has measured none of those chips.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Profile:
     run_memory_bytes: int | None
     """Bytes of main memory that the processes of a run may use together; above that they are killed."""
     enough_steps: int
-    """Optimiser steps that a run needs for a search to learn from it; below, calibration chooses another batch or
-    budget."""
+    """Optimiser steps that a run needs for a search to learn from it; if it has fewer, calibration chooses another
+    batch or budget."""
     least_batch: int
     """Least tokens of a step that calibration chooses."""
     run_folder_bytes: int = 8 * GB
@@ -54,7 +54,7 @@ class Profile:
 
 
 _MEMORY_SHARE = 0.75
-"""Share of main memory for a run without a limit inside MLX; the rest is for the system, the loop and a local model."""
+"""Share of main memory for a run if MLX itself has no limit; the rest is for the system, the loop and a local model."""
 _BESIDE_MLX = 2 * GB
 """Memory of a run besides MLX's own: Python, numpy, compiled kernels, the driver's buffers; not measured on a Mac."""
 
@@ -133,7 +133,7 @@ _TABLE = {
 
 
 def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
-    """Return the profile for a machine, or the one named ``wanted``; what is unknown about a machine counts as small.
+    """Return the profile for a machine, or the one named ``wanted``; an unknown size of a machine counts as small.
 
     A profile asked for by name still uses the device that this machine has.  Raises ConfigError for an unknown name.
     """

@@ -19,13 +19,13 @@ from autoresearch_mlx.lab.config import MachineSettings
 from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 _STALE_SECONDS = 5.0
-"""Age up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
+"""Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""Seconds after a run in which that run may still keep the GPU busy: then other programs are not blamed."""
+"""Seconds after a run in which that run may still keep the GPU busy, so that other programs are not blamed."""
 _PROBE_FROM_SECONDS = 60.0
-"""Shortest budget on a CPU for which two speed probes a run are worth their time."""
+"""Shortest budget on a CPU, in seconds, for which two speed probes in each run are worth their time."""
 COOLING_SECONDS = 900.0
-"""Longest wait for cooling: a machine that is not cool by then will not be."""
+"""Longest wait for cooling, in seconds: a machine that is still hot by then will stay hot."""
 
 
 def _read() -> State:
@@ -34,7 +34,7 @@ def _read() -> State:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Reads the machine around the runs of one session; nothing is read before it is asked for."""
+    """Reads the machine around the runs of one session, only when a reading is asked for."""
 
     settings: MachineSettings = field(default_factory=MachineSettings)
     gpu: bool = False
@@ -62,7 +62,7 @@ class Surroundings:
     def beside_a_run(self) -> Callable[[Measurement], Measurement]:
         """Read the machine before a run; return a function that reads it after the run and adds both to its record.
 
-        Other users of the machine can be seen before a run, heat and memory at its end, the speed on both sides.
+        Other users of the machine are read before the run, heat and memory after it, the speed both before and after.
         """
         company = self.state().company()
         before = self._probe(FRESH_SECONDS)
@@ -77,7 +77,7 @@ class Surroundings:
         return with_facts
 
     def news(self, history: History | None = None) -> list[str]:
-        """Return what a person should know about the machine and has not been told yet by this command."""
+        """Return news about the machine that a person should have and that this command has not reported yet."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
@@ -132,7 +132,7 @@ def machine_for(
 
 
 def exclusive(settings: MachineSettings, gpu: bool) -> bool:
-    """Return whether a command that measures keeps others out: by default, when it trains on a GPU."""
+    """Return whether a command that measures keeps others out; by default it does when it trains on a GPU."""
     return settings.exclusive == "always" or (settings.exclusive == "auto" and gpu)
 
 

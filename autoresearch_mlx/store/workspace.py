@@ -293,10 +293,10 @@ class Workspace:
     def as_stored(self, checkout: Path, base: str, paths: Sequence[str]) -> dict[str, str]:
         """Return the texts that git would store for regular files of a checkout, by their path in the lab.
 
-        A filter of git may give the files on the disk other line ends than the commit has (``core.autocrlf``,
-        ``eol=crlf`` in .gitattributes).  ``checkout`` is the lab's folder in the user's checkout or in a worktree of
-        the session; its index is not touched.  ``base``: the commit whose version of a file says whether its line
-        ends are turned round at all.  Raises WorkspaceError when git cannot store a file, or it is not UTF-8 text.
+        Git may give the files on the disk line ends other than those in the commit (``core.autocrlf``, or ``eol=crlf``
+        in .gitattributes).  ``checkout`` is the lab's folder in the user's checkout or in a worktree of the session;
+        its index is not touched.  ``base`` is the commit whose version of a file decides whether its line ends are
+        converted.  Raises WorkspaceError when git cannot store a file, or when the file is not UTF-8 text.
         """
         if not paths:
             return {}

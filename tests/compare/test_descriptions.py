@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_mlx.compare.descriptions import Told, read_description, read_descriptions
+from autoresearch_mlx.compare.descriptions import Described, read_description, read_descriptions
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_log_tells_what_a_knob_was() -> None:
 
 def test_a_baseline_that_tells_its_values_changes_nothing_but_is_remembered() -> None:
     first, second = read_descriptions([("baseline DEPTH=12 TOTAL_BATCH_SIZE=2^18", True), ("DEPTH=14", False)])
-    assert first == Told("baseline", {}, "as it was")
+    assert first == Described("baseline", {}, "as it was")
     assert second.changes == {"DEPTH": (12, 14)}
 
 

@@ -29,7 +29,7 @@ def test_a_macbook_at_its_worst_is_told_line_by_line_with_what_to_do() -> None:
 def test_an_unknown_machine_is_said_to_be_unknown() -> None:
     told = [line.value for line in lines_of_state(State(), gpu=False, awake=None)]
     assert told == [
-        *["the system does not tell"] * 3,
+        *["not reported by the system"] * 3,
         "the machine is not kept awake: this system has no command for that",
     ]
 

@@ -303,7 +303,7 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
     assert "--tag NAME" in said
     for ref in ("refs/heads/autoresearch/t", "refs/autoresearch/t/3"):
         git(clone.root, "update-ref", ref, "HEAD")
-        with pytest.raises(LabError, match=f"{ref} is here already"):
+        with pytest.raises(LabError, match=f"{ref} exists already"):
             restore(clone, packed, None)
         assert git(clone.root, "rev-parse", ref) == git(clone.root, "rev-parse", "HEAD")
         git(clone.root, "update-ref", "-d", ref)
@@ -371,6 +371,6 @@ def test_rows_that_lie_elsewhere_are_known_by_their_hashes(tmp_path: Path) -> No
     )
     assert recorded_corpus(conditions, cache).folder == made.folder
     shutil.rmtree(made.folder)
-    with pytest.raises(CorpusError, match=f"it was in {tmp_path / 'gone'}") as caught:
+    with pytest.raises(CorpusError, match=f"the corpus was in {tmp_path / 'gone'}") as caught:
         recorded_corpus(conditions, cache)
     assert "`autoresearch-mlx prepare folder PATH --vocab-size 300 --seq-len 32`" in caught.value.hint

@@ -1,8 +1,8 @@
 """Read what the machine is doing now: power, heat, memory, lid, display, other users of the GPU.
 
-A reading takes some hundredths of a second and needs no root; what the system does not tell is None.  macOS answers
-through its own programs (:mod:`macos`), Linux through files (:mod:`linux`), an NVIDIA GPU through ``nvidia-smi``
-(:mod:`nvidia`).  :mod:`advice` puts a reading into sentences for a person.
+A reading takes some hundredths of a second and needs no root; a fact that the system does not report is None.  The
+facts come from macOS's own programs (:mod:`macos`), from files on Linux (:mod:`linux`), and from ``nvidia-smi`` for an
+NVIDIA GPU (:mod:`nvidia`).  :mod:`advice` puts a reading into sentences for a person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_state(
 ) -> State:
     """Read the machine's state; ``gpu`` is the kind that MLX uses.
 
-    ``run``, ``system`` and ``root`` stand in for another machine when a recording of it is read.
+    Through ``run``, ``system`` and ``root``, a recording of another machine can be read.
     """
     if (system or platform.system()) == "Darwin":
         return macos.read(run)

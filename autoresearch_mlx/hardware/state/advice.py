@@ -86,11 +86,11 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
         return None
     word = "slower" if change < 0 else "faster"
     said = f"the speed probe is {abs(change):.0%} {word} than usual here ({speed:.0f} against {usual:.0f} GFLOP/s)"
-    return f"{said}: runs do not compare well with earlier ones"
+    return f"{said}: runs cannot be compared well with earlier ones"
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Return one of the reasons asked for why no run should start yet, or None; an unknown state is no reason."""
+    """Say why no run should start yet, if the settings ask to wait for that; else None, as for an unknown state."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

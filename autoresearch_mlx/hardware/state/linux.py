@@ -16,8 +16,9 @@ _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical":
 """Thermal pressure by the kind of trip point that is passed (the kernel's Documentation/driver-api/thermal/sysfs-
 api)."""
 _SOME, _FULL = 10.0, 5.0
-"""Percent of the last ten seconds in which some process, or all of them, waited for memory: the limits of a warning and
-of a critical state.  Source: pressure stall information, docs.kernel.org/accounting/psi.html."""
+"""Percentages of the last ten seconds in which processes waited for memory.  Above the first, for some processes, the
+pressure is ``warning``; above the second, for all processes at once, it is ``critical``.  Source: pressure stall
+information, docs.kernel.org/accounting/psi.html."""
 
 
 def read(root: Path) -> State:
@@ -41,7 +42,7 @@ def read(root: Path) -> State:
 
 
 def power(root: Path) -> Literal["mains", "battery"] | None:
-    """Return the source of power; None for a machine that names no supply and has no battery, such as a server."""
+    """Return the source of power; None for a machine without a battery that names no supply, such as a server."""
     online = [_text(s / "online") for s in _supplies(root) if _text(s / "type") in ("Mains", "USB")]
     if "1" in online:
         return "mains"

@@ -38,7 +38,7 @@ ask."""
 
 
 def read(run: Run) -> State:
-    """Run all commands at once; what none of them tells is None."""
+    """Run all commands at once and read the state; a fact that none of them reports is None."""
     said = dict.fromkeys(COMMANDS, "") | dict(run(COMMANDS))
     return State(
         power=power(said["batt"]),
@@ -58,7 +58,7 @@ def read(run: Run) -> State:
 
 
 def power(batt: str) -> Literal["mains", "battery"] | None:
-    """Return the source in ``Now drawing from 'AC Power'``; an uninterruptible power supply counts as a battery."""
+    """Read the source of power in ``Now drawing from 'AC Power'``; an uninterruptible supply counts as a battery."""
     source = _found(r"drawing from '([^']+)'", batt)
     return None if source is None else "mains" if source == "AC Power" else "battery"
 

@@ -1,4 +1,4 @@
-"""Add what ``nvidia-smi`` tells about the GPU that MLX uses through CUDA: heat, power, other users."""
+"""Add the facts that ``nvidia-smi`` reports about the GPU that MLX uses through CUDA: heat, power, other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold one reading of the machine as a frozen value, and write it as the flat facts that a measurement records."""
+"""Define one reading of the machine as a frozen value, and flatten it into the facts that a measurement records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pressure: TypeAlias = Literal["normal", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Other users of the GPU; None where the system does not tell."""
+    """Other users of the GPU; None if the system does not report them."""
 
     processes: tuple[str, ...] | None = None
     """Programs that hold memory of an NVIDIA GPU, each as ``name (process 123)``."""
@@ -23,12 +23,12 @@ class Others:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One reading; None stands for unknown."""
+    """One reading; an unknown fact is None."""
 
     power: Literal["mains", "battery"] | None = None
     battery_percent: int | None = None
     battery_c: float | None = None
-    """Degrees Celsius of the battery, the only temperature that a Mac tells without root."""
+    """Degrees Celsius of the battery, the only temperature that a Mac reports without root."""
     low_power_mode: bool | None = None
     thermal: Thermal | None = None
     temperature_c: float | None = None
@@ -66,7 +66,7 @@ class State:
         }
 
     def company(self) -> dict[str, Any]:
-        """Return the facts about other users of this machine, which can be seen only while no run is going on."""
+        """Return the facts about other users of this machine, which can be seen only while no run is in progress."""
         processes = self.gpu.processes
         return {
             "gpu_users": None if processes is None else len(processes),
