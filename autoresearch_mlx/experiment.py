@@ -318,8 +318,8 @@ class Assignment:
     """The cases that score the run."""
     usual: Usual | None = None
     """What the baseline's runs took; None while the baseline itself is measured."""
-    reference: Reference = Reference()
-    """The speed by which the seconds of its budget are counted."""
+    reference: Reference | None = None
+    """The speed by which the seconds of its budget are counted; None: they are those of the wall clock."""
     incumbent: Callable[[], Assignment | None] | None = None
     """For an audit: function that lays out the incumbent in the same tree and returns an assignment whose folder holds
     its weights; None where they are not kept."""

@@ -230,7 +230,7 @@ def longest_usual(history: History) -> Usual:
         ending_cpu=_most(m.extra.get("ending_cpu_seconds") for m in taken),
         evaluate=_most(m.seconds.evaluate for m in taken),
         evaluate_cpu=_most(m.extra.get("evaluate_cpu_seconds") for m in taken),
-        token_seconds=_most(m.seconds.train / m.tokens if m.seconds.train and m.tokens else None for m in taken),
+        token_seconds=_most(_train_seconds(m) / m.tokens if m.seconds.train and m.tokens else None for m in taken),
         token_cpu=_most(m.extra["train_cpu_seconds"] / m.tokens for m in taken if _has_processor_time(m)),
         num_params=_most(m.extra.get("num_params") for m in taken),
         matrix_params=_most(m.extra.get("matrix_params") for m in taken),
@@ -240,6 +240,11 @@ def longest_usual(history: History) -> Usual:
 
 def _has_processor_time(m: Measurement) -> bool:
     return bool(m.extra.get("train_cpu_seconds") and m.tokens)
+
+
+def _train_seconds(m: Measurement) -> float:
+    """Return the reference seconds of a training where the machine's speed is known, else those of the wall clock."""
+    return (m.seconds.train or 0.0) * (m.speed or 1.0)
 
 
 def _most(values: Iterable[_Number | None]) -> _Number | None:

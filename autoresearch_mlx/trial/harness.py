@@ -83,6 +83,8 @@ class Trial:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
         while not self._over() and (served := self._rows.take(batch_size)) is not None:
+            if self._rows.share is not None:
+                self.progress = min(1.0, self._rows.share)  # the parent knows how fast the machine is
             rows = served.astype(np.int32)
             self._batches += 1
             self.tokens_served += batch_size * self.seq_len

@@ -5,14 +5,16 @@
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, and then
-the rows; the number 0 ends the training.  Each row comes once per epoch, in an order that depends on the seed alone.
+A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, then the
+share of the budget that is used, in eight (NaN if the child counts it), and then the rows; the number 0 ends the
+training.  Each row comes once per epoch, in an order that depends on the seed alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import struct
@@ -29,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 _COUNT = struct.Struct("<I")
+_ANSWER = struct.Struct("<Id")
 _MOST_BYTES = 2**28
 """Largest batch that is served, in bytes."""
 _TICK_SECONDS = 0.2
@@ -48,14 +51,22 @@ def order(seed: int, count: int) -> Iterator[int]:
 class RowServer:
     """Serves one child from a thread of its own, and counts the rows that the child can have trained on."""
 
-    def __init__(self, path: Path, seed: int, may_serve: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        seed: int,
+        may_serve: Callable[[], bool],
+        share: Callable[[], float | None] = lambda: None,
+    ) -> None:
         """Open the rows, uint16 [n, width].  ``may_serve`` is asked, in the thread, before each batch.
+
+        ``share``: the share of the budget that is used; None where the child counts it.
 
         Raises OSError or ValueError when they cannot be opened.
         """
         self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         self._order = order(seed, len(self._rows))
-        self._may_serve = may_serve
+        self._may_serve, self._share = may_serve, share
         self.batches = 0
         self.tokens = 0
         """Tokens in the inputs of all batches served."""
@@ -122,14 +133,15 @@ class RowServer:
         width = self._rows.shape[1]
         if self.refused or not 0 < wanted * width * 2 <= _MOST_BYTES or not self._may_serve():
             self.refused = True
-            self._say(_COUNT.pack(0))
+            self._say(_ANSWER.pack(0, math.nan))
             return
         rows = np.ascontiguousarray(self._rows[[next(self._order) for _ in range(wanted)]], dtype=np.uint16)
         self.batches += 1
         self.tokens += wanted * (width - 1)
         self.last = now
         self._served.append(now)
-        self._say(_COUNT.pack(wanted) + rows.tobytes())
+        share = self._share()
+        self._say(_ANSWER.pack(wanted, math.nan if share is None else share) + rows.tobytes())
 
     def _say(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -145,6 +157,8 @@ class Rows:
     def __init__(self, asks: int, answers: int, width: int) -> None:
         self._asks, self._width = asks, width
         self._answers = answers
+        self.share: float | None = None
+        """Share of the budget that was used when the last rows were served, as the parent counts it."""
 
     def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
         """Return the next rows, uint16 [wanted, width]; None when the training is over."""
@@ -152,9 +166,10 @@ class Rows:
             os.write(self._asks, _COUNT.pack(wanted))
         except BrokenPipeError:
             return None
-        (count,) = _COUNT.unpack(self._read(_COUNT.size))
+        count, share = _ANSWER.unpack(self._read(_ANSWER.size))
         if count == 0:
             return None
+        self.share = None if math.isnan(share) else share
         return np.frombuffer(self._read(2 * count * self._width), np.uint16).reshape(count, self._width)
 
     def _read(self, size: int) -> bytearray:

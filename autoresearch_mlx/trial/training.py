@@ -1,9 +1,7 @@
 """Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
 
-The budget runs from the end of the first step, because that step compiles, or from the end of that step's allowance if
-that comes earlier.  If the start takes longer than its allowance, the budget is shortened by the difference.  The
-parent serves the batches and counts them (``serving``), ``meter`` measures how much of the budget is used,
-``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script reports.
+The parent serves the batches and counts them (``serving``), ``timing`` says when the budget runs, ``meter`` measures
+how much of it is used, ``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script reports.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx.experiment import Assignment, Failure, Progress
+from autoresearch_mlx.experiment import Assignment, Failure, Progress, Reference
 from autoresearch_mlx.trial.allowances import (
     MOST_PARAMS,
     Spent,
@@ -43,6 +41,9 @@ from autoresearch_mlx.trial.spec import (
     shapes_of,
     write_spec,
 )
+from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
+from autoresearch_mlx.trial.speed.probe import Probe
+from autoresearch_mlx.trial.timing import MOST_STRETCH, Timing
 
 POINTS = 20
 """Number of parts of the budget into which a curve of losses is divided."""
@@ -92,7 +93,6 @@ class Training:
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
-        self._began: dict[str, float] = {}
         self._phase: Phase = "start"
         self._failed: str | None = None
         self._invalid: str | None = None
@@ -101,8 +101,15 @@ class Training:
         self._meter = meter_of(conditions, self._usual.tables if self._usual else None)
         self._server: RowServer | None = None
         self._watch = Watch(Limits())
-        self._start_seconds = start_seconds(self._usual, _START_SECONDS + _START_SHARE * self._meter.scale)
-        self._compile_seconds = compile_seconds(self._usual, conditions.compile_seconds)
+        self._timing = Timing(
+            start_seconds(self._usual, _START_SECONDS + _START_SHARE * self._meter.scale),
+            compile_seconds(self._usual, conditions.compile_seconds),
+            charged=self._meter.ends_by_clock,
+            clock=self._reference_clock(),
+            counting=assignment.reference is not None,
+        )
+        self._cut = False
+        """Whether the run was ended because the wall clock had reached the most that its budget may take."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
         """Processor seconds of the run: at the last look, at its first batch, and at the end of its budget."""
@@ -110,22 +117,25 @@ class Training:
 
     def run(self, log: Log) -> Ended:
         """Train in the sandbox until the child ends or has to be killed.  Raises OSError when it cannot be started."""
-        with RowServer(self._conditions.train_rows, self._assignment.seed, self._may_serve) as server:
+        with RowServer(self._conditions.train_rows, self._assignment.seed, self._may_serve, self._share) as server:
             self._server = server
             return self._train(server, log)
 
     def _train(self, server: RowServer, log: Log) -> Ended:
         conditions, folder = self._conditions, self._assignment.folder
-        self._enter("start")
+        timing = self._timing
+        timing.look()
+        timing.enter("start")
+        stretch = MOST_STRETCH if timing.counts else 1.0
         spec = TrainSpec(
             rows=server.theirs,
             vocab_size=conditions.vocab_size,
             seq_len=conditions.seq_len,
             seed=self._assignment.seed,
-            budget_seconds=conditions.budget_seconds,
-            compile_seconds=self._compile_seconds,
-            launched=self._began["start"],
-            start_seconds=self._start_seconds,
+            budget_seconds=stretch * conditions.budget_seconds,
+            compile_seconds=stretch * timing.compile_seconds,
+            launched=timing.began["start"],
+            start_seconds=stretch * timing.start_seconds,
             weights=str(self._weights),
             device=conditions.device,
             steps=conditions.steps,
@@ -157,7 +167,7 @@ class Training:
         self._mark_the_end(server)
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
-        began, ends = self._budget_began(), self._began["start"] + ended.seconds
+        began, ends = self._timing.budget_began(), self._timing.began["start"] + ended.seconds
         if began is not None:
             late = 0.0 if self._budget_end is None else max(0.0, ends - self._budget_end)
             self.facts |= {"ending_seconds": round(late, 3)}
@@ -181,9 +191,9 @@ class Training:
             return "crash", self._failed
         if ended.returncode != 0:
             return "crash", how_it_ended(ended.returncode, log)
-        if "trained" not in self._began or not self._weights.exists():
+        if "trained" not in self._timing.began or not self._weights.exists():
             return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
-        fault = self._meter.fault(self._spent(), self.facts, self._weights) or self._outside_the_rules()
+        fault = self._meter.fault(self._timing.spent(), self.facts, self._weights) or self._outside_the_rules()
         return None if fault is None else ("invalid", fault)
 
     def _outside_the_rules(self) -> str | None:
@@ -203,8 +213,8 @@ class Training:
             wrong += f"{MOST_PARAMS} times the baseline's"
         if wrong is not None or "ending_seconds" not in self.facts or self._budget_end is None:
             return wrong
-        trained = self._budget_end - self._began["start"]
-        pace = server.pace(self._budget_began() or self._began["start"])
+        trained = self._budget_end - self._timing.began["start"]
+        pace = server.pace(self._timing.budget_began() or self._timing.began["start"])
         clock = self._meter.ends_by_clock
         most_over = step_share(self._meter.scale)
         steps_under_way = min(pace / 2 or most_over, most_over) if clock else _BATCHES_UNDER_WAY * pace
@@ -218,7 +228,7 @@ class Training:
             return 1.0
         if usual.matrix_params and (matrix := self.facts.get("matrix_params")):
             ratios.append(matrix / usual.matrix_params)
-        tokens, spent = self.facts.get("tokens"), self._spent()
+        tokens, spent = self.facts.get("tokens"), self._timing.spent()
         if usual.token_seconds and tokens:
             ratios.append(spent / tokens / usual.token_seconds)
         return max(ratios)
@@ -236,15 +246,15 @@ class Training:
             return None
         spent, before = facts.get("train_cpu_seconds"), usual.token_cpu
         if self._conditions.device != "cpu":
-            spent, before = self._spent(), usual.token_seconds
+            spent, before = self._timing.spent(), usual.token_seconds
         if not spent or not before:
             return None
         return float(spent / tokens / matrix / (before / usual.matrix_params))
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Return the wall-clock seconds by phase; None for a phase that was not reached."""
-        marks = [self._began.get(k) for k in ("start", "compile", "train", "trained")]
-        end = self._began["start"] + ended.seconds
+        marks = [self._timing.began.get(mark) for mark in ("start", "compile", "train", "trained")]
+        end = self._timing.began["start"] + ended.seconds
         spans = []
         for at, mark in enumerate(marks[:3]):
             after = next((m for m in marks[at + 1 :] if m is not None), end)
@@ -253,66 +263,75 @@ class Training:
 
     def tokens_per_second(self) -> float | None:
         """Return the tokens per second without the first step, which compiles; None when too little is known."""
-        tokens, spent = self.facts.get("tokens"), self._spent()
+        tokens, spent = self.facts.get("tokens"), self._timing.wall_spent()
         batches = 0 if self._server is None else self._server.batches
         if not tokens or batches < 2 or spent <= 0:
             return None
         return round(float(tokens * (batches - 1) / batches / spent), 1)
 
+    def speed(self) -> RunSpeed:
+        """Return the machine's speed during the training, as far as it is known."""
+        return self._timing.speed(cut=self._cut)
+
+    def stretch(self) -> float | None:
+        """Return the wall-clock time of the training as a multiple of its budget; None if no clock ended it."""
+        by_clock = self._meter.ends_by_clock and "trained" in self._timing.began
+        return round(self._timing.wall_spent() / self._meter.scale, 3) if by_clock else None
+
     def curve(self) -> tuple[tuple[float, float], ...]:
         """Return the losses of the run so far, as (share of the budget used, loss)."""
         return self._curve.points()
 
-    def _spent(self) -> float:
-        """Return the seconds of the budget used by our clock; the child's clock does not count."""
-        began = self._budget_began()
-        return 0.0 if began is None else self._began.get("trained", time.monotonic()) - began
-
-    def _budget_began(self) -> float | None:
-        """Return when the budget began: at the end of the first step, or of its allowance if that came earlier."""
-        if "train" not in self._began:
+    def _reference_clock(self) -> ReferenceClock | None:
+        """Return the clock that measures the machine's speed; None on a GPU, of which processor time says little."""
+        if self._conditions.device != "cpu":
             return None
-        told = self._began["train"]
-        first = self._began.get("compile", told)
-        late = max(0.0, first - self._began["start"] - self._start_seconds) if self._meter.ends_by_clock else 0.0
-        return min(told, first + self._compile_seconds) - late
+        return ReferenceClock(self._assignment.reference or Reference(), lambda: self._watch.pids(), Probe().take)
 
     def _may_serve(self) -> bool:
         """Return whether the child may have another batch; called in the thread that serves the batches."""
-        server, began = self._server, self._budget_began()
+        server, timing = self._server, self._timing
         if server is None or self._phase == "save":
             return False
-        if began is None:
+        if (began := timing.budget_began()) is None:
             return not self._meter.ended(0.0, server.tokens, 0.0)
-        return not self._meter.ended(time.monotonic() - began, server.tokens, server.pace(began))
+        self._cut = self._cut or self._out_of_wall_time()
+        return not self._cut and not self._meter.ended(timing.spent(), server.tokens, timing.rate * server.pace(began))
+
+    def _out_of_wall_time(self) -> bool:
+        """Return whether the budget, counted in reference seconds, has taken the most wall-clock time that it may."""
+        timing, meter = self._timing, self._meter
+        return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
+
+    def _share(self) -> float | None:
+        """Return the share of the budget used, for the schedules of the script; None where a count ends the run."""
+        return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:
         """Note when the budget ended, by the clock or with the last batch, and the processor time used until then."""
         self._cpu = max(self._cpu, self._watch.cpu_seconds())
+        at = server.last
         if self._meter.ends_by_clock:
-            began = self._budget_began()
-            at = None if began is None or time.monotonic() < began + self._meter.scale else began + self._meter.scale
-        else:
-            at = server.last
+            if self._budget_end is not None:
+                return
+            over = self._timing.since_budget() - self._meter.scale
+            at = time.monotonic() - max(over, 0.0) / self._timing.rate if over >= 0 or self._cut else None
         if at != self._budget_end:
             self._budget_end, self._cpu_at_end = at, self._cpu
-
-    def _enter(self, phase: str) -> None:
-        self._began.setdefault(phase, time.monotonic())
 
     def _hear(self, event: Event) -> None:
         kind = event.get("event")
         self._look_at_the_server()
         if self._server is not None and self._server.tokens:
             event = {**event, "tokens": self._server.tokens}
-        self._meter.hear(event, self._spent())
+        self._meter.hear(event, self._timing.spent())
         if kind == "train" and self._phase == "compile":
             self._phase = "train"
-            self._enter("train")
+            self._timing.enter("train")
         elif kind == "trained":
             self._phase = "save"
-            self._enter("train")  # a run of one step ends before the clock began
-            self._enter("trained")
+            self._timing.enter("train")  # a run of one step ends before the clock began
+            self._timing.enter("trained")
             self.facts |= {k: _number(event, k) for k in ("steps", "loss")}
             self._draw(event)
         elif kind == "saved":
@@ -329,13 +348,13 @@ class Training:
         """Enter the phase of the first step once the child has asked for its first batch."""
         if self._phase == "start" and self._server is not None and self._server.first is not None:
             self._phase = "compile"
-            self._began.setdefault("compile", self._server.first)
+            self._timing.enter("compile", self._server.first)
 
     def _draw(self, event: Event) -> None:
         """Add an event's loss to the curve.  The first step ends before the clock starts, so its loss is at share 0."""
         loss = _number(event, "loss")
         if loss is not None:
-            self._curve.add(self._meter.share(self._spent()), float(loss))
+            self._curve.add(self._meter.share(self._timing.spent()), float(loss))
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
@@ -362,11 +381,12 @@ class Training:
 
     def _left(self) -> tuple[float | None, float | None]:
         """Return the seconds left and the share of the budget used; None for both outside the training phase."""
-        spent = self._spent()
+        spent = self._timing.spent()
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
         """Say in a sentence why the child must be killed now; return None while it may go on."""
+        self._timing.look()
         self._look_at_the_server()
         self._still_there()
         assert self._server is not None
@@ -374,14 +394,14 @@ class Training:
         if self.stopped is not None and not self.stopped["audit"]:
             return str(self.stopped["reason"])
         if self._phase == "train":
-            return self._meter.overstayed(self._spent())
+            return self._meter.overstayed(self._timing.spent())
         compile_seconds, scale = self._conditions.compile_seconds, self._meter.scale
         limit, what = {
             "start": (_START_SECONDS + _START_SHARE * scale, "the script did not ask for a first batch"),
             "compile": (2 * compile_seconds + scale, "the first step did not end"),
             "save": (_SAVE_SECONDS, "the weights were not saved"),
         }[self._phase]
-        since = time.monotonic() - self._began["trained" if self._phase == "save" else self._phase]
+        since = self._timing.since("trained" if self._phase == "save" else self._phase)
         return f"{what} within {limit:.0f} s; killed" if since > limit else None
 
 

@@ -162,6 +162,7 @@ class Pretrain(TargetBase):
         failure: tuple[Failure, str] | None,
     ) -> Measurement:
         kind, reason = failure if failure is not None else (None, "")
+        speed = training.speed()
         return Measurement(
             value=evaluation.value if evaluation is not None and failure is None else None,
             seed=assignment.seed,
@@ -172,13 +173,18 @@ class Pretrain(TargetBase):
             tokens=training.facts.get("tokens"),
             tokens_per_second=training.tokens_per_second(),
             peak_memory_mb=training.facts.get("peak_memory_mb") or ended.peak_memory_mb,
-            machine=dict(self.conditions.machine),
+            machine={**self.conditions.machine, **speed.facts},
             log="log.txt",
             curve=training.curve(),
             extra={k: training.facts[k] for k in _EXTRA if training.facts.get(k) is not None}
             | (self._facts(training, evaluation) if evaluation is not None and failure is None else {})
             | self._mfu(training)
-            | ({"stop": dict(training.stopped)} if training.stopped else {}),
+            | ({"stop": dict(training.stopped)} if training.stopped else {})
+            | ({"tainted": speed.spoiled} if speed.spoiled else {}),
+            speed=speed.speed,
+            stretch=training.stretch(),
+            disturbed_by=speed.disturbed_by,
+            tainted=speed.spoiled is not None,
         )
 
     @staticmethod

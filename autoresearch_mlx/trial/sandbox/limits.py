@@ -131,6 +131,11 @@ class Watch:
                 total += times.user + times.system + times.children_user + times.children_system
         return total
 
+    def pids(self) -> list[int]:
+        """Return the processes that are known to belong to the run, the child first; empty before the first check."""
+        known = list(self._known)
+        return known if self._leader is None else [self._leader, *(pid for pid in known if pid != self._leader)]
+
     def strays(self) -> list[psutil.Process]:
         """Return the living processes of the run, including the child; an empty list when all have ended."""
         self._look(deep=True)

@@ -1,0 +1,253 @@
+"""Count a run's reference seconds: seconds of a machine that is as fast as the session's quiet baseline had it.
+
+While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a budget
+buys the same work on a busy machine as on a quiet one, as far as the speed is known.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from autoresearch_mlx.experiment import Reference
+from autoresearch_mlx.trial.speed.company import Company
+from autoresearch_mlx.trial.speed.probe import Reading
+from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, totals, used
+
+WINDOW_SECONDS = 0.5
+"""Seconds over which one speed is taken: long against the scheduler's slices of some ms, short against a budget."""
+_PROBE_SECONDS = 4.0
+"""Seconds between two probes, each of which takes some 10 ms of one processor."""
+_COMPANY_SECONDS = 2.0
+"""Seconds between two looks at all programs, taken only while something slows the run down."""
+_PRODUCT_NOISE, _COPY_NOISE = 1.15, 1.4
+"""Ratios to the reference within which a probe says nothing: on a quiet machine it varies as much."""
+_MEMORY_SHARE = 0.5
+"""Share of its time for which a training is taken to wait for memory.  A guess: it was not measured for any file."""
+_MEMORY_DOUBT = 2.0
+"""Ratio of the copies above which that guess decides too much, so that the run does not count."""
+_LEAST_RATE, _MOST_RATE = 0.02, 2.0
+_NEWEST = 3
+"""Number of probes of which the fastest tells the speed now: one alone may have been interrupted."""
+_STOPS_SECONDS = 2.0
+"""Seconds after a stop (SIGSTOP) was seen for which time that is neither used nor waited counts as stopped: looks ten
+times a second miss most of short stops."""
+NOTICED = 0.95
+"""Speed below which a run's record says what slowed it down."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpeed:
+    """What is known of the machine's speed during one run."""
+
+    speed: float | None = None
+    """Mean over the recorded time, 1 as the reference; None: this system does not tell, or nothing was recorded."""
+    disturbed_by: str = ""
+    """What slowed it down, in words; empty: nothing did."""
+    doubtful: bool = False
+    """Whether the speed rests on a guess, so that the run cannot be compared."""
+    spoiled: str | None = None
+    """Why the run cannot be compared, in words; None: it can."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """For the run's record: ``processor_share``, and the medians of the probes, ``product_ms`` and ``copy_ms``."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the recorded windows, in seconds of the wall clock unless named otherwise."""
+
+    wall: float = 0.0
+    counted: float = 0.0
+    """Reference seconds."""
+    halted: float = 0.0
+    given: float = 0.0
+    """Seconds weighted by the share of the processor that the run got."""
+    product: float = 0.0
+    copy: float = 0.0
+    """Seconds weighted by the ratio of the probes to the reference; 1 where that is unknown or within the noise."""
+
+
+class ReferenceClock:
+    """Counts from its first :meth:`look` on.  One thread looks, about ten times a second; any thread may ask."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        processes: Callable[[], Collection[int]],
+        probe: Callable[[], Reading] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        read: Callable[[Collection[int]], Totals | None] = totals,
+    ) -> None:
+        """``processes``: returns the run's processes, the first child first.  Without a ``probe`` none is taken."""
+        self._reference, self._processes, self._probe = reference, processes, probe
+        self._clock, self._read = clock, read
+        self._cores = cores()
+        self._company = Company()
+        self._readings: list[Reading] = []
+        self._lock = threading.Lock()
+        self._totals: Totals | None = {}
+        self._began: float | None = None
+        self._at = self._looked = self._probed = self._named = 0.0
+        self._reached = 0.0
+        """Reference seconds until the end of the last window, which was at ``_at``."""
+        self._rate = 1.0
+        self._halted = self._got = 0.0
+        self._stop_seen: float | None = None
+        self._sums: _Sums | None = None
+        self._recording = False
+
+    @property
+    def rate(self) -> float:
+        """The machine's speed in the last window, 1 as the reference."""
+        return self._rate
+
+    def look(self) -> None:
+        """Take note of the time since the last look and, at the end of a window, of the speed during it."""
+        now = self._clock()
+        family = list(self._processes())
+        if self._began is None:
+            self._begin(now, family)
+            return
+        if family and stopped(family[0]):
+            self._halted += now - self._looked
+            self._stop_seen = now
+        self._looked = now
+        if now - self._at >= WINDOW_SECONDS:
+            self._end_window(now, family)
+
+    def reached(self, at: float | None = None) -> float:
+        """Return the reference seconds from the first look until ``at`` (a reading of the clock; None: until now).
+
+        In the window that goes on, the speed of the last one is taken to go on too.
+        """
+        at = self._clock() if at is None else at
+        with self._lock:
+            return self._reached + (at - self._at) * self._rate if self._began is not None else 0.0
+
+    def record(self) -> None:
+        """Let the speed from now on count for the run's mean: training begins."""
+        if self._began is not None and not self._recording:
+            self._end_window(self._clock(), list(self._processes()))
+        self._sums, self._recording = _Sums(), True
+
+    def end(self) -> None:
+        """Let the speed count no more: training has ended."""
+        if self._recording:
+            self._end_window(self._clock(), list(self._processes()), last=True)
+            self._recording = False
+
+    def found(self) -> RunSpeed:
+        """Return what is known of the speed in the recorded time."""
+        self.end()
+        sums = self._sums
+        if sums is None or sums.wall <= 0 or (self._totals is None and not self._readings):
+            return RunSpeed()
+        speed = sums.counted / sums.wall
+        facts: dict[str, Any] = {}
+        if self._totals is not None:
+            facts["processor_share"] = round(sums.given / sums.wall, 4)
+        if self._readings:
+            facts["product_ms"] = round(median(each.product_ms for each in self._readings), 4)
+            facts["copy_ms"] = round(median(each.copy_ms for each in self._readings), 4)
+        words = self._words(sums) if speed < NOTICED else ""
+        return RunSpeed(round(speed, 4), words, sums.copy / sums.wall > _MEMORY_DOUBT, facts=facts)
+
+    def _begin(self, now: float, family: Collection[int]) -> None:
+        self._totals = self._read(family)
+        self._take_probe(now)
+        with self._lock:
+            self._began = self._at = self._looked = now
+
+    def _end_window(self, now: float, family: Collection[int], last: bool = False) -> None:
+        wall = now - self._at
+        if wall <= 0:
+            return
+        if last or now - self._probed >= _PROBE_SECONDS:
+            self._take_probe(now)
+        share, halted = self._share(wall, now, family)
+        product, copy = self._ratios()
+        rate = share / self._reference.processor_share / max(product, 1 + _MEMORY_SHARE * (copy - 1))
+        rate = min(max(rate, _LEAST_RATE), _MOST_RATE)
+        with self._lock:
+            self._reached += wall * rate
+            self._at, self._rate = now, rate
+        self._halted = 0.0
+        if self._recording and self._sums is not None:
+            sums = self._sums
+            sums.wall += wall
+            sums.counted += wall * rate
+            sums.halted += halted
+            sums.given += wall * share
+            sums.product += wall * product
+            sums.copy += wall * copy
+        self._look_around(now, family, rate, last)
+
+    def _share(self, wall: float, now: float, family: Collection[int]) -> tuple[float, float]:
+        """Return the share of its pace that the run kept in this window, and the seconds for which it was stopped."""
+        halted = min(self._halted, wall)
+        before, self._totals = self._totals, self._read(family)
+        if before is None or self._totals is None:
+            return 1 - halted / wall, halted
+        use = used(before, self._totals)
+        self._got += use.got
+        if self._stop_seen is not None and now - self._stop_seen < _STOPS_SECONDS:
+            halted = max(halted, wall - use.got - use.waited)
+        return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
+
+    def _look_around(self, now: float, family: Collection[int], rate: float, last: bool) -> None:
+        """See which programs run, while something slows this one down."""
+        if rate >= NOTICED:
+            self._company.rest()
+            self._got = 0.0
+        elif last or not self._company.looking or now - self._named >= _COMPANY_SECONDS:
+            self._company.look({*family, os.getpid()}, self._got)
+            self._named, self._got = now, 0.0
+
+    def _take_probe(self, now: float) -> None:
+        if self._probe is not None:
+            self._readings.append(self._probe())
+            self._probed = now
+
+    def _ratios(self) -> tuple[float, float]:
+        """Return how many times longer than in the reference the product and the copy take now; 1 within the noise."""
+        newest, reference = self._readings[-_NEWEST:], self._reference
+        if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
+            return 1.0, 1.0
+        product = min(each.product_ms for each in newest) / reference.product_ms
+        copy = min(each.copy_ms for each in newest) / reference.copy_ms
+        return (
+            1.0 if 1 / _PRODUCT_NOISE <= product <= _PRODUCT_NOISE else product,
+            1.0 if copy <= _COPY_NOISE else copy,
+        )
+
+    def _words(self, sums: _Sums) -> str:
+        """Return what slowed the run down, each cause in a clause."""
+        said, wall = [], sums.wall
+        halted, given = sums.halted / wall, sums.given / wall
+        others = self._company.others()
+        got = given / (1 - halted) if halted < 1 else 1.0
+        if got < NOTICED:
+            if others is not None and others.share >= 0.5 * (1 - got) / self._cores:
+                said.append(others.words())
+            else:
+                said.append(
+                    f"it got {_percent(got)} of the processor time that it wanted, by a quota or a low priority"
+                )
+        if halted > 1 - NOTICED:
+            said.append(f"it was stopped for {_percent(halted)} of the time")
+        if (product := sums.product / wall) > 1 / NOTICED:
+            said.append(f"the processor was {_percent(product - 1)} slower than in the baseline")
+        if (copy := sums.copy / wall) > 1 / NOTICED:
+            said.append(f"memory was {_percent(copy - 1)} slower than in the baseline")
+            if others is not None and others.names and got >= NOTICED:
+                said.append(others.words())
+        return "; ".join(said or ["the machine was slower than in the baseline"])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,0 +1,147 @@
+"""Name the programs that take the processor while a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import psutil
+
+_MOST_NAMED = 3
+_LEAST_SHARE = 0.1
+"""A program is named when it took this share of what all others took together."""
+_KNOWN = {
+    "mds": "Spotlight",
+    "mds_stores": "Spotlight",
+    "mdworker": "Spotlight",
+    "mdworker_shared": "Spotlight",
+    "backupd": "Time Machine",
+    "photoanalysisd": "Photos",
+    "softwareupdated": "Software Update",
+    "WindowServer": "the display",
+}
+"""What people call some programs of macOS."""
+_PS_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What was taken by programs that do not belong to the run."""
+
+    share: float
+    """Share of all processors, from 0 to 1, the programs of other users included."""
+    names: tuple[str, ...]
+    """The programs that took most, most first; empty when none could be seen."""
+
+    def words(self) -> str:
+        named = f": {', '.join(self.names)}" if self.names else ""
+        return f"other programs took {100 * self.share:.0f} % of the processor{named}"
+
+
+@dataclass(slots=True)
+class Company:
+    """Adds up what other programs use, between readings; nothing is read before the first :meth:`look`."""
+
+    _taken: dict[str, float] = field(default_factory=dict)
+    _before: Mapping[int, tuple[str, float]] | None = None
+    _busy: float = 0.0
+    _total: float = 0.0
+    _all: float = 0.0
+    _others: float = 0.0
+
+    def look(self, ours: Collection[int], ours_got: float) -> None:
+        """Take a reading.  ``ours``: the run's processes, which got ``ours_got`` seconds since the last reading."""
+        now, (busy, total) = _processes(), _machine()
+        if self._before is not None:
+            for pid, (name, seconds) in now.items():
+                if pid in ours or pid == os.getpid():
+                    continue
+                if (grown := seconds - self._before.get(pid, ("", 0.0))[1]) > 0:
+                    self._taken[name] = self._taken.get(name, 0.0) + grown
+            self._others += max(busy - self._busy - ours_got, 0.0)
+            self._all += max(total - self._total, 0.0)
+        self._before, self._busy, self._total = now, busy, total
+
+    @property
+    def looking(self) -> bool:
+        """Whether a reading was taken since the last :meth:`rest`."""
+        return self._before is not None
+
+    def rest(self) -> None:
+        """Forget the last reading: what happens until the next one is not counted."""
+        self._before = None
+
+    def others(self) -> Others | None:
+        """Return what others took; None when fewer than two readings were taken in a row."""
+        if self._all <= 0:
+            return None
+        most = sorted(self._taken.items(), key=lambda each: -each[1])
+        least = _LEAST_SHARE * sum(self._taken.values())
+        names = dict.fromkeys(_KNOWN.get(name, name) for name, seconds in most if seconds >= least)
+        return Others(min(self._others / self._all, 1.0), tuple(names)[:_MOST_NAMED])
+
+
+def _machine() -> tuple[float, float]:
+    """Return seconds of all processors since the machine started: in use, and in all."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    # The time of guests is counted in that of users too.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - idle, total
+
+
+def _processes() -> dict[int, tuple[str, float]]:
+    """Return name and processor seconds of every process that can be seen, by its number."""
+    return _from_ps(_ps()) if sys.platform == "darwin" else _from_proc()
+
+
+def _from_proc() -> dict[int, tuple[str, float]]:
+    """Read /proc/PID/stat, proc(5): the name in brackets; fields 14 and 15 are ticks of user and kernel time."""
+    found: dict[int, tuple[str, float]] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+            try:
+                head, _, rest = os.read(file, 4096).decode(errors="replace").rpartition(")")
+            finally:
+                os.close(file)
+            fields = rest.split()
+            found[pid] = head.partition("(")[2], (int(fields[11]) + int(fields[12])) / ticks
+    return found
+
+
+def _ps() -> str:
+    """Return the output of macOS's ps, which sees the processes of all users, unlike libproc."""
+    command = ["ps", "-A", "-o", "pid=,time=,comm="]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PS_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+            check=True,
+        )
+        return done.stdout
+    return ""
+
+
+def _from_ps(text: str) -> dict[int, tuple[str, float]]:
+    """Read lines such as ``  312  12:34.56 /usr/libexec/mds_stores``: minutes may exceed 59, hours may stand before."""
+    found: dict[int, tuple[str, float]] = {}
+    for line in text.splitlines():
+        pid, _, rest = line.strip().partition(" ")
+        spent, _, path = rest.strip().partition(" ")
+        with contextlib.suppress(ValueError):
+            seconds = 0.0
+            for part in spent.split(":"):
+                seconds = 60 * seconds + float(part)
+            found[int(pid)] = PurePath(path.strip()).name, seconds
+    return found

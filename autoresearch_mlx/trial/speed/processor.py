@@ -1,0 +1,123 @@
+"""Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
+
+A thread that wants to run and is not running waits: other programs, a quota or a low priority keep it from the
+processor.  A thread that sleeps, or waits for a disk, does not count as waiting, so the two sums say what the machine
+withheld from the run, whatever the edited file does with its threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import psutil
+
+Totals: TypeAlias = Mapping[tuple[int, int], tuple[float, float]]
+"""Seconds of processor time and of waiting so far, by (process, thread); thread 0: the system adds them up."""
+
+_RUNNABLE = 34
+"""Index of ri_runnable_time among the numbers of rusage_info_v4 in <sys/resource.h>; ri_user_time has 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Seconds of the run's threads together between two readings."""
+
+    got: float = 0.0
+    waited: float = 0.0
+
+    def share(self, wall: float, cores: int) -> float:
+        """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
+
+        The run can blame the machine for at most the processor time that it did not use: when it has more busy threads
+        than there are processors, they wait for each other.  A run of one busy thread keeps ``got / wall``.
+        """
+        lost = min(self.waited, max(cores * wall - self.got, 0.0))
+        wanted = max(wall, self.got + lost)
+        return 1.0 - lost / wanted if wanted > 0 else 1.0
+
+
+def used(before: Totals, after: Totals) -> Use:
+    """Return the use between two readings.  A thread that began meanwhile counts whole, one that ended not at all."""
+    got = waited = 0.0
+    for thread, (ran, wanted) in after.items():
+        ran_before, wanted_before = before.get(thread, (0.0, 0.0))
+        got += max(ran - ran_before, 0.0)
+        waited += max(wanted - wanted_before, 0.0)
+    return Use(got, waited)
+
+
+def totals(pids: Iterable[int]) -> Totals | None:
+    """Return the totals of these processes; None where the system does not tell how long threads wait."""
+    if sys.platform == "darwin":
+        return {(pid, 0): found for pid in pids if (found := _from_libproc(pid)) is not None}
+    if sys.platform == "linux":
+        return _from_schedstat(pids)
+    return None
+
+
+def _from_schedstat(pids: Iterable[int]) -> Totals | None:
+    """Read /proc/PID/task/TID/schedstat: nanoseconds on a processor, and on a run queue.
+
+    Source: the kernel's Documentation/scheduler/sched-stats.rst.  Time in a throttled control group counts as waiting.
+    """
+    found: dict[tuple[int, int], tuple[float, float]] = {}
+    for pid in pids:
+        folder = f"/proc/{pid}/task"
+        with contextlib.suppress(OSError, ValueError):  # the process or a thread has ended
+            for thread in os.listdir(folder):  # noqa: PTH208 - ten times as fast as Path.iterdir
+                file = os.open(f"{folder}/{thread}/schedstat", os.O_RDONLY)
+                try:
+                    ran, waited, _ = os.read(file, 128).split()
+                finally:
+                    os.close(file)
+                found[pid, int(thread)] = int(ran) / 1e9, int(waited) / 1e9
+    return found if found or os.path.exists("/proc/self/schedstat") else None  # noqa: PTH110
+
+
+def _from_libproc(pid: int) -> tuple[float, float] | None:
+    """Call macOS's proc_pid_rusage (<libproc.h>): processor time, and the time for which threads were runnable.
+
+    Both are in ticks of mach_absolute_time.  Not run on a Mac yet.
+    """
+    import ctypes
+
+    class Usage(ctypes.Structure):
+        _fields_ = (("uuid", ctypes.c_uint8 * 16), ("numbers", ctypes.c_uint64 * 35))
+
+    class Timebase(ctypes.Structure):
+        _fields_ = (("numer", ctypes.c_uint32), ("denom", ctypes.c_uint32))
+
+    usage, base = Usage(), Timebase()
+    libc = ctypes.CDLL(None)
+    if libc.proc_pid_rusage(pid, 4, ctypes.byref(usage)) != 0 or libc.mach_timebase_info(ctypes.byref(base)) != 0:
+        return None
+    second = 1e9 * base.denom / base.numer
+    ran, runnable = usage.numbers[0] + usage.numbers[1], usage.numbers[_RUNNABLE]
+    return ran / second, max(runnable - ran, 0) / second
+
+
+def stopped(pid: int) -> bool:
+    """Return whether a process is stopped by a signal (SIGSTOP): then it neither runs nor waits."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+            try:
+                return os.read(file, 512).rpartition(b")")[2].split()[:1] == [b"T"]
+            finally:
+                os.close(file)
+        return False
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def cores() -> int:
+    """Return the number of processors that this process, and so its children, may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

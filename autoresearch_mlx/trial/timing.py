@@ -1,0 +1,101 @@
+"""Keep the time of one training: when each phase began, and how much of the budget is used.
+
+The budget runs from the end of the first step, because that step compiles, or from the end of the first step's
+allowance when that comes earlier; it is shorter by the time that the start took beyond its allowance.  Budget and
+allowances are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
+
+MOST_STRETCH = 1.5
+"""Most wall-clock time that a budget may take, as a multiple of it.  A run that needs more is cut off and repeated."""
+Mark = Literal["start", "compile", "train", "trained"]
+
+
+@dataclass(slots=True)
+class Timing:
+    """The marks of one training; times are readings of ``time.monotonic``, and ``counted`` ones reference seconds."""
+
+    start_seconds: float
+    compile_seconds: float
+    charged: bool
+    """Whether a late start shortens the budget: where the clock ends the run."""
+    clock: ReferenceClock | None = None
+    """What measures the machine's speed; None: nothing does."""
+    counting: bool = False
+    """Whether its reference seconds are counted; else a second of the wall clock counts as one."""
+    began: dict[Mark, float] = field(default_factory=dict)
+    counted: dict[Mark, float] = field(default_factory=dict)
+
+    def enter(self, mark: Mark, at: float | None = None) -> None:
+        """Note that a phase began now, or at a time just passed; a later call for the same phase changes nothing."""
+        if mark not in self.began:
+            self.began[mark] = time.monotonic() if at is None else at
+            self.counted[mark] = self._count(self.began[mark])
+            if self.clock is not None and mark == "train":
+                self.clock.record()
+            if self.clock is not None and mark == "trained":
+                self.clock.end()
+
+    def look(self) -> None:
+        """Take note of the machine's speed; called about ten times a second."""
+        if self.clock is not None:
+            self.clock.look()
+
+    @property
+    def counts(self) -> bool:
+        """Whether reference seconds are counted."""
+        return self.counting and self.clock is not None
+
+    @property
+    def rate(self) -> float:
+        """The machine's speed now; 1 where it is not counted."""
+        return self.clock.rate if self.clock is not None and self.counting else 1.0
+
+    def speed(self, cut: bool) -> RunSpeed:
+        """Return what is known of the machine's speed; ``spoiled`` for a run that was ``cut`` or rests on a guess."""
+        found = RunSpeed() if self.clock is None else self.clock.found()
+        if found.speed is None or not (cut or (found.doubtful and self.counting)):
+            return found
+        said = f"the machine ran at {100 * found.speed:.0f} % of its reference speed: {found.disturbed_by}"
+        return replace(found, spoiled=said)
+
+    def since(self, mark: Mark) -> float:
+        """Return the counted seconds since a phase began."""
+        return self._count(time.monotonic()) - self.counted[mark]
+
+    def budget_began(self) -> float | None:
+        """Return when the budget began, by the wall clock; None before that is known."""
+        return self._budget_began(self.began)
+
+    def spent(self) -> float:
+        """Return the counted seconds of the budget that are used."""
+        began = self._budget_began(self.counted)
+        return 0.0 if began is None else self.counted.get("trained", self._count(time.monotonic())) - began
+
+    def since_budget(self) -> float:
+        """Return the counted seconds since the budget began, those after the training included; 0 before."""
+        began = self._budget_began(self.counted)
+        return 0.0 if began is None else self._count(time.monotonic()) - began
+
+    def wall_spent(self) -> float:
+        """Return the same by the wall clock."""
+        began = self._budget_began(self.began)
+        return 0.0 if began is None else self.began.get("trained", time.monotonic()) - began
+
+    def _budget_began(self, marks: dict[Mark, float]) -> float | None:
+        if "train" not in marks:
+            return None
+        told = marks["train"]
+        first = marks.get("compile", told)
+        late = max(0.0, first - marks["start"] - self.start_seconds) if self.charged else 0.0
+        return min(told, first + self.compile_seconds) - late
+
+    def _count(self, at: float) -> float:
+        return self.clock.reached(at) if self.clock is not None and self.counting else at
