@@ -292,13 +292,12 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The machine's speed that counts as 1 in a session; None: not known yet, so that the run itself sets it."""
+    """The machine's speed that counts as 1 in a session, by two probes too; None: the run itself sets it."""
 
     processor_share: float = 1.0
     """Share of the processor time it wanted that a run got."""
     product_ms: float | None = None
     copy_ms: float | None = None
-    """Milliseconds of the two probes (:mod:`autoresearch_mlx.trial.speed`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_mlx.experiment import History, Measurement, Workload
+from autoresearch_mlx.experiment import History, Measurement, Watch, Workload
 from autoresearch_mlx.hardware.awake import kept_awake
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.machine_lock import machine_lock
+from autoresearch_mlx.hardware.quiet import wait_for_quiet
 from autoresearch_mlx.hardware.speed import FRESH_SECONDS, Speed, probe_arguments
 from autoresearch_mlx.hardware.state import State, read_state
 from autoresearch_mlx.hardware.state.advice import reason_to_wait, unusual_speed, worries
@@ -41,6 +42,8 @@ class Surroundings:
     """Whether the runs train on a GPU."""
     speed: Speed | None = None
     """The speed probe; None for runs without one."""
+    counts: bool = False
+    """Whether budgets are counted in reference seconds, so that a run wants a quiet machine to set the reference."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
@@ -76,12 +79,18 @@ class Surroundings:
 
         return with_facts
 
-    def news(self, history: History | None = None) -> list[str]:
+    def wait_for_quiet(self, watch: Watch, most: float | None = None) -> None:
+        """Wait until other programs leave the processor alone, for the time that the settings allow and ``most``."""
+        allowed = self.settings.quiet_seconds
+        wait_for_quiet(allowed if most is None else min(allowed, most), watch)
+
+    def news(self, history: History | None = None, more: Sequence[tuple[str, str]] = ()) -> list[str]:
         """Return news about the machine that a person should have and that this command has not reported yet."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
             found.append(("speed", said))
+        found += more
         new = [(name, words) for name, words in found if name not in self._said]
         self._said |= {name for name, _ in new}
         return [words for _, words in new]
@@ -109,7 +118,8 @@ def surroundings(settings: MachineSettings, machine: Machine, workload: Workload
     if workload.device is not None and _probing(settings, gpu, workload.most_seconds or 0.0):
         command = python_command(*probe_arguments(workload.device))
         speed = Speed(command, trusted_environment(workload.environment))
-    return Surroundings(settings, gpu, speed, read=lambda: read_state(kind))
+    counts = settings.clock == "reference" and workload.device == "cpu" and workload.budget_seconds is not None
+    return Surroundings(settings, gpu, speed, counts, read=lambda: read_state(kind))
 
 
 @contextmanager

@@ -254,6 +254,11 @@ class MachineSettings(_Frozen):
     """auto: the machine is kept awake while something is measured, where the system allows it."""
     exclusive: Literal["auto", "always", "never"] = "auto"
     """Whether only one command measures on this machine at a time; auto: where a GPU trains."""
+    clock: Literal["reference", "wall"] = "reference"
+    """Seconds in which a budget is counted where a CPU trains; reference: those of a machine as fast as the baseline's,
+    so that a busy machine gives as much training as a quiet one, in more time."""
+    quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """Longest wait for a quiet machine before the baseline and before a disturbed run is taken again."""
     probe: Literal["auto", "never"] = "auto"
     """Whether the machine's speed is measured before and after each run; auto: on a GPU, and on a CPU for budgets of a
     minute or more."""

@@ -9,9 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx.experiment import Assignment, Experiment, History, Measurement, Progress, Stopper, Watch
+from autoresearch_mlx.experiment import (
+    Assignment,
+    Experiment,
+    History,
+    Measurement,
+    Progress,
+    Reference,
+    Stopper,
+    Watch,
+)
 from autoresearch_mlx.judge.early import pace, should_stop
 from autoresearch_mlx.judge.history import longest_usual, taken_now
+from autoresearch_mlx.judge.reference import reference_of, same_cost
 from autoresearch_mlx.judge.speeds import slow
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
@@ -57,16 +67,17 @@ def measure(
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
+    history = session.journal().history
+    reference, steps = _counted(worker, history, order, watch)
     laid_out = worker.worktree.lay_out(commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
-    history = session.journal().history
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
         watched(Progress("start"))  # lets Ctrl-C and a skip act before the run, as a target may never call the watch
         usual = None if history.baseline is None else longest_usual(history)
         tree = worker.worktree.tree
-        assignment = Assignment(tree, folder, seed, watched, order.steps, stop, order.split, usual)
+        assignment = Assignment(tree, folder, seed, watched, steps, stop, order.split, usual, reference)
         measured = worker.target.measure(assignment)
         written = laid_out.changed()
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
@@ -103,6 +114,29 @@ def _incumbents_run(session: Session, worker: Worker, history: History, assignme
 
 def _beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-incumbent")
+
+
+def _counted(worker: Worker, history: History, order: Order, watch: Watch) -> tuple[Reference | None, int | None]:
+    """Return the speed by which the budget is counted, and the steps that end the run in place of its clock.
+
+    Before the run that sets the reference, and after one for which the machine was too slow, a quiet machine is waited
+    for, for a bounded time.  A run that was too slow is then taken again with the incumbent's steps if its own cost the
+    same: then the clock, and so the machine, decides nothing.
+    """
+    around = worker.surroundings
+    if not around.counts:
+        return None, order.steps
+    reference = reference_of(history, () if history.baseline is not None else order.earlier)
+    last = order.earlier[-1] if order.earlier else None
+    spoiled = last if last is not None and last.tainted and last.disturbed_by else None
+    if spoiled is not None:
+        around.wait_for_quiet(watch, worker.target.workload.budget_seconds)
+    elif reference.product_ms is None:
+        around.wait_for_quiet(watch)
+    steps, best = order.steps, history.incumbent
+    if spoiled is not None and steps is None and best is not None:
+        steps = same_cost(spoiled, taken_now(history, best))
+    return reference, steps
 
 
 def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
@@ -145,12 +179,14 @@ def repeat(
     taken = [m.seed for m in (*experiment.measurements, *before)]
     chosen = seed if seed is not None else max([session.seed - 1, *taken]) + 1
     during = max((e.number for e in history.experiments), default=0)
+    tried: list[Measurement] = []
     for run in range(len(before) + 1, len(before) + 1 + DISTURBED_RUNS):
-        order = Order(chosen, steps)
+        order = Order(chosen, steps, earlier=tuple(tried))
         measured = measure(session, worker, experiment.commit, experiment.number, run, watch, order, "repeat-")
         session.append("repeated", number=experiment.number, during=during, measurement=measurement_to(measured))
         if not measured.tainted:
             return
+        tried.append(measured)
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:

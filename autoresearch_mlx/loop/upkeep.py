@@ -10,6 +10,7 @@ from autoresearch_mlx.errors import AgentAway, LabError
 from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.judge.reference import speed_news
 from autoresearch_mlx.loop.carry import merged
 from autoresearch_mlx.loop.control import Orders
 from autoresearch_mlx.loop.measure import repeat
@@ -30,7 +31,9 @@ _AWAY_SECONDS = 60.0
 def tell_of_machine(session: Session, screen: Screen) -> None:
     """Warn once of each condition of the machine that may spoil or slow the runs."""
     around = session.worker.surroundings
-    for words in around.news(session.journal().history if around.speed is not None else None):
+    history = session.journal().history if around.speed is not None or around.counts else None
+    more = speed_news(history) if history is not None and around.counts else ()
+    for words in around.news(history, more):
         screen.say(f"note: {words}")
 
 

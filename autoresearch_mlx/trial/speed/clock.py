@@ -54,7 +54,7 @@ class RunSpeed:
     spoiled: str | None = None
     """Why the run cannot be compared, in words; None: it can."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """For the run's record: ``processor_share``, and the medians of the probes, ``product_ms`` and ``copy_ms``."""
+    """For the run's record: ``processor_share`` and ``processor_seconds``, and the medians of the two probes in ms."""
 
 
 @dataclass(slots=True)
@@ -67,6 +67,8 @@ class _Sums:
     halted: float = 0.0
     given: float = 0.0
     """Seconds weighted by the share of the processor that the run got."""
+    got: float = 0.0
+    """Processor seconds of the run."""
     product: float = 0.0
     copy: float = 0.0
     """Seconds weighted by the ratio of the probes to the reference; 1 where that is unknown or within the noise."""
@@ -151,6 +153,7 @@ class ReferenceClock:
         facts: dict[str, Any] = {}
         if self._totals is not None:
             facts["processor_share"] = round(sums.given / sums.wall, 4)
+            facts["processor_seconds"] = round(sums.got, 3)
         if self._readings:
             facts["product_ms"] = round(median(each.product_ms for each in self._readings), 4)
             facts["copy_ms"] = round(median(each.copy_ms for each in self._readings), 4)
@@ -195,6 +198,8 @@ class ReferenceClock:
             return 1 - halted / wall, halted
         use = used(before, self._totals)
         self._got += use.got
+        if self._recording and self._sums is not None:
+            self._sums.got += use.got
         if self._stop_seen is not None and now - self._stop_seen < _STOPS_SECONDS:
             halted = max(halted, wall - use.got - use.waited)
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted

@@ -1,0 +1,43 @@
+"""Wait, for a bounded time, until other programs leave the processor to the run that comes next."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from autoresearch_mlx.experiment import Progress, Watch
+from autoresearch_mlx.trial.speed.company import Company, Others
+
+BUSY = 0.25
+"""Share of all processors that other programs may take on a quiet machine: a browser in the background takes less."""
+_LOOK_SECONDS = 0.5
+_TICK_SECONDS = 0.1
+
+
+def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
+    """Return None as soon as the machine is quiet, or after ``seconds`` what still takes the processor.
+
+    ``watch`` is told what is waited for, ten times a second; an exception from it ends the waiting.
+    """
+    end, others = time.monotonic() + seconds, None
+    while (left := end - time.monotonic()) > 0:
+        words = None if others is None else f"a quiet machine: {others.words()}; at most {left:.0f} s more"
+        found = _look(watch, words)
+        if found is None or found.share <= BUSY:
+            return None
+        others = found
+    return others
+
+
+def _look(watch: Watch, words: str | None) -> Others | None:
+    """Return what other programs take in half a second."""
+    company, ours = Company(), {os.getpid()}
+    before = time.process_time()
+    company.look(ours, 0.0)
+    end = time.monotonic() + _LOOK_SECONDS
+    while time.monotonic() < end:
+        if words is not None:
+            watch(Progress("waiting", words=words))
+        time.sleep(_TICK_SECONDS)
+    company.look(ours, time.process_time() - before)
+    return company.others()
