@@ -1,7 +1,8 @@
 """Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
 
 The parent serves the batches and counts them (``serving``), ``timing`` says when the budget runs, ``meter`` measures
-how much of it is used, ``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script reports.
+how much of it is used, ``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script
+reports.
 """
 
 from __future__ import annotations

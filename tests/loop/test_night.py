@@ -86,7 +86,7 @@ def test_the_presets_of_the_machine_go_into_the_baseline_and_the_users_values_st
 
 
 def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
-    (lab / "lab.toml").write_text(f"[budget]\nseconds = 0.6\n\n{ONE_RUN}")
+    (lab / "lab.toml").write_text(f"[budget]\nseconds = 0.6\n\n{tiny.ANY_SPEED}\n{ONE_RUN}")
     git(lab, "commit", "-qam", "no data settings")
     text = str(ROOT / "autoresearch_mlx" / "targets" / "corpus")
     prepared = run("prepare", "folder", text, "--vocab-size", "300", "--seq-len", "32", "--json", lab=lab, cache=cache)
