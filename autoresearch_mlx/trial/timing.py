@@ -32,6 +32,8 @@ class Timing:
     """Whether its reference seconds are counted; else a second of the wall clock counts as one."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
+    furthest: float = 0.0
+    """The most that :meth:`spent` has returned."""
 
     def enter(self, mark: Mark, at: float | None = None) -> None:
         """Note that a phase began now, or at a time just passed; a later call for the same phase changes nothing."""
@@ -75,9 +77,13 @@ class Timing:
         return self._budget_began(self.began)
 
     def spent(self) -> float:
-        """Return the counted seconds of the budget that are used."""
-        began = self._budget_began(self.counted)
-        return 0.0 if began is None else self.counted.get("trained", self._count(time.monotonic())) - began
+        """Return the counted seconds of the budget that are used; it never falls.
+
+        The speed of a window is known at its end, so that the time within it may turn out to have counted less.
+        """
+        if (began := self._budget_began(self.counted)) is not None:
+            self.furthest = max(self.furthest, self.counted.get("trained", self._count(time.monotonic())) - began)
+        return self.furthest
 
     def since_budget(self) -> float:
         """Return the counted seconds since the budget began, those after the training included; 0 before."""

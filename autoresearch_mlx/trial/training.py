@@ -8,7 +8,6 @@ reports.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +26,7 @@ from autoresearch_mlx.trial.allowances import (
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
+from autoresearch_mlx.trial.curve import Curve
 from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.runner import Ended, Event, Log, python_command, run_child
 from autoresearch_mlx.trial.sandbox.child_permissions import training_permissions
@@ -45,34 +45,6 @@ from autoresearch_mlx.trial.spec import (
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
 from autoresearch_mlx.trial.speed.probe import Probe
 from autoresearch_mlx.trial.timing import MOST_STRETCH, Timing
-
-POINTS = 20
-"""Number of parts of the budget into which a curve of losses is divided."""
-
-
-class Curve:
-    """Averages losses over ``POINTS`` equal parts of the budget, so that its memory does not grow with the run."""
-
-    def __init__(self) -> None:
-        self._parts: dict[int, tuple[int, float, float]] = {}
-
-    def add(self, share: float, loss: float) -> None:
-        """Add one loss at a share of the budget; a share above 1 counts as 1.
-
-        Numbers that are not finite are left out: the edited script may send anything.
-        """
-        if not (math.isfinite(share) and math.isfinite(loss)):
-            return
-        share = min(max(share, 0.0), 1.0)
-        part = min(int(share * POINTS), POINTS - 1)
-        count, shares, losses = self._parts.get(part, (0, 0.0, 0.0))
-        self._parts[part] = (count + 1, shares + share, losses + loss)
-
-    def points(self) -> tuple[tuple[float, float], ...]:
-        """Return (share of the budget, loss) for each part with a loss, in order; both are means over the part."""
-        means = ((shares / count, losses / count) for _, (count, shares, losses) in sorted(self._parts.items()))
-        return tuple((round(share, 4), round(loss, 4)) for share, loss in means)
-
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
 """Time to import the script and build the model: seconds, and a share of the budget on top."""
@@ -127,7 +99,7 @@ class Training:
         timing = self._timing
         timing.look()
         timing.enter("start")
-        stretch = MOST_STRETCH if timing.counts else 1.0
+        stretch = 2 * MOST_STRETCH if timing.counts else 1.0  # the child's clock never ends the run before ours does
         spec = TrainSpec(
             rows=server.theirs,
             vocab_size=conditions.vocab_size,

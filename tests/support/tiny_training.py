@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import git
 
-from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Usual
+from autoresearch_mlx.experiment import Assignment, Measurement, Progress, Reference, Usual
 from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
@@ -95,6 +95,7 @@ def measure(
     seed: int = 42,
     seen: list[Progress] | None = None,
     usual: Usual | None = None,
+    reference: Reference | None = None,
 ) -> Measurement:
     """One real training and evaluation of a script's text; ``usual``: what the baseline took."""
     tree, run = folder / "tree", folder / "run"
@@ -102,4 +103,4 @@ def measure(
     run.mkdir()
     (tree / "train_mlx.py").write_text(text)
     watch = seen.append if seen is not None else (lambda progress: None)
-    return Pretrain(under).measure(Assignment(tree, run, seed, watch, usual=usual))
+    return Pretrain(under).measure(Assignment(tree, run, seed, watch, usual=usual, reference=reference))

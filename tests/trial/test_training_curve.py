@@ -18,7 +18,7 @@ from autoresearch_mlx.experiment import Experiment, Measurement
 from autoresearch_mlx.store.ledger import Ledger
 from autoresearch_mlx.store.records import measurement_from
 from autoresearch_mlx.trial.conditions import Conditions
-from autoresearch_mlx.trial.training import POINTS, Curve
+from autoresearch_mlx.trial.curve import POINTS, Curve
 
 
 def drawn(*points: tuple[float, float]) -> tuple[tuple[float, float], ...]:

@@ -134,13 +134,13 @@ class ReferenceClock:
     def record(self) -> None:
         """Let the speed from now on count for the run's mean: training begins."""
         if self._began is not None and not self._recording:
-            self._end_window(self._clock(), list(self._processes()))
+            self._end_window(self._clock(), list(self._processes()), at_an_end=True)
         self._sums, self._recording = _Sums(), True
 
     def end(self) -> None:
         """Let the speed count no more: training has ended."""
         if self._recording:
-            self._end_window(self._clock(), list(self._processes()), last=True)
+            self._end_window(self._clock(), list(self._processes()), at_an_end=True)
             self._recording = False
 
     def found(self) -> RunSpeed:
@@ -166,15 +166,16 @@ class ReferenceClock:
         with self._lock:
             self._began = self._at = self._looked = now
 
-    def _end_window(self, now: float, family: Collection[int], last: bool = False) -> None:
+    def _end_window(self, now: float, family: Collection[int], at_an_end: bool = False) -> None:
         wall = now - self._at
+        if at_an_end or now - self._probed >= _PROBE_SECONDS:
+            self._take_probe(now)
         if wall <= 0:
             return
-        if last or now - self._probed >= _PROBE_SECONDS:
-            self._take_probe(now)
         share, halted = self._share(wall, now, family)
         product, copy = self._ratios()
-        rate = share / self._reference.processor_share / max(product, 1 + _MEMORY_SHARE * (copy - 1))
+        slower = product if copy == 1 else max(product, 1 + _MEMORY_SHARE * (copy - 1))
+        rate = share / self._reference.processor_share / slower
         rate = min(max(rate, _LEAST_RATE), _MOST_RATE)
         with self._lock:
             self._reached += wall * rate
@@ -188,7 +189,7 @@ class ReferenceClock:
             sums.given += wall * share
             sums.product += wall * product
             sums.copy += wall * copy
-        self._look_around(now, family, rate, last)
+        self._look_around(now, family, rate, at_an_end)
 
     def _share(self, wall: float, now: float, family: Collection[int]) -> tuple[float, float]:
         """Return the share of its pace that the run kept in this window, and the seconds for which it was stopped."""
@@ -204,12 +205,12 @@ class ReferenceClock:
             halted = max(halted, wall - use.got - use.waited)
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
-    def _look_around(self, now: float, family: Collection[int], rate: float, last: bool) -> None:
+    def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
         """See which programs run, while something slows this one down."""
         if rate >= NOTICED:
             self._company.rest()
             self._got = 0.0
-        elif last or not self._company.looking or now - self._named >= _COMPANY_SECONDS:
+        elif at_an_end or not self._company.looking or now - self._named >= _COMPANY_SECONDS:
             self._company.look({*family, os.getpid()}, self._got)
             self._named, self._got = now, 0.0
 
@@ -236,20 +237,19 @@ class ReferenceClock:
         halted, given = sums.halted / wall, sums.given / wall
         others = self._company.others()
         got = given / (1 - halted) if halted < 1 else 1.0
-        if got < NOTICED:
+        if got < NOTICED * self._reference.processor_share:
+            less = f"it got {_percent(got)} of the processor time that it wanted"
             if others is not None and others.share >= 0.5 * (1 - got) / self._cores:
                 said.append(others.words())
             else:
-                said.append(
-                    f"it got {_percent(got)} of the processor time that it wanted, by a quota or a low priority"
-                )
+                said.append(less if others is None else f"{less}: a quota or a low priority holds it back")
         if halted > 1 - NOTICED:
             said.append(f"it was stopped for {_percent(halted)} of the time")
         if (product := sums.product / wall) > 1 / NOTICED:
             said.append(f"the processor was {_percent(product - 1)} slower than in the baseline")
         if (copy := sums.copy / wall) > 1 / NOTICED:
             said.append(f"memory was {_percent(copy - 1)} slower than in the baseline")
-            if others is not None and others.names and got >= NOTICED:
+            if others is not None and others.names and others.words() not in said:
                 said.append(others.words())
         return "; ".join(said or ["the machine was slower than in the baseline"])
 
