@@ -20,7 +20,7 @@ from autoresearch_mlx.lab import budget
 
 FILE = "lab.toml"
 METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
-"""Names that a line ``METRIC name=value`` can have."""
+"""Pattern of the names that a line ``METRIC name=value`` can have."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -87,7 +87,7 @@ class BudgetSettings(_Frozen):
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The longest time of an evaluation in seconds; five times the baseline's and a minute bound it too."""
+    """The longest time of an evaluation in seconds; a second limit is five times the baseline's and a minute."""
     smoke: Literal["code", "always", "never"] = "code"
     """When a run of two steps comes before the real one; code: only when an edit changes more than values of knobs."""
 

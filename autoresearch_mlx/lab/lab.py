@@ -20,7 +20,7 @@ last."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Pattern of a valid tag, which names a folder, a branch and refs."""
 _LONGEST_TAG = 100
-"""Most characters of a tag; a file name has 255, and git adds ``.lock`` to it."""
+"""Longest tag in characters: a file name may have 255, and git adds ``.lock`` to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Lab:
         self.make_state()
         note = self.state / CURRENT
         if note.is_dir():
-            said = f"{note} is a folder; the lab notes in a file of that name which session was used last"
+            said = f"{note} is a folder, but the lab needs a file of that name to note which session was used last"
             raise LabError(said, f"give the folder another name: mv {note} {self.state / 'session-current'}")
         _write(note, tag + "\n")
 
@@ -130,7 +130,7 @@ def refuse_form(tag: str) -> None:
 def refuse_tag(lab: Lab, tag: str) -> None:
     """Raise ConfigError for a tag that cannot name a session of this lab, or names a file of the lab's own.
 
-    Names that differ only in case count as equal, because most disks of Macs take them for one.
+    Names that differ only in case count as equal, because they are the same name on most disks of Macs.
     """
     refuse_form(tag)
     known = lab.tags()
@@ -140,16 +140,16 @@ def refuse_tag(lab: Lab, tag: str) -> None:
         raise ConfigError(f"{tag!r} cannot name a session: the lab has a file of that name in {STATE}", _EXAMPLE)
     twin = next((each for each in known if each.casefold() == tag.casefold()), None)
     if twin is not None and lab.folder(tag).exists():
-        said = f"{tag!r} cannot name another session: this disk takes it for {twin}, which is here already"
-        raise ConfigError(said, f"--tag {twin} continues that one; choose another name for a new one")
+        said = f"{tag!r} cannot name another session: on this disk it is the same name as {twin}, which exists already"
+        raise ConfigError(said, f"--tag {twin} continues that session; choose another name for a new one")
     if lab.folder(tag).exists() and not lab.folder(tag).is_dir():
         raise ConfigError(f"{tag!r} cannot name a session: {lab.folder(tag)} is a file", _EXAMPLE)
 
 
 def new_tag(lab: Lab, taken: Collection[str] = ()) -> str:
-    """Return a tag of today that no session has, written as upstream does: ``nov23``, then ``nov23-2``.
+    """Return an unused tag made from today's date, in upstream's style: ``nov23``, then ``nov23-2``.
 
-    ``taken``: further tags that are not free, such as those of other labs of the same repository.
+    ``taken``: further tags that are in use, such as those of other labs in the same repository.
     """
     today = date.today().strftime("%b%d").lower()
     gone = {tag.casefold() for tag in (*lab.tags(), *taken)}

@@ -77,8 +77,8 @@ class _Found:
 def added_bytes(old: str, new: str) -> int:
     """Return how much an edit adds, in compressed bytes, however it is written: as data, names, comments or code.
 
-    It is the size of the new text for a reader who has the old one.  The edits of `tests/trial/test_seal_honest.py`,
-    a mixture of experts among them, add 70 to 190 bytes.
+    It is the compressed size of the new text for a reader who has the old one.  The edits in
+    `tests/trial/test_seal_honest.py`, such as a mixture of experts, add 70 to 190 bytes.
     """
     return max(0, _packed(old, new) - _packed(old, old))
 

@@ -1,4 +1,4 @@
-"""Find the ``# knob:`` comments that belong to no knob, and say why: a range that nobody reads should not go unsaid."""
+"""Find the ``# knob:`` comments that belong to no knob, and say why, so that a person can correct them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unread:
 
 
 def unread_comments(text: str) -> tuple[Unread, ...]:
-    """Return the range comments of a Python text that no knob has; empty when the text does not parse."""
+    """Return the range comments of a Python text that belong to no knob; empty when the text does not parse."""
     text = text.removeprefix(MARK)
     try:
         tree = parse(text)
@@ -43,16 +43,16 @@ def _comments(text: str) -> Iterator[tuple[int, str]]:
 def _reason(tree: ast.Module, line: int) -> str:
     found = next((node for node in tree.body if node.lineno <= line <= (node.end_lineno or node.lineno)), None)
     if found is None:
-        return "no constant stands on its line; write it behind NAME = value"
+        return "there is no constant on its line; write it after NAME = value"
     if isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.With | ast.Try):
         inside = f"class {found.name}" if isinstance(found, ast.ClassDef) else "a block"
-        return f"it stands inside {inside}; write NAME = value at the top level of the file, and use NAME there"
+        return f"it is inside {inside}; write NAME = value at the top level of the file, and use NAME there"
     target = _target(found)
     if target is None:
         return "its line does not set one name; write NAME = value"
     if not _CAPITALS.fullmatch(target):
         return f"the name {target} is not in capitals; call it {_capitals(target)}"
-    return f"the value of {target} is neither a literal nor arithmetic on numbers, or a comment stands inside it"
+    return f"the value of {target} is neither a literal nor arithmetic on numbers, or it contains a comment"
 
 
 def _target(node: ast.stmt) -> str | None:

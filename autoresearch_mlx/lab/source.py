@@ -66,14 +66,14 @@ def axis_of(knob_name: str) -> str:
 
 _NAME = re.compile(r"^[A-Z][A-Z0-9_]*$")
 RANGE = re.compile(r"#\s*knob:\s*(\w+)\s*([^#;,]*)")
-"""The comment that gives a range: its kind, and the words after it."""
+"""Pattern of a comment that gives a range: its kind, and the words after it."""
 _LARGEST_POWER = 64
 
 UNPARSABLE = (SyntaxError, ValueError, MemoryError, RecursionError)
 """Errors that Python raises for a text that is not a program: bad syntax, lone surrogates, nesting that is too deep."""
 
 MARK = "\ufeff"
-"""A byte order mark, with which some editors begin a file; Python reads over it."""
+"""A byte order mark, with which some editors begin a file; Python ignores it."""
 
 
 def parse(text: str) -> ast.Module:
@@ -101,8 +101,8 @@ def read_knobs(text: str) -> dict[str, Knob]:
     """Return every knob of a Python source text, in order; empty when the text does not parse.
 
     Two sorts of constant do not count as knobs: values that JSON cannot hold (infinities, sets, bytes), and literals of
-    several lines, which cannot be replaced in place.  With a range comment behind it, arithmetic on numbers is a knob
-    too (``64 * 1024``), and may have several lines, as long as no comment stands between them.
+    several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only if a range
+    comment follows it; then it may span several lines, but no other comment may lie between them.
     """
     text = text.removeprefix(MARK)
     try:
@@ -116,7 +116,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
         if target is None or value is None:
             continue
         first, last = value.lineno, value.end_lineno or value.lineno
-        # The comment stands behind the value, or behind the bracket that closes it.
+        # The comment follows the value, or the bracket that closes it.
         ends = ((last, value.end_col_offset or 0), (node.end_lineno or last, node.end_col_offset or 0))
         behind, match = next(((n, m) for n, at in ends if (m := RANGE.search(_after(lines[n - 1], at)))), (0, None))
         constant = _value(value, bool(behind) and not any("#" in line for line in lines[first - 1 : last - 1]))
@@ -144,7 +144,7 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant; ``_NOTHING`` where it is none.  ``ranged``: it has a range comment."""
+    """Return the value of a constant, or ``_NOTHING`` if it is not one.  ``ranged``: it has a range comment."""
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)

@@ -103,7 +103,7 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """When an evaluation is killed, and why then."""
+    """The time after which an evaluation is killed, and the reason for that limit."""
 
     seconds: float
     why: str
@@ -116,7 +116,7 @@ class Limit:
 def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
     """Return when an evaluation is killed: after five times the baseline's and a minute, at most ``most`` seconds.
 
-    ``size`` as in :func:`scoring`; ``most``: ``budget.evaluate_seconds``, which alone bounds the baseline itself.
+    ``size`` as in :func:`scoring`.  ``most``: ``budget.evaluate_seconds``, the only limit for the baseline itself.
     """
     by_setting = Limit(most, "the limit that lab.toml sets; for more, begin a session with a larger evaluate_seconds")
     if usual is None or usual.evaluate is None:

@@ -51,7 +51,7 @@ class Found:
     lookahead: float
     lookahead_error: float
     rows: Floats
-    """Bits that each row cost and its bytes, [2, n]."""
+    """Array [2, n]: the bits that each row cost, and the bytes of each row."""
 
 
 def main(spec_path: str) -> None:

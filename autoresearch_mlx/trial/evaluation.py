@@ -50,7 +50,7 @@ class Evaluation:
     ) -> None:
         """Store the arguments.  ``size``: the model's work as a multiple of the baseline's; it sets the time limits.
 
-        ``limit``: when it is killed; None: the limit that follows from the baseline's time and the size.
+        ``limit``: when the evaluation is killed; None: the limit follows from the baseline's time and the size.
         """
         self._size = size
         self._limit = limit or evaluation_limit(assignment.usual, size, conditions.evaluate_seconds)
@@ -170,7 +170,7 @@ class Evaluation:
         return None
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Return whose failure it is that the evaluation failed; a broken rule is the candidate's."""
+        """Decide whose failure it is that the evaluation failed; a broken rule is the candidate's failure."""
         if self._hung is not None:
             return Blame("machine", self._hung, _HUNG_STEP)
         if self._invalid is not None or (ended.returncode == 0 and self._died is None):

@@ -28,8 +28,8 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 
 Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
-"""The second model's patience for its first answer: at least this share of the first one's, or this many times what the
-first one took."""
+"""Patience for the second model's first answer: this share of the first model's patience, or this multiple of the first
+model's time, whichever is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None
 
     Two processes that compile for Metal in the same instant can take the same file of its cache, and one of them then
     waits for a lock for as long as the other lives.  A model's process touches neither the device nor the edited file
-    before its first question.  ``patience``: seconds for which the first one may do nothing.
+    before its first question.  ``patience``: seconds for which the first model may do nothing.
     Raises Died, Invalid, Hung.
     """
     longest = patience

@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 60.0
 """Seconds for which a process may neither answer nor compute.  Its first answer includes the compilation of kernels."""
 _LOOK_SECONDS = 0.5
 _BUSY_SHARE = 0.05
-"""Share of a processor that a process must have used to count as slow; below it counts as hung."""
+"""A process that used less than this share of a processor's time counts as hung; with more it counts as slow."""
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
 _LAST_WORDS_SECONDS = 1.0
@@ -100,7 +100,7 @@ class Answer:
 
 
 class Hung(Exception):
-    """The model's process neither answers nor computes."""
+    """Raised when the model's process neither answers nor computes."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer for {seconds:.0f} s")
@@ -156,7 +156,7 @@ class Respondent:
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:
         """Wait for the oldest answer, which is valid until the next ``ask``.
 
-        Raises Died, Invalid, and Hung when the process did next to nothing for so many seconds of ``patience``.
+        Raises Died, Invalid, and Hung when the process did next to nothing for ``patience`` seconds.
         """
         said, slot = self._line(patience), (self._count - len(self._asked)) % SLOTS
         rows = self._asked.pop(0)
@@ -188,7 +188,7 @@ class Respondent:
     def _wait(self, patience: float) -> None:
         """Wait until the process has written something.  Raises Hung.
 
-        A process that is slow uses the processor, and may go on.  One that waits for a lock does not.
+        A slow process uses the processor and may go on.  A process that waits for a lock uses none, and has hung.
         """
         since, used = time.monotonic(), self._cpu_seconds()
         while not select.select([self._hears], [], [], _LOOK_SECONDS)[0]:

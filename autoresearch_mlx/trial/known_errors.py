@@ -1,7 +1,7 @@
-"""List the error texts of drivers and systems that do not come from the program that prints them.
+"""List error texts of drivers and systems whose cause is not the program that prints them.
 
-Each was taken from a public report or from the source that prints it.  Errors of the same drivers that a program does
-cause (an address fault of a kernel, an illegal memory access, a shape that does not fit) are left out on purpose.
+Each text was taken from a public report or from the source that prints it.  Errors of the same drivers that a program
+causes itself (an address fault of a kernel, an illegal memory access, a shape that does not fit) are left out.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class KnownError:
     """An error text, and what it says about the cause."""
 
     pattern: str
-    """Regular expression that is searched in the last lines of the output."""
+    """Regular expression that is searched for in the last lines of the output."""
     cause: Cause
-    """``memory``, ``gpu memory`` and ``disk`` ran out: whose failure that is, the machine's state decides."""
+    """For ``memory``, ``gpu memory`` and ``disk``, which ran out, the machine's state decides whose failure that is."""
     words: str = ""
     next_step: str = ""
 
@@ -42,14 +42,14 @@ _METAL_ERRORS = (
     ("AccessRevoked", "macOS took the GPU away"),
 )
 """Names of the driver's errors, after ``kIOGPUCommandBufferCallbackError`` (mlx issue 3267 and other reports).
-PageFault, StackOverflow and InvalidResource are the program's own."""
+PageFault, StackOverflow and InvalidResource are left out, because the program itself causes them."""
 
 KNOWN: tuple[KnownError, ...] = (
     *(
         KnownError(rf"kIOGPUCommandBufferCallbackError{name}\b", "machine", words, _GPU_STEP)
         for name, words in _METAL_ERRORS
     ),
-    # The same errors by their descriptions, as programs print them that leave the name out.
+    # The same errors by their descriptions, for programs that do not print the name.
     KnownError(
         r"Command buffer execution failed: (Impacting Interactivity|Discarded \(victim of GPU error|Innocent Victim|"
         r"Ignored \(for causing prior|Submissions Ignored|Caused GPU Timeout|Caused GPU Hang|Internal Error)",

@@ -1,4 +1,4 @@
-"""Read the machine's memory, disk and power around a child, to tell its failures from the candidate's."""
+"""Read the machine's memory, disk and power before and after a child, to tell the machine's failures from its own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NVIDIA_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The state of the machine at one moment; None stands for unknown."""
+    """The state of the machine at one moment; None means unknown."""
 
     memory_bytes: int | None = None
-    """Main memory of the machine."""
+    """Main memory of the machine in bytes."""
     memory_free: int | None = None
-    """Bytes that programs can still get."""
+    """Main memory in bytes that programs can still get."""
     kills: int | None = None
-    """Processes that the kernel's memory killer has ended since the machine started."""
+    """Number of processes that the kernel's memory killer has ended since the machine started."""
     disk_bytes: int | None = None
     disk_free: int | None = None
     """Bytes that are free on the disk of the child's folder."""
@@ -34,7 +34,7 @@ class Reading:
 
 
 def take_reading(folder: Path) -> Reading:
-    """Read the machine's state, with the disk of ``folder``; takes less than a millisecond and raises nothing."""
+    """Read the machine's state, including the disk of ``folder``.  Takes less than a millisecond; raises nothing."""
     total = free = disk_bytes = disk_free = mains = None
     with contextlib.suppress(psutil.Error, OSError):
         memory = psutil.virtual_memory()
@@ -59,7 +59,7 @@ def _kills() -> int | None:
 def gpu_used_by_others() -> float | None:
     """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1; None where that is unknown.
 
-    Asked after a child has ended, so what is in use belongs to other programs.
+    It is called after a child has ended, so the memory in use belongs to other programs.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         done = subprocess.run(

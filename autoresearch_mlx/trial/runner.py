@@ -36,7 +36,7 @@ GIT_PLACES = (
     "GIT_NAMESPACE",
     "GIT_QUARANTINE_PATH",
 )
-"""Variables that git sets for its hooks; in a process that a hook started they would lead us to the user's index."""
+"""Variables that git sets for its hooks; if a hook started this process, they would lead us to the user's index."""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
@@ -63,7 +63,7 @@ class Ended:
     after: Reading = field(default_factory=Reading)
     """The machine before the child and after its end."""
     wrote_bytes: int | None = None
-    """Bytes in the run folder after a child that did not end with 0, else None; None where no folder was watched."""
+    """Bytes in the run folder after a child that failed; None if it ended with 0 or no folder was watched."""
 
 
 class Log:
@@ -131,9 +131,9 @@ def python_command(*arguments: str) -> list[str]:
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return our environment with ``added``, and with variables that turn off byte code and buffered output.
 
-    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work of some seconds
-    while the display is awake (mlx issue 3267), and waits longer with the variable ``AGX_...``, unless the person has
-    set it.
+    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes some
+    seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes it wait longer; a value that
+    the person has set is kept.
     """
     ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     patience = {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
@@ -141,7 +141,7 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 
 def trusted_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child that runs our own code alone, without the caches of compiled kernels.
+    """Return the environment of a child that runs only our own code: it turns off caches of compiled kernels.
 
     Edited code that is not confined could write to the user's caches of Metal and CUDA.
     """

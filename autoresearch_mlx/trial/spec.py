@@ -211,9 +211,9 @@ class EvalSpec:
     samples: dict[str, str] = field(default_factory=dict)
     """For an audit: paths of further sets of rows, by name; the audit scores a random sample of each."""
     draw: int = 0
-    """For an audit: the seed of those samples; two audits with one seed score the same rows."""
+    """For an audit: the seed of these samples; two audits with the same seed score the same rows."""
     rows_out: str = ""
-    """For an audit: path of a new file (npz) for what each row cost: by set, float64 [2, n], bits and bytes."""
+    """For an audit: path of a new npz file with one array per set, float64 [2, n]: the bits and bytes of each row."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:

@@ -209,8 +209,8 @@ class Training:
     def operation_time(self) -> float | None:
         """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
 
-        A budget of tokens or operations counts a batch once, however often the script passes it through the model.
-        That takes time: processor time where it is known.
+        A budget of tokens or operations counts a batch once, however often the script passes it through the model.  But
+        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")

@@ -38,7 +38,7 @@ def test_a_comment_that_is_read_needs_no_answer(line: str) -> None:
         ("def f():\n    A = 8  # knob: int 1 64", 2, "inside a block"),
         ("batchSize = 8  # knob: int 1 64", 1, "the name batchSize is not in capitals; call it BATCH_SIZE"),
         ("A, B = 8, 9  # knob: int 1 64", 1, "does not set one name"),
-        ("# knob: int 1 64\nA = 8", 1, "no constant stands on its line"),
+        ("# knob: int 1 64\nA = 8", 1, "there is no constant on its line"),
         ("A = len('abc')  # knob: int 1 64", 1, "the value of A is neither a literal nor arithmetic"),
         ("A = (0.9,\n     0.95)  # knob: choice 1 2", 2, "the value of A is neither"),
         ("A = 8  # knob: int 64 1", 1, "`int 64 1` gives no range for A = 8; write log LOW HIGH"),
@@ -60,5 +60,5 @@ def test_run_and_doctor_say_it(tmp_path: Path) -> None:
     (lab.root / "solver.py").write_text("X = 2 * 2  # knob: lin 0 10\nclass C:\n    Y = 2  # knob: int 0 8\nY = C.Y\n")
     git(lab.root, "commit", "-qam", "a class")
     ran = command_line("run", "--tag", "t", "--experiments", "1", "--agent", "knobs", cwd=lab.root)
-    assert "solver.py, line 3: the comment `# knob:` has no effect: it stands inside class C" in ran.stderr
+    assert "solver.py, line 3: the comment `# knob:` has no effect: it is inside class C" in ran.stderr
     assert "X 4 -> " in ran.stderr

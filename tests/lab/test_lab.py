@@ -132,7 +132,7 @@ def test_tags_that_differ_in_case_alone_are_two_where_the_disk_tells_them_apart(
     lab = Lab(tmp_path)
     session(lab, "night")
     if (lab.state / "NIGHT").exists():
-        with pytest.raises(ConfigError, match="takes it for night"):
+        with pytest.raises(ConfigError, match="the same name as night"):
             refuse_tag(lab, "NIGHT")
     else:
         refuse_tag(lab, "NIGHT")

@@ -3,9 +3,9 @@
 coding_agent       start here: one proposal from one or more calls
 shell              one call: prompt on standard input, a time limit, stored output; git cannot change branches
 worktree_changes   what the call changed in the directory: the edit, ignored files, problems; title and reason
-patience           a call without an edit: lost, or to be made again later
-outages            texts of usage limits and outages, and when a service says that it answers again
-standby            the optimiser in the agent's place while it is away
+patience           whether a call without an edit is made again later, and when
+outages            usage limits and outages in a program's output, and when the service answers again
+standby            the optimiser, which proposes while the agent is away
 """
 
 from autoresearch_mlx.agents.command.coding_agent import CodingAgent

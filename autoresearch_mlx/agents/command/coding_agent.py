@@ -80,8 +80,9 @@ class CodingAgent:
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal with a problem in words for the program.
 
-        Raises AgentAway while its service has an outage or the person's limit is used up, AgentError when it cannot be
-        started or makes no edit in five experiments, and WorkspaceError when the worktree cannot be lent.
+        Raises AgentAway while the agent's service has an outage or the person's limit is used up, AgentError when the
+        agent cannot be started or makes no edit in five experiments, and WorkspaceError when the worktree cannot be
+        lent.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)
@@ -159,7 +160,7 @@ class CodingAgent:
     def _problem(self, called: Called, found: Changes, log: Path, history: History) -> str:
         """Say why there is no edit; return an empty text when there is one.
 
-        Raises AgentError when asking again cannot help, AgentAway when it helps later.
+        Raises AgentError when asking again cannot help, and AgentAway when asking again later may help.
         """
         ended, changed = called.ended, bool(found.files or found.problems)
         if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:

@@ -1,4 +1,4 @@
-"""Tell an outage or a usage limit of a coding agent's service from a program that fails, by what the program printed.
+"""Recognise an outage or a usage limit of a coding agent's service in the output of the agent's program.
 
 The texts are those of Claude Code, Codex, Gemini CLI, aider and the interfaces behind them, as people report them.
 """
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _LINES = 15
-"""Number of last lines of the output in which such texts are looked for."""
+"""Number of last lines of the output that are searched for such texts."""
 _SAID = 160
 _MARGIN_SECONDS = 30.0
 """Seconds after the time that a service names before it is asked again."""
@@ -44,7 +44,7 @@ _PERSON = re.compile(
     r"unknown (option|argument|command)|unrecognized|invalid option|unexpected argument|usage:|not found|no such",
     re.IGNORECASE,
 )
-"""What only a person can change; waiting helps nothing."""
+"""Pattern of problems that only a person can solve, so that waiting does not help."""
 
 _EPOCH = re.compile(r"limit reached\|(\d{10})\b")
 _IN = re.compile(
@@ -66,17 +66,17 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Why a service gives no answer now."""
+    """The reason why a service does not answer now."""
 
     words: str
     seconds: float | None
-    """Seconds until it says that it answers again; None when it does not say."""
+    """Seconds until the service will answer again, as it says; None when it does not say."""
 
 
 def outage(output: str, now: datetime | None = None) -> Outage | None:
-    """Return the outage or the limit that a program's last lines tell of; None when they tell of none.
+    """Return the outage or the usage limit that the last lines of an output report; None when they report none.
 
-    ``now``: the time from which hours of the day count, aware of its zone; None: this moment, in local time.
+    ``now``: the current time with its zone, which gives a time of day its date; None: read the clock.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):
@@ -113,7 +113,7 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
     for match in _AT.finditer(text):
         half, minute = (match["half"] or "").lower().replace(".", ""), match["minute"]
         if not half and minute is None:
-            continue  # a bare number is no time
+            continue  # a bare number is not a time
         hour = int(match["hour"])
         if half:
             hour = hour % 12 + (12 if half == "pm" else 0)
@@ -126,5 +126,5 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
             elif at <= there:
                 at += timedelta(days=1)
         except (ValueError, OSError, KeyError):
-            continue  # an unknown zone, or no such day
+            continue  # the zone is unknown, or there is no such day
         yield (at - there).total_seconds()

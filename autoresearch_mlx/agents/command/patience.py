@@ -13,25 +13,28 @@ from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.blame import blame
 
 FIRST_REST, LONGEST_REST = 30.0, 1800.0
-"""Seconds until a service that names no time is asked again; doubled each time, up to the second value."""
+"""Seconds until a service that names no time is asked again: the first value, doubled each time up to the second."""
 _AT_ONCE_SECONDS = 2.0
-"""Longest call that counts as one that ended at once: a program that starts, is refused and ends."""
+"""Longest time in seconds of a call that counts as ended at once: the program starts, is refused and ends."""
 _ANSWER_LINES = 5
-"""Most lines of a call that ended without an error for its text to count as an outage: a longer one is an answer."""
+"""When a call ends without an error, its output counts as an outage only up to this many lines: more is an answer."""
 
 
 class Patience:
-    """The waiting for one coding agent; ``seconds``: how long a program that worked before may end at once."""
+    """Decides how long to wait for one coding agent.
+
+    ``seconds``: for how long the calls of a program that worked before may end at once.
+    """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._clock = seconds, clock
         self._rest = FIRST_REST
         self._worked = False
         self._since: float | None = None
-        """Time of the first call that ended at once, for no known reason; None: the last one did not."""
+        """Time of the first of the latest calls that ended at once for no known reason; None: the last call did not."""
 
     def answered(self) -> None:
-        """Take in that the agent has made an edit."""
+        """Note that the agent has made an edit."""
         self._worked, self._since, self._rest = True, None, FIRST_REST
 
     def check(self, called: Called, log: Path, worked: bool) -> None:
@@ -52,7 +55,10 @@ class Patience:
             self._wait_a_while(how_it_ended(ended.returncode, log))
 
     def _wait_a_while(self, how: str) -> None:
-        """Raise AgentAway until the time for it is over; then the experiment is lost, and the next has time again."""
+        """Raise AgentAway until the time for waiting is over.
+
+        After that the experiment is lost, and the next experiment may wait again.
+        """
         now = self._clock()
         self._since = now if self._since is None else self._since
         if now - self._since >= self._seconds:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 DEFAULT_SECONDS = 60.0
-"""Seconds until an agent is asked again that does not say when."""
+"""Seconds until the agent is asked again when it does not say when."""
 
 
 class Standby:
-    """A coding agent, with the optimiser in its place while it is away."""
+    """A coding agent, replaced by the optimiser while it is away."""
 
     name = "command"
 
@@ -51,7 +51,7 @@ class Standby:
             self._away, seconds = away, DEFAULT_SECONDS if away.seconds is None else away.seconds
             self._away_until = self._clock() + seconds
             self._author = self._optimiser
-            # The refused edits were the agent's; the optimiser starts without them.
+            # The refused edits came from the agent, so the optimiser does not see them.
             return self._ask_optimiser(replace(context, feedback=()), said=False)
         if self._away is not None:
             self._away = None

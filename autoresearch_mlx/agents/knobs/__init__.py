@@ -5,7 +5,7 @@ memory                   past experiments as points of that space, each with its
 coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
 region                   the trust region: how far each knob may move, and what each has gained
 surrogate                what a step is expected to gain, and how likely it is to fail
-range_notes              an answer to each range comment that has no effect
+range_notes              an explanation for each range comment that has no effect
 moves, tpe               candidate steps of one to three knobs
 knobs_agent              ranks the candidates and proposes the best one that was not tried yet
 state_summary            the optimiser's knowledge as text for a language model

@@ -1,7 +1,7 @@
 """Find the range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
 
-A comment that cannot be read is ignored here and answered by ``range_notes.py``.  A value outside its own range widens
-the range.
+A comment that cannot be read is ignored here; ``range_notes.py`` explains it.  A value outside its own range widens the
+range.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def is_seed(name: str) -> bool:
 
 
 def range_in_comment(knob: Knob) -> Range | None:
-    """Return the range in the knob's comment; None without one, or where its words give none for this value."""
+    """Return the range in the knob's comment; None without a comment, or when it gives no range for this value."""
     if knob.kind == "choice":
         return _choice(knob)
     if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:

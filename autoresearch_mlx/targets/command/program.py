@@ -63,7 +63,7 @@ class Command(TargetBase):
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Run the guard, then the program, once.  A failure comes back as data, tainted when it is the machine's."""
+        """Run the guard, then the program, once.  A failure is returned as data, tainted if the machine caused it."""
         path = assignment.folder / "log.txt"
         figures = _Figures(self.pattern, self.metric)
         guarded = None

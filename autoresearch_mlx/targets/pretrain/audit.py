@@ -53,7 +53,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
     """
     if measured.value is None:
         return measured
-    usual = Usual(evaluate=measured.seconds.evaluate)  # of this very model: its own evaluation kept to the rules
+    usual = Usual(evaluate=measured.seconds.evaluate)  # this run's own evaluation, which kept to the rules
     limit = evaluation_limit(usual, 1.0, conditions.evaluate_seconds).times(_TIMES)
     draw = secrets.randbits(64)
     auditing = _Auditing(conditions, assignment, limit, draw)
@@ -73,7 +73,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
 
 
 def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, draw: int) -> _Auditing | None:
-    """Score the incumbent's weights on the same rows; None where there are none, or they cannot be scored."""
+    """Score the incumbent's weights on the same rows; None when there are no weights, or they cannot be scored."""
     kept = None if assignment.incumbent is None else assignment.incumbent()
     if kept is None:
         return None
@@ -83,12 +83,12 @@ def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, dra
 
 
 def _gains(found: _Auditing, reference: _Auditing | None) -> dict[str, Gained]:
-    """Return the gain over the incumbent's weights on each set, from rows that both scored; empty without those."""
+    """Return the gain over the incumbent's weights on each set of rows; empty when those weights were not scored."""
     return {} if reference is None else {name: gained(found.rows[name], reference.rows[name]) for name in found.rows}
 
 
 def gained(rows: Rows, before: Rows) -> Gained:
-    """Return the gain from the bits and bytes of each row, [2, n], and from those of the same rows ``before``."""
+    """Return the gain of a change, from the bits and bytes of each row, [2, n], after it (``rows``) and ``before``."""
     won, size = before[0] - rows[0], rows[1]
     value = float(won.sum() / size.sum())
     left = won - value * size
@@ -101,8 +101,8 @@ def contradiction(
 ) -> str | None:
     """Say what contradicts the score, by the scored sets of rows; return None when nothing does.
 
-    ``gains``: those over the incumbent on the same rows.  Rows differ in difficulty far more than two models do on one
-    row, so where the gains are known they decide, and the values alone where they are not.
+    ``gains``: the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models differ
+    on one row.  So the gains decide where they are known, and the values alone where they are not.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -131,9 +131,10 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 
 
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
-    """Say that a gain is far smaller on rows of the training text; empty when it is not.
+    """Say that a gain is far smaller on rows of the training text; return an empty text when it is not.
 
-    A model that knows all rows that score looks like this, and so may an honest remedy for overfitting.
+    This happens with a model that knows all rows that score, but it can also happen with an honest remedy for
+    overfitting.
     """
     if TRAINING not in gains:
         return ""
@@ -171,7 +172,7 @@ class _Auditing(Evaluation):
         super().__init__(conditions, quiet, limit=limit)
         self.sets: dict[str, dict[str, float]] = {}
         self.rows: dict[str, Rows] = {}
-        """Bits that each row cost and its bytes, [2, n], by set."""
+        """For each set, an array [2, n]: the bits that each row cost, and the bytes of each row."""
         self._draw, self._rows_out = draw, ""
 
     def logged(self, path: Path) -> Ended:

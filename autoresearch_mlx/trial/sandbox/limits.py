@@ -40,7 +40,7 @@ _LOOK_SECONDS = 0.5
 """Seconds between two looks at all processes and at the run folder; memory of known processes is read more often."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
-"""Words of the reason for which a run is ended when the disk fills, whoever fills it."""
+"""Words in the reason when a run is ended because the disk is nearly full, whoever filled it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ Landlock guards files, and this filter closes the ways around it.  It refuses:
 - leaving the process group, so that one killpg ends everything;
 - changing priority, processors or scheduling of any process, with which a user may slow down the loop itself;
 - everything in which processes could leave each other messages, such as the times and flags of files, locks, pipe sizes
-  and notifications, and which parts of files are in memory: one run reads some pages, and a later one asks which those
-  were (Gruss and others, "Page Cache Attacks", CCS 2019);
+  and notifications;
+- asking which parts of files are in memory, because one run could read some pages and a later run could ask which ones
+  (Gruss and others, "Page Cache Attacks", CCS 2019);
 - memory that does not appear in a process's size (memfd, System V shared memory);
 - io_uring, whose operations no filter sees;
 - calls that need root.
@@ -97,7 +98,8 @@ _IOCTLS = {
 """Requests of ioctl(2) that change a file's flags, make the kernel send signals, or type into a terminal."""
 
 _MADVICES = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22}
-"""Advice to madvise(2) by which a process chooses what of a file stays in memory; the rest concerns its own memory."""
+"""Values of madvise(2) with which a process decides which parts of a file stay in memory; the other values concern only
+its own memory."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
