@@ -155,8 +155,19 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
     figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
     slowed = [("slowed", f"seed {m.seed}: {words}") for m in e.measurements if (words := _why_slow(m))]
-    facts = [*disturbed, *slowed, *told, *figures, *_machine(e.measurements)]
+    facts = [*disturbed, *slowed, *told, *_by_the_script(e.measurements), *figures, *_machine(e.measurements)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
+
+
+def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+    """Name the figures that only the measured script knows; nothing is decided by them."""
+    names = {
+        "steps": any(m.steps is not None for m in runs),
+        "loss": any("loss" in m.extra for m in runs),
+        "peak MB": any(m.peak_memory_mb is not None and m.machine.get("device") == "gpu" for m in runs),
+    }
+    if found := [name for name, there in names.items() if there]:
+        yield "told", f"by the script itself: {', '.join(found)}"
 
 
 def _why_tainted(m: Measurement) -> str:
