@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoresearch_mlx.trial.conditions import Conditions
+from autoresearch_mlx.trial.sandbox.attempts import _compare
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
 from autoresearch_mlx.trial.sandbox.permissions import Permissions
-from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
+from autoresearch_mlx.trial.sandbox.selftest import _short_folder, check_sandbox
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def test_the_sandbox_of_this_machine_holds(sandbox: Sandbox, under: Conditions, 
     assert done.holds, done.words()
     assert {name for name, ok, _ in done.findings if ok} >= {
         "training: MLX product",
+        "training: MLX compiled expression",
         "training: read training rows",
         "training: read validation rows",
         "training: read hidden rows",
@@ -65,6 +69,7 @@ def test_no_sandbox_at_all_is_found_out_and_leaves_nothing_behind(under: Conditi
     assert ("training: read validation rows", False, "works, and must not") in done.findings
     assert ("training: connect by TCP", False, "works, and must not") in done.findings
     assert done.words().startswith("training: read validation rows: works, and must not")
+    assert done.verdict().startswith("does not hold: ")
     assert sorted(path.name for path in home.iterdir()) == [".netrc", ".ssh"]
     assert not list(under.val_rows.parent.glob("made*"))
 
@@ -96,3 +101,34 @@ def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditi
     done = check_sandbox(Broken("landlock", "broken"), under, home=home)
     assert not done.holds
     assert "was not tried: sandbox: no room" in done.words()
+    assert done.verdict().startswith("cannot be used: ")
+
+
+def test_what_fails_without_the_sandbox_too_is_said_so(sandbox: Sandbox, under: Conditions, home: Path) -> None:
+    """Here MLX has no GPU, wherever it runs."""
+    done = check_sandbox(sandbox, replace(under, device="gpu"), home=home)
+    found = {name: (ok, words) for name, ok, words in done.findings}
+    assert found["training: MLX product"][0] is False
+    assert found["training: MLX compiled expression"][0] is None
+    assert found["evaluation: MLX compiled expression"][1].endswith("; without the sandbox too")
+    assert (done.holds, done.breached) == (False, False)
+    assert done.verdict().startswith("cannot be used: training: MLX product: must work: ")
+
+
+def test_a_long_temporary_folder_leaves_room_for_the_address_of_a_socket(tmp_path: Path) -> None:
+    with _short_folder(Path("/tmp/x")) as short:
+        assert short == Path("/tmp/x")
+    long = tmp_path / ("x" * 60) / ("y" * 60)
+    with _short_folder(long) as short, socket.socket(socket.AF_UNIX) as line:
+        line.bind(str(short / "socket"))
+        assert len(str(short / "socket")) < 104
+    assert not short.exists()
+
+
+def test_wrong_arithmetic_is_found() -> None:
+    right = np.ones((4, 4), np.float32)
+    _compare("product", right, right * 1.001)
+    with pytest.raises(ArithmeticError, match=r"a product of random numbers differs from numpy's by 0\.1"):
+        _compare("product", right * 0.9, right)
+    with pytest.raises(ArithmeticError):
+        _compare("product", right * np.nan, right)

@@ -191,7 +191,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
             return
         if under.sandbox is not None:
             done = check_sandbox(under.sandbox, under)
-            said = done.words() if done.holds else f"it does not hold: {done.words()}"
+            said = done.words() if done.holds else f"it {done.verdict()}"
             hint = "" if done.holds else "runs continue without it, with a warning; --require-sandbox refuses to run"
             yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
 

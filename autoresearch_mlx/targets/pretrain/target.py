@@ -234,7 +234,7 @@ class Pretrain(TargetBase):
             recorded = str(self.conditions.machine.get("sandbox", "none"))
             return recorded.removeprefix("none (").removesuffix(")")
         done = check_sandbox(sandbox, self.conditions, private)
-        return None if done.holds else f"{sandbox.words} does not hold: {done.words()}"
+        return None if done.holds else f"{sandbox.words} {done.verdict()}"
 
     def without_sandbox(self, why: str) -> Pretrain:
         """Return the same target without a sandbox; its measurements record the reason ``why``."""

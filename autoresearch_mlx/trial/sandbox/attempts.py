@@ -3,8 +3,9 @@
     python -P -m autoresearch_mlx.trial.sandbox.attempts ATTEMPTS
 
 ATTEMPTS is a JSON object that maps an action to a list of its objects: ``read``, ``change``, ``make`` (paths),
-``connect`` (host and port, or a socket's path), ``signal`` (a process), ``product`` (MLX's device).  The program prints
-one line of JSON for each attempt: the action, its object, and the outcome: ``works``, ``denied``, or an error message.
+``connect`` (host and port, or a socket's path), ``signal`` (a process), ``product`` and ``compiled`` (MLX's device).
+The program prints one line of JSON for each attempt: the action, its object, and the outcome: ``works``, ``denied``, or
+an error message.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 Outcome = str
 WORKS, DENIED = "works", "denied"
+_TOLERANCE = 0.01
+"""Largest difference from numpy, as a share of the largest value; products of TF32 numbers on NVIDIA stay below."""
 
 
 def main(text: str) -> None:
@@ -32,6 +38,7 @@ def main(text: str) -> None:
         "connect": _connect,
         "signal": _signal,
         "product": _product,
+        "compiled": _compiled,
     }
     for what, objects in attempts.items():
         for of in objects:
@@ -86,11 +93,33 @@ def _signal(pid: int) -> None:
 
 
 def _product(device: str) -> None:
+    """Compare a product of random matrices with numpy's: some builds of MLX compute it wrong without a word."""
+    import mlx.core as mx
+
+    left, right = _random(48, 64), _random(64, 32)
+    mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
+    _compare("product", np.array(mx.array(left) @ mx.array(right)), left @ right)
+
+
+def _compiled(device: str) -> None:
+    """Compare a compiled expression with numpy's: its kernel is built from source, which a sandbox can forbid."""
     import mlx.core as mx
 
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
-    if (mx.ones((64, 64)) @ mx.ones((64, 64)))[0, 0].item() != 64:
-        raise ArithmeticError("64 x 64 ones do not give 64")
+    values = _random(16, 16)
+    found = mx.compile(lambda x: mx.exp(-x * x) + mx.sin(x))(mx.array(values))
+    _compare("compiled expression", np.array(found), np.exp(-values * values) + np.sin(values))
+
+
+def _random(rows: int, columns: int) -> npt.NDArray[np.float32]:
+    return np.random.default_rng().standard_normal((rows, columns)).astype(np.float32)
+
+
+def _compare(what: str, found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> None:
+    """Raise ArithmeticError when two arrays differ by more than rounding explains."""
+    off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    if not off <= _TOLERANCE:
+        raise ArithmeticError(f"a {what} of random numbers differs from numpy's by {off:.2g} of its largest value")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,11 @@ def _metal(cache: Path | None) -> list[str]:
 
 
 def _own(cache: Path) -> Iterator[str]:
-    """Yield the rules for the process's own cache: the process writes there, and so does the compiler on its behalf."""
+    """Yield the rules for the process's own cache, where it writes itself, and so does the compiler for it.
+
+    Metal's compiler is another process, and gets the folder as a sandbox extension.  Without the last rule macOS denies
+    ``file-issue-extension`` for ``com.apple.metalfe`` in it, and no shader compiles from source.
+    """
     yield from _each("file-read* file-write*", [cache])
     extension = '(extension-class "com.apple.app-sandbox.read-write")'
     yield f"(allow file-issue-extension (require-all {extension} (subpath {quoted(cache)})))"

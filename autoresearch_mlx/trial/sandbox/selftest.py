@@ -32,6 +32,8 @@ from autoresearch_mlx.trial.sandbox.permissions import (
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 _SECONDS = 60.0
+_SOCKET_BYTES = 104
+_PRODUCT, _COMPILED = "MLX product", "MLX compiled expression"
 _SHOWN = 3
 _TEXTS = 8
 """Number of files in each closed folder that are tried."""
@@ -48,6 +50,8 @@ _PRIVATE = (
 )
 """Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
+BREACH = "works, and must not"
+"""Words of a finding on something that the sandbox lets through."""
 Finding = tuple[str, bool | None, str]
 """What was tried, whether it ended as it must (None: it could not be tried), and the outcome in words."""
 
@@ -59,6 +63,17 @@ class Selftest:
     holds: bool
     """Whether every attempt that could be made ended as it must, and the essential ones could be made."""
     findings: tuple[Finding, ...]
+
+    @property
+    def breached(self) -> bool:
+        """Whether something worked that must not; False where only what a run needs did not work."""
+        return any(words == BREACH for _, _, words in self.findings)
+
+    def verdict(self) -> str:
+        """Return one line: that it does not hold, or that a run cannot work in it, and why; else :meth:`words`."""
+        if self.holds:
+            return self.words()
+        return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"
 
     def words(self) -> str:
         """Return one line: what failed, or how many attempts ended as they must."""
@@ -82,7 +97,7 @@ class _Attempt:
 def check_sandbox(
     sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None
 ) -> Selftest:
-    """Try the sandbox with the permissions of real runs; takes some 0.5 s, at most a minute.
+    """Try the sandbox with the permissions of real runs; takes about a second, at most two minutes.
 
     ``private`` names the ledger and other paths that must stay closed: files that may be neither read nor changed, and
     folders that may be neither listed nor written to.  Raises nothing: an error becomes a finding.
@@ -92,7 +107,7 @@ def check_sandbox(
             findings = _both(sandbox, conditions, assignment, lines, private, home or Path.home())
     except OSError as error:
         findings = [("self-test", False, f"could not be prepared: {error}")]
-    essential = {"training: MLX product", "training: read validation rows", "training: connect by TCP"}
+    essential = {f"training: {_PRODUCT}", "training: read validation rows", "training: connect by TCP"}
     tried = {name for name, ok, _ in findings if ok}
     return Selftest(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
 
@@ -120,13 +135,36 @@ def _both(
         (who, attempts, _start(sandbox, permissions, attempts, assignment.tree, environment))
         for who, (permissions, attempts) in plans.items()
     ]
-    return [finding for who, attempts, child in started for finding in _findings(who, attempts, child)]
+    found = [finding for who, attempts, child in started for finding in _findings(who, attempts, child)]
+    return _compared(found, conditions, assignment.tree, environment)
+
+
+def _compared(
+    findings: list[Finding], conditions: Conditions, tree: Path, environment: Mapping[str, str]
+) -> list[Finding]:
+    """Return the findings; where MLX failed, they say whether it fails without the sandbox too.
+
+    A compiled expression that fails there as well, for want of a C++ compiler say, is not held against the sandbox.
+    """
+    failed = {name for name, ok, _ in findings if ok is False and name.endswith((_PRODUCT, _COMPILED))}
+    if not failed:
+        return findings
+    attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
+    alone = {name: ok for name, ok, _ in _findings("alone", attempts, _start(None, None, attempts, tree, environment))}
+    compared: list[Finding] = []
+    for name, ok, words in findings:
+        if name in failed and not alone[f"alone: {name.partition(': ')[2]}"]:
+            compared.append((name, None if name.endswith(_COMPILED) else ok, f"{words}; without the sandbox too"))
+        else:
+            compared.append((name, ok, words))
+    return compared
 
 
 def _training(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
     run = assignment.folder
     return [
-        _Attempt("product", conditions.device, True, "MLX product"),
+        _Attempt("product", conditions.device, True, _PRODUCT),
+        _compiles(conditions),
         _Attempt("read", assignment.tree, True, "read the tree"),
         _Attempt("make", run / "made", True, "write to the run folder"),
         _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
@@ -141,7 +179,9 @@ def _training(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
 def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt]:
     run = assignment.folder
     return [
-        _Attempt("product", conditions.device, True, "MLX product"),
+        _Attempt("product", conditions.device, True, _PRODUCT),
+        # On a CPU the processes that run the model compile nothing.
+        *([_compiles(conditions)] if conditions.device == "gpu" else []),
         _Attempt("read", assignment.tree, True, "read the tree"),
         _Attempt("read", run / WEIGHTS, True, "read the weights"),
         _Attempt("make", run / "tmp" / "made", True, "write to the temporary folder"),
@@ -152,6 +192,10 @@ def _evaluation(conditions: Conditions, assignment: Assignment) -> list[_Attempt
         _Attempt("make", run / "made", False, "write to the run folder"),
         _Attempt("make", assignment.tree / "made", False, "write to the tree"),
     ]
+
+
+def _compiles(conditions: Conditions) -> _Attempt:
+    return _Attempt("compiled", conditions.device, True, _COMPILED)
 
 
 def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iterator[_Attempt]:
@@ -190,14 +234,18 @@ def _outside(lines: Mapping[str, Any]) -> list[_Attempt]:
 
 
 def _start(
-    sandbox: Sandbox, permissions: Permissions, attempts: Sequence[_Attempt], tree: Path, environment: Mapping[str, str]
+    sandbox: Sandbox | None,
+    permissions: Permissions | None,
+    attempts: Sequence[_Attempt],
+    tree: Path,
+    environment: Mapping[str, str],
 ) -> subprocess.Popen[str]:
     tries: dict[str, list[Any]] = {}
     for attempt in attempts:
         tries.setdefault(attempt.what, []).append(_plain(attempt.of))
     command = python_command("-m", "autoresearch_mlx.trial.sandbox.attempts", json.dumps(tries))
     return subprocess.Popen(
-        sandbox.wrap(command, permissions),
+        command if sandbox is None or permissions is None else sandbox.wrap(command, permissions),
         cwd=tree,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -231,7 +279,7 @@ def _judged(attempt: _Attempt, outcome: str | None, last: str) -> tuple[bool | N
     if outcome is None:
         return False, f"was not tried: {last}"
     if outcome == WORKS:
-        return attempt.may, "works" if attempt.may else "works, and must not"
+        return attempt.may, "works" if attempt.may else BREACH
     if attempt.may:
         return False, f"must work: {outcome}"
     return (True, "denied") if outcome == DENIED else (None, f"could not be tried: {outcome}")
@@ -257,7 +305,21 @@ def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
             (assignment.folder / file).write_text("{}")
         tcp.bind(("127.0.0.1", 0))
         tcp.listen()
-        unix.bind(str(root / "socket"))
-        unix.listen()
-        shared = Path(tempfile.gettempdir()) / f"{root.name}-made"
-        yield assignment, {"tcp": list(tcp.getsockname()), "unix": str(root / "socket"), "shared": shared}
+        with _short_folder(root) as short:
+            unix.bind(str(short / "socket"))
+            unix.listen()
+            shared = Path(tempfile.gettempdir()) / f"{root.name}-made"
+            yield assignment, {"tcp": list(tcp.getsockname()), "unix": str(short / "socket"), "shared": shared}
+
+
+@contextmanager
+def _short_folder(root: Path) -> Iterator[Path]:
+    """Yield ``root``, or a folder with a shorter path where a socket's path in it would be too long.
+
+    The address of a Unix socket has 104 bytes on macOS and 108 on Linux, unix(7).  Raises OSError.
+    """
+    if len(os.fsencode(root / "socket")) < _SOCKET_BYTES:
+        yield root
+        return
+    with tempfile.TemporaryDirectory(prefix="autoresearch-", dir="/tmp") as name:
+        yield Path(name).resolve()
