@@ -14,6 +14,7 @@ from autoresearch_mlx.errors import ConfigError, LabError
 
 if TYPE_CHECKING:
     from autoresearch_mlx.compare.log import Log
+    from autoresearch_mlx.experiment import Direction
 
 _FILE = click.Path(path_type=Path)
 
@@ -23,6 +24,10 @@ _FILE = click.Path(path_type=Path)
 @click.option("--import", "files", metavar="FILE", type=_FILE, multiple=True, help="A results.tsv or a ledger.jsonl.")
 @click.option(
     "--hardware", metavar="NAME", multiple=True, help="Hardware of the imported log; give it once for each FILE."
+)
+@click.option("--metric", metavar="COLUMN", help="Column of the imported tables that has the values.")
+@click.option(
+    "--direction", type=click.Choice(["min", "max"]), help="Whether lower or higher is better in the imported tables."
 )
 @click.option("--alone", is_flag=True, help="Compare the imported logs instead of this lab's session.")
 @click.option("--queue", is_flag=True, help="Add the H100's winners that were not tried here to the backlog.")
@@ -34,6 +39,8 @@ def compare_command(
     names: tuple[str, ...],
     files: tuple[Path, ...],
     hardware: tuple[str, ...],
+    metric: str | None,
+    direction: Direction | None,
     alone: bool,
     queue: bool,
     curves: bool,
@@ -60,7 +67,9 @@ def compare_command(
         raise click.UsageError("--tag and --queue are about this lab's session, which --alone leaves out")
     from autoresearch_mlx.compare.table import compare_logs, render, to_json
 
-    imports = _imports(files, hardware)
+    if (metric or direction) and not files:
+        raise click.UsageError("--metric and --direction are about imported tables: give --import too")
+    imports = _imports(files, hardware, metric, direction)
     folder = None if alone else _session(tag, needed=queue or tag is not None or not (names or files))
     here, there = _sides(folder, imports, names)
     if curves:
@@ -108,11 +117,13 @@ def _list(as_json: bool) -> None:
     click.echo(json.dumps(rows))
 
 
-def _imports(files: Sequence[Path], hardware: Sequence[str]) -> list[Log]:
+def _imports(
+    files: Sequence[Path], hardware: Sequence[str], metric: str | None, direction: Direction | None
+) -> list[Log]:
     from autoresearch_mlx.compare.imports import read_log
 
     given = [*hardware, *[""] * (len(files) - len(hardware))]
-    return [read_log(file, name) for file, name in zip(files, given, strict=True)]
+    return [read_log(file, name, metric, direction) for file, name in zip(files, given, strict=True)]
 
 
 def _session(tag: str | None, needed: bool) -> Path | None:

@@ -92,7 +92,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
     best: Run | None = None
     for run in runs:
         if run.status == "keep" and run.comparable and run.value is not None:
-            first, best = first or run, run
+            first, best = run if first is None or run.opens else first, run
         if first is None or best is None:
             yield run, None, None
             continue

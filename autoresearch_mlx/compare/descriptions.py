@@ -1,55 +1,49 @@
 """Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
-Only plain statements are read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7``.
-A line that does not say what changed gets the axis ``other`` and no knobs.
+Only a line that is understood whole is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7
+(slightly worse)``.  A line with words or figures that may be a further change gets the axis ``other`` and no knobs, so
+that it is never laid beside a change that it may not be.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.compare.phrases import CODE, NAMES, REPEAT
+from autoresearch_mlx.compare.fillers import CODE_FILLERS, only_fillers
+from autoresearch_mlx.compare.match import ONE_CHANGE
+from autoresearch_mlx.compare.phrases import CODE, NAMES, REMOVALS, REPEAT
+from autoresearch_mlx.compare.remarks import Line, split_line
+from autoresearch_mlx.compare.values import read_value
 from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 OTHER = "other"
-_PLAIN = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?(?![\^\d.])\s?(?:%|percent|[kx](?![a-z]))?"
-_NUMBER = rf"(?:1/\d+|seq_len/\d+|2\s?(?:\^|\*\*)\s?\d+|{_PLAIN})"
-_ARROW = r"(?:->|→|\bto\b)"
-_FROM_TO = re.compile(
-    rf"[\s:=]*(?:init |by |target |ratio )*(?:from\s+)?(?P<was>{_NUMBER})\s*{_ARROW}\s*(?P<now>{_NUMBER})"
-)
-_INSTEAD = re.compile(rf"[\s:=]*(?P<now>{_NUMBER}) instead of (?P<was>{_NUMBER})")
-_TO = re.compile(
-    rf"[\s:]*(?:size |again |ratio |expansion |width |ramp |start |init )*(?:=|to|of|at)?\s*(?P<now>{_NUMBER})"
-)
-_WAS = re.compile(rf"\b(?:from|was) (?P<was>{_NUMBER})(?: to (?P<now>{_NUMBER}))?")
-_BEFORE = re.compile(rf"(?<![\^\w.])(?P<now>{_NUMBER})\s+(?:of\s+)?$")
+BASELINE = "baseline"
+SEVERAL = "several changes at once"
 _PATTERNS = re.compile(
     r"\b(?P<was>[SL]{2,8})\s*(?:->|→|to)\s*(?P<now>[SL]{1,8})\b|\b(?P<only>[SL]{2,8})\b|=\s*(?P<one>[SL])\b"
 )
-_VERBS = ((re.compile(r"\bhalv|\bhalf"), 0.5), (re.compile(r"\bdoubl"), 2.0), (re.compile(r"\bquarter"), 0.25))
-_ASIDE = re.compile(r"(?<![=a-z])\s?\([^()]*\)|\[[^\[\]]*\]")
-_SET = re.compile(r"\b[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+")
+_WINDOW = re.compile(r"\b(?:window[ _]pattern|windows?|pattern|attention|sliding)\b")
 _BETAS = re.compile(r"ADAM_BETAS\s*=\s*\(([\d.]+), ?([\d.]+)\)")
-_LABEL = re.compile(r"^(?:exp ?\d+|gpu\d+|agent\d+)\s*:\s*", re.IGNORECASE)
-_JOINT = re.compile(r"\s\+\s|\band\b|,\s(?=[a-zA-Z])|\bwith\b")
 _REPLACED = re.compile(r"\b(?:replace|switch|instead of)\b", re.IGNORECASE)
 _OLD = re.compile(r"\breplace .* with\b|\bfrom\s+[a-z ]+ to\b|\binstead of\b.*$", re.IGNORECASE)
-_COMMENT = re.compile(r"\s[—–]\s|\s--?\s|;|:\s|\s(?:on|after|during|for)\s|\sat\s(?!\d)|\bover \d+ steps.*$")
-_WHOLE = frozenset(("DEPTH", "HEAD_DIM", "N_KV_HEAD", "NS_STEPS", "SEED", "MUON_RAMP_STEPS", "VE_GATE_CHANNELS"))
-_BATCHES = frozenset(("TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"))
-_SHARES = frozenset(("WARMUP_RATIO", "WARMDOWN_RATIO", "FINAL_LR_FRAC", "SHORT_WINDOW"))
-_ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
-"""Knobs for which "add" and "remove" say that the value before or after is 0."""
-_ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
+_NEGATION = re.compile(
+    r"\b(?:no|not|without|revert\w*|undo\w*|remov\w*|disabl\w*|drop(?:s|ped|ping)?(?! ?out)|"
+    r"skip\w*|minus|except|un-?t\w+|restor\w*)\b"
+)
+_MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
+_AMOUNT = {
+    "loss.smoothing": re.compile(r"(?<=\s)0?\.\d+\b(?!\s*(?:->|→|to))"),
+    "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
+    "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
+}
+"""The figure that belongs to a change of code, by its axis."""
 _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
-_FEWEST_TOKENS = 1024
-"""A batch size below this is taken as a number of rows, as for the device's batch."""
+_HOLE = "¦"
+"""Stands in a text where a change was read; nothing but an end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,17 @@ class Described:
     axis: str
     changes: KnobChanges
     note: str = ""
+    mentioned: KnobChanges = field(default_factory=dict)
+    """Knobs of a line that is not understood whole: what it says of them; a value of None is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of a line: changes of knobs, or (axis, note) of changed code, or neither for words without a change."""
+
+    changes: KnobChanges = field(default_factory=dict)
+    code: tuple[str, str] | None = None
+    clear: bool = True
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
@@ -68,24 +73,40 @@ def read_description(text: str, standing: Mapping[str, Any] | None = None) -> De
     raises.
     """
     known = dict(standing or {})
-    if REPEAT.search(text.lower()):
+    line = split_line(text)
+    told = _read(line, text, known)
+    unchanged = not told.changes and told.axis in (OTHER, BASELINE) and not (told.note == SEVERAL and told.mentioned)
+    if unchanged and REPEAT.search(text.lower()):
         return Described("repeat", {}, "the same again: it shows noise")
-    plain, sets = _plain(text)
+    return told
+
+
+def _read(line: Line, text: str, known: dict[str, Any]) -> Described:
+    # A width is the consequence of ASPECT_RATIO where the line gives that too.
+    given = {name for piece in line.sets for name, *_ in _places(piece.lower())}
+    pieces = [line.main] if _REPLACED.search(line.main) else line.parts
+    parts = [_part(piece, known, "ASPECT_RATIO" in given) for piece in pieces if not _repeats(piece, given)]
     changes: dict[str, tuple[Any, Any]] = {}
-    codes: list[tuple[str, str]] = []
-    parts = [plain] if _REPLACED.search(plain) else [part for part in _JOINT.split(plain) if part.strip()]
     for part in parts:
-        found = _knob_change(part, known)
-        if found:
-            changes.update(found)
-        elif code := _code_change(part):
-            codes.append(code)
+        changes |= part.changes
     if betas := _BETAS.search(text):
         changes["ADAM_BETAS"] = (known.get("ADAM_BETAS"), (float(betas[1]), float(betas[2])))
-    changes = _with_aside(changes, text)
-    for each in sets:
-        changes = {**changes, **_knob_change(each, known)}
-    return _described(changes, codes, len(parts) > 1)
+        parts = [part for part in parts if part.clear]
+    clear = all(part.clear for part in parts) and not (line.more and any(part.changes or part.code for part in parts))
+    changes = _with_old_value(changes, line)
+    for piece in line.sets:  # an aside adds to what the line itself says, and never overwrites it
+        aside = _part(piece, known, True)
+        clear = clear and (aside.clear or set(changes) >= {name for name, *_ in _places(piece.lower())} != set())
+        changes |= {name: pair for name, pair in aside.changes.items() if name not in changes}
+    extra = [_part(remark, known, True) for remark in line.remarks if _states_a_change(remark)]
+    clear = clear and not any(part.changes.keys() - changes.keys() - _MEMORY for part in extra if _moves(part))
+    clear = clear and not any(not part.clear for part in extra)
+    changed = {name: pair for name, pair in changes.items() if pair[0] != pair[1]}
+    codes = [part.code for part in parts if part.code]
+    if clear:
+        return _described(changed, codes)
+    joined = len(pieces) > 1 or bool(changes or codes or line.sets)
+    return Described(OTHER, {}, SEVERAL if joined else "", _mentioned(line, changed))
 
 
 def read_descriptions(
@@ -99,13 +120,16 @@ def read_descriptions(
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
     found: list[Described] = []
+    made: set[str] = set()
     for at, (text, kept) in enumerate(rows):
         told = read_description(text, known)
+        if told.axis in made:
+            told = Described(OTHER, {}, "")  # what was kept before cannot be made once more: this is a variant of it
+        if kept:
+            known |= _ends(told)
+            made |= {told.axis} & ONE_CHANGE
         if at == 0 and kept:
-            known |= _ends(told)
-            told = Described("baseline", {}, "as it was")
-        elif kept:
-            known |= _ends(told)
+            told = Described(BASELINE, {}, "as it was")
         found.append(told)
     return tuple(found)
 
@@ -120,25 +144,23 @@ def _opening(rows: Sequence[tuple[str, bool]]) -> dict[str, Any]:
             if was is not None and name not in moved:
                 opening.setdefault(name, was)
         if kept:
-            moved |= set(told.changes)
+            moved |= {*told.changes, *told.mentioned}
     return opening
 
 
 def _ends(told: Described) -> dict[str, Any]:
-    return {name: now for name, (_, now) in told.changes.items()}
+    return {name: now for name, (_, now) in {**told.mentioned, **told.changes}.items()}
 
 
-def _described(changes: dict[str, tuple[Any, Any]], codes: list[tuple[str, str]], joined: bool) -> Described:
-    changed = {name: pair for name, pair in changes.items() if pair[0] != pair[1]}
+def _described(changed: Mapping[str, tuple[Any, Any]], codes: Sequence[tuple[str, str]]) -> Described:
     if codes and changed and any(axis != axis_of(_leading(changed)) for axis, _ in codes):
-        return Described(OTHER, {}, "several changes at once")
+        return Described(OTHER, {}, SEVERAL, changed)
     if changed:
         leading = _leading(changed)
         return Described(_AXES.get(leading) or axis_of(leading), changed)
-    axes = {axis for axis, _ in codes}
-    if len(axes) == 1:
+    if len({axis for axis, _ in codes}) == 1 and (len(codes) == 1 or codes[0][0] not in ONE_CHANGE):
         return Described(codes[0][0], {}, codes[0][1])
-    return Described(OTHER, {}, "several changes at once" if axes or joined else "")
+    return Described(OTHER, {}, SEVERAL if codes else "")
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
@@ -146,25 +168,70 @@ def _leading(changes: Mapping[str, Any]) -> str:
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
-def _plain(text: str) -> tuple[str, list[str]]:
-    """Return the line without label, parentheses and comment, and each ``NAME=value`` that was in parentheses."""
-    sets = [match for aside in _ASIDE.findall(text) for match in _SET.findall(aside)]
-    return _COMMENT.split(_ASIDE.sub(" ", _LABEL.sub("", text.strip())))[0].strip(), sets
+def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
+    """Return what a line that is not understood says of knobs: the values that could be read, None for the others."""
+    named = {name: (None, None) for piece in (line.main, *line.sets) for name, *_ in _places(piece.lower())}
+    return {**named, **changed}
 
 
-def _knob_change(part: str, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return all knobs of one part, such as ``depth 9 aspect_ratio 57``; empty if one of them cannot be read."""
-    windows = _window(part, known)
-    if windows:
-        return windows
-    places = list(_places(part.lower()))
-    found: dict[str, tuple[Any, Any]] = {}
+def _repeats(piece: str, given: set[str]) -> bool:
+    """Return whether a part only names what an aside gives: ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
+    lower = piece.lower()
+    places = list(_places(lower))
+    rest = "".join(c for at, c in enumerate(lower) if not any(start <= at < end for _, start, end in places))
+    return bool(places) and {name for name, *_ in places} <= given and only_fillers(rest)
+
+
+def _part(text: str, known: Mapping[str, Any], width_follows: bool = False) -> _Part:
+    """Read one part, such as ``depth 9 aspect_ratio 57`` or ``SwiGLU MLP``."""
+    if window := _window(text, known):
+        return window
+    lower = text.lower()
+    places = list(_places(lower))
+    if places and (found := _knobs(lower, places, known, width_follows)) is not None:
+        return found
+    if code := _code(lower):
+        return code
+    return _Part(clear=not places and only_fillers(_WIDTH.sub(" ", lower) if width_follows else lower))
+
+
+def _knobs(
+    text: str, places: Sequence[tuple[str, int, int]], known: Mapping[str, Any], width_follows: bool
+) -> _Part | None:
+    """Return all knobs of one part; None if one of them has no value that can be read."""
+    changes: dict[str, tuple[Any, Any]] = {}
+    left, opens = text, 0
     for at, (name, start, end) in enumerate(places):
-        stop = places[at + 1][1] if at + 1 < len(places) else len(part)
-        pair = _values(name, part.lower()[:start], part.lower()[end:stop], known)
-        if pair is not None:
-            found[_sized(name, pair[1])] = pair
-    return found if len(found) == len(places) else {}
+        stop = places[at + 1][1] if at + 1 < len(places) else len(text)
+        read = read_value(name, text, (opens, start, end, stop), known)
+        if read is None or read.knob in changes:
+            return None
+        changes[read.knob] = read.was, read.now
+        left = left[: read.start] + _HOLE * (read.end - read.start) + left[read.end :]
+        opens = read.end
+    if match := _WIN.search(left):
+        changes["WINDOW_PATTERN"] = known.get("WINDOW_PATTERN"), match[1].upper()
+        left = _WIN.sub(_HOLE, left)
+    if width_follows or "ASPECT_RATIO" in changes:
+        left = _WIDTH.sub(" ", left)
+    torn = _TORN.search(left) is not None
+    rest = re.sub(f"{_HOLE}+", " ", left)
+    rest = _REMOVED_KNOB.sub(" ", rest) if any(now == 0 for _, now in changes.values()) else rest
+    return _Part(changes, clear=not torn and not _negated(rest) and only_fillers(rest))
+
+
+_WIN = re.compile(r"\bwin(?:dow)?=([sl]{1,8})\b")
+_WIDTH = re.compile(r"\b(?:model[ _])?(?:width|dim|n_embd|model)\s*(?:=|to|of)?\s*\d+(?: dim)?\b")
+_TORN = re.compile(rf"{_HOLE}[^\s{_HOLE},.;:!)]")
+_VERDICT = re.compile(
+    r"\b(?:no|not|without)\s+(?:an?\s+|much\s+)?(?:improvement|gain|change|effect|benefit|difference|help|better|worth)\b"
+)
+_REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
+
+
+def _negated(text: str) -> bool:
+    """Return whether a text takes something away or back; a verdict such as "no gain" does not."""
+    return _NEGATION.search(_VERDICT.sub(" ", text)) is not None
 
 
 def _places(text: str) -> Iterator[tuple[str, int, int]]:
@@ -177,76 +244,81 @@ def _places(text: str) -> Iterator[tuple[str, int, int]]:
     return iter(sorted(taken, key=lambda place: place[1]))
 
 
-def _values(name: str, before: str, after: str, known: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    if match := _FROM_TO.match(after):
-        return _number(name, match["was"]), _number(name, match["now"])
-    if match := _INSTEAD.match(after):
-        return _number(name, match["was"]), _number(name, match["now"])
-    factor = next((f for pattern, f in _VERBS if pattern.search(before)), None)
-    match = _TO.match(after) or (None if factor else _BEFORE.search(before))
-    standing = known.get(name)
-    if match:
-        now = _number(name, match["now"])
-        if name in _ABSENT and standing is None and _ADDED.search(before):
-            standing = 0.0
-        return _derived(name, now, factor) if factor and standing is None else (standing, now)
-    if factor and isinstance(standing, int | float):
-        return standing, _derived(name, standing, 1 / factor)[0]
-    if name in _ABSENT and not after.strip() and _REMOVED.search(before):
-        return standing, 0.0
-    return None
-
-
-def _sized(name: str, now: Any) -> str:
-    return "DEVICE_BATCH_SIZE" if name == "TOTAL_BATCH_SIZE" and now < _FEWEST_TOKENS else name
-
-
-def _derived(name: str, now: Any, factor: float) -> tuple[Any, Any]:
-    """Return (before, now); ``now`` is ``before`` multiplied by ``factor``."""
-    was = now / factor
-    return (int(was) if name in _BATCHES | _WHOLE else was), now
-
-
-def _number(name: str, text: str) -> Any:
-    text = text.replace(" ", "").replace("**", "^")
-    if "/" in text:
-        return 1 / int(text.split("/")[1])
-    if text.startswith("2^"):
-        return 2 ** int(text[2:])
-    text = text.replace("percent", "%")
-    unit = text[-1] if text[-1] in "%kx" else ""
-    value = float(text.removesuffix(unit))
-    if unit == "%":
-        value /= 100
-    if unit == "k":
-        value = _round_thousands(value, name)
-    whole = name in _WHOLE | _BATCHES or (value == int(value) and "." not in text and name not in _SHARES)
-    return int(value) if whole else round(value, 12)
-
-
-def _round_thousands(value: float, name: str) -> float:
-    """Return the number behind a value in thousands: 65K of a batch are 65,536 tokens, 200K of a wavelength 200,000."""
-    return float(2 ** round(math.log2(value * 1000))) if name in _BATCHES and value > 0 else value * 1000
-
-
-def _with_aside(changes: dict[str, tuple[Any, Any]], text: str) -> dict[str, tuple[Any, Any]]:
+def _with_old_value(changes: dict[str, tuple[Any, Any]], line: Line) -> dict[str, tuple[Any, Any]]:
     """Return the changes, with the old value if parentheses give it: ``x0_init 0.05 (reduce from 0.1)``."""
     if len(changes) == 1:
         [(name, (was, now))] = changes.items()
-        match = next((m for aside in _ASIDE.findall(text) if (m := _WAS.search(aside.lower()))), None)
-        if match and was is None and (match["now"] is None or _number(name, match["now"]) == now):
-            return {name: (_number(name, match["was"]), now)}
+        for aside in line.asides:
+            match = _WAS.search(aside.lower())
+            read = match and read_value(name, f" {match['was']} to {match['now'] or now}", (0, 0, 0, 99), {})
+            if read and was is None and read.now == now:
+                return {name: (read.was, now)}
     return changes
 
 
-def _window(part: str, known: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+_FIGURE = r"(?:2\s?(?:\^|\*\*)\s?\d+|\d+\.?\d*[k%x]?)"
+_WAS = re.compile(rf"\b(?:from|was) (?P<was>{_FIGURE})(?: to (?P<now>{_FIGURE}))?")
+_STATED = re.compile(rf"\s*(?:=\s*{_FIGURE}|:?\s*{_FIGURE}\s*(?:->|→|to)\s*{_FIGURE})")
+_OTHER_RATE = re.compile(
+    rf"\b(?:lrs?|learning rates?|betas?|dropout|momentum)\s*"
+    rf"(?:x\s?[\d.]+|[\d.]+x|=\s*[\d.]+|{_FIGURE}\s*(?:->|→)\s*{_FIGURE})"
+)
+_CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b|\b[A-Z]{4,}\b")
+
+
+def _states_a_change(remark: str) -> bool:
+    """Return whether a remark gives a constant a value, as in ``DEPTH 8->9; MATRIX_LR=0.03``."""
+    lower = remark.lower()
+    if _OTHER_RATE.search(lower):
+        return True
+    ends = [end for _, _, end in _places(lower)] + [match.end() for match in _CONSTANT.finditer(remark)]
+    return any(_STATED.match(lower, end) for end in ends)
+
+
+def _moves(part: _Part) -> bool:
+    return any(was != now for was, now in part.changes.values())
+
+
+def _window(part: str, known: Mapping[str, Any]) -> _Part | None:
     match = _PATTERNS.search(part)
-    if match is None or (not re.search(r"window|pattern|full|attention|sliding", part.lower()) and not match["was"]):
-        return {}
+    lower = part.lower()
+    if match is None or (not re.search(r"window|pattern|full|attention|sliding", lower) and not match["was"]):
+        return None
     now = match["now"] or match["only"] or match["one"]
-    return {"WINDOW_PATTERN": (match["was"] or known.get("WINDOW_PATTERN"), now)}
+    rest = _WINDOW.sub(" ", (part[: match.start()] + " " + part[match.end() :]).lower())
+    pair = (match["was"] or known.get("WINDOW_PATTERN"), now)
+    return _Part({"WINDOW_PATTERN": pair}, clear=only_fillers(rest) and not _negated(rest))
 
 
-def _code_change(part: str) -> tuple[str, str] | None:
-    text = _OLD.sub(" ", part.lower())
-    return next(((axis, note) for pattern, axis, note in CODE if pattern.search(text)), None)
+def _code(part: str) -> _Part | None:
+    text = _OLD.sub(" ", part)
+    for pattern, axis, note in CODE:
+        if match := pattern.search(text):
+            rest = text[: match.start()] + " " + text[match.end() :]
+            if _WAS_THERE.search(text[: match.start()]):
+                return _Part(clear=False)
+            return _Part(code=(axis, note), clear=_one_change_of_code(axis, text, rest))
+    return None
+
+
+_WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
+"""Words before the name of something that is taken away."""
+_PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
+_OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
+"""Settings of a part of the model, which have axes of their own: the rate of the value embeddings, say."""
+
+
+def _one_change_of_code(axis: str, text: str, rest: str) -> bool:
+    """Return whether a line names this change of code, not its opposite, and nothing that may be another change."""
+    negated = _negated(text)
+    if (axis in REMOVALS.always and not negated) or (axis in REMOVALS.never and negated):
+        return False
+    if axis in _PARTS and _OF_A_PART.search(rest):
+        return False
+    if axis in ONE_CHANGE:
+        amount = _AMOUNT.get(axis)
+        return only_fillers(_NEGATION.sub(" ", amount.sub(" ", rest, 1) if amount else rest), CODE_FILLERS)
+    words = " ".join(word for word in re.findall(r"\S+", rest) if word.strip(",.;:") not in CODE_FILLERS)
+    return not any(_places(words)) and not any(
+        other != axis and pattern.search(rest) and other != BASELINE for pattern, other, _ in CODE if axis != BASELINE
+    )

@@ -36,6 +36,8 @@ class Run:
     """(gain, standard error) from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
     """Mark of the comparability key; values under two keys cannot be compared.  None: unknown."""
+    opens: bool = False
+    """True for a baseline of a table: it has no effect, and the effects after it start from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
     for run in runs:
         if not run.comparable:
             continue
-        if run.order != 0 and run.status not in UNTRIED:
+        if run.order != 0 and not run.opens and run.status not in UNTRIED:
             before = _elsewhere(run, direction) if apart(run.key, key) else incumbent
             gain = run.measured[0] if run.measured else difference(run.value, before, direction)
             error = run.measured[1] if run.measured else None

@@ -7,6 +7,7 @@ one that it contains (``unembedding lr`` before ``embedding lr``).
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (knob, re.compile(rf"(?<![a-z0-9_])(?:{pattern})(?![a-z0-9_])"))
@@ -32,7 +33,7 @@ NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("WARMUP_RATIO", r"(?:lr )?warmup(?:[ _]ratio)?"),
         ("WARMDOWN_RATIO", r"(?:lr )?warmdown(?:[ _]ratio)?"),
         ("FINAL_LR_FRAC", r"final[ _]lr(?:[ _](?:frac(?:tion)?|floor))?|finlr|lr floor"),
-        ("HEAD_DIM", r"head[ _]dim"),
+        ("HEAD_DIM", r"head[ _]dim|head(?==)"),
         ("N_KV_HEAD", r"n_kv_heads?"),
         ("SHORT_WINDOW", r"short[ _]window"),
         ("ROPE_BASE", r"rope base(?: frequency)?"),
@@ -64,7 +65,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "softcap",
             "no cap on the logits",
         ),
-        (r"grad(?:ient)?(?: norm)? clip", "optimizer.clip", "global gradient norm held to a limit"),
+        (r"grad(?:ient)?(?: norm)? clip(?:ping)?", "optimizer.clip", "global gradient norm held to a limit"),
         (r"dropout", "regularisation.dropout", "dropout on the residual stream"),
         (r"label smoothing", "loss.smoothing", "smoothed labels"),
         (r"z-loss", "loss.z", "a penalty on the size of the logits"),
@@ -104,3 +105,39 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     )
 )
 """(pattern, axis, the change in words of our own)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Removals:
+    """Axes whose note holds only for a change that removes something, and those where a removal is the opposite."""
+
+    always: frozenset[str]
+    never: frozenset[str]
+
+
+REMOVALS = _Removals(
+    always=frozenset(("muon.variance", "weight_decay.cautious", "softcap")),
+    never=frozenset(
+        (
+            "attention.gate",
+            "attention.heads",
+            "attention.mixer",
+            "averaging",
+            "block.parallel",
+            "data.curriculum",
+            "loss.auxiliary",
+            "loss.smoothing",
+            "loss.z",
+            "mlp.activation",
+            "mlp.experts",
+            "mlp.gated",
+            "muon.nesterov",
+            "optimizer.clip",
+            "optimizer.muon",
+            "precision",
+            "regularisation.dropout",
+            "schedule.shape",
+            "weight_tying",
+        )
+    ),
+)

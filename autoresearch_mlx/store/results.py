@@ -12,14 +12,14 @@ RESULTS = "results.tsv"
 
 
 def write_results(folder: Path, history: History) -> None:
-    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then six of our own.
+    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then seven of our own.
 
     A failure is written as upstream writes a crash (0.000000, 0.0, crash), so that existing notebooks read the file;
     the sixth column has the status of the ledger.
     """
     metric = history.metric
-    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent"]
-    lines += ["\t".join(_row(e)) for e in history.experiments]
+    lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent\tdirection"]
+    lines += ["\t".join([*_row(e), history.direction]) for e in history.experiments]
     temporary = folder / f"{RESULTS}.tmp"
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     temporary.replace(folder / RESULTS)

@@ -65,6 +65,37 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
     "text",
     [
         "SiLU + matrix LR 0.06",
+        "D_MODEL 512->384 + DEPTH 8->9",
+        "EXPAND 2->1 WARMDOWN_RATIO 0.5->0.7",
+        "window warmup in 3 phases (128, 256, 512)",
+        "weight tying std=1.0 lm_head shared",
+        "DEPTH 8->9; MATRIX_LR 0.04->0.03",
+        "DEPTH 8->9 (also MATRIX_LR 0.03)",
+        "DEPTH 8->9 (AdamW LR x1.5)",
+        "depth=6 dim=512",
+        "matrix LR 0.04 -> 0.06, grad_accum=2",
+        "revert DEPTH 9->8",
+        "no weight tying",
+        "without warmup 0.05",
+        "SwiGLU off",
+        "replace z-loss by a cap",
+        "cosine -> linear",
+        "warmup 100 steps",
+        "warmdown over the last 150 steps",
+        "MATRIX_LR -30%",
+        "2x MATRIX_LR",
+        "MATRIX_LR 0.04/0.06/0.08",
+        "MATRIX_LR 0.03-0.05 sweep",
+        "MATRIX_LR 0.04 vs 0.06",
+        "batch 2^19 -> 64",
+        "increase depth by 2",
+        "WEIGHT_DECAY 0.2 -> 0.1 for embeddings only",
+        "gradient clipping only to Muon",
+        "adam beta2 0.95 -> 0.99 for value embeddings",
+        "add WD 0.01 to embeddings",
+        "halve value embedding LR",
+        "ramp batch 2^15 -> 2^17 during training",
+        "rerun with depth 9",
         "no logit cap + all LRs -30%",
         "init scale 3^0.5->2^0.5",
         "startup_exclude 1->2",
@@ -75,6 +106,54 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
 def test_what_is_not_told_plainly_stays_open(text: str) -> None:
     told = read_description(text)
     assert (told.axis, told.changes) == ("other", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("HEAD_DIM 128->64 (evidence: HEAD_DIM=64 is common)", {"HEAD_DIM": (128, 64)}),
+        ("WARMDOWN 0.1->0.05 worse (needs some cooldown for convergence)", {"WARMDOWN_RATIO": (0.1, 0.05)}),
+        ("Reduce MATRIX_LR from 0.04 to 0.02 to improve stability. [^^^^", {"MATRIX_LR": (0.04, 0.02)}),
+        ("depth 4->6 — val_bpb regressed 2.014->2.614, too few steps in 5min budget", {"DEPTH": (4, 6)}),
+        ("batch 2^17 -> 2^16 (2557 steps, 10.4 GB vs 12.1 GB)", {"TOTAL_BATCH_SIZE": (131072, 65536)}),
+        ("global batch 2^19→2^18 no better", None),
+        ("softcap 15→30 (Worse (unclear why))", {"SOFTCAP": (15, 30)}),
+    ],
+)
+def test_remarks_belong_to_no_change(text: str, changes: dict[str, Any] | None) -> None:
+    assert read_description(text).changes == (changes or {})
+
+
+def test_an_aside_adds_to_the_line_and_never_overwrites_it() -> None:
+    told = read_description("DEPTH 8->9 (ASPECT_RATIO=57, DEPTH=12 was slower)")
+    assert told.changes == {"DEPTH": (8, 9), "ASPECT_RATIO": (None, 57)}
+    assert read_description("warmdown 0.5 -> 0.7 (MATRIX_LR=0.04)", {"MATRIX_LR": 0.04}).changes.keys() == {
+        "WARMDOWN_RATIO"
+    }
+
+
+def test_a_batch_that_counts_rows_has_its_own_value_before() -> None:
+    known = {"TOTAL_BATCH_SIZE": 262144, "DEVICE_BATCH_SIZE": 128}
+    assert read_description("BATCH=64 (fits in memory)", known).changes == {"DEVICE_BATCH_SIZE": (128, 64)}
+    assert read_description("BATCH=64 (fits in memory)", {"TOTAL_BATCH_SIZE": 262144}).changes == {
+        "DEVICE_BATCH_SIZE": (None, 64)
+    }
+
+
+def test_what_a_kept_line_of_several_changes_moved_is_no_longer_known() -> None:
+    log = [
+        ("baseline DEPTH=4", True),
+        ("depth 6 with GQA", True),
+        ("depth 8", False),
+        ("SiLU + depth up", True),
+        ("depth 8", False),
+    ]
+    assert [told.changes for told in read_descriptions(log)][2::2] == [{"DEPTH": (6, 8)}, {"DEPTH": (None, 8)}]
+
+
+def test_a_change_of_code_is_made_once() -> None:
+    log = [("baseline", True), ("SwiGLU MLP", True), ("SwiGLU MLP", False)]
+    assert [told.axis for told in read_descriptions(log)] == ["baseline", "mlp.gated", "other"]
 
 
 def test_a_log_tells_what_a_knob_was() -> None:

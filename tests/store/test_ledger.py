@@ -216,7 +216,7 @@ def test_no_title_breaks_a_row_of_the_results(done: list[Experiment]) -> None:
         write_results(Path(folder), ledger.read().history)
         with (Path(folder) / RESULTS).open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, delimiter="\t"))
-    assert [len(row) for row in rows] == [11] * (len(done) + 1)
+    assert [len(row) for row in rows] == [12] * (len(done) + 1)
     assert [row[6] for row in rows[1:]] == [str(e.number) for e in done]
 
 

@@ -1,0 +1,121 @@
+"""Split a description into the change that it states, its asides in parentheses, and the remarks behind it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_LABEL = re.compile(r"^(?:exp ?\d+\w?|gpu\d+|agent\d+|iter(?:ation)? ?\d+|#\d+)\s*:\s*", re.IGNORECASE)
+_PAIRS = {"(": ")", "[": "]"}
+_SCOPE = re.compile(
+    r"\bfor (?:the )?(?:(?:value|token|input|output)[ _])?(?:embed\w*|lm_head|unembed\w*|head|scalars?|norms?|"
+    r"biases|first|last|early|late|later|each|(?:value|key|query|kv) heads?|every|only|layers?|attention|mlp|ffn)\b",
+    re.IGNORECASE,
+)
+"""Words that limit a change to a part of the model or of the run."""
+_ONLY = re.compile(r"\bonly (?:to|for|on|in|during|after|until)\b", re.IGNORECASE)
+_BESIDES = re.compile(
+    r"\b(?:combined|along|together) with\b|\bin addition\b|\bas well as\b|^also (?!too)|^(?:\+|and|plus)\s",
+    re.IGNORECASE,
+)
+_SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
+_JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
+_PURPOSE = (
+    "allow|improve|encourage|prevent|reduce|increase|provide|enable|avoid|help|give|get|speed|stabilize|maintain|match|double|"
+    "make|save|fit|free|spend|lengthen|slow|permit|explore|test|see|check|boost|lower|raise|let|force|extend"
+)
+_COMMENT = re.compile(
+    r"\s[—–]\s|\s--?\s|;|:\s|\.\s|\s(?:on|after|during|for|because|since|despite|hypothesis|evidence)\s"
+    rf"|\sat\s(?!\d)|\bover \d+ steps|\bto (?=(?:{_PURPOSE})\b)|,\s(?:potentially|possibly|thereby|improving|trading|"
+    r"giving|allowing|reducing|increasing|providing|spending|supporting|encouraging|so|but|which|where|as)\s"
+)
+_CONTEXT = re.compile(
+    r"(?:the )?(?:small|tuned|current|best|optimi[sz]ed)\b[\w .-]*|muon|adamw|caffeinate|wd|"
+    r"\d+-?min(?:ute)? budget(?: no cap)?",
+    re.IGNORECASE,
+)
+"""What a change may come "with" without being changed itself."""
+_EXPLAINS = re.compile(
+    r"(?:hypothesis|evidence|because|since|vs\.?|note|e\.g\.|like|as|expected|expect|see|re:|from|was|"
+    r"up from|down from)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A description in its parts."""
+
+    main: str
+    """What it states, without asides and remarks."""
+    parts: list[str]
+    """The statements that ``main`` joins by "and", "+", "with" or commas."""
+    asides: list[str]
+    sets: list[str]
+    """Asides that only give constants their values, ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
+    remarks: list[str]
+    """Text that explains or judges the change, in case it states another one."""
+    more: bool
+    """True if it says that something else was changed too, or that the change holds only for a part."""
+
+
+def split_line(text: str) -> Line:
+    """Return the parts of a description.  Never raises."""
+    rest = _LABEL.sub("", text.strip())
+    rest, asides = _without_asides(rest)
+    main, *remarks = _COMMENT.split(rest)
+    sets = [piece.strip() for aside in asides for piece in re.split(r"[;,]", aside) if _SETS.fullmatch(piece.strip())]
+    remarks += [
+        piece
+        for aside in asides
+        if not _EXPLAINS.match(aside) and "divisible" not in aside
+        for piece in re.split(r"[;,]\s", aside)
+        if not _SETS.fullmatch(piece.strip()) and not _EXPLAINS.match(piece.strip())
+    ]
+    more = _is_limited(rest) or any(_BESIDES.search(piece.strip()) for piece in (*remarks, *asides))
+    return Line(
+        main.strip(),
+        _parts(main),
+        asides,
+        sets,
+        [remark for remark in remarks if remark.strip() and "divisible" not in remark],
+        more,
+    )
+
+
+def _is_limited(text: str) -> bool:
+    """Return whether the change holds only for a part of the model or of the run: ``... for value embeddings``."""
+    begins = re.search(r"\bfor\s", text)
+    return _ONLY.search(text) is not None or (begins is not None and _SCOPE.match(text, begins.start()) is not None)
+
+
+def _without_asides(text: str) -> tuple[str, list[str]]:
+    """Return the text without what stands in parentheses or brackets, and that; a call such as ``tanh(x)`` stays.
+
+    An aside that the log has cut off before its end goes to the end of the line.
+    """
+    left, asides, at = "", [], 0
+    while at < len(text):
+        opens = text[at]
+        if opens not in _PAIRS or (at and (text[at - 1] in "=" or text[at - 1].islower()) and opens == "("):
+            left += opens
+            at += 1
+            continue
+        depth, end = 1, at + 1
+        while end < len(text) and depth:
+            depth += (text[end] == opens) - (text[end] == _PAIRS[opens])
+            end += 1
+        asides.append(text[at + 1 : end - (depth == 0)].strip())
+        left += " "
+        at = end
+    return left, asides
+
+
+def _parts(main: str) -> list[str]:
+    pieces = _JOINT.split(main)
+    joined = zip(["", *pieces[1::2]], pieces[::2], strict=True)
+    return [piece.strip() for joint, piece in joined if piece.strip() and not (joint == "with" and _is_context(piece))]
+
+
+def _is_context(piece: str) -> bool:
+    return _CONTEXT.fullmatch(piece.strip()) is not None

@@ -1,0 +1,171 @@
+"""Find the columns of a results table, the metric that it is about, and whether lower or higher is better.
+
+Nothing is guessed: a column that is only called ``metric`` is no ``val_bpb``, and a direction that neither the file nor
+its kept rows show is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from autoresearch_mlx.compare.log import METRIC
+from autoresearch_mlx.compare.statuses import status_in
+from autoresearch_mlx.compare.table_lines import Lines, Row
+from autoresearch_mlx.errors import TableError
+from autoresearch_mlx.experiment import Direction
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "commit": ("commit", "sha", "hash", "commit_hash", "git_commit"),
+    "bpb": (METRIC, "bpb", "val_bpb_mean", "best_val_bpb"),
+    "value": ("metric", "value", "score", "metric_value"),
+    "memory": ("memory_gb", "peak_vram_gb", "memory", "mem_gb", "vram_gb", "peak_memory_gb", "peak_vram"),
+    "memory_mb": ("peak_vram_mb", "memory_mb", "peak_memory_mb", "vram_mb"),
+    "status": ("status", "decision", "result", "outcome", "verdict"),
+    "description": ("description", "desc", "title", "change", "experiment", "idea", "hypothesis", "notes"),
+}
+_OURS = ("commit", "value", "memory", "status", "description")
+"""Columns of upstream's table and of our own, whatever the second one is called."""
+_COMMIT = re.compile(r"[0-9a-f]{7,40}", re.IGNORECASE)
+_MOST_BITS = 8.0
+"""Bits per byte of a model that knows nothing."""
+_HIGHER = re.compile(r"\b(?:higher|max|maxim\w*|up|larger)\b|higher_is_better")
+_LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The place of each column, by its name here; ``gain``: our own column of gains, in the same table."""
+
+    places: Mapping[str, int]
+    metric: str
+    rows: Sequence[Row]
+    direction: Direction | None = None
+    """The direction that the file itself states; None where it does not."""
+    ours: bool = False
+
+    @property
+    def is_bpb(self) -> bool:
+        return self.metric == METRIC
+
+    def cell(self, row: Row, name: str) -> str:
+        return row.cell(self.places.get(name))
+
+
+def find_columns(lines: Lines, metric: str | None = None) -> Columns:
+    """Return the columns of a table; ``metric``: the name of its column of values, where the caller gives it.
+
+    Raises TableError for a table without values, statuses or descriptions.
+    """
+    header = lines.rows[0]
+    head = [cell.lower().replace(" ", "_") for cell in header.cells]
+    if {"verdict", "number", "knobs"} <= set(head) and len(head) > len(_OURS):
+        places = {name: at for at, name in enumerate(_OURS)} | {"gain": head.index("gain")} if "gain" in head else {}
+        if "direction" in head:
+            places["direction"] = head.index("direction")
+        return Columns(places, header.cells[1], lines.rows[1:], _stated(lines, places), ours=True)
+    places = {name: at for name, words in NAMES.items() if (at := _first(head, words)) is not None}
+    at, name = _value_column(header, head, places, metric)
+    if at is None and "status" not in places:
+        return _without_header(lines)
+    missing = [
+        f"{name} ({' or '.join(NAMES[key][:3])})"
+        for name, key in (("value", "bpb"), ("status", "status"), ("description", "description"))
+        if (at is None if key == "bpb" else key not in places)
+    ]
+    if missing or at is None:
+        said = f"no column for {', '.join(missing)}; the header has {', '.join(head)}"
+        raise header.error(
+            said, "`--metric NAME` says which column has the values" if at is None else "rename a column"
+        )
+    kept = {key: place for key, place in places.items() if key not in ("bpb", "value") and place != at}
+    return Columns({**kept, "value": at}, name, lines.rows[1:], _stated(lines, {}))
+
+
+def _value_column(
+    header: Row, head: Sequence[str], places: Mapping[str, int], metric: str | None
+) -> tuple[int | None, str]:
+    """Return the place of the values, and the metric's name."""
+    if metric is not None:
+        wanted = metric.lower().replace(" ", "_")
+        if wanted in head:
+            return head.index(wanted), METRIC if wanted in NAMES["bpb"] else metric
+        if wanted in NAMES["bpb"] and "value" in places:
+            return places["value"], METRIC
+        raise header.error(f"no column {metric}; the header has {', '.join(head)}", "--metric names a column of values")
+    if "bpb" in places:
+        return places["bpb"], METRIC
+    at = places.get("value")
+    return at, "" if at is None else header.cells[at]
+
+
+def _first(head: Sequence[str], words: Sequence[str]) -> int | None:
+    return next((head.index(word) for word in words if word in head), None)
+
+
+def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
+    """Return the direction in our own column, or in a comment such as ``# metric_direction: higher_is_better``."""
+    told = [row.cell(places["direction"]) for row in lines.rows[1:2]] if "direction" in places else []
+    told += [text for text in lines.comments if re.search(r"direction|better|minimi[sz]e|maximi[sz]e", text.lower())]
+    for text in map(str.lower, told):
+        higher, lower = bool(_HIGHER.search(text.replace("_", " "))), bool(_LOWER.search(text.replace("_", " ")))
+        if higher != lower:
+            return "max" if higher else "min"
+    return None
+
+
+def _without_header(lines: Lines) -> Columns:
+    """Return upstream's columns for a table without a header, if its cells are what these columns have."""
+    first = lines.rows[0]
+    for names in (_OURS, ("commit", "value", "status", "description")):
+        if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):
+            columns = Columns({name: at for at, name in enumerate(names)}, METRIC, lines.rows)
+            strange = next((row for row in lines.rows if not _fits(columns, row)), None)
+            if strange is None:
+                return columns
+            said = "the table has no header, and this row is none of commit, val_bpb, memory_gb, status, description"
+            raise strange.error(said, "write a first line with the columns' names")
+    said = "neither a header nor upstream's columns commit, val_bpb, memory_gb, status, description"
+    count = len(first.cells)
+    raise first.error(f"{said}; found {count} cell{'' if count == 1 else 's'}")
+
+
+def _fits(columns: Columns, row: Row) -> bool:
+    """Return whether a row begins with a commit, and has bits per byte where its status says that it was measured."""
+    commit, status = columns.cell(row, "commit"), status_in(columns.cell(row, "status"))
+    value = number_in(columns.cell(row, "value"))
+    named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")
+    return named and (status not in ("keep", "discard") or value is None or 0 <= value < _MOST_BITS)
+
+
+def number_in(cell: str) -> float | None:
+    """Return the number in a cell; None where it is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def direction_of(columns: Columns, kept: Sequence[float], gains: Sequence[tuple[float, float]]) -> Direction:
+    """Return whether lower or higher values are better.
+
+    ``kept``: the values of the kept rows, oldest first.  ``gains``: for each row of our own table, its gain, and by how
+    much its value was higher than the incumbent's.  Raises TableError where neither the file nor its rows say it.
+    """
+    if columns.direction is not None:
+        return columns.direction
+    if columns.is_bpb:
+        return "min"
+    signs = [higher * gain for gain, higher in gains if higher * gain]
+    if not signs:
+        signs = [later - earlier for earlier, later in pairwise(kept) if later != earlier]
+    if not signs:
+        return "min"  # nothing but a baseline: no effect has a sign
+    ups = sum(sign > 0 for sign in signs)
+    if ups in (0, len(signs)) or columns.ours:
+        return "max" if 2 * ups > len(signs) else "min"
+    path = columns.rows[0].path
+    said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: kept rows went up and down"
+    raise TableError(said, "say it: `--direction min` or `--direction max`")
