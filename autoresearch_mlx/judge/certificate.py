@@ -7,14 +7,15 @@ drift of the machine (say, while it warms up) cancels exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from autoresearch_mlx.experiment import Direction
-from autoresearch_mlx.judge.evidence import Run, Sigma
+from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.shrinkage import digits_of
+from autoresearch_mlx.judge.slope import at_reference, error_between
 from autoresearch_mlx.judge.student_t import cumulative, normal_score, quantile
 
 _COVERAGE = 0.9
@@ -62,21 +63,33 @@ def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
 
 
 def certificate(
-    before: Sequence[Run], head: Sequence[Run], direction: Direction, sigma: Sigma, alpha: float = 0.1
+    before: Sequence[Run],
+    head: Sequence[Run],
+    direction: Direction,
+    sigma: Sigma,
+    alpha: float = 0.1,
+    slope: Slope | None = None,
 ) -> Certificate:
     """Return the certificate from all complete blocks; runs carry the number of their pair.
+
+    ``slope``: how values move with the machine's speed.  What the speed did to an effect is taken out of it, with an
+    error; in a block whose runs were equally fast, and in one with a steady change of speed, that is nothing.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
     complete.  Raises it too when there is one block and no sigma, because the error is then unknown.
     """
-    effects = block_effects(before, head, direction)
+    slope = slope or Slope()
+    effects = block_effects(before, head, direction, slope)
     if not effects:
         raise ValueError("no block A B B A is complete; measure one again")
     dof = len(effects) - 1 + (sigma.dof if sigma.value is not None else 0)
     if dof < 1:
         raise ValueError("the error is unknown with one block and no sigma; measure a second block")
     effect, pairs = fmean(effects), 2 * len(effects)
+    apart = fmean(_effects(before, head, lambda run: run.log_work))
     error = math.sqrt(_pair_variance(effects, sigma, dof) / pairs)
+    if apart:
+        error = math.hypot(error, error_between(slope, apart))
     if error == 0:
         return Certificate(effect, effect, effect, (1 + (effect > 0) - (effect < 0)) / 2, pairs, effect > 0)
     reach = quantile((1 + _COVERAGE) / 2, dof) * error
@@ -84,13 +97,20 @@ def certificate(
     return Certificate(effect, effect - reach, effect + reach, cumulative(effect / error, dof), pairs, certified)
 
 
-def block_effects(before: Sequence[Run], head: Sequence[Run], direction: Direction) -> tuple[float, ...]:
-    """Return the gain in each complete block, in order."""
-    ours, theirs = _by_pair(head), _by_pair(before)
-    sign = -1 if direction == "min" else 1
+def block_effects(
+    before: Sequence[Run], head: Sequence[Run], direction: Direction, slope: Slope | None = None
+) -> tuple[float, ...]:
+    """Return the gain in each complete block, in order, at the machine's reference speed."""
+    sign, steep = -1 if direction == "min" else 1, slope or Slope()
+    return tuple(sign * effect for effect in _effects(before, head, lambda run: at_reference(run, steep)))
+
+
+def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run], float]) -> tuple[float, ...]:
+    """Return the head's figure minus the other's in each complete block, in order."""
+    ours, theirs = _by_pair(head, figure), _by_pair(before, figure)
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
     return tuple(
-        sign * abba(theirs[2 * block], ours[2 * block], ours[2 * block + 1], theirs[2 * block + 1]) for block in blocks
+        abba(theirs[2 * block], ours[2 * block], ours[2 * block + 1], theirs[2 * block + 1]) for block in blocks
     )
 
 
@@ -135,5 +155,5 @@ def _pair_variance(effects: Sequence[float], sigma: Sigma, dof: int) -> float:
     return squares / dof
 
 
-def _by_pair(runs: Sequence[Run]) -> dict[int, float]:
-    return {run.pair: run.value for run in runs if run.pair is not None and not run.tainted}
+def _by_pair(runs: Sequence[Run], figure: Callable[[Run], float]) -> dict[int, float]:
+    return {run.pair: figure(run) for run in runs if run.pair is not None and not run.tainted}

@@ -13,7 +13,8 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Split
 from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, in_words, slots_of
 from autoresearch_mlx.judge.evidence import Run
-from autoresearch_mlx.judge.history import sigma_of
+from autoresearch_mlx.judge.history import noise_of, sigma_of
+from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
@@ -144,7 +145,8 @@ def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate,
     events = list(_unfinished(journal, contest.before, contest.head))
     events = [e for e in events if e["pair"] < pairs and _counts(session, measurement_from(e["measurement"]))]
     before, head = _runs(events, "before"), _runs(events, "head")
-    found = certificate(before, head, journal.history.direction, sigma_of(journal.history))
+    slope, sigma = noise_of(journal.history)
+    found = certificate(before, head, journal.history.direction, sigma, slope=slope)
     return found, len(before) + len(head)
 
 
@@ -155,7 +157,7 @@ def _counts(session: Session, m: Measurement) -> bool:
 
 def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
     newest = {e["pair"]: measurement_from(e["measurement"]) for e in events if e["side"] == side}
-    return [Run(m.value, m.seed, pair=pair) for pair, m in newest.items() if m.value is not None]
+    return [Run(m.value, m.seed, pair=pair, log_work=log_work(m)) for pair, m in newest.items() if m.value is not None]
 
 
 def _split(session: Session) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import log, sqrt
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_mlx.judge.certificate import abba, block_effects, certificate, evidence_ratio, in_words, slots_of
-from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
+from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma, Slope
 
 KNOWN = Sigma(1.0, 400, 300, "many runs")
 rational = st.fractions(-1000, 1000, max_denominator=997)
@@ -51,6 +52,24 @@ def test_linear_drift_cancels_exactly(level: Fraction, effect: Fraction, slope: 
     """In rational arithmetic, to the last digit: B less A is the effect alone, whatever the drift."""
     at = [level + slope * (start + k) for k in range(4)]
     assert abba(at[0], at[1] + effect, at[2] + effect, at[3]) == effect  # type: ignore[arg-type]
+
+
+def test_what_a_slow_machine_did_to_one_side_is_no_gain_of_the_other() -> None:
+    """All runs of the baseline met a busy machine; the slope says that this costs 5 of 10."""
+    before, head = split(4, measured(4, 0.0))
+    before = [replace(run, value=run.value + 5, log_work=-0.5) for run in before]
+    blind = certificate(before, head, "min", KNOWN)
+    seeing = certificate(before, head, "min", KNOWN, slope=Slope(-10.0, 1.0))
+    assert (blind.certified, seeing.certified) == (True, False)
+    assert seeing.effect == pytest.approx(0.0)
+    assert seeing.high - seeing.low > blind.high - blind.low
+
+
+def test_blocks_whose_runs_were_equally_fast_need_no_slope() -> None:
+    before, head = split(4, measured(4, 2.0))
+    slow = [[replace(run, log_work=-0.7) for run in side] for side in (before, head)]
+    found, still = certificate(*slow, "min", KNOWN, slope=Slope(-9.0, 9.0)), certificate(before, head, "min", KNOWN)
+    assert (found.effect, found.low) == pytest.approx((still.effect, still.low))
 
 
 def test_a_drift_between_blocks_and_within_leaves_the_certificate_alone() -> None:
