@@ -283,7 +283,7 @@ class Usual:
     token_seconds: float | None = None
     """Seconds of training for each token."""
     token_cpu: float | None = None
-    """Processor time for each token, from the first batch on."""
+    """Processor time for each token, from the first batch on: the least that a run took."""
     num_params: int | None = None
     matrix_params: int | None = None
     tables: int | None = None

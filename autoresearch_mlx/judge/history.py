@@ -231,11 +231,16 @@ def longest_usual(history: History) -> Usual:
         evaluate=_most(m.seconds.evaluate for m in taken),
         evaluate_cpu=_most(m.extra.get("evaluate_cpu_seconds") for m in taken),
         token_seconds=_most(_train_seconds(m) / m.tokens if m.seconds.train and m.tokens else None for m in taken),
-        token_cpu=_most(m.extra["train_cpu_seconds"] / m.tokens for m in taken if _has_processor_time(m)),
+        token_cpu=_least(m.extra["train_cpu_seconds"] / m.tokens for m in taken if _has_processor_time(m)),
         num_params=_most(m.extra.get("num_params") for m in taken),
         matrix_params=_most(m.extra.get("matrix_params") for m in taken),
         tables=_most(m.extra.get("tables") for m in taken),
     )
+
+
+def _least(values: Iterable[float]) -> float | None:
+    """Return the smallest value: other programs only ever add to the processor time of the same work."""
+    return min(values, default=None)
 
 
 def _has_processor_time(m: Measurement) -> bool:

@@ -90,9 +90,9 @@ def decided(taken: float, accepted: bool = False) -> Verdict:
 
 def test_a_keep_says_how_much_was_not_counted_and_much_of_it_waits_for_a_person() -> None:
     assert "times the baseline's time" not in decided(1.2).reason
-    said = decided(1.8)
+    said = decided(1.6)
     assert said.status == "keep" and said.reason.endswith(
-        "; 1.8 times the baseline's time for each token and matrix weight, which this budget does not count"
+        "; 1.6 times the baseline's time for each token and matrix weight, which this budget does not count"
     )
     held = decided(4.0)
     assert (held.status, held.held) == ("discard", True)
