@@ -183,14 +183,6 @@ class History:
         return over - value if self.direction == "min" else value - over
 
 
-def _no_files(commit: str) -> Mapping[str, str]:
-    return {}
-
-
-def _no_log(experiment: Experiment) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """An experiment that another lane is measuring; its outcome is not known yet."""
@@ -223,9 +215,9 @@ class Context:
     """The person's wishes, newest last (`autoresearch-mlx steer`)."""
     sigma: float | None = None
     """Standard deviation of one measurement, in the metric's unit; None before there are repeats."""
-    read: Callable[[str], Mapping[str, str]] = _no_files
+    read: Callable[[str], Mapping[str, str]] = lambda commit: {}
     """Function that returns the editable files at a commit of this session, by their path in the lab."""
-    log_tail: Callable[[Experiment], str] = _no_log
+    log_tail: Callable[[Experiment], str] = lambda experiment: ""
     """Function that returns the last lines that an experiment's program wrote; empty when there are none."""
     running: Sequence[Running] = ()
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
@@ -256,10 +248,10 @@ class Stopper(Protocol):
     """A function that decides during a run whether it has lost."""
 
     def __call__(self, curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
-        """Decide from the loss curve so far; ``tokens``: those trained on, where the clock ends the run.
+        """Decide from the loss curve so far, and from the tokens trained on if the clock ends the run.
 
-        None: the run goes on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap`` to the
-        incumbent's loss, and ``audit``: finish it anyway.
+        Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
+        to the incumbent's loss, and ``audit``: True to finish the run all the same, as a check on this rule.
         """
         ...
 
@@ -292,12 +284,13 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The machine's speed that counts as 1 in a session, by two probes too; None: the run itself sets it."""
+    """The machine's speed that counts as 1 in a session; a probe is None until a run has set it."""
 
     processor_share: float = 1.0
-    """Share of the processor time it wanted that a run got."""
+    """Share of the processor time that a run got, of the time that it asked for."""
     product_ms: float | None = None
     copy_ms: float | None = None
+    """Milliseconds of the two probes (:mod:`autoresearch_mlx.trial.speed`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,8 +313,8 @@ class Assignment:
     reference: Reference | None = None
     """The speed by which the seconds of its budget are counted; None: they are those of the wall clock."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """For an audit: function that lays out the incumbent in the same tree and returns an assignment whose folder holds
-    its weights; None where they are not kept."""
+    """For an audit: function that puts the incumbent into the same tree and returns an assignment whose folder has its
+    weights; None if they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,10 +347,7 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming measurement needs, if necessary.
-
-        Returns the seconds spent, by name; empty when nothing had to be done.  Raises nothing.
-        """
+        """Free the memory that the coming measurement needs; return the seconds spent, by name.  Raises nothing."""
         ...
 
     def close(self) -> None:
