@@ -208,7 +208,7 @@ def window_masks(seq_len: int) -> list[Any]:
 def build_model(vocab_size: int, seq_len: int) -> GPT:
     """Return the model with fresh weights; it maps int32 tokens [B, T] to logits [B, T, vocab_size]."""
     model = GPT(vocab_size, seq_len)
-    # The random key of a weight depends on its name, so that adding a layer does not change the other first values.
+    # The random key of a weight depends on its name, so that adding a layer does not change the others' values.
     root = np.array(mx.random.randint(0, 2**31 - 1, ())).item()
     fresh = [(name, initial(name, w, mx.random.key(root ^ crc32(name.encode())))) for name, w in flat(model).items()]
     model.update(tree_unflatten(fresh))

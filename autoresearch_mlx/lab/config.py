@@ -255,10 +255,10 @@ class MachineSettings(_Frozen):
     exclusive: Literal["auto", "always", "never"] = "auto"
     """Whether only one command measures on this machine at a time; auto: where a GPU trains."""
     clock: Literal["reference", "wall"] = "reference"
-    """Seconds in which a budget is counted where a CPU trains; reference: those of a machine as fast as the baseline's,
-    so that a busy machine gives as much training as a quiet one, in more time."""
+    """The seconds in which a budget is counted where a CPU trains.  reference: seconds of a machine as fast as during
+    the baseline, so that a run on a busy machine trains as much as on a quiet one, but takes longer."""
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
-    """Longest wait for a quiet machine before the baseline and before a disturbed run is taken again."""
+    """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is taken again."""
     probe: Literal["auto", "never"] = "auto"
     """Whether the machine's speed is measured before and after each run; auto: on a GPU, and on a CPU for budgets of a
     minute or more."""

@@ -185,7 +185,7 @@ _CLEARLY = 0.8
 def cut_short(expected: float, count: int | None, context: int | None, measured: bool) -> bool:
     """Return whether a server's token count shows that it did not read the whole prompt.
 
-    ``expected``, ``count`` and ``context`` are in tokens.  An unknown count (None or 0) shows nothing.  A prompt that
+    ``expected``, ``count`` and ``context`` are in tokens.  An unknown count (None or 0) proves nothing.  A prompt that
     fills the whole context was cut to fit, because it leaves no room for an answer.
     """
     if not count:  # servers leave it out, or say 0, when the prompt was still in their cache

@@ -1,4 +1,4 @@
-"""Keep the losses of one training as a curve that stays small, however long the run is."""
+"""Keep the losses of one training as a curve of bounded size, however long the run is."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""End programs that outlived the coding agent or the loop that started them, and name others that work in a folder.
+"""End programs that outlived the coding agent or the loop that started them, and name other programs in a folder.
 
 A program that a coding agent left running would go on writing into the worktree while a run is measured there, and so
 would a measured program whose loop was killed.  So an environment variable of each child names the folder in which it
-works.  Every program with that variable is ended after each call of an agent, and by the next process that opens the
+works.  Every program with that variable is ended after each call of an agent, and again when the next process opens the
 session.  A program that has cleared its environment is found by its parents, or by its current directory.
 """
 
@@ -28,8 +28,8 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
     Call it only from the process that holds the session's lock: then no living loop can have started them.  It takes
     some milliseconds when there is nothing to end, and gives up after ``seconds``.
 
-    ``since``: time in seconds since 1970 after which something of this process was started in ``folder``; then programs
-    that have begun since, have no terminal and have their current directory below ``folder`` are ended as well.
+    ``since``: the time, in seconds since 1970, after which this process started a program in ``folder``.  Then programs
+    that began later, have no terminal and have their current directory below ``folder`` are ended too.
     """
     import psutil
 
@@ -47,9 +47,9 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
 
 
 def at_work(folder: Path) -> list[str]:
-    """Return the programs of others that may write below ``folder``, each as ``vim (process 12)``; at most three.
+    """Return at most three other programs that may write below ``folder``, each as ``vim (process 12)``.
 
-    They have their current directory or an open file there, or name the folder on their command line.
+    Such a program has its current directory or an open file there, or names the folder on its command line.
     """
     import psutil
 
@@ -90,9 +90,9 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 
 
 def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
-    """Return whether a program of this user has begun since then and works there, without a terminal.
+    """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
-    A person's own shell or editor has a terminal, or was there before.  A process's start is known to the second.
+    A person's own shell or editor has a terminal, or began earlier.  The start of a process is known to the second.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
         return False

@@ -5,8 +5,8 @@
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, then the
-share of the budget that is used, in eight (NaN if the child counts it), and then the rows; the number 0 ends the
+A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes; then the
+share of the budget that is used, in eight bytes (NaN if the child counts it); and then the rows.  The number 0 ends the
 training.  Each row comes once per epoch, in an order that depends on the seed alone.
 """
 
@@ -58,11 +58,10 @@ class RowServer:
         may_serve: Callable[[], bool],
         share: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """Open the rows, uint16 [n, width].  ``may_serve`` is asked, in the thread, before each batch.
+        """Open the rows, uint16 [n, width].
 
-        ``share``: the share of the budget that is used; None where the child counts it.
-
-        Raises OSError or ValueError when they cannot be opened.
+        ``may_serve`` is called before each batch, in the thread that serves.  ``share`` returns the share of the budget
+        that is used; None where the child counts it.  Raises OSError or ValueError when the rows cannot be opened.
         """
         self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         self._order = order(seed, len(self._rows))

@@ -1,8 +1,8 @@
 """Keep the time of one training: when each phase began, and how much of the budget is used.
 
-The budget runs from the end of the first step, because that step compiles, or from the end of the first step's
-allowance when that comes earlier; it is shorter by the time that the start took beyond its allowance.  Budget and
-allowances are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
+The budget runs from the end of the first step, because that step compiles, or from the end of that step's allowance if
+that comes earlier.  If the start takes longer than its allowance, the budget is shortened by the difference.  Budget
+and allowances are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Literal
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
 
 MOST_STRETCH = 1.5
-"""Most wall-clock time that a budget may take, as a multiple of it.  A run that needs more is cut off and repeated."""
+"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and repeated."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
 @dataclass(slots=True)
 class Timing:
-    """The marks of one training; times are readings of ``time.monotonic``, and ``counted`` ones reference seconds."""
+    """The times at which the phases of one training began: readings of ``time.monotonic``, and reference seconds."""
 
     start_seconds: float
     compile_seconds: float
     charged: bool
-    """Whether a late start shortens the budget: where the clock ends the run."""
+    """Whether a late start shortens the budget, which it does where the clock ends the run."""
     clock: ReferenceClock | None = None
-    """What measures the machine's speed; None: nothing does."""
+    """The clock that measures the machine's speed; None: the speed is not measured."""
     counting: bool = False
-    """Whether its reference seconds are counted; else a second of the wall clock counts as one."""
+    """Whether reference seconds are counted; otherwise a second of the wall clock counts as one second."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     furthest: float = 0.0
-    """The most that :meth:`spent` has returned."""
+    """The largest value that :meth:`spent` has returned."""
 
     def enter(self, mark: Mark, at: float | None = None) -> None:
-        """Note that a phase began now, or at a time just passed; a later call for the same phase changes nothing."""
+        """Note that a phase began now, or at the time ``at``; a later call for the same phase changes nothing."""
         if mark not in self.began:
             self.began[mark] = time.monotonic() if at is None else at
             self.counted[mark] = self._count(self.began[mark])
@@ -46,7 +46,7 @@ class Timing:
                 self.clock.end()
 
     def look(self) -> None:
-        """Take note of the machine's speed; called about ten times a second."""
+        """Measure the machine's speed; called about ten times a second."""
         if self.clock is not None:
             self.clock.look()
 
@@ -61,7 +61,10 @@ class Timing:
         return self.clock.rate if self.clock is not None and self.counting else 1.0
 
     def speed(self, cut: bool) -> RunSpeed:
-        """Return what is known of the machine's speed; ``spoiled`` for a run that was ``cut`` or rests on a guess."""
+        """Return what is known about the machine's speed.
+
+        It is ``spoiled`` for a run that was ``cut``, or whose speed rests on a guess.
+        """
         found = RunSpeed() if self.clock is None else self.clock.found()
         if found.speed is None or not (cut or (found.doubtful and self.counting)):
             return found
@@ -79,19 +82,19 @@ class Timing:
     def spent(self) -> float:
         """Return the counted seconds of the budget that are used; it never falls.
 
-        The speed of a window is known at its end, so that the time within it may turn out to have counted less.
+        The speed of a window is known only at its end, so the time within it may later turn out to count less.
         """
         if (began := self._budget_began(self.counted)) is not None:
             self.furthest = max(self.furthest, self.counted.get("trained", self._count(time.monotonic())) - began)
         return self.furthest
 
     def since_budget(self) -> float:
-        """Return the counted seconds since the budget began, those after the training included; 0 before."""
+        """Return the counted seconds since the budget began, also those after the training; 0 before the budget."""
         began = self._budget_began(self.counted)
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
     def wall_spent(self) -> float:
-        """Return the same by the wall clock."""
+        """Return the seconds of the budget that are used, by the wall clock."""
         began = self._budget_began(self.began)
         return 0.0 if began is None else self.began.get("trained", time.monotonic()) - began
 

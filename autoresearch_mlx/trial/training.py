@@ -82,7 +82,7 @@ class Training:
             counting=assignment.reference is not None,
         )
         self._cut = False
-        """Whether the run was ended because the wall clock had reached the most that its budget may take."""
+        """Whether the run was ended because it had taken the most wall-clock time that its budget allows."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
         """Processor seconds of the run: at the last look, at its first batch, and at the end of its budget."""
@@ -256,7 +256,7 @@ class Training:
         return self._curve.points()
 
     def _reference_clock(self) -> ReferenceClock | None:
-        """Return the clock that measures the machine's speed; None on a GPU, of which processor time says little."""
+        """Return the clock that measures the machine's speed; None on a GPU, where processor time says little."""
         if self._conditions.device != "cpu":
             return None
         return ReferenceClock(self._assignment.reference or Reference(), lambda: self._watch.pids(), Probe().take)
@@ -272,7 +272,7 @@ class Training:
         return not self._cut and not self._meter.ended(timing.spent(), server.tokens, timing.rate * server.pace(began))
 
     def _out_of_wall_time(self) -> bool:
-        """Return whether the budget, counted in reference seconds, has taken the most wall-clock time that it may."""
+        """Return whether a budget in reference seconds has taken the most wall-clock time that is allowed."""
         timing, meter = self._timing, self._meter
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 

@@ -51,7 +51,7 @@ def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(le
     target = confine(leaky, SandboxSettings(), (), said.append)
     assert isinstance(target, Pretrain)
     assert target.conditions.sandbox is None
-    why = "a sieve does not hold: training: read validation rows: works, and must not"
+    why = "a sieve does not hold: training: read validation rows: works, but must be denied"
     assert str(target.conditions.machine["sandbox"]).startswith(f"none ({why}")
     (warning,) = said
     assert warning.startswith(f"WARNING: no sandbox: {why}")

@@ -66,7 +66,7 @@ def test_a_sandbox_that_leaves_the_text_open_does_not_hold(closed_library: Condi
 
     found = sandbox()
     done = check_sandbox(Open(found.kind, found.words), closed_library)
-    assert not done.holds and "the text of rows that score: works, and must not" in done.words()
+    assert not done.holds and "the text of rows that score: works, but must be denied" in done.words()
 
 
 REBUILD = """\

@@ -29,8 +29,8 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 LIST = _READ_DIR
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
-"""Rights to change files, without making links, pipes and sockets.  The parent opens files by name in the folder that a
-child writes to, and a link there could lead it to a file that the child may not read."""
+"""Rights to change files, but not to make links, pipes and sockets.  The parent opens files by name in the folder that
+a child writes to, and a link there could lead it to a file that the child may not read."""
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446

@@ -132,7 +132,7 @@ class Watch:
         return total
 
     def pids(self) -> list[int]:
-        """Return the processes that are known to belong to the run, the child first; empty before the first check."""
+        """Return the numbers of the run's known processes, the child first; empty before the first check."""
         known = list(self._known)
         return known if self._leader is None else [self._leader, *(pid for pid in known if pid != self._leader)]
 

@@ -50,7 +50,7 @@ _PRIVATE = (
 )
 """Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
-BREACH = "works, and must not"
+BREACH = "works, but must be denied"
 """Words of a finding on something that the sandbox lets through."""
 Finding = tuple[str, bool | None, str]
 """What was tried, whether it ended as it must (None: it could not be tried), and the outcome in words."""
@@ -66,22 +66,22 @@ class Selftest:
 
     @property
     def breached(self) -> bool:
-        """Whether something worked that must not; False where only what a run needs did not work."""
+        """Whether an action worked that must be denied; False when only actions that a run needs did not work."""
         return any(words == BREACH for _, _, words in self.findings)
 
     def verdict(self) -> str:
-        """Return one line: that it does not hold, or that a run cannot work in it, and why; else :meth:`words`."""
+        """Return one line: why the sandbox does not hold or a run cannot work in it; otherwise :meth:`words`."""
         if self.holds:
             return self.words()
         return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"
 
     def words(self) -> str:
-        """Return one line: what failed, or how many attempts ended as they must."""
+        """Return one line: the attempts that failed, or the number of attempts that ended as expected."""
         failed = [f"{name}: {words}" for name, ok, words in self.findings if ok is False]
         if failed:
             more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
             return "; ".join(failed[:_SHOWN]) + more
-        return f"{sum(ok is True for _, ok, _ in self.findings)} attempts ended as they must"
+        return f"{sum(ok is True for _, ok, _ in self.findings)} attempts ended as expected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Count a run's reference seconds: seconds of a machine that is as fast as the session's quiet baseline had it.
+"""Count a run's reference seconds: seconds of a machine as fast as the session's quiet baseline had.
 
 While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a budget
-buys the same work on a busy machine as on a quiet one, as far as the speed is known.
+pays for the same work on a busy machine as on a quiet one, as far as the speed is known.
 """
 
 from __future__ import annotations
@@ -20,46 +20,49 @@ from autoresearch_mlx.trial.speed.probe import Reading
 from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, totals, used
 
 WINDOW_SECONDS = 0.5
-"""Seconds over which one speed is taken: long against the scheduler's slices of some ms, short against a budget."""
+"""Length in seconds of a window with one speed: long compared with the scheduler's slices of some ms, short compared
+with a budget."""
 _PROBE_SECONDS = 4.0
 """Seconds between two probes, each of which takes some 10 ms of one processor."""
 _COMPANY_SECONDS = 2.0
 """Seconds between two looks at all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _COPY_NOISE = 1.15, 1.4
-"""Ratios to the reference within which a probe says nothing: on a quiet machine it varies as much."""
+"""Ratios of a probe to the reference that count as noise: product and copy vary as much on a quiet machine."""
 _MEMORY_SHARE = 0.5
-"""Share of its time for which a training is taken to wait for memory.  A guess: it was not measured for any file."""
+"""Share of its time for which a training is assumed to wait for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
-"""Ratio of the copies above which that guess decides too much, so that the run does not count."""
+"""When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
+count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 2.0
 _NEWEST = 3
-"""Number of probes of which the fastest tells the speed now: one alone may have been interrupted."""
+"""Number of newest probes, the fastest of which gives the current speed: a single probe may have been interrupted."""
 _STOPS_SECONDS = 2.0
-"""Seconds after a stop (SIGSTOP) was seen for which time that is neither used nor waited counts as stopped: looks ten
-times a second miss most of short stops."""
+"""For this many seconds after a stop (SIGSTOP) was seen, time in which the run neither runs nor waits counts as
+stopped: with ten looks a second, most of a short stop is missed."""
 NOTICED = 0.95
 """Speed below which a run's record says what slowed it down."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpeed:
-    """What is known of the machine's speed during one run."""
+    """What is known about the machine's speed during one run."""
 
     speed: float | None = None
-    """Mean over the recorded time, 1 as the reference; None: this system does not tell, or nothing was recorded."""
+    """Mean over the recorded time, where 1 is the reference; None: the system does not report it, or nothing was
+    recorded."""
     disturbed_by: str = ""
-    """What slowed it down, in words; empty: nothing did."""
+    """What slowed the run down, in words; empty if nothing did."""
     doubtful: bool = False
     """Whether the speed rests on a guess, so that the run cannot be compared."""
     spoiled: str | None = None
-    """Why the run cannot be compared, in words; None: it can."""
+    """Why the run cannot be compared, in words; None if it can."""
     facts: dict[str, Any] = field(default_factory=dict)
     """For the run's record: ``processor_share`` and ``processor_seconds``, and the medians of the two probes in ms."""
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over the recorded windows, in seconds of the wall clock unless named otherwise."""
+    """Sums over the recorded windows, in seconds of the wall clock unless stated otherwise."""
 
     wall: float = 0.0
     counted: float = 0.0
@@ -71,11 +74,14 @@ class _Sums:
     """Processor seconds of the run."""
     product: float = 0.0
     copy: float = 0.0
-    """Seconds weighted by the ratio of the probes to the reference; 1 where that is unknown or within the noise."""
+    """Seconds weighted by the ratio of the probes to the reference; a ratio that is unknown or noise counts as 1."""
 
 
 class ReferenceClock:
-    """Counts from its first :meth:`look` on.  One thread looks, about ten times a second; any thread may ask."""
+    """Counts from its first :meth:`look` on.
+
+    One thread calls :meth:`look` about ten times a second; any thread may call the other methods.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,11 @@ class ReferenceClock:
         clock: Callable[[], float] = time.monotonic,
         read: Callable[[Collection[int]], Totals | None] = totals,
     ) -> None:
-        """``processes``: returns the run's processes, the first child first.  Without a ``probe`` none is taken."""
+        """Store the arguments; nothing is counted yet.
+
+        ``processes`` returns the numbers of the run's processes, the first child first.  Without ``probe``, no probes
+        are taken.
+        """
         self._reference, self._processes, self._probe = reference, processes, probe
         self._clock, self._read = clock, read
         self._cores = cores()
@@ -96,7 +106,7 @@ class ReferenceClock:
         self._began: float | None = None
         self._at = self._looked = self._probed = self._named = 0.0
         self._reached = 0.0
-        """Reference seconds until the end of the last window, which was at ``_at``."""
+        """Reference seconds up to the end of the last window, which was at ``_at``."""
         self._rate = 1.0
         self._halted = self._got = 0.0
         self._stop_seen: float | None = None
@@ -105,11 +115,11 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The machine's speed in the last window, 1 as the reference."""
+        """The machine's speed in the last window, where 1 is the reference."""
         return self._rate
 
     def look(self) -> None:
-        """Take note of the time since the last look and, at the end of a window, of the speed during it."""
+        """Count the time since the last look and, at the end of a window, measure the speed during the window."""
         now = self._clock()
         family = list(self._processes())
         if self._began is None:
@@ -125,26 +135,26 @@ class ReferenceClock:
     def reached(self, at: float | None = None) -> float:
         """Return the reference seconds from the first look until ``at`` (a reading of the clock; None: until now).
 
-        In the window that goes on, the speed of the last one is taken to go on too.
+        In the current window, the speed of the last window is assumed.
         """
         at = self._clock() if at is None else at
         with self._lock:
             return self._reached + (at - self._at) * self._rate if self._began is not None else 0.0
 
     def record(self) -> None:
-        """Let the speed from now on count for the run's mean: training begins."""
+        """Begin to record the speed for the run's mean; called when training begins."""
         if self._began is not None and not self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
         self._sums, self._recording = _Sums(), True
 
     def end(self) -> None:
-        """Let the speed count no more: training has ended."""
+        """Stop recording the speed; called when training has ended."""
         if self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
             self._recording = False
 
     def found(self) -> RunSpeed:
-        """Return what is known of the speed in the recorded time."""
+        """Return what is known about the speed in the recorded time."""
         self.end()
         sums = self._sums
         if sums is None or sums.wall <= 0 or (self._totals is None and not self._readings):
@@ -206,7 +216,7 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """See which programs run, while something slows this one down."""
+        """Look which other programs run, while something slows this run down."""
         if rate >= NOTICED:
             self._company.rest()
             self._got = 0.0
@@ -220,7 +230,7 @@ class ReferenceClock:
             self._probed = now
 
     def _ratios(self) -> tuple[float, float]:
-        """Return how many times longer than in the reference the product and the copy take now; 1 within the noise."""
+        """Return the current times of product and copy as multiples of the reference; 1 if the difference is noise."""
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0
@@ -232,7 +242,7 @@ class ReferenceClock:
         )
 
     def _words(self, sums: _Sums) -> str:
-        """Return what slowed the run down, each cause in a clause."""
+        """Say what slowed the run down, with one clause for each cause."""
         said, wall = [], sums.wall
         halted, given = sums.halted / wall, sums.given / wall
         others = self._company.others()

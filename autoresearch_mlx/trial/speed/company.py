@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""A program is named when it took this share of what all others took together."""
+"""A program is named when it took at least this share of the time that all other programs took together."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",
@@ -25,18 +25,18 @@ _KNOWN = {
     "softwareupdated": "Software Update",
     "WindowServer": "the display",
 }
-"""What people call some programs of macOS."""
+"""Names by which people know some programs of macOS."""
 _PS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What was taken by programs that do not belong to the run."""
+    """The processor time that was taken by programs that do not belong to the run."""
 
     share: float
-    """Share of all processors, from 0 to 1, the programs of other users included."""
+    """Share of all processors, from 0 to 1, including the programs of other users."""
     names: tuple[str, ...]
-    """The programs that took most, most first; empty when none could be seen."""
+    """The programs that took the most, in descending order; empty when none could be seen."""
 
     def words(self) -> str:
         named = f": {', '.join(self.names)}" if self.names else ""
@@ -45,7 +45,7 @@ class Others:
 
 @dataclass(slots=True)
 class Company:
-    """Adds up what other programs use, between readings; nothing is read before the first :meth:`look`."""
+    """Adds up the processor time of other programs between readings; the first reading is the first :meth:`look`."""
 
     _taken: dict[str, float] = field(default_factory=dict)
     _before: Mapping[int, tuple[str, float]] | None = None
@@ -73,11 +73,11 @@ class Company:
         return self._before is not None
 
     def rest(self) -> None:
-        """Forget the last reading: what happens until the next one is not counted."""
+        """Forget the last reading, so that the time until the next one is not counted."""
         self._before = None
 
     def others(self) -> Others | None:
-        """Return what others took; None when fewer than two readings were taken in a row."""
+        """Return what other programs took; None when fewer than two readings were taken in a row."""
         if self._all <= 0:
             return None
         most = sorted(self._taken.items(), key=lambda each: -each[1])
@@ -87,16 +87,16 @@ class Company:
 
 
 def _machine() -> tuple[float, float]:
-    """Return seconds of all processors since the machine started: in use, and in all."""
+    """Return the seconds of all processors since the machine started: those in use, and the total."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
-    # The time of guests is counted in that of users too.
+    # The time of guests is already included in the time of users.
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - idle, total
 
 
 def _processes() -> dict[int, tuple[str, float]]:
-    """Return name and processor seconds of every process that can be seen, by its number."""
+    """Return name and processor seconds of every visible process, by its number."""
     return _from_ps(_ps()) if sys.platform == "darwin" else _from_proc()
 
 
@@ -134,7 +134,7 @@ def _ps() -> str:
 
 
 def _from_ps(text: str) -> dict[int, tuple[str, float]]:
-    """Read lines such as ``  312  12:34.56 /usr/libexec/mds_stores``: minutes may exceed 59, hours may stand before."""
+    """Read lines such as ``  312  12:34.56 /usr/libexec/mds_stores``; minutes may exceed 59, or follow hours."""
     found: dict[int, tuple[str, float]] = {}
     for line in text.splitlines():
         pid, _, rest = line.strip().partition(" ")

@@ -1,8 +1,8 @@
-"""Time a small matrix product and a copy in the parent: what processor time does not show.
+"""Time a small matrix product and a copy in the parent, which show what processor time alone does not show.
 
-A processor that is held at a low clock, or whose memory other programs keep busy, gives a run all of its processor time
-and still does less in it.  Each probe counts the processor time of its own thread, so that waiting for the processor,
-which is counted elsewhere, changes neither.
+When a processor is held at a low clock, or other programs keep its memory busy, a run gets all of its processor time
+and still does less in it.  Each probe counts the processor time of its own thread.  So waiting for the processor, which
+is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 _SIDE = 96
-"""Rows of the product: its three matrices, 110 kB of float32, stay in a core's own cache."""
+"""Number of rows and columns of the product's matrices; all three, 110 kB of float32, fit into a core's own cache."""
 _PRODUCTS = 5
 _COPY_BYTES = 2**24
-"""Bytes that are copied: more than a core's own cache holds, so that the memory is used."""
+"""Number of bytes that are copied: more than a core's own cache holds, so that the copy uses memory."""
 _PIECES = 2
-"""Number of times that each is done; the fastest counts, because an interruption can only make it slower."""
+"""Number of times that each is done; the fastest one counts, because an interruption can only slow it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Reading:
 
 
 class Probe:
-    """Takes probes; it keeps its matrices, because fresh memory would have to be mapped during the probe."""
+    """Takes probes.  It keeps its matrices, because new memory would have to be mapped during the probe."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
 
-A thread that wants to run and is not running waits: other programs, a quota or a low priority keep it from the
-processor.  A thread that sleeps, or waits for a disk, does not count as waiting, so the two sums say what the machine
-withheld from the run, whatever the edited file does with its threads.
+A thread that could run but is not running waits: other programs, a quota or a low priority keep it from the processor.
+A thread that sleeps, or waits for a disk, does not count as waiting.  So the two sums show how much processor time the
+machine withheld from the run, whatever the edited file does with its threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import psutil
 
 Totals: TypeAlias = Mapping[tuple[int, int], tuple[float, float]]
-"""Seconds of processor time and of waiting so far, by (process, thread); thread 0: the system adds them up."""
+"""Seconds of processor time and of waiting so far, by (process, thread); thread 0 stands for all threads together."""
 
 _RUNNABLE = 34
 """Index of ri_runnable_time among the numbers of rusage_info_v4 in <sys/resource.h>; ri_user_time has 0."""
@@ -25,7 +25,7 @@ _RUNNABLE = 34
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Seconds of the run's threads together between two readings."""
+    """Seconds of all threads of the run together between two readings."""
 
     got: float = 0.0
     waited: float = 0.0
@@ -33,8 +33,8 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        The run can blame the machine for at most the processor time that it did not use: when it has more busy threads
-        than there are processors, they wait for each other.  A run of one busy thread keeps ``got / wall``.
+        At most the processor time that the run did not use counts as withheld: when the run has more busy threads than
+        there are processors, its threads wait for each other.  A run with one busy thread keeps ``got / wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)
@@ -42,7 +42,10 @@ class Use:
 
 
 def used(before: Totals, after: Totals) -> Use:
-    """Return the use between two readings.  A thread that began meanwhile counts whole, one that ended not at all."""
+    """Return the use between two readings.
+
+    The whole time of a thread that began in between counts; a thread that ended in between does not count.
+    """
     got = waited = 0.0
     for thread, (ran, wanted) in after.items():
         ran_before, wanted_before = before.get(thread, (0.0, 0.0))
@@ -52,7 +55,7 @@ def used(before: Totals, after: Totals) -> Use:
 
 
 def totals(pids: Iterable[int]) -> Totals | None:
-    """Return the totals of these processes; None where the system does not tell how long threads wait."""
+    """Return the totals of these processes; None where the system does not report how long threads wait."""
     if sys.platform == "darwin":
         return {(pid, 0): found for pid in pids if (found := _from_libproc(pid)) is not None}
     if sys.platform == "linux":
@@ -82,7 +85,7 @@ def _from_schedstat(pids: Iterable[int]) -> Totals | None:
 def _from_libproc(pid: int) -> tuple[float, float] | None:
     """Call macOS's proc_pid_rusage (<libproc.h>): processor time, and the time for which threads were runnable.
 
-    Both are in ticks of mach_absolute_time.  Not run on a Mac yet.
+    Both are in ticks of mach_absolute_time.  This function has not been run on a Mac yet.
     """
     import ctypes
 
@@ -117,7 +120,7 @@ def stopped(pid: int) -> bool:
 
 
 def cores() -> int:
-    """Return the number of processors that this process, and so its children, may use."""
+    """Return the number of processors that this process and its children may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
