@@ -293,7 +293,7 @@ class Optimiser:
                 self.adam[name] = (EMBEDDING_LR * scale, VALUE_WD, ADAM_BETAS)
             elif name == "lm_head.weight":
                 self.adam[name] = (UNEMBEDDING_LR * scale, UNEMBEDDING_WD, ADAM_BETAS)
-            elif name == "resid_lambdas":  # multiplied through all layers, so they move slowly
+            elif name == "resid_lambdas":  # multiplied through all layers, so their rate is small
                 self.adam[name] = (SCALAR_LR * 0.01, 0.0, ADAM_BETAS)
             elif p.ndim == 1:
                 self.adam[name] = (SCALAR_LR, 0.0, (0.96, ADAM_BETAS[1]))
@@ -345,7 +345,7 @@ class Optimiser:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Schedules, over progress in [0, 1] of the budget
+# Schedules: functions of the progress through the budget, from 0 to 1
 
 
 def lr_factor(progress: float) -> float:

@@ -173,7 +173,7 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
         return None, nobody if error.kind == "unreachable" else str(error)
     fitting = sorted((model for model in able if _fits(model, office)), key=_rank)
     if not fitting:
-        return None, f"{asked.where} has no model that suits: {_lacks(installed, able)}; {_pull(office)}"
+        return None, f"{asked.where} has no suitable model: {_lacks(installed, able)}; {_pull(office)}"
     best = fitting[0]
     return _ollama(best.name, office), f"{_praise(best, fitting, office)}, in {asked.where}"
 
@@ -208,10 +208,10 @@ def _rank(model: Installed) -> tuple[bool, float, int, str]:
 
 
 def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> str:
-    code = " made for code" if _for_code(best) else ""
-    first = f"{best.name} is the largest{code} of the {len(fitting)} models that suit"
+    kind = "code model" if _for_code(best) else "one"
+    first = f"{best.name} is the largest {kind} of the {len(fitting)} suitable models"
     if len(fitting) == 1:
-        first = f"{best.name} is the one model that suits"
+        first = f"{best.name} is the only suitable model"
     if best.size_bytes is None:
         return f"{first} (its size is unknown)"
     size = f"{best.size_bytes / _GB:.1f} GB"

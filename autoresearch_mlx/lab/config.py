@@ -216,7 +216,7 @@ class LiteralSettings(_Frozen):
 
 
 class HardwareSettings(_Frozen):
-    """Settings of the hardware: the machine that the sizes are for."""
+    """Settings of the hardware: the machine for which the sizes are chosen."""
 
     profile: str = "auto"
     """The profile whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream)."""

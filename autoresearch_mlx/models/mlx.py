@@ -208,7 +208,8 @@ class MlxServer:
 def _makes_a_token(port: int, seconds: float) -> bool:
     """Return whether the server produces a token, for which it must have loaded its model; False when it refuses.
 
-    The request completes a plain text, so that the chat template does not matter.  Raises OSError and HTTPException.
+    The request asks for the completion of a plain text, so that the chat template does not matter.  Raises OSError and
+    HTTPException.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:

@@ -25,7 +25,7 @@ BUILT_IN = {
 def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
     """Return the kind of target that the settings name, once it has checked the settings.
 
-    ``root``: the lab's folder, in which a module of the lab's own is searched.  Raises ConfigError.
+    ``root``: the lab's folder, which may contain the module of the class.  Raises ConfigError.
     """
     found = find_kind(settings.target.kind, root)
     found.check(settings)

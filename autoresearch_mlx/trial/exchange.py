@@ -45,11 +45,11 @@ Raw = npt.NDArray[Any]
 
 
 class Invalid(Exception):
-    """The model or its answer breaks a rule of the evaluation; the text begins with the name of the check."""
+    """Raised when the model or its answer breaks a rule of the evaluation; its text begins with the check that failed."""
 
 
 class Died(Exception):
-    """The model's process ended by itself."""
+    """Raised when the model's process ended by itself."""
 
     def __init__(self, returncode: int) -> None:
         super().__init__(f"the model's process ended with {returncode}")

@@ -36,11 +36,11 @@ _EXIT_FAILED = 3
 
 
 class TrainingFailed(Exception):
-    """Training cannot go on: the loss, or a trained weight, is NaN or infinite."""
+    """Raised when training cannot go on: the loss, or a trained weight, is NaN or infinite."""
 
 
 class TrainingInvalid(Exception):
-    """The logged steps do not fit the batches that were served."""
+    """Raised when the logged steps do not fit the batches that were served."""
 
 
 class Trial:

@@ -50,7 +50,7 @@ TOLERANCES = {
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The gain from looking ahead, in nats over the whole pass, and its standard error."""
+    """The gain from looking ahead, in nats over all rows, and its standard error."""
 
     nats: float
     error: float

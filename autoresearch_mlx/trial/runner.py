@@ -24,7 +24,7 @@ from autoresearch_mlx.trial.sandbox.usage import folder_usage
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
-"""Number of bytes that are kept of a child's output, counted from its end."""
+"""Number of bytes of a child's output that are kept: the last ones."""
 GIT_PLACES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -234,7 +234,7 @@ def _follow(
                 _kill_group(child)
             read = _drain(selector, output, log, lines, on_output)
             if ended is not None and (not read or time.monotonic() - ended > _LAST_WORDS_SECONDS):
-                break  # everything that it wrote before its end has been read
+                break  # all output that the child wrote before its end has been read
             if ended is None and killed is None and exceeded is None and (killed := allowed()) is not None:
                 _kill_group(child)
     peak = watch.peak_bytes

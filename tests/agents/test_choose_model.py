@@ -189,13 +189,13 @@ def test_code_goes_before_size_and_size_before_the_rest() -> None:
         name, why = auto(server)
         assert name == "ollama:qwen3-coder:30b"
         assert why == (
-            "qwen3-coder:30b is the largest made for code of the 4 models that suit (18.0 GB of 32 GB of memory), "
+            "qwen3-coder:30b is the largest code model of the 4 suitable models (18.0 GB of 32 GB of memory), "
             f"in Ollama at {server.address}"
         )
         assert auto(server, 16)[0] == "ollama:qwen3-coder:14b"
         del server.models[1:4]
         assert auto(server)[0] == "ollama:llama:13b"
-        assert auto(server)[1].startswith("llama:13b is the one model that suits (8.0 GB of 32 GB of memory)")
+        assert auto(server)[1].startswith("llama:13b is the only suitable model (8.0 GB of 32 GB of memory)")
 
 
 def test_with_memory_unknown_size_keeps_nothing_out_and_that_is_said() -> None:
@@ -216,7 +216,7 @@ def test_models_that_do_not_suit_are_named_with_what_to_pull(lists: bool) -> Non
         name, why = auto(server, 16)
         assert name is None
         assert why == (
-            f"Ollama at {server.address} has no model that suits: gpt-oss:120b-cloud is in the cloud, "
+            f"Ollama at {server.address} has no suitable model: gpt-oss:120b-cloud is in the cloud, "
             "nomic-embed-text:latest does not chat, painter:7b does not chat, "
             "coder:30b takes 18.0 GB, too much for this machine; `ollama pull qwen3.5:9b` gets one"
         )

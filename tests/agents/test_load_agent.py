@@ -143,7 +143,7 @@ def test_hybrid_without_a_name_takes_the_model_of_ollama_that_suits() -> None:
         shared, said = office(base_url=server.url)
         assert isinstance(load_agent("hybrid", shared), Hybrid)
     assert said == [
-        "agent: hybrid with ollama:coder:7b: coder:7b is the one model that suits (4.0 GB of 32 GB of memory),"
+        "agent: hybrid with ollama:coder:7b: coder:7b is the only suitable model (4.0 GB of 32 GB of memory),"
         f" in Ollama at {server.address}"
     ]
 
@@ -168,7 +168,7 @@ def test_auto_is_hybrid_where_an_ollama_has_a_model_that_suits() -> None:
         shared, said = office(base_url=server.url)
         assert isinstance(load_agent("auto", shared), Hybrid)
     (why,) = said
-    assert why.startswith("agent: hybrid with ollama:coder:7b: coder:7b is the one model that suits")
+    assert why.startswith("agent: hybrid with ollama:coder:7b: coder:7b is the only suitable model")
 
 
 def test_auto_is_the_optimiser_where_no_ollama_answers() -> None:

@@ -68,7 +68,7 @@ class Thread:
     context_tokens: int = 0
     """Maximum number of tokens of prompt and reply together."""
     room: int = 0
-    """Maximum number of tokens in the messages after the brief; within it, prompt and reply fit into the context."""
+    """Maximum number of tokens in the messages after the brief, so that prompt and reply still fit into the context."""
     loading: float | None = None
     """Seconds spent loading the model for an earlier question, before this conversation."""
     thinking: bool = True

@@ -15,7 +15,7 @@ _LINES = 15
 """Number of last lines of the output that are searched for such texts."""
 _SAID = 160
 _MARGIN_SECONDS = 30.0
-"""Seconds after the time that a service names before it is asked again."""
+"""Seconds to wait beyond the time that a service names."""
 
 _LIMITS = re.compile(
     r"(usage|session|weekly|daily|hourly|message|request|rate|spend\w*|token|5.hour|\w+ limit)[ -]limits?\b[^\n]*"
