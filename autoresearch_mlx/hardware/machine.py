@@ -137,11 +137,15 @@ def parse_sw_vers(text: str) -> str | None:
 
 
 def parse_displays(text: str) -> Gpu | None:
-    """Find the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None without one."""
+    """Find the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None without one.
+
+    Some Macs leave out the bus; Apple makes built-in GPUs only.
+    """
     try:
         cards = json.loads(text)["SPDisplaysDataType"]
-        card = next(c for c in cards if c.get("sppci_bus") == "spdisplays_builtin")
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        ours = [c for c in cards if "sppci_bus" not in c and c.get("spdisplays_vendor") == "sppci_vendor_Apple"]
+        card = next((c for c in cards if c.get("sppci_bus") == "spdisplays_builtin"), None) or ours[0]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
     return Gpu("metal", card.get("sppci_model"), _whole(card.get("sppci_cores")))
 

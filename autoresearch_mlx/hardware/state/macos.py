@@ -70,9 +70,12 @@ def low_power_mode(settings: str) -> bool | None:
 
 
 def thermal(pressure: str) -> Thermal | None:
-    """Read ``com.apple.system.thermalpressurelevel 0``: 0 nominal, 3 and 4 critical (OSThermalNotification.h)."""
+    """Read ``com.apple.system.thermalpressurelevel 0``: 0 nominal, 3 and 4 critical (OSThermalNotification.h).
+
+    Larger numbers belong to another scale of that header, which macOS does not use: they are no level.
+    """
     level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
-    return None if level is None else LEVELS[min(level, len(LEVELS) - 1)]
+    return None if level is None or level > len(LEVELS) else LEVELS[min(level, len(LEVELS) - 1)]
 
 
 def battery_celsius(battery: str) -> float | None:
@@ -96,11 +99,17 @@ def swap_used_mb(sysctl: str) -> float | None:
 
 
 def display_on(assertions: str, powerstate: str) -> bool | None:
-    """Return whether a display is awake: by powerd's assertion, else by IODisplayWrangler's state, where 4 is awake."""
+    """Return whether a display is awake: by powerd's assertion, else by IODisplayWrangler's state, where 4 is awake.
+
+    Where neither is there, as on Apple Silicon with a sleeping display, no display is awake unless somebody is active.
+    """
     if _AWAKE in assertions:
         return True
     state = _whole(r"IODisplayWrangler\s+(\d+)", powerstate)
-    return None if state is None else state >= 4
+    if state is not None:
+        return state >= 4
+    listed = "Assertion status system-wide" in assertions and "Listed by owning process" in assertions
+    return False if listed and _whole(r"^\s*UserIsActive\s+(\d+)", assertions) != 1 else None
 
 
 def _found(pattern: str, text: str) -> str | None:
