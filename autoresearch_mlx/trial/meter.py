@@ -31,6 +31,11 @@ _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
 steps take minutes), whichever is larger."""
 
 
+_UNDER_WAY = 2
+"""Steps that may still be computed when a batch is asked for: its own, and the one before, which MLX may just begin."""
+_SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
+
+
 class Meter(Protocol):
     """Counts one run's budget.  ``spent`` is always the seconds of training by our clock."""
 
@@ -70,8 +75,9 @@ class Meter(Protocol):
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         """Say in a sentence how the finished run did not keep to its budget; return None when it did.
 
-        ``facts``: the ``tokens`` served; the ``steps`` that the script reported; ``refused``, whether we ended the run;
-        and ``held``, whether the time after its budget is compared with the baseline's.
+        ``facts``: the ``tokens`` served; ``step_seconds``, the usual seconds between two batches; the ``steps`` that
+        the script reported; ``refused``, whether we ended the run; and ``held``, whether the time after its budget is
+        compared with the baseline's.
         """
         ...
 
@@ -97,7 +103,7 @@ class ByClock:
         """Return whether the budget is used up, or too much of the next step would lie after its end."""
         if self._by_steps or spent <= 0:
             return False
-        return spent + pace / 2 >= self.scale or spent + pace > self.scale + step_share(self.scale)
+        return spent + pace / 2 >= self.scale or spent + _UNDER_WAY * pace > self.scale + step_share(self.scale)
 
     def share(self, spent: float) -> float:
         return spent / self.scale
@@ -109,7 +115,7 @@ class ByClock:
         """Say why a training far over its budget must be killed; return None while a slow last step explains it."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
-        return said if spent > limit else None
+        return f"{said}; if one step takes that long, {_SMALLER}" if spent > limit else None
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         budget = self.scale
@@ -118,7 +124,9 @@ class ByClock:
         if spent < _FLOOR * budget and not facts.get("refused"):
             return f"training stopped after {spent:.1f} s of its {budget:g} s"
         if not facts.get("held") and spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
-            return f"training went on for {spent - budget:.1f} s after its {budget:g} s"
+            said = f"training went on for {spent - budget:.1f} s after its {budget:g} s"
+            step = facts.get("step_seconds") or 0.0
+            return f"{said}: a step takes {step:.1f} s; {_SMALLER}" if step > step_share(budget) else said
         return None
 
 

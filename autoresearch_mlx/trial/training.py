@@ -142,6 +142,7 @@ class Training:
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
         began, ends = self._timing.budget_began(), self._timing.began["start"] + ended.seconds
         if began is not None:
+            self.facts["step_seconds"] = self._timing.rate * server.pace(began)
             late = 0.0 if self._budget_end is None else max(0.0, ends - self._budget_end)
             self.facts |= {"ending_seconds": round(late, 3)}
             if self._conditions.device == "cpu":
@@ -190,7 +191,7 @@ class Training:
         pace = server.pace(self._timing.budget_began() or self._timing.began["start"])
         clock = self._meter.ends_by_clock
         most_over = step_share(self._meter.scale)
-        steps_under_way = min(pace / 2 or most_over, most_over) if clock else _BATCHES_UNDER_WAY * pace
+        steps_under_way = min(pace or most_over, most_over) if clock else _BATCHES_UNDER_WAY * pace
         spent = Spent(self.facts["ending_seconds"], self.facts.get("ending_cpu_seconds"))
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 
