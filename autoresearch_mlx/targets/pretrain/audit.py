@@ -32,7 +32,7 @@ _SHARE = 0.5
 _SAME = 0.002
 """Share of a value by which the score of the same weights may change in float64 and with other cuts."""
 _TOLD = 2.0
-"""Ratio of training loss, told or measured, to validation loss that dropout or smoothing does not explain."""
+"""Ratio of training loss (reported or measured) to validation loss that dropout or smoothing does not explain."""
 _TIMES = 3.0 * (1 + CUTS)
 """Time limit as a multiple of an evaluation's: three sets of rows, whole and cut, by one process at a time."""
 

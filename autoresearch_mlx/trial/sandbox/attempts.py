@@ -26,7 +26,7 @@ import numpy.typing as npt
 Outcome = str
 WORKS, DENIED = "works", "denied"
 _TOLERANCE = 0.01
-"""Largest difference from numpy, as a share of the largest value; products of TF32 numbers on NVIDIA stay below."""
+"""Largest difference from numpy, as a share of the largest value; products of TF32 numbers on NVIDIA stay below it."""
 
 
 def main(text: str) -> None:
@@ -93,7 +93,7 @@ def _signal(pid: int) -> None:
 
 
 def _product(device: str) -> None:
-    """Compare a product of random matrices with numpy's: some builds of MLX compute it wrong without a word."""
+    """Compare a product of random matrices with numpy's: some builds of MLX compute it wrongly without an error."""
     import mlx.core as mx
 
     left, right = _random(48, 64), _random(64, 32)

@@ -151,10 +151,10 @@ def _metal(cache: Path | None) -> list[str]:
 
 
 def _own(cache: Path) -> Iterator[str]:
-    """Yield the rules for the process's own cache, where it writes itself, and so does the compiler for it.
+    """Yield the rules for the process's own cache, to which the process and Metal's compiler write.
 
-    Metal's compiler is another process, and gets the folder as a sandbox extension.  Without the last rule macOS denies
-    ``file-issue-extension`` for ``com.apple.metalfe`` in it, and no shader compiles from source.
+    The compiler is another process, and gets access to the folder by a sandbox extension.  Without the last rule macOS
+    denies ``file-issue-extension`` for ``com.apple.metalfe`` there, and no shader compiles from source.
     """
     yield from _each("file-read* file-write*", [cache])
     extension = '(extension-class "com.apple.app-sandbox.read-write")'

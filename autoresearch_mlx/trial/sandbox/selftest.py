@@ -51,7 +51,7 @@ _PRIVATE = (
 """Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
 BREACH = "works, but must be denied"
-"""Words of a finding on something that the sandbox lets through."""
+"""Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
 """What was tried, whether it ended as it must (None: it could not be tried), and the outcome in words."""
 
@@ -142,9 +142,10 @@ def _both(
 def _compared(
     findings: list[Finding], conditions: Conditions, tree: Path, environment: Mapping[str, str]
 ) -> list[Finding]:
-    """Return the findings; where MLX failed, they say whether it fails without the sandbox too.
+    """Return the findings; where MLX failed, they say whether it also fails without the sandbox.
 
-    A compiled expression that fails there as well, for want of a C++ compiler say, is not held against the sandbox.
+    A compiled expression that also fails there, because a C++ compiler is missing for example, does not count against
+    the sandbox.
     """
     failed = {name for name, ok, _ in findings if ok is False and name.endswith((_PRODUCT, _COMPILED))}
     if not failed:
@@ -314,9 +315,9 @@ def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
 
 @contextmanager
 def _short_folder(root: Path) -> Iterator[Path]:
-    """Yield ``root``, or a folder with a shorter path where a socket's path in it would be too long.
+    """Yield ``root``, or a folder with a shorter path if the path of a socket in ``root`` would be too long.
 
-    The address of a Unix socket has 104 bytes on macOS and 108 on Linux, unix(7).  Raises OSError.
+    The address of a Unix socket has at most 104 bytes on macOS and 108 on Linux, unix(7).  Raises OSError.
     """
     if len(os.fsencode(root / "socket")) < _SOCKET_BYTES:
         yield root
