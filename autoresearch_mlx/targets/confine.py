@@ -19,7 +19,7 @@ T = TypeVar("T", bound=Target)
 
 _WARNING = """\
 WARNING: no sandbox: {why}.
-WARNING: what the researcher writes runs with your rights: it can read held-out rows and your files, and use the
+WARNING: code that an agent writes runs with your rights: it can read held-out rows and your files, and use the
 WARNING: network. Each measurement is recorded with `sandbox: none`; --require-sandbox refuses instead."""
 _HINT = "docs/sandbox.md says what it needs; without --require-sandbox and sandbox.require, runs are not confined"
 

@@ -223,7 +223,7 @@ _ALSO: Mapping[Any, type[_Guarded]] = {
 
 
 def guarded(target: object, where: str) -> Target:
-    """Return the target behind the guard, with the same protocols.  Raises ConfigError when ``target`` is not one."""
+    """Return the target behind the guard, with the same protocols.  Raises ConfigError for any other object."""
     also = [guard for protocol, guard in _ALSO.items() if isinstance(target, protocol)]
     return cast(Target, type("Guarded", (*also, _Guarded), {})(target, where))
 

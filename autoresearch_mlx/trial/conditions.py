@@ -24,7 +24,7 @@ class Conditions:
     train_rows: Path
     val_rows: Path
     token_bytes: Path
-    """Path of int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
+    """Path of an array, int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
     seq_len: int
     eval_rows: int

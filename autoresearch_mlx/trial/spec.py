@@ -196,7 +196,7 @@ class EvalSpec:
     tails: str
     """Path of the rows whose text replaces the tails of cut rows: the training rows, uint16 [n, seq_len + 1]."""
     token_bytes: str
-    """Path of int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
+    """Path of an array, int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
     seq_len: int
     device: Device

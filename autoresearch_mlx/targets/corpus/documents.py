@@ -73,7 +73,7 @@ def parquet(path: Path, first: int = 0, last: int | None = None) -> Batches:
             column = file.read_row_group(group, columns=["text"]).column("text").to_pylist()
             wanted = column[max(0, first - begin) : None if last is None else last - begin]
             yield from batched(text for text in wanted if text)
-    except (OSError, ValueError) as error:  # pyarrow's errors are all of these two types
+    except (OSError, ValueError) as error:  # pyarrow raises only these two types
         raise CorpusError(f"cannot read {path}: {_line(error)}", _broken(path)) from error
     finally:
         file.close()
