@@ -50,9 +50,9 @@ class Print:
     """Hash of its content as the disk has it, made like git's."""
 
 
-def entries_of(top: Path, commit: str) -> dict[str, Entry]:
+def entries_of(top: Path, commit: str, env: Mapping[str, str] | None = None) -> dict[str, Entry]:
     """Return the files, links and submodules of a commit by their path in the repository."""
-    listed = git(top, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+    listed = git(top, "ls-tree", "-r", "-z", "--full-tree", commit, env=env).split("\0")
     rows = (entry.partition("\t") for entry in listed if entry)
     return {path: Entry(facts.split()[0], facts.split()[2]) for facts, _, path in rows}
 
@@ -178,5 +178,7 @@ def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
     """Return whether a file is what git's filters make of the commit's, which need not lead back to the same."""
     if found is None:
         return False
-    made = ask("cat-file", "--filters", f"{commit}:{path}").encode(errors="surrogateescape")
-    return _hash(len(found.digest), [made], len(made)) == found.digest
+    with suppress(WorkspaceError):  # a file of a submodule is not in the commit
+        made = ask("cat-file", "--filters", f"{commit}:{path}").encode(errors="surrogateescape")
+        return _hash(len(found.digest), [made], len(made)) == found.digest
+    return False

@@ -13,13 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.laid_out import LaidOut, Print, differing, entries_of, named, prints_of
+from autoresearch_mlx.store.fill import Fillings, files_of_modules, fill, fillings_of
+from autoresearch_mlx.store.laid_out import Entry, LaidOut, Print, differing, entries_of, named, prints_of
 from autoresearch_mlx.store.workspace import Workspace, git
 from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
 """Seconds between two attempts to lay a commit out, while somebody else writes there."""
 _LOOK_SECONDS = 1.0
+_COMMITS_KNOWN = 8
 FOLDER = "worktree"
 """The session's first worktree, by its folder's name; further ones are ``worktree-2``, ``worktree-3`` and so on."""
 
@@ -32,8 +34,10 @@ class Worktree:
         self._top, self._branch = workspace.top, workspace.branch
         self._head = f"ref: refs/heads/{self._branch}"
         self.path = workspace.folder / name
-        self._prints: Mapping[str, Print | None] = {}
-        """The files that were laid out last."""
+        self._proven: Mapping[str, tuple[str, Print | None]] = {}
+        """The files that were laid out last: git's name for the content of each, and how the disk has it."""
+        self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
+        """What the latest commits hold."""
 
     @property
     def tree(self) -> Path:
@@ -81,7 +85,7 @@ class Worktree:
         The worktree is made again when somebody has moved or deleted it.  Programs that were left running there are
         ended.  Raises WorkspaceError when the files do not stay as they are, because somebody else writes them.
         """
-        entries = entries_of(self._top, commit)
+        entries, fillings = self._holds(commit)
         wrong: tuple[str, ...] = ()
         for pause in _PAUSES:
             time.sleep(pause)
@@ -89,14 +93,19 @@ class Worktree:
                 if self._record() is None or self.path.is_symlink():
                     self.ensure()
                 self.checkout(commit)
-            except WorkspaceError:
+                fill(self.path, fillings)
+            except (WorkspaceError, OSError):
                 if not self.tree.exists() or self._record() is None:
                     continue  # moved or deleted at this moment
                 raise
-            self._prints = prints_of(self.path, entries, self._prints)
-            wrong = differing(self._inside, commit, entries, self._prints)
+            prints = prints_of(self.path, entries, {path: found for path, (_, found) in self._proven.items()})
+            now = {path: (entries[path].blob, found) for path, found in prints.items()}
+            doubtful = {path: prints[path] for path in now if self._proven.get(path) != now[path]}
+            odd = differing(self._inside, commit, entries, doubtful)
+            wrong = tuple(path for path in odd if not fillings.has_filled(self.path, path))
             if not wrong:
-                return LaidOut(self.path, self._prints)
+                self._proven = now
+                return LaidOut(self.path, prints)
             self._record_of_index().unlink(missing_ok=True)  # it may say that a file is what it is not
             end_orphans(self.path, since=_began())
         said = (
@@ -128,6 +137,7 @@ class Worktree:
         self.ensure()
         self._inside("update-ref", "--no-deref", "HEAD", commit)
         self.checkout(commit)
+        fill(self.path, self._holds(commit)[1])
         try:
             yield self.tree
         finally:
@@ -169,6 +179,16 @@ class Worktree:
         except (OSError, ValueError):
             return None
         return kept if kept.parent == self._workspace.common / "worktrees" and back == link.resolve() else None
+
+    def _holds(self, commit: str) -> tuple[dict[str, Entry], Fillings]:
+        """Return the files of a commit, those of its submodules included, and what its checkout leaves empty."""
+        if commit not in self._known:
+            entries = entries_of(self._top, commit)
+            fillings = fillings_of(self._top, self._workspace.common, commit, entries)
+            self._known[commit] = {**entries, **files_of_modules(fillings)}, fillings
+            for oldest in list(self._known)[:-_COMMITS_KNOWN]:
+                del self._known[oldest]
+        return self._known[commit]
 
     def _record_of_index(self) -> Path:
         return (self._record() or self.path / ".git") / "index"

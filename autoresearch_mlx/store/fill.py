@@ -1,0 +1,211 @@
+"""Fill what git leaves empty in a worktree: submodules, and files of Git LFS.  No network is used.
+
+Submodules come from the person's checkout, or from the repository's own copies in ``.git/modules``.  Files of Git LFS,
+of which the commit holds only a pointer, come from ``.git/lfs``, where git-lfs keeps them, or from the checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.laid_out import MODULE, Entry, entries_of, print_of
+from autoresearch_mlx.store.workspace import git
+
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:[^\n]+\n)*?oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
+)
+_LARGEST_POINTER = 1024
+"""Size in bytes of the longest pointer file (specification of Git LFS)."""
+_NO_SMUDGE = {"GIT_LFS_SKIP_SMUDGE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A submodule of a commit."""
+
+    path: str
+    commit: str
+    source: Path | None
+    """Its git directory on this machine, if that has the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A file of Git LFS of a commit."""
+
+    path: str
+    sha256: str
+    size: int
+    """Bytes of its content."""
+    source: Path | None
+    """A file with its content on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fillings:
+    """Everything that a checkout of a commit leaves empty."""
+
+    modules: tuple[Module, ...] = ()
+    pointers: tuple[Pointer, ...] = ()
+
+    def empty(self) -> Iterator[str]:
+        """Yield, in words, what cannot be filled here, each with the command that brings it."""
+        for module in self.modules:
+            if module.source is None:
+                yield f"submodule {module.path} (`git submodule update --init {module.path}` fills it)"
+        for pointer in self.pointers:
+            if pointer.source is None:
+                yield f"Git LFS file {pointer.path} (`git lfs pull` brings its content)"
+
+    def has_filled(self, worktree: Path, path: str) -> bool:
+        """Return whether a file of a worktree has the content that its pointer names."""
+        pointer = next((each for each in self.pointers if each.path == path), None)
+        return pointer is not None and _is(worktree / path, pointer.sha256, pointer.size)
+
+
+def fillings_of(top: Path, common: Path, commit: str, entries: Mapping[str, Entry]) -> Fillings:
+    """Return what a checkout of ``commit`` leaves empty; ``common`` is the repository's git directory."""
+    modules = (_module(top, common, path, entry.blob) for path, entry in entries.items() if entry.mode == MODULE)
+    return Fillings(tuple(modules), tuple(_pointers(top, common, commit, entries)))
+
+
+def files_of_modules(fillings: Fillings) -> dict[str, Entry]:
+    """Return the files of the submodules that can be filled, by their path in the repository."""
+    found: dict[str, Entry] = {}
+    for module in fillings.modules:
+        if module.source is not None:
+            inner = entries_of(module.source, module.commit, {"GIT_DIR": str(module.source)})
+            found |= {f"{module.path}/{path}": entry for path, entry in inner.items()}
+    return found
+
+
+def fill(worktree: Path, fillings: Fillings) -> None:
+    """Put the content of submodules and LFS files into a worktree, where it is not there yet."""
+    for module in fillings.modules:
+        if module.source is not None:
+            _fill_module(worktree / module.path, module.source, module.commit)
+    for pointer in fillings.pointers:
+        target = worktree / pointer.path
+        if pointer.source is not None and _is_pointer(target):
+            mode = target.stat().st_mode
+            target.unlink()
+            shutil.copyfile(pointer.source, target)
+            target.chmod(mode)
+
+
+# --- submodules
+
+
+def _module(top: Path, common: Path, path: str, commit: str) -> Module:
+    source = next((found for found in _git_directories(top, common, path) if _has(found, commit)), None)
+    return Module(path, commit, source)
+
+
+def _git_directories(top: Path, common: Path, path: str) -> Iterator[Path]:
+    """Yield the git directories that may have a submodule's commits."""
+    checkout = top / path
+    if (checkout / ".git").exists():
+        with suppress(WorkspaceError):
+            yield Path(git(checkout, "rev-parse", "--absolute-git-dir").rstrip("\n"))
+    with suppress(WorkspaceError):
+        listed = git(top, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$")
+        for key, _, named in (line.partition(" ") for line in listed.splitlines()):
+            if named == path:
+                yield common / "modules" / key.removeprefix("submodule.").removesuffix(".path")
+
+
+def _has(source: Path, commit: str) -> bool:
+    with suppress(WorkspaceError):
+        git(source, "cat-file", "-e", f"{commit}^{{tree}}", env={"GIT_DIR": str(source)})
+        return True
+    return False
+
+
+def _fill_module(target: Path, source: Path, commit: str) -> None:
+    """Make a folder hold exactly the files of a submodule's commit."""
+    place = {"GIT_DIR": str(source), **_NO_SMUDGE}
+    entries = entries_of(source, commit, place)
+    files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
+    nested = [path for path, entry in entries.items() if entry.mode == MODULE]
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    target.mkdir(parents=True, exist_ok=True)
+    for path in _below(target):
+        if path not in files and not any(path.startswith(f"{folder}/") for folder in nested):
+            (target / path).unlink()
+    if any(
+        (found := print_of(target / path, blob=entry.blob)) is None or found.digest != entry.blob
+        for path, entry in files.items()
+    ):
+        with tempfile.TemporaryDirectory() as temporary:
+            own = {**place, "GIT_WORK_TREE": str(target), "GIT_INDEX_FILE": str(Path(temporary) / "index")}
+            git(target, "read-tree", commit, env=own)
+            git(target, "checkout-index", "--all", "--force", "--quiet", env=own)
+    for path in nested:
+        inner = next((d for d in _nested(source, path) if _has(d, entries[path].blob)), None)
+        if inner is not None:
+            _fill_module(target / path, inner, entries[path].blob)
+
+
+def _nested(source: Path, path: str) -> Iterator[Path]:
+    """Yield the git directories that may have the commits of a submodule of a submodule: git names them by path."""
+    yield source / "modules" / path
+
+
+def _below(folder: Path) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        yield from ((Path(place) / name).relative_to(folder).as_posix() for name in (*names, *links))
+
+
+# --- Git LFS
+
+
+def _pointers(top: Path, common: Path, commit: str, entries: Mapping[str, Entry]) -> Iterator[Pointer]:
+    attributes = [path for path in entries if path.endswith(".gitattributes")]
+    local = common / "info" / "attributes"
+    if not attributes and not local.exists():
+        return
+    with suppress(WorkspaceError):  # git grep ends with 1 when it finds nothing
+        found = git(top, "grep", "-l", "-z", "-F", "version https://git-lfs.github.com/spec/v1", commit).split("\0")
+        for path in (name.removeprefix(f"{commit}:") for name in found if name):
+            match = _POINTER.match(git(top, "cat-file", "blob", f"{commit}:{path}").encode(errors="surrogateescape"))
+            if match is not None and _is_filtered(top, path):
+                sha256, size = match.group(1).decode(), int(match.group(2))
+                yield Pointer(path, sha256, size, _content(top, common, path, sha256, size))
+
+
+def _is_filtered(top: Path, path: str) -> bool:
+    return git(top, "check-attr", "-z", "filter", "--", path).split("\0")[2:3] == ["lfs"]
+
+
+def _is_pointer(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST_POINTER:
+        return False
+    return _POINTER.match(path.read_bytes()) is not None
+
+
+def _content(top: Path, common: Path, path: str, sha256: str, size: int) -> Path | None:
+    """Return a file on this machine with the content that a pointer names."""
+    stores = [common / "lfs"]
+    with suppress(WorkspaceError):
+        stores.insert(0, common / git(top, "config", "--type=path", "lfs.storage").rstrip("\n"))
+    places = (*(store / "objects" / sha256[:2] / sha256[2:4] / sha256 for store in stores), top / path)
+    return next((place for place in places if _is(place, sha256, size)), None)
+
+
+def _is(place: Path, sha256: str, size: int) -> bool:
+    with suppress(OSError):
+        if place.is_file() and not place.is_symlink() and place.stat().st_size == size:
+            with place.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return False
