@@ -26,7 +26,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
     from dataclasses import replace
 
     from autoresearch_mlx.loop.control import live_run
-    from autoresearch_mlx.report.status import priced, status_of, to_json
+    from autoresearch_mlx.report.status import priced, status_of, to_json, with_left_out
     from autoresearch_mlx.report.terminal import render_status
 
     lab = lab_here()
@@ -40,6 +40,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
         )  # importing pydantic takes longer than everything else here
 
         status = priced(status, load_settings(lab.root).settings.agent)
+    status = with_left_out(status, lab.root, folder)
     click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,9 @@ from autoresearch_mlx.cli.options import Clock, Function, Hours, TrainingBudget,
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
+    from autoresearch_mlx.lab.lab import Lab
     from autoresearch_mlx.loop.policy import Policy
+    from autoresearch_mlx.loop.session import Session
 
 
 def sandbox_option(function: Function) -> Function:
@@ -100,6 +102,7 @@ def run_command(tag: str | None, **given: Any) -> None:
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
                 screen.say(session.opening())
+                _tell_left_out(session, lab, screen.say)
                 for line in opening_lines(session, settings, researcher, policy):
                     screen.say(line)
                 try:
@@ -109,6 +112,15 @@ def run_command(tag: str | None, **given: Any) -> None:
                     raise
             said = close(session, lab, settings, policy, reason, screen)
     click.echo(said)
+
+
+def _tell_left_out(
+    session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
+) -> None:
+    """Say what of the checkout is not in the session; ``measured`` tells the files whose edits are measured now."""
+    if (found := session.left_out(lab.root)) is not None:
+        for words in found.sentences(session.tag, measured):
+            say(f"note: {words}")
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,6 +178,7 @@ def try_command(message: str, tag: str | None, budget: Any, as_json: bool, requi
     options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}
     with opened(lab, tag, options) as here:
         session, screen = here.session, here.screen
+        _tell_left_out(session, lab, screen.say, session.workspace.may_edit)
         done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
         workspace, metric = session.workspace, session.target.metric
         said = (

@@ -28,6 +28,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
+from autoresearch_mlx.store.left_out import LeftOut, left_out
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.regimes import enter_regime, settled
@@ -85,6 +86,8 @@ class Session:
     """Lock held while a lane measures the incumbent again."""
     literals: Bounds | None = None
     """Limits on the data that an edit may write into a Python file; None for no limit."""
+    lines: tuple[str, ...] = ()
+    """Shell lines that the session measures with."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
 
@@ -144,6 +147,11 @@ class Session:
         """Return one line that says what is about to happen."""
         lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""
         return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}{lanes}"
+
+    def left_out(self, root: Path) -> LeftOut | None:
+        """Return what of the checkout around ``root``, the lab's folder, is not in the session."""
+        history = self.journal().history
+        return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
 
     def start_files(self) -> dict[str, str]:
         """Return the editable files of the start commit.  Raises LabError when there are none."""
@@ -326,6 +334,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         preset=preset,
         table=profile.knobs,
         lanes=settings.run.lanes,
+        lines=tuple(line for line in (settings.target.run, settings.target.guard) if line),
         literals=_bounds(settings.literals, record["target"]),
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.evidence import Sigma
@@ -23,6 +24,7 @@ from autoresearch_mlx.store.talks import Spent, spent
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import AgentSettings
+    from autoresearch_mlx.store.left_out import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Status:
     """Limits of the current run; None if no run is in progress."""
     stopping: bool = False
     """True if the person asked the run to stop after its current experiment."""
+    left_out: LeftOut | None = None
+    """What of the person's checkout is not in the session; None where nobody has looked."""
     pausing: bool = False
     """True if the person asked the run to pause after its current experiment."""
 
@@ -173,6 +177,23 @@ def priced(status: Status, settings: AgentSettings) -> Status:
     return replace(status, cost=cost, caps=(settings.max_tokens_total, settings.max_cost))
 
 
+def with_left_out(status: Status, root: Path, folder: Path) -> Status:
+    """Add what of the checkout around ``root``, the lab's folder, is not in the session."""
+    from autoresearch_mlx.store.left_out import left_out  # it starts git, which status_of does not need
+
+    journal = read(folder / FILE)
+    start, kept = journal.session.get("start"), [e for e in journal.history.experiments if e.commit]
+    if not isinstance(start, str):
+        return status
+    best = journal.history.incumbent
+    incumbent = best.commit if best is not None and best.commit is not None else start
+    try:
+        found = left_out(root, start, incumbent, {start, *(e.commit for e in kept if e.commit)})
+    except WorkspaceError:
+        return status  # a repository that git cannot read now; the next run says why
+    return replace(status, left_out=found)
+
+
 def to_json(status: Status) -> dict[str, Any]:
     """Return the document of ``status --json``; an unknown value is null, and an unknown speed is left out."""
     return {
@@ -203,6 +224,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "disturbed": status.disturbed,
         "limits": dict(status.limits) if status.limits is not None else None,
         "lanes": [fields_of(lane) for lane in status.lanes],
+        "left_out": asdict(status.left_out) if status.left_out is not None else None,
         **({"speed": asdict(status.speed)} if status.speed else {}),
     }
 

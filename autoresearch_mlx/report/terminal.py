@@ -69,6 +69,8 @@ def render_status(status: Status, width: int) -> str:
         facts.append(("speed", _speed(status.speed)))
     if status.disturbed:
         facts.append(("disturbed", f"{terms.plural(status.disturbed, 'run')}, which do not count; `show N` says why"))
+    if status.left_out is not None:
+        facts += [("left out", words) for words in status.left_out.sentences(status.session)]
     if status.stops and (status.stops.stopped or status.stops.audits):
         facts.append(("stopped", _stops(status.stops)))
     if status.certificate:

@@ -25,7 +25,6 @@ _POINTER = re.compile(
 )
 _LARGEST_POINTER = 1024
 """Size in bytes of the longest pointer file (specification of Git LFS)."""
-_NO_SMUDGE = {"GIT_LFS_SKIP_SMUDGE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def files_of_modules(fillings: Fillings) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for module in fillings.modules:
         if module.source is not None:
-            inner = entries_of(module.source, module.commit, {"GIT_DIR": str(module.source)})
+            inner = entries_of(module.source, module.commit, _alone(module.source))
             found |= {f"{module.path}/{path}": entry for path, entry in inner.items()}
     return found
 
@@ -125,15 +124,19 @@ def _git_directories(top: Path, common: Path, path: str) -> Iterator[Path]:
 
 def _has(source: Path, commit: str) -> bool:
     with suppress(WorkspaceError):
-        git(source, "cat-file", "-e", f"{commit}^{{tree}}", env={"GIT_DIR": str(source)})
+        git(source, "cat-file", "-e", f"{commit}^{{tree}}", env=_alone(source))
         return True
     return False
 
 
+def _alone(source: Path) -> dict[str, str]:
+    """Return variables for a git directory alone: its settings may name a checkout that is not there any more."""
+    return {"GIT_DIR": str(source), "GIT_WORK_TREE": str(source), "GIT_LFS_SKIP_SMUDGE": "1"}
+
+
 def _fill_module(target: Path, source: Path, commit: str) -> None:
     """Make a folder hold exactly the files of a submodule's commit."""
-    place = {"GIT_DIR": str(source), **_NO_SMUDGE}
-    entries = entries_of(source, commit, place)
+    entries = entries_of(source, commit, _alone(source))
     files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
     nested = [path for path, entry in entries.items() if entry.mode == MODULE]
     if target.is_symlink() or target.is_file():
@@ -147,7 +150,7 @@ def _fill_module(target: Path, source: Path, commit: str) -> None:
         for path, entry in files.items()
     ):
         with tempfile.TemporaryDirectory() as temporary:
-            own = {**place, "GIT_WORK_TREE": str(target), "GIT_INDEX_FILE": str(Path(temporary) / "index")}
+            own = {**_alone(source), "GIT_WORK_TREE": str(target), "GIT_INDEX_FILE": str(Path(temporary) / "index")}
             git(target, "read-tree", commit, env=own)
             git(target, "checkout-index", "--all", "--force", "--quiet", env=own)
     for path in nested:

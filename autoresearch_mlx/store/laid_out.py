@@ -133,8 +133,9 @@ def differing(
     odd = [path for path, found in prints.items() if found is None or found.digest != entries[path].blob]
     if not odd:
         return ()
-    left_out = _left_out(ask)
-    odd = [path for path in odd if path not in left_out]
+    if any(prints[path] is None for path in odd):
+        left_out = _left_out(ask)
+        odd = [path for path in odd if prints[path] is not None or path not in left_out]
     stored = dict(_stored(ask, [path for path in odd if prints[path] is not None and entries[path].mode != LINK]))
     odd = [path for path in odd if stored.get(path) != entries[path].blob]
     return tuple(path for path in odd if not _as_laid_out(ask, commit, path, prints[path]))

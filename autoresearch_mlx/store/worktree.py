@@ -20,6 +20,7 @@ from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
 """Seconds between two attempts to lay a commit out, while somebody else writes there."""
+_ATTEMPTS_AT_GIT = 3
 _LOOK_SECONDS = 1.0
 _COMMITS_KNOWN = 8
 FOLDER = "worktree"
@@ -87,7 +88,7 @@ class Worktree:
         """
         entries, fillings = self._holds(commit)
         wrong: tuple[str, ...] = ()
-        for pause in _PAUSES:
+        for tried, pause in enumerate(_PAUSES):
             time.sleep(pause)
             try:
                 if self._record() is None or self.path.is_symlink():
@@ -95,8 +96,8 @@ class Worktree:
                 self.checkout(commit)
                 fill(self.path, fillings)
             except (WorkspaceError, OSError):
-                if not self.tree.exists() or self._record() is None:
-                    continue  # moved or deleted at this moment
+                if tried < _ATTEMPTS_AT_GIT:
+                    continue  # somebody moved, made or removed a file at this moment
                 raise
             prints = prints_of(self.path, entries, {path: found for path, (_, found) in self._proven.items()})
             now = {path: (entries[path].blob, found) for path, found in prints.items()}

@@ -34,7 +34,7 @@ def test_status(night: Lab) -> None:
     assert list(told) == [
         "session", "branch", "target", "metric", "direction", "experiments", "kept", "discarded", "failed",
         "interrupted", "baseline", "incumbent", "sigma", "running", "agent", "spent", "noise", "budget", "key",
-        "comparability", "stops", "certificate", "disturbed", "limits", "lanes",
+        "comparability", "stops", "certificate", "disturbed", "limits", "lanes", "left_out",
     ]  # fmt: skip
     assert (told["experiments"], told["kept"], told["discarded"], told["failed"]) == (5, 2, 1, 2)
     assert told["incumbent"] == {"number": 5, "commit": git(night.root, "rev-parse", "autoresearch/t"), "value": 1.25}

@@ -57,6 +57,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "disturbed": 0,
         "limits": None,
         "lanes": [],
+        "left_out": None,
     }
     keys = (
         "session branch target metric direction experiments kept discarded failed interrupted baseline incumbent sigma"
@@ -75,6 +76,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "disturbed",
         "limits",
         "lanes",
+        "left_out",
     ]
 
 

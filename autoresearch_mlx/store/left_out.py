@@ -1,0 +1,131 @@
+"""Find out what is not in a session, though a person may think so: uncommitted edits, newer commits, empty files.
+
+A session measures the files of the commit at which it began, and what was kept since.  ``lab.toml`` and ``program.md``
+are read from the checkout, so they are never left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from autoresearch_mlx.lab.lab import PROGRAM, SETTINGS, STATE
+from autoresearch_mlx.store.fill import fillings_of
+from autoresearch_mlx.store.laid_out import entries_of, named
+from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
+
+_QUIET = {"GIT_OPTIONAL_LOCKS": "0"}
+"""git does not write the person's index."""
+_NOBODYS = ("__pycache__", ".DS_Store", STATE)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What of the person's checkout is not in a session; paths are relative to the lab."""
+
+    start: str
+    """The commit at which the session began."""
+    uncommitted: tuple[str, ...] = ()
+    """Files with edits that are in no commit."""
+    unknown: tuple[str, ...] = ()
+    """Files and folders that are not under git."""
+    head: str | None = None
+    """The commit of the checkout, if the session has none of its changes; else None."""
+    changed: tuple[str, ...] = ()
+    """Files that differ between that commit and the session."""
+    empty: tuple[str, ...] = ()
+    """Submodules and files of Git LFS without content here, each with the command that brings it."""
+
+    def sentences(self, tag: str, measured: Callable[[str], bool] = lambda path: False) -> Iterator[str]:
+        """Yield a sentence for each fact; ``measured`` tells the files whose edits are measured now all the same."""
+        where = f"session {tag} (it began at commit {self.start[:7]})"
+        then = "then `run --tag NAME` starts a session with them"
+        if edits := [path for path in self.uncommitted if not measured(path)]:
+            yield f"uncommitted edits are not in {where}: {named(edits)}; commit them, {then}"
+        if files := [path for path in self.unknown if not measured(path)]:
+            needed = f"if a run needs them, commit them, {then}"
+            yield f"files that are not under git are not in {where}: {named(files)}; {needed}"
+        if self.head is not None:
+            moved = f"HEAD has moved on from {self.start[:7]}, where session {tag} began, to {self.head[:7]}"
+            there = f"its changes are not in the session: {named(self.changed)}"
+            yield f"{moved}; {there}; `run --tag NAME` starts a session there"
+        if self.empty:
+            yield f"empty in the worktree of session {tag}: {'; '.join(self.empty)}"
+
+
+def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines: Sequence[str] = ()) -> LeftOut | None:
+    """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
+
+    ``root``: the lab's folder.  ``ours``: all commits of the session.  ``lines``: its shell lines that measure; their
+    words may name a file that git ignores.  None where there is no checkout.
+    """
+    top = top_of(root)
+    if top is None or resolve(top, incumbent) is None:
+        return None
+    in_lab = _InLab(root, top)
+    edited, unknown = _status(top)
+    differing = {*_differing(top, incumbent), *_differing(top, "--cached", incumbent)}
+    entries = entries_of(top, incumbent)
+    hidden = [path for path in in_lab.named_in(lines) if path not in entries and path not in differing]
+    head = resolve(top, "HEAD")
+    changed: tuple[str, ...] = ()
+    if head is not None and head not in ours:
+        since = {*_differing(top, start, head)} & {*_differing(top, incumbent, head)}
+        changed = in_lab.shown(since)
+    return LeftOut(
+        start,
+        in_lab.shown(path for path in edited if path in differing),
+        in_lab.shown((*(path for path in unknown if in_lab.has(path)), *hidden)),
+        head if changed else None,
+        changed,
+        tuple(fillings_of(top, common_of(top), incumbent, entries).empty()),
+    )
+
+
+class _InLab:
+    """Paths of a repository as a person in the lab's folder sees them."""
+
+    def __init__(self, root: Path, top: Path) -> None:
+        self._root = root.resolve()
+        self._prefix = PurePosixPath(self._root.relative_to(top).as_posix())
+        self._top = top
+
+    def has(self, path: str) -> bool:
+        return PurePosixPath(path).is_relative_to(self._prefix)
+
+    def shown(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the paths relative to the lab, its own files first, without those that are read from the checkout."""
+        read = {(self._prefix / name).as_posix() for name in (SETTINGS, PROGRAM)}
+        wanted = {path for path in paths if path not in read and not set(PurePosixPath(path).parts) & set(_NOBODYS)}
+        return tuple(
+            os.path.relpath(self._top / path, self._root) + "/" * path.endswith("/")
+            for path in sorted(wanted, key=lambda path: (not self.has(path), path))
+        )
+
+    def named_in(self, lines: Sequence[str]) -> list[str]:
+        """Return the files of the lab that words of shell lines name."""
+        found: list[str] = []
+        for line in lines:
+            with suppress(ValueError):  # a quote that is not closed: the shell will say so
+                for word in shlex.split(line):
+                    path = self._root / word
+                    if path.is_file() and path.resolve().is_relative_to(self._root):
+                        found.append((self._prefix / path.relative_to(self._root).as_posix()).as_posix())
+        return found
+
+
+def _status(top: Path) -> tuple[list[str], list[str]]:
+    """Return the files with edits, staged or not, and those that git does not know."""
+    listed = git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", env=_QUIET)
+    rows = [(entry[:2], entry[3:]) for entry in listed.split("\0") if entry]
+    return [path for mark, path in rows if mark != "??"], [path for mark, path in rows if mark == "??"]
+
+
+def _differing(top: Path, *what: str) -> list[str]:
+    """Return the files in which two commits differ, or a commit and the checkout."""
+    listed = git(top, "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", *what, "--", env=_QUIET)
+    return [path for path in listed.split("\0") if path]
