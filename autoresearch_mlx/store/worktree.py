@@ -22,6 +22,7 @@ _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
 """Seconds between two attempts to lay a commit out, while somebody else writes there."""
 _ATTEMPTS_AT_GIT = 3
 _LOOK_SECONDS = 1.0
+_END_IT = "end the program that writes there, then `autoresearch-mlx run` continues"
 _COMMITS_KNOWN = 8
 FOLDER = "worktree"
 """The session's first worktree, by its folder's name; further ones are ``worktree-2``, ``worktree-3`` and so on."""
@@ -95,9 +96,11 @@ class Worktree:
                     self.ensure()
                 self.checkout(commit)
                 fill(self.path, fillings)
-            except (WorkspaceError, OSError):
+            except (WorkspaceError, OSError) as error:
                 if tried < _ATTEMPTS_AT_GIT:
                     continue  # somebody moved, made or removed a file at this moment
+                if others := self.others():
+                    raise WorkspaceError(f"{error}{others}", _END_IT) from None
                 raise
             prints = prints_of(self.path, entries, {path: found for path, (_, found) in self._proven.items()})
             now = {path: (entries[path].blob, found) for path, found in prints.items()}
@@ -112,7 +115,7 @@ class Worktree:
         said = (
             f"{named(wrong) or 'the folder'} in {self.path} does not stay as commit {commit[:7]} has it{self.others()}"
         )
-        raise WorkspaceError(said, "end the program that writes there, then `autoresearch-mlx run` continues")
+        raise WorkspaceError(said, _END_IT)
 
     def written_by_others(self, commit: str) -> tuple[str, ...]:
         """Return the files of ``commit`` that somebody writes although no run is going on.  It takes a second."""

@@ -225,7 +225,7 @@ def test_a_program_of_the_users_that_writes_there_is_named_and_lives(
     pid = writer(tree.path / "solver.py")
     time.sleep(0.2)
     assert [f"process {pid}" in name for name in at_work(tree.path.resolve())] == [True]
-    with pytest.raises(WorkspaceError, match=r"solver\.py in .* does not stay as commit") as caught:
+    with pytest.raises(WorkspaceError, match=r"solver\.py.* at work there") as caught:
         for _ in range(20):  # at a lucky instant the file is as it should be
             tree.lay_out(head(command_lab))
     assert f"process {pid}" in str(caught.value) and "end the program" in caught.value.hint
