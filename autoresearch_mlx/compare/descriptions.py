@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch_mlx.compare.fillers import CODE_FILLERS, only_fillers
+from autoresearch_mlx.compare.fillers import CODE_FILLERS, only_fillers, without_verdicts
 from autoresearch_mlx.compare.match import ONE_CHANGE
 from autoresearch_mlx.compare.phrases import CODE, NAMES, REMOVALS, REPEAT
 from autoresearch_mlx.compare.remarks import Line, split_line
@@ -223,15 +223,12 @@ def _knobs(
 _WIN = re.compile(r"\bwin(?:dow)?=([sl]{1,8})\b")
 _WIDTH = re.compile(r"\b(?:model[ _])?(?:width|dim|n_embd|model)\s*(?:=|to|of)?\s*\d+(?: dim)?\b")
 _TORN = re.compile(rf"{_HOLE}[^\s{_HOLE},.;:!)]")
-_VERDICT = re.compile(
-    r"\b(?:no|not|without)\s+(?:an?\s+|much\s+)?(?:improvement|gain|change|effect|benefit|difference|help|better|worth)\b"
-)
 _REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
 
 
 def _negated(text: str) -> bool:
     """Return whether a text takes something away or back; a verdict such as "no gain" does not."""
-    return _NEGATION.search(_VERDICT.sub(" ", text)) is not None
+    return _NEGATION.search(without_verdicts(text)) is not None
 
 
 def _places(text: str) -> Iterator[tuple[str, int, int]]:

@@ -22,6 +22,7 @@ over per per-step rather so still than that the then there these they this to to
 will with would yet
 """
 _VERDICTS = """
+fewer further simplification simpler win hurt
 aggressive bad badly barely baseline best better big budget catastrophic clear clearly close confirm confirmed
 confirms crash despite effect enough even flat gain gains good great help helped helps hurt hurts identical improve
 improved improvement improves improving instability less little loses loss lost marginal marginally massive maybe
@@ -66,9 +67,14 @@ _WORD = re.compile(r"[a-zà-ž0-9_'^*/+-]+")
 _MARKS = re.compile(r"[^\w\s=<>→^*/%+~.-]")
 
 
+def without_verdicts(text: str) -> str:
+    """Return the text without verdicts such as "no improvement", whose negation is about the result."""
+    return _NOTHING_MORE.sub(" ", text)
+
+
 def only_fillers(text: str, known: frozenset[str] = FILLERS) -> bool:
     """Return whether a text, in lower case, has nothing but comments: fillers, verdicts, figures with their units."""
-    text = _FIGURE.sub(" ", _NOTHING_MORE.sub(" ", text))
+    text = _FIGURE.sub(" ", without_verdicts(text))
     if re.search(r"[=<>→]|\d", text):
         return False
     return all(word.strip("'+-/*^.") in known or not word.strip("'+-/*^.") for word in _WORD.findall(text))
