@@ -32,7 +32,7 @@ _REPLACED = re.compile(r"\b(?:replace|switch|instead of)\b", re.IGNORECASE)
 _OLD = re.compile(r"\breplace .* with\b|\bfrom\s+[a-z ]+ to\b|\binstead of\b.*$", re.IGNORECASE)
 _NEGATION = re.compile(
     r"\b(?:no|not|without|revert\w*|undo\w*|remov\w*|disabl\w*|drop(?:s|ped|ping)?(?! ?out)|"
-    r"skip\w*|minus|except|un-?t\w+|restor\w*)\b"
+    r"skip\w*|minus|except|un-?t(?:ie[sd]?|ying)|restor\w*)\b"
 )
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
 _AMOUNT = {
@@ -222,7 +222,7 @@ def _knobs(
 
 _WIN = re.compile(r"\bwin(?:dow)?=([sl]{1,8})\b")
 _WIDTH = re.compile(r"\b(?:model[ _])?(?:width|dim|n_embd|model)\s*(?:=|to|of)?\s*\d+(?: dim)?\b")
-_TORN = re.compile(rf"{_HOLE}[^\s{_HOLE},.;:!)]")
+_TORN = re.compile(rf"{_HOLE}[^\s{_HOLE},.;:!)]|[\w-]{_HOLE}")
 _REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
 
 
@@ -254,7 +254,7 @@ def _with_old_value(changes: dict[str, tuple[Any, Any]], line: Line) -> dict[str
 
 
 _FIGURE = r"(?:2\s?(?:\^|\*\*)\s?\d+|\d+\.?\d*[k%x]?)"
-_WAS = re.compile(rf"\b(?:from|was) (?P<was>{_FIGURE})(?: to (?P<now>{_FIGURE}))?")
+_WAS = re.compile(rf"\b(?:from|was|instead of) (?P<was>{_FIGURE})(?: to (?P<now>{_FIGURE}))?")
 _STATED = re.compile(rf"\s*(?:=\s*{_FIGURE}|:?\s*{_FIGURE}\s*(?:->|→|to)\s*{_FIGURE})")
 _OTHER_RATE = re.compile(
     rf"\b(?:lrs?|learning rates?|betas?|dropout|momentum)\s*"
@@ -292,7 +292,7 @@ def _code(part: str) -> _Part | None:
     for pattern, axis, note in CODE:
         if match := pattern.search(text):
             rest = text[: match.start()] + " " + text[match.end() :]
-            if _WAS_THERE.search(text[: match.start()]):
+            if _WAS_THERE.search(text[: match.start()]) or text[: match.start()].endswith("-"):
                 return _Part(clear=False)
             return _Part(code=(axis, note), clear=_one_change_of_code(axis, text, rest))
     return None
@@ -307,8 +307,8 @@ _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 
 def _one_change_of_code(axis: str, text: str, rest: str) -> bool:
     """Return whether a line names this change of code, not its opposite, and nothing that may be another change."""
-    negated = _negated(text)
-    if (axis in REMOVALS.always and not negated) or (axis in REMOVALS.never and negated):
+    negations = len(_NEGATION.findall(without_verdicts(text)))
+    if (axis in REMOVALS.always and negations != 1) or (axis in REMOVALS.never and negations):
         return False
     if axis in _PARTS and _OF_A_PART.search(rest):
         return False

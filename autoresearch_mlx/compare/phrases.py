@@ -71,7 +71,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"z-loss", "loss.z", "a penalty on the size of the logits"),
         (r"multi-token|deep supervision|aux(?:iliary)? loss", "loss.auxiliary", "a second training loss"),
         (r"\bema\b|\bswa\b|averag", "averaging", "averaged weights are scored"),
-        (r"nesterov", "muon.nesterov", "Nesterov momentum in Muon"),
+        (r"nesterov(?!.*adam)", "muon.nesterov", "Nesterov momentum in Muon"),
         (r"normuon|variance reduction", "muon.variance", "Muon without its second moments"),
         (r"muon optimizer|muon\+adamw", "optimizer.muon", "Muon for the matrices"),
         (r"cautious", "weight_decay.cautious", "decay without the mask by sign"),

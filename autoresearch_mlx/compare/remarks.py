@@ -8,12 +8,18 @@ from dataclasses import dataclass
 _LABEL = re.compile(r"^(?:exp ?\d+\w?|gpu\d+|agent\d+|iter(?:ation)? ?\d+|#\d+)\s*:\s*", re.IGNORECASE)
 _PAIRS = {"(": ")", "[": "]"}
 _SCOPE = re.compile(
-    r"\bfor (?:the )?(?:(?:value|token|input|output)[ _])?(?:embed\w*|lm_head|unembed\w*|head|scalars?|norms?|"
-    r"biases|first|last|early|late|later|each|(?:value|key|query|kv) heads?|every|only|layers?|attention|mlp|ffn)\b",
+    r"\b(?:for|on) (?:the )?(?:(?:value|token|input|output)[ _])?"
+    r"(?:embed\w*|lm_head|unembed\w*|head|scalars?|norms?|biases|first|last|early|late|later|each|every|only|layers?|attention|mlp"
+    r"|ffn|(?:value|key|query|kv) heads?|weight decay|wd|momentum|betas?)\b",
     re.IGNORECASE,
 )
 """Words that limit a change to a part of the model or of the run."""
-_ONLY = re.compile(r"\bonly (?:to|for|on|in|during|after|until)\b", re.IGNORECASE)
+_ONLY = re.compile(
+    r"\bonly (?:to|for|on|in|during|after|until)\b|\b(?:on|to|for|in)\s+(?:\w+\s+){1,3}only\b"
+    r"|\b(?:after|during|until|before)\s+(?:the )?(?:steps?|epochs?|first|last|\d+\s?(?:%|steps?))",
+    re.IGNORECASE,
+)
+"""Words that limit a change to a part of the run, or to one part among others."""
 _BESIDES = re.compile(
     r"\b(?:combined|along|together) with\b|\bin addition\b|\bas well as\b|^also (?!too)|^(?:\+|and|plus)\s",
     re.IGNORECASE,
@@ -85,7 +91,7 @@ def split_line(text: str) -> Line:
 
 def _is_limited(text: str) -> bool:
     """Return whether the change holds only for a part of the model or of the run: ``... for value embeddings``."""
-    begins = re.search(r"\bfor\s", text)
+    begins = re.search(r"\b(?:for|on)\s", text)
     return _ONLY.search(text) is not None or (begins is not None and _SCOPE.match(text, begins.start()) is not None)
 
 

@@ -123,8 +123,11 @@ def _without_header(lines: Lines) -> Columns:
         if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):
             columns = Columns({name: at for at, name in enumerate(names)}, METRIC, lines.rows)
             strange = next((row for row in lines.rows if not _fits(columns, row)), None)
-            if strange is None:
+            if strange is None and not _rises(columns):
                 return columns
+            if strange is None:
+                said = "the table has no header, and its kept values rise, which bits per byte do not"
+                raise first.error(said, "write a first line with the columns' names")
             said = "the table has no header, and this row is none of commit, val_bpb, memory_gb, status, description"
             raise strange.error(said, "write a first line with the columns' names")
     said = "neither a header nor upstream's columns commit, val_bpb, memory_gb, status, description"
@@ -138,6 +141,13 @@ def _fits(columns: Columns, row: Row) -> bool:
     value = number_in(columns.cell(row, "value"))
     named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")
     return named and (status not in ("keep", "discard") or value is None or 0 <= value < _MOST_BITS)
+
+
+def _rises(columns: Columns) -> bool:
+    """Return whether the last kept value is above the first."""
+    kept = [row for row in columns.rows if status_in(columns.cell(row, "status")) == "keep"]
+    values = [value for row in kept if (value := number_in(columns.cell(row, "value")))]
+    return len(values) > 1 and values[-1] > values[0]
 
 
 def number_in(cell: str) -> float | None:

@@ -25,7 +25,7 @@ _MOST_BITS = 64
 _BASELINE = re.compile(
     r"(?:(?:the|a|new|fresh|updated|second|third|concurrent|upstream|original|default|stock|unmodified|initial|local|"
     r"exp ?\d+:?|re-?run|re-?verif\w+|re-?measur\w+|repeat)\s+(?:of\s+)?)*(?:re-?)?baseline"
-    r"(?:\s+(?:re-?run|again|re-?verif\w+|run|repeat|v?\d+))*"
+    r"(?:\s+(?:re-?run|again|re-?verif\w+|run|check|repeat|v?\d+))*"
     r"(?=$|\s*[(\[—–:;,.]|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )

@@ -19,9 +19,7 @@ _FROM_TO = re.compile(
     rf"[\s:=]*(?:init |target |ratio |size )*(?:from\s+)?(?P<was>{NUMBER})\s*{ARROW}\s*(?P<now>{NUMBER})"
 )
 _INSTEAD = re.compile(rf"[\s:=]*(?P<now>{NUMBER})(?: context)? instead of (?P<was>{NUMBER})")
-_TO = re.compile(
-    rf"[\s:]*(?:size |again |ratio |expansion |width |ramp |start |init )*(?:=|to|of|at)?\s*(?P<now>{NUMBER})"
-)
+_TO = re.compile(rf"[\s:]*(?:size |again |ratio |expansion |init )*(?:=|to|of|at)?\s*(?P<now>{NUMBER})")
 _BEFORE = re.compile(rf"(?P<now>{NUMBER})\s+(?:of\s+)?$")
 _UNIT = re.compile(
     r"\s*-?(steps?|phases?|stages?|iters?|iterations?|epochs?|layers?|tokens?|rows?|seq(?:uence)?s?|heads?|dims?|seconds?|secs?|s|"

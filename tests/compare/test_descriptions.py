@@ -183,6 +183,44 @@ def test_a_baseline_that_tells_its_values_changes_nothing_but_is_remembered() ->
     assert second.changes == {"DEPTH": (12, 14)}
 
 
+PLAIN = [
+    "matrix LR 0.04 -> 0.06",
+    "halve total batch 524K→262K (more steps)",
+    "WARMDOWN_RATIO=0.7 (slightly worse)",
+    "depth 9 aspect_ratio 57",
+    "SwiGLU MLP",
+    "weight tying (shared wte/lm_head)",
+    "gradient clipping max_norm=1.0",
+    "cosine warmdown",
+    "parallel attn+MLP (much worse)",
+    "add 5% warmup",
+    "label smoothing 0.1",
+    "remove cautious WD mask (much worse)",
+    "Nesterov momentum in Muon",
+]
+BEFORE = ["revert ", "undo ", "no ", "without ", "remove ", "EXPAND 2->1 ", "foo=2, ", "bigger vocab + ", "instead of "]
+BEHIND = [
+    *(" + FOO 3->4", ", foo_bar=2", " and mystery mode", "; GRAD_ACCUM 2->4", " (also DROPOUT 0.1)", " / lr 0.01"),
+    *(
+        " with flash attention",
+        " & new tokenizer",
+        " FOO=3",
+        " width 512->640",
+        " for value embeddings",
+        " plus qk norm",
+    ),
+    *(" in the first 100 steps", " - ADAM_EPS=1e-6", " every other layer", " after step 100 only", " [with EXPAND=2]"),
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_plain_line_with_anything_more_is_left_open(text: str) -> None:
+    known = {"DEPTH": 8, "MATRIX_LR": 0.04, "WARMDOWN_RATIO": 0.5}
+    assert read_description(text, known).axis != "other"
+    lines = [*(more + text for more in BEFORE), *(text + more for more in BEHIND)]
+    assert [line for line in lines if read_description(line, known).axis != "other"] == []
+
+
 @given(st.text(max_size=80))
 def test_no_text_breaks_it(text: str) -> None:
     told = read_description(text)

@@ -110,6 +110,7 @@ def test_a_run_that_changes_nothing_tells_the_noise(tmp_path: Path) -> None:
         ([HEADER, "a\t1.3\t1\tmaybe\tx"], "no run was kept.*1 row left out, whose status is not known: maybe"),
         (["1\t1.4\t20\tkeep\tbaseline"], "line 1: the table has no header"),
         (["a1b2c31\t93.5\t20\tkeep\tbaseline"], "line 1: the table has no header"),
+        (["a1b2c31\t0.93\t20\tkeep\tx", "b1b2c31\t0.95\t20\tkeep\tdepth 4 -> 5"], "its kept values rise"),
         ([*ROWS, "depth 4 -> 5\t1.3\t20\tkeep\tx"], "line 5: the table has no header"),
         (["commit\tms\tstatus\tdescription", "a\t1\tkeep\tx"], "line 1: no column for value"),
         (["commit\tmetric\tstatus\tdescription", "a\t3 ms\tkeep\tx", "b\t2 s\tkeep\tx"], "line 3: .*another unit"),
@@ -126,6 +127,15 @@ def test_what_cannot_be_understood_is_refused(tmp_path: Path, lines: list[str], 
         log_of(tmp_path, lines)
     assert str(tmp_path / "results.tsv") in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path, mark: str, end: str) -> None:
+    for name, between in (("r.tsv", "\t"), ("r.csv", ",")):
+        path = tmp_path / name
+        path.write_bytes((mark + end.join(UPSTREAM).replace("\t", between) + end).encode())
+        assert told(read_log(path)) == EXPECTED
 
 
 def test_what_is_no_text_or_missing_is_refused(tmp_path: Path) -> None:
