@@ -71,7 +71,7 @@ def test_ideas_of_others_and_what_came_of_them_are_listed(lab: Lab) -> None:
 
 def test_what_cannot_be_is_told_with_the_next_step(lab: Lab) -> None:
     call(lab, "ideas", "add", "Y higher")
-    assert "idea 1 says that already" in refused(lab, "ideas", "add", "y HIGHER!")
+    assert "idea 1 already says that" in refused(lab, "ideas", "add", "y HIGHER!")
     assert "session t has no idea 9" in refused(lab, "ideas", "drop", "9")
     call(lab, "ideas", "drop", "1")
     assert "idea 1 is dropped already" in refused(lab, "ideas", "drop", "1")

@@ -48,7 +48,7 @@ def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") 
     if not added:
         known = same_open(folder, title, YOU)
         which = f"idea {known.id}" if known is not None else "an idea of yours"
-        raise ConfigError(f"{which} says that already", "`autoresearch-mlx ideas` lists what is open")
+        raise ConfigError(f"{which} already says that", "`autoresearch-mlx ideas` lists what is open")
     return added[0]
 
 
