@@ -136,7 +136,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
 
 
 def _after(line: str, place: int) -> str:
-    """Return the line from a place on, which is counted in bytes of UTF-8."""
+    """Return the rest of a line from a place on; the place is counted in bytes of UTF-8."""
     return line.encode()[place:].decode()
 
 

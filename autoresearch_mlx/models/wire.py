@@ -127,8 +127,8 @@ def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
     """Separate a reply into (answer, thoughts).
 
     ``apart`` holds thoughts that came in a field of their own; they go first.  Thoughts at the beginning of the text
-    may contain code fences; after that, a ``<think>`` tag behind a fence is part of the code.  Thoughts are cut at
-    ``MOST_CHARACTERS``, with a note of how much was left out.
+    may contain code fences; after that, a ``<think>`` tag that follows a fence is part of the code.  Thoughts are cut
+    at ``MOST_CHARACTERS``, with a note of how much was left out.
     """
     inline: list[str] = []
     first = _TAGGED.match(text.lstrip()) or _CLOSED.match(text)

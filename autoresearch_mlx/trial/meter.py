@@ -32,7 +32,7 @@ steps take minutes), whichever is larger."""
 
 
 _UNDER_WAY = 2
-"""Number of steps still to be computed when a batch is requested: its own step, and the one before it (MLX runs late)."""
+"""Number of steps still to be computed when a batch is requested: its own, and the one before, as MLX runs late."""
 _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
 
 

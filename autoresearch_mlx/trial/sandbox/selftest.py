@@ -53,7 +53,7 @@ _PRIVATE = (
 BREACH = "works, but must be denied"
 """Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
-"""What was tried, whether it ended as it must (None: it could not be tried), and the outcome in words."""
+"""What was tried, whether it ended as expected (None: it could not be tried), and the outcome in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Selftest:
     """The result of a self-test."""
 
     holds: bool
-    """Whether every attempt that could be made ended as it must, and the essential ones could be made."""
+    """Whether every attempt that could be made ended as expected, and the essential ones could be made."""
     findings: tuple[Finding, ...]
 
     @property
