@@ -57,3 +57,17 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
         said = f"{count} runs in a row ended with an error that is most often the machine's, and the incumbent then ran"
         return Verdict("invalid", f"{said}: taken as this file's failure ({words})")
     return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's too: {words}")
+
+
+def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
+    """Return the decision, or one more run where a keep rests on a single run beside some that the machine ended.
+
+    A file that imitates such errors whenever its run goes badly would be judged by its best run.
+    """
+    kept = isinstance(decision, Verdict) and decision.status == "keep"
+    ended = sum(fault_of(m) is not None for m in measurements)
+    whole = sum(not m.tainted and m.value is not None for m in measurements)
+    if not kept or not ended or whole > 1 or history.incumbent is None:
+        return decision
+    runs = "run was" if ended == 1 else "runs were"
+    return Again(f"{ended} {runs} ended by the machine, so the one that counts is repeated")

@@ -13,7 +13,7 @@ from autoresearch_mlx.judge.difference import Difference, counted, difference, n
 from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules
 from autoresearch_mlx.judge.evidence import Mode as StageMode
-from autoresearch_mlx.judge.faults import decide_faults
+from autoresearch_mlx.judge.faults import confirmed, decide_faults
 from autoresearch_mlx.judge.history import (
     age,
     longest_usual,
@@ -99,7 +99,8 @@ class Judge:
 
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
-        decision = self._examined(self._decide(history, case), history, case)
+        decision = confirmed(self._decide(history, case), history, case.measurements)
+        decision = self._examined(decision, history, case)
         return _with_command(_uncounted(decision, case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:

@@ -258,9 +258,9 @@ class Attempt:
     def _run(self, again: Again, watch: Watch) -> Measurement:
         """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
-        measured = any(not m.tainted for m in self.measurements)
-        stop = None if measured or self.number == 0 else self._stop()
-        seed = self.session.seed + len(self.measurements) if again.seed is None else again.seed
+        whole = sum(not m.tainted for m in self.measurements)  # a disturbed run is repeated on its own seed
+        stop = None if whole or self.number == 0 else self._stop()
+        seed = self.session.seed + whole if again.seed is None else again.seed
         order = measuring.Order(
             seed, again.steps, stop, earlier=tuple(self.measurements), audits=again.gain if again.audit else None
         )

@@ -123,14 +123,6 @@ def _unplugged(ended: Ended) -> bool:
     return ended.before.mains is True and ended.after.mains is False
 
 
-def charged(measured: Measurement, ended: Ended, log: Path) -> Measurement:
-    """Return the measurement unchanged if its failure is the candidate's; else tainted, so that it is taken again.
-
-    ``ended``: the child that failed.  A run that broke a rule (``invalid``) is the candidate's, whatever it printed.
-    """
-    return not_counted(measured, blame(ended, log)) if measured.failure in ("crash", "timeout") else measured
-
-
 def not_counted(measured: Measurement, found: Blame) -> Measurement:
     """Turn a failed run into an interrupted and tainted one if ``found`` blames the machine or the tool."""
     if found.party not in ("machine", "tool"):

@@ -24,6 +24,7 @@ from autoresearch_mlx.trial.allowances import (
     step_share,
 )
 from autoresearch_mlx.trial.autopsy import how_it_ended
+from autoresearch_mlx.trial.blame import CANDIDATE, Blame, blame
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.confined import confined, why_killed
 from autoresearch_mlx.trial.curve import Curve
@@ -169,6 +170,10 @@ class Training:
             return "invalid", "the script ended without training: it must end with harness.main(build_model, train)"
         fault = self._meter.fault(self._timing.spent(), self.facts, self._weights) or self._outside_the_rules()
         return None if fault is None else ("invalid", fault)
+
+    def blame(self, ended: Ended, log: Path) -> Blame:
+        """Return whose failure it is that the training failed; what the harness itself found is the candidate's."""
+        return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
         """Say how the run broke a rule about its reports, saved weights or time; return None when it did not."""

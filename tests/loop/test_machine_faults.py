@@ -60,14 +60,15 @@ class Beside(Recorder):
             self.then()
 
 
-def test_a_machine_that_fails_once_costs_one_run(lab: Lab, screen: Recorder) -> None:
+def test_a_run_that_the_machine_ended_is_taken_again_and_a_keep_then_needs_two_runs(lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", judge__mode="margin") as session:
         research(session, Steps(), Policy(experiments=0), screen)
         breaks(lab, 2)
         research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
         done = session.journal().history.experiments[1]
     assert (done.status, done.value) == ("keep", 10.25)
-    assert [m.failure for m in done.measurements] == ["interrupted", "interrupted", None]
+    assert [m.failure for m in done.measurements] == ["interrupted", "interrupted", None, None]
+    assert [m.seed for m in done.measurements] == [42, 42, 42, 43], "repeated on its seed, then confirmed on another"
     assert all(METAL in str(m.extra["tainted"]) for m in done.measurements[:2])
 
 

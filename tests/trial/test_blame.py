@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_training as tiny
 
 from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.targets.command.program import Command
 from autoresearch_mlx.trial.blame import blame
+from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.readings import Reading, take_reading
 from autoresearch_mlx.trial.runner import Ended, child_process_environment
 
@@ -168,3 +170,38 @@ def test_children_ask_apples_driver_for_patience_unless_the_person_has_said_othe
     name = "AGX_RELAX_CDM_CTXSTORE_TIMEOUT"
     assert child_process_environment({})[name] == os.environ.get(name, "1")
     assert child_process_environment({name: "0"})[name] == "0"
+
+
+# --- the training target
+
+METAL_LINE = f'raise RuntimeError("{MACHINE[0].removeprefix("RuntimeError: ")}")'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        METAL_LINE,
+        "import sys; sys.stderr.write('CUDA error: uncorrectable ECC error encountered\\n'); import os; os.abort()",
+        "open('/dev/full', 'wb', buffering=0).write(b'x')",
+    ],
+    ids=["Metal", "CUDA", "disk"],
+)
+def test_a_training_that_the_machine_ends_is_tainted(line: str, under: Conditions, tmp_path: Path) -> None:
+    text = tiny.script().replace("    rows, passes = batch", f"    {line}\n    rows, passes = batch", 1)
+    done = tiny.measure(text, tmp_path, replace(under, steps=2))
+    assert (done.tainted, done.value, done.failure, done.extra["fault"]) == (True, None, "interrupted", "machine")
+
+
+def test_an_evaluation_that_the_machine_ends_is_tainted(under: Conditions, tmp_path: Path) -> None:
+    start = f"\nimport sys\nif 'autoresearch_mlx.trial.logits' in sys.orig_argv:\n    {METAL_LINE}\ndef build_model("
+    text = tiny.script().replace("\ndef build_model(", start, 1)
+    done = tiny.measure(text, tmp_path, replace(under, steps=2))
+    assert (done.tainted, done.failure, done.extra["fault"]) == (True, "interrupted", "machine")
+
+
+def test_a_loss_that_is_no_number_is_the_candidates_whatever_it_prints(under: Conditions, tmp_path: Path) -> None:
+    said = f"print({MACHINE[0]!r})\n    rows, passes = batch"
+    text = tiny.script().replace("    rows, passes = batch", f"    {said}", 1)
+    text = text.replace("loss = whole_step(*batch[0], now)", "loss = mx.array(float('nan'))", 1)
+    done = tiny.measure(text, tmp_path, replace(under, steps=2))
+    assert (done.tainted, done.failure) == (False, "crash") and "the loss is nan" in done.reason

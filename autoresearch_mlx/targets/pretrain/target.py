@@ -30,7 +30,7 @@ from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.targets.pretrain.audit import audited
 from autoresearch_mlx.trial import seal
 from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
-from autoresearch_mlx.trial.blame import EVALUATION, charged, not_counted
+from autoresearch_mlx.trial.blame import EVALUATION, not_counted
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
@@ -145,7 +145,8 @@ class Pretrain(TargetBase):
             ended = training.run(log)
         failure = training.failure(ended, path)
         if failure is not None:
-            return charged(self._measurement(assignment, training, ended, None, failure), ended, path)
+            done = self._measurement(assignment, training, ended, None, failure)
+            return not_counted(done, training.blame(ended, path)) if failure[0] in ("crash", "timeout") else done
         evaluation = Evaluation(ordered, assignment, training.size(), limit)
         with Log(path) as log:
             log.write(f"{EVALUATION}\n".encode())
