@@ -73,6 +73,8 @@ class RowServer:
         """Monotonic time of the first request."""
         self.last: float | None = None
         """Monotonic time of the last batch served."""
+        self.refused_at: float | None = None
+        """Monotonic time of the first request that was answered with no rows: the training wanted to go on."""
         self.refused = False
         """Whether this server ended the training by answering that there are no more rows."""
         self._served: deque[float] = deque(maxlen=_RECENT)
@@ -132,6 +134,7 @@ class RowServer:
         width = self._rows.shape[1]
         if self.refused or not 0 < wanted * width * 2 <= _MOST_BYTES or not self._may_serve():
             self.refused = True
+            self.refused_at = now if self.refused_at is None else self.refused_at
             self._say(_ANSWER.pack(0, math.nan))
             return
         rows = np.ascontiguousarray(self._rows[[next(self._order) for _ in range(wanted)]], dtype=np.uint16)

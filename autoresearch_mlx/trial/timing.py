@@ -32,6 +32,8 @@ class Timing:
     """Whether reference seconds are counted; otherwise a second of the wall clock counts as one second."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
+    ended: float | None = None
+    """When the training ended, as the parent saw it; None until the run is over."""
     furthest: float = 0.0
     """The largest value that :meth:`spent` has returned."""
 
@@ -93,10 +95,16 @@ class Timing:
         began = self._budget_began(self.counted)
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
+    def trained_for(self) -> float:
+        """Return the counted seconds of the budget up to the end that the parent saw, whatever the script told."""
+        began = self._budget_began(self.counted)
+        return self.spent() if began is None or self.ended is None else max(0.0, self._count(self.ended) - began)
+
     def wall_spent(self) -> float:
         """Return the seconds of the budget that are used, by the wall clock."""
         began = self._budget_began(self.began)
-        return 0.0 if began is None else self.began.get("trained", time.monotonic()) - began
+        end = self.ended if self.ended is not None else self.began.get("trained", time.monotonic())
+        return 0.0 if began is None else max(0.0, end - began)  # one step, with the next batch asked for before its end
 
     def _budget_began(self, marks: dict[Mark, float]) -> float | None:
         if "train" not in marks:

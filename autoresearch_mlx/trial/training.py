@@ -142,6 +142,7 @@ class Training:
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
         began, ends = self._timing.budget_began(), self._timing.began["start"] + ended.seconds
+        self._timing.ended = server.refused_at or ends
         if began is not None:
             self.facts["step_seconds"] = self._timing.rate * server.pace(began)
             late = 0.0 if self._budget_end is None else max(0.0, ends - self._budget_end)
@@ -207,7 +208,7 @@ class Training:
             return 1.0
         if usual.matrix_params and (matrix := self.facts.get("matrix_params")):
             ratios.append(matrix / usual.matrix_params)
-        tokens, spent = self.facts.get("tokens"), self._timing.spent()
+        tokens, spent = self.facts.get("tokens"), self._timing.trained_for()
         if usual.token_seconds and tokens:
             ratios.append(spent / tokens / usual.token_seconds)
         return max(ratios)
@@ -225,19 +226,19 @@ class Training:
             return None
         spent, before = facts.get("train_cpu_seconds"), usual.token_cpu
         if self._conditions.device != "cpu":
-            spent, before = self._timing.spent(), usual.token_seconds
+            spent, before = self._timing.trained_for(), usual.token_seconds
         if not spent or not before:
             return None
         return float(spent / tokens / matrix / (before / usual.matrix_params))
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Return the wall-clock seconds by phase; None for a phase that was not reached."""
-        marks = [self._timing.began.get(mark) for mark in ("start", "compile", "train", "trained")]
+        marks = [*(self._timing.began.get(mark) for mark in ("start", "compile", "train")), self._timing.ended]
         end = self._timing.began["start"] + ended.seconds
         spans = []
         for at, mark in enumerate(marks[:3]):
             after = next((m for m in marks[at + 1 :] if m is not None), end)
-            spans.append(None if mark is None else round(after - mark, 3))
+            spans.append(None if mark is None else round(max(0.0, after - mark), 3))
         return dict(zip(("start", "compile", "train"), spans, strict=True))
 
     def tokens_per_second(self) -> float | None:

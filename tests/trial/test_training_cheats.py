@@ -435,3 +435,13 @@ def test_keys_and_tokens_of_the_environment_do_not_reach_it(confined: Conditions
     assert done.failure is None, done.reason
     said = re.search(r"^has (.*)$", (tmp_path / "run" / "log.txt").read_text(), re.MULTILINE)
     assert said is not None and json.loads(said.group(1)) == ["PLAIN"]
+
+
+def test_the_time_of_training_is_the_parents_whatever_the_script_tells(confined: Conditions, tmp_path: Path) -> None:
+    """It tells at its first step that it has trained; and it waits after the last one before it says so."""
+    early = tiny.measure(logged(TOLD), tmp_path / "early", replace(confined, steps=None, budget_seconds=1.0))
+    assert early.value is None or (early.seconds.train or 0.0) < 0.5, "no batch came after that"
+    late = at_the_end("import time\ntime.sleep(1.5)")
+    done = tiny.measure(late, tmp_path / "late", replace(confined, steps=None, budget_seconds=1.0))
+    assert done.seconds.train is not None and done.seconds.train < 1.5
+    assert done.extra["ending_seconds"] > 1.4
