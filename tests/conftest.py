@@ -1,4 +1,4 @@
-"""Real labs for the tests: real git, real processes, tiny sizes."""
+"""Make real labs for the tests: real git, real processes, tiny sizes."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test reads the developer's caches or git settings, or asks the developer's models."""
+    """Keep the developer's caches, git settings and models out of all tests."""
     config.addinivalue_line("markers", "uncounted: nothing of this test counts for coverage; see below")
     os.environ["OLLAMA_HOST"] = "127.0.0.1:9"  # nobody listens there
     os.environ.pop("OPENAI_API_KEY", None)
     os.environ["GIT_CONFIG_GLOBAL"] = str(ROOT / "tests" / "support" / "gitconfig")
     os.environ["GIT_CONFIG_SYSTEM"] = os.devnull
-    # More than a thousand child processes import the package: its bytecode is kept, whatever the environment says.
+    # More than a thousand child processes import the package, so its bytecode is kept, whatever the environment says.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     os.environ.setdefault("AUTORESEARCH_CACHE", str(ROOT / ".pytest_cache" / "autoresearch"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the torture suite killed, and what that cost."""
+    """Print what the torture suite killed, and what was lost by that."""
     reports = (report for state in ("passed", "failed") for report in terminalreporter.stats.get(state, []))
     counts = [dict(r.user_properties)["torture"] for r in reports if "torture" in dict(r.user_properties)]
     if counts:
@@ -60,18 +60,18 @@ def pytest_sessionfinish() -> None:
 
 
 READ_AT_START = ("PYTHON", "PATH", "LC_", "LD_", "OMP_", "OPENBLAS_", "MLX_")
-"""How the variables begin that an interpreter or an import reads, once."""
+"""Beginnings of the names of variables that an interpreter or an import reads only once, at its start."""
 
 
 def command_line(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own, forked from one that has imported it; see forked_command."""
+    """Run the real command in a process of its own, forked from one that has imported it; see forked_command."""
     if any(name.startswith(READ_AT_START) for name in environment):
         return command_line_from_scratch(*arguments, cwd=cwd, **environment)
     return launcher().run(arguments, cwd, {**os.environ, "COLUMNS": "100", **environment}, seconds=300)
 
 
 def command_line_from_scratch(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The same by ``python -m autoresearch_mlx``."""
+    """Run the real command by ``python -m autoresearch_mlx``, in a new interpreter."""
     return subprocess.run(
         [sys.executable, "-m", "autoresearch_mlx", *arguments],
         cwd=cwd,
@@ -83,7 +83,7 @@ def command_line_from_scratch(*arguments: str, cwd: Path, **environment: str) ->
 
 
 class Steps:
-    """An agent that sets knobs of solver.py as a list says, one step an experiment; a string is the whole file."""
+    """An agent that sets knobs of solver.py by a list, one step for each experiment; a string is a whole file."""
 
     name = "steps"
 
@@ -108,7 +108,7 @@ BENCH = """\
 from solver import X, Y
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
-# -S: without it each of these runs would start the measuring of coverage, which takes longer than they do.
+# -S: without it each of these runs would start measuring coverage, which takes longer than the run.
 LAB = """\
 [target]
 kind = "command"
@@ -119,7 +119,7 @@ metric = "score"
 
 
 def write_command_lab(root: Path) -> Lab:
-    """A lab whose measurement takes milliseconds: score = (X - 3)^2 + (Y - 5)^2 + 1, to be made small."""
+    """Write a lab whose measurement takes milliseconds; it minimises score = (X - 3)^2 + (Y - 5)^2 + 1."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "solver.py").write_text(SOLVER)
     (root / "bench.py").write_text(BENCH)
@@ -132,7 +132,7 @@ def write_command_lab(root: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
-    """This machine's; where it has none there is nothing to test, and the reason says why."""
+    """Return this machine's sandbox; skip the test, with the reason, if there is none."""
     found = find_sandbox()
     if isinstance(found, NoSandbox):
         pytest.skip(found.words)
@@ -146,7 +146,7 @@ def command_lab(tmp_path: Path) -> Lab:
 
 @dataclass
 class Recorder:
-    """A screen that remembers."""
+    """A screen that records its messages."""
 
     said: list[str] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
@@ -178,7 +178,7 @@ def screen() -> Recorder:
 def opened(
     lab: Lab, tag: str | None = None, say: Callable[[str], None] = lambda text: None, **options: Any
 ) -> Iterator[Session]:
-    """A session of a lab, as the command line opens it; options by their dotted names, ``__`` for the dot."""
+    """Open a session of a lab as the command line does; options have dotted names, with ``__`` for the dot."""
     resolved = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()})
     with open_session(lab, resolved, tag, say) as session:
         yield session
@@ -186,10 +186,10 @@ def opened(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """``uncounted``: nothing of a test counts for coverage, neither its fixtures nor its child processes.
+    """Count nothing for coverage in a test marked ``uncounted``, nor in its fixtures and child processes.
 
-    For nights, simulations and floods of random input, which tracing slows down two to three times, and whose code
-    other tests count.  The floor of coverage stays where it is, and fewer tests have to reach it.
+    The mark is for nights, simulations and floods of random input, which tracing slows down two to three times, and
+    whose code other tests count.  The required coverage stays the same, and fewer tests have to reach it.
     """
     if item.get_closest_marker("uncounted") is None:
         return (yield)

@@ -1,4 +1,4 @@
-"""What a model is asked, call by call, and what becomes of its answers."""
+"""The calls that ask a model for an edit, and what happens to its answers."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_a_model_that_is_not_there_ends_the_night_with_those_that_are(command_la
     assert f"models there: {MODEL}, other:1b" in " ".join(screen.said)
 
 
-# --- what the ledger keeps
+# --- what the ledger records
 
 
 def test_the_ledger_tells_what_the_asking_took(command_lab: Lab, screen: Recorder) -> None:
@@ -308,7 +308,7 @@ def test_a_server_that_comes_back_within_the_patience_costs_no_experiment(comman
 
 
 class Late(Voice):
-    """A server that is started after the night has begun."""
+    """Late: a server that is started after the night has begun."""
 
     def __init__(self, tries: int, *answers: str) -> None:
         super().__init__(*answers)

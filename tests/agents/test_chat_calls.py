@@ -1,4 +1,4 @@
-"""Calls to a model: caps, patience, and what is written down of them, which never holds the key."""
+"""Calls to a model: limits, patience, and the stored record of each call, which never contains the key."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_variables_that_may_hold_a_key_are_read_as_they_are_sent() -> None:
 
 
 def holds(lab: Lab, word: str) -> list[str]:
-    """Where a word stands: files of the lab and of its git, and what git has packed into objects."""
+    """Return the files that contain a word: files of the lab and of its git, and the objects that git has packed."""
     found = [str(p) for p in lab.root.rglob("*") if p.is_file() and word.encode() in p.read_bytes()]
     listed = ["git", "cat-file", "--batch-all-objects", "--batch"]
     objects = subprocess.run(listed, cwd=lab.root, capture_output=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""How a model is asked to write code: by its size and the settings, and by what went wrong before."""
+"""The form in which a model is asked to write code follows from its size, the settings and earlier errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: fl
 
 
 def talks(*mismatches: int | None, agent: str = NAME) -> History:
-    """A history by the mismatches of each experiment; None: not this model's."""
+    """Return a history with so many mismatches in each experiment; None: the experiment is not by this model."""
     done = [
         experiment(n, "discard", 20.0, agent=agent, talk={} if m is None else {"agent": agent, "mismatches": m})
         for n, m in enumerate(mismatches, 1)
@@ -69,7 +69,7 @@ def test_the_mismatches_of_another_model_do_not_count() -> None:
 
 
 def tried(voice: Voice, context: Context) -> Experiment:
-    """One experiment by a model that has just been started: refused once, and then measured."""
+    """Return one experiment by a model that has just been started: it was refused once, and then measured."""
     agent = chat(voice)
     proposal = agent.propose(context)
     if proposal.problem:

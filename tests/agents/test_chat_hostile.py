@@ -1,4 +1,4 @@
-"""Whatever a model says, asking it raises nothing and touches nothing but the editable files."""
+"""Whatever a model answers, no error is raised and only the editable files can change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.uncounted
 
 
 class Rambler(Voice):
-    """A model that says anything, and ends it in any way."""
+    """A model that answers with random text, and ends its answers in random ways."""
 
     def __init__(self, seed: int, schema: bool) -> None:
         super().__init__("", facts=replace(FACTS, enforces_schema=schema))

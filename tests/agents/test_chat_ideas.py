@@ -1,4 +1,4 @@
-"""Ideas that wait: the person's, those of one reply, and a backlog that a model fills."""
+"""Waiting ideas: the person's, several from one reply, and a backlog that a model fills."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_model_that_is_loaded_already_is_asked_for_one() -> None:
     assert f"Send {AT_ONCE} proposals" not in voice.prompt()
 
 
-# --- ideas that wait
+# --- waiting ideas
 
 
 def test_the_persons_idea_is_what_the_model_is_asked_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Model and training share one memory: who has to leave, and when."""
+"""Model and training share one memory: whether the model must be unloaded, and when."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUN_MB = 4096.0
 
 
 def ran(megabytes: float | None = RUN_MB) -> Context:
-    """A session whose last run took so much memory."""
+    """Return a session whose last run took so much memory."""
     last = experiment(1, "discard", 20.0, ran={"peak_memory_mb": megabytes})
     return small(history=History((experiment(0, "keep", 11.0), last), "score", "min"), number=2)
 
@@ -67,7 +67,7 @@ def test_the_largest_of_the_last_runs_counts() -> None:
     assert run_bytes(History(tuple(done), "score", "min")) == 200 * 2**20
 
 
-# --- who leaves
+# --- when the model is unloaded
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_server_that_is_away_has_nothing_in_memory() -> None:
 
 
 def loaded(server: OllamaServer, **settings: Any) -> Chat:
-    """A model that has just answered."""
+    """Return a model that has just answered."""
     with_url = Office(AgentSettings(base_url=server.url, **settings), memory_bytes=64 * GB)
     agent = Chat(open_endpoint(f"ollama:{MODEL}", with_url), with_url)
     server.then(say(KNOB))

@@ -1,6 +1,6 @@
-"""What a model's server may do wrong, each with what the ledger says afterwards.
+"""What a model's server may do wrong, and what the ledger says afterwards in each case.
 
-Real HTTP, the real client, the real loop with its git and its measurements; the lab's own score is
+These tests use real HTTP, the real client, and the real loop with its git and its measurements.  The lab's own score is
 (X - 3)^2 + (Y - 5)^2 + 1, and it starts at X = 4, Y = 2.
 """
 
@@ -61,7 +61,7 @@ MISS = f"```json\n{fields()}\n```\n\n{blocks('X = 44.0  # something else', 'X = 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the server does call by call, and what becomes of the experiment."""
+    """What the server does in each call, and the result of the experiment."""
 
     name: str
     calls: tuple[Behaviour, ...]
@@ -69,9 +69,9 @@ class Scenario:
     reason: str = ""
     """A part of the ledger's reason."""
     chats: int | None = None
-    """Calls that the server saw; None: as many as it has behaviours for."""
+    """Number of calls that the server saw; None: one for each of its behaviours."""
     told: str = ""
-    """A part of the last prompt: what the model was told of its mistake."""
+    """A part of the last prompt, in which the model reads what was wrong with its answer."""
 
 
 SCENARIOS = [
@@ -84,7 +84,7 @@ SCENARIOS = [
     Scenario("fields first, then code", (say(fields()), say(blocks("Y = 2", "Y = 5")))),
     Scenario("no count of tokens", (without_usage(say(KNOB)),)),
     Scenario("slowly, piece by piece", (slow(KNOB, 0.002),)),
-    # answers that are no edit: back to the model with the reason
+    # answers without an edit: they go back to the model with the reason
     Scenario("prose, then an edit", (say("I would try a lower X."), say(KNOB)), told="JSON"),
     Scenario("an empty reply", (empty(), say(KNOB)), told="The reply was empty."),
     Scenario("cut off by its limit", (cut_off(CODE[:150]), say(KNOB)), told="cut off"),
@@ -128,7 +128,7 @@ SCENARIOS = [
 
 
 def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
-    """The real loop with this agent; returns the experiments after the baseline."""
+    """Run the real loop with this agent; return the experiments after the baseline."""
     options = {
         "agent__name": agent,
         "agent__timeout_seconds": 1.0,

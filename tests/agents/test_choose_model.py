@@ -1,4 +1,4 @@
-"""From a name to an endpoint; which key goes where; and what ``auto`` chooses, in words."""
+"""From a name to an endpoint: where each key is sent, and what ``auto`` chooses, in words."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_name_or_address_that_cannot_be_used_is_refused_with_the_next_step(
     assert not isinstance(caught.value, EndpointError)
 
 
-# -- keys: each case in a process of its own, whose environment is what it is ------------------------------------------
+# -- keys: each case runs in a process of its own, with its own environment --------------------------------------------
 
 CHILD = """
 import json, sys

@@ -30,7 +30,7 @@ SAY = "echo 'TITLE: X nearer'; echo 'WHY: the minimum is at 3'"
 
 
 class House:
-    """A session's worktree, and the baseline as its incumbent; checks on leaving that all is as it was."""
+    """A session's worktree, with the baseline as its incumbent; at the end it checks that everything is unchanged."""
 
     def __init__(self, lab: Lab, *editable: str) -> None:
         self.lab, self.workspace = lab, started(lab, *editable)
@@ -66,7 +66,7 @@ class House:
         return Context(number, "", files, history, "a machine", 0, feedback, read=self.workspace.read)
 
     def python(self, text: str) -> str:
-        """The shell line that runs this Python program."""
+        """Return the shell line that runs this Python program."""
         path = self.scripts / "agent.py"
         path.write_text(text)
         return f"'{sys.executable}' '{path}'"
@@ -77,7 +77,8 @@ class House:
 
 @pytest.fixture
 def house(command_lab: Lab) -> Iterator[House]:
-    """Whatever the program did: the user's checkout, refs and settings, our branch and our worktree are as before."""
+    """Check afterwards, whatever the program did, that the user's checkout, refs and settings and our branch are
+    unchanged."""
     made = House(command_lab)
     before = checkout_of(command_lab)
     yield made
@@ -150,7 +151,7 @@ def test_a_failed_end_does_not_spoil_an_edit(house: House) -> None:
     assert proposal.rationale == "the minimum is at 3\nThe program ended with exit code 3."
 
 
-# --- git in the agent's hands
+# --- an agent that uses git
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_a_commit_of_the_program_runs_no_hook_of_the_user(house: House, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
-# --- what is no edit
+# --- results without an edit
 
 
 def test_other_files_are_ignored_and_named(house: House) -> None:

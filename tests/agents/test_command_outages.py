@@ -1,4 +1,4 @@
-"""Limits and outages of a coding agent's service: texts as people report them, and nights that go on meanwhile."""
+"""Limits and outages of a coding agent's service: messages that people reported, and nights that continue meanwhile."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_only_a_person_can_change() -> None:
     assert not asks_for_a_person("")
 
 
-# --- how long it is waited for
+# --- how long the loop waits for the service
 
 
 def said(text: str, code: int = 1, seconds: float = 0.3) -> Called:
@@ -138,7 +138,7 @@ def test_a_machine_that_ends_the_agent_is_waited_for(tmp_path: Path) -> None:
 
 
 def limited(lab: Lab, times: int, text: str = "usage limit reached, resets in 2 seconds") -> str:
-    """The line of a program that is at its limit so many times, and edits after that."""
+    """Return the shell line of a program that is at its limit so many times and makes edits after that."""
     path = lab.root.parent / "agent.py"
     path.write_text(f"""\
 import pathlib, sys
@@ -155,7 +155,7 @@ path.write_text(path.read_text().replace("4.0", f"3.{{calls}}5"))
 
 
 class Impatient(CodingAgent):
-    """A coding agent for tests: what it waits for is over at once."""
+    """A coding agent whose waiting times are over at once."""
 
     def propose(self, context: Context) -> Proposal:
         try:

@@ -1,4 +1,4 @@
-"""What a coding agent printed: its title and reason, and what must not be kept of it."""
+"""The title and the reason in a coding agent's output, and the parts of that output that must not be kept."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from autoresearch_mlx.agents.command.worktree_changes import title_of, why_of
         ("- **TITLE: both**\n", "both"),
         ("\x1b[32mTITLE: green\x1b[0m\r\n", "green"),
         ("Thinking...\nDone, X is 3.5 now.\n\n---\n", "Done, X is 3.5 now."),
-        ("TITLE: the change in at most 80 characters\nX lowered\n", "X lowered"),  # the prompt, printed again
+        ("TITLE: the change in at most 80 characters\nX lowered\n", "X lowered"),  # the agent printed the prompt again
         ("TITLE:   \n" + "long " * 50, ""),
         ("TITLE: " + "x" * 300, "x" * 99 + "…"),
         ("", ""),

@@ -1,4 +1,4 @@
-"""Search/replace blocks: where they are found in a reply, where they fit in a file, and when they do not."""
+"""Search/replace blocks: how they are found in a reply, and whether they fit in a file."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_blocks_that_overlap_are_refused() -> None:
     assert "make one block of them" in said
 
 
-# --- what does not fit
+# --- blocks that do not fit
 
 
 def test_the_nearest_lines_are_shown_with_their_numbers_and_differences() -> None:

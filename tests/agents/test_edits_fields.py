@@ -1,4 +1,4 @@
-"""The fields of a proposal: found wherever they stand, read leniently where the meaning is plain, else explained."""
+"""The fields of a proposal are found anywhere in a reply; clear text is accepted, anything else is explained."""
 
 from __future__ import annotations
 

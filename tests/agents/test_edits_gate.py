@@ -1,4 +1,4 @@
-"""What cannot run is refused before it runs: syntax, names, modules.  Nothing is imported to find out."""
+"""Code that cannot run is refused before it runs: syntax, names, modules.  Nothing is imported to find that out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a reply holds: nothing is raised, nothing but the editable files is touched, and it takes no time."""
+"""Whatever a reply contains, no error is raised, only the editable files change, and reading it takes little time."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_two_thousand_random_and_mutated_replies_keep_the_rules() -> None:
             outcomes["files"] += bool(edit.files)
             outcomes["problem"] += bool(edit.problem)
             outcomes["wants_code"] += edit.wants_code
-    # The mutations leave many replies whole, and break many.
+    # The mutations leave many replies valid, and break many.
     assert min(outcomes.values()) > 50, outcomes
 
 

@@ -1,4 +1,4 @@
-"""Constants set by name: the value takes the family of the one that stands there, or is refused in words."""
+"""Constants that a reply sets by name: a value gets the type of the old one, or is refused with the reason."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_value_that_stands_there_already_is_no_edit() -> None:
 def test_a_title_and_an_axis_come_from_the_knobs_when_none_is_given() -> None:
     edit = only(setting(MATRIX_LR=0.05, DEPTH=5))
     assert edit.title == "DEPTH 4 -> 5, MATRIX_LR 0.04 -> 0.05"
-    assert edit.axis == "lr.matrix"  # the first one named
+    assert edit.axis == "lr.matrix"  # the first file that is named
     assert only('{"title": "x", "axis": "Depth Scaling!", "knobs": {"DEPTH": 5}}').axis == "depth"
     assert only('{"title": "x", "axis": "LR.Matrix", "knobs": {"DEPTH": 5}}').axis == "lr.matrix"
 

@@ -1,4 +1,5 @@
-"""A whole reply: one edit or several, each with files, a problem, or an idea whose code is still to come."""
+"""A whole reply: one edit or several, each with files, with a problem, or with an idea whose code comes in a second
+call."""
 
 from __future__ import annotations
 

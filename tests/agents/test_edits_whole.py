@@ -1,4 +1,4 @@
-"""A whole file in a fence: taken when it is whole, refused with the reason when it is not."""
+"""A whole file in a fenced block is accepted if it is complete, and refused with the reason if it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimiser and a model take turns over one history, and stand in for each other."""
+"""The optimiser and a model take turns over one history, and replace each other when one cannot propose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOWER = coded("    return 4.0", "    return 3.0", title="lower")
 
 @dataclass
 class Clock:
-    """Seconds that go by when we say so."""
+    """A clock that moves only when the test says so."""
 
     now: float = 1000.0
 
@@ -52,7 +52,7 @@ class Pair:
 
 
 def pair(*answers: Any, folder: Path | None = None, **settings: Any) -> Pair:
-    """As `--agent hybrid:MODEL` makes it, with a clock of ours."""
+    """Return the pair that `--agent hybrid:MODEL` makes, with the test's clock."""
     said: list[str] = []
     voice, clock = Voice(*answers), Clock()
     shared = office(folder, said, **settings)
@@ -145,7 +145,7 @@ def test_a_model_that_falls_silent_in_a_repair_is_stood_in_for() -> None:
     assert len(always.voice.asks) == 2
 
 
-# --- a model that is away
+# --- a model that does not answer
 
 
 def test_a_dead_server_costs_no_experiment_and_is_said_once_until_it_has_rested() -> None:
@@ -274,7 +274,7 @@ REMOVED = "Z = 3.2  # knob: lin 0 10\nY = 4\nX = Z\n"
 
 
 def seen(lab: Lab) -> Context:
-    """What the next proposal would be made from."""
+    """Return what the next proposal would be made from."""
     with opened(lab, "t") as session:
         journal = session.journal()
         files = session.workspace.read(session.incumbent(journal.history))
@@ -295,7 +295,7 @@ def test_the_optimiser_takes_in_what_the_model_did_to_the_knobs(command_lab: Lab
         space = read_space(context.files, first_values(context.history))
         memory = remember(space, context.history)
         assert [d.name for d in space] == ["Z", "Y"]
-        # X is gone and so is what was learnt of it; that Y = 1 lost is still known.
+        # X is gone, and so is everything learnt of it; that Y = 1 lost is still known.
         assert [t.point for t in memory.trials if t.moved] == [(3.2, 1)]
         assert memory.trials[-1].gain == pytest.approx(-7.0)
 
@@ -308,7 +308,7 @@ def test_the_optimiser_takes_in_what_the_model_did_to_the_knobs(command_lab: Lab
         assert y == [(2, 1, False), (2, 3, True)]
         assert Knobs(7).propose(context).files != context.files
 
-        server.then(say("no ideas today"))  # asked for after four experiments
+        server.then(say("no ideas today"))  # after four experiments the model is asked
         assert model(whole(REMOVED, title="no knob for W"))[-1] == "keep"
         context = seen(command_lab)
         assert {d.name for d in read_space(context.files, first_values(context.history))} == {"Z", "Y"}

@@ -1,4 +1,4 @@
-"""Axes: what won and lost, what rests for a while, and what is tried next."""
+"""Axes: which won and lost, which are left alone for a while, and which is tried next."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ KNOWN = ("batch", "depth", "lr.matrix", "rope", "softcap")
 def choices(history_of: list[Experiment], numbers: int = 1500) -> Counter[str | None]:
     history = night(*history_of)
     first = len(history_of) + 1
-    # The same history at every number: only the dice differ, so the shares are those of the rule.
+    # The same history for every number: only the random draws differ, so the shares are those of the rule.
     return Counter(choose_axis(KNOWN, history, seed, first) for seed in range(numbers))
 
 

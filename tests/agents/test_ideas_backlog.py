@@ -1,4 +1,4 @@
-"""The backlog: a journal of ideas, and what the ledger makes of those that were taken."""
+"""The backlog: a journal of ideas, and the outcome of those that were taken, as the ledger shows it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_an_axis_that_nobody_named_is_that_of_a_knob_in_the_title(tmp_path: Path
     assert [idea.axis for idea in open_ideas(tmp_path)] == ["lr.matrix", None]
 
 
-# --- taken, and what came of it
+# --- ideas that were taken, and their outcome
 
 
 def test_a_taken_idea_waits_no_more_and_is_done_when_its_experiment_is(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_taken_idea_waits_no_more_and_is_done_when_its_experiment_is(tmp_path:
     [
         ("interrupted", {}),
         ("interrupted", {"idea": 1, "calls": 1}),
-        ("keep", {}),  # the optimiser stood in
+        ("keep", {}),  # the optimiser proposed instead
         ("discard", {"idea": 2, "calls": 1}),
-        ("invalid", {"idea": 1, "calls": 0}),  # the server was silent
+        ("invalid", {"idea": 1, "calls": 0}),  # the server did not answer
     ],
 )
 def test_an_idea_that_its_experiment_never_tried_comes_back(tmp_path: Path, status: Any, talk: dict[str, Any]) -> None:

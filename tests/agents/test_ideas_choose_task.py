@@ -1,4 +1,4 @@
-"""The task of an experiment: the person first, then dice that any look at the prompt throws alike."""
+"""The task of an experiment: the person's wish comes first, else it is drawn so that each look draws the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 KNOWN = ("lr.matrix", "depth", "batch", "rope", "softcap", "weight_tying")
 MODEL = "model:ollama:m"
 NUMBERS = 3000
-"""Draws of the tests that look at shares; they count nothing for coverage, which would take most of their time."""
+"""Draws in the tests that measure shares; these tests count nothing for coverage, which would take most of their time.
+"""
 
 MISSES = (
     tried(1, "discard", "rope", 0.001, knobs={"ROPE_BASE": (10000.0, 20000.0)}, title="slower rotation"),
@@ -36,7 +37,7 @@ def idea(id: int, axis: str | None = None, source: str = MODEL, title: str = "an
 
 
 def tasks(context: Context, *ideas: Idea, numbers: int = NUMBERS) -> list[Task]:
-    """The same state of affairs under many dice."""
+    """Draw the task for the same situation with many numbers."""
     return [choose_task(replace(context, seed=seed), ideas, KNOWN) for seed in range(numbers)]
 
 
@@ -45,7 +46,7 @@ def shares(chosen: list[Task]) -> dict[str, float]:
 
 
 def stall(experiments: int) -> History:
-    """A keep, then nothing."""
+    """Return a history with one keep and then no further gain."""
     return night(tried(1, "keep", "batch", 0.1), *lost(2, experiments, "lr.matrix"))
 
 
@@ -254,9 +255,9 @@ def test_the_optimisers_experiments_in_between_do_not_hide_a_crash() -> None:
 @pytest.mark.parametrize(
     "after",
     [
-        [replace(crash(), talk={})],  # the optimiser's own
+        [replace(crash(), talk={})],  # a problem of the optimiser's own proposal
         [crash(), tried(4, "crash", "rope", talk={"task": "repair"})],  # repaired once already
-        [crash(), tried(4, "discard", "depth", -0.1, talk={"task": "axis"})],  # the model went on
+        [crash(), tried(4, "discard", "depth", -0.1, talk={"task": "axis"})],  # the model continued with something else
         [replace(crash(), status="invalid")],
         [crash(), *lost(4, 5, "depth")],  # long ago
     ],

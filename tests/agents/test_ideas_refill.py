@@ -1,4 +1,4 @@
-"""Filling the backlog: when, what a model is asked, and what its answer brings, whatever it says."""
+"""Filling the backlog: when it happens, what a model is asked, and which ideas its answer adds, whatever it says."""
 
 from __future__ import annotations
 

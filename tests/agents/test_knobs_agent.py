@@ -1,4 +1,4 @@
-"""``knobs`` in the loop: whatever the outcomes are, its proposals keep to the rules of the house."""
+"""``knobs`` in the loop: its proposals follow the loop's rules, whatever the outcomes are."""
 
 from dataclasses import replace
 
@@ -92,7 +92,7 @@ def _without_values(text: str) -> list[str]:
 def test_the_same_context_and_seed_give_the_same_proposal(outcomes, seed: int) -> None:
     session, agent = Session(seed=seed), Knobs(seed)
     for status, change in outcomes:
-        agent.propose(session.next())  # an agent that lived through the night
+        agent.propose(session.next())  # an agent that proposed the whole night
         session.step(status, change)
     assert agent.propose(session.next()) == Knobs(seed).propose(session.next())
 
@@ -122,7 +122,7 @@ def test_the_reasons_are_given_in_numbers() -> None:
 
 @pytest.mark.uncounted
 def test_a_direction_that_crashed_is_left_alone() -> None:
-    """Whatever is deeper than the start crashes, and nothing else gains either."""
+    """Everything deeper than the start crashes, and nothing else gains."""
     session = Session("DEPTH = 8  # knob: int 2 16\nMATRIX_LR = 0.04\nSCALAR_LR = 0.5\n")
     deeper = [_run_with_ceiling(session, 8) for _ in range(32)]
     assert sum(deeper) <= 8

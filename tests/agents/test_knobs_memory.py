@@ -1,4 +1,4 @@
-"""The ledger read in knob coordinates: where each run stood, and what the knobs gained."""
+"""The ledger read in knob coordinates: the point of each run, and what the knobs gained."""
 
 from autoresearch_mlx.agents.knobs.memory import Memory, first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space

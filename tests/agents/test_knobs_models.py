@@ -1,4 +1,4 @@
-"""The parts of the agent's judgement, one by one: trust region, surrogate, chance of failing, moves."""
+"""The parts of the agent's judgement, one by one: trust region, surrogate, probability of failing, moves."""
 
 import math
 

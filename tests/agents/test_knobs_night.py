@@ -1,4 +1,4 @@
-"""A night on synthetic landscapes: the agent against the plain walk, by the loop's own rule."""
+"""A night on synthetic landscapes: the agent against the plain random walk, under the loop's own rule."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_the_same_seed_draws_the_same_landscape() -> None:
 
 
 def test_knobs_beats_the_plain_walk_in_the_mean() -> None:
-    """Six seeds, 30 trials; the full table is made by ``python bench/search.py``."""
+    """Six seeds, 30 trials; ``python bench/search.py`` makes the full table."""
     family = BY_NAME["interacting"]
     ours = [local(knobs)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]
     plain = [local(walk)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]

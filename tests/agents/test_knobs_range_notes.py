@@ -1,4 +1,4 @@
-"""A range comment that moves no knob is answered with its line and the reason."""
+"""For a range comment that has no effect, the line and the reason are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The range of a knob: what its comment says, else what its name and value suggest."""
+"""The range of a knob comes from its comment, or else from its name and value."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The search space: places in ranges, values as a person would write them, texts with them set."""
+"""The search space: places in ranges, values as a person would write them, and files with these values set."""
 
 import pytest
 from hypothesis import given

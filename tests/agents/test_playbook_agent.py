@@ -1,4 +1,5 @@
-"""The playbook replays another machine's winners here: alone against the baseline first, then one upon the other."""
+"""The playbook replays another machine's winners here: first each alone against the baseline, then one on top of
+another."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ BASE = "c0"
 
 @dataclass
 class Night:
-    """A history by hand: what the loop would make of each proposal, without a loop."""
+    """A history made by hand: it treats each proposal as the loop would, without a loop."""
 
     text: str = FILE
     margin: float = 0.0
@@ -88,7 +89,7 @@ class Night:
         return {name: knob.value for name, knob in read_knobs(files["train.py"]).items()}
 
     def play(self, agent: Playbook, score: Callable[[Mapping[str, Any]], float]) -> Proposal:
-        """One experiment: measured by ``score`` of the knobs, kept when it beats the incumbent."""
+        """Run one experiment: measure it by ``score`` of the knobs, and keep it when it beats the incumbent."""
         proposal = agent.propose(self.context())
         value, best = score(self.knobs(proposal)), self.history.incumbent
         assert best is not None and best.value is not None
@@ -105,7 +106,7 @@ class Night:
 
 
 def helps(**gains: float) -> Callable[[Mapping[str, Any]], float]:
-    """A machine on which moving a knob away from the file's value gains so much, whatever else moves."""
+    """Return a machine on which moving a knob away from the file's value gains so much, whatever else moves."""
     start = {name: knob.value for name, knob in read_knobs(FILE).items()}
     return lambda knobs: 1.0 - sum(gain for name, gain in gains.items() if knobs[name] != start[name])
 
@@ -180,11 +181,11 @@ def test_an_interrupted_play_is_tried_once_more_and_then_given_up(book: Playbook
     first = book.propose(night.context())
     night.log(first, "interrupted", None)
     assert book.propose(night.context()) == first
-    night.log(first, "interrupted", None, agent="")  # as the loop logs what a dead process left
+    night.log(first, "interrupted", None, agent="")  # as the loop logs an experiment that a dead process left
     assert "DEPTH" in book.propose(night.context()).title
 
 
-# --- stacked
+# --- one on top of another
 
 
 def test_what_gained_alone_is_stacked_upon_the_incumbent_best_first(book: Playbook) -> None:
@@ -257,7 +258,7 @@ def test_a_knob_that_the_incumbents_code_has_lost_is_no_layer(book: Playbook) ->
     assert [p.axis for p in night.to_its_end(book, helps(BATCH=0.6))] == ["batch"]
 
 
-# --- where it cannot be played
+# --- labs where the table cannot be replayed
 
 
 def test_another_metric_is_refused_at_once(book: Playbook) -> None:

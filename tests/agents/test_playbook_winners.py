@@ -1,4 +1,4 @@
-"""What won elsewhere, and the same change here: each knob carries over in its own scale."""
+"""The changes that won elsewhere, and the same change here: each knob is carried over in its own scale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_winner_is_a_knobs_whole_kept_way_with_the_sum_of_its_gains(tmp_path: 
     assert found["lr.matrix"].changes == {"MATRIX_LR": (0.6, 0.9)}
     assert found["lr.matrix"].gain == pytest.approx(0.03)
     assert found["lr.matrix"].runs == (4, 5)
-    assert found["batch"].changes == {"BATCH": (524288, 262144)}  # the discarded step back is no part of it
+    assert found["batch"].changes == {"BATCH": (524288, 262144)}  # the discarded step back is not a part of it
 
 
 def test_the_largest_gain_there_comes_first_and_neither_code_nor_a_seed_is_a_strategy(tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ def test_the_h100s_winners_all_gained_and_each_knob_stands_in_one_of_them() -> N
     [
         ("X = 2**14  # knob: pow2 1024 131072", (524288, 262144), 2**13, "x0.5"),
         ("X = 2**14", (2**19, 2**18), 2**13, "x0.5"),
-        ("X = 6000  # knob: pow2 1024 131072", (524288, 262144), 4096, "x0.5"),  # 3000, as a power of two
+        ("X = 6000  # knob: pow2 1024 131072", (524288, 262144), 4096, "x0.5"),  # 3000 becomes a power of two
         ("X = 0.03  # knob: log 0.001 1", (0.6, 0.8), 0.04, "x1.33"),
         ("X = 300  # knob: log 20 1000", (300, 200), 200, "x0.667"),
         ("X = 64  # knob: lin 32 128", (64, 57), 57, "x0.891"),
         ("X = 4  # knob: int 1 12", (8, 9), 5, "+1"),
-        ("X = 1  # knob: log 0.3 2", (1.0, 0.68), 0.68, "x0.68"),  # a rate that somebody wrote without a point
+        ("X = 1  # knob: log 0.3 2", (1.0, 0.68), 0.68, "x0.68"),  # a rate written without a decimal point
         ("X = 0.0  # knob: lin 0 0.3", (0.0, 0.05), 0.05, ""),
         ("X = 0.02", (0.0, 0.01), 0.01, ""),
         ("X = 0.0", (0.4, 0.2), 0.2, ""),

@@ -1,4 +1,4 @@
-"""The whole prompt: what it looks like, and what is cut when it does not fit."""
+"""The whole prompt: its text, and the parts that are cut when it does not fit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_of(brief: Brief) -> str:
 
 
 def without_file(text: str, context: Context) -> str:
-    """The script and program.md are long and stand elsewhere; in the golden prompt a line tells their place."""
+    """Replace the script and program.md, which are long, by a line that names their place."""
     for body, name in [(next(iter(context.files.values())), "train_mlx.py"), (context.program, "program.md")]:
         assert text.count(body) == 1
         text = text.replace(body, f"... the whole {name} ...\n")
@@ -65,7 +65,7 @@ def test_the_number_of_the_experiment_stands_on_a_line_of_its_own() -> None:
 
 
 def test_what_seldom_changes_comes_first() -> None:
-    """A server that keeps the beginning of a prompt reads the file once, however many experiments follow."""
+    """A server that reuses the beginning of a prompt reads the file once, however many experiments follow."""
     one = written(night())
     later = replace(night(), number=28, history=History(night().history.experiments[:-1], "val_bpb", "min"), notes=())
     two = written(later)
@@ -97,7 +97,7 @@ def test_an_older_version_is_named_as_such() -> None:
 
 @pytest.fixture(scope="module")
 def briefs() -> dict[int, Brief]:
-    """The prompt of one night at all rooms that are large enough."""
+    """Return the prompts of one night for every limit that is large enough."""
     found, context = {}, night()
     state = describe_state(context)
     for room in range(8000, 13500, 100):
@@ -143,7 +143,7 @@ class TestCutting:
             assert briefs[more].cut == briefs[less].cut[: len(briefs[more].cut)]
 
     def test_every_cut_shortens_the_prompt(self) -> None:
-        """Also where little is there to cut: a note on what is missing must not be longer than that."""
+        """This is true even if there is little to cut: a note about a missing part must be shorter than the part."""
         history = tuple(experiment(n, "discard", 1.0, title="t", gain=0.0) for n in range(11))
         context = small(program="a\nb\n", history=History(history, "score", "min"), notes=("one", "two"))
         tokens, room = [], ALL

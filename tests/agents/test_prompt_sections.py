@@ -1,4 +1,4 @@
-"""Each part of a prompt by itself: what it tells, and what foreign text cannot do to it."""
+"""Each part of a prompt by itself: what it says, and that text by others cannot break out of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def user_of(context: Context, **asked: Any) -> str:
 
 
 def headings(text: str) -> list[str]:
-    """The prompt's own: those outside of fences."""
+    """Return the prompt's own headings, which are those outside of fences."""
     found, fence = [], ""
     for line in text.splitlines():
         mark = line[: len(line) - len(line.lstrip("`"))]

@@ -1,4 +1,4 @@
-"""The command line as a person and a script use it: real processes."""
+"""The command line as a person and a script use it, in real processes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_baseline_that_fails_is_an_error_with_a_way_out(command_lab: Lab) -> N
 
 
 def test_what_git_sets_for_its_hooks_does_not_lead_to_the_users_checkout(command_lab: Lab) -> None:
-    """As from ``git rebase --exec``, or from a hook."""
+    """Git sets such variables for ``git rebase --exec`` and for hooks."""
     dot_git = command_lab.root / ".git"
     inherited = {
         "GIT_DIR": str(dot_git),

@@ -1,4 +1,4 @@
-"""How a run ends: by which limit, with what after it, and who is told."""
+"""The end of a run: which limit ends it, what is done afterwards, and who is notified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 class Losing:
-    """Proposes what is worse each time."""
+    """Proposes a worse edit each time."""
 
     name = "losing"
 

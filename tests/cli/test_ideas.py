@@ -20,7 +20,7 @@ from autoresearch_mlx.store.notes import FILE, read_notes
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A lab with a session of a baseline and one experiment."""
+    """Make a lab whose session has a baseline and one experiment."""
     lab = write_command_lab(tmp_path_factory.mktemp("ideas") / "lab")
     agent = script(lab, {"title": "X nearer", "knobs": {"X": 3.5}})
     done = call(lab, "run", "--tag", "t", "--agent", agent, "--experiments", "1")
@@ -30,7 +30,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture
 def lab(begun: Lab) -> Lab:
-    """The same session, without what an earlier test told it."""
+    """Return the same session, without the notes and ideas of an earlier test."""
     for name in ("ideas.jsonl", FILE):
         (begun.folder("t") / name).unlink(missing_ok=True)
     return begun

@@ -1,4 +1,4 @@
-"""What is said to a model, seen from the command line: before it is sent, afterwards, and what it took."""
+"""Prompts and replies as the command line shows them: before a call, after it, and its cost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server() -> Iterator[OllamaServer]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, server: OllamaServer) -> Lab:
-    """A baseline, then one experiment of three calls."""
+    """Make a lab with a baseline and one experiment of three calls."""
     lab = begin(tmp_path_factory.mktemp("talks") / "lab", server)
     server.then(say("no idea \x1b[2J"), say(fields(), reasoning="X = 3?", reasoning_field="thinking"))
     server.then(say(blocks(Y_LINE, "Y = 4")))
@@ -57,7 +57,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, server: OllamaServer) -> Lab:
 
 
 def sent(server: OllamaServer) -> str:
-    """The newest request, laid out as `prompt` prints it."""
+    """Return the newest request in the layout that `prompt` prints."""
     system, user = server.chats[-1].body["messages"]
     return f"[system]\n{system['content']}\n\n[user]\n{user['content']}\n"
 
@@ -68,7 +68,7 @@ def sent(server: OllamaServer) -> str:
 def test_prompt_is_exactly_what_the_next_run_sends(lab: Lab, server: OllamaServer) -> None:
     assert call(lab, "steer", "smaller X first").returncode == 0
     before = len(server.chats)
-    with locked(lab.folder("t")):  # as by a run that goes on
+    with locked(lab.folder("t")):  # as while a run is in progress
         text, whole = call(lab, "prompt"), data(lab, "prompt")
     assert text.returncode == 0
     assert len(server.chats) == before, "nothing is sent"
@@ -160,7 +160,7 @@ def test_where_nobody_was_asked_show_says_so(lab: Lab, part: str, number: str) -
     assert f"no model was asked for experiment {number} of session t" in said
 
 
-# --- what it took
+# --- the cost
 
 
 def test_status_tells_what_was_spent_of_the_caps(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The commands that read a session: tables for people, JSON for scripts, quiet in a pipe."""
+"""The commands that read a session: tables for people, JSON for scripts, no error in a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUES = {0: 11.0, 1: 10.25, 2: 46.0, 3: None, 4: None, 5: 1.25}
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A session with one of each outcome; read only."""
+    """Return a session with one experiment of each outcome; tests only read it."""
     lab = write_command_lab(tmp_path_factory.mktemp("night") / "lab")
     agent = script(lab, *STEPS)
     done = call(lab, "run", "--tag", "t", "--agent", agent, "--experiments", "5")
@@ -38,7 +38,7 @@ def test_status(night: Lab) -> None:
     ]  # fmt: skip
     assert (told["experiments"], told["kept"], told["discarded"], told["failed"]) == (5, 2, 1, 2)
     assert told["incumbent"] == {"number": 5, "commit": git(night.root, "rev-parse", "autoresearch/t"), "value": 1.25}
-    assert (told["sigma"], told["running"]) == (0.0, None)  # the program always prints the same
+    assert (told["sigma"], told["running"]) == (0.0, None)  # the program always prints the same value
     text = call(night, "status").stdout
     assert "1.250000" in text and "no" in text
 
@@ -143,7 +143,7 @@ def test_a_damaged_ledger_is_named_by_line(command_lab: Lab) -> None:
 
 @pytest.mark.parametrize("command", [["log", "--json"], ["log"], ["show", "1"], ["run", "--help"]])
 def test_a_reader_that_went_away_is_no_error(night: Lab, command: list[str]) -> None:
-    """As with ``| head -1``, at its worst: nobody reads anything."""
+    """This is the worst case of ``| head -1``: the reader is gone before anything is read."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the commands say about the sandbox: required, missing, found, and its limits."""
+"""Messages of the commands about the sandbox: required, missing, found, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ``run`` on a terminal, stopped by hand, killed, entered twice: real signals."""
+"""A ``run`` on a terminal that is stopped by hand, killed, or started twice, with real signals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_run_on_a_terminal(command_lab: Lab, columns: int, kind: str) -> None:
     )
     os.close(theirs)
     shown = b""
-    with suppress(OSError):  # Linux ends a terminal with an error
+    with suppress(OSError):  # on Linux, reading from a closed terminal is an error
         while piece := os.read(ours, 65536):
             shown += piece
     os.close(ours)
@@ -66,14 +66,14 @@ print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 
 @dataclass
 class Busy:
-    """A ``run`` whose second experiment waits for ever, and the processes of that experiment."""
+    """A ``run`` whose second experiment waits for ever, with the processes of that experiment."""
 
     lab: Lab
     process: subprocess.Popen[str]
     children: Sequence[int]
 
     def end(self, number: int) -> str:
-        """Send a signal; returns what stood on stderr."""
+        """Send a signal; return the text on stderr."""
         self.process.send_signal(number)
         return self.process.communicate(timeout=20)[1]
 
@@ -117,7 +117,7 @@ def running(lab: Lab, agent: str) -> Iterator[Busy]:
 
 
 def gone(pids: Sequence[int]) -> bool:
-    """Dead; a corpse that nobody has cleared away counts."""
+    """Return whether the process is dead; a zombie counts as dead."""
     for _ in range(100):
         states = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
         if all(state.startswith("Z") for state in states.stdout.split()):

@@ -1,4 +1,4 @@
-"""A session as a curve, and when two curves may be laid over each other as they are."""
+"""A session as a curve, and when two curves may be compared directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line of a stranger's log is read where it speaks plainly, and left open where it does not."""
+"""A line of another person's log is read if it is clear, and gets no knobs if it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The axis of a change is read from what it touches in the real training script."""
+"""The axis of a change follows from the parts of the real training script that it touches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other programs spoiled is left out of a comparison, and counted in words."""
+"""A comparison leaves out runs that other programs spoiled, and counts them in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def blurred(**fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def tried(experiment: Callable[..., Experiment]) -> Callable[..., Experiment]:
-    """Experiment 2 with these fields."""
+    """Return experiment 2 with these fields."""
 
     def make(status: str = "discard", *runs: Measurement, **fields: Any) -> Experiment:
         value = None if status == "invalid" else 1.38
@@ -42,7 +42,7 @@ def tried(experiment: Callable[..., Experiment]) -> Callable[..., Experiment]:
         ("invalid", (replace(BUSY, disturbed_by="it was stopped for 40 % of the time"),) * 3, "too slow"),
         ("invalid", (ASLEEP, ASLEEP), "each of their runs was disturbed"),
         ("discard", (BUSY, QUIET), ""),  # the undisturbed run counts
-        ("invalid", (QUIET,), ""),  # its own fault
+        ("invalid", (QUIET,), ""),  # the fault of its own code
         ("crash", (Measurement(None, 1, "crash", "it broke"),), ""),
         ("discard", (), ""),
     ],

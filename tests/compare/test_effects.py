@@ -1,4 +1,4 @@
-"""An effect is a run against the last keep before it, in its own log."""
+"""An effect is the difference between a run and the last keep before it in the same log."""
 
 from __future__ import annotations
 

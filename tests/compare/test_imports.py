@@ -245,6 +245,6 @@ def test_a_table_of_ours_carries_its_direction(tmp_path: Path) -> None:
     log = read_log(table)
     assert (log.metric, log.direction) == ("status", "max")
     assert log.runs[0].value is not None and log.runs[0].value >= 900
-    # As written before the column was there: the gains say it.
+    # This ledger is from before the column existed; the gains show the value.
     lines = [line.rpartition("\t")[0] for line in table.read_text().splitlines()]
     assert log_of(tmp_path, lines, "old.tsv").direction == "max"

@@ -1,4 +1,4 @@
-"""The same change in two logs: same knobs, same direction, similar ratio; and how far the logs agree."""
+"""The same change in two logs has the same knobs and direction and a similar ratio; and how far two logs agree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def effect(order: int, gain: float, axis: str = "a", status: str = "discard", **
     ("a", "b", "same"),
     [
         ((0.04, 0.03), (0.02, 0.015), True),
-        ((524288, 262144), (65536, 16384), True),  # a quarter is twice a half, in logarithms
+        ((524288, 262144), (65536, 16384), True),  # in logarithms, a quarter is twice a half
         ((524288, 262144), (65536, 8192), False),
         ((0.04, 0.03), (0.03, 0.04), False),
         ((8, 9), (4, 5), True),

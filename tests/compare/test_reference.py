@@ -1,4 +1,4 @@
-"""A reference table is read strictly: whatever does not fit is named with its file and line."""
+"""A reference table is read strictly: an error names the file and line of whatever does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""data/cuda_baseline.tsv tells the published H100 session, and tells it without contradiction."""
+"""data/cuda_baseline.tsv describes the published H100 session without contradictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every table in data/ is whole: each row fits the schema, says where it comes from, and claims nothing absolute."""
+"""Every table in data/ is complete: each row fits the schema, names its source, and makes no claim about absolute
+values."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_every_axis_of_either_side_stands_once_by_the_h100s_best_effect(
     assert gains == sorted(gains, reverse=True)
     names = [row["axis"] for row in document["axes"]]
     assert len(names) == len(set(names))
-    # What was tried only here comes last, what has no value at the very end.
+    # Axes tried only here come last, and after them those without any value.
     assert names[-2:] == ["mlp.activation", "width"]
 
 

@@ -1,4 +1,4 @@
-"""The synthetic landscapes and the loop's rule stand once, in ``bench``; these tests use them from there."""
+"""Let these tests import the synthetic landscapes and the loop's rule from ``bench``."""
 
 import sys
 from pathlib import Path
