@@ -1,4 +1,4 @@
-"""``make check`` finds the tests of what changed by their names; each test has a repository of its own."""
+"""``make check`` finds the tests of changed files by their names; each test has a repository of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = (
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A repository whose branch has left main without a change."""
+    """Make a repository whose branch has left main without a change."""
     for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def changed(tree: Path, *files: str) -> tuple[list[str], str]:
-    """What the script prints, line by line, and what it says, once a line was added to these files."""
+    """Return the lines that the script prints, and its messages, after a line was added to these files."""
     for name in files:
         with (tree / name).open("a") as file:
             file.write("# changed\n")

@@ -1,4 +1,4 @@
-"""The first two recipes of CONTRIBUTING.md, done: a target and an agent in a package outside this repository."""
+"""The first two recipes of CONTRIBUTING.md: a target and an agent in a package outside this repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EDITS = [
 
 
 def blocks(heading: str, language: str) -> list[str]:
-    """The blocks of a language below a heading of CONTRIBUTING.md."""
+    """Return the blocks of a language below a heading of CONTRIBUTING.md."""
     section = (ROOT / "CONTRIBUTING.md").read_text().split(f"### {heading}\n")[1].split("\n### ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
@@ -38,7 +38,7 @@ def test_the_files_that_the_page_names_exist() -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutsidePackage]:
-    """Both examples, offered by the entry points that the recipes give; removed at the end."""
+    """Install both examples, offered by the entry points of the recipes; remove them at the end."""
     target, agent = blocks("Add a target", "python"), blocks("Add an agent", "python")
     offered = tomllib.loads(blocks("Add a target", "toml")[0] + blocks("Add an agent", "toml")[0])
     folder = tmp_path_factory.mktemp("outside") / "site"
@@ -47,7 +47,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutsidePackage
 
 
 def page_lab(root: Path) -> Lab:
-    """A lab with the lab.toml of the recipe."""
+    """Make a lab with the lab.toml of the recipe."""
     root.mkdir()
     (root / "page.html").write_text(PAGE)
     (root / "lab.toml").write_text(blocks("Add a target", "toml")[1])
@@ -72,7 +72,7 @@ def test_a_target_of_an_installed_package_runs_a_session(package: OutsidePackage
     assert "target.metric compressed_bytes (default)" in rows
     assert "compressed_bytes" in call(lab, "status").stdout
 
-    # What the session fixed cannot change in its middle, and without the package the error says what there is.
+    # The conditions of a session cannot change in its middle; without the package, the error lists the known targets.
     toml = lab.root / "lab.toml"
     toml.write_text(toml.read_text().replace("level = 6", "level = 1"))
     changed = call(lab, "run", "--tag", "t", "--experiments", "4", **package.environment)

@@ -1,4 +1,4 @@
-"""The docs say what is so: their commands run, their code works, and nothing is left out."""
+"""The docs are true: their commands run, their code works, and nothing is missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAGES = [ROOT / "README.md", ROOT / "program.md", *sorted((ROOT / "docs").rglob(
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 

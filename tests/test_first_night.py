@@ -32,7 +32,7 @@ class Evening:
     """A person at two terminals."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder``: the person's home.  The evening begins in a checkout below it, as on the page."""
+        """Begin the evening in a checkout below ``folder``, the person's home, as on the page."""
         self.folder, self._home = folder / "autoresearch-mlx", folder
         self.folder.mkdir()
         git(self.folder, "init", "-q")
@@ -43,7 +43,7 @@ class Evening:
         self.night: subprocess.Popen[str] | None = None
 
     def types(self, line: str) -> str:
-        """What it prints; the night itself goes on in the first terminal."""
+        """Return the command's output; the night itself continues in the first terminal."""
         if line.startswith("cd "):
             self.folder = self._home / line.removeprefix("cd ~/")
             self._make_small()
@@ -62,7 +62,7 @@ class Evening:
         done = subprocess.run(
             ["sh", "-c", line], cwd=self.folder, env=self._around, capture_output=True, text=True, timeout=120
         )
-        nothing_kept = "so there is nothing to certify" in done.stderr  # as the page says of `certify`
+        nothing_kept = "so there is nothing to certify" in done.stderr  # as the page says about `certify`
         assert done.returncode == 0 or nothing_kept, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

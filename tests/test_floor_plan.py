@@ -1,4 +1,4 @@
-"""The rooms of the package: how many there are, which imports which, and that docs/design.md tells the same."""
+"""The rooms of the package: how many there are, which room imports which, and that docs/design.md says the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.uncounted
 
 PACKAGE = ROOT / "autoresearch_mlx"
 EVERYBODY = {"errors", "experiment"}
-"""Rooms that everybody may import; the table leaves them out."""
+"""Rooms that every room may import; the table leaves them out."""
 
 
 def rows() -> list[tuple[str, set[str] | None]]:
-    """The table of docs/design.md from the top down: a room, and the rooms it imports (None: all below it)."""
+    """Return the rows of the table in docs/design.md: a room, and the rooms that it imports (None: all below it)."""
     page = (ROOT / "docs" / "design.md").read_text().split("## The rooms")[1].split("\n## ")[0]
     cells = [row.strip("| ").split(" | ") for row in page.splitlines() if row.startswith("| `")]
     named = [(re.findall(r"`(\w+)(?:/|\.py)`", first), last) for first, _, last in cells]
@@ -92,7 +92,8 @@ def test_a_circle_inside_a_room_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", sorted(floor_plan.folders(PACKAGE)))
 def test_each_room_has_a_page_of_its_own(room: str) -> None:
-    """What it is for, where to start reading, and what it may import: the same rooms as in the table, or fewer."""
+    """The page says what the room is for, where to start reading, and which rooms it may import: those of the table, or
+    fewer."""
     page = PACKAGE / room / "README.md"
     text = page.read_text()
     assert len(text.splitlines()) <= 20, "some ten lines"

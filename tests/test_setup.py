@@ -1,4 +1,4 @@
-"""scripts/setup on machines that have little: no network is used, every program on PATH is put there by hand."""
+"""scripts/setup on machines where much is missing: no network is used, and the test puts every program on PATH."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOOLS = ("sh", "cat", "cksum", "dirname", "grep", "mkdir", "rm", "sed", "tail", "uname", "cp", "chmod")
 
-# Answers as far as the script asks: its version, which modules it has, `-m venv`, `-m pip install`.
+# Answers the script's questions: its version, the modules that it has, `-m venv`, `-m pip install`.
 PYTHON = """#!/bin/sh
 echo "$0 $*" >>"$CALLS"
 case "$*" in
@@ -83,7 +83,7 @@ def test_no_python_at_all(box: Box) -> None:
 
 
 def test_the_first_python_that_will_do_is_taken(box: Box) -> None:
-    box.program("python3.13", "#!/bin/sh\nexit 127\n")  # a pyenv shim without its version
+    box.program("python3.13", "#!/bin/sh\nexit 127\n")  # a pyenv shim for a version that is not installed
     box.python("python3.12", "3.12.1")
     box.python("python3", "3.9.18")
     assert "Python 3.12.1 (python3.12), with venv and pip" in box.setup().stderr

@@ -1,4 +1,4 @@
-"""The wheel works without the checkout: it carries the training script, the brief and the tables."""
+"""The wheel works without the checkout: it contains the training script, the brief and the tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import ROOT, git
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the unpacked wheel, as an installer would lay it out."""
+    """Return a folder with the unpacked wheel, as an installer would lay it out."""
     folder = tmp_path_factory.mktemp("wheel")
     built = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(built, cwd=ROOT, check=True, capture_output=True)

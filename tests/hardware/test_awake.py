@@ -1,4 +1,4 @@
-"""Keeping awake, with real stand-ins for caffeinate and systemd-inhibit on the PATH."""
+"""Keeping the machine awake, with real replacements for caffeinate and systemd-inhibit on the PATH."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ time.sleep(600)
 
 
 def stand_in(folder: Path, name: str, text: str) -> Path:
-    """An executable of that name; what it was called with goes into the file that is returned."""
+    """Make an executable of that name; return the file that gets the arguments with which it is called."""
     log = folder / "called"
     program = folder / name
     program.write_text(text.format(log=log))
@@ -115,7 +115,7 @@ def test_a_command_that_is_missing_dies_or_will_not_end_breaks_nothing(text: str
         began = time.monotonic()
         assert us.stdout.readline() == "ended\n"
         assert time.monotonic() - began < 5
-        until(lambda: not psutil.Process(us.pid).children())  # no zombie either
+        until(lambda: not psutil.Process(us.pid).children())  # and no zombie is left
     finally:
         us.kill()
         us.communicate()

@@ -1,4 +1,4 @@
-"""MLX on a Linux CPU gets OpenBLAS, and says what it got."""
+"""MLX on a Linux CPU gets OpenBLAS, and the tool says which BLAS it got."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def blas(tmp_path_factory: pytest.TempPathFactory) -> Blas:
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's own environment, one BLAS thread: tests run side by side."""
+    """Return this process's own environment with one BLAS thread, because tests run side by side."""
     without = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "AUTORESEARCH_BLAS")}
     return without | {"OPENBLAS_NUM_THREADS": "1"}
 
@@ -111,7 +111,7 @@ def test_a_library_that_patchelf_refuses_is_passed_over(tmp_path: Path, broken_w
 
 @pytest.fixture
 def broken_wheel(tmp_path: Path) -> Iterator[str]:
-    """An importable package that holds no library but a text."""
+    """Make an importable package that contains a text instead of a library."""
     package = tmp_path / "site" / "broken_openblas_wheel"
     (package / "lib").mkdir(parents=True)
     (package / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""A calibration in the user's cache: kept whole, and not believed when it tells of something else."""
+"""A calibration in the user's cache is written as a whole, and is not used for another machine or setup."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_evaluation_is_scaled_by_its_rows_and_never_below_what_fewer_took() -
     scored = Scored(200, 12.0, 100, 7.0)
     assert [scored.seconds_for(rows) for rows in (200, 300, 100, 1)] == [12.0, 17.0, 7.0, 7.0]
     assert Scored(8, 4.0, 8, 4.0).seconds_for(16) == 8.0
-    assert Scored(200, 6.9, 100, 7.0).seconds_for(400) == 7.0  # noise: more rows did not take longer
+    assert Scored(200, 6.9, 100, 7.0).seconds_for(400) == 7.0  # noise: more rows took no longer
 
 
 def test_the_overhead_is_unknown_while_a_part_of_it_is() -> None:

@@ -1,4 +1,4 @@
-"""Which row of the table of chips speaks for a machine."""
+"""The row of the table of chips that fits a machine."""
 
 from __future__ import annotations
 

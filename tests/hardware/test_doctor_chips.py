@@ -1,7 +1,7 @@
-"""What `doctor` and `plan` say of each chip of the table, as one file to be read: golden/every_chip.txt.
+"""The lines of `doctor` and `plan` for each chip of the table, in one file to be read: golden/every_chip.txt.
 
-Chip, cores and memory are the table's.  The three calibrations at the end are composed, to show how they read; nothing
-here was measured on a Mac.
+Chip, cores and memory come from the table.  The three calibrations at the end are made up, to show how they read;
+nothing here was measured on a Mac.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ M4_MAX = {
     "max_recommended_working_set_size": 28 * GB,
     "memory_size": 36 * GB,
 }
-"""Composed after the fields that MLX documents for its Metal device."""
+"""Facts made up from the fields that MLX documents for its Metal device."""
 
 
 def test_every_chip_reads_as_it_should() -> None:

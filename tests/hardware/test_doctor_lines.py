@@ -1,4 +1,4 @@
-"""What doctor says of a machine before a night."""
+"""The lines of doctor about a machine before a night."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budget and batch of a calibrated machine: enough optimiser steps, by the mildest change that gives them."""
+"""Budget and batch of a calibrated machine: enough optimiser steps, by the smallest change that gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speed probe, as doctor runs it: a process of its own that prints one line of JSON."""
+"""The speed probe as doctor runs it: a process of its own that prints one line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read about a machine, from the output of its own tools.
+"""Facts about a machine, read from the output of its own tools.
 
 The texts in ``samples/`` are written after the formats of sysctl, sw_vers, system_profiler and /proc.
 """
@@ -115,7 +115,7 @@ def test_no_cpuinfo_is_unknown() -> None:
 def test_an_nvidia_gpu_counts_when_mlx_has_its_cuda_half() -> None:
     machine = linux("h200", "mlx", "mlx-cuda-13")
     assert machine.gpu == Gpu("cuda", "NVIDIA H200")
-    assert machine.memory_bytes == 131072000 * 1024  # a limit of "max" is none
+    assert machine.memory_bytes == 131072000 * 1024  # "max" means no limit
     assert linux("h200", "mlx").gpu is None
 
 

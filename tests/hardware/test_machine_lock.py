@@ -1,4 +1,4 @@
-"""One measuring command on this machine: the lock, its holder's name, and what a death leaves."""
+"""One command at a time measures on this machine: the lock, the name of its holder, and the lock after a death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word to the person who is away: the commands, as they are started."""
+"""Notifications to a person who is away: the commands as they are started."""
 
 from __future__ import annotations
 

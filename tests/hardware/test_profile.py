@@ -1,4 +1,4 @@
-"""Which sizes a machine gets."""
+"""The sizes that a machine gets."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_each_kind_of_machine_has_its_profile(name: str) -> None:
 @pytest.mark.parametrize(
     ("chip", "gigabytes", "name"),
     [
-        ("Apple A18 Pro", 8, "mac-8gb"),  # Pro by name, a phone chip by size
+        ("Apple A18 Pro", 8, "mac-8gb"),  # Pro by its name, a phone chip by its size
         ("Apple M1 Pro", 16, "mac-base"),
         ("Apple M2", 24, "mac-base"),
         ("Apple M9", 32, "mac-base"),
         ("Apple M9 Ultra", 512, "mac-ultra"),
-        ("Apple M4 Max", None, "mac-8gb"),  # unknown memory counts as little
+        ("Apple M4 Max", None, "mac-8gb"),  # unknown memory counts as small
     ],
 )
 def test_memory_counts_before_the_class_of_the_chip(chip: str, gigabytes: int | None, name: str) -> None:

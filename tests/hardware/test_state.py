@@ -1,6 +1,7 @@
-"""What is read of the machine's state, from the output of its own tools, and what a person is told of it.
+"""The state of the machine, read from the output of its own tools, and the sentences about it for a person.
 
-The texts in ``samples/`` are composed after documented formats (``samples/STATE.md``); no such machine was asked.
+The texts in ``samples/`` are made up after documented formats (``samples/STATE.md``); they do not come from such
+machines.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 
 def recorded(name: str) -> State:
-    """A machine that said what lies in its folder, and nothing where there is no file."""
+    """Return a machine whose tools answer with the files of its folder, and with nothing where there is no file."""
 
     def run(commands: Commands) -> Mapping[str, str]:
         paths = {each: SAMPLES / name / f"{each}.txt" for each in commands}
@@ -120,7 +121,7 @@ def test_commands_run_side_by_side_and_none_holds_up_the_reading() -> None:
     assert said == {"a": "", "b": "b\n", "d": ""}
 
 
-# --- what a person is told
+# --- sentences for a person
 
 
 CALM = State(

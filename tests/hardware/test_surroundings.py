@@ -1,4 +1,5 @@
-"""The machine around the runs: recorded beside each, told once, waited for; and one command at a time where wanted."""
+"""The machine around the runs is recorded with each run, reported once and waited for; and one command at a time uses
+it."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ BATTERY = replace(MAINS, power="battery")
 
 
 class Readings:
-    """States one after the other, the last one for ever."""
+    """Returns states one after the other; the last one repeats for ever."""
 
     def __init__(self, *states: State) -> None:
         self.states = list(states)
@@ -57,7 +58,7 @@ class Hands:
 
 @contextmanager
 def around(lab: Lab, readings: Readings, **wanted: bool) -> Iterator[Session]:
-    """A session whose machine is what the readings say; each look is a new one."""
+    """Return a session whose machine is in the states of the readings; each look gets a new one."""
     with opened(lab, "t") as session:
         settings = MachineSettings(**wanted)  # type: ignore[arg-type]
         hours = iter(range(0, 10**6, 3600))
@@ -164,7 +165,7 @@ def test_a_run_without_experiments_still_waits_before_its_baseline(command_lab: 
 
 
 def test_status_says_what_is_waited_for(command_lab: Lab) -> None:
-    """The words that the waiting run leaves for ``status``."""
+    """The waiting run leaves these words for ``status``."""
     from autoresearch_mlx.experiment import Progress
     from autoresearch_mlx.report.screens import Noted, PlainScreen
 

@@ -1,4 +1,4 @@
-"""A certificate compares two heads in pairs A B B A, and a linear drift falls out of it exactly."""
+"""A certificate compares two heads in pairs A B B A, which cancels a linear drift exactly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ rational = st.fractions(-1000, 1000, max_denominator=997)
 
 
 def measured(pairs: int, gain: float, noise: list[float] | None = None, drift: float = 0.0, sign: int = 1) -> list[Run]:
-    """Runs in the order of the plan, of a head that is ``gain`` lower than 10."""
+    """Return runs in the order of the plan, for a head that is ``gain`` lower than 10."""
     noise = noise or [0.0] * (2 * pairs)
     return [
         Run(10 - (gain if slot.side == "head" else 0) + drift * at + noise[at], slot.seed, pair=slot.pair)
@@ -49,13 +49,13 @@ def test_pairs_must_fill_blocks(pairs: int) -> None:
 
 @given(rational, rational, rational, rational)
 def test_linear_drift_cancels_exactly(level: Fraction, effect: Fraction, slope: Fraction, start: Fraction) -> None:
-    """In rational arithmetic, to the last digit: B less A is the effect alone, whatever the drift."""
+    """In rational arithmetic, to the last digit, B minus A is the effect alone, whatever the drift is."""
     at = [level + slope * (start + k) for k in range(4)]
     assert abba(at[0], at[1] + effect, at[2] + effect, at[3]) == effect  # type: ignore[arg-type]
 
 
 def test_what_a_slow_machine_did_to_one_side_is_no_gain_of_the_other() -> None:
-    """All runs of the baseline met a busy machine; the slope says that this costs 5 of 10."""
+    """All runs of the baseline met a busy machine; by the slope this costs 5 of 10."""
     before, head = split(4, measured(4, 0.0))
     before = [replace(run, value=run.value + 5, log_work=-0.5) for run in before]
     blind = certificate(before, head, "min", KNOWN)
@@ -138,7 +138,7 @@ def test_the_line_says_all_of_it() -> None:
 def test_looking_after_every_block_certifies_at_most_a_tenth_of_nothing_and_intervals_hold_nine_in_ten(
     dof: int,
 ) -> None:
-    """2000 comparisons of a head with itself, sigma estimated; the binomial error of a tenth is 0.7 %."""
+    """2000 comparisons of a head with itself, with an estimated sigma; the binomial error of a tenth is 0.7 %."""
     rng = np.random.default_rng(5)
     many, certified, held = 2000, 0, 0
     for _ in range(many):

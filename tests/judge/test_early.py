@@ -1,4 +1,4 @@
-"""A clear loser is stopped, one in eight is watched to the end, and no stop ever feeds a keep."""
+"""A clear loser is stopped, one in eight is allowed to finish, and no stop ever leads to a keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Points = list[tuple[float, float]]
 
 
 def curve(scale: float = 1.0, until: float = 1.0) -> Points:
-    """A loss that falls from 8 to 2, in twenty points."""
+    """Return the curve of a loss that falls from 8 to 2, in twenty points."""
     shares = [k / 20 for k in range(21) if k / 20 <= until + 1e-9]
     return [(share, scale * (2 + 6 * (1 - share) ** 3)) for share in shares]
 
@@ -58,7 +58,7 @@ def test_one_in_eight_is_left_to_finish_as_an_audit() -> None:
 
 @pytest.mark.parametrize("speed", [0.3, 0.5, 0.8])
 def test_a_run_on_a_slow_machine_is_compared_after_as_much_work(speed: float) -> None:
-    """It follows the incumbent's curve, only more slowly: at sixty percent of the budget it lies far above it."""
+    """The run follows the incumbent's curve more slowly: at sixty percent of the budget its loss is far above it."""
     behind = [(share, 2 + 6 * (1 - share * speed) ** 3) for share, _ in curve(until=0.6)]
     then = pace(behind, tokens=int(0.6 * speed * 10_000), whole=10_000)
     assert then == pytest.approx(speed, abs=0.01)

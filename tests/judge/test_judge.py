@@ -1,4 +1,4 @@
-"""How a session decides when runs of one file differ: real runs of a program whose noise follows from its seed."""
+"""The decisions of a session when runs of one file differ: real runs of a program whose noise follows from its seed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ metric = "score"
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """score = 100 + (X - 3)^2 + Y / 100, and a sigma of 0.1; it starts at X = 4, Y = 2."""
+    """Make a lab with score = 100 + (X - 3)^2 + Y / 100 and a sigma of 0.1; it starts at X = 4, Y = 2."""
     root = tmp_path / "noisy"
     root.mkdir()
     (root / "solver.py").write_text("X = 4.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n")
@@ -57,7 +57,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 class Walk:
-    """Sets knobs as a list says, one step an experiment."""
+    """Sets knobs by a list, one step for each experiment."""
 
     name = "walk"
 
@@ -153,7 +153,7 @@ def test_one_run_that_lies_far_off_is_no_shift(lab: Lab, screen: Recorder) -> No
 
 
 def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
-    """A keep that does next to nothing, forced by hand, and one that does much."""
+    """Two keeps: one that does next to nothing, forced by hand, and one that does much."""
     with opened(lab, "t", judge__removal_every=2) as session:
         research(session, Walk({"X": 3.0}), Policy(experiments=1), screen)
         files = {
@@ -162,7 +162,7 @@ def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
             )
         }
         weak = experiment(session, Fixed("hand", Proposal("Y 2 -> 1", files)), screen)
-        if weak.status != "keep":  # the noise of these seeds decides; keep it as a lucky night would
+        if weak.status != "keep":  # the noise of these seeds would decide; keep it, as on a lucky night
             session.workspace.keep(weak.commit or "", weak.base or "")
             session.ledger.append("finished", **{**_event(session.ledger.path), "status": "keep", "gain": 0.01})
         research(session, Walk({"X": 8.0}), Policy(experiments=2), screen)

@@ -1,4 +1,4 @@
-"""Where nothing was repeated, a margin rules, by arithmetic alone."""
+"""When nothing was repeated, a margin decides, by arithmetic alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the judge reports and keeps while other programs slow the machine, on simulated nights."""
+"""The reports and keeps of the judge while other programs slow the machine, on simulated nights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_a_slow_machine_is_no_drift(name: str) -> None:
 
 
 def test_without_the_speed_the_same_rules_fail() -> None:
-    """What this is for: most edits without effect are reported as losses, and no win is found."""
+    """This shows why the speed is needed: without it, most edits without effect are reported as losses, and no win is
+    found."""
     blind = nights("new each run", told=False)
     assert fmean(n.beyond for n in blind) > 3
     assert fmean(n.wins for n in blind) / 3 < 0.2

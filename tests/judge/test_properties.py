@@ -1,4 +1,4 @@
-"""What holds for any evidence: more gain never hurts, directions mirror, and every course ends."""
+"""Rules for any evidence: more gain never hurts, directions mirror each other, and every course ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
 
 
 def better(evidence: Evidence, by: float) -> Evidence:
-    """The same with every run of the candidate better by so much."""
+    """Return the same evidence with every run of the candidate better by so much."""
     sign = -1 if evidence.direction == "min" else 1
     return replace(evidence, candidate=tuple(replace(r, value=r.value + sign * by) for r in evidence.candidate))
 
@@ -62,14 +62,14 @@ def mirrored(evidence: Evidence) -> Evidence:
 
 
 def rank(decision: object) -> int:
-    """From discard over "measure again" to keep."""
+    """Rank a decision from discard over "measure again" to keep."""
     return 1 if isinstance(decision, Again) else 2 if isinstance(decision, Verdict) and decision.status == "keep" else 0
 
 
 @settings(max_examples=200)
 @given(evidences(), st.floats(0, 6), st.sampled_from(MODES))
 def test_a_larger_gain_never_turns_a_keep_into_a_discard(evidence: Evidence, by: float, mode: Mode) -> None:
-    """With the audits done; only an audit may hold a gain back for its size."""
+    """The audits are done, because only an audit may hold a gain back for its size."""
     evidence = replace(evidence, audited=True)
     before, after = decide(evidence, mode), decide(better(evidence, by), mode)
     if rank(before) == 2:
@@ -104,7 +104,7 @@ def test_tainted_runs_change_nothing_beside_ones_that_count(
         incumbent=(Run(100.5, 0, evidence.regime), *evidence.incumbent),
     )
     dirty = replace(clean, candidate=(*clean.candidate, *spoiled), incumbent=(*clean.incumbent, *spoiled))
-    assume(sum(run.tainted for run in dirty.candidate) < Rules().spoiled)  # from there on it is given up
+    assume(sum(run.tainted for run in dirty.candidate) < Rules().spoiled)  # from here on the candidate is given up
     assert decide(dirty, mode) == decide(clean, mode)
 
 
@@ -113,7 +113,7 @@ def test_tainted_runs_change_nothing_beside_ones_that_count(
 def test_every_course_ends_in_a_verdict(
     evidence: Evidence, luck: int, obliging: bool, spoiled: float, mode: Mode
 ) -> None:
-    """Whatever the further runs say, disturbed ones included, and whether or not somebody makes the audits."""
+    """The further runs may say anything, some are disturbed, and an audit may be missing."""
     rng = random.Random(luck)
     evidence = replace(evidence, candidate=evidence.candidate[:1], refreshes=0, audited=False)
     for _ in range(14):

@@ -1,4 +1,4 @@
-"""Weak keeps are taken out on trial, and what is not missed goes."""
+"""Weak keeps are removed on trial, and stay removed if the head is as good without them."""
 
 from __future__ import annotations
 

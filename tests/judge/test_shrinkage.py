@@ -1,4 +1,4 @@
-"""What is told of a gain: shrunk, with its error, in digits that the error bears out."""
+"""The reported gain: shrunk, with its error, in as many digits as the error supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sigma comes from repeats, all of them, and from nothing else."""
+"""Sigma comes from all repeats, and from nothing else."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_one_wild_run_is_cut_to_three_deviations() -> None:
 
 
 def test_with_a_handful_of_runs_nothing_is_cut() -> None:
-    """The deviations of three runs with two alike have a tiny median; cutting by it would invent a small sigma."""
+    """Three runs of which two are alike have a tiny median deviation; cutting by it would make sigma too small."""
     assert pooled([(1.0, 1.05, 3.0)]).value == pytest.approx(stdev((1.0, 1.05, 3.0)))
 
 
 def test_cutting_hardly_moves_sigma_of_normal_noise() -> None:
     rng = np.random.default_rng(7)
     groups = [tuple(rng.normal(0, 1, 4)) for _ in range(2000)]
-    # 6000 degrees of freedom know sigma to 0.9 %; cutting at 3 deviations may take 1 % more.
+    # 6000 degrees of freedom give sigma to 0.9 %; cutting at 3 deviations may take away 1 % more.
     assert pooled(groups).value == pytest.approx(1, abs=0.03)
 
 

@@ -1,4 +1,4 @@
-"""Values move with the machine's speed, and the judge allows for that: by how much it learns from repeats."""
+"""Values change with the machine's speed; the judge learns by how much from repeats, and allows for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ran(speed: float | None, stretch: float | None = None, **fields: object) -> 
 
 
 def runs(*work: float, gain: float = 0.0, first_seed: int = 0) -> tuple[Run, ...]:
-    """Noiseless runs that did so much work, as a logarithm."""
+    """Return runs without noise that did so much work, as a logarithm."""
     return tuple(Run(1.8 - gain + STEEP * x, seed, log_work=x) for seed, x in enumerate(work, first_seed))
 
 
@@ -39,7 +39,7 @@ def case(candidate: tuple[Run, ...], incumbent: tuple[Run, ...], **fields: objec
     return Evidence(candidate, incumbent, WELL_KNOWN, **fields)  # type: ignore[arg-type]
 
 
-# -- what the speed left of a run's work --------------------------------------------------------------
+# -- the work that a run did at its speed --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def case(candidate: tuple[Run, ...], incumbent: tuple[Run, ...], **fields: objec
     [
         ran(None),
         ran(1.0, 1.0),
-        ran(0.97, 1.0),  # not measured more exactly than that
-        ran(0.4, None, tokens=5000),  # a count of tokens or steps ended it, however long it took
+        ran(0.97, 1.0),  # the speed is not measured more exactly than that
+        ran(0.4, None, tokens=5000),  # a number of tokens or steps ended it, however long it took
         ran(0.4, None, steps=40),
         ran(0.0, 1.0),
         ran(math.inf, 1.0),
@@ -76,7 +76,7 @@ def test_a_run_that_was_faster_than_the_reference_did_more() -> None:
 
 
 def test_the_end_of_a_learning_curve_tells_how_much_work_is_worth() -> None:
-    """A loss of 3 * share ** -0.1 loses a tenth of itself for each e-fold."""
+    """A loss of 3 * share ** -0.1 falls by a tenth of itself for each e-fold."""
     curve = [(share / 20, 3 * (share / 20) ** -0.1) for share in range(1, 21)]
     assert steepness(curve) == pytest.approx(0.1, abs=0.01)
     assert steepness(curve[:9]) is None
@@ -169,7 +169,7 @@ def test_shorter_code_and_removals_are_not_waved_through_because_nothing_can_be_
 
 
 def test_fast_keeps_no_gain_that_the_speed_may_have_made() -> None:
-    """The baseline ran on a busy machine: everything after it looks better."""
+    """The baseline ran on a busy machine, so everything after it looks better."""
     evidence = case(runs(0.0), runs(-1.0, -1.0, -1.0), slope=Slope(0.0, 0.05), refreshes=3)
     assert isinstance(found := decide(evidence, "fast"), Verdict)
     assert found.status == "discard"

@@ -121,7 +121,7 @@ def test_the_incumbent_is_not_measured_for_one_decision_without_end() -> None:
 
 
 def test_the_incumbents_screening_run_does_not_count_beside_unselected_ones() -> None:
-    """It is the one that was lucky."""
+    """That run was chosen because it was lucky."""
     lucky = (Run(1.7, 0, fresh=False), *runs(1.8, 1.8, 1.8, first_seed=1))
     assert decide(replace(gains(8.0), incumbent=lucky)) == decide(
         replace(gains(8.0), incumbent=runs(1.8, 1.8, 1.8, first_seed=1))
@@ -133,7 +133,7 @@ def test_the_newest_four_runs_of_the_incumbent_count() -> None:
     assert decide(replace(gains(8.0), incumbent=old)) == decide(replace(gains(8.0), incumbent=old[2:]))
 
 
-# -- what does not count ----------------------------------------------------------------------------
+# -- runs that do not count --------------------------------------------------------------------------
 
 
 def test_tainted_runs_never_count() -> None:
@@ -203,7 +203,7 @@ def test_repeats_take_the_incumbents_seeds_one_by_one_then_a_new_one() -> None:
 
 
 def test_pairs_on_common_seeds_decide_where_they_are_the_more_precise() -> None:
-    """The two move together with the seed, so one pair shows a gain of one sigma clearly."""
+    """The two values move together with the seed, so one pair shows a gain of one sigma clearly."""
     evidence = against((1.798, 1.8, 1.802), (1.796,), pair_sigma=Sigma(0.1 * SIGMA, 20, 12, "20 runs of 8 pairs"))
     verdict = decide(evidence)
     assert isinstance(verdict, Verdict) and verdict.reason.endswith("1 run each): keep, fast")

@@ -1,4 +1,4 @@
-"""A gain that is too good is audited on a second seed, and never turned down for being good."""
+"""A gain that is too good is audited on a second seed, and never rejected for being good."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_either_alone_is_not_enough_to_be_suspect() -> None:
     wide = against((1.7, 1.8, 1.9), (1.5,), sigma=Sigma(0.1, 30, 20, ""))
     assert "too good" not in decide(wide).reason  # 17 %, 3 sigma
     near_zero = against((0.001, -0.001, 0.0), (-0.009,))
-    assert "too good" not in decide(near_zero).reason  # 4.5 sigma, and any share of nothing
+    assert "too good" not in decide(near_zero).reason  # 4.5 sigma; a share of a value of 0 has no meaning
 
 
 def test_audited_on_two_seeds_it_is_kept_like_any_other() -> None:

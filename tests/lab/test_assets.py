@@ -1,4 +1,4 @@
-"""Where the root's files are found."""
+"""The place where files of the repository's root are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a run: as it is written, as it is recorded, and in words."""
+"""Budgets of a run as they are written, recorded and put into words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key that decides what compares, and what a session does when it goes on under another one."""
+"""The key that decides which values can be compared, and a session that continues under another key."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_another_program_has_its_line_and_its_machine() -> None:
     assert found.on("hidden") == found
 
 
-# --- a session that goes on elsewhere
+# --- a session that continues elsewhere
 
 
 def begin(lab: Lab, screen: Recorder) -> Session:
@@ -122,7 +122,7 @@ def edit(**knobs: float) -> Fixed:
 
 
 def as_if_begun_on(lab: Lab, **parts: Any) -> None:
-    """The ledger says of its runs what one that was begun elsewhere would say."""
+    """Change the ledger so that its runs look as if they had been taken elsewhere."""
     path = lab.folder("t") / FILE
     first, *rest = path.read_text().splitlines()
     event = json.loads(first)
@@ -167,7 +167,7 @@ def test_on_another_machine_a_regime_is_opened_and_the_incumbent_comes_first(
 
 
 def test_what_is_measured_again_is_what_counts(command_lab: Lab, screen: Recorder) -> None:
-    """The incumbent's value of elsewhere would let nothing pass; measured here it lets a gain pass."""
+    """The incumbent's old value would let no change pass; measured here, it lets a gain pass."""
     begin(command_lab, screen)
     as_if_begun_on(command_lab, machine="Apple M2")
     path = command_lab.folder("t") / FILE

@@ -1,4 +1,4 @@
-"""lab.toml and options: every value has a source, every mistake a name and a remedy."""
+"""lab.toml and options: every value has a source, and every mistake is named with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a lab is found, and which of its sessions is meant."""
+"""How a lab is found, and which of its sessions a command means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.lab.lab import Lab, find_lab, find_session, new_tag, refus
 def session(lab: Lab, tag: str) -> None:
     lab.folder(tag).mkdir(parents=True)
     (lab.folder(tag) / "ledger.jsonl").write_text("{}\n")
-    time.sleep(0.02)  # the order is by time
+    time.sleep(0.02)  # the order is that of time
 
 
 @pytest.mark.parametrize("mark", ["lab.toml", "train_mlx.py"])

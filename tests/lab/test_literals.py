@@ -1,4 +1,4 @@
-"""An edit may not carry knowledge: how much data it may write into a Python file, and in which forms."""
+"""An edit may not carry knowledge: the amount and the form of data that it may write into a Python file are limited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits whose only effect is another draw of random numbers are told from all others."""
+"""Edits whose only effect is another draw of random numbers are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs are read and set in place; the fingerprint tells what a file does, not how it looks."""
+"""Knobs are read and set in place; the fingerprint depends on what a file does, not on how it looks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ numbers = st.one_of(
 )
 texts = st.text(st.characters(codec="utf-8"))
 values = st.one_of(numbers, texts, st.booleans(), st.none(), st.tuples(numbers, numbers), st.lists(numbers, max_size=3))
-# What a comment may hold: anything but what ends its line or the file.
+# A comment may contain anything but characters that end its line or the file.
 words = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"))
 
 

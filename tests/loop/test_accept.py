@@ -1,4 +1,4 @@
-"""A gain too good to be believed: audited, then kept only when a person accepts it."""
+"""A gain that is too good to be believed is audited, and then kept only when a person accepts it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Audits(TargetBase):
 
 
 def tried(session: Session, target: Audits, **knobs: float) -> tuple[Session, Experiment]:
-    """One edit of the incumbent's knobs, by the session with that target."""
+    """Run one edit of the incumbent's knobs in the session with that target."""
     audits = session.measuring(target=target)
     assert isinstance(target, Auditable)
 

@@ -1,4 +1,4 @@
-"""A change from the version it was made on, put onto a newer one."""
+"""A change carried over from the version on which it was made to a newer version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``try`` takes the user's own edit, and only that, onto the incumbent."""
+"""``try`` applies the user's own edit to the incumbent, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_mlx.loop.checkout import distance, edit_from_checkout, nearest
 from autoresearch_mlx.loop.research import baseline, experiment, measure_edit, recover
 from autoresearch_mlx.loop.session import Session
 
-# Far enough apart that two changes do not touch.
+# far enough apart, so that two changes do not touch
 START = "X = 4.0\n\n# middle\n\nY = 2\n\n# end\n\nZ = 1\n"
 
 
@@ -31,7 +31,7 @@ class Writes:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """Two editable files, both measured: score = (X - 3)^2 + (Y - 5)^2 + (A - 7)^2."""
+    """Make a lab with two editable files, both measured: score = (X - 3)^2 + (Y - 5)^2 + (A - 7)^2."""
     lab = write_command_lab(tmp_path / "lab")
     (lab.root / "solver.py").write_text(START)
     (lab.root / "other.py").write_text("A = 1\n")

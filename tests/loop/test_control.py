@@ -1,4 +1,4 @@
-"""Steering a run from another terminal: real runs, real commands."""
+"""Controlling a run from another terminal: real runs, real commands."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_resume_takes_a_stop_back(tmp_path: Path) -> None:
 def test_a_skip_hits_only_the_experiment_that_it_names_and_only_once(tmp_path: Path) -> None:
     with locked(tmp_path), listening_to(tmp_path, Policy()) as orders:
         skip(tmp_path, 3, "cli")
-        orders.watching(3, print)(Progress("train"))  # asked before this one began
+        orders.watching(3, print)(Progress("train"))  # ordered before this run began
         watch = orders.watching(4, lambda progress: None)
         skip(tmp_path, 3, "cli")
         watch(Progress("train"))
@@ -276,7 +276,7 @@ def test_the_file_tells_when_a_run_began_and_ended(command_lab: Lab) -> None:
 
 
 class Skipping:
-    """An author during whose thinking the person skips its experiment."""
+    """An agent whose experiment the person skips while it thinks."""
 
     name = "skipping"
 
@@ -325,7 +325,7 @@ def test_another_look_at_the_incumbent_can_be_skipped_too(lab: Lab, screen: Reco
 
 
 class Impatient(Recorder):
-    """A screen whose person has seen enough as soon as something moves."""
+    """A screen whose person interrupts as soon as there is progress."""
 
     def __init__(self, folder: Path, number: int) -> None:
         super().__init__()

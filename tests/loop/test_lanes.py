@@ -53,14 +53,14 @@ print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 20:.6f}")
 APART = "# so that changes of two lines\n# do not touch\n"
 SLOW_SOLVER = f"X = 4.0\n{APART}Y = 2\n{APART}S = 0.1\n{APART}EARLIER = 0\n{APART}LATER = 0\n"
 FIRST, SECOND = {"EARLIER": 1}, {"LATER": 1}
-"""Knobs of two experiments after the baseline: the first ends when the second runs, and the second after it."""
+"""Knobs of two experiments after the baseline: the first ends while the second runs, and the second ends after it."""
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """The score is that of the command lab.
+    """Make a lab with the score of the command lab.
 
-    The program takes S seconds; an EARLIER one waits for the run of a LATER one, and that one for its end.
+    The program takes S seconds.  An EARLIER one waits for the run of a LATER one, and that one waits for its end.
     """
     made = write_command_lab(tmp_path / "lab")
     (made.root / "solver.py").write_text(SLOW_SOLVER)
@@ -234,7 +234,7 @@ def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen:
 
 
 def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: Recorder) -> None:
-    """Somebody commits to the session's branch: the next keep finds it moved."""
+    """Somebody commits to the session's branch, and the next keep finds the branch moved."""
 
     class Meddler(Steps):
         def propose(self, context: Context) -> Proposal:
@@ -248,7 +248,7 @@ def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: R
     assert {number: e.status for number, e in finished(lab).items()} == {0: "keep", 1: "keep", 2: "discard"}
 
 
-# --- a person at the keyboard
+# --- a person at the terminal
 
 
 def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -1,4 +1,4 @@
-"""Nights on a machine that fails: its failures are nobody's crash, and a file that imitates them gains nothing."""
+"""Nights on a machine that fails: its failures are no crashes, and a file that imitates them gains nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FOR_EVER = 99
 
 @pytest.fixture
 def lab(command_lab: Lab) -> Lab:
-    """A lab on a machine that breaks as many runs as the file ``broken`` says."""
+    """Make a lab on a machine that breaks as many runs as the file ``broken`` says."""
     (command_lab.root / "bench.py").write_text(BENCH)
     (command_lab.root / ".gitignore").write_text("broken\n.autoresearch/\n")
     git(command_lab.root, "add", "-A")

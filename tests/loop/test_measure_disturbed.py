@@ -1,4 +1,4 @@
-"""Runs that the machine slept through, or in which something stood still: repeated, never judged."""
+"""Runs during which the machine slept or something stood still are repeated, never judged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.uncounted
 
 @dataclass
 class Shaky(TargetBase):
-    """A target whose measurements of these numbers, from 0, are disturbed; some of them fail for that."""
+    """A target whose measurements of these numbers, from 0, are disturbed; some of them fail because of that."""
 
     target: Target
     disturbed: Sequence[int]
@@ -186,7 +186,7 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
 
 
 def measuring(pid: int) -> bool:
-    """The program of the lab runs, and not git or what keeps the machine awake."""
+    """Wait until the lab's program runs; git and the helper that keeps the machine awake do not count."""
     with suppress(psutil.Error):
         return any("bench.py" in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
     return False

@@ -20,7 +20,7 @@ from conftest import ROOT, command_line, git
 pytestmark = pytest.mark.uncounted
 
 ONE_RUN = '[judge]\nmode = "margin"\nmargin = 0.0\n'
-"""Every file is measured once; the shared night below leaves repeats to the judge."""
+"""Every file is measured once; other tests check repeats."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def lab(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Night:
-    """A lab after a baseline and two experiments; ``before`` is what of the user's must be the same afterwards."""
+    """A lab after a baseline and two experiments; ``before`` has the user's things that must not change."""
 
     lab: Path
     before: tuple[object, ...]
@@ -200,7 +200,7 @@ def test_a_killed_loop_takes_its_training_with_it(lab: Path, cache: Path) -> Non
     )
     try:
         wait_until(lambda: '"train"' in (folder / "now.json").read_text() if (folder / "now.json").exists() else False)
-        children = psutil.Process(loop.pid).children()  # the training, and what keeps the machine awake
+        children = psutil.Process(loop.pid).children()  # the training, and the helper that keeps the machine awake
         assert children
     finally:
         loop.kill()

@@ -1,4 +1,4 @@
-"""Nights with a model as the researcher: a real mlx_lm.server and real training; an endpoint that dies and returns."""
+"""Nights with a model as the researcher: a real mlx_lm.server and real training, and a server that dies and returns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ train_mlx.py
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    # A head at a low rate: whoever raises it gains far more than two runs differ, and not so much that it is held.
+    # A head at a low rate: raising it gains far more than two runs differ, and too little to be held back.
     return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=7e-4, UNEMBEDDING_INIT_STD=0.0001)
 
 
@@ -66,7 +66,7 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
     assert first.gain is not None and first.gain > 0.2
     assert first.knobs == {"UNEMBEDDING_LR": (7e-4, 0.002)}
     assert first.talk["model"] and first.talk["prompt_tokens"] > 1000 and first.talk["load_seconds"] > 0
-    # The typo parses, fails its smoke run in seconds, and goes back with the log's end; then it is measured.
+    # The typo parses, fails its smoke run in seconds, and goes back with the log's end; its repair is measured.
     assert second.status in ("keep", "discard") and second.value is not None
     assert "nn.silu(" in git(lab.root, "show", f"{second.ref}:train_mlx.py")
     told = list(calls_of(lab.folder("t"), 2))[1]["messages"][-1]["content"]
@@ -78,7 +78,7 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
 
 
 def answer(request: Received) -> Behaviour:
-    """Any number of different edits, told apart by the experiment they are for."""
+    """Return any number of different edits, one for each experiment."""
     said = request.prompt
     if "This is experiment" not in said:
         return say('{"ideas": [{"title": "lower X", "axis": "knob.x"}, {"title": "higher Y", "axis": "knob.y"}]}')
@@ -89,7 +89,7 @@ def answer(request: Received) -> Behaviour:
 
 @contextmanager
 def dying(server: OpenAIServer, after: int, dead_seconds: float) -> Iterator[list[int]]:
-    """The server dies and returns, over and over, from its first ``after`` answers on; yields the count of deaths."""
+    """Let the server die and return, over and over, from its first ``after`` answers on; yield the number of deaths."""
     over, deaths = threading.Event(), [0]
 
     def trouble() -> None:

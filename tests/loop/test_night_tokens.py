@@ -27,7 +27,7 @@ margin = 0.0
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a baseline, an edit that halves the batch, and one that lies about its tokens."""
+    """Make a lab with a baseline, an edit that halves the batch, and one that lies about its tokens."""
     folder = tmp_path_factory.mktemp("tokens")
     root = tiny.lab(folder / "lab", TOML).root
     edits = {

@@ -1,4 +1,4 @@
-"""With one lane a night's ledger is what it was before there were lanes, line for line apart from times."""
+"""With one lane, a ledger is the same as before lanes existed, line for line, except for times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).parent / "golden" / "one_lane.jsonl"
-"""Written by the version before lanes, in the lab below, without what differs between runs and machines."""
+"""The version before lanes wrote this in the lab below; fields that differ between runs and machines are left out."""
 VARIES = {
     *("time", "started", "finished", "seconds", "peak_memory_mb"),
     *("machine", "version", "host", "profile", "preset", "comparability", "key"),
@@ -58,7 +58,7 @@ def told(root: Path, *command: str) -> None:
 
 
 def steady(value: Any) -> Any:
-    """The value without what differs from run to run."""
+    """Return the value without the parts that differ from run to run."""
     if isinstance(value, dict):
         return {name: steady(held) for name, held in value.items() if name not in VARIES}
     return [steady(each) for each in value] if isinstance(value, list) else value

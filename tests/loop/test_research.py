@@ -1,4 +1,4 @@
-"""The loop on a target that takes milliseconds: real git, real ledger, real child processes."""
+"""The loop on a target that takes milliseconds: real git, a real ledger, real child processes."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_death_in_mid_experiment_is_taken_up_as_interrupted(command_lab: Lab, 
     with opened(command_lab, "t") as session:
         research(session, Steps({"X": 3.0}), Policy(experiments=1), screen)
         incumbent = session.incumbent(session.journal().history)
-        # What a kill -9 leaves: a started experiment, its commit, a dirty worktree.
+        # A kill -9 leaves a started experiment, its commit and a dirty worktree.
         session.ledger.append("started", number=2, base=incumbent, time="2026-11-23T01:00:00+00:00")
         sha = session.workspace.commit(2, incumbent, {"solver.py": "X = 0.0\nY = 0\n"}, "half done\n")
         session.worker.worktree.checkout(sha)

@@ -1,4 +1,4 @@
-"""Settings that verdicts depend on, changed during a session: told, dated in the ledger, shown beside each verdict."""
+"""Settings on which verdicts depend change during a session: this is reported, dated in the ledger and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session is opened whole or not at all, and measures under one set of conditions from first to last."""
+"""A session is opened completely or not at all, and measures under one set of conditions from first to last."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What every model server does alike, whichever API it speaks: it answers, and it fails in ways with a name.
+"""All model servers behave alike, whichever API they speak: they answer, or they fail in one of the named ways.
 
-Ollama, an OpenAI-compatible server and LM Studio are real HTTP servers here that speak the product's protocol;
-mlx-lm is the real ``mlx_lm.server`` with a small model made by hand.  What only one of them does is tested in the
-file of that server.
+Ollama, an OpenAI-compatible server and LM Studio are real HTTP servers here that speak the product's protocol; mlx-lm
+is the real ``mlx_lm.server`` with a small model made by hand.  Behaviour of a single server is tested in that server's
+file.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}
 LONG = 20_000
-"""Lines of a reply that takes longer than the deadline."""
+"""Number of lines of a reply that takes longer than the deadline."""
 
 
 def question(number: int = 1) -> Ask:
-    """``number`` picks the reply of the model made by hand; the other servers take no notice of it."""
+    """Return a question; ``number`` picks the reply of the model made by hand, and the other servers ignore it."""
     messages = (Message("system", "You edit."), Message("user", f"This is experiment {number}.\nWhat now?"))
     return Ask(messages, 12, 256, 60.0, temperature=0.0, seed=7)
 
 
 class Case(ABC):
-    """One server, and how to bring it into each situation; every method returns the question to ask there."""
+    """One server, and how to bring it into each situation; every method returns the question to ask in it."""
 
     name: str
     endpoint: Endpoint
@@ -94,7 +94,7 @@ class Case(ABC):
         """The connection breaks during the next call."""
 
     def holds_memory(self) -> bool:
-        """Whether :meth:`Endpoint.release` has something to release after a call."""
+        """Return whether :meth:`Endpoint.release` has something to release after a call."""
         return True
 
 
@@ -217,7 +217,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 def failure(endpoint: Endpoint, ask: Ask) -> EndpointError:
-    """The error of a call, which says what happened and what to do."""
+    """Return the error of a call, after checking that it says what happened and what to do."""
     with pytest.raises(EndpointError) as caught:
         endpoint.ask(ask)
     assert str(caught.value) and caught.value.hint

@@ -1,4 +1,4 @@
-"""``mlx:`` asks a real mlx_lm.server, a child that is started for a question and ended before training."""
+"""``mlx:`` asks a real mlx_lm.server, a child process that is started for a question and ended before training."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ CONTEXT = 20000
 
 
 def ask(*texts: str, **changes: object) -> Ask:
-    """Question, answer, question ... after a system message."""
+    """Ask with a system message and then questions and answers in turn."""
     roles = ("user", "assistant")
     talk = [Message(roles[n % 2], text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
     tokens = sum(map(len, texts)) // 4
@@ -39,13 +39,13 @@ def experiment(number: int) -> str:
 
 
 def servers(model: Path, of: int | None = None) -> list[psutil.Process]:
-    """Running servers of a model that a process, by default this one, has started."""
+    """Return the running model servers that a process, by default this one, has started."""
     children = psutil.Process(of).children()
     return [p for p in children if p.status() != psutil.STATUS_ZOMBIE and str(model) in p.cmdline()]
 
 
 def gone(process: psutil.Process) -> bool:
-    """Within ten seconds: nobody may be there to take its exit status."""
+    """Return whether a process ends within ten seconds; there may be no parent to take its exit status."""
     return eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
@@ -58,7 +58,7 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 
 def listening(process: psutil.Process) -> int:
-    """The port."""
+    """Return the port on which the server listens."""
     (port,) = {c.laddr.port for c in process.net_connections("tcp4") if c.status == psutil.CONN_LISTEN}
     return int(port)
 

@@ -1,4 +1,5 @@
-"""Ollama's own API: the context is sized, the prompt is proved to be read, the model is unloaded, errors have kinds."""
+"""Ollama's own API: the context is sized, reading of the whole prompt is checked, the model is unloaded, errors have
+kinds."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def at(server: OllamaServer, model: str = "tiny:1b", **more: Any) -> Ollama:
 
 
 def long_ask(tokens: int, max_tokens: int = 1000, claimed: int | None = None) -> Ask:
-    """A prompt of so many tokens, as the server counts them."""
+    """Return a prompt of so many tokens, as the server counts them."""
     return Ask((Message("user", "abcd" * tokens),), claimed or tokens, max_tokens, 20.0)
 
 

@@ -1,4 +1,4 @@
-"""Where Ollama is, and which model a name means."""
+"""The address of Ollama, and the model that a name means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server, in good moods and bad: what each answer becomes, and what never leaves."""
+"""An OpenAI-compatible server, whether it behaves well or badly: how each answer is used, and what is never sent."""
 
 from __future__ import annotations
 

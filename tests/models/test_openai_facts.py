@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server, and LM Studio, tell of a model; and how LM Studio lets it go."""
+"""The facts that an OpenAI-compatible server, and LM Studio, report about a model; and how LM Studio unloads it."""
 
 from __future__ import annotations
 

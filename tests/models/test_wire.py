@@ -32,7 +32,7 @@ def test_a_count_shows_a_cut(
 
 def test_a_meter_learns_from_whole_calls_and_then_judges_tightly() -> None:
     meter = TokenMeter()
-    assert meter.missing(8000, 4500, 8192) == ""  # may have been cut: nothing is learned
+    assert meter.missing(8000, 4500, 8192) == ""  # the prompt may have been cut, so nothing is learned
     assert meter.share is None
     assert meter.missing(2500, 2250, 8192) == ""
     assert meter.share == 0.9

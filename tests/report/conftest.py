@@ -12,7 +12,7 @@ from autoresearch_mlx.store.ledger import read
 
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
-    """The folder of the session ``jul14`` after that night."""
+    """Return the folder of the session ``jul14`` after that night."""
     return write_session(tmp_path / "jul14", night())
 
 

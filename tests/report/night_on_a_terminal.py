@@ -1,4 +1,4 @@
-"""Child of test_report_terminal: a short night on whatever standard error is."""
+"""Run a short night on whatever standard error is; test_report_terminal starts this as a child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One night on a made-up Mac, written with the real ledger: a session folder with every kind of ending."""
+"""Make one night on a made-up Mac, written with the real ledger: a session folder with every kind of ending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nights of any length on a made-up Mac, written with the real ledger, for the page's tests."""
+"""Make nights of any length on a made-up Mac, written with the real ledger, for the page's tests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sha(number: int) -> str:
 
 
 def edited(text: str, knobs: Any, title: str) -> str:
-    """The text with these knobs set, or with a line of code more."""
+    """Return the text with these knobs set, or with one more line of code."""
     for knob, (_, now) in knobs.items():
         lines = text.splitlines(keepends=True)
         text = "".join(f"{knob} = {literal(now)}\n" if line.startswith(f"{knob} =") else line for line in lines)
@@ -64,13 +64,13 @@ def edited(text: str, knobs: Any, title: str) -> str:
 
 @dataclass
 class Night:
-    """Grows experiment by experiment; the same seed is the same night."""
+    """A night that grows experiment by experiment; the same seed gives the same night."""
 
     count: int
     seed: int = 7
     certify: bool = False
     hostile: str = ""
-    """Put into every text that an agent or a log could write."""
+    """A text that is put into every text that an agent or a log could write."""
     busy: bool = False
     """Whether the machine's speed is known, and other programs slow it down now and then."""
 
@@ -78,7 +78,7 @@ class Night:
         self.marks: dict[str, int] = {}
 
     def write(self, folder: Path, root: Path | None = None) -> Path:
-        """The session's folder; with ``root``, every experiment is a commit of a repository there."""
+        """Write the session's folder; with ``root``, every experiment becomes a commit of a repository there."""
         self.random = random.Random(self.seed)
         self.folder, self.clock = folder, datetime.fromisoformat("2026-07-14T22:58:03+02:00")
         self.value, self.regime, self.kept = 2.512345, 0, 0
@@ -99,7 +99,7 @@ class Night:
         return folder
 
     def commit_all(self, root: Path) -> None:
-        """One commit an experiment, in one call of git; the ledger then names the real ones."""
+        """Make one commit for each experiment, in one call of git; the ledger then names the real commits."""
         root.mkdir(parents=True, exist_ok=True)
         subprocess.run(["git", "init", "--quiet", str(root)], check=True)
         texts: dict[str, str] = {}
@@ -123,7 +123,7 @@ class Night:
             line["base"] = shas[f":{self.marks[line['base']]}"] if line["base"] else None
 
     def save(self) -> None:
-        """By the real writer, but for its sync after each line."""
+        """Save by the real writer, but without its sync after each line."""
         ledger = Ledger(self.folder)
         ledger.append(**self.lines[0])  # type: ignore[arg-type]
         with ledger.path.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A page in a real Chromium, with everything that it asks for and complains of written down."""
+"""Open a page in a real Chromium, and record all its requests and complaints."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass
 class Sight:
-    """A page as somebody sees it."""
+    """A page as a person sees it."""
 
     page: Any
     errors: list[str] = field(default_factory=list)
-    """What scripts and the page's policy complained about."""
+    """Complaints of scripts and of the page's security policy."""
     requests: list[str] = field(default_factory=list)
-    """Everything that was asked for, the file itself left out."""
+    """All requests, except that for the file itself."""
 
     def ask(self, script: str) -> Any:
         return self.page.evaluate(script)

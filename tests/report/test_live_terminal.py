@@ -1,4 +1,4 @@
-"""The live line on a real terminal: a child process draws, this process reads what a terminal would."""
+"""The live line on a real terminal: a child process draws, and this process reads what a terminal would read."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Terminal:
 
 
 def play(*arguments: str, interrupt: bool = False, **environment: str) -> tuple[str, Terminal, int]:
-    """What the child wrote, the terminal after it, and its exit code."""
+    """Return the child's output, the terminal after it, and the exit code."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, WIDTH))
     clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "COLORTERM")}
@@ -81,7 +81,7 @@ def play(*arguments: str, interrupt: bool = False, **environment: str) -> tuple[
             if interrupt and b"step" in out:
                 child.send_signal(signal.SIGINT)
                 interrupt = False
-    except OSError:  # Linux says so when the child has closed its end
+    except OSError:  # on Linux, this error means that the child has closed its end
         pass
     os.close(master)
     terminal = Terminal(WIDTH)
@@ -95,7 +95,7 @@ def shown(terminal: Terminal) -> list[str]:
 
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Terminal, list[Path]]:
-    """One night played to its end: what was written, the terminal after it, and the files left."""
+    """Play one night to its end; return the output, the terminal after it, and the files that are left."""
     folder = tmp_path_factory.mktemp("session")
     text, terminal, code = play(str(folder))
     assert code == 0

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: offline, quick, and deaf to what agents and logs would have it do."""
+"""The page in a real Chromium: offline, quick, and safe from anything that agents and logs write."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_asks_nothing_of_any_network_and_complains_of_nothing(chromium: Any, 
     with seen(chromium, night) as sight:
         assert [url for url in sight.requests if not url.startswith("data:")] == []
         assert sight.errors == []
-        assert sight.ask("document.querySelectorAll('#progress circle.dot.keep').length") == 10  # the baseline, too
+        assert sight.ask("document.querySelectorAll('#progress circle.dot.keep').length") == 10  # with the baseline
 
 
 def test_what_is_not_known_is_no_word_of_a_programming_language(chromium: Any, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_on_a_phone_the_page_does_not_scroll_sideways(chromium: Any, night: Path
 
 
 def contrast(sight: Any, foreground: str, background: str) -> float:
-    """As WCAG reckons it, of two of the page's colours."""
+    """Return the contrast of two of the page's colours, as WCAG defines it."""
     script = "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
     shades = sorted(luminance(sight.page.evaluate(script, name)) for name in (foreground, background))
     return (shades[1] + 0.05) / (shades[0] + 0.05)

@@ -1,4 +1,4 @@
-"""``report``: three files, or none; by the real command in real labs."""
+"""``report`` writes three files or none; tested by the real command in real labs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from autoresearch_mlx.store.locks import locked
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A session with one of each outcome."""
+    """Make a lab whose session has one experiment of each outcome."""
     lab = write_command_lab(tmp_path_factory.mktemp("night") / "lab")
     assert call(lab, "run", "--tag", "t", "--agent", script(lab, *STEPS), "--experiments", "5").returncode == 0
     return lab
@@ -90,11 +90,11 @@ def test_a_folder_that_cannot_be_is_named_and_an_old_report_stays(session: Path,
 
 
 def test_a_thousand_experiments_take_seconds_and_stay_small(tmp_path: Path) -> None:
-    """With logs and rationales as long as they come, and every character of them the dearest one."""
+    """Logs and rationales are as long as possible, and consist of the character that takes most space in the page."""
     folder = Night(1000, hostile="<" * 400).write(tmp_path / ".autoresearch" / "jul14", tmp_path)
     began = time.monotonic()
     files = write_report(page_of(folder, tmp_path), folder / "report")
-    assert time.monotonic() - began < 20  # 3 s on two idle cores; the guard is for busy ones
+    assert time.monotonic() - began < 20  # it takes 3 s on two idle cores; the limit is for busy ones
     assert files[0].stat().st_size < 5_000_000
     cut = [row for row in page_of(folder, tmp_path).experiments if row.log_cut]
     assert cut, "what is cut is said to be"

@@ -1,4 +1,4 @@
-"""``progress.png``: its size, and labels that never cover one another."""
+"""``progress.png``: its size, and that its labels never cover one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page as values: what the ledger tells, and nothing that it does not."""
+"""The page as values: everything is from the ledger, and nothing else is added."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def test_the_standing_gain_is_that_of_the_status(session: Path) -> None:
     found = page_of(session, session)
-    assert found.standing.gain == pytest.approx(2.512345 - 2.430522)  # the fresh run, not the one it was chosen by
+    # The fresh run counts, not the run by which it was chosen.
+    assert found.standing.gain == pytest.approx(2.512345 - 2.430522)
     assert found.standing.percent == pytest.approx(100 * found.standing.gain / 2.512345)
     assert (found.head.experiments, found.head.kept, found.head.discarded, found.head.failed) == (6, 1, 1, 4)
     assert found.certified is None
@@ -201,7 +202,7 @@ def test_a_line_that_no_writer_of_ours_wrote_is_named(session: Path, was: str, n
     lines = (session / FILE).read_text().split("\n")
     at = next(n for n, line in enumerate(lines) if '"finished"' in line and '"number": 1,' in line)
     assert was in lines[at]
-    if fault is None:  # what is merely empty does no harm
+    if fault is None:  # a field that is merely empty does no harm
         lines[at] = lines[at].replace(was, now)
         (session / FILE).write_text("\n".join(lines))
         assert page_of(session, session).head.experiments == 6

@@ -1,4 +1,4 @@
-"""The display of a running loop where there is no terminal, and the note beside it."""
+"""The display of a running loop without a terminal, and the note that it writes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TestPlain:
 
 
 class TestLanes:
-    """Progress that names its experiment is that of a lane."""
+    """Progress that names its experiment belongs to a lane."""
 
     def test_a_terminal_has_a_line_for_each(self, experiments: Sequence[Experiment]) -> None:
         out = io.StringIO()

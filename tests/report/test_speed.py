@@ -1,4 +1,4 @@
-"""The machine's speed stands beside the value of a run, where it is known, and what a slow machine did is marked."""
+"""A run's machine speed is shown with its value, if it is known, and runs on a slow machine are marked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BY = "other programs took 41 % of the processor: Spotlight, python"
 
 
 def at_speed(speed: float, value: float = 2.43, seed: int = 42, number: int = 1) -> Measurement:
-    """A run at this speed; the budget was stretched to make up for it."""
+    """Return a run at this speed; its budget was lengthened to make up for it."""
     by = BY if speed < 0.95 else ""
     return replace(measured(value, seed, number), speed=speed, stretch=min(1.5, 1 / speed), disturbed_by=by)
 

@@ -1,4 +1,4 @@
-"""What `status` knows: counts, marks, sigma, and whether anybody works here."""
+"""The facts of `status`: counts, marks, sigma, and whether a process works on the session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "failed": 4,
         "interrupted": 1,
         "baseline": {"number": 0, "commit": "00c0ffee" * 5, "value": 2.512345},
-        "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.430522},  # of the run that it was not chosen by
+        # The value is that of the fresh run, not of the run by which it was chosen.
+        "incumbent": {"number": 1, "commit": "01c0ffee" * 5, "value": 2.430522},
         "sigma": None,
         "running": None,
         "agent": "hybrid",

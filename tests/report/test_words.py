@@ -1,4 +1,4 @@
-"""Numbers look alike on a terminal, in the report and on the dashboard, and none of them is hidden by its decimals."""
+"""Numbers look alike on a terminal, in the report and on the dashboard, and six decimals hide none of them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_no_number_but_zero_looks_like_zero() -> None:
 
 @pytest.fixture(scope="module")
 def words_js() -> Iterator[Any]:
-    """Calls one function of words.js for each item of a list, in a browser."""
+    """Call one function of words.js for each item of a list, in a browser."""
     with chromium() as browser:
         page = browser.new_page()
 

@@ -1,4 +1,4 @@
-"""A session as one file: out of one repository, into another, whole or not at all."""
+"""A session as one file moves from one repository to another, completely or not at all."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def packed(night: Lab) -> Path:
 
 @pytest.fixture
 def clone(night: Lab, tmp_path: Path) -> Lab:
-    """The user's own branch on another machine: nothing of the session is in it."""
+    """Clone the user's own branch on another machine; the clone has nothing of the session."""
     git(tmp_path, "clone", "--quiet", "--single-branch", str(night.root), "elsewhere")
     return Lab(tmp_path / "elsewhere")
 
@@ -62,12 +62,12 @@ def contents(file: Path) -> dict[str, bytes]:
 
 
 def nothing_of_it(lab: Lab) -> bool:
-    """No session, no ref, no leftovers."""
+    """Check that no session, no ref and no temporary file is left."""
     left = [path.name for path in lab.state.iterdir() if path.name != ".gitignore"] if lab.state.exists() else []
     return (left, git(lab.root, "for-each-ref", "refs/autoresearch", "refs/heads/autoresearch")) == ([], "")
 
 
-# --- there and back
+# --- to another lab and back
 
 
 def test_a_session_moves_to_a_fresh_clone_and_goes_on_there(night: Lab, clone: Lab, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_archive_goes_into_another_repository_under_another_name(packed: Path
     assert (told["session"], told["branch"], told["incumbent"]["value"]) == ("u", "autoresearch/u", 1.25)
     assert {e["ref"] for e in read(lab.folder("u") / FILE).records} == {f"refs/autoresearch/u/{n}" for n in range(6)}
     assert "+X = 9.0" in call(lab, "diff", "2").stdout
-    assert restore(lab, packed, None).tag == "t"  # both may stand side by side
+    assert restore(lab, packed, None).tag == "t"  # both sessions may exist in one lab
 
 
 def test_the_manifest_says_what_is_in_it_and_what_was_left_out(night: Lab, packed: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_session_of_another_machine_is_said_to_be_one(packed: Path, clone: Lab
     assert event["host"] == "studio"
 
 
-# --- what cannot be archived
+# --- sessions that cannot be archived
 
 
 def test_a_session_in_use_is_not_archived(night: Lab, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_clone_without_the_whole_history_is_refused_with_its_remedy(
     archive(lab, "t", tmp_path / "x.tar.gz", weights=False)
 
 
-# --- what cannot be restored
+# --- archives that cannot be restored
 
 
 def remade(
@@ -178,7 +178,7 @@ def remade(
     manifest: Callable[[dict[str, Any]], None] = lambda told: None,
     member: Callable[[str, bytes], tuple[tarfile.TarInfo, bytes]] | None = None,
 ) -> Path:
-    """An archive by somebody who means no good: changed, with a manifest that fits as far as it can."""
+    """Return a malicious archive: a changed one whose manifest fits as far as possible."""
     inside = contents(packed)
     told = json.loads(inside.pop(MANIFEST))
     manifest(told)
@@ -311,7 +311,7 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
         restore(clone, packed, "../x")
 
 
-@pytest.mark.uncounted  # a kill near the end tears the file of counts
+@pytest.mark.uncounted  # a kill near the end damages the file of coverage counts
 def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, clone: Lab) -> None:
     command = [sys.executable, "-m", "autoresearch_mlx", "restore", str(packed)]
     began = time.monotonic()
@@ -323,7 +323,7 @@ def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, 
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if "t" in clone.tags():
-            break  # it was done
+            break  # it was done before the kill
     else:
         restore(clone, packed, None)
     assert list(clone.state.glob(".restoring*")) == []

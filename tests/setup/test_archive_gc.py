@@ -1,4 +1,4 @@
-"""What `gc` frees and what it never touches, and how the readers tell of what is gone."""
+"""The files that `gc` frees, those that it never touches, and how other commands report removed files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def names(items: list[Item], kind: str) -> set[str]:
 
 
 def lost(lab: Lab) -> Experiment:
-    """The one that was discarded."""
+    """Return the experiment that was discarded."""
     return next(e for e in read(lab.folder("t") / FILE).history.experiments if e.status == "discard")
 
 
@@ -118,7 +118,7 @@ def test_refs_go_only_when_asked_and_never_those_of_the_kept(lab: Lab) -> None:
 
 
 def test_what_a_kept_experiment_was_made_on_keeps_its_ref(lab: Lab) -> None:
-    """A proposal may name any version for its base, also one that lost."""
+    """A proposal may start from any version, also from one that lost."""
     ledger = Ledger(lab.folder("t"))
     record = dict(read(ledger.path).records[-1]) | {"number": 6, "base": lost(lab).commit}
     ledger.append("finished", **{k: v for k, v in record.items() if k not in ("schema", "event")})
@@ -164,7 +164,7 @@ def test_a_session_in_use_is_left_alone(lab: Lab) -> None:
         assert (done.returncode, done.stdout) == (0, "nothing to free\n") and "nothing was removed" in done.stderr
 
 
-# --- the command, and what the readers say
+# --- the command, and the commands that read afterwards
 
 
 def test_the_command_tells_what_it_freed_by_kind(lab: Lab) -> None:
@@ -176,7 +176,7 @@ def test_the_command_tells_what_it_freed_by_kind(lab: Lab) -> None:
     assert re.search(r"^session t: freed 10 items, [\d.]+ k?B$", done.stdout, re.MULTILINE)
     assert re.search(r"^  6 +\d+ B +folders of runs", done.stdout, re.MULTILINE)
     assert re.search(r"^  3 +- +refs of experiments", done.stdout, re.MULTILINE)
-    assert "`git gc`" in done.stderr  # the commits are git's to remove
+    assert "`git gc`" in done.stderr  # git removes the commits later
     assert call(lab, "gc", "--older-than", "0").stdout == "session t: nothing to free\n"
     kept = "session t: nothing older than 14 days to free; --older-than 0 ignores the age\n"
     assert call(lab, "gc", "--dry-run").stdout == kept
@@ -188,7 +188,7 @@ def test_readers_say_what_was_removed(lab: Lab) -> None:
     free(lab, EVERYTHING)
     shown = call(lab, "show", "2").stdout
     assert "log tail (runs/0002-1/log.txt)\n(removed by gc on 20" in shown
-    assert "+X = 9.0" in shown  # git has the commit still
+    assert "+X = 9.0" in shown  # git still has the commit
     git(lab.root, "gc", "--quiet", "--prune=now")
     shown = call(lab, "show", "2")
     assert shown.returncode == 0

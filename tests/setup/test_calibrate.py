@@ -1,4 +1,4 @@
-"""A real calibration at a tiny size, and what a session makes of one."""
+"""A real calibration at a tiny size, and how a session uses one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ vocab_size = 301
 seq_len = 33
 eval_rows = 16
 """
-"""A shape of rows that no other test has: what is stored for it in the tests' cache concerns nobody else."""
+"""A shape of rows that no other test has, so that its calibration in the tests' cache affects no other test."""
 
 
 def small(profile: Profile) -> Profile:
@@ -84,7 +84,7 @@ def test_a_script_that_does_not_run_is_an_error_and_no_figure(lab: Lab, tmp_path
 
 @pytest.fixture
 def stored(lab: Lab) -> Iterator[Calibration]:
-    """A calibration of a machine that makes 80 steps of the preset in its 20 s, and 160 of half of it."""
+    """Store a calibration of a machine that does 80 steps of the preset in 20 s, and 160 of half the batch."""
     machine = read_machine()
     profile = choose_profile(machine)
     found = calibrated(machine, 0.25, 0.125, profile=profile, date=now())
@@ -130,7 +130,7 @@ def test_a_run_on_a_cpu_does_not_calibrate(lab: Lab) -> None:
 
 def test_a_gpu_is_measured_before_its_first_session_and_what_fails_stops_nothing(lab: Lab) -> None:
     said: list[str] = []
-    absent = mac("M4 Max", 32, 36)  # the children of this machine have no GPU, so no step can be timed
+    absent = mac("M4 Max", 32, 36)  # the child processes of this machine have no GPU, so no step can be timed
     resolved = load_settings(lab.root)
     before_first_run(lab, resolved, None, said.append, absent)
     assert said[0] == "this machine was never measured: measuring it once, about a minute; --no-calibrate skips that"

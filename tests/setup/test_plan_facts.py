@@ -1,4 +1,4 @@
-"""How many experiments fit into a night: from measured times, and never from guessed ones."""
+"""The number of experiments that fit into a night follows from measured times, never from guesses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``init`` tells a person to do next."""
+"""The next step that ``init`` prints for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of life of the workers that hold claims."""
+"""Heartbeats of the workers that have claimed experiments."""
 
 from __future__ import annotations
 

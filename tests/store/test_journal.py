@@ -1,4 +1,4 @@
-"""The one way in which journals are written and read."""
+"""Writing and reading journals."""
 
 from __future__ import annotations
 

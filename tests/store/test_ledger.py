@@ -1,4 +1,4 @@
-"""The journal: what is appended is replayed, whatever happened to the file's end."""
+"""The ledger: every appended line is replayed, whatever happens to the file's end."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_file_cut_anywhere_replays_to_what_was_whole(position: int) -> None:
         cut = read(path)
         complete = read(GOLDEN / "ledger-1.jsonl").history.experiments
         assert cut.history.experiments == complete[: len(cut.history.experiments)]
-        # The next writer goes on behind the last whole line.
+        # The next writer continues behind the last complete line.
         Ledger(Path(folder)).append("started", number=9, base="b", time="t")
         assert path.read_bytes().count(b"\n") == lines + 1
         assert read(path).running
@@ -255,7 +255,7 @@ def test_its_writer_sees_what_a_person_has_changed_meanwhile(tmp_path: Path) -> 
 
 
 def test_ten_thousand_experiments_are_read_in_seconds(tmp_path: Path) -> None:
-    """``python -m bench.loop`` has the figures; this is the guard against reading that grows with the square."""
+    """``python -m bench.loop`` has the figures; this test guards against reading in quadratic time."""
     ledger = begun(tmp_path)
     line = json.dumps({"schema": 1, "event": "finished", **experiment_to(some(0))})
     with ledger.path.open("a") as file:
@@ -330,9 +330,9 @@ def test_a_missing_ledger_is_told(tmp_path: Path) -> None:
         read(tmp_path / FILE)
 
 
-@pytest.mark.uncounted  # a limit on files tears the file of counts
+@pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts
 def test_a_full_disk_stops_with_the_fact_and_leaves_whole_lines_only(tmp_path: Path) -> None:
-    """A limit on the file's size is the disk that a test can fill."""
+    """A limit on the file's size takes the place of a full disk."""
     filled = """
 import resource, sys
 from pathlib import Path

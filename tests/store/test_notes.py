@@ -1,4 +1,4 @@
-"""Steering notes: appended to while a run goes on, by anybody, and never lost."""
+"""Steering notes: any process may append one while a run is in progress, and none is lost."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_two_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
         assert [note for note in notes if note.startswith(name)] == [f"{name} {number}" for number in range(each)]
 
 
-@pytest.mark.uncounted  # a limit on files tears the file of counts
+@pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
     add_note(tmp_path, "before")
     limited = (

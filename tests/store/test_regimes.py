@@ -1,4 +1,4 @@
-"""Runs compare within one regime, a regime that returns counts again, and earlier ledgers replay as before."""
+"""Runs are compared within one regime, a regime that returns counts again, and earlier ledgers replay as before."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from autoresearch_mlx.store.records import experiment_to, measurement_to
 from autoresearch_mlx.store.regimes import after_drift, matching, settled
 
 GOLDEN = Path(__file__).parent / "golden" / "regimes"
-"""Ledgers of real sessions that version 0.1.0 wrote when regimes were called epochs, each with what it made of them."""
+"""Ledgers of real sessions by version 0.1.0, which called regimes epochs, each with that version's result."""
 ELSEWHERE = "Apple M2"
 
 
 @pytest.fixture
 def lab(command_lab: Lab) -> Lab:
-    """Its values lie by a constant of the machine off, which a file holds."""
+    """Make a lab whose values are off by a constant of the machine, which is in a file."""
     bench = command_lab.root / "bench.py"
     shift = command_lab.root.parent / "shift"
     shift.write_text("0")
@@ -41,7 +41,7 @@ def lab(command_lab: Lab) -> Lab:
 
 
 def run(lab: Lab, screen: Recorder, *xs: float) -> tuple[Journal, list[str]]:
-    """Experiments that set X, judged by one run each: kept is what is lower than the incumbent."""
+    """Run experiments that set X, judged by one run each: a value below the incumbent's is kept."""
     said: list[str] = []
     with opened(lab, "t", say=said.append, judge__margin=0.0, judge__mode="margin") as session:
         for x in xs:
@@ -51,7 +51,7 @@ def run(lab: Lab, screen: Recorder, *xs: float) -> tuple[Journal, list[str]]:
 
 
 def change_machine(lab: Lab, shift: float) -> None:
-    """In the ledger, this machine and another one change places; from now on values are ``shift`` off."""
+    """Exchange this machine and another one in the ledger; from now on values are off by ``shift``."""
     path = lab.folder("t") / FILE
     text = path.read_text()
     parts = json.loads(text.splitlines()[0])["comparability"]
@@ -118,7 +118,7 @@ def test_a_key_returns_to_its_regime_after_the_last_drift(lab: Lab, screen: Reco
     assert session.journal().history.regime == 3 and (regimes[3].drift, regimes[3].parts) == (2, regimes[0].parts)
 
 
-# --- which regime is meant
+# --- which regime a key belongs to
 
 
 def journal(*parts: Mapping[str, Any], regime: int = 0) -> Journal:
@@ -155,7 +155,7 @@ def verdict(decision: Any) -> list[Any]:
 
 
 def verdicts(history: History) -> dict[str, Any]:
-    """What the judge makes of the ledger, and of candidates that are better than its incumbent by so much."""
+    """Return the judge's verdicts on the ledger, and on candidates that are better than its incumbent by so much."""
     best = history.incumbent
     assert best is not None
     sigma, pairs = sigma_of(history), pair_sigma(history, "lr")
@@ -189,7 +189,7 @@ def test_a_ledger_of_before_replays_to_the_same_verdicts(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "drifting", "key", "drift_after_key", "there_and_back", "by_margin"])
 def test_what_is_replayed_is_written_as_it_was(name: str) -> None:
-    """Key by key in the same order: an experiment and a run have the JSON object that they had."""
+    """The JSON objects of experiments and runs have the same keys in the same order as before."""
     ledger = read(GOLDEN / f"{name}.jsonl")
     lines = [json.loads(line) for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines()]
     finished = [line for line in lines if line["event"] == "finished"]

@@ -1,4 +1,4 @@
-"""Tags are a lab's own, branches and refs are the whole repository's: no session takes what another one has."""
+"""Each lab has its own tags, but branches and refs belong to the whole repository: no session takes another's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_mlx.store.tags import refuse_taken, tags_taken
 
 
 def two_labs(tmp_path: Path) -> tuple[Lab, Lab]:
-    """Two labs in folders of one repository."""
+    """Make two labs in folders of one repository."""
     labs = [write_command_lab(tmp_path / "top" / name) for name in ("a", "b")]
     for lab in labs:
         shutil.rmtree(lab.root / ".git")

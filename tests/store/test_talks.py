@@ -1,4 +1,4 @@
-"""What was said to models, whole, one file a call; and the sums of it, whatever became of the files."""
+"""Every call to a model is kept in full, one file for each; and the sums are right, whatever happened to the files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def call(experiment: int = 1, **more: Any) -> Call:
     return Call(experiment=experiment, **{**usual, **more})
 
 
-# --- keeping
+# --- keeping calls
 
 
 def test_every_call_is_a_file_of_its_own_numbered_within_its_experiment(tmp_path: Path) -> None:

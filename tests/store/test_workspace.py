@@ -1,4 +1,4 @@
-"""Git, and only on what the house owns: which files may change, commits, refs, the branch."""
+"""Git changes only what the session owns: which files may change, commits, refs, the branch."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_ref_that_another_made_is_neither_overwritten_nor_dropped(command_lab:
 def test_what_git_tells_its_hooks_does_not_lead_us_to_the_users_index(
     command_lab: Lab, tmp_path: Path, variable: str
 ) -> None:
-    """A run may be started by a hook, which has these variables."""
+    """A run may be started by a hook of git, which has these variables."""
     environment = {**os.environ, variable: str(tmp_path / "theirs")}
     work = f"""
 from pathlib import Path
@@ -191,7 +191,7 @@ Worktree(ws).ensure()
 
 
 def test_nothing_but_the_files_given_differs_from_the_base(command_lab: Lab) -> None:
-    (command_lab.root / "bench.py").write_text("print('METRIC score=0')\n")  # the user's unsaved change
+    (command_lab.root / "bench.py").write_text("print('METRIC score=0')\n")  # the user's uncommitted change
     ws = started(command_lab)
     sha = ws.commit(1, head(command_lab), {"solver.py": NEW}, "m\n")
     assert diff(command_lab.root, head(command_lab), sha).count("diff --git") == 1

@@ -1,4 +1,4 @@
-"""The owned worktree beside repositories as people have them; theirs is never touched."""
+"""The session's worktree in repositories of all kinds; the user's own worktrees are never touched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_worktree_is_clean_again_whatever_a_run_left_there(command_lab: Lab)
     init_repository(ws.worktree.tree / "nested")
     git(ws.worktree.tree, "add", "solver.py")
     git_dir = Path(git(ws.worktree.tree, "rev-parse", "--absolute-git-dir"))
-    (git_dir / "index.lock").touch()  # what a git that was killed leaves
+    (git_dir / "index.lock").touch()  # a killed git leaves this
     ws.worktree.ensure()
     assert git(ws.worktree.tree, "status", "--porcelain", "--ignored") == ""
     assert sorted(p.name for p in ws.worktree.tree.iterdir()) == [
@@ -52,7 +52,7 @@ def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: L
 
 
 def test_to_restore_the_worktree_the_branch_is_not_written(command_lab: Lab) -> None:
-    """Else a commit that somebody makes at that moment would be undone."""
+    """Otherwise a commit that somebody makes at that moment would be undone."""
     ws = started(command_lab)
     (ws.worktree.tree / "solver.py").write_text("broken")
     lock = command_lab.root / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
@@ -223,7 +223,7 @@ def test_two_sessions_have_two_worktrees(command_lab: Lab) -> None:
     assert (two.worktree.tree / "solver.py").read_text().startswith("X = 4.0")
 
 
-# --- the repositories that people have
+# --- repositories as people have them
 
 
 def test_a_dirty_checkout_stays_as_it_is(command_lab: Lab) -> None:

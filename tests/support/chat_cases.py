@@ -1,4 +1,4 @@
-"""A model that answers as it is told, inside this process; replies for the small solver; and nights with a model."""
+"""A scripted model inside this process, replies for the small solver, and nights with a model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def blocks(search: str, replace: str) -> str:
 
 
 def coded(search: str, replace: str, **more: Any) -> str:
-    """Fields and one block."""
+    """Return a reply with fields and one block."""
     return f"```json\n{fields(**more)}\n```\n\n{blocks(search, replace)}"
 
 
@@ -61,7 +61,7 @@ def away(kind: Any = "unreachable", **more: Any) -> EndpointError:
 
 
 class Voice:
-    """An endpoint whose answers are given; the last one is given again and again."""
+    """An endpoint with given answers; the last one is repeated."""
 
     def __init__(self, *answers: Answer, facts: ModelFacts | EndpointError = FACTS, name: str = NAME) -> None:
         self.name = name
@@ -96,7 +96,7 @@ class Voice:
         pass
 
     def prompt(self, index: int = -1) -> str:
-        """Everything that was said to it in one call."""
+        """Return everything that it was sent in one call."""
         return "\n".join(message.content for message in self.asks[index].messages)
 
 
@@ -110,7 +110,7 @@ def chat(voice: Voice, folder: Path | None = None, said: list[str] | None = None
 
 
 def after(context: Context, *done: Experiment, **changes: Any) -> Context:
-    """The same session some experiments later."""
+    """Return the same session some experiments later."""
     whole = History((*context.history.experiments, *done), context.history.metric, context.history.direction)
     return replace(context, number=whole.experiments[-1].number + 1, history=whole, **changes)
 
@@ -121,7 +121,7 @@ def done(proposal: Proposal, number: int, status: str = "discard", **more: Any) 
 
 
 def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
-    """The real loop with this agent; returns the experiments after the baseline.  Why it ended is said last."""
+    """Run the real loop with this agent; return the experiments after the baseline."""
     given = {"name": agent, "timeout_seconds": 5.0, "patience_seconds": 0.0, **settings}
     options = {f"agent.{name}": value for name, value in given.items()}
     chosen = load_settings(lab.root, options).settings

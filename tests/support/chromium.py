@@ -1,4 +1,4 @@
-"""A real Chromium without a window, and without any network but this machine."""
+"""Start a real Chromium without a window, and without any network but this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ needs_chromium = pytest.mark.skipif(installed() is None, reason="needs Chromium 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """No name leads anywhere but ``evil.example``, which leads here, as a rebound name would."""
+    """Start the browser; every name fails to resolve except ``evil.example``, which leads here, as in DNS rebinding."""
     names = "MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as playwright:
         path = installed()
@@ -54,13 +54,13 @@ def text_of(page: Page, selector: str) -> str:
 
 
 def waited(page: Page, holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
-    """Wait while the page goes on: it stands still for us unless it is asked."""
+    """Wait while the page goes on; it only runs while it is asked for something."""
 
     def held() -> Any:
         try:
             return page.evaluate("() => 0") == 0 and holds()
         except Error as error:
-            assert "navigation" in str(error), error  # it is being loaded just now
+            assert "navigation" in str(error), error  # the page is being loaded at the moment
             return False
 
     until(held, what, seconds)

@@ -1,4 +1,4 @@
-"""The real command in labs of its own, and what it says."""
+"""Run the real command in labs of its own, and read its output."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def script(lab: Lab, *steps: dict[str, Any]) -> str:
 
 
 def call(lab: Lab, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command that must not end in a traceback, whatever else it does."""
+    """Run a command, and check that it does not end in a traceback."""
     done = command_line(*arguments, cwd=lab.root, **environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
 def data(lab: Lab, *arguments: str) -> Any:
-    """The one JSON document of a command that has nothing to say besides."""
+    """Return the JSON document of a command that prints nothing else."""
     done = call(lab, *arguments, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
 
 def refused(lab: Lab, *arguments: str, code: int = 1) -> str:
-    """What a command says when it cannot do it: an error and a hint on stderr, nothing on stdout."""
+    """Return the message of a command that fails: an error and a hint on stderr, nothing on stdout."""
     done = call(lab, *arguments)
     assert (done.returncode, done.stdout) == (code, ""), done
     if code == 1:

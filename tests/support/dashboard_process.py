@@ -1,4 +1,4 @@
-"""The dashboard in a process of its own, and what plain HTTP gets from it."""
+"""Run the dashboard in a process of its own, and read it by plain HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_mlx.lab.lab import Lab
 @dataclass(frozen=True)
 class Board:
     url: str
-    """Whole, with its token."""
+    """The complete address, with its token."""
     process: subprocess.Popen[str]
 
     @property
@@ -33,7 +33,7 @@ class Board:
     def ask(
         self, path: str, method: str = "GET", body: Any = None, raw: bytes | None = None, **headers: str | None
     ) -> tuple[int, dict[str, str], bytes]:
-        """As the page does it; headers by name with ``_`` for ``-``, None leaves one out."""
+        """Send a request as the page does; headers are given by name with ``_`` for ``-``, and None leaves one out."""
         sent: dict[str, str | None] = {"Host": self.host, "X-Autoresearch-Token": self.token}
         if method == "POST":
             sent |= {"Origin": f"http://{self.host}", "Content-Type": "application/json"}
@@ -56,7 +56,7 @@ class Board:
         return self.ask(path, method, {} if body is None and method == "POST" else body, **headers)[0]
 
     def events(self, tag: str) -> Iterator[tuple[str, Any]]:
-        """(name, data) as they come."""
+        """Yield (name, data) of the events as they come."""
         connection = http.client.HTTPConnection(self.host, timeout=20)
         connection.request("GET", f"/api/sessions/{tag}/events", headers={"X-Autoresearch-Token": self.token})
         answer = connection.getresponse()

@@ -1,4 +1,4 @@
-"""Replies for the tests of the edits, made from the real training script."""
+"""Replies for the tests of edits, made from the real training script."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def lr_factor(progress: float) -> float:
         return 1.0
     return MATRIX_LR * math.sqrt(progress) * DEPTH
 '''
-"""Short enough to be read thousands of times."""
+"""A script that is short enough to be read thousands of times."""
 
 ACTIVATION = "        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))"
 GENTLER = "        return self.c_proj(nn.silu(self.c_fc(x)))"
@@ -75,13 +75,13 @@ def fields(**more: Any) -> str:
 
 
 def only(text: str, files: Mapping[str, str] = FILES) -> Edit:
-    """The one edit of a reply, which keeps the rules that every edit keeps."""
+    """Return the single edit of a reply, after checking the rules for every edit."""
     (edit,) = read_reply(text, files)
     return edit
 
 
 def new_text(text: str, original: str = SCRIPT) -> str:
-    """What the training script becomes; the reply must be a good one."""
+    """Return the new text of the training script; the reply must be valid."""
     edit = only(text, {PATH: original})
     assert not edit.problem
     assert list(edit.files) == [PATH]
@@ -89,7 +89,7 @@ def new_text(text: str, original: str = SCRIPT) -> str:
 
 
 def problem(text: str, original: str = SCRIPT) -> str:
-    """What is wrong with a reply; it must be a bad one."""
+    """Return the problem of a reply, which must be invalid."""
     edit = only(text, {PATH: original})
     assert edit.problem
     assert not edit.files

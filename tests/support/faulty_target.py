@@ -1,4 +1,4 @@
-"""A target of a person's own in which one method raises, or returns what it should not."""
+"""A user's own target in which one method raises an error or returns a wrong value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.targets.contract import Place
 
 
 class FaultyToy(Toy):
-    """Gives ``answers[method]()`` where there is one."""
+    """A toy target that calls ``answers[method]()`` instead of the method, if there is such an answer."""
 
     answers: Mapping[str, Callable[[], Any]] = {}
 
@@ -33,7 +33,7 @@ class FaultyToy(Toy):
 
 
 def kind_with(**answers: Any) -> ToyKind:
-    """Return a kind whose methods, and those of its target, give these answers; others are the toy's."""
+    """Return a kind whose methods, and those of its target, give these answers; the others are the toy's."""
 
     class OfTarget(FaultyToy):
         pass

@@ -1,4 +1,4 @@
-"""One night with one of each outcome, made once and copied for whoever changes it."""
+"""One night with one experiment of each outcome, made once and copied for each test that changes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.lab.lab import Lab
 
 
 def night_in(folder: Path) -> Lab:
-    """A lab whose session t has kept, discarded, crashed and duplicate experiments."""
+    """Make a lab whose session t has kept, discarded, crashed and duplicate experiments."""
     lab = write_command_lab(folder / "lab")
     done = command_line("run", "--tag", "t", "--agent", script(lab, *STEPS), "--experiments", "5", cwd=lab.root)
     assert done.returncode == 0, done.stderr
@@ -20,6 +20,6 @@ def night_in(folder: Path) -> Lab:
 
 
 def copied(night: Lab, folder: Path) -> Lab:
-    """The same lab elsewhere, with its times; its worktree is made anew by the next run, as after any move."""
+    """Copy the lab elsewhere, with its times; the next run makes its worktree again, as after any move."""
     shutil.copytree(night.root, folder / "lab", symlinks=True)
     return Lab(folder / "lab")

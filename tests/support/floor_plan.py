@@ -1,7 +1,7 @@
-"""Reads the rooms of a package and the imports between them from its source text.
+"""Read the rooms of a package, and the imports between them, from its source text.
 
-A room is a folder of the package, or a module that lies loose at its top.  Imports inside functions count too: they
-bind two rooms together just as those at the top of a file do.
+A room is a folder of the package, or a module at its top level.  Imports inside functions count too, because they bind
+two rooms together just as those at the top of a file do.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def loose_modules(package: Path) -> set[str]:
 
 
 def rooms(package: Path) -> set[str]:
-    """All folders and loose modules, but for the package's own ``__init__`` and ``__main__``."""
+    """Return all folders and top-level modules, except the package's own ``__init__`` and ``__main__``."""
     return folders(package) | loose_modules(package) - {"__init__", "__main__"}
 
 
 def arrows(package: Path) -> dict[str, set[str]]:
-    """For each room, the rooms that it imports."""
+    """Return the rooms that each room imports."""
     known = rooms(package)
     found: dict[str, set[str]] = {room: set() for room in known}
     for file, imported in files(package).items():
@@ -37,7 +37,7 @@ def arrows(package: Path) -> dict[str, set[str]]:
 
 
 def upward(arrows: Mapping[str, set[str]], top_down: Sequence[str]) -> list[str]:
-    """The imports that run against the order, as ``"store imports loop, which stands above it"``."""
+    """Return the imports that run against the order, as ``"store imports loop, which stands above it"``."""
     return [
         f"{room} imports {above}, which stands above it"
         for at, room in enumerate(top_down)
@@ -47,7 +47,7 @@ def upward(arrows: Mapping[str, set[str]], top_down: Sequence[str]) -> list[str]
 
 
 def longest_chain(arrows: Mapping[str, set[str]]) -> list[str]:
-    """The longest line of rooms in which each imports the next.  Raises RecursionError where they form a circle."""
+    """Return the longest chain of rooms in which each imports the next.  Raises RecursionError for a circle."""
     longest: dict[str, list[str]] = {}
 
     def below(room: str) -> list[str]:
@@ -59,7 +59,7 @@ def longest_chain(arrows: Mapping[str, set[str]]) -> list[str]:
 
 
 def circles(package: Path) -> list[list[str]]:
-    """Groups of modules that import each other, directly or through others (Tarjan, 1972)."""
+    """Return groups of modules that import each other, directly or through others (Tarjan, 1972)."""
     edges = files(package)
     order: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -89,7 +89,7 @@ def circles(package: Path) -> list[list[str]]:
 
 
 def files(package: Path) -> dict[str, set[str]]:
-    """For each module by its dotted name, the modules of the same package that it imports."""
+    """Return, for each module by its dotted name, the modules of the same package that it imports."""
     paths = {_dotted(file, package): file for file in package.rglob("*.py")}
     return {
         module: {each for each in _imported(_parsed(file.read_text()), paths) if each != module}

@@ -1,10 +1,10 @@
-"""Run inside the sandbox, in one process: makes every call that a confined process must not make.
+"""Make every call that a confined process must not make; run inside the sandbox, in one process.
 
     python forbidden_calls.py FOLDER TARGET_PID [UID]
 
-FOLDER holds a file ``run/mine`` (the run folder is writable) and ``theirs`` (readable only).  With a UID the process
-becomes that ordinary user first.  It confines itself as a training child is confined, then prints one line of JSON: the
-name of each attempt and the errno it ended with (0: it worked).
+FOLDER contains a file ``run/mine`` (the run folder is writable) and a file ``theirs`` (readable only).  With a UID the
+process first becomes that ordinary user.  It confines itself as a training child does, then prints one line of JSON:
+the name of each attempt and its errno (0: the call worked).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ libc.syscall.restype = ctypes.c_long
 
 
 def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
-    """The errno of a system call by name; 0 when it worked."""
+    """Return the errno of a system call by name; 0 when it worked."""
     given = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     ctypes.set_errno(0)
     result = libc.syscall(ctypes.c_long(NUMBERS[name]), *given)

@@ -1,8 +1,8 @@
-"""Commands in forks of one process that has imported the command line, for tests that run hundreds of them.
+"""Run commands in forks of one process that has imported the command line, for tests that run hundreds of them.
 
-Each command is a process of its own, with its own directory, environment, output and exit code, and costs a few
-milliseconds where a new interpreter costs up to a second: the imports, and with ``--cov`` the start of coverage.  What
-``python -m autoresearch_mlx`` itself does is tested by those tests that start it, as in tests/cli/test_command_line.py.
+Each command is a process of its own, with its own directory, environment, output and exit code.  It takes a few
+milliseconds, while a new interpreter takes up to a second for the imports and, with ``--cov``, the start of coverage.
+What ``python -m autoresearch_mlx`` itself does is tested by tests that start it, as in tests/cli/test_command_line.py.
 
     python forked_command.py DESCRIPTOR      serve requests from a socket until it is closed
 """
@@ -38,7 +38,7 @@ class Launcher:
     def run(
         self, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], seconds: float
     ) -> subprocess.CompletedProcess[str]:
-        """What the command printed, and its exit code: minus the number of the signal if one killed it."""
+        """Return the command's output and its exit code, which is minus the signal's number if a signal killed it."""
         with self._lock, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             requests = self._requests or self._start()
             asked = json.dumps({"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}).encode()
@@ -59,7 +59,7 @@ class Launcher:
             return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())
 
     def close(self) -> None:
-        """End the server, and wait until it has written down what it counts for coverage."""
+        """End the server, and wait until it has written its counts for coverage."""
         if self._requests is not None and self._server is not None:
             self._requests.close()
             self._server.wait()
@@ -76,7 +76,7 @@ class Launcher:
 
 @cache
 def launcher() -> Launcher:
-    """The launcher of this process; the end of the test session closes it."""
+    """Return the launcher of this process; the end of the test session closes it."""
     return Launcher()
 
 
@@ -115,7 +115,7 @@ def serve(requests: socket.socket) -> None:
 
 
 def _become(arguments: list[str], cwd: str, environment: dict[str, str], out: int, err: int) -> None:
-    """Be the command, to the end of this process."""
+    """Run the command in this process until it ends."""
     counting = None
     if "coverage" in sys.modules:
         counting = sys.modules["coverage"].Coverage.current()

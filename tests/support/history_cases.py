@@ -1,4 +1,4 @@
-"""Histories in a few words, for what is decided from them."""
+"""Make histories in a few words, for tests of what follows from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILES = {"train.py": "MATRIX_LR = 0.04\nDEPTH = 4\nTOTAL_BATCH_SIZE = 2**14\nROP
 
 
 def tried(number: int, status: Status, axis: str | None = None, gain: float | None = None, **fields: Any) -> Experiment:
-    """One experiment; those that were measured have the value 2 - gain."""
+    """Return one experiment; if it was measured, its value is 2 - gain."""
     measured = {
         "value": None if gain is None else 2 - gain,
         "gain": gain,
@@ -34,13 +34,13 @@ def tried(number: int, status: Status, axis: str | None = None, gain: float | No
 
 
 def night(*experiments: Experiment, metric: str = "val_bpb") -> History:
-    """A kept baseline, then these."""
+    """Return the history of a kept baseline and these experiments."""
     baseline = tried(0, "keep", gain=0.0, title="baseline", agent="")
     return History((baseline, *experiments), metric, "min")
 
 
 def lost(first: int, count: int, axis: str, gain: float = -0.05) -> list[Experiment]:
-    """Discards one after the other, none of them near."""
+    """Return discards in a row, none of them near the incumbent."""
     return [tried(number, "discard", axis, gain) for number in range(first, first + count)]
 
 
@@ -56,5 +56,5 @@ def context(
 
 
 def at(minutes: float) -> str:
-    """A time so many minutes from now, as the ledger writes it."""
+    """Return a time so many minutes from now, as the ledger writes it."""
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Runs and evidence for the judge's tests: sigma 0.002 about an incumbent of 1.8."""
+"""Runs and evidence for the judge's tests: sigma 0.002, around an incumbent of 1.8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BASELINE_ONLY = Sigma(SIGMA, 3, 2, "3 runs of 1 commit")
 
 
 def runs(*values: float, first_seed: int = 0, selected: bool = False, regime: int = 0) -> tuple[Run, ...]:
-    """Runs on seeds one after another; ``selected``: the first one was the screening run."""
+    """Return runs on consecutive seeds; with ``selected``, the candidate was selected by the first one."""
     return tuple(
         Run(value, seed, regime, fresh=not (selected and seed == first_seed))
         for seed, value in enumerate(values, first_seed)
@@ -21,7 +21,7 @@ def runs(*values: float, first_seed: int = 0, selected: bool = False, regime: in
 
 
 def gains(*sigmas: float, **options: Any) -> Evidence:
-    """A candidate whose runs gain so many sigma over an incumbent with three runs of mean 1.8."""
+    """Return a candidate whose runs gain so many sigma over an incumbent with three runs of mean 1.8."""
     return against((1.798, 1.8, 1.802), [1.8 - SIGMA * each for each in sigmas], **options)
 
 

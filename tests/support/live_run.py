@@ -1,4 +1,4 @@
-"""A real run in a process of its own, to be steered from outside."""
+"""Start a real run in a process of its own, to be controlled from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from solver import X, Y
 time.sleep({9.0: 600, 8.0: 4}.get(X, 0.3))
 print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
-"""Takes ten minutes where X is 9, some seconds where it is 8, else less than a second."""
+"""A program that takes ten minutes if X is 9, some seconds if it is 8, else less than a second."""
 
 
 def slow_lab(root: Path) -> Lab:
@@ -36,23 +36,23 @@ def slow_lab(root: Path) -> Lab:
 
 
 def sweep(count: int, **first: float) -> list[dict[str, Any]]:
-    """So many different edits; ``first`` is the first of them."""
+    """Return so many different edits, the first of which is ``first``."""
     rest = [{"title": f"X = {4 + n / 100}", "knobs": {"X": 4 + n / 100}} for n in range(1, count + 1)]
     return [{"title": "to be skipped", "knobs": first}, *rest] if first else rest
 
 
 @contextmanager
 def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[subprocess.Popen[str]]:
-    """``run`` with these edits as session t; killed at the end of the block if it goes on."""
+    """Start ``run`` with these edits as session t; kill it at the end of the block if it is still running."""
     with working(lab, "run", "--tag", "t", "--agent", script(lab, *steps), *options) as process:
         yield process
 
 
 @contextmanager
 def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The real command, which takes a Ctrl-C; killed at the end of the block if it goes on.
+    """Start the real command, which accepts a Ctrl-C; kill it at the end of the block if it is still running.
 
-    It counts nothing for coverage: a file of counts that a kill tears spoils all the others.
+    It counts nothing for coverage, because a kill can damage its file of counts, and that file would spoil all others.
     """
     around = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
     process = subprocess.Popen(
@@ -73,7 +73,7 @@ def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait; fails when it takes longer than a busy machine explains."""
+    """Wait; fail if it takes longer than a busy machine explains."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
@@ -86,14 +86,14 @@ def finished(lab: Lab, tag: str = "t") -> dict[int, str]:
 
 
 def started(lab: Lab, tag: str = "t") -> int | None:
-    """The experiment that runs."""
+    """Return the experiment that runs."""
     path = lab.folder(tag) / FILE
     running = read(path).running if path.exists() else ()
     return running[0].number if running else None
 
 
 def phase(lab: Lab, tag: str = "t") -> str | None:
-    """What the run does this moment, as ``status`` tells it."""
+    """Return the phase of the run at this moment, from ``status``."""
     if not (lab.folder(tag) / FILE).exists():
         return None
     running = status_of(lab.folder(tag)).running

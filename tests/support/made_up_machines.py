@@ -1,4 +1,4 @@
-"""Machines composed from the table of chips, and calibrations as they could look; none of them was measured."""
+"""Machines composed from the table of chips, and plausible calibrations of them; none was measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mac(chip: str, cores: int | None, gigabytes: int) -> Machine:
 
 
 def every_mac(chips: tuple[Chip, ...]) -> Iterator[Machine]:
-    """Each chip of the table with the least and the most memory that it was sold with."""
+    """Return each chip of the table with the least and the most memory with which it was sold."""
     for chip in chips:
         for size in dict.fromkeys((min(chip.memory_gb), max(chip.memory_gb))):
             yield mac(chip.name, chip.gpu_cores, size)
@@ -31,7 +31,7 @@ def every_mac(chips: tuple[Chip, ...]) -> Iterator[Machine]:
 def calibrated(
     machine: Machine, *step_seconds: float | None, profile: Profile | None = None, **fields: Any
 ) -> Calibration:
-    """A calibration whose batches take these times a step; None: that one failed."""
+    """Return a calibration whose batches take these times for a step; None: that batch failed."""
     profile = profile or choose_profile(machine)
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     paces = []

@@ -1,4 +1,4 @@
-"""A real server that speaks Ollama's own API, well or badly: models, what is loaded, chats, unloading."""
+"""A real server that speaks Ollama's own API, correctly or not: models, loaded models, chats, unloading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OllamaModel:
     capabilities: tuple[str, ...] = ("completion", "tools")
     remote_host: str = ""
     lists_capabilities: bool = True
-    """Older versions tell them by /api/show only."""
+    """False for older versions, which report capabilities by /api/show only."""
 
     def listed(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": self.name, "model": self.name, "size": self.size, "details": self.details()}
@@ -42,11 +42,11 @@ class OllamaModel:
 
 
 class OllamaServer(ModelServer):
-    """``models``: what it has.  ``loaded``: {name: context} of what is in memory.
+    """``models``: its models.  ``loaded``: {name: context} of the models in memory.
 
-    ``context``: the context it loads whatever is asked for, as an Ollama does that takes no num_ctx; a longer prompt
-    is then cut to half of it.  ``polls_to_unload``: how often /api/ps still lists a model that was told to go;
-    None: for ever.  ``version``: of /api/version.
+    ``context``: the context that it loads whatever is asked for, like an Ollama that ignores num_ctx; it then cuts a
+    longer prompt to half of that.  ``polls_to_unload``: how often /api/ps still lists a model that should be unloaded;
+    None: for ever.  ``version``: the answer of /api/version.
     """
 
     chat_path = "/api/chat"

@@ -1,4 +1,4 @@
-"""A real server that speaks OpenAI's chat completions, well or badly; and LM Studio's own API when asked to."""
+"""A real server that speaks OpenAI's chat completions, correctly or not; and LM Studio's own API if a test wants it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from server_behaviours import Behaviour, Handler, ModelServer, Received
 class OpenAIServer(ModelServer):
     """``base_url`` ends in /v1.
 
-    ``models``: the entries of /v1/models; None: there is no such list.  ``key``: what it takes, if it wants one.
-    ``unknown_fields``: refused with a 400 that names them.  ``lmstudio``: the entries of LM Studio's own list,
-    with ``loaded_instances``; ``unloads`` False keeps them loaded whatever is asked.
+    ``models``: the entries of /v1/models; None: there is no such list.  ``key``: the key that it accepts, if it wants
+    one. ``unknown_fields``: fields that it refuses with a 400 that names them.  ``lmstudio``: the entries of LM
+    Studio's own list, with ``loaded_instances``; if ``unloads`` is False, they stay loaded whatever is asked.
     """
 
     chat_path = "/v1/chat/completions"
@@ -48,7 +48,7 @@ class OpenAIServer(ModelServer):
         if request.path == "/api/v1/models/unload" and self.lmstudio is not None:
             return self._unload(handler, request.body["instance_id"])
         if self.lmstudio is not None or self.lmstudio_v0 is not None:
-            # LM Studio answers 200 to what it does not know.
+            # LM Studio answers an unknown path with 200.
             return handler.send_data({"error": f"Unexpected endpoint or method. ({request.path})"})
         return _error(handler, 404, f"no such path: {request.path}")
 
@@ -95,7 +95,7 @@ def _whole(request: Received, behaviour: Behaviour) -> dict[str, Any]:
 
 def _events(request: Received, behaviour: Behaviour) -> Iterator[str]:
     if behaviour.hang and behaviour.text:
-        yield ": still here\n\n"  # a comment, as some servers send to keep a connection open
+        yield ": still here\n\n"  # a comment, which some servers send to keep a connection open
     for name, text in behaviour.pieces():
         yield _event(request, {name: text})
         if behaviour.body is not None:

@@ -1,4 +1,4 @@
-"""A package outside this repository, installed where only the processes that are told of it find it."""
+"""Install a package outside this repository, for processes that have its folder on their PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OutsidePackage:
-    """``folder`` on a process's PYTHONPATH makes the package installed there."""
+    """With ``folder`` on its PYTHONPATH, a process finds the package installed."""
 
     folder: Path
 

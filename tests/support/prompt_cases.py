@@ -1,4 +1,4 @@
-"""Two sessions to write prompts for: a small one of any program, and a night of ``train_mlx.py``."""
+"""Two sessions for which to write prompts: a small one of any program, and a night of ``train_mlx.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOLVER = "X = 4.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n"
 
 
 def experiment(number: int, status: str, value: float | None, **fields: Any) -> Experiment:
-    """One finished experiment; ``why`` is how its run failed, ``ran`` are further figures of its measurement."""
+    """Return one finished experiment; ``why`` says how its run failed, ``ran`` has further figures of its run."""
     why, ran = fields.pop("why", ""), fields.pop("ran", {})
     failure = status if status in ("crash", "timeout", "invalid") else None
     measured = (Measurement(value, 42, failure, why, **ran),) if value is not None or ran or failure else ()
@@ -42,7 +42,7 @@ def experiment(number: int, status: str, value: float | None, **fields: Any) -> 
 
 
 def small(**changes: Any) -> Context:
-    """A solver whose score a command prints: a baseline, one win, one loss."""
+    """Return a solver's session whose score a command prints: a baseline, one win, one loss."""
     history = (
         experiment(0, "keep", 11.0, title="baseline", axis="baseline", reason="baseline: score 11.000000"),
         experiment(1, "keep", 10.25, base="c0", gain=0.75, knobs={"X": (4.5, 4.0)}),
@@ -60,7 +60,7 @@ def small(**changes: Any) -> Context:
 
 
 def night(**changes: Any) -> Context:
-    """Twenty-six experiments of the training script, with everything that a prompt can tell."""
+    """Return twenty-six experiments of the training script, with everything that a prompt can contain."""
     script = (ROOT / "train_mlx.py").read_text()
     commits = _commits(script)
     context = Context(
@@ -107,7 +107,7 @@ def _ran(steps: int, rate: float, memory: float, *losses: float) -> dict[str, An
 
 
 def _night() -> tuple[Experiment, ...]:
-    """A baseline and what came of it; the judge's margin is 0.003."""
+    """Return a baseline and the experiments after it; the judge's margin is 0.003."""
     margin = "gain 0.0041 against the incumbent's 1.7 (margin 0.003): keep"
     done = [
         experiment(0, "keep", 1.812345, title="baseline", axis="baseline", ran=_ran(420, 22900.0, 4096.0, 8.1, 4.9)),

@@ -23,24 +23,25 @@ import numpy as np
 WIDTH = 128
 """Of the codes that stand for tokens: random signs, of which no two of thousands agree in more than a few dozen."""
 END, UNKNOWN, PROBE = "<|end|>", "<|unknown|>", "a ,b"
-"""PROBE: mlx_lm decodes this text, and trims the spaces of every reply when that does not give it back."""
+"""mlx_lm decodes the text PROBE, and trims the spaces of every reply if it does not get this text back."""
 
 
 def by_experiment(line: str = "This is experiment ") -> str:
-    """Reply N (from 1) when the users' messages say ``This is experiment N.``, the last time they do; else by turn.
+    """Pick reply N (from 1) if the user's messages say ``This is experiment N.``; else pick by turn.
 
-    A reply that is a list has one text for each turn of the conversation, of which the last is repeated.
+    The last such line counts.  A reply that is a list has one text for each turn of the conversation; the last text is
+    repeated.
     """
     return f"(said.split({_quoted(line)})[-1].split('.')[0] | int) - 1 if {_quoted(line)} in said else turn"
 
 
 def by_turn() -> str:
-    """Reply k for the question after k answers, whatever is said."""
+    """Pick reply k for the question after k answers, whatever the messages say."""
     return "turn"
 
 
 def by_count(text: str) -> str:
-    """Reply k when the users' messages have ``text`` k times."""
+    """Pick reply k if the user's messages contain ``text`` k times."""
     return f"said.count({_quoted(text)})"
 
 
@@ -52,10 +53,10 @@ def write_model(
     markers: Mapping[str, str] | None = None,
     context: int = 32768,
 ) -> Path:
-    """Write config, weights and tokenizer; returns ``folder``.
+    """Write config, weights and tokenizer; return ``folder``.
 
-    ``pick`` is what one of the functions above gives; ``by_experiment()`` by default.  A marker found in the last
-    message goes before it.  Where no reply is left the server answers with an error that says so.
+    ``pick`` comes from one of the functions above, ``by_experiment()`` by default.  A marker that occurs in the last
+    message goes first.  If no reply is left, the server answers with an error that says so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[reply] if isinstance(reply, str) else list(reply) for reply in replies]
@@ -72,19 +73,19 @@ def write_model(
 
 
 def _add_chains(vocabulary: dict[str, int], chains: Mapping[str, str]) -> dict[int, int]:
-    """Give every line of every reply a token of its own; returns which token follows which."""
+    """Give every line of every reply a token of its own; return which token follows which."""
     following = {}
     for start, text in chains.items():
         last = vocabulary[start]
         for line in text.splitlines(keepends=True):
-            # Two lines may be equal: a number that the decoder takes off again keeps them apart.
+            # Two lines may be equal; a number that the decoder removes again keeps them apart.
             following[last] = vocabulary[f"\ue000{len(vocabulary)}\ue001{line}"] = len(vocabulary)
             last = following[last]
     return following
 
 
 def _template(lengths: Sequence[int], row: str, markers: Sequence[str]) -> str:
-    """Jinja: the messages as they are, then the token with which the answer begins."""
+    """Return the Jinja template: the messages as they are, then the token with which the answer begins."""
     branches = [(f"{_quoted(text)} in messages[-1]['content']", f"<|marked {n}|>") for n, text in enumerate(markers)]
     missing = "{{ raise_exception('the script has no reply ' ~ (row + 1)) }}"
     branches.append((f"row < 0 or row >= {len(lengths)}", missing))
@@ -100,7 +101,7 @@ def _template(lengths: Sequence[int], row: str, markers: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a literal of Jinja."""
+    """Return the text as a literal of Jinja."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -160,7 +161,7 @@ def _config(size: int, context: int) -> dict[str, Any]:
 
 
 def _write_weights(path: Path, size: int, following: Mapping[int, int]) -> None:
-    """Every token with a successor has a code of its own; all others share END's own, and END follows them."""
+    """Write the weights: a token with a successor has a code of its own; all others share END's, and END follows them."""
     import mlx.core as mx
 
     signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (size, WIDTH))

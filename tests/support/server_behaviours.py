@@ -29,7 +29,7 @@ ReasoningField: TypeAlias = Literal["reasoning", "reasoning_content", "thinking"
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One call's answer.  ``say`` and its sisters below make the usual ones."""
+    """The answer to one call.  ``say`` and the functions below it make the usual ones."""
 
     text: str = ""
     reasoning: str = ""
@@ -39,29 +39,29 @@ class Behaviour:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: str | None = None
-    """Sent instead of a stream, word for word."""
+    """Text that is sent as it is, instead of a stream."""
     content_type: str = "application/json"
     first_seconds: float = 0.0
-    """Before anything is sent."""
+    """Seconds before anything is sent."""
     pause_seconds: float = 0.0
-    """Before each piece of the text."""
+    """Seconds before each piece of the text."""
     hang: bool = False
-    """Nothing more comes after the pieces, and the connection stays open."""
+    """True if nothing comes after the pieces, and the connection stays open."""
     drop: bool = False
-    """The connection breaks after the pieces."""
+    """True if the connection breaks after the pieces."""
     lingers: bool = False
-    """All is said, but the stream gets no end and the connection stays open."""
+    """True if everything was sent, but the stream does not end and the connection stays open."""
     error: str | None = None
     """An error object inside the stream, after the pieces."""
     usage: bool = True
     prompt_tokens: int | None = None
-    """What the server claims to have read; None: a count of its own."""
+    """Number of tokens that the server claims to have read; None: the server's own count."""
     load_seconds: float = 0.0
     piece: int = 16
-    """Characters of one chunk."""
+    """Number of characters in one chunk."""
 
     def pieces(self) -> Iterator[tuple[str, str]]:
-        """(field, text) of each chunk: the reasoning first."""
+        """Return (field, text) of each chunk, the reasoning first."""
         inline = self.reasoning and self.reasoning_field == "inline"
         text = f"<think>{self.reasoning}</think>{self.text}" if inline else self.text
         if self.reasoning and not inline:
@@ -82,7 +82,7 @@ def empty() -> Behaviour:
 
 
 def cut_off(text: str = "half an ans") -> Behaviour:
-    """The limit of tokens was reached."""
+    """Return a reply that reached the limit of tokens."""
     return Behaviour(text=text, finish="length")
 
 
@@ -95,7 +95,7 @@ def late(text: str, first_seconds: float) -> Behaviour:
 
 
 def hang(text: str = "") -> Behaviour:
-    """No end; without a text not even a first byte."""
+    """Return a reply that does not end; without a text, not even its first byte comes."""
     return Behaviour(text=text, hang=True)
 
 
@@ -104,7 +104,7 @@ def drop(text: str = "half an ans") -> Behaviour:
 
 
 def fail(status: int, message: str, **headers: str) -> Behaviour:
-    """An error of HTTP; each server words its body in its own way."""
+    """Return an HTTP error; each server words its body in its own way."""
     return Behaviour(status=status, error=message, headers=tuple(headers.items()))
 
 
@@ -122,12 +122,12 @@ def html() -> Behaviour:
 
 
 def garbage() -> Behaviour:
-    """A stream whose second line is no JSON."""
+    """Return a stream whose second line is not JSON."""
     return Behaviour(text="half an ans", body="garbage", content_type="garbage")
 
 
 def broken(message: str, text: str = "half an ans") -> Behaviour:
-    """An error object in the middle of a stream that began with status 200."""
+    """Return an error object in the middle of a stream that began with status 200."""
     return Behaviour(text=text, error=message)
 
 
@@ -137,15 +137,15 @@ def filtered(text: str = "") -> Behaviour:
 
 @dataclass
 class Received:
-    """One request, as it came."""
+    """One request as it arrived."""
 
     method: str
     path: str
     headers: dict[str, str]
-    """Names in lower case."""
+    """Headers, with names in lower case."""
     body: dict[str, Any]
     broke_off: threading.Event = field(default_factory=threading.Event)
-    """Set when the client was gone before the answer was out."""
+    """Set when the client was gone before the answer was complete."""
 
     @property
     def prompt(self) -> str:
@@ -153,11 +153,11 @@ class Received:
 
 
 class Gone(Exception):
-    """The client has closed the connection, or the server is to stop."""
+    """Raised when the client has closed the connection, or when the server is to stop."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection.  Every answer ends it, so nothing is left over between two tests."""
+    """One connection.  Every answer ends it, so that nothing is left over between two tests."""
 
     protocol_version = "HTTP/1.1"
     server: Listener
@@ -210,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def wait(self, seconds: float | None) -> None:
-        """Raises Gone when the client leaves or the server stops first; None: until one of them happens."""
+        """Wait so many seconds, or for ever if None.  Raises Gone when the client leaves or the server stops first."""
         until = None if seconds is None else time.monotonic() + seconds
         while until is None or time.monotonic() < until:
             left = 0.02 if until is None else min(0.02, max(until - time.monotonic(), 0))
@@ -233,7 +233,7 @@ class Listener(ThreadingHTTPServer):
 
 
 class ModelServer(ABC):
-    """A real HTTP server on a free port, in threads of its own.  Subclasses know the API."""
+    """A real HTTP server on a free port, with threads of its own.  Subclasses know the API."""
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
@@ -253,7 +253,7 @@ class ModelServer(ABC):
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:PORT``"""
+        """Return ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self._port}"
 
     @property
@@ -261,11 +261,11 @@ class ModelServer(ABC):
         return f"http://{self.address}"
 
     def then(self, *behaviours: Behaviour) -> None:
-        """What the next chats get, one each; after them ``default``."""
+        """Set the answers of the next chats, one each; after them comes ``default``."""
         self._queue.extend(behaviours)
 
     def die(self) -> None:
-        """Close the port; what is being answered breaks off."""
+        """Close the port; answers in progress break off."""
         if self._listener is not None:
             self._listener.stopping.set()
             self._listener.shutdown()
@@ -276,11 +276,11 @@ class ModelServer(ABC):
         """Listen on the same port again."""
         self._listener = Listener(self._port, self)
         self._port = self._listener.server_port
-        # A short poll, because shutdown waits for its end.
+        # a short interval, because shutdown waits for its end
         threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True).start()
 
     def of(self, path: str) -> list[Received]:
-        """The requests for one path, in order."""
+        """Return the requests for one path, in order."""
         return [request for request in self.requests if request.path == path]
 
     @property
@@ -299,7 +299,7 @@ class ModelServer(ABC):
         """Answer one request."""
 
     def stream(self, handler: Handler, behaviour: Behaviour, content_type: str, lines: Iterator[str]) -> None:
-        """Send the pieces as the behaviour wants them; ``lines`` are whole events, the pieces' first."""
+        """Send the pieces as the behaviour says; ``lines`` are whole events, and those of the pieces come first."""
         if behaviour.hang and not behaviour.text:
             handler.wait(None)
         handler.start_stream(content_type)

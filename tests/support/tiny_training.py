@@ -31,22 +31,22 @@ KNOBS = {
 
 
 ANY_SPEED = '[machine]\nclock = "wall"\n'
-"""A budget of half a second ends on time however busy the tests' machine is, and nothing waits for a quiet one."""
+"""With this, a budget of half a second ends on time on a busy machine too, and nothing waits for a quiet machine."""
 
 
 def script(**knobs: object) -> str:
-    """train_mlx.py with one narrow layer and small batches."""
+    """Return train_mlx.py with one narrow layer and small batches."""
     return set_knobs((ROOT / "train_mlx.py").read_text(), {**KNOBS, **knobs})
 
 
 def settings(seconds: float | str, rest: str = "[judge]\nmargin = 0.0\n") -> str:
-    """The lab.toml of a small lab for :func:`lab`: its text, its budget and ``rest``, further sections."""
+    """Return the lab.toml of a small lab for :func:`lab`: its text, its budget and, as ``rest``, further sections."""
     data = 'source = "folder"\npath = "{text}"\nvocab_size = 300\nseq_len = 32\neval_rows = 32\n'
     return f"[budget]\nseconds = {seconds}\n\n[data]\n{data}\n{ANY_SPEED}\n{rest}"
 
 
 def lab(root: Path, toml: str, **knobs: object) -> Lab:
-    """A lab of its own around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
+    """Make a lab around the small script; ``{text}`` in its lab.toml becomes a folder of text."""
     root.mkdir()
     (root / "train_mlx.py").write_text(script(**knobs))
     (root / "lab.toml").write_text(toml.format(text=text(root.parent)))
@@ -57,13 +57,13 @@ def lab(root: Path, toml: str, **knobs: object) -> Lab:
 
 
 def text(beside: Path) -> Path:
-    """A folder of text that no training needs: a copy of some of this package's source."""
+    """Make a folder of text that no training needs: a copy of some of this package's source."""
     ignore = shutil.ignore_patterns("__pycache__")
     return Path(shutil.copytree(CODE, beside / "text", dirs_exist_ok=True, ignore=ignore))
 
 
 def corpus(cache: Path) -> Corpus:
-    """This package's own source as text: vocabulary 300, rows of 32 tokens."""
+    """Make a corpus of this package's own source as text: vocabulary 300, rows of 32 tokens."""
     request = Request("folder", ROOT / "autoresearch_mlx", vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
     return prepare(request, cache, say=lambda text: None)
 
@@ -97,7 +97,7 @@ def measure(
     usual: Usual | None = None,
     reference: Reference | None = None,
 ) -> Measurement:
-    """One real training and evaluation of a script's text; ``usual``: what the baseline took."""
+    """Take one real training and evaluation of a script's text; ``usual`` is what the baseline took."""
     tree, run = folder / "tree", folder / "run"
     tree.mkdir(parents=True)
     run.mkdir()

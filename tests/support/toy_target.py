@@ -1,4 +1,4 @@
-"""A target of a person's own: the number of characters in a file, to be made small."""
+"""A user's own target: the number of characters in a file, to be minimised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch_mlx.targets.contract import Place, TargetBase, TargetKind
 @dataclass(frozen=True)
 class ToyConditions:
     unit: int = 1
-    """Characters that count as one."""
+    """Number of characters that count as one."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class NeedsArguments(ToyKind):
 
 
 class NotAKind:
-    """Has the name of a target, and nothing else."""
+    """An object with the name of a target, and nothing else."""
 
     name = "not a kind"
 
 
 class NeverBuilds(TargetKind[ToyConditions]):
-    """Leaves out the one method that every kind needs."""
+    """A kind without the one method that every kind needs."""
 
     name = "never builds"
     conditions = ToyConditions

@@ -1,4 +1,4 @@
-"""A workspace in a lab of its own, and what of the user's it must not touch."""
+"""A workspace in a lab of its own, and the user's files that it must not touch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def workspace(lab: Lab, *editable: str, tag: str = "t") -> Owned:
 
 
 def started(lab: Lab, *editable: str, tag: str = "t") -> Owned:
-    """A session's branch at the user's commit, with its worktree."""
+    """Start a session's branch at the user's commit, with its worktree."""
     ws = workspace(lab, *editable, tag=tag)
     ws.start(head(lab))
     ws.worktree.ensure()
@@ -41,7 +41,7 @@ def head(lab: Lab) -> str:
 
 
 def checkout_of(lab: Lab) -> Sequence[object]:
-    """Everything of the user's that we must not touch."""
+    """Return everything of the user's that we must not touch."""
     files = {p for p in lab.root.rglob("*") if p.is_file() and not {".autoresearch", ".git"} & set(p.parts)}
     refs = git(lab.root, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
     own = [(lab.root / ".git" / name) for name in ("HEAD", "index", "config")]
@@ -53,7 +53,7 @@ def checkout_of(lab: Lab) -> Sequence[object]:
 
 
 def whole_life(ws: Owned, lab: Lab) -> str:
-    """What a session does to git, in one go; returns the kept commit."""
+    """Do everything that a session does to git, in one go; return the kept commit."""
     ws.worktree.ensure()
     base = ws.tip()
     assert base is not None

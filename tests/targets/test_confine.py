@@ -1,4 +1,4 @@
-"""Before the first run: a sandbox that holds is kept, one that does not counts as none."""
+"""Before the first run, a sandbox that works is kept, and one that does not counts as none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUIRED = SandboxSettings(require=True)
 
 
 class Open(Sandbox):
-    """Lets everything through."""
+    """A sandbox that allows everything."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return list(command)

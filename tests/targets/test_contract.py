@@ -1,4 +1,4 @@
-"""What every target promises to the rest of the program, held against those that are built in and one that is not.
+"""The promises of every target to the rest of the program, checked for the built-in targets and for one from outside.
 
 A new target joins by one line in ``KINDS`` with a lab for it.
 """
@@ -34,7 +34,7 @@ class Case:
     lab: Callable[[Path], Lab]
     file: str
     fails: str | None
-    """A text of the file that fails; None removes the file."""
+    """A text with which the file fails; None removes the file."""
     changed: Mapping[str, Any]
 
 
@@ -59,7 +59,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Subject:
-    """One kind of target with what it settled and built."""
+    """One kind of target, with the conditions that it settled and the target that it built."""
 
     case: Case
     kind: TargetKind[Any]
@@ -69,7 +69,7 @@ class Subject:
     folder: Path
 
     def measure(self, text: str | None, seed: int = 7) -> Measurement:
-        """One run of the lab's files, with this text in the one that may be edited."""
+        """Take one run of the lab's files, with this text in the editable file."""
         tree, run = (self.folder / f"{len(list(self.folder.iterdir()))}-{name}" for name in ("tree", "run"))
         tree.mkdir()
         run.mkdir()

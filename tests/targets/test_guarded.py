@@ -1,4 +1,4 @@
-"""A target of a person's own may raise anything, or return what it should not: the loop gets data or a clear error."""
+"""A user's own target may raise any error or return a wrong type: the loop gets data or a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kind of target is found by its name or its import path; a wrong name says what exists."""
+"""A kind of target is found by its name or its import path; the error for a wrong name lists the known ones."""
 
 from __future__ import annotations
 

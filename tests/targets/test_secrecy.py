@@ -1,4 +1,4 @@
-"""The text of rows that score is closed to the edited code; where it cannot be, nothing is certified."""
+"""The edited code cannot read the text of the rows that score it; if that is not possible, nothing is certified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold after every death, read from the files by itself: nothing here asks the code that is tortured."""
+"""Check what must be true after every death, from the files alone, without the code that is being tortured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 Event = Mapping[str, Any]
 _KNOWN = {"control.jsonl", "ledger.jsonl", "lock", "results.tsv", "runs", "talks", "worktree"}
-"""What a session at rest has in its folder."""
+"""Names in the folder of a session that is not running."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Audit:
 
 
 def audit(root: Path, tag: str = "t") -> Audit:
-    """Everything that is not as it must be in a session at rest."""
+    """Return everything that is wrong in a session that is not running."""
     found = Audit()
     folder = root / ".autoresearch" / tag
     events = list(_events(folder / "ledger.jsonl", found))
@@ -53,7 +53,7 @@ def _events(path: Path, found: Audit) -> Iterator[Event]:
 
 
 def _check_order(events: Sequence[Event], found: Audit) -> None:
-    """One session line; each worker ends what it started, once, before it starts the next one."""
+    """Check that there is one session line, and that each worker ends what it started, once, before it starts again."""
     if [e["event"] for e in events].count("session") != 1 or events[0]["event"] != "session":
         found.wrong.append("the ledger does not begin with its one session line")
     running: dict[int, Any] = {}
@@ -83,7 +83,8 @@ def _check_order(events: Sequence[Event], found: Audit) -> None:
 
 
 def _check_commits(root: Path, tag: str, finished: Sequence[Event], found: Audit) -> None:
-    """Every commit of the ledger is under its ref, whole, on its base, and differs from it in solver.py alone."""
+    """Check that every commit of the ledger is under its ref, complete, on its base, and differs from it in solver.py
+    alone."""
     listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", f"refs/autoresearch/{tag}/")
     refs = dict(reversed(line.split()) for line in listed.splitlines())
     for e in finished:
@@ -99,7 +100,7 @@ def _check_commits(root: Path, tag: str, finished: Sequence[Event], found: Audit
 
 
 def _check_results(path: Path, finished: Sequence[Event], found: Audit) -> None:
-    """results.tsv is the ledger's view: a row for each finished experiment, in its order."""
+    """Check that results.tsv is the ledger's view: a row for each finished experiment, in its order."""
     header, *rows = [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else [[]]
     wanted = [
         [(e["commit"] or "")[:7], "0.000000" if e["value"] is None else f"{e['value']:.6f}", e["status"], e["number"]]
@@ -111,7 +112,7 @@ def _check_results(path: Path, finished: Sequence[Event], found: Audit) -> None:
 
 
 def _check_worktree(root: Path, tag: str, incumbent: str, found: Audit) -> None:
-    """The branch stands at the incumbent; the worktree is on it and clean; the user's checkout is as it was."""
+    """Check that the branch is at the incumbent, the worktree is clean on it, and the user's checkout is unchanged."""
     worktree = root / ".autoresearch" / tag / "worktree"
     if (tip := _git(root, "rev-parse", f"refs/heads/autoresearch/{tag}")) != incumbent:
         found.wrong.append(f"the branch is at {tip[:7]}, the incumbent is {incumbent[:7]}")
@@ -124,6 +125,6 @@ def _check_worktree(root: Path, tag: str, incumbent: str, found: Audit) -> None:
 
 
 def _git(where: Path, *arguments: str) -> str:
-    """Git's answer, or its complaint, which is then not what was wanted."""
+    """Return git's answer, or its error message, which then differs from the expected answer."""
     done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else f"git: {done.stderr.strip()}"

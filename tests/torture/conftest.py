@@ -1,4 +1,4 @@
-"""Counts what was killed, and what that cost."""
+"""Count what was killed, and what was lost by that."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torture.labs import BETTER, TAG, run
 from autoresearch_mlx.lab.lab import Lab
 
 SEED = int(os.environ.get("TORTURE_SEED") or date.today().toordinal())
-"""Of what is drawn by chance: another one each day, and the same one again when asked for."""
+"""Seed of all random choices: another one each day, or the one that is asked for."""
 
 
 @dataclass
 class Toll:
-    """Of one test.  ``counts`` is what the summary at the end adds up: kills, lost, doubled."""
+    """The counts of one test; the summary at the end adds them up: kills, lost, doubled."""
 
     counts: dict[str, int]
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     def after(self, lab: Lab, death: str, *options: str) -> None:
-        """One ordinary run after a death: it goes on, and nothing is lost, doubled or left behind."""
+        """Take one ordinary run after a death: it continues, and nothing is lost, counted twice or left behind."""
         self.counts["kills"] += 1
         self.goes_on(lab, f"a death at {death}", *options)
 

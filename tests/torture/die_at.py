@@ -1,10 +1,10 @@
-"""The real command in this process, which kills itself right before its n-th effect on files and processes.
+"""Run the real command in this process, which kills itself right before its n-th effect on files and processes.
 
     python -P die_at.py N LOG run --experiments 1
 
-An audit hook hears of every effect before it happens: a file opened for writing, renamed, removed, cut; a
-directory made or removed; a process started or killed; a lock taken.  ``LOG`` gets a line for each; N = 0 kills
-nobody.  fsync and write make no event, but they lie between two that do.
+An audit hook hears of every effect before it happens: a file is opened for writing, renamed, removed or cut; a
+directory is made or removed; a process is started or killed; a lock is taken.  ``LOG`` gets a line for each effect;
+with N = 0 nothing is killed.  fsync and write cause no audit event, but they lie between two effects that do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Labs to be killed in: one number in a file, measured in milliseconds, and researchers that need no model."""
+"""Labs in which processes are killed: one number in a file, measured in milliseconds, and agents without a model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ DIE_AT = Path(__file__).with_name("die_at.py")
 
 
 def torture_lab(root: Path, judge: str = "margin") -> Lab:
-    """A lab whose score is the number in solver.py, and a little by the seed; smaller is better."""
+    """Make a lab whose score is the number in solver.py, plus a little that depends on the seed; smaller is better."""
     lab = write_command_lab(root)
     (root / "solver.py").write_text("X = 1000.0\n")
     (root / "bench.py").write_text(BENCH)
@@ -79,7 +79,7 @@ def torture_lab(root: Path, judge: str = "margin") -> Lab:
 def run(
     lab: Lab, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """``run`` in a process of its own, to its end, whatever that is; ``command``: what Python runs instead of us."""
+    """Run ``run`` in a process of its own until it ends, however it ends; ``command`` replaces what Python runs."""
     if not command and env is None:
         return command_line("run", "--tag", TAG, *options, cwd=lab.root)
     return subprocess.run(
@@ -93,7 +93,7 @@ def run(
 
 
 def die_at(lab: Lab, effect: int, *options: str) -> tuple[bool, list[str]]:
-    """``run`` that is killed at its n-th effect: whether it came so far, and its effects."""
+    """Kill a ``run`` at its n-th effect; return whether it came that far, and its effects."""
     log = lab.root.parent / "effects.txt"
     done = run(lab, *options, command=(str(DIE_AT), str(effect), str(log)))
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
@@ -101,7 +101,7 @@ def die_at(lab: Lab, effect: int, *options: str) -> tuple[bool, list[str]]:
 
 
 class Loop(subprocess.Popen[str]):
-    """A ``run`` that goes on; its talk goes into a file."""
+    """A ``run`` in progress; its output goes into a file."""
 
     talk: Path
 
@@ -109,7 +109,7 @@ class Loop(subprocess.Popen[str]):
         return self.talk.read_text()
 
     def ended(self, seconds: float = 60) -> int:
-        """Its exit code; fails with what it said when it does not end by itself."""
+        """Return its exit code; fail with its output if it does not end by itself."""
         try:
             return self.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -118,7 +118,7 @@ class Loop(subprocess.Popen[str]):
 
 @contextmanager
 def start(lab: Lab, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Loop]:
-    """``run`` in a process of its own; killed at the end of the block if it goes on."""
+    """Start ``run`` in a process of its own; kill it at the end of the block if it is still running."""
     talk = lab.root.parent / "talk.txt"
     with talk.open("w") as file:
         loop = Loop(

@@ -1,4 +1,4 @@
-"""A small library, compiled where there is a C compiler, that a test loads into processes that it starts."""
+"""Compile a small library, if there is a C compiler, that a test loads into processes that it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop, killed right before each of its effects: of a keep, of a discard, of the first run of all."""
+"""The loop is killed right before each of its effects: in a keep, in a discard, and in the first run of all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = 4
 
 
 def boundaries(lab: Lab, *options: str) -> int:
-    """How many effects such a run has."""
+    """Return the number of effects of such a run."""
     died, effects = die_at(lab, 0, *options)
     assert not died and len(effects) > 30
     return len(effects)
@@ -39,7 +39,7 @@ def test_a_death_at_a_step_costs_nothing(root: Path, toll: Toll, researcher: str
 
 
 def test_a_death_at_a_step_of_three_lanes_costs_nothing(root: Path, toll: Toll) -> None:
-    """The lanes never take their steps in the same order twice, so each step stands for its neighbours."""
+    """The lanes never take their steps in the same order twice, so each tested step covers its neighbours too."""
     lab = torture_lab(root)
     options = ("--agent", SPREAD, "--lanes", "3", "--experiments", "3")
     run(lab, *options)
@@ -76,7 +76,8 @@ def test_a_death_at_every_step_of_the_first_run_costs_nothing(root: Path, toll: 
 @pytest.mark.torture
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_death_at_every_step_with_repeats_costs_nothing(root: Path, toll: Toll, part: int) -> None:
-    """The default judge: the baseline three times, a close call again, the incumbent again, a keep on trial."""
+    """With the default judge: three runs of the baseline, a repeated close call, a new run of the incumbent, a trial
+    removal."""
     lab = torture_lab(root, judge="auto")
     options = ("--agent", TURNS, "--experiments", "4")
     run(lab, *options)

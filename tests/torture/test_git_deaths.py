@@ -1,4 +1,4 @@
-"""Git, killed at any of its calls: before, after, and inside, right before each of its own effects on files."""
+"""Git is killed at any of its calls: before it, after it, and during it, right before each of git's own effects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BIRTH = ("--agent", BETTER, "--experiments", "0")
 
 @dataclass(frozen=True)
 class Git:
-    """A ``git`` that comes first on the path of what is run with :attr:`env`."""
+    """A ``git`` that comes first on the PATH of processes that are run with :attr:`env`."""
 
     folder: Path
 
@@ -72,7 +72,7 @@ def wrapped(tmp_path: Path, preload: Path) -> Git:
 
 
 def kill(lab: Lab, wrapped: Git, toll: Toll, call: int, end: str, *options: str) -> bool:
-    """Whether git came to this end; if so, the run ended in words, or with git, and the next one goes on."""
+    """Return whether git was killed there; if so, the run ended with a message or with git, and the next one goes on."""
     done = wrapped.run(lab, call, end, *options)
     if done.returncode == 0 and end.isdigit():
         return False
@@ -86,7 +86,7 @@ def kill(lab: Lab, wrapped: Git, toll: Toll, call: int, end: str, *options: str)
 
 
 def ends(wrapped: Git, lab: Lab, toll: Toll, call: int, *options: str) -> None:
-    """Git's n-th call, killed before each of its effects, until it has no more."""
+    """Kill git's n-th call before each of its effects in turn, until it has no more."""
     effect = 1
     while kill(lab, wrapped, toll, call, str(effect), *options):
         effect += 1
@@ -136,7 +136,7 @@ def test_a_death_of_git_inside_every_call_of_the_first_run(root: Path, wrapped: 
 @pytest.mark.torture
 @pytest.mark.parametrize("part", range(PARTS))
 def test_gc_before_every_call_of_git_costs_nothing(root: Path, wrapped: Git, toll: Toll, part: int) -> None:
-    """What is not under a ref yet can be collected: then that run stops in words."""
+    """Commits that are not under a ref yet can be removed; then that run stops with a message."""
     lab = torture_lab(root)
     run(lab, *KEEP)
     for call in some(part, wrapped.calls(lab, *KEEP)):

@@ -1,4 +1,4 @@
-"""Deaths at instants that nobody chose: of the loop, of the measured program, of the coding agent, of any child."""
+"""Kills at random instants: of the loop, of the measured program, of the coding agent, of any child process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoresearch_mlx.lab.lab import Lab
 pytestmark = pytest.mark.uncounted
 
 PARTS, EACH, CHILDREN = 8, 25, 8
-"""Tests, and deaths in each: of the loop, of a child."""
+"""Number of tests, and number of kills in each: of the loop, of a child process."""
 SLOW = """\
 import os, time
 from pathlib import Path
@@ -35,7 +35,7 @@ if not mark.exists():
     Path("left.txt").touch()
 print(f"METRIC score={X:.6f}")
 """
-"""Says that it runs, where it is told to, once; what it writes later would spoil what runs then."""
+"""Says once that it runs, when it is asked to; anything that it writes later would spoil the next run."""
 AGENT = """\
 import os, sys, time
 from pathlib import Path
@@ -51,16 +51,16 @@ if not mark.exists():
 Path("solver.py").write_text(f"X = {x - 1}\\n")
 print("TITLE: one less")
 """
-"""A coding agent; in the middle of its edit it says that it runs, where it is told to, once."""
+"""A coding agent; in the middle of its edit it says once that it runs, when it is asked to."""
 ENDS = {"the loop": "interrupted", "the program": "crash", "the agent": "keep"}
-"""An agent that died in its edit is asked again."""
+"""An agent that died in the middle of its edit is asked again."""
 
 
 THREE_LANES = ("--agent", SPREAD, "--lanes", "3")
 
 
 def loop_at_an_instant(lab: Lab, toll: Toll, *options: str) -> None:
-    """Start a loop, kill it within two seconds, and take up from there."""
+    """Start a loop, kill it within two seconds, and continue from there."""
     instant = toll.chance.uniform(0.2, 2.0)
     with start(lab, *options) as loop:
         time.sleep(instant)
@@ -87,7 +87,7 @@ def test_deaths_of_the_loop_at_many_instants(root: Path, toll: Toll, part: int) 
 @pytest.mark.torture
 @pytest.mark.parametrize("part", range(PARTS))
 def test_deaths_of_any_child_at_many_instants(root: Path, toll: Toll, part: int) -> None:
-    """Git, a measured program, a coding agent's shell: whichever runs at that moment."""
+    """The child is git, a measured program or a coding agent's shell, whichever runs at that moment."""
     toll.chance.seed(f"{toll.counts['seed']} {part}")
     lab = coding_lab(root)
     while toll.counts["kills"] < CHILDREN:
@@ -114,7 +114,7 @@ def kill_a_child(parent: int, toll: Toll) -> str | None:
     return None
 
 
-# --- what a loop that was killed leaves running
+# --- processes that a killed loop leaves running
 
 
 def measured_slowly(root: Path) -> Lab:

@@ -1,4 +1,4 @@
-"""Surroundings that turn against a run: it goes on, or stops in words with a remedy, and loses nothing."""
+"""A hostile environment: the run continues, or stops with a message and a remedy, and loses nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ONE = ("--agent", BETTER, "--experiments", "1")
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:
-    """What a run says that cannot go on: an error and its remedy, no traceback."""
+    """Return the message of a run that cannot continue: an error and its remedy, no traceback."""
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr, done.stderr
     assert re.search(r"^error: .+\nhint: .+", done.stderr, re.MULTILINE), done.stderr
@@ -64,7 +64,7 @@ ANY_DISK = "\n[limits]\nfree_disk_gb = 0\n"
 
 
 def disk_lab(disk: Path) -> Lab:
-    """A lab that is content with any disk."""
+    """Make a lab that accepts any amount of free disk."""
     lab = torture_lab(disk / "lab")
     with (lab.root / "lab.toml").open("a") as file:
         file.write(ANY_DISK)
@@ -72,10 +72,10 @@ def disk_lab(disk: Path) -> Lab:
 
 
 def fill(disk: Path, left: int) -> Path:
-    """Leave so many bytes of it."""
+    """Fill the disk until only so many bytes are left."""
     filler = disk / "filler"
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    with suppress(OSError), filler.open("wb") as file:  # who runs there may be faster
+    with suppress(OSError), filler.open("wb") as file:  # another process may be faster
         file.write(bytes(max(0, free - left)))
     return filler
 
@@ -116,7 +116,7 @@ def test_a_disk_that_fills_up_in_mid_run_costs_nothing(small_disk: Path, toll: T
 
 
 def locked_up(path: Path) -> bool:
-    """Make a file one that nobody may write, not even root where the file system can do that."""
+    """Make a file that nobody may write, not even root if the file system supports that."""
     if os.geteuid() != 0:
         path.chmod(0o444)
         return True
@@ -188,11 +188,11 @@ def seconds_of(event: Any) -> list[float]:
     return [*event["seconds"].values()]
 
 
-# --- others who work here
+# --- other processes that work here
 
 
 def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
-    """At the first run of all, and at a later one."""
+    """This is tested at the first run of all, and at a later one."""
     lab = torture_lab(root)
     for _ in range(2):
         loops = [
@@ -214,7 +214,7 @@ def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
 
 @pytest.mark.parametrize("holder", ["", "999999999\n", "1\n", "no number\n"])
 def test_a_lock_of_the_dead_holds_nobody(root: Path, holder: str) -> None:
-    """Whatever the file says: also the number of a process that is somebody else's now."""
+    """Whatever the file says, even if it has the number of a process that belongs to somebody else now."""
     lab = torture_lab(root)
     lab.folder(TAG).mkdir(parents=True)
     (lab.folder(TAG) / "lock").write_text(holder)
@@ -225,7 +225,7 @@ def test_a_commit_on_the_branch_in_mid_run_is_told_with_its_remedy_which_works(r
     lab = torture_lab(root)
     with start(lab, "--agent", BETTER) as loop:
         experiments_done(lab, 2, loop)
-        for _ in range(50):  # between two moves of the loop's own
+        for _ in range(50):  # between two steps of the loop
             tip = git(lab.root, "rev-parse", "autoresearch/t")
             theirs = git(lab.root, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "by hand")
             arguments = ["git", "update-ref", "refs/heads/autoresearch/t", theirs, tip]
@@ -258,7 +258,7 @@ def test_a_worktree_that_is_deleted_in_mid_run_is_made_anew(root: Path, toll: To
 
 
 def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: Path, toll: Toll) -> None:
-    """A collection at the worst moment can take a commit that is being made: that run stops in words."""
+    """A collection at the worst moment can remove a commit that is being made: that run stops with a message."""
     lab = torture_lab(root)
     collect = ["-c", "gc.worktreePruneExpire=now", "gc", "--quiet", "--prune=now"]
     run(lab, "--agent", TURNS, "--experiments", "3")
@@ -280,7 +280,7 @@ def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: P
 
 
 def test_everything_odd_about_a_repository_at_once(tmp_path: Path, toll: Toll) -> None:
-    """Dirty, detached, with a submodule and a path of spaces and unicode; nobody has a name or a home."""
+    """It is dirty, detached, with a submodule and a path of spaces and unicode; the user has no name and no home."""
     other = write_command_lab(tmp_path / "other")
     lab = torture_lab(tmp_path / "a läb (2) of 試 $HOME")
     git(lab.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.root), "module")

@@ -1,4 +1,4 @@
-"""One tiny corpus for all tests of measurements."""
+"""Make one tiny corpus for all tests of measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of a gain too good to be believed: what it contradicts, what it leaves to a person, what it lets pass."""
+"""The audit of a gain that is too good to be believed: what it rejects, what it leaves to a person, what it accepts."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def trained(target: Pretrain, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def audited(
     target: Pretrain, trained: tuple[Path, Measurement], text: str, folder: Path, beside: str = ""
 ) -> Measurement:
-    """The audit of the honest weights in another script, which is scored as any run is first.
+    """Audit the honest weights in another script, which is scored first as any run is.
 
-    ``beside``: the incumbent's script, with the same weights; empty when no incumbent's weights are kept.
+    ``beside`` is the incumbent's script, with the same weights; empty when no incumbent's weights are kept.
     """
     for name in ("tree", "run", "incumbent"):
         (folder / name).mkdir()
@@ -113,7 +113,7 @@ def test_a_score_that_was_not_earned_is_contradicted(
 def test_the_incumbents_weights_are_scored_on_the_same_rows(
     target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
 ) -> None:
-    """Two scripts that differ by a factor on the logits gain alike on every set, whatever text it is made of."""
+    """Two scripts that differ by a factor on the logits gain alike on every set, whatever its text is."""
     worse = tiny.script().replace(END, END.replace("return ", "return 0.5 * "))
     found = audited(target, trained, tiny.script(), tmp_path, beside=worse)
     assert found.failure is None and "audit_doubt" not in found.extra
@@ -143,7 +143,7 @@ def test_a_gap_counts_when_it_is_beyond_noise_and_as_large_as_the_gain() -> None
 
 
 def test_gains_over_the_incumbent_on_the_same_rows_decide_where_they_are_known() -> None:
-    """Text of another kind is harder for both, which says nothing."""
+    """Text of another kind is harder for both scripts, which means nothing."""
     sets = {"validation": rows(1.5), "hidden": rows(1.9)}
     alike = {"validation": Gained(0.4, 0.01), "hidden": Gained(0.38, 0.01)}
     assert contradiction(sets, 1.5, 0.4, alike) is None

@@ -1,4 +1,4 @@
-"""How a child ended, in one line."""
+"""How a child process ended, in one line."""
 
 from __future__ import annotations
 

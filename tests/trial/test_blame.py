@@ -1,4 +1,4 @@
-"""Whose failure it is: real children that end as drivers, memory killers and full disks end them."""
+"""Whose failure it is: real child processes that end as drivers, memory killers and full disks end them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     assert done.tainted and "No space left on device" in done.extra["tainted"]
 
 
-# --- what the state of the machine says
+# --- evidence from the state of the machine
 
 CALM = Reading(memory_bytes=32 * GB, memory_free=20 * GB, kills=3, disk_bytes=500 * GB, disk_free=100 * GB, mains=True)
 

@@ -1,4 +1,4 @@
-"""Which rows the two model processes are asked, in which order, and with which cuts."""
+"""The rows that the two model processes are asked about, in which order, and where each is cut."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SIZES = [(48, 4), (47, 5), (7, 4), (3, 1), (1, 4), (9, 2)]
 
 
 def text(rows: int, length: int = LENGTH) -> np.ndarray:  # type: ignore[type-arg]
-    """Rows that share no token with each other, so that each token tells its row."""
+    """Return rows that share no token with each other, so that each token identifies its row."""
     return (np.arange(rows)[:, None] * 1000 + np.arange(length)).astype(np.int32)
 
 
 def other(length: int = LENGTH) -> np.ndarray:  # type: ignore[type-arg]
-    """Rows of other text, one token longer."""
+    """Return rows of other text, one token longer."""
     return text(1200, length + 1)[1100:]
 
 
@@ -76,7 +76,7 @@ def test_a_cut_row_is_its_row_up_to_the_cut_and_other_text_from_there() -> None:
 
 
 def test_no_process_sees_more_of_a_row_than_its_prefix_before_it_is_asked_about_it() -> None:
-    """Tails and fillings are other text: a process that remembers cannot find the next token of a cut row in them."""
+    """Tails and fillings are other text, so no process that remembers them can find the next token of a cut row there."""
     _, rounds = drawn(47, 5)
     seen: set[int] = set()
     for round_ in rounds:
@@ -98,7 +98,7 @@ def test_cuts_roles_and_orders_are_spread_evenly() -> None:
 
 
 def test_a_tail_is_drawn_without_a_look_at_the_true_one() -> None:
-    """A tail that never began with the true token would tell what the next token is not."""
+    """A tail that never began with the true token would show which token is not the next one."""
     same = text(6)
     same[:] = same[0]
     rng = np.random.default_rng(1)

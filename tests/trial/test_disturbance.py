@@ -1,4 +1,4 @@
-"""Sleep and stalls, told from clock readings and from the times of steps."""
+"""Sleep and stalls are recognised from clock readings and from the times of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real training that is stopped for some seconds, alone."""
+"""A real training process that is stopped alone for some seconds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_training_that_was_stopped_alone_shows_in_its_steps(under: Conditions,
         seen.add(progress.step)
         if len(seen) == 10 and not stopped:
             groups = {os.getpgid(child.pid) for child in psutil.Process().children()}
-            stopped.extend(groups - {os.getpgrp()})  # the tests' own helpers are in this group
+            stopped.extend(groups - {os.getpgrp()})  # the tests' own helpers are in this process group
             for group in stopped:
                 os.killpg(group, signal.SIGSTOP)
             threading.Timer(3.2, lambda: [os.killpg(group, signal.SIGCONT) for group in stopped]).start()

@@ -1,4 +1,4 @@
-"""Cheats that an evaluator meets, each a real train_mlx.py that trains and is then evaluated: a status with a reason."""
+"""Cheats in the evaluation, each a real train_mlx.py that trains and is then evaluated: a status with a reason."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.uncounted
 END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
 BUILD = "    model = GPT(vocab_size, seq_len)\n"
 SCORED = 'import os\nSCORED = "AUTORESEARCH_TRAIN_SPEC" not in os.environ\n'
-"""How a script can tell that it is evaluated; it is free to."""
+"""Code by which a script can find out that it is being evaluated, which it is free to do."""
 
 
 @pytest.fixture(scope="module")
 def boxed(under: Conditions, sandbox: Sandbox) -> Conditions:
-    """Measured in this machine's sandbox."""
+    """Measure a script in this machine's sandbox."""
     return replace(under, steps=2, sandbox=sandbox)
 
 
@@ -43,7 +43,7 @@ def cheat(*edits: tuple[str, str], top: str = "") -> str:
 
 
 def answers(body: str) -> tuple[str, str]:
-    """The logits of an evaluation, from ``logits`` and ``tokens``; training stays as it is."""
+    """Return a script that answers an evaluation from ``logits`` and ``tokens``; its training is unchanged."""
     return END, f"logits = SOFTCAP * mx.tanh(logits / SOFTCAP)\n        if SCORED:\n{body}\n        return logits"
 
 
@@ -110,7 +110,7 @@ def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, boxed: Conditi
     text, reason = CHEATS[name]
     done = tiny.measure(text, tmp_path, boxed)
     assert (done.failure, done.value) == ("invalid", None), done.reason
-    assert done.reason.startswith(reason), done.reason  # where two probes see it, dice decide which is the first
+    assert done.reason.startswith(reason), done.reason  # two probes see it; chance decides which is first
 
 
 def test_logits_need_not_be_normalised_and_gain_nothing_by_it(
@@ -203,14 +203,14 @@ def test_no_frame_of_the_model_process_holds_a_row_or_a_target(boxed: Conditions
 def test_a_model_that_memorised_nothing_but_its_source_is_scored_like_any_other(
     honest: Measurement, boxed: Conditions, tmp_path: Path
 ) -> None:
-    """It ignores its weights; without the rows there is nothing to memorise, and the score says so."""
+    """The model ignores its weights; without the rows there is nothing to memorise, and the score shows that."""
     done = tiny.measure(cheat(answers("            logits = mx.zeros(logits.shape)")), tmp_path, boxed)
     assert done.value is not None and honest.value is not None
     assert done.value > honest.value
 
 
 def test_two_model_processes_share_no_folder(boxed: Conditions, tmp_path: Path) -> None:
-    """What one wrote down about the pass, the other cannot find."""
+    """One process cannot find what the other wrote down about the pass."""
     gossip = (
         "            import tempfile\n            mine = tempfile.gettempdir()\n"
         "            open(mine + '/seen', 'a').write('x')\n"

@@ -1,4 +1,4 @@
-"""A process of the evaluation that waits for a lock is the machine's failure; one that is slow is none."""
+"""If a process of the evaluation waits for a lock, the machine has failed; if it is slow, the machine has not."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_model_that_computes_for_long_is_waited_for(log: Path) -> None:
 
 
 def test_a_lock_that_both_processes_of_an_evaluation_want_taints_the_run(under: Conditions, tmp_path: Path) -> None:
-    """The reproduction: whoever takes the lock first keeps it as long as it lives, as a slot of Metal's cache."""
+    """As with a slot of Metal's cache, the process that takes the lock first keeps it as long as it lives."""
     lock = f"""
 import fcntl, sys
 LOCK = open({str(tmp_path / "lock")!r}, "w")

@@ -1,6 +1,6 @@
-"""Knowledge in the source, in pieces that no bound on literals refuses: the edit is large, and its gain is on one set.
+"""Knowledge in the source, in pieces that no limit on literals refuses: the edit is large, and gains on one set only.
 
-Rows that score are written down as strings with blanks, as names, as comments of words, as the arguments of calls.
+Rows that score are written down as strings with blanks, as names, as comments of words, as arguments of calls.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ KNOWN = """logits = SOFTCAP * mx.tanh(logits / SOFTCAP)
 def test_a_gain_of_a_few_percent_on_the_validation_rows_alone_does_not_carry_over(
     under: Conditions, corpus: Corpus, tmp_path: Path
 ) -> None:
-    """Some tokens of each row are known, so that the gain stays below what is audited for its size."""
+    """Some tokens of each row are known, so that the gain is too small to be audited for its size."""
     target = Pretrain(replace(under, steps=2, hidden_rows=corpus.path("hidden")))
     honest = tiny.measure(SCRIPT, tmp_path / "honest", target.conditions)
     rows = [row[:6].tolist() for row in np.load(corpus.path("val"))]

@@ -1,4 +1,4 @@
-"""Work that a budget of tokens or operations does not count: the time that it takes shows it."""
+"""Work that a budget of tokens or operations does not count is recognised by the time that it takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INSIDE_A_STEP = [(STEP, INSIDE)]
 
 @pytest.fixture(scope="module")
 def counted(under: Conditions) -> Conditions:
-    """A budget of tokens."""
+    """Measure a script with a budget of tokens."""
     return replace(under, budget_tokens=32 * 256, budget_seconds=60.0)
 
 

@@ -16,7 +16,7 @@ ROWS, LENGTH, VOCAB = 64, 40, 50
 
 @dataclass(frozen=True)
 class Text:
-    """Honest losses [n, seq_len] of a made-up model, and the targets they belong to."""
+    """Honest losses [n, seq_len] of a made-up model, and their targets."""
 
     targets: npt.NDArray[np.int32]
     nats: npt.NDArray[np.float32]
@@ -24,17 +24,17 @@ class Text:
 
 
 def text(rng: np.random.Generator, rows: int = ROWS) -> Text:
-    # Tokens as common as in real text: the likeliest has some 20 %, so that a drawn tail is often the true one.
+    # Tokens as common as in real text: the likeliest has some 20 %, so a random tail often begins with the true one.
     shares = 1 / np.arange(1, VOCAB + 1)
     targets = rng.choice(VOCAB, size=(rows, LENGTH), p=shares / shares.sum()).astype(np.int32)
     return Text(targets, rng.gamma(2, 1.3, targets.shape).astype(np.float32), np.ones(targets.shape, np.bool_))
 
 
 def looks_ahead(one: Text, rate: float, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], ...]:
-    """The losses of a model that reads off the next token at a share of the positions, wherever the text shows it.
+    """Return the losses of a model that reads the next token at a share of the positions, if the text shows it.
 
-    Where it has seen through the replaced tail it predicts honestly, which is the best that it can do there; where the
-    tail begins with the true token by chance, it has that one too.
+    If the model recognises the replaced tail, it predicts honestly there, which is the best that it can do.  If the
+    tail begins with the true token by chance, the model has that token too.
     """
     ahead = rng.random(one.nats.shape) < rate
     ahead[:, -1] = False  # no input shows the last target

@@ -1,4 +1,4 @@
-"""Real training and sealed evaluation of train_mlx.py and of what may become of it, at tiny size."""
+"""Real training and sealed evaluation of train_mlx.py and of edited versions of it, at tiny size."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ BF16 = "mx.bfloat16 if mx.default_device() == mx.Device(mx.gpu) else mx.float32"
 
 
 def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Conditions, tmp_path: Path) -> None:
-    """On a CPU the step is not compiled, so the test forces it; the C++ compiler takes its time."""
+    """On a CPU the step is not compiled, so the test forces it; this takes the C++ compiler some time."""
     fixed = replace(under, steps=4, compile_seconds=200.0)
     assert ON_GPU in tiny.script()
     plain = tiny.measure(tiny.script(), tmp_path / "a", fixed)
@@ -82,7 +82,7 @@ def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Co
 
 
 def test_the_bf16_stream_of_a_gpu_stays_bf16_and_starts_alike(under: Conditions, tmp_path: Path) -> None:
-    """Later steps differ by more than rounding, as they do between any two kinds of arithmetic."""
+    """Later steps differ by more than rounding, as between any two ways of computing."""
     told = tiny.script(DEPTH=2).replace(BF16, "mx.bfloat16")
     told = told.replace(
         "        logits = self.lm_head(", "        assert x.dtype == mx.bfloat16\n        logits = self.lm_head("
@@ -171,7 +171,7 @@ def test_a_failing_training_is_a_status_with_a_reason(
         pytest.param(
             "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
             "return logits if self.training else logits * (1 + mx.arange(logits.shape[0])[:, None, None])",
-            ("rows", "causality"),  # both see it, and dice decide which looks first
+            ("rows", "causality"),  # both processes see it, and the random order decides which looks first
             id="row order",
         ),
         pytest.param(
@@ -212,7 +212,7 @@ def test_a_run_that_overstays_is_killed_with_all_its_children(under: Conditions,
     assert time.monotonic() - began < 30
     grandchild = int(mark.read_text())
     with pytest.raises(ProcessLookupError):
-        for _ in range(50):  # the kernel needs a moment to clear it away
+        for _ in range(50):  # the kernel needs a moment to remove it
             os.kill(grandchild, 0)
             time.sleep(0.05)
 

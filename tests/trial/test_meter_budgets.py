@@ -1,4 +1,4 @@
-"""Runs that a number of tokens or of operations ends: real training at tiny size, and what scripts make of it."""
+"""Runs that end after a number of tokens or operations: real training at tiny size, and scripts that cheat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.trial.meter import meter_of
 from autoresearch_mlx.trial.spec import count, shapes_of
 
 TOKENS = 24 * 256
-"""Of 24 steps of the small script."""
+"""Number of tokens in 24 steps of the small script."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ FORGED = """\
     ],
 )
 def test_a_forged_count_gives_no_token_more(forged: str, tokens: Conditions, tmp_path: Path) -> None:
-    """The parent serves the batches and counts them, so nothing that the script tells or changes bears on their end."""
+    """The parent serves the batches and counts them, so nothing that the script says or changes affects their end."""
     done = tiny.measure(edited(LOG, LOG + forged), tmp_path, tokens)
     assert (done.failure, done.tokens) in ((None, TOKENS), ("invalid", TOKENS)), done.reason
 
@@ -152,7 +152,7 @@ def test_what_is_no_file_of_weights_has_no_shapes(content: bytes, tmp_path: Path
         shapes_of(tmp_path / "w")
 
 
-# --- the parent's own judgement
+# --- the parent's own checks
 
 
 def heard(under: Conditions, *events: tuple[float, dict[str, Any]], **budget: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a dead loop left running is ended, and nothing else."""
+"""Processes that a dead loop left running are ended, and no others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ child = subprocess.Popen(["sleep", "60"], env={}, start_new_session=True)
 print(child.pid, flush=True)
 child.wait()
 """
-"""Starts a child without the mark, in a session of its own."""
+"""A program that starts a child without the mark, in a session of its own."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_who_works_below_the_folder_is_ended_and_who_works_beside_it_is_not(
 ) -> None:
     ours = sleep_in(sleeper, tmp_path / "t" / "worktree" / "lab")
     others = [sleep_in(sleeper, tmp_path / "t2" / "worktree"), sleep_in(sleeper, tmp_path)]
-    time.sleep(0.1)  # between fork and exec a child has its parent's environment
+    time.sleep(0.1)  # between fork and exec, a child has its parent's environment
     assert end_orphans(tmp_path / "t") == 1
     ours.wait(5)
     assert [other.poll() for other in others] == [None, None]
@@ -59,7 +59,7 @@ def test_what_an_orphan_started_ends_with_it(tmp_path: Path, sleeper: list[subpr
     assert end_orphans(tmp_path) == 2
     parent.wait(5)
     with pytest.raises(ProcessLookupError):
-        for _ in range(100):  # until somebody has cleared its corpse away
+        for _ in range(100):  # until another process has reaped the zombie
             os.kill(child, 0)
             time.sleep(0.05)
 
@@ -67,7 +67,7 @@ def test_what_an_orphan_started_ends_with_it(tmp_path: Path, sleeper: list[subpr
 def test_who_asks_is_spared_even_when_an_orphan_started_it(
     tmp_path: Path, sleeper: list[subprocess.Popen[str]]
 ) -> None:
-    """A coding agent whose loop is dead may start the next one itself."""
+    """A coding agent whose loop is dead may start the next loop itself."""
     imports = "from pathlib import Path; from autoresearch_mlx.trial.orphans import *"
     asks = f"{imports}; print(end_orphans(Path({str(tmp_path)!r})))"
     assert sleep_in(sleeper, tmp_path, sys.executable, "-c", asks).communicate(timeout=30)[0] == "0\n"

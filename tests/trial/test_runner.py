@@ -1,4 +1,4 @@
-"""One child, bounded in time: nothing of it survives, and nothing that it writes can stop the parent."""
+"""One child process with a time limit: no part of it survives, and nothing that it writes can stop the parent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Run:
 
 
 def run(folder: Path, *command: str, seconds: float = 20.0, **environment: str) -> Run:
-    """A child that may live so long; it is killed for ``late``."""
+    """Run a child that may live so long; after that it is killed with the reason ``late``."""
     end = time.monotonic() + seconds
     events: list[Mapping[str, Any]] = []
     output: list[bytes] = []
@@ -62,7 +62,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Dead, or dead and not yet cleared away by whoever inherited it."""
+    """Return whether a process is dead, or a zombie that its new parent has not reaped yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -252,7 +252,7 @@ def test_a_log_goes_on_where_it_ended_and_stays_within_its_limit(tmp_path: Path)
     assert (tmp_path / "log").read_bytes().endswith(b"zend")
 
 
-# --- limits and what takes the log's place
+# --- limits, and files in the place of the log
 
 
 def watched(folder: Path, line: str, marker: str = "", **limits: Any) -> Ended:

@@ -1,4 +1,4 @@
-"""Every system call by which a confined process could leave a message, slow down another one, or get out."""
+"""Every system call by which a confined process could leave a message, slow down another process, or get out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ USERS = [
 
 @pytest.fixture(params=USERS)
 def outcomes(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> dict[str, int]:
-    """The errno of each attempt, from a process that confined itself."""
+    """Return the errno of each attempt, from a process that confined itself."""
     (tmp_path / "run").mkdir()
     for file in (tmp_path / "run" / "mine", tmp_path / "theirs"):
         file.write_text("text")

@@ -1,4 +1,4 @@
-"""Real children in the real sandbox of this machine: what fails, what works, and what the parent still sees."""
+"""Real child processes in this machine's real sandbox: what fails, what works, and what the parent still sees."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of 
 
 @dataclass(frozen=True)
 class Room:
-    """A run folder and a tree, and children in the sandbox."""
+    """A run folder and a tree, and child processes in the sandbox."""
 
     sandbox: Sandbox
     assignment: Assignment
@@ -59,7 +59,7 @@ class Room:
         return ended, log.read_text(errors="replace"), events
 
     def python(self, text: str, permissions: Permissions | None = None) -> str:
-        """What a program says; an exception in it is its last line."""
+        """Return the output of a program; if it raises an exception, that is the last line."""
         _, said, _ = self.run(*python_command("-c", text), permissions=permissions)
         return (said.strip().splitlines() or [""])[-1]
 
@@ -274,7 +274,7 @@ def test_a_second_stricter_policy_stays_on_top_of_the_first(room: Room) -> None:
 
 @pytest.mark.parametrize("version", [3, 4, 5])
 def test_an_older_kernel_still_keeps_files_sockets_and_signals(version: int, room: Room, corpus: Corpus) -> None:
-    """This kernel, asked for no more than what an older one has."""
+    """This kernel is asked for no more than an older kernel has."""
     text = (
         "import os, signal, socket\n"
         "from autoresearch_mlx.trial.sandbox.linux_sandbox import confine\n"

@@ -1,4 +1,4 @@
-"""What the parent sees from outside, and whom it finds.  The bombs here are small and end by themselves."""
+"""What the parent sees of a child from outside.  The bombs here are small and end by themselves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_reason_to_kill_in_words(sample: Sample, said: str | None) -> None:
 
 @contextmanager
 def child(text: str, marker: str = "", cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python child in a session of its own; its group is ended in any case."""
+    """A Python child process in a session of its own; its process group is ended in any case."""
     environment = {**os.environ, MARKER: marker}
     with subprocess.Popen(
         [sys.executable, "-S", "-c", text], env=environment, cwd=cwd, start_new_session=True, stdout=subprocess.PIPE
@@ -61,7 +61,7 @@ def child(text: str, marker: str = "", cwd: Path | None = None) -> Iterator[subp
 
 
 def until_killed(process: subprocess.Popen[bytes], watch: Watch, seconds: float = 10.0) -> str | None:
-    """As the runner does it: look ten times a second, and kill the group for a reason."""
+    """Do as the runner does: look ten times a second, and kill the process group if there is a reason."""
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         if (reason := watch.check(process.pid)) is not None:

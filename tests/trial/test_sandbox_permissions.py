@@ -1,4 +1,4 @@
-"""What a child may touch, as values."""
+"""The files and folders that a child process may use, as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The profile for sandbox-exec, as text: there is no Mac here to run it on."""
+"""The profile for sandbox-exec, as text, because there is no Mac here to run it on."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_this_text_is_the_same_everywhere() -> None:
 
 
 def test_no_rule_allows_a_write_outside_the_run_folder_and_the_process_s_own_cache() -> None:
-    """Times, flags, modes, owners and attributes are writes as well; devices take content only."""
+    """Changing times, flags, modes, owners and attributes is writing too; devices accept only content."""
     allowed = [
         line for line in profile(PERMISSIONS, CACHE).splitlines() if "write" in line and line.startswith("(allow")
     ]

@@ -1,4 +1,4 @@
-"""The probe tells a sandbox that holds from one that does not."""
+"""The probe tells a sandbox that works from one that does not."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def home(tmp_path: Path) -> Path:
 
 
 class Open(Sandbox):
-    """Lets everything through."""
+    """A sandbox that allows everything."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return list(command)
 
 
 class Wider(Sandbox):
-    """The real one, with a folder to read, here named by its words, that the permissions does not have."""
+    """The real sandbox, which also allows reading a folder that its permissions do not list."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return super().wrap(command, replace(permissions, read=(*permissions.read, Path(self.words))))
@@ -105,7 +105,7 @@ def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditi
 
 
 def test_what_fails_without_the_sandbox_too_is_said_so(sandbox: Sandbox, under: Conditions, home: Path) -> None:
-    """Here MLX has no GPU, wherever it runs."""
+    """MLX has no GPU here, inside or outside the sandbox."""
     done = check_sandbox(sandbox, replace(under, device="gpu"), home=home)
     found = {name: (ok, words) for name, ok, words in done.findings}
     assert found["training: MLX product"][0] is False

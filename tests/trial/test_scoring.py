@@ -1,4 +1,4 @@
-"""From logits to nats: the same function for every device, and what it does with logits that are out of hand."""
+"""From logits to nats: the same function on every device, also for extreme logits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch_mlx.trial.scoring import BOUND, Losses, Score, bits_per_byte, 
 
 @pytest.fixture(params=["cpu", "gpu"])
 def score(request: pytest.FixtureRequest) -> Score:
-    """Both ways to score; MLX runs the GPU's on a CPU where there is no GPU."""
+    """Score in both ways; without a GPU, MLX runs the GPU's way on the CPU."""
     return score_on(request.param)
 
 

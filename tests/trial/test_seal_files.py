@@ -1,4 +1,4 @@
-"""What measures is the same after a run as before it; and what a child plants for the parent is never followed."""
+"""The measuring files are the same after a run as before, and files that a child plants are never followed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ END = "\n\ndef groups("
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """A small file, and a large one that takes no space."""
+    """Make a small file, and a large one that takes no space on the disk."""
     small, large = tmp_path / "harness.py", tmp_path / "train.npy"
     small.write_text("one\n")
     with large.open("wb") as file:
@@ -88,7 +88,7 @@ def test_code_and_data_of_a_measurement_are_sealed(under: Conditions, corpus: Co
 
 
 def test_a_run_that_changes_the_data_is_invalid(under: Conditions, corpus: Corpus, tmp_path: Path) -> None:
-    """Without a sandbox; in one it cannot."""
+    """This is tested without a sandbox, because in one the run cannot change the data."""
     rows = tmp_path / "val.npy"
     rows.write_bytes(corpus.path("val").read_bytes())
     easy = tiny.script().replace(END, f"\n    with open({str(rows)!r}, 'r+b') as file:\n        file.seek(128)\n        file.write(bytes(2000))\n{END}", 1)  # fmt: skip
@@ -98,7 +98,7 @@ def test_a_run_that_changes_the_data_is_invalid(under: Conditions, corpus: Corpu
 
 
 def planted(names: list[str], plant: str) -> str:
-    """Plants something in the run folder when Python ends, after the weights are saved."""
+    """Return a script that plants something in the run folder when Python ends, after the weights are saved."""
     code = f"""
     import atexit, os, shutil
     from pathlib import Path
@@ -186,7 +186,7 @@ def test_steps_must_fit_the_batches_that_were_served(
 
 
 def test_padding_before_the_first_step_ends_with_the_compile_allowance(under: Conditions, tmp_path: Path) -> None:
-    """The budget begins when the allowance is over: the padded run has less of it left for training."""
+    """The budget begins when the allowance is over, so the padded run has less of it left for training."""
     lazy = tiny.script().replace(LOGGED, f"        if step == 0:\n            import time\n            time.sleep(1.2)\n{LOGGED}", 1)  # fmt: skip
     done = tiny.measure(lazy, tmp_path, replace(under, budget_seconds=0.6, compile_seconds=0.5))
     assert done.steps == 1, done.reason

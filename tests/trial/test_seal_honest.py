@@ -1,4 +1,4 @@
-"""Unusual but honest variants of train_mlx.py pass every probe, each really trained and evaluated."""
+"""Unusual but honest variants of train_mlx.py pass every probe; each is really trained and evaluated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUILT = "    mx.eval(model.parameters())\n    return model\n"
 
 
 def shrunk(dtype: str) -> list[tuple[str, str]]:
-    """The weights are saved in another type at the end of training, and the stream computes in it."""
+    """Return a script that saves its weights in another type at the end of training, and computes in that type."""
     end = f"    model.update(tree_unflatten([(n, w.astype({dtype})) for n, w in tree_flatten(model.parameters())]))\n"
     return [(STREAM, f"mx.float32 if TRAINS else {dtype}"), ("\n\ndef groups(", f"\n\n{end}\n\ndef groups(")]
 
@@ -90,7 +90,7 @@ HONEST: dict[str, list[tuple[str, str]]] = {
 
 
 ROUNDING = 1e-5
-"""Bits per byte that a correction may have; here it was exactly 0 for all of these scripts."""
+"""Largest correction in bits per byte that counts as rounding; here it was exactly 0 for all of these scripts."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The speed of the machine during a run: what slows a run down is seen, named, and evened out."""
+"""The speed of the machine during a run: a slowdown is recognised, its cause named, and the budget lengthened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoresearch_mlx.trial.speed.probe import Probe, Reading
 from autoresearch_mlx.trial.speed.processor import Totals, Use, cores, stopped, used
 
 COUNTING = "import sys\nn = 0\nwhile True:\n    n += 1\n    n % 20000 or print(n, file=sys.stderr, flush=True)"
-"""A program that does equal work again and again, and tells how much it has done."""
+"""A program that does the same work again and again, and prints how much it has done."""
 HOG = "import numpy as np\na = np.ones(2**23)\nb = a.copy()\nwhile True: np.copyto(b, a)"
 
 
@@ -30,7 +30,7 @@ HOG = "import numpy as np\na = np.ones(2**23)\nb = a.copy()\nwhile True: np.copy
 def program(
     code: str, count: int = 1, nice: int = 0, said: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Real programs, each in a session of its own, because the scheduler shares by session."""
+    """Start real programs, each in a session of its own, because the scheduler divides time by session."""
     line = ["nice", "-n", str(nice), sys.executable, "-S", "-c", code] if nice else [sys.executable, "-c", code]
     running = [subprocess.Popen(line, start_new_session=True, stderr=said) for _ in range(count)]
     try:
@@ -150,11 +150,11 @@ def test_a_stopped_process_is_told_from_a_running_and_from_an_ended_one() -> Non
     assert not stopped(child.pid)
 
 
-# --- probes, with a clock and readings that the test makes up
+# --- probes, with a clock and readings made up by the test
 
 
 class Machine:
-    """A machine whose clock moves when it is told to, and whose run gets all of the processor time."""
+    """A machine whose clock moves when the test says so, and whose run gets all of the processor time."""
 
     def __init__(self, *readings: Reading) -> None:
         self.now = 100.0
@@ -213,7 +213,7 @@ def test_a_real_probe_takes_milliseconds() -> None:
     assert 0 < reading.product_ms < 50 and 0 < reading.copy_ms < 200
 
 
-# --- names
+# --- names of the causes
 
 
 def test_the_lines_of_ps_become_names_that_people_know() -> None:
@@ -232,7 +232,7 @@ def test_what_others_took_is_said_with_their_names() -> None:
 
 
 def test_a_run_on_far_too_slow_a_machine_is_cut_at_one_and_a_half_times_its_budget(tmp_path: Path) -> None:
-    """The reference is that of a machine whose products are a thousand times as fast."""
+    """The reference is that of a machine whose matrix products are a thousand times as fast."""
     under = tiny.conditions(tiny.corpus(tmp_path / "cache"), tmp_path / "cache", budget_seconds=1.0)
     done = tiny.measure(tiny.script(), tmp_path / "lab", under, reference=Reference(1.0, 1e-4, 1.0))
     assert done.failure is None and done.tainted

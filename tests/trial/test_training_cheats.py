@@ -1,6 +1,6 @@
-"""A gallery of cheats in training: real scripts that really run, each in the sandbox of this machine.
+"""A gallery of cheats in training: real scripts that really run, each in this machine's sandbox.
 
-Each ends as a named status with a reason, or gains nothing.  The bombs are small and end by themselves.
+Each ends with a named status and a reason, or gains nothing.  The bombs are small and end by themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def confined(under: Conditions, sandbox: Sandbox) -> Conditions:
 
 
 def first(lines: str) -> str:
-    """The script, with these lines at the start of training."""
+    """Return the script with these lines at the start of training."""
     text = tiny.script()
     assert text.count(TRAIN) == 1
     indented = "".join(f"    {line}\n" for line in lines.strip().splitlines())
@@ -46,7 +46,7 @@ def first(lines: str) -> str:
 
 
 def earliest(lines: str) -> str:
-    """The script, with these lines before anything of ours is imported."""
+    """Return the script with these lines before anything of ours is imported."""
     return f"{lines}\n{tiny.script()}"
 
 
@@ -119,20 +119,20 @@ TOLD += "os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) 
 
 
 def at_the_end(lines: str) -> str:
-    """The script, with these lines when training has ended."""
+    """Return the script with these lines after training has ended."""
     indented = "".join(f"    {line}\n" for line in lines.strip().splitlines())
     return tiny.script().replace("\n\ndef groups(", f"{indented}\n\ndef groups(", 1)
 
 
 def logged(lines: str) -> str:
-    """The script, with these lines before its first step is logged."""
+    """Return the script with these lines before its first step is logged."""
     (logs,) = (line for line in tiny.script().splitlines() if "trial.log(" in line)
     indented = "".join(f"            {line}\n" for line in lines.strip().splitlines())
     return tiny.script().replace(logs, f"        if step == 0:\n{indented}{logs}")
 
 
 def built(lines: str) -> str:
-    """The script, with these lines in build_model, which the evaluation calls too."""
+    """Return the script with these lines in build_model, which the evaluation calls too."""
     build = """    model = GPT(vocab_size, seq_len)\n"""
     assert tiny.script().count(build) == 1
     indented = "".join(f"    {line}\n" for line in lines.strip().splitlines())
@@ -178,7 +178,7 @@ def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditi
     ends_as(done, "invalid", r"the evaluation took .* where the baseline's took 1\.0 s")
 
 
-# --- what is saved and told
+# --- what is saved and reported
 
 INTEGERS = at_the_end("model.rows = mx.zeros((64, 33), dtype=mx.uint16)")
 LARGE = first("model.more = mx.zeros((800, 800))")
@@ -203,7 +203,7 @@ def test_what_is_saved_and_told_is_bounded(text: str, reason: str, confined: Con
 
 @pytest.mark.parametrize("rows", ["train", "val", "hidden"])
 def test_rows_cannot_be_opened(rows: str, confined: Conditions, tmp_path: Path) -> None:
-    """Their path is no secret: the corpora lie in one cache.  The training rows come from the parent alone."""
+    """Their path is no secret, because all corpora are in one cache.  The training rows come from the parent alone."""
     opens = f"trial._rows = np.load({str(confined.val_rows.with_name(rows + '.npy'))!r})"
     done = tiny.measure(first(opens), tmp_path, confined)
     ends_as(done, "crash", rf"{DENIED}.*{rows}\.npy")
@@ -303,7 +303,7 @@ def test_filling_the_disk_ends_with_the_reason(confined: Conditions, tmp_path: P
 
 
 def test_one_huge_file_is_refused_by_the_kernel(confined: Conditions, tmp_path: Path) -> None:
-    # Its end alone is written, which takes no space: else the parent, too, might see that the folder is too large.
+    # Only its end is written, which takes no space; otherwise the parent too might see that the folder is too large.
     fills = "import os\nfile = os.open(os.path.join(os.environ['TMPDIR'], 'big'), os.O_WRONLY | os.O_CREAT)\n"
     fills += "os.pwrite(file, bytes(1000), 60_000_000)"
     ends_as(tiny.measure(first(fills), tmp_path, confined), "crash", "File too large")

@@ -1,4 +1,4 @@
-"""The loss curve of a run: few points, taken by our clock, kept through the ledger."""
+"""The loss curve of a run: few points, timed by our clock, kept in the ledger."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def drawn(*points: tuple[float, float]) -> tuple[tuple[float, float], ...]:
 
 
 def told(folder: Path, *events: Any, **conditions: Any) -> Measurement:
-    """A script that tells, and asks for one batch when it says that it compiles."""
+    """Return a script that reports these losses, and asks for one batch when it says that it compiles."""
     none, rows = folder / "none", folder / "rows.npy"
     np.save(rows, np.zeros((4, 33), np.uint16))
     limits = {"steps": 1, "budget_seconds": 0.5, "compile_seconds": 10.0, "evaluate_seconds": 60.0, **conditions}
@@ -91,7 +91,7 @@ def test_the_share_is_taken_by_our_clock_whatever_the_script_says(tmp_path: Path
 
 def test_what_is_told_before_training_or_makes_no_sense_is_no_point(tmp_path: Path) -> None:
     odd = [step(loss) for loss in ("x", None, [1], float("nan"), 10**400)]
-    later = (0.5, COMPILE[1])  # the parent has heard the first step by then
+    later = (0.5, COMPILE[1])  # the parent has heard of the first step by then
     assert told(tmp_path, step(8.0), later, *odd, (0.0, {"event": "step"})).curve == ()
 
 

@@ -1,4 +1,4 @@
-"""The edited script holds the event pipe: what it writes there is heard as far as it makes sense."""
+"""The edited script has the event pipe: messages that make sense are read, and all others are ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch_mlx.trial.conditions import Conditions
 
 
 def told(folder: Path, *events: Any, seen: list[Progress] | None = None) -> Measurement:
-    """A script that does nothing but tell; of all rows only those for training exist."""
+    """Run a script that only writes messages; of all rows, only those for training exist."""
     none, rows = folder / "none", folder / "rows.npy"
     np.save(rows, np.zeros((4, 33), np.uint16))
     under = Conditions("train_mlx.py", rows, none, none, 300, 32, 32, "cpu", 0.5, 10.0, 60.0, steps=1)

@@ -1,4 +1,4 @@
-"""The page in a real browser: it lives without a network, follows a run, steers it, and nobody else's page does."""
+"""The page in a real browser works without a network, follows a run and controls it; no other site's page can."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, url: str, width: int = 1200, **options: object) -> Iterator[Page]:
-    """A page in a profile of its own; what it asks for and what goes wrong in it are kept on it."""
+    """Open a page in a profile of its own; its requests and errors are recorded on it."""
     context = browser.new_context(viewport={"width": width, "height": 900}, **options)  # type: ignore[arg-type]
     page = context.new_page()
     page.asked, page.wrong = [], []  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ def wishes(lab: Lab) -> list[str]:
     return [str(e["event"]) for e in read_events(lab.folder("t") / CONTROL).events]
 
 
-# --- a run, watched and steered
+# --- a run that is watched and controlled
 
 
 def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser: Browser) -> None:
@@ -111,7 +111,7 @@ def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser:
         assert board.token not in page.url
 
 
-# --- a session at rest
+# --- a session that is not running
 
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
@@ -121,7 +121,7 @@ PRINTS = f"print({HOSTILE + '</pre><script>window.hacked=3</script>'!r}, flush=T
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Two sessions; everything that an agent or a program may write is hostile in one of them."""
+    """Make a lab with two sessions; in one of them, all text that an agent or a program may write is hostile."""
     lab = write_command_lab(tmp_path_factory.mktemp("browser") / "lab")
     assert call(lab, "run", "--tag", "calm", "--experiments", "0").returncode == 0
     (lab.root / "bench.py").write_text(PRINTS + (lab.root / "bench.py").read_text())
@@ -241,10 +241,10 @@ def test_without_the_token_the_page_says_what_is_missing(board: Board, browser: 
         assert page.is_hidden("main")
 
 
-# --- other people's pages
+# --- pages of other sites
 
 ATTACK = (Path(__file__).parent / "attack.html").read_text()
-"""Tries all that a page of another origin may try, and leaves in ``window.tried`` what came of it."""
+"""Tries everything that a page of another origin may try, and leaves the results in ``window.tried``."""
 
 
 def filled(page: str, **values: str) -> str:
@@ -255,7 +255,7 @@ def filled(page: str, **values: str) -> str:
 
 @contextmanager
 def elsewhere(page: str) -> Iterator[str]:
-    """A page on another origin of this machine."""
+    """Serve a page on another origin of this machine."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -278,7 +278,7 @@ def elsewhere(page: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
 def test_a_page_of_another_origin_cannot_read_or_steer(lab: Lab, browser: Browser, kind: str) -> None:
-    """Even with the token, which it cannot know."""
+    """The page fails even with the token, which it cannot know."""
     with board_of(lab) as board, opened(browser, board.url) as ours:
         shown(ours)
         hostile = ours.context.new_page()  # the same profile, as on the person's own machine

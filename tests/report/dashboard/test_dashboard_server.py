@@ -1,4 +1,4 @@
-"""The dashboard over plain HTTP: what it tells, what it does, and whom it refuses."""
+"""The dashboard over plain HTTP: what it shows, what it does, and which requests it refuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from autoresearch_mlx.store.notes import read_notes
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A lab at rest with two sessions."""
+    """Make a lab with two sessions, of which none is running."""
     lab = write_command_lab(tmp_path_factory.mktemp("dashboard") / "lab")
     for tag, count in (("first", "0"), ("t", "5")):
         done = call(lab, "run", "--tag", tag, "--agent", script(lab, *STEPS), "--experiments", count)
@@ -42,7 +42,7 @@ def view(board: Board, name: str = "session", tag: str = "t") -> dict[str, objec
     return next(d for n, d in board.events(tag) if n == name)  # type: ignore[no-any-return]
 
 
-# --- what it tells
+# --- what it shows
 
 
 def test_the_page_and_all_that_it_needs_come_from_here(board: Board) -> None:
@@ -204,7 +204,7 @@ def test_a_run_is_watched_and_steered_and_outlives_the_dashboard(tmp_path: Path)
     assert finished(lab)[1] == "interrupted"
 
 
-# --- whom it refuses
+# --- requests that it refuses
 
 
 def test_reading_and_writing_take_the_token(board: Board) -> None:

@@ -1,4 +1,4 @@
-"""Real things to prepare from: texts, parquet shards, and an HTTP server that speaks the hub's `resolve` route."""
+"""Real input to prepare: texts, parquet shards, and an HTTP server that speaks the hub's `resolve` route."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = tuple(
 
 
 def story(number: int, words: int = 60) -> str:
-    """The same few sentences for the same number; no two numbers alike."""
+    """Return a few sentences; the same number gives the same text, and no two numbers give the same."""
     choose = random.Random(number)
     return f"Tale {number}. " + " ".join(choose.choice(WORDS) for _ in range(words)) + ".\n"
 
@@ -38,7 +38,7 @@ def write_shard(path: Path, texts: list[str], column: str = "text", group: int =
 
 @dataclass
 class Hub:
-    """Serves ``root/<owner>/<dataset>/<file>``; ``cut`` closes a connection after so many bytes, once each."""
+    """Serves ``root/<owner>/<dataset>/<file>``; ``cut`` breaks a connection after so many bytes, once for each file."""
 
     root: Path
     cut: list[int] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Hub:
     deaf: bool = False
     """Ignores Range and sends the whole file, as some caches do."""
     announce: dict[str, str] = field(default_factory=dict)
-    """File name -> SHA-256 to claim instead of the true one."""
+    """SHA-256 to announce for a file instead of the true one."""
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     endpoint: str = ""
 
@@ -121,7 +121,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def stories(tmp_path: Path) -> Path:
-    """A folder of 120 short texts, about 40 KB."""
+    """Make a folder of 120 short texts, about 40 KB."""
     folder = tmp_path / "stories"
     folder.mkdir()
     for number in range(120):
@@ -155,7 +155,7 @@ def make_shard() -> Callable[..., Path]:
 
 
 def decoded(corpus: Corpus, split: Split) -> list[str]:
-    """The documents and pieces that begin in a split."""
+    """Return the documents, and the parts of documents, that begin in a split."""
     tokenizer = bpe.load(corpus.folder / "tokenizer.json")
     tokens = corpus.rows(split).reshape(-1)
     starts = np.flatnonzero(tokens == corpus.manifest.bos)
@@ -163,7 +163,7 @@ def decoded(corpus: Corpus, split: Split) -> list[str]:
 
 
 def prepared(cache: Path) -> list[str]:
-    """What lies where corpora are built."""
+    """Return the names in the folder where corpora are built."""
     return [each.name for each in (cache / "corpora").iterdir()] if (cache / "corpora").exists() else []
 
 

@@ -1,4 +1,4 @@
-"""Downloads resume, are verified, and are made once."""
+"""Downloads resume, are verified, and happen once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_two_at_once_share_one_download(hub, served, cache, say, said) -> None:
     assert "another process downloads big.bin; waiting for it" in said
 
 
-@pytest.mark.uncounted  # a limit on files tears the file of counts
+@pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts
 def test_a_full_disk_is_named_and_what_arrived_is_kept(hub, served, cache) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
@@ -129,6 +129,6 @@ def test_a_file_the_hub_does_not_have_is_named(hub, cache, say) -> None:
 
 def test_without_a_network_the_hint_names_the_sources_that_need_none(cache, say) -> None:
     with pytest.raises(CorpusError) as caught:
-        fetch("owner/data", "big.bin", cache, say, "http://127.0.0.1:9")  # the discard port: nobody listens
+        fetch("owner/data", "big.bin", cache, say, "http://127.0.0.1:9")  # nobody listens on the discard port
     assert "prepare stdlib" in caught.value.hint
     assert "prepare folder PATH" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Near copies are found however they were changed, and no row that scores has one elsewhere."""
+"""Near copies are found however they were changed, and no row that scores a model has a copy elsewhere."""
 
 from __future__ import annotations
 

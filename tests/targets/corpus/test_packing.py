@@ -1,4 +1,4 @@
-"""Best fit, BOS at every start, no padding, and what becomes of the rest of a cut document."""
+"""Best fit, BOS at every start, no padding, and the rest of a cut document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOS = 9
 
 
 def documents(*lengths: int) -> list[list[np.ndarray]]:
-    """One batch; document i consists of the token 10 + i."""
+    """Return one batch of documents; document i consists of the token 10 + i."""
     return [[np.full(length, 10 + i, dtype=np.uint16) for i, length in enumerate(lengths)]]
 
 
@@ -68,7 +68,7 @@ def test_split_loses_no_more_than_one_incomplete_row(lengths: list[int], width: 
 
 
 def upstream(lengths: list[int], width: int, buffer: int) -> list[list[int]]:
-    """The rule in its plainest form: look through the whole buffer each time."""
+    """Follow the rule in its plainest form: search the whole buffer each time."""
     waiting = [[BOS, *[10 + i] * length] for i, length in enumerate(lengths)]
     buffered: list[list[int]] = []
     packed: list[list[int]] = []

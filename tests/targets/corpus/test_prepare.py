@@ -1,4 +1,4 @@
-"""`prepare`: one request, one corpus; errors leave nothing behind; a kill costs only time."""
+"""`prepare`: one request gives one corpus; errors leave nothing behind; a kill costs only time."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_request_that_cannot_be_is_refused(stories, cache, say, changes, words
         prepare(of(stories, **changes), cache, say)
 
 
-@pytest.mark.uncounted  # a limit on files tears the file of counts
+@pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts
 def test_a_full_disk_is_named_with_a_remedy_and_leaves_nothing_behind(stories, cache, leftovers) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
@@ -187,7 +187,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next(stories, cache, say, 
         assert child.poll() is None
     living = leftovers(cache)
     assert [name.startswith(".building-") for name in living] == [True]
-    other = prepare(of(stories, seq_len=24), cache, say)  # a prepare beside a living one leaves its folder alone
+    other = prepare(of(stories, seq_len=24), cache, say)  # a second prepare does not touch the folder of a running one
     assert living[0] in leftovers(cache)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

@@ -1,4 +1,4 @@
-"""`prepare` from the hub: which shards are fetched, how they are split, and what a bad one costs."""
+"""`prepare` from the hub: which shards are fetched, how they are split, and what a bad shard costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch_mlx.targets.corpus.rows import SPLITS
 
 
 def publish_climbmix(hub, make_shard, make_story, shards: int = 2) -> None:
-    """Shards as upstream names them; 40 documents of the validation shard stand in shard 0 as well."""
+    """Publish shards as upstream names them; 40 documents of the validation shard are in shard 0 as well."""
     repository = hub.root / sources.CLIMBMIX
     for number in range(shards):
         first = 1000 * number
@@ -40,7 +40,8 @@ def test_climbmix_downloads_its_shards_and_holds_out_the_pinned_ones(
     }
     assert tales["val"] and tales["val"] <= set(range(5000, 5150))
     assert tales["hidden"] and tales["hidden"] <= set(range(6000, 6150))
-    assert tales["train"] == set(range(150)) | set(range(1000, 1150))  # what shard 0 shares with validation is left out
+    # Documents of shard 0 that are also in validation are left out.
+    assert tales["train"] == set(range(150)) | set(range(1000, 1150))
 
 
 def test_climbmix_val_rows_do_not_depend_on_how_many_are_asked_for(hub, cache, say, make_shard, make_story) -> None:

@@ -1,4 +1,4 @@
-"""Opening a corpus is cheap and says what is wrong; verifying reads everything."""
+"""Opening a corpus takes little time and reports errors; verifying it reads everything."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_held_out_rows_that_may_not_be_read_do_not_hinder_opening(corpus: Corpus
         "import os; from pathlib import Path\n"
         "from autoresearch_mlx.targets.corpus.rows import open_corpus\n"
         "from autoresearch_mlx.errors import CorpusError\n"
-        "open_corpus(Path()).rows('train')\n"  # whatever numpy imports late, it has imported now
+        "open_corpus(Path()).rows('train')\n"  # numpy has now imported whatever it imports late
         "if os.geteuid() == 0: os.setuid(65534)\n"  # root may read everything
         "opened = open_corpus(Path())\n"
         "print(len(opened.rows('train')))\n"

@@ -1,4 +1,4 @@
-"""What counts as a document, which files are read, and what is said of those that cannot be."""
+"""What counts as a document, which files are read, and the messages for those that cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Byte-level BPE: nothing is unknown, nothing is special in a user's text, and bytes add up."""
+"""Byte-level BPE: no text is unknown, no text of a user is special, and the bytes add up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_token_bytes_of_an_encoded_text_add_up_to_its_length_in_utf8(text: str) 
 
 
 def test_a_token_that_is_a_broken_piece_of_utf8_counts_its_raw_bytes() -> None:
-    tokens = encode("🜁")  # never trained on: four single bytes, none of which is text
+    tokens = encode("🜁")  # not in the training text: four single bytes, none of which is text by itself
     assert [TRAINED.decode([token]) for token in tokens] == ["\N{REPLACEMENT CHARACTER}"] * 4
     assert WEIGHTS[tokens].tolist() == [1, 1, 1, 1]
 
