@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 WIDTH = 128
-"""Of the codes that stand for tokens: random signs, of which no two of thousands agree in more than a few dozen."""
+"""Length of the codes of tokens, which are random signs; no two of thousands agree in more than a few dozen."""
 END, UNKNOWN, PROBE = "<|end|>", "<|unknown|>", "a ,b"
 """mlx_lm decodes the text PROBE, and trims the spaces of every reply if it does not get this text back."""
 
@@ -161,7 +161,7 @@ def _config(size: int, context: int) -> dict[str, Any]:
 
 
 def _write_weights(path: Path, size: int, following: Mapping[int, int]) -> None:
-    """Write the weights: a token with a successor has a code of its own; all others share END's, and END follows them."""
+    """Write the weights: a token with a successor has a code of its own; all others share END's, which END follows."""
     import mlx.core as mx
 
     signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (size, WIDTH))

@@ -72,7 +72,7 @@ def wrapped(tmp_path: Path, preload: Path) -> Git:
 
 
 def kill(lab: Lab, wrapped: Git, toll: Toll, call: int, end: str, *options: str) -> bool:
-    """Return whether git was killed there; if so, the run ended with a message or with git, and the next one goes on."""
+    """Return whether git was killed there; if so, the run ended with a message or with git, and the next continues."""
     done = wrapped.run(lab, call, end, *options)
     if done.returncode == 0 and end.isdigit():
         return False
