@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import tiny_training as tiny
 from conftest import ROOT, git
+from forked_command import launcher
 from live_run import until
 
 from autoresearch_mlx.lab.lab import Lab
@@ -59,9 +61,9 @@ class Evening:
             )
             until(lambda: len(self.ledger().history.experiments) > 3, "the night's first experiment", 60)
             return ""
-        done = subprocess.run(
-            ["sh", "-c", line], cwd=self.folder, env=self._around, capture_output=True, text=True, timeout=120
-        )
+        words = [re.sub("^~(?=/)", str(self._home), word) for word in shlex.split(line)]
+        assert words[0] == "autoresearch-mlx", "a command that needs no shell"
+        done = launcher().run(tuple(words[1:]), self.folder, self._around, 120)
         nothing_kept = "so there is nothing to certify" in done.stderr  # as the page says about `certify`
         assert done.returncode == 0 or nothing_kept, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr

@@ -44,6 +44,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("form", FORMS)
 def test_data_is_refused_in_every_form_with_its_size(form: str) -> None:
     added, said = FORMS[form]

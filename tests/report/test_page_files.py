@@ -89,6 +89,7 @@ def test_a_folder_that_cannot_be_is_named_and_an_old_report_stays(session: Path,
     assert (out / HTML).read_bytes() == old and not (out / f"{HTML}.tmp").exists()
 
 
+@pytest.mark.uncounted
 def test_a_thousand_experiments_take_seconds_and_stay_small(tmp_path: Path) -> None:
     """Logs and rationales are as long as possible, and consist of the character that takes most space in the page."""
     folder = Night(1000, hostile="<" * 400).write(tmp_path / ".autoresearch" / "jul14", tmp_path)
