@@ -44,4 +44,4 @@ def _row(e: Experiment) -> list[str]:
 
 def _decimals(number: float, hidden: float) -> str:
     """Format with six decimals, as upstream's table does; a number too small for these gets six significant digits."""
-    return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number:.6f}"
+    return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number + 0.0:.6f}"  # never -0.000000

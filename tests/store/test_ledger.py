@@ -193,7 +193,7 @@ def test_the_golden_results_are_read_by_an_ordinary_reader() -> None:
 
 @pytest.mark.parametrize(
     ("value", "gain", "words"),
-    [(1.8, 0.000088, ["1.800000", "0.000088"]), (3e-7, -4.1e-8, ["3e-07", "-4.1e-08"]), (0.0, 0.0, ["0.000000"] * 2)],
+    [(1.8, 0.000088, ["1.800000", "0.000088"]), (3e-7, -4.1e-8, ["3e-07", "-4.1e-08"]), (0.0, -0.0, ["0.000000"] * 2)],
 )
 def test_results_have_six_decimals_and_hide_no_number(
     tmp_path: Path, value: float, gain: float, words: list[str]

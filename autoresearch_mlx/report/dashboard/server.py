@@ -24,7 +24,7 @@ from autoresearch_mlx.errors import AutoresearchError, ConfigError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.dashboard.guard import Guard, Rules
 from autoresearch_mlx.report.dashboard.steering import actions
-from autoresearch_mlx.report.dashboard.views import experiment_view, finite
+from autoresearch_mlx.report.dashboard.views import experiment_view, sendable
 from autoresearch_mlx.report.dashboard.watch import WatchedLab
 
 if TYPE_CHECKING:
@@ -222,4 +222,4 @@ def _no_session(tag: str) -> Response:
 def _json(value: Any, status: int = 200) -> Response:
     from starlette.responses import JSONResponse
 
-    return JSONResponse(finite(value), status)
+    return JSONResponse(sendable(value), status)

@@ -73,14 +73,19 @@ def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
     return {**experiment_to(e), "diff": changes[:_LONGEST_DIFF], "log_tail": log_of(folder, e)}
 
 
-def finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not have, with None."""
+def sendable(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not have, with None, and take control and bidi marks out of texts.
+
+    A mark that turns the direction of writing would reorder the words around a title on the page.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return terms.printable(value)
     if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
+        return {str(k): sendable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
+        return [sendable(v) for v in value]
     return value
 
 

@@ -13,7 +13,7 @@ from autoresearch_mlx.lab.config import AgentSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop import control
 from autoresearch_mlx.report.dashboard.gauges import LossCurve, MachineGauge
-from autoresearch_mlx.report.dashboard.views import finite, session_view
+from autoresearch_mlx.report.dashboard.views import sendable, session_view
 from autoresearch_mlx.report.status import lanes_in, running_in
 from autoresearch_mlx.store import notes, talks
 from autoresearch_mlx.store.journal import stamp
@@ -48,14 +48,14 @@ class WatchedSession:
         """Read what has changed.  Raises LedgerError when a file cannot be read or understood."""
         with self._lock:
             journal = self._read()
-            return Look(self._version, self._session, finite(self._now(journal)))
+            return Look(self._version, self._session, sendable(self._now(journal)))
 
     def _read(self) -> Journal:
         seen = (holder(self._folder), *(stamp(self._folder / name) for name in _WRITTEN))
         if seen != self._seen or self._journal is None:
             self._journal = None
             self._journal = read(self._folder / FILE)
-            view = finite(session_view(self._folder, self._journal, self._prices()))
+            view = sendable(session_view(self._folder, self._journal, self._prices()))
             if view != self._session:
                 self._session, self._version = view, self._version + 1
             self._seen = seen
