@@ -25,6 +25,8 @@ _STEP_SHARE = 0.1
 """How late the last step may end after the budget, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, and seconds on top."""
+_MODELS_PART = 4.0
+"""Ratio by which a model counts as larger than its evaluation shows, part of which is the same for every model."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
 MOST_PARAMS = 16
@@ -99,6 +101,17 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
     cpu = _SCORED_TIMES * usual.evaluate_cpu * size + _SCORED_MORE
     used = f"it used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed for a model of this size"
     return f"{said}; {used}" if spent.cpu > cpu else None
+
+
+def larger(usual: Usual | None, spent: Spent) -> float | None:
+    """Return how many times as large as the baseline a model can be at most, by its evaluation; None where unknown.
+
+    Start and scoring are about as long for every model, so what is longer is held to be the model's, four times over.
+    """
+    if usual is None:
+        return None
+    now, before = (spent.cpu, usual.evaluate_cpu) if spent.cpu is not None else (spent.wall, usual.evaluate)
+    return None if now is None or not before else max(1.0, 1 + _MODELS_PART * (now / before - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from autoresearch_mlx.trial.allowances import (
     Spent,
     after_the_budget,
     compile_seconds,
+    larger,
     start_seconds,
     step_share,
 )
@@ -213,11 +214,12 @@ class Training:
             ratios.append(spent / tokens / usual.token_seconds)
         return max(ratios)
 
-    def operation_time(self) -> float | None:
+    def operation_time(self, evaluated: Spent) -> float | None:
         """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
 
         A budget of tokens or operations counts a batch once, however often the script passes it through the model.  But
-        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.
+        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.  Weights that no
+        product uses would hide it, so a model counts as larger only as far as its evaluation took longer too.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
@@ -229,7 +231,9 @@ class Training:
             spent, before = self._timing.trained_for(), usual.token_seconds
         if not spent or not before:
             return None
-        return float(spent / tokens / matrix / (before / usual.matrix_params))
+        size = matrix / usual.matrix_params
+        took = larger(self._usual, evaluated)
+        return float(spent / tokens / before / (size if took is None else min(size, took)))
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
         """Return the wall-clock seconds by phase; None for a phase that was not reached."""

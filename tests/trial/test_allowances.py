@@ -12,6 +12,7 @@ from autoresearch_mlx.trial.allowances import (
     after_the_budget,
     compile_seconds,
     evaluation_limit,
+    larger,
     scoring,
     start_seconds,
 )
@@ -82,3 +83,11 @@ def test_the_setting_is_the_upper_bound_and_alone_bounds_the_baseline(usual: Usu
     limit = evaluation_limit(usual, 1.0, 1200.0)
     assert limit.seconds == 1200.0
     assert limit.why.endswith("begin a session with a larger evaluate_seconds")
+
+
+def test_a_model_is_as_large_as_its_evaluation_is_long() -> None:
+    assert larger(USUAL, Spent(9.0, 3.0)) == 1.0
+    assert larger(USUAL, Spent(9.0, 6.0)) == 5.0, "start and scoring are the same for both"
+    assert larger(USUAL, Spent(9.0, 1.0)) == 1.0
+    assert larger(GPU, Spent(3.0, None)) == 3.0
+    assert larger(None, Spent(3.0, 3.0)) is None and larger(Usual(), Spent(3.0, 3.0)) is None

@@ -24,6 +24,12 @@ STEP = "            loss = whole_step(*batch[0], now)\n"
 INSIDE = f"            for _ in range(4):\n    {STEP}                mx.eval(state)\n"
 LAYER_USED_AGAIN = [(BLOCK, f"            for _ in range(12):\n    {BLOCK}")]
 INSIDE_A_STEP = [(STEP, INSIDE)]
+HEAD = "        self.lm_head = Linear(width, vocab_size)\n"
+HIDDEN_BY_IDLE_WEIGHTS = [
+    *INSIDE_A_STEP,
+    (HEAD, f"{HEAD}        self.idle = mx.zeros((8 * width, 8 * width))\n"),
+    ('            elif name == "lm_head.weight":', '            elif name in ("lm_head.weight", "idle"):'),
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def usual(counted: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Usua
     assert done.failure is None and done.tokens, done.reason
     assert "operation_time" not in done.extra, "the baseline has nothing to compare with"
     cpu, matrix = done.extra["train_cpu_seconds"], done.extra["matrix_params"]
-    return Usual(token_cpu=cpu / done.tokens, matrix_params=matrix)
+    return Usual(token_cpu=cpu / done.tokens, matrix_params=matrix, evaluate_cpu=done.extra["evaluate_cpu_seconds"])
 
 
 def edited(edits: list[tuple[str, str]]) -> str:
@@ -55,6 +61,7 @@ def edited(edits: list[tuple[str, str]]) -> str:
         pytest.param(SEVERAL_PASSES, id="several passes over a batch, logged as one step"),
         pytest.param(INSIDE_A_STEP, id="several passes inside a step"),
         pytest.param(LAYER_USED_AGAIN, id="a layer used again"),
+        pytest.param(HIDDEN_BY_IDLE_WEIGHTS, id="several passes beside weights that no product uses"),
     ],
 )
 def test_work_that_is_not_counted_takes_time(

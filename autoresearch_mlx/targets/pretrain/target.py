@@ -29,7 +29,7 @@ from autoresearch_mlx.targets.contract import Rescoring, TargetBase
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
 from autoresearch_mlx.targets.pretrain.audit import audited
 from autoresearch_mlx.trial import seal
-from autoresearch_mlx.trial.allowances import Limit, evaluation_limit
+from autoresearch_mlx.trial.allowances import Limit, Spent, evaluation_limit
 from autoresearch_mlx.trial.blame import EVALUATION, not_counted
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.evaluation import Evaluation
@@ -190,7 +190,8 @@ class Pretrain(TargetBase):
 
     @staticmethod
     def _facts(training: Training, evaluation: Evaluation) -> dict[str, Any]:
-        taken = training.operation_time()
+        spent = Spent(evaluation.seconds or 0.0, evaluation.facts.get("evaluate_cpu_seconds"))
+        taken = training.operation_time(spent)
         return (
             {k: training.facts[k] for k in _MEASURED if k in training.facts}
             | ({} if taken is None else {"operation_time": round(taken, 3)})
