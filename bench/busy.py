@@ -1,10 +1,10 @@
-"""Show that a night holds on a busy machine: ``python -m bench.busy [--seconds 10] [--quick]``
+"""Compare a night on a busy machine with a quiet one: ``python -m bench.busy [--seconds 10] [--quick]``
 
-Real nights on the training target with a scripted agent: 12 edits without effect (a weight decay of 1e-9 more), 3 real
-wins and 3 real losses, in an order that is drawn.  One night has the machine to itself; in the other, two to six busy
-programs are switched on and off by a drawn schedule, each in a session of its own, because the scheduler shares the
-processors by session.  For each edit, a row with the verdict, the effect in sigma, and the speed and the stretch of its
-runs; then
+Both are real nights on the training target with a scripted agent: 12 edits without effect (a weight decay of 1e-9
+more), 3 real wins and 3 real losses, in random order.  One night has the machine to itself.  In the other, two to six
+busy programs are switched on and off by a random schedule, each in a session of its own, because the scheduler shares
+the processors by session.  For each edit, the script prints the verdict, the effect in sigma, and the speed and the
+stretch of its runs.  Then it prints
 
     beyond 3       edits without effect that are reported beyond 3 sigma (at most one should be)
     kept           edits without effect that are kept (none should be)
@@ -47,7 +47,7 @@ SPIN = "while True: pass"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One step of the scripted agent, and what it is in truth."""
+    """One step of the scripted agent, and its true effect."""
 
     kind: Kind
     knobs: Mapping[str, float]
@@ -166,7 +166,7 @@ def runs(journal: Journal) -> list[Measurement]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.busy", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, help="training of a run; default 10, quick 4")
-    parser.add_argument("--seed", type=int, default=1, help="of the order of the edits and of the schedule")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the order of the edits and of the schedule")
     parser.add_argument("--quick", action="store_true", help="6 edits of 4 s each")
     parser.add_argument("--only", choices=["quiet", "busy"], help="one of the two nights")
     options: Any = parser.parse_args()

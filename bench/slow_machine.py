@@ -1,17 +1,17 @@
-"""See what the judge does while other programs slow the machine: ``python -m bench.slow_machine [--nights 200]``
+"""Simulate what the judge does while other programs slow the machine: ``python -m bench.slow_machine [--nights 200]``
 
 Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
 
-Simulated nights: 12 edits without effect, 3 real wins and 3 real losses in random order, judged by this package's own
-rules while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power
-law, so the judge's straight line over the logarithm of the work is only nearly right.  For each way in which the speed
-may go, one row for the rules as they are and one for the same rules without the speed:
+A night has 12 edits without effect, 3 real wins and 3 real losses in random order.  This package's own rules judge them
+while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power law,
+so the judge's straight line over the logarithm of the work is only nearly right.  For each course of the speed, one row
+shows the rules as they are, and one the same rules without the speed:
 
     beyond 3     edits without effect, out of 12, that are reported beyond 3 sigma, and the worst night
     kept         edits without effect, out of 12, that are kept; the rules keep some on a quiet machine too
     wins, losses share of the real ones that are judged right (kept; discarded)
     runs         number of runs that a night takes, those of the baseline and the incumbent included
-    regimes       number of times that a drift is seen; the machine is only slow, so each is an error
+    regimes      number of times that a drift is seen; the machine is only slow, so each is an error
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.judge import Desk
 from bench.simulated_runs import BASE, Machine
 
 WIN, LOSS = 4.0, -4.0
-"""True gains of the real ones, in sigma of one run."""
+"""True gains of the edits with an effect, in sigma of one run."""
 STEEP = 17.0
 """Loss in sigma for each e-fold of work that is missing, near the usual work: measured on two busy cores, where a third
 of the steps cost 20 sigma."""
@@ -40,7 +40,7 @@ POWER = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """How the machine's speed goes over a night, and what of it reaches the runs."""
+    """The course of the machine's speed over a night, and the share of it that reaches the runs."""
 
     name: str
     draw: Callable[[np.random.Generator, int], Iterator[float]]
@@ -67,7 +67,7 @@ def in_spells(rng: np.random.Generator, runs: int) -> Iterator[float]:
 
 
 def at_first_slow(rng: np.random.Generator, runs: int) -> Iterator[float]:
-    """Yield 0.4 for the baseline and a quiet machine after it: the case that makes false keeps."""
+    """Yield 0.4 for the baseline and a quiet machine after it, which leads to false keeps."""
     return (float(rng.uniform(0.35, 0.45)) if at < 3 else 1.0 for at in range(runs))
 
 

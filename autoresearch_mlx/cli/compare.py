@@ -127,7 +127,7 @@ def _imports(
 
 
 def _session(tag: str | None, needed: bool) -> Path | None:
-    """Return the session's folder; ``None`` where there is none and the command does not need one."""
+    """Return the session's folder; ``None`` if there is none and the command does not need one."""
     from autoresearch_mlx.lab.lab import find_session
 
     try:

@@ -117,7 +117,7 @@ def run_command(tag: str | None, **given: Any) -> None:
 def _tell_left_out(
     session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
 ) -> None:
-    """Say what of the checkout is not in the session; ``measured`` tells the files whose edits are measured now."""
+    """Say which parts of the checkout are not in the session; edits of the files ``measured`` are measured now."""
     if (found := session.left_out(lab.root)) is not None:
         for words in found.sentences(session.tag, measured):
             say(f"note: {words}")

@@ -15,10 +15,10 @@ _OTHER = "each of their runs was disturbed"
 
 
 def why_left_out(experiment: Experiment) -> str:
-    """Return why the effect of an experiment cannot be compared, in words; empty where it can.
+    """Say why the effect of an experiment cannot be compared; empty if it can be.
 
-    Either no run counts, or most of the effect's error is due to the machine's speed.  What was kept in spite of that
-    stays: others were compared with it.
+    Either no run counts, or most of the effect's error is due to the machine's speed.  A kept experiment stays in any
+    case, because others were compared with it.
     """
     e = experiment
     disturbed = [m for m in e.measurements if m.tainted]

@@ -1,7 +1,7 @@
-"""Tell words that only comment on a change from words that may be part of it.
+"""Distinguish words that only comment on a change from words that may be part of it.
 
-A description is understood when all that is left beside its changes is in these lists.  A word that is missing here
-makes a line unclear, which costs one row; a word too many lets a line be read as a change that nobody made.
+A description is understood when all words besides its changes are in these lists.  A word that is missing here makes a
+line unclear, which costs one row.  A word too many lets a line be read as a change that nobody made.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ schedule shared side silu simple simplification softcap squared standard state s
 unembedding variant warmdown wd weight weights wte
 """
 FILLERS = frozenset(word for words in (_VERBS, _LINKS, _VERDICTS, _MEASURES, _SUBJECTS) for word in words.split())
-"""Words that name no change of their own."""
+"""Words that do not name a change."""
 CODE_FILLERS = FILLERS | frozenset(_CODE.split())
-"""Words that a description of changed code may have besides."""
+"""Further words that a description of changed code may have."""
 
 _NOTHING_MORE = re.compile(
     r"\b(?:no|without|not (?:an?|much|any)?|zero|little)\s+(?:\w+\s+)?"
@@ -73,7 +73,7 @@ def without_verdicts(text: str) -> str:
 
 
 def only_fillers(text: str, known: frozenset[str] = FILLERS) -> bool:
-    """Return whether a text, in lower case, has nothing but comments: fillers, verdicts, figures with their units."""
+    """Return whether a lower-case text consists of comments only: fillers, verdicts, figures with their units."""
     text = _FIGURE.sub(" ", without_verdicts(text))
     if re.search(r"[=<>→]|\d", text):
         return False

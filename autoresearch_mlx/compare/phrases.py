@@ -109,7 +109,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class _Removals:
-    """Axes whose note holds only for a change that removes something, and those where a removal is the opposite."""
+    """Axes whose note is about removing something, and axes whose removal is the opposite of their note."""
 
     always: frozenset[str]
     never: frozenset[str]

@@ -19,7 +19,7 @@ _ONLY = re.compile(
     r"|\b(?:after|during|until|before)\s+(?:the )?(?:steps?|epochs?|first|last|\d+\s?(?:%|steps?))",
     re.IGNORECASE,
 )
-"""Words that limit a change to a part of the run, or to one part among others."""
+"""Words that limit a change to a part of the run, or to one of several parts."""
 _BESIDES = re.compile(
     r"\b(?:combined|along|together) with\b|\bin addition\b|\bas well as\b|^also (?!too)|^(?:\+|and|plus)\s",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ _CONTEXT = re.compile(
     r"\d+-?min(?:ute)? budget(?: no cap)?",
     re.IGNORECASE,
 )
-"""What a change may come "with" without being changed itself."""
+"""Things that may follow "with" in a description although the change does not touch them."""
 _EXPLAINS = re.compile(
     r"(?:hypothesis|evidence|because|since|vs\.?|note|e\.g\.|like|as|expected|expect|see|re:|from|was|"
     r"up from|down from)\b",
@@ -53,16 +53,16 @@ class Line:
     """A description in its parts."""
 
     main: str
-    """What it states, without asides and remarks."""
+    """The statement, without asides and remarks."""
     parts: list[str]
     """The statements that ``main`` joins by "and", "+", "with" or commas."""
     asides: list[str]
     sets: list[str]
     """Asides that only give constants their values, ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
     remarks: list[str]
-    """Text that explains or judges the change, in case it states another one."""
+    """Text that explains or judges the change; it may still state another change."""
     more: bool
-    """True if it says that something else was changed too, or that the change holds only for a part."""
+    """True if the line says that something else was changed too, or that the change applies only to a part."""
 
 
 def split_line(text: str) -> Line:
@@ -90,15 +90,15 @@ def split_line(text: str) -> Line:
 
 
 def _is_limited(text: str) -> bool:
-    """Return whether the change holds only for a part of the model or of the run: ``... for value embeddings``."""
+    """Return whether the change applies only to a part of the model or of the run: ``... for value embeddings``."""
     begins = re.search(r"\b(?:for|on)\s", text)
     return _ONLY.search(text) is not None or (begins is not None and _SCOPE.match(text, begins.start()) is not None)
 
 
 def _without_asides(text: str) -> tuple[str, list[str]]:
-    """Return the text without what stands in parentheses or brackets, and that; a call such as ``tanh(x)`` stays.
+    """Return the text without its asides in parentheses or brackets, and the asides; a call such as ``tanh(x)`` stays.
 
-    An aside that the log has cut off before its end goes to the end of the line.
+    If the log cut an aside off before its end, the aside reaches to the end of the line.
     """
     left, asides, at = "", [], 0
     while at < len(text):

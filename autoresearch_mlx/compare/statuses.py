@@ -23,11 +23,11 @@ _TAKEN_BACK = re.compile(r"\b(?:revert|discard|reject|undo|undone|rolled back|no
 
 
 def status_in(cell: str) -> str | None:
-    """Return the status that a cell names; None where it names none that is known, or two that exclude each other."""
+    """Return the status that a cell names; None if it names no known status, or two that exclude each other."""
     head = _REMARK.sub("", cell)
     word = re.sub(r"[^a-z]+", "_", head.lower()).strip("_")
     found = next((status for status, words in _STATUSES.items() if word in words), None)
-    # "keep (later reverted)" says both.
+    # "keep (later reverted)" names two statuses.
     return None if found == "keep" and _TAKEN_BACK.search(cell[len(head) :]) else found
 
 

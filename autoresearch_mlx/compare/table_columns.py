@@ -1,7 +1,7 @@
 """Find the columns of a results table, the metric that it is about, and whether lower or higher is better.
 
-Nothing is guessed: a column that is only called ``metric`` is no ``val_bpb``, and a direction that neither the file nor
-its kept rows show is asked for.
+Nothing is guessed.  A column that is only called ``metric`` does not count as ``val_bpb``.  If neither the file nor its
+kept rows show the direction, the user has to give it.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The place of each column, by its name here; ``gain``: our own column of gains, in the same table."""
+    """The place of each column, by the name that we use; ``gain`` is our own column of gains, in the same table."""
 
     places: Mapping[str, int]
     metric: str
     rows: Sequence[Row]
     direction: Direction | None = None
-    """The direction that the file itself states; None where it does not."""
+    """The direction that the file itself states; None if it states none."""
     ours: bool = False
 
     @property
@@ -55,7 +55,7 @@ class Columns:
 
 
 def find_columns(lines: Lines, metric: str | None = None) -> Columns:
-    """Return the columns of a table; ``metric``: the name of its column of values, where the caller gives it.
+    """Return the columns of a table; ``metric`` is the name of its column of values, if the caller knows it.
 
     Raises TableError for a table without values, statuses or descriptions.
     """
@@ -117,7 +117,7 @@ def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
 
 
 def _without_header(lines: Lines) -> Columns:
-    """Return upstream's columns for a table without a header, if its cells are what these columns have."""
+    """Return upstream's columns for a table without a header, if its cells fit these columns."""
     first = lines.rows[0]
     for names in (_OURS, ("commit", "value", "status", "description")):
         if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):
@@ -151,7 +151,7 @@ def _rises(columns: Columns) -> bool:
 
 
 def number_in(cell: str) -> float | None:
-    """Return the number in a cell; None where it is none."""
+    """Return the number in a cell; None if the cell is not a number."""
     try:
         return float(cell)
     except ValueError:

@@ -34,7 +34,7 @@ _BASELINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The runs of a table, the first baseline with order 0, and what was left out, in words."""
+    """The runs of a table, of which the first baseline has order 0, and a sentence for everything left out."""
 
     runs: tuple[Run, ...]
     caveats: tuple[str, ...]
@@ -59,7 +59,7 @@ def read_rows(columns: Columns) -> Rows:
         unit = of if unit is None and value is not None else unit
         read.append((_run(columns, row, status, value), says_baseline(word)))
     first = next((at for at, (run, _) in enumerate(read) if run.status == "keep"), None)
-    runs = () if first is None else tuple(_told(read[first:]))
+    runs = () if first is None else tuple(_with_changes(read[first:]))
     return Rows(runs, tuple(_left_out(unknown, first or 0, runs)))
 
 
@@ -73,8 +73,8 @@ def _left_out(unknown: Counter[str], before: int, runs: Sequence[Run]) -> Iterat
     opened = [str(run.order) for run in runs if run.opens and run.order]
     if opened:
         yield (
-            f"a new baseline begins at run {' and at run '.join(opened)}: effects are counted from the baseline before "
-            "them, and the gain above is that of the last part"
+            f"a new baseline begins at run {' and at run '.join(opened)}: an effect counts from the newest baseline "
+            "before its run, and the gain above is that of the last part"
         )
 
 
@@ -95,8 +95,8 @@ def _run(columns: Columns, row: Row, status: str, value: float | None) -> Run:
     )
 
 
-def _told(read: Sequence[tuple[Run, bool]]) -> Iterator[Run]:
-    """Yield the runs with the changes that their descriptions state; what was known ends at each new baseline."""
+def _with_changes(read: Sequence[tuple[Run, bool]]) -> Iterator[Run]:
+    """Yield the runs with the changes that their descriptions state; each new baseline resets the known values."""
     starts = [
         at for at, (run, named) in enumerate(read) if at == 0 or (_is_baseline(run, named) and run.status == "keep")
     ]
@@ -105,7 +105,7 @@ def _told(read: Sequence[tuple[Run, bool]]) -> Iterator[Run]:
         changes = read_descriptions([(run.note, run.status == "keep") for run, _ in part])
         for at, ((run, named), told) in enumerate(zip(part, changes, strict=True)):
             run = replace(run, order=start + at, axis=told.axis, changes=told.changes, opens=at == 0)
-            # A baseline that was not kept says nothing about the incumbent of its time.
+            # A baseline that was not kept says nothing about the incumbent at that time.
             again = at > 0 and _is_baseline(run, named)
             yield replace(run, axis=BASELINE, changes={}, comparable=False) if again else run
 
@@ -127,7 +127,7 @@ def _description(columns: Columns, row: Row) -> str:
 
 
 def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
-    """Return a row's value and its unit; bits per byte have none, and 0 there stands for a run that failed."""
+    """Return a row's value and its unit; bits per byte have no unit, and a 0 there means that the run failed."""
     cell = columns.cell(row, "value")
     if cell.lower() in _NOTHING:
         return None, ""

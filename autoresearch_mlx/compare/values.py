@@ -1,7 +1,7 @@
 """Read the value of one knob beside its name: ``0.04 -> 0.06``, ``=0.7``, ``to 2^14``, ``5% warmup``, ``halve``.
 
-A value must be one that the knob can have: a share lies between 0 and 1, ``150 steps`` is no share, and a signed or
-relative figure (``-30%``, ``2x``) is no value.
+The knob must be able to have the value: a share lies between 0 and 1, so ``150 steps`` is not a share.  A signed or
+relative figure (``-30%``, ``2x``) is not a value.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FEWEST_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The change of one knob; None is a value that is not known.  ``start``, ``end``: where it stands in the text."""
+    """The change of one knob; None is an unknown value.  ``start`` and ``end`` are its place in the text."""
 
     knob: str
     was: Any
@@ -59,10 +59,10 @@ class Reading:
 
 
 def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Mapping[str, Any]) -> Reading | None:
-    """Return the change of a knob, or None where the text does not give it plainly.
+    """Return the change of a knob, or None if the text does not give it plainly.
 
-    ``place``: where the text before the name begins, where the name begins and ends, and where the text behind it ends.
-    ``known``: the knobs' values before the change.
+    ``place`` has four positions: the start of the text before the name, the start and the end of the name, and the end
+    of the text behind it.  ``known`` has the knobs' values before the change.
     """
     opens, start, end, stop = place
     before, after = text[opens:start], text[end:stop]
@@ -94,7 +94,7 @@ def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Ma
 def _in_words(
     name: str, before: str, after: str, factor: float | None, was: Any, reach: tuple[int, int]
 ) -> Reading | None:
-    """Read ``halve batch``, where the value before is known, and ``remove weight decay``."""
+    """Read ``halve batch``, if the value before is known, and ``remove weight decay``."""
     if factor and isinstance(was, int | float):
         now = was * factor
         return Reading(name, was, int(now) if name in BATCHES | _WHOLE else now, *reach)
@@ -104,7 +104,7 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the first unit that stands behind one of these places; empty where none does."""
+    """Return the first unit right behind one of these places; empty if there is none."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 
@@ -115,7 +115,7 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading under the device's batch size where it counts rows, with that knob's own value before."""
+    """Return the reading as one of the device's batch size if it counts rows, with that knob's own value before."""
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read
     was = read.was if read.was != known.get(read.knob) else known.get("DEVICE_BATCH_SIZE")
@@ -125,7 +125,7 @@ def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
 
 
 def _number(name: str, text: str, unit: str) -> Any:
-    """Return the value that a text is for this knob; None where it cannot be one."""
+    """Return the text as a value of this knob; None if it cannot be one."""
     if unit and unit.rstrip("s") not in {word.rstrip("s") for word in _UNITS.get(name, "").split()}:
         return None
     text = text.replace(" ", "").replace("**", "^").replace("percent", "%")
@@ -147,7 +147,7 @@ def _number(name: str, text: str, unit: str) -> Any:
 
 
 def _suits(name: str, suffix: str, value: float) -> bool:
-    """Return whether a figure can be a value of this knob: percents are shares, and a factor is no rate."""
+    """Return whether a figure can be a value of this knob: percentages are shares, and a factor is not a rate."""
     if name in _SHARES:
         return suffix in ("", "%") and value <= (100 if suffix else 1)
     if name in BATCHES | {"ROPE_BASE"}:

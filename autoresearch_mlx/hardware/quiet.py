@@ -15,9 +15,9 @@ _TICK_SECONDS = 0.1
 
 
 def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
-    """Return None as soon as the machine is quiet, or after ``seconds`` what still takes the processor.
+    """Wait until the machine is quiet and return None, or return after ``seconds`` the programs that still use it.
 
-    ``watch`` is told what is waited for, ten times a second; an exception from it ends the waiting.
+    ``watch`` is called ten times a second with the reason for the wait; an exception from it ends the wait.
     """
     end, others = time.monotonic() + seconds, None
     while (left := end - time.monotonic()) > 0:
@@ -30,7 +30,7 @@ def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
 
 
 def _look(watch: Watch, words: str | None) -> Others | None:
-    """Return what other programs take in half a second."""
+    """Return the share of the processors that other programs take in half a second."""
     company, ours = Company(), {os.getpid()}
     before = time.process_time()
     company.look(ours, 0.0)

@@ -130,7 +130,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that were about as fast; None where all were, or none."""
+    """Compare with those runs of the incumbent that were about as fast; None if all of them were, or none."""
     speed = fmean(run.log_work for run in evidence.candidate)
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
     if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):
@@ -139,7 +139,7 @@ def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
 
 
 def _slope(evidence: Evidence) -> Slope:
-    """Return the slope with what the candidate's own runs tell of it."""
+    """Return the slope after the candidate's own runs, which show it too."""
     return slope_with_repeats(evidence.slope, evidence.candidate, evidence.sigma)
 
 

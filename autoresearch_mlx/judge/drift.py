@@ -1,4 +1,4 @@
-"""Say whether the machine has drifted: new runs of the incumbent lie where its file alone cannot have put them."""
+"""Say whether the machine has drifted: whether new runs of the incumbent differ too much for one unchanged file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoresearch_mlx.judge.slope import at_reference, error_between
 from autoresearch_mlx.judge.student_t import normal_score
 
 _FAR = 3.0
-"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone: 1 in 370."""
+"""Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone does so 1 in 370."""
 
 
 def drifted(
@@ -20,9 +20,9 @@ def drifted(
     """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  What the machine's speed explains, by the slope with its error, is no drift: a slow hour passes, and
-    its runs compare with those before it.  One disturbed run looks like a drift: take a second one before opening a new
-    regime, and ask with both.  False if there is nothing to compare.
+    few repeats.  A difference that the machine's speed explains, by the slope with its error, is no drift: a slow hour
+    passes, and its runs can be compared with those before it.  One disturbed run looks like a drift, so take a second
+    run and call this with both before you open a new regime.  Returns False if there is nothing to compare.
     """
     old = [run for run in stored if run.fresh and not run.tainted]
     now = [run for run in new if not run.tainted]

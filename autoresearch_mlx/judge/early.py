@@ -1,8 +1,8 @@
 """Stop a run that has already lost, and keep account of what that saves and costs.
 
 The loss at half the budget says little about the order of good configurations; it only shows clear losers.  So the
-margin is wide, changes that reshape the loss curve are exempt, and one loser in eight is left to finish, to learn how
-often the rule is wrong.  A stopped run has no value, and its only verdict is discard.
+margin is wide, changes that reshape the loss curve are exempt, and one loser in eight is allowed to finish, to learn
+how often the rule is wrong.  A stopped run has no value, and its only verdict is discard.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EarlyRules:
     full_runs: int = 20
     """Number of runs that must have finished before any is stopped."""
     audit_every: int = 8
-    """An experiment whose number is a multiple of this is left to finish."""
+    """An experiment whose number is a multiple of this is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
     """Axes, or families of axes, whose loss curves cannot be compared after equal work."""
     diverged: float = 1.5

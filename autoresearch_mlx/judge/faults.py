@@ -1,7 +1,7 @@
-"""Decide what follows when a candidate's runs were ended by the machine, again and again.
+"""Decide what follows when the machine has ended a candidate's runs again and again.
 
-Such a run counts for nothing and is taken again.  After three in a row, either the machine does not work or the file
-makes it fail (or prints what a failing machine prints).  One run of the incumbent tells the two apart.
+Such a run does not count and is taken again.  After three in a row, either the machine does not work, or the file makes
+it fail (or prints what a failing machine prints).  One run of the incumbent shows which of the two it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from autoresearch_mlx.experiment import History, Measurement, Verdict
 from autoresearch_mlx.judge.evidence import Again, Decision
 
 FAULTS_IN_A_ROW = 3
-"""Runs in a row that the machine may end before it is asked whether it works at all."""
+"""Number of runs in a row that the machine may end before the incumbent is run to see whether the machine works."""
 _PARTIES = ("machine", "tool")
 
 
@@ -24,7 +24,7 @@ def fault_of(measured: Measurement) -> str | None:
 
 
 def fault_with_step(measured: Measurement) -> str:
-    """Return the same with what a person can do about it."""
+    """Return the same words, followed by what a person can do about it."""
     step = measured.extra.get("next_step")
     return f"{fault_of(measured)}; {step}" if step else f"{fault_of(measured)}"
 
@@ -42,7 +42,7 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
     """Return what follows after three runs in a row that the machine ended; None while there are fewer.
 
-    ``tried``: the incumbent was measured after them, and its run is the newest repeat in the history.
+    ``tried`` is True when the incumbent was measured after them; its run is then the newest repeat in the history.
     """
     if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
         return None
@@ -60,7 +60,7 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
-    """Return the decision, or one more run where a keep rests on a single run beside some that the machine ended.
+    """Return the decision, or ask for one more run if a keep rests on a single run beside some that the machine ended.
 
     A file that imitates such errors whenever its run goes badly would be judged by its best run.
     """

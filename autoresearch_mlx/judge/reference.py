@@ -1,4 +1,5 @@
-"""Read from a session's runs the speed of the machine that counts as 1, and whether two runs cost the same a step."""
+"""Read two things from a session's runs: the machine's speed that counts as 1, and whether two files' steps cost the
+same."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from autoresearch_mlx.experiment import History, Measurement, Reference
 from autoresearch_mlx.judge.history import taken_now
 
 _SAME_COST = 0.15
-"""Relative difference in processor time for a step up to which two files cost the same: on a busy machine the time of
-one and the same step varies by so much, because programs drive each other's data from the caches."""
+"""Relative difference in processor time up to which a step of two files costs the same.  On a busy machine the time of
+the same step varies by so much, because programs push each other's data out of the caches."""
 
 _QUIET_SHARE = 0.95
 """Share of the wanted processor time below which the machine was not quiet."""
@@ -19,8 +20,9 @@ _QUIET_SHARE = 0.95
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
-    In a regime without one, that of the first repeat.  ``earlier``: runs that are not in the ledger yet.  When all of
-    these were too slow, waiting for a quieter machine has not helped: then their speed is the reference.
+    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has runs that are not in the
+    ledger yet.  If all of these were too slow, waiting for a quieter machine has not helped, and their speed is the
+    reference.
     """
     best = history.baseline
     recorded = taken_now(history, best) if best is not None else ()
@@ -36,7 +38,7 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
 
 
 def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
-    """Return the number of steps that the others took, when a step of ``run`` costs what one of theirs does; else None.
+    """Return the number of steps that the others took, if a step of ``run`` costs as much as one of theirs; else None.
 
     The model must have the same size, a step the same tokens and nearly the same processor time.
     """
@@ -45,7 +47,7 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 
 
 def speed_news(history: History) -> list[tuple[str, str]]:
-    """Return (name, sentence) for a newest run that other programs slowed down too far, and for a busy baseline."""
+    """Return (name, sentence) if other programs slowed the newest run down too far, and if the baseline was busy."""
     found = []
     newest = max(history.experiments, key=lambda e: e.number).measurements if history.experiments else ()
     slow = next((m for m in reversed(newest) if m.tainted and m.disturbed_by), None)

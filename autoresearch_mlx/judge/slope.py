@@ -1,10 +1,10 @@
-"""Allow for the speed of the machine: by how much a run's value moves with it, and how well that is known.
+"""Allow for the speed of the machine: estimate how much a run's value changes with it, and the error of that estimate.
 
-Other programs, heat and a saver of power leave a run less of the machine, and with a budget of time it then does less
+Other programs, heat and power saving take a part of the machine from a run, and with a budget of time it then does less
 work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
 (Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is learned from repeats of one commit at
-different speeds.  What is assumed before that comes from the learning curve: it shows what the last part of the work
-was worth.
+different speeds.  Before there are any, its error comes from the learning curve, which shows how much the last part of
+the work gained.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.sigma import pooled
 
 _UNKNOWN_SHARE = 0.5
-"""Error of the slope, as a share of the value, where no curve tells: a time measured by a program has a slope of 1."""
+"""Error of the slope without a curve, as a share of the value: a time measured by a program has a slope of 1."""
 _BEND = 0.15
-"""Share of the correction that is added to its error: a learning curve is bent even over the logarithm of the work."""
+"""Share of the correction that is added to its error, because a learning curve is not quite straight over log work."""
 _LATE, _LEAST_POINTS = 0.4, 4
-"""Part of the budget after which a curve's slope is taken, and the smallest number of points that it is taken from."""
+"""Share of the budget after which a curve's slope is computed, and the smallest number of points for that."""
 _CREDIBLE = 3.0
-"""Number of prior errors within which a first estimate of the slope is taken."""
+"""Number of prior errors within which the first estimate of the slope must lie."""
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the largest share of its loss that a run may still win with each e-fold of work, at the end of its curve.
+    """Return the largest share of its loss that a run may still gain with each e-fold of work, at the end of its curve.
 
-    The slope over the logarithm of the budget's share by least squares, and its standard error on top.  None: there are
-    too few points to tell.
+    It is the slope over the logarithm of the budget's share by least squares, plus its standard error.  Returns None
+    if there are too few points.
     """
     late = [(math.log(share), loss) for share, loss in curve if share >= _LATE and math.isfinite(loss)]
     if len(late) < _LEAST_POINTS:
@@ -48,9 +48,9 @@ def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
 
 
 def prior(measured: Iterable[Measurement], value: float) -> Slope:
-    """Return what is assumed about the slope of values about ``value`` before repeats: 0, with a wide error.
+    """Return the slope that is assumed before there are repeats, for values near ``value``: 0, with a wide error.
 
-    ``measured``: runs whose curves tell how steep the end of a run is.
+    The curves of the runs ``measured`` show how steep the end of a run is, from which the error follows.
     """
     told = [found for m in measured if (found := steepness(m.curve)) is not None]
     share = min(_UNKNOWN_SHARE, median(told)) if told else _UNKNOWN_SHARE
@@ -58,10 +58,10 @@ def prior(measured: Iterable[Measurement], value: float) -> Slope:
 
 
 def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigma]:
-    """Return the slope and the sigma of one run, from groups of runs that are each of one commit in one regime.
+    """Return the slope and the sigma of one run, from groups of runs; a group has one commit in one regime.
 
-    Bayesian linear regression within groups: ``before`` counts as much as its error allows.  Without runs at different
-    speeds it is the answer, and sigma is that of the plain values.
+    This is Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at different
+    speeds, the slope is ``before`` and sigma is that of the plain values.
     """
     repeated = [group for group in groups if len(group) > 1]
     plain = pooled([run.value for run in group] for group in repeated)
@@ -84,7 +84,7 @@ def with_repeats(slope: Slope, runs: Sequence[Run], sigma: Sigma) -> Slope:
 
 
 def error_between(slope: Slope, apart: float) -> float:
-    """Return the standard error of a difference between runs whose ``log_work`` lies so far apart."""
+    """Return the standard error of a difference between runs whose ``log_work`` differs by ``apart``."""
     return abs(apart) * math.hypot(slope.error, _BEND * slope.value)
 
 
@@ -94,7 +94,7 @@ def at_reference(run: Run, slope: Slope) -> float:
 
 
 def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
-    """Return the sum of squares of ``log_work`` within groups, and that of its products with the values."""
+    """Return two sums within groups: the squares of ``log_work``, and its products with the values."""
     spread = cross = 0.0
     for group in groups:
         x, y = fmean(run.log_work for run in group), fmean(run.value for run in group)
@@ -104,7 +104,7 @@ def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
 
 
 def _updated(before: Slope, spread: float, cross: float, noise: float) -> tuple[Slope, float]:
-    """Return the slope after these sums, and the share of it that they tell."""
+    """Return the slope after these sums, and the share of it that comes from them."""
     if not noise:
         return Slope(cross / spread, 0.0), 1.0
     told, known = spread / noise**2, 1 / before.error**2
@@ -117,7 +117,7 @@ def _at_speed(groups: Sequence[Sequence[Run]], slope: float) -> list[list[float]
 
 
 def _narrower(sigma: Sigma, share: float) -> Sigma:
-    """Return sigma with one degree of freedom less, where the runs told more than half of the slope."""
+    """Return sigma with one degree of freedom less, if more than half of the slope comes from the runs."""
     if share <= 0.5 or sigma.value is None or sigma.dof < 2:
         return sigma
     return replace(sigma, value=sigma.value * math.sqrt(sigma.dof / (sigma.dof - 1)), dof=sigma.dof - 1)

@@ -1,4 +1,4 @@
-"""Read from the records of runs how fast the machine was, and how much of its work that left to a run."""
+"""Read from the records of runs how fast the machine was, and how much work each run could do at that speed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.evidence import STEADY, Run
 
 SLOW = 0.9
-"""Speed, as a share of the usual one, below which a run is marked wherever it is shown."""
+"""Share of the usual speed below which a run is marked wherever it is shown."""
 _EQUAL = 0.05
-"""Speeds that differ by less than this, as a logarithm, count as equal: they are not measured more exactly."""
+"""Speeds whose logarithms differ by less than this count as equal, because they are not measured more exactly."""
 _LEFT_OVER = 0.2
-"""Share of a difference in speed that may be left when the budget counts reference seconds: caches and memory are
-slowed less, or more, than the processor time tells."""
+"""Share of a difference in speed that may remain when the budget counts reference seconds, because caches and memory
+slow down less, or more, than the processor time shows."""
 
 
 def log_work(m: Measurement) -> float:
-    """Return the natural logarithm of the work that the machine's speed left to a run, as a share of the usual work.
+    """Return the natural logarithm of the work that a run could do at its speed, as a share of the usual work.
 
-    0: as much as at the reference speed, or the speed is unknown, or the run ended after a fixed number of steps.
+    It is 0 for as much work as at the reference speed, for an unknown speed, and for a run of a fixed number of steps.
     """
     if m.speed is None or not 0 < m.speed < math.inf:
         return 0.0
@@ -33,17 +33,17 @@ def log_work(m: Measurement) -> float:
 
 
 def _beyond(difference: float) -> float:
-    """Return what of a difference lies beyond the part that counts as none."""
+    """Return the part of a difference beyond the limit up to which it counts as none."""
     return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 
 def steady(run: Run) -> bool:
-    """Return whether the machine left a run its work, so that its plain value stands for its file."""
+    """Return whether a run could do its usual work, so that its value needs no correction for the speed."""
     return abs(run.log_work) <= STEADY
 
 
 def mean_speed(measured: Sequence[Measurement]) -> float | None:
-    """Return the mean speed of the machine in the runs that count, 1 as usual; None where no run tells it."""
+    """Return the mean speed of the machine in the runs that count, as a share of the usual; None if it is unknown."""
     told = [m for m in measured if m.speed is not None]
     counted = [m for m in told if not m.tainted and m.value is not None] or told
     return fmean(m.speed for m in counted if m.speed is not None) if counted else None
@@ -55,5 +55,5 @@ def slow(m: Measurement) -> bool:
 
 
 def slowed(measured: Iterable[Measurement]) -> bool:
-    """Return whether a run that counts was taken while the machine was slow, so that its time was stretched."""
+    """Return whether a run that counts was taken on a slow machine, so that it got more time."""
     return any(slow(m) and not m.tainted and m.value is not None for m in measured)

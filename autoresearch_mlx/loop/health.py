@@ -8,8 +8,8 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, fault_of, fault_with_step
 
 FIRST_REST, LONGEST_REST = 300.0, 3600.0
-"""Seconds of rest for a machine that ends run after run, doubled each time up to the second value, until one run ends
-by itself again."""
+"""Seconds of rest for a machine that ends run after run: the first rest, and the longest.  Each rest is twice the one
+before, until a run ends by itself again."""
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Health:
         return self._faults >= FAULTS_IN_A_ROW
 
     def count(self, measured: Measurement) -> None:
-        """Take in how a run ended."""
+        """Count a run by how it ended."""
         if fault_of(measured) is None:
             self._faults, self.rest_seconds = 0, FIRST_REST
         else:
@@ -36,7 +36,7 @@ class Health:
     def rest_due(self) -> tuple[str, float] | None:
         """Return why no run should start for a while, and for how many seconds; None while the machine works.
 
-        The next failure after the rest asks for another one, twice as long.
+        The next failure after the rest leads to another rest, twice as long.
         """
         if not self.failing:
             return None

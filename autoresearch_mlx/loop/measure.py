@@ -97,7 +97,7 @@ def measure(
 
 
 def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
-    """Lay out the incumbent in the worktree; return an assignment for its kept weights, None where there are none."""
+    """Put the incumbent into the worktree; return an assignment for its kept weights, None if there are none."""
     best = history.incumbent
     if best is None or best.commit is None:
         return None

@@ -1,8 +1,8 @@
-"""Decide what a run counts for when a file of its commit was written while it was measured.
+"""Decide whether a run counts when a file of its commit was written while it was measured.
 
-Such a run is disturbed and taken again, unless the runs of the incumbent write the same files: then it is the measured
-program's way, which updates a file that it should rather not have under git.  An edit whose runs write a file that the
-incumbent's do not write is invalid, because it could change what measures it.
+Such a run is disturbed and taken again, unless the runs of the incumbent write the same files: then the measured
+program itself updates a file that had better not be under git.  An edit whose runs write a file that the incumbent's
+runs do not write is invalid, because it could change the program that measures it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def proved(
 ) -> Measurement:
     """Return the record of a run of experiment ``number``, marked if it did not measure the files of ``commit``.
 
-    ``written``: the commit's files that were written during the run.  ``earlier``: runs of the same commit that are not
-    in the ledger yet.
+    ``written`` has the commit's files that were written during the run, ``earlier`` the runs of the same commit that
+    are not in the ledger yet.
     """
     if not written:
         return measured
@@ -43,7 +43,7 @@ def proved(
     if before and number == 0:
         return noted
     if before and (history.incumbent is None or number != history.incumbent.number):
-        reason = f"its runs write {named(written)}, which the commit holds and the incumbent's runs do not write"
+        reason = f"its runs write {named(written)}, which is in the commit and which the incumbent's runs do not write"
         return replace(noted, value=None, failure="invalid", reason=reason)
     return _disturbed(noted, f"{named(written)}: written during the run")
 

@@ -1,4 +1,4 @@
-"""Define what the loop needs of a display."""
+"""Define what the loop needs from a display."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _PHASES = ("start", "compile", "train", "evaluate")
 _SPEED = "speed"
 
 _TOLD_ABOVE = ("tainted", "fault", "next_step")
-"""Figures that the lines on disturbed runs tell."""
+"""Figures that the lines about disturbed runs already contain."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -176,7 +176,7 @@ def _why_tainted(m: Measurement) -> str:
 
 
 def _why_slow(m: Measurement) -> str:
-    """Say what slowed a run down and how far its time was stretched; empty where nothing did, or that was told."""
+    """Say what slowed a run down and how far its time was stretched; empty if nothing did, or if it was said before."""
     if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
         return ""
     stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""

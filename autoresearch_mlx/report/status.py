@@ -103,7 +103,7 @@ class Status:
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or a run stood still."""
     speed: Speed | None = None
-    """The machine's speed during the runs; None where no run tells it."""
+    """The machine's speed during the runs; None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
     """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
@@ -111,7 +111,7 @@ class Status:
     stopping: bool = False
     """True if the person asked the run to stop after its current experiment."""
     left_out: LeftOut | None = None
-    """What of the person's checkout is not in the session; None where nobody has looked."""
+    """The parts of the person's checkout that are not in the session; None if nobody has looked."""
     pausing: bool = False
     """True if the person asked the run to pause after its current experiment."""
 

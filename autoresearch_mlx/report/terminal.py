@@ -189,7 +189,7 @@ _VALUE, _GAIN, _SPEED, _AXES = 3, 4, 5, 6
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Lay out rows as lines; titles are cut to the width that the other columns leave.
 
-    The speed is a column only where a run tells it.
+    The speed is a column only if it is known for a run.
     """
     longest = max(terms.columns(row[-1]) for row in rows)
     speed = [_SPEED] if any(row[_SPEED] != terms.UNKNOWN for row in rows[1:]) else []

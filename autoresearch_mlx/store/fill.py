@@ -1,7 +1,7 @@
-"""Fill what git leaves empty in a worktree: submodules, and files of Git LFS.  No network is used.
+"""Fill the parts of a worktree that git leaves empty: submodules, and files of Git LFS.  No network is used.
 
-Submodules come from the person's checkout, or from the repository's own copies in ``.git/modules``.  Files of Git LFS,
-of which the commit holds only a pointer, come from ``.git/lfs``, where git-lfs keeps them, or from the checkout.
+Submodules come from the person's checkout, or from the repository's own copies in ``.git/modules``.  The commit has
+only a pointer to a file of Git LFS; the file comes from ``.git/lfs``, where git-lfs keeps it, or from the checkout.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Fillings:
     pointers: tuple[Pointer, ...] = ()
 
     def empty(self) -> Iterator[str]:
-        """Yield, in words, what cannot be filled here, each with the command that brings it."""
+        """Yield, in words, the parts that cannot be filled here, each with the command that fetches it."""
         for module in self.modules:
             if module.source is None:
                 yield f"submodule {module.path} (`git submodule update --init {module.path}` fills it)"
         for pointer in self.pointers:
             if pointer.source is None:
-                yield f"Git LFS file {pointer.path} (`git lfs pull` brings its content)"
+                yield f"Git LFS file {pointer.path} (`git lfs pull` fetches its content)"
 
     def has_filled(self, worktree: Path, path: str) -> bool:
         """Return whether a file of a worktree has the content that its pointer names."""
@@ -72,7 +72,7 @@ class Fillings:
 
 
 def fillings_of(top: Path, common: Path, commit: str, entries: Mapping[str, Entry]) -> Fillings:
-    """Return what a checkout of ``commit`` leaves empty; ``common`` is the repository's git directory."""
+    """Return the parts that a checkout of ``commit`` leaves empty; ``common`` is the repository's git directory."""
     modules = (_module(top, common, path, entry.blob) for path, entry in entries.items() if entry.mode == MODULE)
     return Fillings(tuple(modules), tuple(_pointers(top, common, commit, entries)))
 
@@ -88,7 +88,7 @@ def files_of_modules(fillings: Fillings) -> dict[str, Entry]:
 
 
 def fill(worktree: Path, fillings: Fillings) -> None:
-    """Put the content of submodules and LFS files into a worktree, where it is not there yet."""
+    """Put the content of submodules and LFS files into a worktree, unless it is there already."""
     for module in fillings.modules:
         if module.source is not None:
             _fill_module(worktree / module.path, module.source, module.commit)
@@ -130,12 +130,12 @@ def _has(source: Path, commit: str) -> bool:
 
 
 def _alone(source: Path) -> dict[str, str]:
-    """Return variables for a git directory alone: its settings may name a checkout that is not there any more."""
+    """Return variables that make git use only this git directory, whose settings may name a checkout that is gone."""
     return {"GIT_DIR": str(source), "GIT_WORK_TREE": str(source), "GIT_LFS_SKIP_SMUDGE": "1"}
 
 
 def _fill_module(target: Path, source: Path, commit: str) -> None:
-    """Make a folder hold exactly the files of a submodule's commit."""
+    """Make a folder contain exactly the files of a submodule's commit."""
     entries = entries_of(source, commit, _alone(source))
     files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
     nested = [path for path, entry in entries.items() if entry.mode == MODULE]
@@ -160,7 +160,7 @@ def _fill_module(target: Path, source: Path, commit: str) -> None:
 
 
 def _nested(source: Path, path: str) -> Iterator[Path]:
-    """Yield the git directories that may have the commits of a submodule of a submodule: git names them by path."""
+    """Yield the git directories that may have the commits of a nested submodule; git names them by their path."""
     yield source / "modules" / path
 
 

@@ -1,8 +1,8 @@
-"""Prove that a worktree holds the files of a commit: when they are laid out, and once more after a run.
+"""Prove that a worktree has the files of a commit: when they are checked out, and once more after a run.
 
-The content of every file of the commit is compared, because times can deceive: a program that has a file mapped into
-its memory may write into it without a new modification time (mmap(2)).  Files above ``LARGEST`` are read once; after
-that their change time is trusted, which no program can set.
+The content of every file of the commit is compared, because modification times can deceive: a program that has a file
+mapped into its memory may write into it without changing that time (mmap(2)).  Files above ``LARGEST`` are read once;
+after that their change time is trusted, which no program can set.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.workspace import git
 
 LARGEST = 2**20
-"""Size in bytes above which an unchanged change time is taken for unchanged content."""
+"""Size in bytes above which a file counts as unchanged if its change time is the same."""
 _AT_ONCE = 200
-"""Files that git is asked about in one call."""
+"""Number of files in one call of git."""
 LINK, MODULE = "120000", "160000"
-"""Modes of entries of a commit that are no plain files."""
+"""Modes of entries of a commit that are not plain files."""
 Ask: TypeAlias = Callable[..., str]
 """Function that runs one git command and returns its output."""
 
@@ -43,11 +43,11 @@ class Print:
     """One file on the disk."""
 
     written: tuple[int, ...]
-    """Its kind, its inode, its size and its modification time: they change when somebody writes or replaces it."""
+    """Its kind, inode, size and modification time, which change when somebody writes or replaces it."""
     change: int
     """Its change time in nanoseconds, which follows every write."""
     digest: str
-    """Hash of its content as the disk has it, made like git's."""
+    """Hash of its content on the disk, computed as git does."""
 
 
 def entries_of(top: Path, commit: str, env: Mapping[str, str] | None = None) -> dict[str, Entry]:
@@ -64,33 +64,33 @@ def named(paths: Sequence[str]) -> str:
 
 
 class LaidOut:
-    """The files of a commit in a worktree, as they were when they were laid out."""
+    """The files of a commit in a worktree, as they were when they were checked out."""
 
     def __init__(self, top: Path, prints: Mapping[str, Print | None]) -> None:
         self._top, self._prints = top, prints
 
     def changed(self) -> tuple[str, ...]:
-        """Return the paths that were written, replaced or removed since, also those that have their old content again.
+        """Return the paths that were written, replaced or removed since, even if they have their old content again.
 
-        Files that were added are left out: most programs write some.
+        Added files are left out, because most programs write some.
         """
         return tuple(path for path, before in self._prints.items() if not self._same(path, before))
 
     def _same(self, path: str, before: Print | None) -> bool:
         if before is None:
-            return True  # it was not there either: git leaves it out
+            return True  # the file was not there before either, because git leaves it out
         now = print_of(self._top / path, before)
         return now is not None and (now.written, now.digest) == (before.written, before.digest)
 
 
 def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
-    """Return what the disk has for each file of a commit; ``known``: what it had before."""
+    """Return the print on the disk for each file of a commit; ``known`` has the prints from before."""
     files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
     return {path: print_of(top / path, known.get(path), entry.blob) for path, entry in files.items()}
 
 
 def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | None:
-    """Return one file's print; None when there is no file or link.  The length of ``blob`` tells git's hash.
+    """Return one file's print; None when there is no file or link.  The length of ``blob`` shows which hash git uses.
 
     A large file whose change time is still that of ``known`` is not read.
     """
@@ -116,7 +116,7 @@ def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | 
         else:
             digest = _hash(size, _content(path), found.st_size)
         if _written(os.lstat(path)) != written:
-            digest = ""  # written while it was read
+            digest = ""  # the file was written while we read it
     except OSError:
         return None
     return Print(written, found.st_ctime_ns, digest)
@@ -125,10 +125,10 @@ def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | 
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that are not the commit's, as git would check them out or store them.
+    """Return the files that differ from the commit's, in the form in which git checks them out or stores them.
 
-    git may keep a file in another form than it lays it out: other line ends, or a filter such as that of Git LFS.
-    ``ask`` runs git in the worktree.
+    Git may store a file in another form than it checks it out: with other line ends, or through a filter such as that
+    of Git LFS.  ``ask`` runs git in the worktree.
     """
     odd = [path for path, found in prints.items() if found is None or found.digest != entries[path].blob]
     if not odd:
@@ -153,7 +153,7 @@ def _content(path: Path) -> Iterator[bytes]:
 
 
 def _hash(digits: int, blocks: Iterator[bytes] | Sequence[bytes], size: int) -> str:
-    """Return the hash that git gives a blob; repositories with SHA-256 have names of 64 digits."""
+    """Return git's hash of a blob; in a repository with SHA-256 it has 64 digits."""
     found = hashlib.new("sha256" if digits == 64 else "sha1", usedforsecurity=False)
     found.update(b"blob %d\0" % size)
     for block in blocks:
@@ -171,12 +171,12 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield (path, name of its content as git would store it); nothing for files that git cannot read."""
     for at in range(0, len(paths), _AT_ONCE):
         some = paths[at : at + _AT_ONCE]
-        with suppress(WorkspaceError):  # one of them has just been removed
+        with suppress(WorkspaceError):  # one of the files may just have been removed
             yield from zip(some, ask("hash-object", "--", *some).split(), strict=True)
 
 
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
-    """Return whether a file is what git's filters make of the commit's, which need not lead back to the same."""
+    """Return whether a file is what git's filters make of the commit's file; the way back may give another file."""
     if found is None:
         return False
     with suppress(WorkspaceError):  # a file of a submodule is not in the commit

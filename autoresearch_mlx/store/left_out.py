@@ -1,7 +1,7 @@
-"""Find out what is not in a session, though a person may think so: uncommitted edits, newer commits, empty files.
+"""Find out what is not in a session although a person may think it is: uncommitted edits, newer commits, empty files.
 
-A session measures the files of the commit at which it began, and what was kept since.  ``lab.toml`` and ``program.md``
-are read from the checkout, so they are never left out.
+A session measures the files of the commit at which it began, with the changes kept since.  ``lab.toml`` and
+``program.md`` are read from the checkout, so they are never left out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from autoresearch_mlx.store.laid_out import entries_of, named
 from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
 _QUIET = {"GIT_OPTIONAL_LOCKS": "0"}
-"""git does not write the person's index."""
+"""With this, git does not write the person's index."""
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What of the person's checkout is not in a session; paths are relative to the lab."""
+    """The parts of the person's checkout that are not in a session; paths are relative to the lab."""
 
     start: str
     """The commit at which the session began."""
@@ -34,14 +34,14 @@ class LeftOut:
     unknown: tuple[str, ...] = ()
     """Files and folders that are not under git."""
     head: str | None = None
-    """The commit of the checkout, if the session has none of its changes; else None."""
+    """The commit of the checkout, if its changes are not in the session; else None."""
     changed: tuple[str, ...] = ()
     """Files that differ between that commit and the session."""
     empty: tuple[str, ...] = ()
-    """Submodules and files of Git LFS without content here, each with the command that brings it."""
+    """Submodules and files of Git LFS without content here, each with the command that fetches it."""
 
     def sentences(self, tag: str, measured: Callable[[str], bool] = lambda path: False) -> Iterator[str]:
-        """Yield a sentence for each fact; ``measured`` tells the files whose edits are measured now all the same."""
+        """Yield a sentence for each fact; ``measured`` returns True for files whose edits are measured all the same."""
         where = f"session {tag} (it began at commit {self.start[:7]})"
         then = "then `run --tag NAME` starts a session with them"
         if edits := [path for path in self.uncommitted if not measured(path)]:
@@ -60,8 +60,8 @@ class LeftOut:
 def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines: Sequence[str] = ()) -> LeftOut | None:
     """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
 
-    ``root``: the lab's folder.  ``ours``: all commits of the session.  ``lines``: its shell lines that measure; their
-    words may name a file that git ignores.  None where there is no checkout.
+    ``root`` is the lab's folder, ``ours`` has all commits of the session, and ``lines`` the shell lines that measure;
+    a word of these may name a file that git ignores.  Returns None if there is no checkout.
     """
     top = top_of(root)
     if top is None or resolve(top, incumbent) is None:
@@ -110,7 +110,7 @@ class _InLab:
         """Return the files of the lab that words of shell lines name."""
         found: list[str] = []
         for line in lines:
-            with suppress(ValueError):  # a quote that is not closed: the shell will say so
+            with suppress(ValueError):  # the shell itself reports a quote that is not closed
                 for word in shlex.split(line):
                     path = self._root / word
                     if path.is_file() and path.resolve().is_relative_to(self._root):

@@ -118,7 +118,7 @@ def test_an_lfs_file_is_filled_from_the_store_of_git_lfs(command_lab: Lab, where
 
 def test_an_lfs_file_is_filled_from_the_checkout_if_that_has_the_content(command_lab: Lab) -> None:
     large_file(command_lab, b"weights", None)
-    assert list(fillings(command_lab).empty()) == ["Git LFS file data.bin (`git lfs pull` brings its content)"]
+    assert list(fillings(command_lab).empty()) == ["Git LFS file data.bin (`git lfs pull` fetches its content)"]
     tree = started(command_lab).worktree
     tree.lay_out(head(command_lab))
     assert (tree.tree / "data.bin").read_text().startswith("version https://git-lfs")
