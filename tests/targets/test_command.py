@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -164,3 +165,15 @@ def test_python_must_parse_and_other_languages_are_the_programs_own_affair() -> 
     assert target.refuse({"a.py": "X = 1\n", "b.rs": "fn main( {"}) is None
     for text in ("X = (\n", "X = '\0'\n", "X = " + "-" * 9000 + "1\n", "X = " + "(" * 9000):
         assert (target.refuse({"a.py": text}) or "").startswith("a.py does not parse: ")
+
+
+def test_a_program_of_some_seconds_tells_the_machines_speed_and_a_short_one_does_not(tmp_path: Path) -> None:
+    spin = f"{sys.executable} -S -c 'import time; end = time.time() + 2.5\nwhile time.time() < end: pass'"
+    others = f"for each in 1 2 3 4 5 6 7 8; do setsid timeout 4 {sys.executable} -S -c 'while True: pass' & done"
+    subprocess.run(["/bin/sh", "-c", others], check=True)
+    slow = measure(tmp_path, f"{spin}; echo METRIC score=1")
+    assert slow.speed is not None and 0 < slow.speed < 0.9 and slow.stretch is None and not slow.tainted
+    assert slow.disturbed_by.startswith("other programs took ") and "python" in slow.disturbed_by
+    assert slow.machine["processor_share"] == slow.speed
+    short = measure(tmp_path, "echo METRIC score=1")
+    assert (short.speed, short.disturbed_by, short.machine) == (None, "", {})

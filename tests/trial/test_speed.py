@@ -102,7 +102,7 @@ def test_a_run_beside_busy_programs_is_slow_and_they_are_named() -> None:
     assert found.disturbed_by.startswith("other programs took ") and "python" in found.disturbed_by
 
 
-@pytest.mark.parametrize(("stop", "go"), [(0.05, 0.45), (0.02, 0.18), (0.3, 0.3)])
+@pytest.mark.parametrize(("stop", "go"), [(0.05, 0.45), (0.1, 0.4), (0.3, 0.3)])
 def test_a_run_stopped_in_slices_is_seen_and_said(stop: float, go: float) -> None:
     share = stop / (stop + go)
     with program("while True: pass") as child, stopped_in_slices(child.pid, stop, go):

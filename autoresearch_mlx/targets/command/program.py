@@ -13,11 +13,11 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Seconds
+from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Reference, Seconds
 from autoresearch_mlx.lab.config import METRIC_NAME
 from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse
 from autoresearch_mlx.targets.contract import TargetBase
@@ -26,12 +26,16 @@ from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.blame import blame, not_counted
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
+from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
 """Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
+
+_LEAST_SECONDS = 2.0
+"""Shortest run of which the machine's speed is recorded: in a shorter one it was read only a few times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +76,44 @@ class Command(TargetBase):
             if (failure := self._failure(guarded, path, "the guard failed: ")) is not None:
                 done = self._measurement(assignment, None, guarded, figures, failure)
                 return not_counted(done, blame(guarded, path))
-        ran = self._shell(self.run, assignment, path, "train", figures)
+        family: list[int] = []
+        clock = ReferenceClock(Reference(), lambda: family)
+        clock.look()
+        clock.record()
+
+        def look(watch: Watch) -> None:
+            family[:] = watch.pids()
+            clock.look()
+
+        ran = self._shell(self.run, assignment, path, "train", figures, look)
         failure = self._failure(ran, path) or figures.failure()
         done = self._measurement(assignment, ran, guarded, figures, failure)
+        if ran.seconds >= _LEAST_SECONDS:
+            found = clock.found()
+            done = replace(done, speed=found.speed, disturbed_by=found.disturbed_by, machine=found.facts)
         return done if failure is None else not_counted(done, blame(ran, path))
 
-    def _shell(self, line: str, assignment: Assignment, path: Path, phase: Phase, figures: _Figures) -> Ended:
-        began = time.monotonic()
+    def _shell(
+        self,
+        line: str,
+        assignment: Assignment,
+        path: Path,
+        phase: Phase,
+        figures: _Figures,
+        look: Callable[[Watch], None] = lambda watch: None,
+    ) -> Ended:
+        """Run a shell line to its end; ``look`` is called about ten times a second meanwhile."""
+        began, marker = time.monotonic(), uuid.uuid4().hex
+        watch = Watch(
+            replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES), marker
+        )
 
         def overstayed() -> str | None:
+            look(watch)
             spent = time.monotonic() - began
             assignment.watch(Progress(phase, seconds_left=self.timeout_seconds - spent))
             return f"did not end within {self.timeout_seconds:g} s; killed" if spent > self.timeout_seconds else None
 
-        marker = uuid.uuid4().hex
-        limits = replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES)
         with Log(path) as log:
             log.write(f"$ {line}\n".encode())
             return run_child(
@@ -96,7 +123,7 @@ class Command(TargetBase):
                 log=log,
                 allowed=overstayed,
                 on_output=figures.feed,
-                watch=Watch(limits, marker),
+                watch=watch,
             )
 
     @staticmethod

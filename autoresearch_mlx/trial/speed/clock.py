@@ -182,7 +182,9 @@ class ReferenceClock:
             self._take_probe(now)
         if wall <= 0:
             return
+        before = self._totals
         share, halted = self._share(wall, now, family)
+        ended = bool(before) and self._totals == {}  # of a process that has ended nothing can be read any more
         product, copy = self._ratios()
         slower = product if copy == 1 else max(product, 1 + _MEMORY_SHARE * (copy - 1))
         rate = share / self._reference.processor_share / slower
@@ -191,7 +193,7 @@ class ReferenceClock:
             self._reached += wall * rate
             self._at, self._rate = now, rate
         self._halted = 0.0
-        if self._recording and self._sums is not None:
+        if self._recording and self._sums is not None and not ended:
             sums = self._sums
             sums.wall += wall
             sums.counted += wall * rate
@@ -216,13 +218,15 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """Look which other programs run, while something slows this run down."""
-        if rate >= NOTICED:
+        """Look which other programs run: when something begins to slow this run down, meanwhile, and at its end."""
+        slow, looking = rate < NOTICED, self._company.looking
+        due = at_an_end or not slow or now - self._named >= _COMPANY_SECONDS
+        if due if looking else slow:
+            self._company.look({*family, os.getpid()}, self._got if looking else 0.0)
+            self._named, self._got = now, 0.0
+        if not slow and not at_an_end:
             self._company.rest()
             self._got = 0.0
-        elif at_an_end or not self._company.looking or now - self._named >= _COMPANY_SECONDS:
-            self._company.look({*family, os.getpid()}, self._got)
-            self._named, self._got = now, 0.0
 
     def _take_probe(self, now: float) -> None:
         if self._probe is not None:
