@@ -40,7 +40,7 @@ from autoresearch_mlx.store.ledger import FILE, Journal, read
 Kind = Literal["nothing", "win", "loss"]
 SPOILED: Mapping[str, float] = {"EMBEDDING_LR": 0.06, "UNEMBEDDING_LR": 0.0005, "MATRIX_LR": 0.006}
 """Knobs that the baseline of the bench has far too low, so that their shipped values are real wins."""
-WINS: Sequence[Mapping[str, float]] = ({"EMBEDDING_LR": 0.6}, {"UNEMBEDDING_LR": 0.004}, {"MATRIX_LR": 0.03})
+WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.004}, {"MATRIX_LR": 0.03}, {"EMBEDDING_LR": 0.6})
 LOSSES: Sequence[Mapping[str, float]] = ({"SOFTCAP": 1.0}, {"WARMUP_RATIO": 0.95}, {"EMBEDDING_INIT_STD": 0.01})
 SPIN = "while True: pass"
 
@@ -50,18 +50,26 @@ class Edit:
     """One step of the scripted agent, and its true effect."""
 
     kind: Kind
-    knobs: Mapping[str, float]
+    step: Mapping[str, Any]
 
-    @property
-    def title(self) -> str:
-        return ", ".join(f"{name} = {value:.10g}" for name, value in self.knobs.items())
+
+def without_effect(number: int) -> Edit:
+    """Return an edit that changes the weight decay by less than any run can tell, as text: a knob has six digits."""
+    value = f"WEIGHT_DECAY = {0.2 + 1e-9 * number:.9f}"
+    step = {"title": value, "axis": "weight_decay", "search": "WEIGHT_DECAY = 0.2 ", "replace": f"{value} "}
+    return Edit("nothing", step)
+
+
+def real(kind: Kind, knobs: Mapping[str, float]) -> Edit:
+    """Return an edit of knobs with an effect."""
+    return Edit(kind, {"title": ", ".join(f"{name} = {value}" for name, value in knobs.items()), "knobs": dict(knobs)})
 
 
 def edits(quick: bool, rng: random.Random) -> list[Edit]:
-    nothing, real = (4, 1) if quick else (12, 3)
-    found = [Edit("nothing", {"WEIGHT_DECAY": 0.2 + 1e-9 * (each + 1)}) for each in range(nothing)]
-    found += [Edit("win", knobs) for knobs in WINS[:real]]
-    found += [Edit("loss", knobs) for knobs in LOSSES[:real]]
+    nothing, each = (4, 1) if quick else (12, 3)
+    found = [without_effect(number + 1) for number in range(nothing)]
+    found += [real("win", knobs) for knobs in WINS[:each]]
+    found += [real("loss", knobs) for knobs in LOSSES[:each]]
     rng.shuffle(found)
     return found
 
@@ -94,7 +102,7 @@ def lab(folder: Path, steps: Sequence[Edit]) -> Path:
     folder.mkdir(parents=True)
     (folder / SCRIPT).write_text(set_knobs(asset(SCRIPT).read_text(), dict(SPOILED)))
     (folder / "lab.toml").write_text('[data]\nsource = "stdlib"\n')
-    lines = [json.dumps({"title": step.title, "knobs": dict(step.knobs)}) for step in steps]
+    lines = [json.dumps(dict(each.step)) for each in steps]
     (folder / "steps.jsonl").write_text("\n".join(lines) + "\n")
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
     for arguments in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "start"]):
@@ -169,17 +177,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the order of the edits and of the schedule")
     parser.add_argument("--quick", action="store_true", help="6 edits of 4 s each")
     parser.add_argument("--only", choices=["quiet", "busy"], help="one of the two nights")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the labs, which are kept there")
     options: Any = parser.parse_args()
     seconds = options.seconds or (4.0 if options.quick else 10.0)
     steps = edits(options.quick, random.Random(options.seed))
     found: dict[str, Journal] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
         if options.only != "busy":
-            found["quiet"] = night(Path(folder) / "quiet", steps, seconds)
+            found["quiet"] = night(folder / "quiet", steps, seconds)
             tell("quiet", steps, found["quiet"])
         if options.only != "quiet":
             with busy_programs(random.Random(options.seed + 1), seconds):
-                found["busy"] = night(Path(folder) / "busy", steps, seconds)
+                found["busy"] = night(folder / "busy", steps, seconds)
             tell("busy", steps, found["busy"])
     if len(found) == 2:
         compare(found["quiet"], found["busy"])
