@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autoresearch_mlx.compare.descriptions import BASELINE, read_descriptions
+from autoresearch_mlx.compare.descriptions import read_descriptions
 from autoresearch_mlx.compare.effects import Run
+from autoresearch_mlx.compare.statements import BASELINE
 from autoresearch_mlx.compare.statuses import KNOWN, says_baseline, status_in
 from autoresearch_mlx.compare.table_columns import Columns, number_in
 from autoresearch_mlx.compare.table_lines import Row

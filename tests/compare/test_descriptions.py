@@ -75,6 +75,7 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
         "depth=6 dim=512",
         "matrix LR 0.04 -> 0.06, grad_accum=2",
         "revert DEPTH 9->8",
+        "ADAM_BETAS=(0.9, 0.95) + FOO 3->4",
         "no weight tying",
         "without warmup 0.05",
         "SwiGLU off",
