@@ -24,6 +24,14 @@ _BESIDES = re.compile(
     r"\b(?:combined|along|together) with\b|\bin addition\b|\bas well as\b|^also (?!too)|^(?:\+|and|plus)\s",
     re.IGNORECASE,
 )
+_DOES_MORE = re.compile(
+    r"(?:also |and |plus )?(?:add(?:ed|s)?|us(?:e|ed|ing)|switch(?:ed)?|swap(?:ped)?|remov(?:e|ed)|enabl(?:e|ed)|"
+    r"disabl(?:e|ed)|chang(?:e|ed)|tie[ds]?|drop(?:ped)?|new|bf16|fp16|fp8)\b(?! ?(?:best|sota|record|low|minimum))",
+    re.IGNORECASE,
+)
+"""A remark that begins so tells of another change."""
+_REPLACES = re.compile(r"replac(?:e|ed)\b", re.IGNORECASE)
+"""The same, behind a change; in parentheses it tells what the change replaces."""
 _SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
 _JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
 _PURPOSE = (
@@ -67,25 +75,24 @@ class Line:
 
 def split_line(text: str) -> Line:
     """Return the parts of a description.  Never raises."""
-    rest = _LABEL.sub("", text.strip())
-    rest, asides = _without_asides(rest)
-    main, *remarks = _COMMENT.split(rest)
-    sets = [piece.strip() for aside in asides for piece in re.split(r"[;,]", aside) if _SETS.fullmatch(piece.strip())]
-    remarks += [
-        piece
-        for aside in asides
-        if not _EXPLAINS.match(aside) and "divisible" not in aside
-        for piece in re.split(r"[;,]\s", aside)
-        if not _SETS.fullmatch(piece.strip()) and not _EXPLAINS.match(piece.strip())
-    ]
-    more = _is_limited(rest) or any(_BESIDES.search(piece.strip()) for piece in (*remarks, *asides))
+    rest, asides = _without_asides(_LABEL.sub("", text.strip()))
+    main, *behind = (piece.strip() for piece in _COMMENT.split(rest))
+    inside = [piece.strip() for aside in asides for piece in re.split(r"[;,]", aside)]
+    open_asides = [aside for aside in asides if not _EXPLAINS.match(aside) and "divisible" not in aside]
+    said = [piece.strip() for aside in open_asides for piece in re.split(r"[;,]\s", aside)]
+    more = any(_BESIDES.search(piece) for piece in (*behind, *said, *asides))
+    more = more or any(_DOES_MORE.match(piece) or _REPLACES.match(piece) for piece in behind)
     return Line(
-        main.strip(),
-        _parts(main),
-        asides,
-        sets,
-        [remark for remark in remarks if remark.strip() and "divisible" not in remark],
-        more,
+        main=main,
+        parts=_parts(main),
+        asides=asides,
+        sets=[piece for piece in inside if _SETS.fullmatch(piece)],
+        remarks=[
+            piece
+            for piece in (*behind, *(each for each in said if not _SETS.fullmatch(each) and not _EXPLAINS.match(each)))
+            if piece and "divisible" not in piece
+        ],
+        more=more or any(_DOES_MORE.match(piece) for piece in said) or _is_limited(rest),
     )
 
 

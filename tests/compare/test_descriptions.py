@@ -210,6 +210,7 @@ BEHIND = [
         " for value embeddings",
         " plus qk norm",
     ),
+    *("; bf16 weights", " - switched to AdamW", ": also new data", " (added dropout)", "; replaced the loader"),
     *(" in the first 100 steps", " - ADAM_EPS=1e-6", " every other layer", " after step 100 only", " [with EXPAND=2]"),
 ]
 
