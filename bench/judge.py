@@ -40,6 +40,7 @@ from autoresearch_mlx.judge.shrinkage import effect_of
 from autoresearch_mlx.judge.sigma import age_of, pair_differences, pooled, refresh_due, replicates
 from autoresearch_mlx.judge.slope import learned
 from autoresearch_mlx.judge.stages import decide
+from autoresearch_mlx.judge.work import compared
 from bench.simulated_runs import REGIMES, Machine, Night, Regime, SpentError, draw_proposals
 
 EFFECTS = (-1.0, 0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -126,6 +127,8 @@ class Desk:
     measured: list[bool] = field(default_factory=list)
     assumed: Slope = field(default_factory=Slope)
     """What is assumed about the slope of values over the machine's speed before repeats tell it."""
+    same_cost: bool = False
+    """Whether a step of a candidate costs what one of the incumbent does, so that tokens tell the work."""
     score: float = 0.0
     """The last gain that was reported, in standard errors."""
 
@@ -138,7 +141,8 @@ class Desk:
 
     def _run(self, quality: float, seed: int, fresh: bool = True) -> Run:
         value = self.machine.measure(quality, seed)
-        return Run(value, seed, self.regime, fresh, log_work=self.machine.log_work)
+        of = self.machine
+        return Run(value, seed, self.regime, fresh, log_work=of.log_work, log_tokens=of.log_tokens, slow=of.slow)
 
     def look_for_drift(self) -> None:
         if not refresh_due(self.measured):
@@ -165,8 +169,7 @@ class Desk:
     def evidence(self, candidate: Sequence[Run], refreshes: int = 0) -> Evidence:
         slope, sigma = self.noise()
         return Evidence(
-            tuple(candidate),
-            tuple(self.runs[self.commit]),
+            *compared(candidate, self.runs[self.commit], slope, self.same_cost),
             sigma,
             recent_effects=tuple(self.effects[-10:]),
             regime=self.regime,
@@ -181,23 +184,22 @@ class Desk:
         self.night.tried += 1
         quality = self.night.quality + gain
         seed = self.runs[self.commit][-1].seed
-        evidence = self.evidence([self._run(quality, seed, fresh=False)])
+        candidate, refreshes = [self._run(quality, seed, fresh=False)], 0
+        evidence = self.evidence(candidate)
         while isinstance(decision := decide(evidence, self.mode, self.rules), Again):
-            evidence = self._again(decision, evidence, quality)
-        self._settle(decision, evidence, gain)
+            if decision.whom == "incumbent":
+                self._refresh(decision.seed)
+                refreshes += 1
+            else:
+                assert decision.seed is not None
+                candidate.append(self._run(quality, decision.seed))
+            evidence = self.evidence(candidate, refreshes)
+        self._settle(decision, candidate, evidence, gain)
         return decision
 
-    def _again(self, again: Again, evidence: Evidence, quality: float) -> Evidence:
-        if again.whom == "incumbent":
-            self._refresh(again.seed)
-            return self.evidence(evidence.candidate, evidence.refreshes + 1)
-        assert again.seed is not None
-        run = self._run(quality, again.seed)
-        return self.evidence((*evidence.candidate, run), evidence.refreshes)
-
-    def _settle(self, verdict: Verdict, evidence: Evidence, gain: float) -> None:
-        self.pairs.append(pair_differences(evidence.candidate, evidence.incumbent, evidence.slope.value))
-        self.runs[len(self.runs)] = list(evidence.candidate)
+    def _settle(self, verdict: Verdict, candidate: Sequence[Run], evidence: Evidence, gain: float) -> None:
+        self.pairs.append(pair_differences(candidate, self.runs[self.commit], evidence.slope.value))
+        self.runs[len(self.runs)] = list(candidate)
         kept = verdict.status == "keep"
         self.measured.append(kept)
         effect = effect_of(difference(counted(evidence), self.rules.record), evidence.recent_effects)

@@ -49,7 +49,11 @@ class Machine:
     wander: float = 0.0
     seeds: dict[int, float] = field(default_factory=dict)
     log_work: float = 0.0
-    """Natural logarithm of the work that the last run did, as a share of the usual work."""
+    """Natural logarithm of the work of the last run as a share of the usual work, as far as the speed tells it."""
+    log_tokens: float | None = None
+    """The same as its tokens tell it; None: they are not counted."""
+    slow: bool = False
+    """Whether the machine was slow during the last run."""
 
     def measure(self, quality: float, seed: int) -> float:
         """Take one run of something that is truly ``quality`` sigma better than the baseline."""

@@ -4,8 +4,9 @@ Needs the package installed (``pip install -e .``), or the repository's root on 
 
 A night has 12 edits without effect, 3 real wins and 3 real losses in random order.  This package's own rules judge them
 while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power law,
-so the judge's straight line over the logarithm of the work is only nearly right.  For each course of the speed, one row
-shows the rules as they are, and one the same rules without the speed:
+so the judge's straight line over the logarithm of the work is only nearly right.  For each course of the speed there are
+three rows: edits whose steps cost the same, so that tokens tell the work; other edits, where only the speed tells it; and
+the same rules without the speed:
 
     beyond 3     edits without effect, out of 12, that are reported beyond 3 sigma, and the worst night
     kept         edits without effect, out of 12, that are kept; the rules keep some on a quiet machine too
@@ -26,6 +27,7 @@ from statistics import fmean
 import numpy as np
 
 from autoresearch_mlx.judge.evidence import Mode, Rules, Slope
+from autoresearch_mlx.judge.speeds import SLOW
 from bench.judge import Desk
 from bench.simulated_runs import BASE, Machine
 
@@ -34,6 +36,8 @@ WIN, LOSS = 4.0, -4.0
 STEEP = 17.0
 """Loss in sigma for each e-fold of work that is missing, near the usual work: measured on two busy cores, where a third
 of the steps cost 20 sigma."""
+DOUBT = 0.1
+"""Standard deviation of the logarithm of the work of a slow run that its speed does not tell."""
 POWER = 0.3
 """Exponent of the learning curve: excess loss ~ work ** -POWER."""
 
@@ -87,7 +91,10 @@ WAYS = (
 
 
 class SlowMachine(Machine):
-    """A machine whose values depend on its speed too; the judge is told the speed with an error of one percent."""
+    """A machine whose values depend on its speed too.
+
+    While it is slow, the speed tells the work with an error; tokens tell it without one.
+    """
 
     def __init__(self, rng: np.random.Generator, speeds: Speeds, told: bool, common: float) -> None:
         super().__init__(rng, 1000, common=common)
@@ -95,9 +102,13 @@ class SlowMachine(Machine):
 
     def measure(self, quality: float, seed: int) -> float:
         value = super().measure(quality, seed)
-        work = float(next(self.speeds) ** self.left)
-        error = float(self.rng.normal(0, 0.01))
-        self.log_work = math.log(work) + error * self.left if self.told else 0.0
+        speed = next(self.speeds)
+        doubt = float(self.rng.normal(0, 0.01 if speed > 0.95 else DOUBT))
+        told = speed**self.left
+        work = told * math.exp(doubt)
+        self.log_work = math.log(told) if self.told else 0.0
+        self.log_tokens = math.log(work) if self.told else None
+        self.slow = self.told and speed < SLOW
         return value + STEEP / POWER * math.expm1(-POWER * math.log(work))
 
 
@@ -113,12 +124,14 @@ class Seen:
     regimes: int
 
 
-def night(speeds: Speeds, told: bool, number: int, common: float = 0.0, mode: Mode = "adaptive") -> Seen:
+def night(
+    speeds: Speeds, told: bool, number: int, common: float = 0.0, same_cost: bool = True, mode: Mode = "adaptive"
+) -> Seen:
     rng = np.random.default_rng([number, 5])
     machine = SlowMachine(rng, speeds, told, common)
     # Before repeats, the judge takes the slope from the learning curve: here it is told twice the true one, or half.
     assumed = Slope(0.0, STEEP * float(rng.choice([0.5, 1.0, 2.0]))) if told else Slope()
-    desk = Desk(machine, mode, Rules(), assumed=assumed)
+    desk = Desk(machine, mode, Rules(), assumed=assumed, same_cost=same_cost)
     desk.begin()
     beyond = kept = wins = losses = 0
     for gain in rng.permutation([0.0] * 12 + [WIN] * 3 + [LOSS] * 3):
@@ -131,8 +144,8 @@ def night(speeds: Speeds, told: bool, number: int, common: float = 0.0, mode: Mo
     return Seen(beyond, kept, wins, losses, machine.taken, desk.regime)
 
 
-def row(speeds: Speeds, told: bool, many: int, common: float) -> str:
-    found = [night(speeds, told, number, common) for number in range(many)]
+def row(speeds: Speeds, told: bool, same_cost: bool, many: int, common: float) -> str:
+    found = [night(speeds, told, number, common, same_cost) for number in range(many)]
     cells = (
         f"{fmean(n.beyond for n in found):.2f} ({max(n.beyond for n in found)})",
         f"{fmean(n.kept for n in found):.2f}",
@@ -141,7 +154,7 @@ def row(speeds: Speeds, told: bool, many: int, common: float) -> str:
         f"{fmean(n.runs for n in found):.0f}",
         f"{fmean(n.regimes for n in found):.2f}",
     )
-    name = speeds.name if told else "  without the speed"
+    name = (speeds.name if same_cost else "  by the speed alone") if told else "  without the speed"
     return f"{name:<26}" + "".join(f"{cell:>12}" for cell in cells)
 
 
@@ -155,8 +168,8 @@ def main() -> None:
     began = time.perf_counter()
     print(f"{'':<26}" + "".join(f"{head:>12}" for head in ("beyond 3", "kept", "wins", "losses", "runs", "regimes")))
     for speeds in WAYS:
-        for told in (True, False):
-            print(row(speeds, told, args.nights, args.common), flush=True)
+        for told, same_cost in ((True, True), (True, False), (False, False)):
+            print(row(speeds, told, same_cost, args.nights, args.common), flush=True)
     print(f"\n{args.nights} nights of each kind, usual value {BASE:g}, {time.perf_counter() - began:.0f} s")
 
 

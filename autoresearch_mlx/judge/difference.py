@@ -38,7 +38,7 @@ class Difference:
     sigma: float
     """Standard deviation of one run."""
     before: float
-    """The incumbent's mean."""
+    """The incumbent's mean, as measured."""
     runs_candidate: int
     runs_incumbent: int
     paired: bool = False
@@ -96,7 +96,8 @@ def _of_means(evidence: Evidence, against: Sequence[Run]) -> Difference:
     before = fmean(at_reference(run, slope) for run in against)
     apart = fmean(run.log_work for run in candidate) - fmean(run.log_work for run in against)
     gain, allowed = _sign(evidence) * (fmean(values) - before), -_sign(evidence) * slope.value * apart
-    found = Difference(gain, 0.0, 0, 0.0, before, len(values), len(against), speed_gain=allowed)
+    plain = fmean(run.value for run in against)
+    found = Difference(gain, 0.0, 0, 0.0, plain, len(values), len(against), speed_gain=allowed)
     if not evidence.sigma.known:
         return found
     sigma = with_repeats(evidence.sigma, values)

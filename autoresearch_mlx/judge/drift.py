@@ -9,6 +9,7 @@ from statistics import fmean
 from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.slope import at_reference, error_between
 from autoresearch_mlx.judge.student_t import normal_score
+from autoresearch_mlx.judge.work import by_tokens
 
 _FAR = 3.0
 """Number of standard errors beyond which new runs of an unchanged file show a drift; chance alone does so 1 in 370."""
@@ -24,6 +25,8 @@ def drifted(
     passes, and its runs can be compared with those before it.  One disturbed run looks like a drift, so take a second
     run and call this with both before you open a new regime.  Returns False if there is nothing to compare.
     """
+    told = by_tokens(new, stored)
+    new, stored = (new, stored) if told is None else told
     old = [run for run in stored if run.fresh and not run.tainted]
     now = [run for run in new if not run.tainted]
     if not old or not now or not sigma.known or sigma.value is None:

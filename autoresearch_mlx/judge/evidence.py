@@ -35,6 +35,10 @@ class Run:
     log_work: float = 0.0
     """Natural logarithm of the work that the machine's speed left to it, as a share of what it does at the session's
     reference speed (:func:`speeds.log_work`); 0: all of it, or unknown."""
+    log_tokens: float | None = None
+    """Natural logarithm of the tokens that it was trained on; None where these or the machine's speed are unknown."""
+    slow: bool = False
+    """Whether the machine was slower than usual during it."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -68,6 +72,8 @@ class Slope:
 
     value: float = 0.0
     error: float = 0.0
+    doubt: float = 0.0
+    """Standard error of the ``log_work`` of a slow run, where only the speed tells it."""
 
 
 STEADY = 0.1

@@ -14,7 +14,7 @@ from autoresearch_mlx.judge import sigma, slope
 from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.evidence import Rules, Run, Sigma, Slope
-from autoresearch_mlx.judge.speeds import log_work, steady
+from autoresearch_mlx.judge.speeds import log_tokens, log_work, slow, steady
 
 _Number = TypeVar("_Number", int, float)
 
@@ -65,6 +65,8 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
             error=_error(m),
             tainted=m.tainted,
             log_work=log_work(m),
+            log_tokens=log_tokens(m),
+            slow=slow(m),
         )
         for at, m in enumerate(measured)
         if m.value is not None

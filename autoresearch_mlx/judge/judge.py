@@ -30,6 +30,7 @@ from autoresearch_mlx.judge.history import (
 from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
+from autoresearch_mlx.judge.work import compared
 
 RECENT = 10
 """Number of newest keeps whose gains show how large effects are."""
@@ -70,6 +71,8 @@ class Case:
     """Whether a person has accepted its gain, however large it is."""
     added_bytes: int = 0
     """How much its edit adds, compressed: much of it could be knowledge, of rows or of weights."""
+    same_cost: bool = False
+    """Whether a step of its files does the same work as one of the incumbent's."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate removes; None when it removes none."""
 
@@ -200,9 +203,10 @@ class Judge:
         best = history.incumbent
         assert best is not None
         steep, noise = noise_of(history)
+        sides = compared(runs(case.measurements, case.number), runs_of(history, best), steep, case.same_cost)
         return Evidence(
-            candidate=runs(case.measurements, case.number),
-            incumbent=runs_of(history, best),
+            candidate=sides[0],
+            incumbent=sides[1],
             sigma=noise,
             direction=history.direction,
             recent_effects=tuple(e.effect.get("raw", e.gain) for e in _gained(history)[-RECENT:]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from autoresearch_mlx.judge.difference import Difference
 from autoresearch_mlx.judge.student_t import quantile
@@ -112,3 +112,16 @@ def digits_of(error: float) -> int:
 def _runs(candidate: int, incumbent: int) -> str:
     one = f"{candidate} run{'' if candidate == 1 else 's'}"
     return f"{one} each" if candidate == incumbent else f"{one} against {incumbent}"
+
+
+def recorded(effect: Effect) -> dict[str, float]:
+    """Return an effect as the ledger has it, to six significant digits, because the rest is rounding noise.
+
+    What the machine's speed did to it is there only where that is something.
+    """
+    fields = asdict(effect)
+    return {name: _rounded(field) for name, field in fields.items() if field or not name.startswith("speed_")}
+
+
+def _rounded(field: float) -> float:
+    return field if isinstance(field, int) else float(f"{field:.6g}")

@@ -17,6 +17,7 @@ from statistics import fmean, median
 from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.sigma import pooled
+from autoresearch_mlx.judge.work import by_tokens, doubt
 
 _UNKNOWN_SHARE = 0.5
 """Error of the slope without a curve, as a share of the value: a time measured by a program has a slope of 1."""
@@ -61,9 +62,12 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
     """Return the slope and the sigma of one run, from groups of runs; a group has one commit in one regime.
 
     This is Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at different
-    speeds, the slope is ``before`` and sigma is that of the plain values.
+    speeds, the slope is ``before`` and sigma is that of the plain values.  Work is counted in tokens if they are known.
     """
-    repeated = [group for group in groups if len(group) > 1]
+    plain_groups = [group for group in groups if len(group) > 1]
+    repeated = [told[0] if (told := by_tokens(group)) is not None else group for group in plain_groups]
+    if before.error and any(run.slow for group in plain_groups for run in group):
+        before = replace(before, doubt=doubt(plain_groups))
     plain = pooled([run.value for run in group] for group in repeated)
     spread, cross = _sums(repeated)
     if not spread or not before.error or plain.dof < 2:
@@ -76,7 +80,7 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
 
 
 def with_repeats(slope: Slope, runs: Sequence[Run], sigma: Sigma) -> Slope:
-    """Return the slope with one more group of repeats of one commit."""
+    """Return the slope with one more group of repeats of one commit, as they are compared."""
     spread, cross = _sums([runs])
     if not spread or not slope.error or not sigma.known:
         return slope
@@ -106,10 +110,10 @@ def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
 def _updated(before: Slope, spread: float, cross: float, noise: float) -> tuple[Slope, float]:
     """Return the slope after these sums, and the share of it that comes from them."""
     if not noise:
-        return Slope(cross / spread, 0.0), 1.0
+        return replace(before, value=cross / spread, error=0.0), 1.0
     told, known = spread / noise**2, 1 / before.error**2
     value = (before.value * known + cross / noise**2) / (known + told)
-    return Slope(value, 1 / math.sqrt(known + told)), told / (known + told)
+    return replace(before, value=value, error=1 / math.sqrt(known + told)), told / (known + told)
 
 
 def _at_speed(groups: Sequence[Sequence[Run]], slope: float) -> list[list[float]]:

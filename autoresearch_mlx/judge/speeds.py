@@ -37,6 +37,11 @@ def _beyond(difference: float) -> float:
     return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 
+def log_tokens(m: Measurement) -> float | None:
+    """Return the natural logarithm of the tokens of a run; None where these or the machine's speed are unknown."""
+    return math.log(m.tokens) if m.tokens and m.tokens > 0 and m.speed is not None else None
+
+
 def steady(run: Run) -> bool:
     """Return whether a run could do its usual work, so that its value needs no correction for the speed."""
     return abs(run.log_work) <= STEADY

@@ -53,6 +53,10 @@ _AXES: dict[str, tuple[str, ...]] = {
 }
 
 
+_COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "residual", "init", "seed"})
+"""First words of the axes whose knobs change the numbers in a step, and not what it computes."""
+
+
 def axis_of(knob_name: str) -> str:
     """Return the axis of a knob: ``depth`` for ``DEPTH``; ``knob.name`` for a knob NAME that is not in the table.
 
@@ -228,6 +232,26 @@ def only_knobs_differ(before: str, after: str) -> bool:
     if any(name not in read_knobs(after) for name in shared):
         return False
     return _normal("x.py", set_knobs(before, shared)) == _normal("x.py", set_knobs(after, shared))
+
+
+def same_work(before: Mapping[str, str], edited: Mapping[str, str]) -> bool:
+    """Return whether an edit changes only numbers that change nothing about what a step computes: rates, schedules."""
+    for path, text in edited.items():
+        was = before.get(path)
+        if was is None or not only_knobs_differ(was, text):
+            return False
+        changes = changed_knobs(was, text)
+        if not all(axis_of(name).split(".")[0] in _COSTLESS for name in changes):
+            return False
+        if not all(_numeric(value) for change in changes.values() for value in change):
+            return False
+    return bool(edited)
+
+
+def _numeric(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_numeric, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def lines_removed(before: Mapping[str, str], after: Mapping[str, str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from autoresearch_mlx.experiment import (
@@ -26,9 +26,16 @@ from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failu
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
-from autoresearch_mlx.judge.shrinkage import Effect
+from autoresearch_mlx.judge.shrinkage import recorded
 from autoresearch_mlx.lab.literals import added_bytes
-from autoresearch_mlx.lab.source import axis_of, changed_knobs, fingerprint, lines_removed, only_knobs_differ
+from autoresearch_mlx.lab.source import (
+    axis_of,
+    changed_knobs,
+    fingerprint,
+    lines_removed,
+    only_knobs_differ,
+    same_work,
+)
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session
@@ -299,6 +306,7 @@ class Attempt:
             auditable=isinstance(self.worker.target, Auditable),
             accepted=self.accepted,
             added_bytes=sum(added_bytes(self.files.get(path, ""), text) for path, text in self.proposal.files.items()),
+            same_cost=self.base == self.incumbent and same_work(self.files, self.proposal.files),
             removes=self.proposal.talk.get("removes"),
         )
 
@@ -368,7 +376,7 @@ class Attempt:
             fingerprint=self._fingerprint() if self.proposal.files else None,
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
             talk=self.proposal.talk,
-            effect=_recorded(effect) if effect else {},
+            effect=recorded(effect) if effect else {},
             against=self.against,
             held=verdict.held,
         )
@@ -386,14 +394,3 @@ class Attempt:
             yield
         finally:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
-
-
-def _recorded(effect: Effect) -> dict[str, float]:
-    """Return an effect as the ledger has it; what the machine's speed did to it only where that is something."""
-    fields = asdict(effect)
-    return {name: _rounded(field) for name, field in fields.items() if field or not name.startswith("speed_")}
-
-
-def _rounded(field: float) -> float:
-    """Round to six significant digits; further digits are rounding noise."""
-    return field if isinstance(field, int) else float(f"{field:.6g}")

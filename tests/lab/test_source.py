@@ -17,6 +17,7 @@ from autoresearch_mlx.lab.source import (
     literal,
     only_knobs_differ,
     read_knobs,
+    same_work,
     set_knobs,
 )
 
@@ -346,3 +347,28 @@ def test_arithmetic_with_a_range_comment_is_a_knob_and_is_replaced_whole(written
 )
 def test_other_expressions_are_no_knobs(written: str) -> None:
     assert read_knobs(f"SIZE = {written}\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("knob", "now", "same"),
+    [
+        ("MATRIX_LR", "0.03", True),
+        ("WEIGHT_DECAY", "0.2000001", True),
+        ("WARMDOWN_RATIO", "0.7", True),
+        ("ADAM_BETAS", "(0.8, 0.99)", True),
+        ("DEPTH", "5", False),
+        ("TOTAL_BATCH_SIZE", "2**13", False),
+        ("WINDOW_PATTERN", '"L"', False),
+        ("WEIGHT_DECAY", "None", False),  # may switch something off
+        ("OURS", "3", False),  # whatever it does
+    ],
+)
+def test_an_edit_of_rates_and_schedules_leaves_the_work_of_a_step_as_it_was(knob: str, now: str, same: bool) -> None:
+    knobs = {"MATRIX_LR": "0.04", "WEIGHT_DECAY": "0.2", "WARMDOWN_RATIO": "0.5", "ADAM_BETAS": "(0.8, 0.95)",
+             "DEPTH": "4", "TOTAL_BATCH_SIZE": "2**14", "WINDOW_PATTERN": '"SSSL"', "OURS": "2"}  # fmt: skip
+    write = "".join(f"{name} = {{{name}}}\n" for name in knobs) + "print(DEPTH)\n"
+    before, after = write.format(**knobs), write.format(**{**knobs, knob: now})
+    assert same_work({"train.py": before}, {"train.py": after}) is same
+    assert not same_work({"train.py": before}, {"train.py": f"{after}print(1)\n"})
+    assert not same_work({"train.py": before}, {"other.py": after})
+    assert not same_work({"train.py": before}, {})

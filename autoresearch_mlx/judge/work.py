@@ -1,0 +1,74 @@
+"""Choose what tells how much work the machine left to runs: their tokens where files cost the same, else the speed.
+
+The speed is measured with an error: programs beside a run also drive its data from the caches, so that on two cores
+with ten times as many busy programs the processor time for one and the same step varied by 40 % within minutes.  The
+tokens that the parent counted have no such error.  But they also depend on what a step of the file costs, so they tell
+the machine's part only among runs of one commit, and between files whose steps do the same work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean, median
+
+from autoresearch_mlx.judge.evidence import Run, Slope
+
+_DOUBT = 0.12
+"""Standard deviation of the logarithm of a slow run's work by its speed, about that by its tokens: measured on 14 runs
+of 3 s on two cores with a load of 20.  Taken until a session's own repeats tell it."""
+_ENOUGH = 4
+"""Degrees of freedom from which on they do."""
+
+
+def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
+    """Return the runs with their work as their tokens tell it, relative to the last side's usual number of tokens.
+
+    None where the machine was slow for none of them, so that the tokens tell only chance, and where tokens are unknown.
+    """
+    known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
+    counted = [run for side in sides for run in side if not run.tainted]
+    if not known or len(known) < len(counted) or not any(run.slow for run in counted):
+        return None
+    last = [run for run in sides[-1] if run.log_tokens is not None]
+    usual = [run.log_tokens for run in last if not run.slow] or [run.log_tokens for run in last] or known
+    origin = median(tokens for tokens in usual if tokens is not None)
+    return tuple(tuple(_at(run, origin) for run in side) for side in sides)
+
+
+def _at(run: Run, origin: float) -> Run:
+    return run if run.log_tokens is None else replace(run, log_work=run.log_tokens - origin)
+
+
+def compared(
+    candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
+) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """Return both sides as they are compared.  ``same_cost``: a step of the two files does the same work.
+
+    Where only the speed tells the work, its error becomes an error of the values.
+    """
+    told = by_tokens(candidate, incumbent) if same_cost else None
+    if told is not None:
+        return told[0], told[1]
+    return _doubted(candidate, slope), _doubted(incumbent, slope)
+
+
+def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
+    blur = (slope.doubt or _DOUBT) * math.hypot(slope.value, slope.error)
+    return tuple(
+        replace(run, error=math.hypot(run.error, blur)) if run.slow and run.log_tokens is not None and blur else run
+        for run in runs
+    )
+
+
+def doubt(groups: Iterable[Sequence[Run]]) -> float:
+    """Return the standard error of a slow run's ``log_work``, from repeats: its spread about the work by tokens."""
+    squares, dof = 0.0, 0
+    for group in groups:
+        off = [run.log_tokens - run.log_work for run in group if run.log_tokens is not None and not run.tainted]
+        if len(off) > 1 and any(run.slow for run in group):
+            mean = fmean(off)
+            squares += math.fsum((each - mean) ** 2 for each in off)
+            dof += len(off) - 1
+    return math.sqrt(squares / dof) if dof >= _ENOUGH else _DOUBT

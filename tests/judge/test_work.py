@@ -1,0 +1,83 @@
+"""Tokens tell the work of a slow run exactly where files cost the same; the speed tells it with an error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.judge.drift import drifted
+from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
+from autoresearch_mlx.judge.history import runs
+from autoresearch_mlx.judge.slope import learned
+from autoresearch_mlx.judge.work import by_tokens, compared, doubt
+
+STEEP = -0.45
+FAST = [Run(3.3, seed, log_tokens=math.log(16_000)) for seed in range(3)]
+
+
+def slow(tokens: int, seed: int = 9, told: float = -0.3, gain: float = 0.0) -> Run:
+    """A run on a slow machine, whose value follows its tokens, while its speed tells something else."""
+    work = math.log(tokens / 16_000)
+    return Run(3.3 - gain + STEEP * work, seed, log_work=told, log_tokens=math.log(tokens), slow=True)
+
+
+def test_between_files_of_equal_cost_the_tokens_tell_it() -> None:
+    candidate, incumbent = compared([slow(8_000)], FAST, Slope(STEEP, 0.01), same_cost=True)
+    assert candidate[0].log_work == pytest.approx(math.log(0.5))
+    assert [run.log_work for run in incumbent] == [0, 0, 0]
+    assert candidate[0].error == 0
+
+
+def test_between_other_files_the_speed_does_and_its_error_becomes_one_of_the_values() -> None:
+    candidate, incumbent = compared([slow(8_000)], FAST, Slope(STEEP, 0.0, doubt=0.1), same_cost=False)
+    assert candidate[0].log_work == -0.3
+    assert candidate[0].error == pytest.approx(0.045)
+    assert list(incumbent) == FAST
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        [replace(slow(8_000), slow=False)],  # on a quiet machine tokens vary by chance alone
+        [replace(slow(8_000), log_tokens=None)],  # a program that is not counted, or a run of an older version
+    ],
+)
+def test_tokens_are_left_alone_where_they_tell_nothing(side: list[Run]) -> None:
+    assert by_tokens(side, FAST) is None
+    assert compared(side, FAST, Slope(STEEP, 0.01), same_cost=True)[1] == tuple(FAST)
+
+
+def test_a_disturbed_run_without_tokens_spoils_nothing() -> None:
+    spoiled = Run(9.9, 1, tainted=True)
+    assert by_tokens([slow(8_000), spoiled], FAST) is not None
+
+
+def test_repeats_are_learned_from_by_their_tokens() -> None:
+    """Their speeds say the same of all three."""
+    group = [*FAST, slow(8_000), slow(12_000, 10), slow(10_000, 11)]
+    found, sigma = learned([group], Slope(0.0, 0.5))
+    assert found.value == pytest.approx(STEEP, abs=0.01)
+    assert sigma.value == pytest.approx(0.0, abs=0.005)
+    assert found.doubt == pytest.approx(doubt([group])) != 0
+
+
+def test_the_error_of_the_speed_is_learned_once_there_are_enough_repeats() -> None:
+    exact = [slow(8_000, told=math.log(0.5)), slow(4_000, told=math.log(0.25)), slow(12_000, told=math.log(0.75))]
+    assert doubt([exact, exact]) == pytest.approx(0)
+    assert doubt([exact]) == doubt([]) > 0.1
+
+
+def test_a_drift_is_judged_by_tokens() -> None:
+    known = Sigma(0.01, 40, 30, "")
+    assert drifted(FAST, [slow(8_000, told=0.0)], known)
+    assert not drifted(FAST, [slow(8_000, told=0.0)], known, Slope(STEEP, 0.01))
+
+
+@pytest.mark.parametrize(("speed", "told"), [(0.5, True), (1.0, True), (None, False)])
+def test_a_record_without_a_speed_is_read_as_before(speed: float | None, told: bool) -> None:
+    (run,) = runs([Measurement(3.3, 1, tokens=8_000, speed=speed, stretch=1.0 if speed else None)], 0)
+    assert (run.log_tokens is not None) == told
+    assert run.slow == (speed == 0.5)
