@@ -110,17 +110,19 @@ def test_an_outage_without_a_time_is_waited_for_longer_and_longer(tmp_path: Path
     assert away(patience, said("Overloaded"), tmp_path) == 30
 
 
-def test_a_program_that_worked_before_and_ends_at_once_has_time_and_then_loses_the_experiment(tmp_path: Path) -> None:
+def test_a_program_that_ends_at_once_has_time_and_then_loses_the_experiment(tmp_path: Path) -> None:
     time = [0.0]
     patience = Patience(100.0, clock=lambda: time[0])
-    assert away(patience, said(""), tmp_path) is None, "it never worked: its line may be wrong"
-    assert away(patience, said(""), tmp_path, worked=True) == 30
+    assert away(patience, said("", code=3), tmp_path) is None, "it never worked, and its exit code has a meaning"
+    assert away(patience, said(""), tmp_path) == 30
     time[0] = 90.0
     assert away(patience, said(""), tmp_path, worked=True) == 10
     time[0] = 101.0
     assert away(patience, said(""), tmp_path, worked=True) is None
     assert away(patience, said(""), tmp_path, worked=True) is not None, "the next experiment has time again"
+    assert away(patience, said("", code=3), tmp_path, worked=True) is not None
     assert away(patience, said("please log in"), tmp_path, worked=True) is None
+    assert away(patience, said("error: unknown option '--bogus'"), tmp_path, worked=True) is None
     assert away(patience, said("", seconds=40.0), tmp_path, worked=True) is None
 
 

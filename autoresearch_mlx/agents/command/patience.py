@@ -23,7 +23,7 @@ _ANSWER_LINES = 5
 class Patience:
     """Decides how long to wait for one coding agent.
 
-    ``seconds``: for how long the calls of a program that worked before may end at once.
+    ``seconds``: for how long one experiment waits for a program that ends at once.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +51,8 @@ class Patience:
             seconds = found.seconds if found.seconds is not None else self._pause()
             raise AgentAway(f"the coding agent's service gives no answer now: {found.words}", seconds=seconds)
         at_once = failed and ended.killed is None and ended.seconds < _AT_ONCE_SECONDS
-        if at_once and (worked or self._worked) and not asks_for_a_person(called.output):
+        passing = ended.returncode == 1 or worked or self._worked
+        if at_once and passing and not asks_for_a_person(called.output):
             self._wait_a_while(how_it_ended(ended.returncode, log))
 
     def _wait_a_while(self, how: str) -> None:
@@ -65,7 +66,7 @@ class Patience:
             self._since = None
             return
         pause = min(self._pause(), max(self._seconds - (now - self._since), 1.0))
-        raise AgentAway(f"the coding agent, which worked before, ends at once: {how}", seconds=pause)
+        raise AgentAway(f"the coding agent ends at once: {how}", seconds=pause)
 
     def _pause(self) -> float:
         pause, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
