@@ -330,7 +330,7 @@ class Attempt:
             done = self._experiment(verdict)
             self.session.ledger.finish(done)
             if kept and self.sha is not None:
-                self.session.workspace.keep(self.sha, self.incumbent)
+                self.session.workspace.keep(self.sha, self.incumbent, self.session.commits(self.history))
                 self.worker.worktree.ensure()
             if not kept:
                 measuring.drop_weights(self.session, self.number)

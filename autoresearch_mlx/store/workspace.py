@@ -214,14 +214,20 @@ class Workspace:
             shutil.rmtree(left, ignore_errors=True)
         drop_locks(self.common, self.tag, patience)
 
-    def keep(self, commit: str, base: str) -> None:
-        """Move the branch from ``base`` to ``commit``.  Raises WorkspaceError when somebody moved it."""
+    def keep(self, commit: str, base: str, ours: Container[str] = ()) -> None:
+        """Move the branch from ``base`` to ``commit``, also when a measured program has reset it to an earlier commit.
+
+        Raises WorkspaceError when the branch holds a commit that is not among ``ours`` and not a part of ``commit``.
+        """
         try:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, base)
         except WorkspaceError:
-            if (tip := self.tip()) is not None and tip != base:
+            tip = self.tip()
+            if tip == base:
+                raise
+            if tip is not None and self._is_foreign(tip, commit, ours):
                 raise self._moved(tip, commit) from None
-            raise
+            git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, tip or "")
 
     def settle(self, incumbent: str, ours: Container[str]) -> None:
         """Bring the branch to the ledger's incumbent after a death between two steps.
@@ -231,9 +237,13 @@ class Workspace:
         tip = self.tip()
         if tip == incumbent:
             return
-        if tip is not None and tip not in ours:
+        if tip is not None and self._is_foreign(tip, incumbent, ours):
             raise self._moved(tip, incumbent)
         git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent, tip or "")
+
+    def _is_foreign(self, tip: str, commit: str, ours: Container[str]) -> bool:
+        """Return whether the branch at ``tip`` would lose somebody's commit if it were moved to ``commit``."""
+        return tip not in ours and git(self.top, "rev-list", "--count", tip, f"^{commit}").strip() != "0"
 
     def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
         said = f"{self.branch} is at {tip[:7]}, but the ledger's incumbent is {incumbent[:7]}: somebody committed to it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -31,11 +31,12 @@ FOLDER = "worktree"
 class Worktree:
     """One folder below the session's, kept by git as a worktree on the session's branch."""
 
-    def __init__(self, workspace: Workspace, name: str = FOLDER) -> None:
+    def __init__(self, workspace: Workspace, name: str = FOLDER, pauses: Sequence[float] = _PAUSES) -> None:
         self._workspace = workspace
         self._top, self._branch = workspace.top, workspace.branch
         self._head = f"ref: refs/heads/{self._branch}"
         self.path = workspace.folder / name
+        self._pauses = pauses
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
         """The files that were laid out last: git's name for the content of each, and how the disk has it."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
@@ -89,7 +90,7 @@ class Worktree:
         """
         entries, fillings = self._holds(commit)
         wrong: tuple[str, ...] = ()
-        for tried, pause in enumerate(_PAUSES):
+        for tried, pause in enumerate(self._pauses):
             time.sleep(pause)
             try:
                 if self._record() is None or self.path.is_symlink():

@@ -16,6 +16,7 @@ from workspaces import NEW, checkout_of, head, started
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.trial.orphans import at_work
 
 
@@ -221,7 +222,7 @@ def writer() -> Iterator[Callable[[Path], int]]:
 def test_a_program_of_the_users_that_writes_there_is_named_and_lives(
     command_lab: Lab, writer: Callable[[Path], int]
 ) -> None:
-    tree = started(command_lab).worktree
+    tree = Worktree(started(command_lab), pauses=(0.0, 0.01, 0.01, 0.01, 0.01))
     pid = writer(tree.path / "solver.py")
     time.sleep(0.2)
     assert [f"process {pid}" in name for name in at_work(tree.path.resolve())] == [True]

@@ -200,6 +200,19 @@ def test_nothing_but_the_files_given_differs_from_the_base(command_lab: Lab) -> 
 # --- the branch
 
 
+def test_a_keep_on_a_branch_that_was_reset_to_an_earlier_commit_of_ours_or_deleted_moves_it(command_lab: Lab) -> None:
+    ws = started(command_lab)
+    base = head(command_lab)
+    first = ws.commit(1, base, {"solver.py": NEW}, "m\n")
+    ws.keep(first, base)
+    branch = "refs/heads/autoresearch/t"
+    for number, act in ((2, [branch, base]), (3, ["-d", branch])):
+        git(command_lab.root, "update-ref", *act)
+        sha = ws.commit(number, first, {"solver.py": f"X = {number}\n"}, "m\n")
+        ws.keep(sha, first, {base, first})
+        assert ws.tip() == sha
+
+
 def test_a_keep_on_a_branch_that_somebody_moved_is_refused(command_lab: Lab) -> None:
     ws = started(command_lab)
     base = head(command_lab)
