@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,8 +20,6 @@ from autoresearch_mlx.store.fill import fillings_of
 from autoresearch_mlx.store.laid_out import entries_of, named
 from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
-_QUIET = {"GIT_OPTIONAL_LOCKS": "0"}
-"""With this, git does not write the person's index."""
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 
 
@@ -67,14 +67,15 @@ def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines
     if top is None or resolve(top, incumbent) is None:
         return None
     in_lab = _InLab(root, top)
-    edited, unknown = _status(top)
-    differing = {*_differing(top, incumbent), *_differing(top, "--cached", incumbent)}
+    with _index_of(top) as index:
+        edited, unknown = _status(top, index)
+        differing = {*_differing(top, index, incumbent), *_differing(top, index, "--cached", incumbent)}
     entries = entries_of(top, incumbent)
     hidden = [path for path in in_lab.named_in(lines) if path not in entries and path not in differing]
     head = resolve(top, "HEAD")
     changed: tuple[str, ...] = ()
     if head is not None and head not in ours:
-        since = {*_differing(top, start, head)} & {*_differing(top, incumbent, head)}
+        since = {*_differing(top, {}, start, head)} & {*_differing(top, {}, incumbent, head)}
         changed = in_lab.shown(since)
     return LeftOut(
         start,
@@ -118,14 +119,25 @@ class _InLab:
         return found
 
 
-def _status(top: Path) -> tuple[list[str], list[str]]:
+@contextmanager
+def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
+    """Yield variables that let git use a copy of the person's index, because git refreshes it when it only looks."""
+    index = top / git(top, "rev-parse", "--git-path", "index").rstrip("\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / "index"
+        if index.exists():
+            shutil.copyfile(index, copy)
+        yield {"GIT_INDEX_FILE": str(copy)} if index.exists() else {}
+
+
+def _status(top: Path, index: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the files with edits, staged or not, and those that git does not know."""
-    listed = git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", env=_QUIET)
+    listed = git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", env=index)
     rows = [(entry[:2], entry[3:]) for entry in listed.split("\0") if entry]
     return [path for mark, path in rows if mark != "??"], [path for mark, path in rows if mark == "??"]
 
 
-def _differing(top: Path, *what: str) -> list[str]:
+def _differing(top: Path, index: Mapping[str, str], *what: str) -> list[str]:
     """Return the files in which two commits differ, or a commit and the checkout."""
-    listed = git(top, "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", *what, "--", env=_QUIET)
+    listed = git(top, "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", *what, "--", env=index)
     return [path for path in listed.split("\0") if path]

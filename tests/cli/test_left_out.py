@@ -1,0 +1,49 @@
+"""What of a person's checkout is not in a session is said once before the first run, and in ``status``."""
+
+from __future__ import annotations
+
+import json
+
+from conftest import command_line, git
+
+from autoresearch_mlx.lab.lab import Lab
+
+
+def edit(lab: Lab, *names: str) -> None:
+    for name in names:
+        with (lab.root / name).open("a") as file:
+            file.write("# edited\n")
+
+
+def told(lab: Lab, *arguments: str) -> list[str]:
+    """Call a command that measures; return its notes, all of which it has to say before its first run."""
+    done = command_line(*arguments, cwd=lab.root)
+    assert done.returncode == 0, done.stderr
+    before = done.stderr.partition(" #")[0]
+    assert before.count("note: ") == done.stderr.count("note: ")
+    return [line.partition("note: ")[2] for line in before.splitlines() if "note: " in line]
+
+
+def test_run_try_and_status_say_what_is_not_in_the_session(command_lab: Lab) -> None:
+    edit(command_lab, "solver.py", "bench.py")
+    (said,) = told(command_lab, "run", "--experiments", "0", "--tag", "t", "--agent", "knobs")
+    start = git(command_lab.root, "rev-parse", "HEAD")
+    where = f"session t (it began at commit {start[:7]})"
+    assert said.startswith(f"uncommitted edits are not in {where}: bench.py, solver.py; commit them")
+    shown = command_line("status", cwd=command_lab.root).stdout
+    assert "left out     uncommitted edits are not in session t" in shown
+
+    (command_lab.root / "solver.py").write_text("X = 3.5\nY = 2\n")
+    (said,) = told(command_lab, "try", "-m", "mine")
+    assert "): bench.py; commit them" in said, "the edit of solver.py is what `try` measures"
+
+    git(command_lab.root, "commit", "-qam", "saved")
+    found = json.loads(command_line("status", "--json", cwd=command_lab.root).stdout)["left_out"]
+    assert found == {
+        "start": start,
+        "uncommitted": [],
+        "unknown": [],
+        "head": git(command_lab.root, "rev-parse", "HEAD"),
+        "changed": ["bench.py"],
+        "empty": [],
+    }
