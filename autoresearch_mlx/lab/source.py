@@ -54,7 +54,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "residual", "init", "seed"})
-"""First words of the axes whose knobs change the numbers in a step, and not what it computes."""
+"""First words of the axes whose knobs change only numbers in a step, and not how much it computes."""
 
 
 def axis_of(knob_name: str) -> str:
@@ -235,7 +235,7 @@ def only_knobs_differ(before: str, after: str) -> bool:
 
 
 def same_work(before: Mapping[str, str], edited: Mapping[str, str]) -> bool:
-    """Return whether an edit changes only numbers that change nothing about what a step computes: rates, schedules."""
+    """Return whether an edit changes only numbers, such as rates, that do not change how much a step computes."""
     for path, text in edited.items():
         was = before.get(path)
         if was is None or not only_knobs_differ(was, text):

@@ -26,7 +26,7 @@ _STEP_SHARE = 0.1
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, and seconds on top."""
 _MODELS_PART = 4.0
-"""Ratio by which a model counts as larger than its evaluation shows, part of which is the same for every model."""
+"""Assumed growth of a model over the growth of its evaluation, a part of which is the same for every model."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
 MOST_PARAMS = 16
@@ -104,9 +104,10 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
 
 def larger(usual: Usual | None, spent: Spent) -> float | None:
-    """Return how many times as large as the baseline a model can be at most, by its evaluation; None where unknown.
+    """Return the largest size that a model can have by its evaluation, as a multiple of the baseline's.
 
-    Start and scoring are about as long for every model, so what is longer is held to be the model's, four times over.
+    Returns None where that is unknown.  Start and scoring take about as long for every model.  So the additional time
+    of the evaluation is counted as the model's, and multiplied by four.
     """
     if usual is None:
         return None

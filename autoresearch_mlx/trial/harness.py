@@ -165,7 +165,7 @@ class Trial:
         if self._spec.tokens is not None:
             self._check_count()
             self.progress = min(1.0, self.tokens_served / self._spec.tokens)
-            return False  # the parent counts too, and hands out no more rows
+            return False  # the parent counts the budget too, and stops handing out rows
         self.progress = min(1.0, self.elapsed() / self._spec.budget_seconds)
         return self.elapsed() >= self._spec.budget_seconds
 

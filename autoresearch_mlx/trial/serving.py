@@ -74,7 +74,7 @@ class RowServer:
         self.last: float | None = None
         """Monotonic time of the last batch served."""
         self.refused_at: float | None = None
-        """Monotonic time of the first request that was answered with no rows: the training wanted to go on."""
+        """Monotonic time of the first request that was answered with no rows because the training was over."""
         self.refused = False
         """Whether this server ended the training by answering that there are no more rows."""
         self._served: deque[float] = deque(maxlen=_RECENT)

@@ -96,7 +96,7 @@ class Timing:
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
     def trained_for(self) -> float:
-        """Return the counted seconds of the budget up to the end that the parent saw, whatever the script told."""
+        """Return the counted seconds of the budget up to the end that the parent saw, whatever the script reported."""
         began = self._budget_began(self.counted)
         return self.spent() if began is None or self.ended is None else max(0.0, self._count(self.ended) - began)
 
@@ -104,7 +104,7 @@ class Timing:
         """Return the seconds of the budget that are used, by the wall clock."""
         began = self._budget_began(self.began)
         end = self.ended if self.ended is not None else self.began.get("trained", time.monotonic())
-        return 0.0 if began is None else max(0.0, end - began)  # one step, with the next batch asked for before its end
+        return 0.0 if began is None else max(0.0, end - began)  # one step may request its next batch before it ends
 
     def _budget_began(self, marks: dict[Mark, float]) -> float | None:
         if "train" not in marks:

@@ -174,7 +174,7 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Return whose failure it is that the training failed; what the harness itself found is the candidate's."""
+        """Decide whose failure it is that the training failed; a fault that the harness found is the candidate's."""
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
@@ -218,8 +218,8 @@ class Training:
         """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
 
         A budget of tokens or operations counts a batch once, however often the script passes it through the model.  But
-        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.  Weights that no
-        product uses would hide it, so a model counts as larger only as far as its evaluation took longer too.
+        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.  Weights that are
+        used in no product would hide that, so a model counts as larger only as far as its evaluation took longer too.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")

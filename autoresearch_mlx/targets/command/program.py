@@ -35,7 +35,7 @@ _MOST_PROCESSES = 1000
 """Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
 
 _LEAST_SECONDS = 2.0
-"""Shortest run of which the machine's speed is recorded: in a shorter one it was read only a few times."""
+"""Shortest run in seconds for which the machine's speed is recorded: in a shorter run it is read only a few times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Command(TargetBase):
         figures: _Figures,
         look: Callable[[Watch], None] = lambda watch: None,
     ) -> Ended:
-        """Run a shell line to its end; ``look`` is called about ten times a second meanwhile."""
+        """Run a shell line to its end; ``look`` is called about ten times a second while it runs."""
         began, marker = time.monotonic(), uuid.uuid4().hex
         watch = Watch(
             replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES), marker

@@ -184,7 +184,7 @@ class ReferenceClock:
             return
         before = self._totals
         share, halted = self._share(wall, now, family)
-        ended = bool(before) and self._totals == {}  # of a process that has ended nothing can be read any more
+        ended = bool(before) and self._totals == {}  # nothing can be read about a process that has ended
         product, copy = self._ratios()
         slower = product if copy == 1 else max(product, 1 + _MEMORY_SHARE * (copy - 1))
         rate = share / self._reference.processor_share / slower
@@ -218,7 +218,7 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """Look which other programs run: when something begins to slow this run down, meanwhile, and at its end."""
+        """See which other programs run: when something begins to slow this run down, while it does, and at the end."""
         slow, looking = rate < NOTICED, self._company.looking
         due = at_an_end or not slow or now - self._named >= _COMPANY_SECONDS
         if due if looking else slow:
