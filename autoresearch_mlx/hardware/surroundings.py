@@ -43,7 +43,7 @@ class Surroundings:
     speed: Speed | None = None
     """The speed probe; None for runs without one."""
     counts: bool = False
-    """Whether budgets are counted in reference seconds, so that a run wants a quiet machine to set the reference."""
+    """Whether runs are compared with the speed of the baseline, which then wants a quiet machine."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
@@ -118,7 +118,7 @@ def surroundings(settings: MachineSettings, machine: Machine, workload: Workload
     if workload.device is not None and _probing(settings, gpu, workload.most_seconds or 0.0):
         command = python_command(*probe_arguments(workload.device))
         speed = Speed(command, trusted_environment(workload.environment))
-    counts = settings.clock == "reference" and workload.device == "cpu" and workload.budget_seconds is not None
+    counts = settings.clock == "reference" and workload.device is not None and workload.budget_seconds is not None
     return Surroundings(settings, gpu, speed, counts, read=lambda: read_state(kind))
 
 

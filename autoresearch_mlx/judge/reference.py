@@ -27,12 +27,12 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
     best = history.baseline
     recorded = taken_now(history, best) if best is not None else ()
     later = [r.measurement for r in history.repeats if r.measurement.regime == history.regime]
-    known = [m for m in (*recorded, *later, *earlier) if _share(m) is not None]
+    known = [m for m in (*recorded, *later, *earlier) if m.speed is not None and (_share(m) or _product(m))]
     counted = [m for m in known if not m.tainted]
     if counted:
         first = counted[0]
         share = (_share(first) or 1.0) / (first.speed or 1.0)
-        return Reference(min(share, 1.0), _number(first, "product_ms"), _number(first, "copy_ms"))
+        return Reference(min(share, 1.0), _product(first), _number(first, "copy_ms"))
     slow = [m for m in known if m.tainted and m.disturbed_by]
     return Reference(median(_share(m) or 1.0 for m in slow)) if slow else Reference()
 
@@ -76,6 +76,10 @@ def _alike(one: Measurement, other: Measurement) -> bool:
 
 def _share(m: Measurement) -> float | None:
     return _number(m, "processor_share")
+
+
+def _product(m: Measurement) -> float | None:
+    return _number(m, "product_ms")
 
 
 def _number(m: Measurement, name: str) -> float | None:

@@ -32,6 +32,8 @@ _FIRST_STEP_BATCHES = 64
 """Number of batches after which the clock starts even if no step was logged, so that training without a log counts."""
 _AHEAD_BATCHES = 2
 """Number of batches for the second step that a script may load ahead, before it logs the first step."""
+_PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
+"""Seconds between two probes of a GPU, and the rows of their product, which takes some milliseconds on a Mac."""
 _EXIT_FAILED = 3
 
 
@@ -72,6 +74,8 @@ class Trial:
         self._late = 0.0
         self._pending: tuple[int, mx.array | float, int] | None = None
         self._shown = (0.0, 0)
+        self._probed = 0.0
+        self._square: mx.array | None = None
 
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
@@ -83,6 +87,7 @@ class Trial:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
         while not self._over() and (served := self._rows.take(batch_size)) is not None:
+            self._probe()
             if self._rows.share is not None:
                 self.progress = min(1.0, self._rows.share)  # the parent knows how fast the machine is
             rows = served.astype(np.int32)
@@ -91,6 +96,23 @@ class Trial:
             self._batch_tokens = batch_size * self.seq_len
             self._counted += self._batch_tokens
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
+
+    def _probe(self) -> None:
+        """Time a product on the GPU now and then, between two steps, and tell the parent how long it took.
+
+        What is queued is finished first, so that the product has the GPU to itself.  On a CPU the parent probes.
+        """
+        now = self._clock()
+        if self._spec.device != "gpu" or self._started is None or now - self._probed < _PROBE_SECONDS:
+            return
+        if self._square is None:
+            self._square = mx.ones((_PROBE_SIDE, _PROBE_SIDE), mx.bfloat16)
+            mx.eval(self._square @ self._square)  # compiles the kernel
+        mx.synchronize()
+        began = self._clock()
+        mx.eval(self._square @ self._square)
+        self._probed = self._clock()
+        self._events.send("probe", product_ms=1000 * (self._probed - began))
 
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
         """Report one optimiser step, its loss and the number of tokens that it trained on.

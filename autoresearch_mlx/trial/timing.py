@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
+from autoresearch_mlx.experiment import Reference
+from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
 """Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and repeated."""
@@ -30,6 +31,10 @@ class Timing:
     """The clock that measures the machine's speed; None: the speed is not measured."""
     counting: bool = False
     """Whether reference seconds are counted; otherwise a second of the wall clock counts as one second."""
+    reference: Reference | None = None
+    """The speed that counts as 1; None: not known."""
+    probes: list[float] = field(default_factory=list)
+    """Milliseconds of the probes of a GPU, as the child has told them."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     ended: float | None = None
@@ -67,8 +72,9 @@ class Timing:
 
         It is ``spoiled`` for a run that was ``cut``, or whose speed rests on a guess.
         """
-        found = RunSpeed() if self.clock is None else self.clock.found()
-        if found.speed is None or not (cut or (found.doubtful and self.counting)):
+        found = gpu_speed(self.probes, self.reference) if self.clock is None else self.clock.found()
+        slow = self.clock is None and found.speed is not None and found.speed < 1 / MOST_STRETCH
+        if found.speed is None or not (cut or slow or (found.doubtful and self.counting)):
             return found
         said = f"the machine ran at {100 * found.speed:.0f} % of its reference speed: {found.disturbed_by}"
         return replace(found, spoiled=said)

@@ -82,6 +82,7 @@ class Training:
             charged=self._meter.ends_by_clock,
             clock=self._reference_clock(),
             counting=assignment.reference is not None,
+            reference=assignment.reference,
         )
         self._cut = False
         """Whether the run was ended because it had taken the most wall-clock time that its budget allows."""
@@ -318,6 +319,8 @@ class Training:
             self._timing.enter("trained")
             self.facts |= {k: _number(event, k) for k in ("steps", "loss")}
             self._draw(event)
+        elif kind == "probe" and self._phase == "train" and (probe := _number(event, "product_ms")):
+            self._timing.probes.append(abs(float(probe)))
         elif kind == "saved":
             self.facts |= {"peak_memory_mb": _number(event, "peak_memory_mb")}
         elif kind == "failed":

@@ -20,6 +20,7 @@ from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed
 from autoresearch_mlx.trial.speed.company import Others, _from_ps
 from autoresearch_mlx.trial.speed.probe import Probe, Reading
 from autoresearch_mlx.trial.speed.processor import Totals, Use, cores, stopped, used
+from autoresearch_mlx.trial.timing import Timing
 
 COUNTING = "import sys\nn = 0\nwhile True:\n    n += 1\n    n % 20000 or print(n, file=sys.stderr, flush=True)"
 """A program that does the same work again and again, and prints how much it has done."""
@@ -211,6 +212,35 @@ def test_one_slow_probe_among_quick_ones_changes_nothing() -> None:
 def test_a_real_probe_takes_milliseconds() -> None:
     reading = Probe().take()
     assert 0 < reading.product_ms < 50 and 0 < reading.copy_ms < 200
+
+
+# --- a GPU, whose probes the harness takes in the child
+
+
+def gpu(*probes: float, reference: Reference | None = None) -> RunSpeed:
+    return Timing(1.0, 1.0, charged=True, reference=reference, probes=list(probes)).speed(cut=False)
+
+
+def test_the_baseline_of_a_gpu_sets_the_reference() -> None:
+    found = gpu(2.0, 2.2, 2.1)
+    assert (found.speed, found.facts, found.spoiled) == (1.0, {"product_ms": 2.1}, None)
+    assert gpu(2.3, reference=Reference(product_ms=2.1)).speed == 1.0  # within the noise
+    assert gpu() == RunSpeed()
+
+
+def test_a_gpu_that_heat_slows_down_is_told_and_far_too_slow_a_one_spoils_the_run() -> None:
+    reference = Reference(product_ms=2.0)
+    warm, hot = gpu(2.0, 2.6, 2.7, reference=reference), gpu(4.0, 4.2, reference=reference)
+    assert (warm.speed, warm.spoiled) == (pytest.approx(0.77, abs=0.01), None)
+    assert warm.disturbed_by == "the GPU was 30 % slower than in the baseline"
+    assert (
+        hot.spoiled == "the machine ran at 49 % of its reference speed: the GPU was 105 % slower than in the baseline"
+    )
+
+
+def test_probes_of_a_gpu_never_lengthen_a_budget() -> None:
+    timing = Timing(1.0, 1.0, charged=True, counting=True, reference=Reference(product_ms=1.0), probes=[50.0])
+    assert not timing.counts and timing.rate == 1.0
 
 
 # --- names of the causes

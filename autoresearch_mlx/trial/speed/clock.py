@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -33,7 +33,7 @@ _MEMORY_SHARE = 0.5
 _MEMORY_DOUBT = 2.0
 """When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
 count."""
-_LEAST_RATE, _MOST_RATE = 0.02, 2.0
+_LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _NEWEST = 3
 """Number of newest probes, the fastest of which gives the current speed: a single probe may have been interrupted."""
 _STOPS_SECONDS = 2.0
@@ -75,6 +75,22 @@ class _Sums:
     product: float = 0.0
     copy: float = 0.0
     """Seconds weighted by the ratio of the probes to the reference; a ratio that is unknown or noise counts as 1."""
+
+
+def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
+    """Return the speed of a GPU by the milliseconds of its probes; it is not known before a baseline has told its own.
+
+    The harness takes them between steps, in the process of the edited script.  So they never lengthen a budget: all
+    that a script can reach by wrong ones is that its own run does not count.
+    """
+    if not probes:
+        return RunSpeed()
+    taken = median(probes)
+    usual = taken if reference is None or reference.product_ms is None else reference.product_ms
+    ratio = taken / usual
+    speed = 1.0 if 1 / _PRODUCT_NOISE <= ratio <= _PRODUCT_NOISE else 1 / ratio
+    words = f"the GPU was {_percent(ratio - 1)} slower than in the baseline" if speed < NOTICED else ""
+    return RunSpeed(round(speed, 4), words, facts={"product_ms": round(taken, 4)})
 
 
 class ReferenceClock:
