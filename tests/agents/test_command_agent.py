@@ -138,6 +138,9 @@ def test_line_ends_that_git_changes_on_checkout_are_no_edit(command_lab: Lab) ->
     house = House(command_lab)
     assert house.propose("true").problem == "the agent changed no editable file"
     assert house.propose(EDIT).files == {"solver.py": EDITED}
+    anew = "rm solver.py; git checkout -q -- solver.py"
+    assert house.propose(anew).problem == "the agent changed no editable file"
+    assert house.propose(f"{anew}; printf '# more\\r\\n' >> solver.py").files["solver.py"].endswith("\n# more\n")
 
 
 def test_a_silent_programs_edit_is_called_by_the_knobs_that_changed(house: House) -> None:
