@@ -20,7 +20,7 @@ Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "gu
 """Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
 the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""Changed knobs as ``{name: (from, to)}``; ``None`` where the knob did not exist before or no longer exists."""
+"""Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""
 
 Split: TypeAlias = Literal["val", "hidden"]
 """The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
@@ -372,7 +372,7 @@ class Target(Protocol):
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The sets of cases that can score a run; a certification uses ``hidden`` where there is one."""
+        """The sets of cases that can score a run; a certification uses ``hidden`` if there is one."""
         ...
 
     @property

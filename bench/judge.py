@@ -111,7 +111,7 @@ def _resamples() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 @dataclass(slots=True)
 class Desk:
-    """The part of a session around the judge: it takes the runs asked for, keeps the record, watches for drift."""
+    """The part of a session around the judge: it takes the runs that the judge asks for, and watches for drift."""
 
     machine: Machine
     mode: Mode
@@ -126,9 +126,9 @@ class Desk:
     effects: list[float] = field(default_factory=list)
     measured: list[bool] = field(default_factory=list)
     assumed: Slope = field(default_factory=Slope)
-    """What is assumed about the slope of values over the machine's speed before repeats tell it."""
+    """The slope of values over the machine's speed that is assumed before there are repeats."""
     same_cost: bool = False
-    """Whether a step of a candidate costs what one of the incumbent does, so that tokens tell the work."""
+    """Whether a step of a candidate costs as much as one of the incumbent, so that the tokens show the work."""
     score: float = 0.0
     """The last gain that was reported, in standard errors."""
 
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
     args = parser.parse_args()
     if min(args.nights, args.decisions) < 1 or args.runs < 5 or not 0 <= args.common < 1:
-        parser.error("it takes a night, a decision, five runs, and a common share from 0 to under 1")
+        parser.error("at least one night, one decision and five runs, and a common share from 0 to under 1")
     began = time.perf_counter()
     print("\n".join(decision_rows(args.decisions, args.common)), flush=True)
     for regime in REGIMES:

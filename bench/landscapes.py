@@ -23,7 +23,7 @@ SEQUENCE = 2048
 START = 0.998
 
 
-# Which optimum moves with which other knob: narrower when deeper, hotter when the batch is larger.
+# The optimum of one knob depends on another one: a deeper model is best narrower, a larger batch with a higher rate.
 COUPLED = (
     ("MATRIX_LR", "TOTAL_BATCH_SIZE"),
     ("EMBEDDING_LR", "TOTAL_BATCH_SIZE"),
@@ -130,7 +130,7 @@ class Landscape:
     sigma: float = 0.0
 
     def true(self, values: Values) -> float | None:
-        """Return the value without noise, in bits per byte; None where the run would fail."""
+        """Return the value without noise, in bits per byte; None if the run would fail."""
         if self.fails(values):
             return None
         return START + self._cost(values) - self._cost(START_VALUES)
@@ -191,7 +191,7 @@ def draw(family: Family, seed: int) -> Landscape:
         memory_limit=memory(START_VALUES) + float(rng.uniform(*family.headroom)),
         law=_law(rng) if family.compute else None,
     )
-    # The start must run: where the draw put it beyond divergence, the optimum moves up to meet it.
+    # The start must not fail: if its random optimum makes it diverge, the optimum moves up towards it.
     if landscape.fails(START_VALUES):
         room = unit("MATRIX_LR", START_VALUES["MATRIX_LR"]) - family.fragile / 2
         landscape = replace(landscape, optimum={**landscape.optimum, "MATRIX_LR": room})
@@ -204,7 +204,7 @@ def _law(rng: np.random.Generator) -> ComputeLaw:
 
 
 def typical_gain(landscape: Landscape) -> float:
-    """Return the median gain, in bits per byte, of those changes of one knob at the start that gain at all."""
+    """Return the median gain, in bits per byte, over all changes of one knob at the start that gain anything."""
     gains = []
     for row in ROWS:
         for value in _steps(row):

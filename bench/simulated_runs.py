@@ -13,7 +13,7 @@ BASE = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """How good proposals are: a share gains, a share changes nothing, the others lose; sizes are exponential."""
+    """The quality of proposals: a share gains, a share changes nothing, the others lose; sizes are exponential."""
 
     name: str
     wins: float

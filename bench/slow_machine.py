@@ -129,7 +129,7 @@ def night(
 ) -> Seen:
     rng = np.random.default_rng([number, 5])
     machine = SlowMachine(rng, speeds, told, common)
-    # Before repeats, the judge takes the slope from the learning curve: here it is told twice the true one, or half.
+    # Before repeats, the judge takes the slope from the learning curve; here it gets twice the true slope, or half.
     assumed = Slope(0.0, STEEP * float(rng.choice([0.5, 1.0, 2.0]))) if told else Slope()
     desk = Desk(machine, mode, Rules(), assumed=assumed, same_cost=same_cost)
     desk.begin()
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
     args = parser.parse_args()
     if args.nights < 1 or not 0 <= args.common < 1:
-        parser.error("it takes a night, and a common share from 0 to under 1")
+        parser.error("at least one night, and a common share from 0 to under 1")
     began = time.perf_counter()
     print(f"{'':<26}" + "".join(f"{head:>12}" for head in ("beyond 3", "kept", "wins", "losses", "runs", "regimes")))
     for speeds in WAYS:

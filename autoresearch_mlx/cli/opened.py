@@ -27,7 +27,7 @@ class Opened:
 
 @contextmanager
 def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) -> Iterator[Opened]:
-    """Open the session for this process alone, in a sandbox where there is one, until the end of the block.
+    """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
     Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it

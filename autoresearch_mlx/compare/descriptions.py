@@ -37,7 +37,7 @@ class Described:
     changes: KnobChanges
     note: str = ""
     mentioned: KnobChanges = field(default_factory=dict)
-    """Knobs of a line that is not understood whole: what it says of them; a value of None is not known."""
+    """Knobs that a line names although it is not fully understood, and their values; None is an unknown value."""
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
@@ -146,7 +146,7 @@ def _leading(changes: Mapping[str, Any]) -> str:
 
 
 def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
-    """Return what a line that is not understood says of knobs: the values that could be read, None for the others."""
+    """Return the knobs in a line that is not understood, with the values that could be read, None for the others."""
     named = {name: (None, None) for piece in (line.main, *line.sets) for name, *_ in names_in(piece.lower())}
     return {**named, **changed}
 

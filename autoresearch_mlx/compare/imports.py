@@ -23,8 +23,8 @@ from autoresearch_mlx.store.ledger import read
 def read_log(path: Path, hardware: str = "", metric: str | None = None, direction: Direction | None = None) -> Log:
     """Read the log in a file.
 
-    ``metric``: the column that has the values, where the header does not say it; ``direction``: whether lower or higher
-    is better there.  Raises TableError with file and line for what cannot be understood.
+    ``metric`` is the column that has the values, if the header does not say so; ``direction`` says whether lower or
+    higher is better there.  Raises TableError with file and line for a line that cannot be understood.
     """
     text = _text(path)
     if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
@@ -109,7 +109,7 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 
 
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
-    """Return the values of the last baseline and the last kept run; None with one baseline, where the rows say it."""
+    """Return the values of the last baseline and the last kept run; None for one baseline, which the rows show."""
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]
     if len(opened) < 2 or opened[-1].value is None or kept[-1].value is None:

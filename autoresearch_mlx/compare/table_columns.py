@@ -136,7 +136,7 @@ def _without_header(lines: Lines) -> Columns:
 
 
 def _fits(columns: Columns, row: Row) -> bool:
-    """Return whether a row begins with a commit, and has bits per byte where its status says that it was measured."""
+    """Return whether a row begins with a commit, and has bits per byte if its status says that it was measured."""
     commit, status = columns.cell(row, "commit"), status_in(columns.cell(row, "status"))
     value = number_in(columns.cell(row, "value"))
     named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")
@@ -161,8 +161,9 @@ def number_in(cell: str) -> float | None:
 def direction_of(columns: Columns, kept: Sequence[float], gains: Sequence[tuple[float, float]]) -> Direction:
     """Return whether lower or higher values are better.
 
-    ``kept``: the values of the kept rows, oldest first.  ``gains``: for each row of our own table, its gain, and by how
-    much its value was higher than the incumbent's.  Raises TableError where neither the file nor its rows say it.
+    ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own table:
+    its gain, and its value minus the incumbent's.  Raises TableError if neither the file nor its rows show the
+    direction.
     """
     if columns.direction is not None:
         return columns.direction
@@ -178,4 +179,4 @@ def direction_of(columns: Columns, kept: Sequence[float], gains: Sequence[tuple[
         return "max" if 2 * ups > len(signs) else "min"
     path = columns.rows[0].path
     said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: kept rows went up and down"
-    raise TableError(said, "say it: `--direction min` or `--direction max`")
+    raise TableError(said, "name it: `--direction min` or `--direction max`")

@@ -30,7 +30,7 @@ _BASELINE = re.compile(
     r"(?=$|\s*[(\[—–:;,.]|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
-"""A description that is about a baseline, not about a change of one."""
+"""Pattern of a description that is about a baseline itself, not about a change to one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Difference:
 
     @property
     def of_other_speed(self) -> bool:
-        """Whether the machine was not equally fast for both sides."""
+        """Whether the machine's speed differed between the two sides."""
         return bool(self.speed_error or self.speed_gain)
 
     @property
@@ -140,7 +140,7 @@ def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
 
 
 def _slope(evidence: Evidence) -> Slope:
-    """Return the slope after the candidate's own runs, which show it too."""
+    """Return the slope, updated by the candidate's own runs."""
     return slope_with_repeats(evidence.slope, evidence.candidate, evidence.sigma)
 
 

@@ -88,11 +88,11 @@ def should_stop(
 
 
 def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
-    """Return the work that a run has done by now, as a share of the incumbent's after as much of the budget; at most 1.
+    """Return the work that a run has done so far, as a share of the incumbent's at the same point; at most 1.
 
-    ``tokens``: those that the run was trained on so far; ``whole``: those of the incumbent's whole run.  On a machine
-    that is slower than it was for the incumbent, a run is behind at equal shares of the budget for no fault of its
-    file.  1 where the tokens are unknown, and where the run was the quicker one: that is its own merit.
+    ``tokens`` is the number of tokens in training so far, ``whole`` that of the incumbent's whole run.  If the machine
+    is slower than it was for the incumbent, a run falls behind through no fault of its file.  Returns 1 if the tokens
+    are unknown, and if the run is the faster one, which is its own merit.
     """
     if not curve or not tokens or not whole or curve[-1][0] <= 0:
         return 1.0

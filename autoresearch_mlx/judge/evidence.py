@@ -33,10 +33,10 @@ class Run:
     tainted: bool = False
     """True if heat, sleep or another job disturbed it: it does not count."""
     log_work: float = 0.0
-    """Natural logarithm of the work that the machine's speed left to it, as a share of what it does at the session's
-    reference speed (:func:`speeds.log_work`); 0: all of it, or unknown."""
+    """Natural logarithm of the work that it could do at its speed, as a share of its work at the session's reference
+    speed (:func:`speeds.log_work`); 0 for all of it, or if that is unknown."""
     log_tokens: float | None = None
-    """Natural logarithm of the tokens that it was trained on; None where these or the machine's speed are unknown."""
+    """Natural logarithm of the number of tokens in its training; None if that or the machine's speed is unknown."""
     slow: bool = False
     """Whether the machine was slower than usual during it."""
 
@@ -68,7 +68,7 @@ UNKNOWN = Sigma(None, 0, 0, "nothing was measured twice")
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """How far a value moves, in the metric's unit, when ``log_work`` grows by 1, and the standard error of that."""
+    """The change of a value, in the metric's unit, when ``log_work`` grows by 1, and its standard error."""
 
     value: float = 0.0
     error: float = 0.0
@@ -77,7 +77,7 @@ class Slope:
 
 
 STEADY = 0.1
-"""Runs whose ``log_work`` differs by this much or less ran at a like speed."""
+"""Runs whose ``log_work`` differs by this much or less ran at a similar speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Evidence:
     steps: tuple[int | None, int | None] = (None, None)
     """Steps after which a repeat of the candidate, and one of the incumbent, ends; None: the clock ends it."""
     slope: Slope = Slope()
-    """How values move with the machine's speed, from all repeats before this candidate."""
+    """The change of values with the machine's speed, from all repeats before this candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Again:
     gain: float = 0.0
     """For an audit: what the candidate seems to gain."""
     trial: bool = False
-    """For the incumbent: see whether it runs at all, because the candidate's runs were ended by the machine."""
+    """True to see whether the incumbent runs at all, because the machine ended the candidate's runs."""
 
 
 Decision: TypeAlias = Verdict | Again

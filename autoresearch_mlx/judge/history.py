@@ -74,7 +74,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 
 def _error(m: Measurement) -> float:
-    """Return the standard error of a run's own value; 0 where none is recorded."""
+    """Return the standard error of a run's own value; 0 if none is recorded."""
     found = m.extra.get("lookahead_error")
     return abs(float(found)) if isinstance(found, int | float) and math.isfinite(found) else 0.0
 
@@ -103,12 +103,12 @@ def sigma_of(history: History) -> Sigma:
 
 
 def noise_of(history: History) -> tuple[Slope, Sigma]:
-    """Return how values move with the machine's speed, and the standard deviation of one run, from all repeats."""
+    """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats."""
     return slope.learned(sigma.replicates(_with_commits(history)), _assumed(history))
 
 
 def _assumed(history: History) -> Slope:
-    """Return what is assumed about the slope before repeats, from the curves of the baseline and the incumbent."""
+    """Return the slope that is assumed before repeats, from the curves of the baseline and the incumbent."""
     first, best = history.baseline, history.incumbent
     if first is None or best is None or first.value is None:
         return Slope()
@@ -241,7 +241,7 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value: other programs only ever add to the processor time of the same work."""
+    """Return the smallest value, because other programs can only add to the processor time of the same work."""
     return min(values, default=None)
 
 
@@ -250,7 +250,7 @@ def _has_processor_time(m: Measurement) -> bool:
 
 
 def _train_seconds(m: Measurement) -> float:
-    """Return the reference seconds of a training where the machine's speed is known, else those of the wall clock."""
+    """Return the reference seconds of a training if the machine's speed is known, else the wall-clock seconds."""
     return (m.seconds.train or 0.0) * (m.speed or 1.0)
 
 

@@ -41,12 +41,13 @@ PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 A larger model takes longer to build."""
 
 KNOWLEDGE_BYTES = 512
-"""Compressed bytes from which on an edit is kept only after an audit; most honest ones add less than 200."""
+"""Compressed size in bytes from which on an edit is kept only after an audit; most honest edits add less than 200."""
 MOST_RUNS_FOR_AUDIT = 6
-"""Number of runs after which an edit that could not be audited is given up."""
+"""Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.4, 1.75
-"""Time for each token and matrix weight, as a multiple of the baseline's, that a keep names, and that holds it."""
+"""Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names it;
+from the second on, the keep waits for a person."""
 
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
@@ -70,7 +71,7 @@ class Case:
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
     added_bytes: int = 0
-    """How much its edit adds, compressed: much of it could be knowledge, of rows or of weights."""
+    """Number of bytes that its edit adds, compressed; many of them could be knowledge of rows or of weights."""
     same_cost: bool = False
     """Whether a step of its files does the same work as one of the incumbent's."""
     removes: int | None = None
@@ -149,7 +150,7 @@ class Judge:
         return asked or stages.held(found, now, self.rules) or decision
 
     def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return what a keep still needs when its edit is so large that it could hold knowledge: an audit.
+        """Ask for an audit of a keep whose edit is so large that it could contain knowledge of rows or weights.
 
         A change that is better in itself is better on hidden rows too, whatever its size.
         """
@@ -265,12 +266,12 @@ class Judge:
 
 
 def _uncounted(decision: Decision, case: Case) -> Decision:
-    """Say in the reason of a keep how much work the budget of tokens or operations did not count; hold it if much.
+    """Say in a keep's reason how much work the budget did not count; if it is much, let the keep wait for a person.
 
-    Several passes over a batch, or a layer used twice, cost time but no tokens and no weights.  A person must say
-    whether that is a better script or only a longer training.
+    A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
+    A person must say whether that is a better script or only a longer training.
     """
-    # The least, because other programs on the machine only ever add to it.
+    # The smallest value counts, because other programs on the machine can only add to it.
     taken = min((float(m.extra["operation_time"]) for m in case.measurements if "operation_time" in m.extra), default=0)
     if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
         return decision
@@ -299,9 +300,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
-    said = (
-        f"{taken:.1f} s before its first batch, where the baseline took {usual:.1f} s: the budget does not count them"
-    )
+    said = f"{taken:.1f} s before its first batch, and the baseline took {usual:.1f} s: the budget does not count them"
     return Verdict("invalid", said)
 
 

@@ -61,7 +61,7 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
             if file.is_file() and not path.startswith(".autoresearch/"):
                 found[path] = _text(file)
     changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
-    # Git's filters matter only where the bytes differ.  A link is read through; git would store the link itself.
+    # Git's filters matter only if the bytes differ.  We read the file behind a link; git would store the link itself.
     here = root.resolve()
     differing = [path for path in changed if (here / path).resolve() == here / path]
     changed |= session.workspace.as_stored(root, session.incumbent(session.journal().history), differing)

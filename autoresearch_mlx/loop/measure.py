@@ -119,7 +119,7 @@ def _beside(folder: Path) -> Path:
 def _counted(worker: Worker, history: History, order: Order, watch: Watch) -> tuple[Reference | None, int | None]:
     """Return the speed by which the budget is counted, and the steps that end the run in place of its clock.
 
-    Before the run that sets the reference, and after one for which the machine was too slow, a quiet machine is waited
+    Before the run that sets the reference, and after one for which the machine was too slow, a quiet machine is awaited
     for, for a bounded time.  A run that was too slow is then taken again with the incumbent's steps if its own cost the
     same: then the clock, and so the machine, decides nothing.
     """

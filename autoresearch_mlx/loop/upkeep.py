@@ -25,7 +25,7 @@ NOTHING_DONE = Sofar(done=-1)
 """Progress before the baseline.  It counts -1 experiments, so that a limit of 0 still allows the baseline."""
 _POLL_SECONDS = 0.5
 _AWAY_SECONDS = 60.0
-"""Seconds until an agent is asked again that is away and does not say when it is back."""
+"""Seconds until an agent is asked again if it does not answer and does not say when it will."""
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:

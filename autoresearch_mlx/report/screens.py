@@ -162,7 +162,7 @@ class LiveScreen:
         from rich.text import Text
 
         line = Text(verdict_line(experiment, self._metric, self._stream.columns() - 1))
-        start = line.plain.find(experiment.status)  # -1 where the terminal is narrower than the word
+        start = line.plain.find(experiment.status)  # -1 if the terminal is narrower than the word
         if start >= 0 and not self._console.no_color:
             line.stylize(_STYLES.get(experiment.status, _OTHER), start, start + len(experiment.status))
         self._print(line)

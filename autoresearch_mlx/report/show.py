@@ -160,7 +160,7 @@ def _remarks(e: Experiment, width: int) -> list[str]:
 
 
 def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Name the figures that only the measured script knows; nothing is decided by them."""
+    """Name the figures that only the measured script knows; no decision rests on them."""
     names = {
         "steps": any(m.steps is not None for m in runs),
         "loss": any("loss" in m.extra for m in runs),

@@ -48,7 +48,7 @@ _LINE = 120
 
 
 def render_status(status: Status, width: int) -> str:
-    """Write ``name  value`` lines, wrapped where the terminal is narrow."""
+    """Write ``name  value`` lines, wrapped at the terminal's width."""
     counts = status.counts
     facts = [
         ("session", f"{status.session} on {status.branch}"),

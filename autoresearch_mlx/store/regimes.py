@@ -88,7 +88,7 @@ def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -
 
 
 def _parts(journal: Journal, number: int) -> Mapping[str, Any]:
-    """Return the parts of a regime's key; where the ledger has none, the parts that its measurements record."""
+    """Return the parts of a regime's key; if the ledger has none, the parts that its measurements record."""
     parts = journal.regimes[number].parts
     if parts is not None:
         return parts

@@ -254,4 +254,4 @@ def test_time_that_is_padded_before_the_first_batch_is_no_valid_run() -> None:
     assert padded(history, [timed(6.0)]) is None
     verdict = padded(history, [timed(7.0)])
     assert verdict is not None and verdict.status == "invalid"
-    assert verdict.reason.startswith("7.0 s before its first batch, where the baseline took 0.5 s")
+    assert verdict.reason.startswith("7.0 s before its first batch, and the baseline took 0.5 s")

@@ -52,7 +52,7 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Read the memory of the run and of the machine in bytes, and the temperature where any user may read it."""
+        """Read the memory of the run and of the machine in bytes, and the temperature if any user may read it."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}
