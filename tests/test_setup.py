@@ -21,6 +21,7 @@ case "$*" in
 *sys.version_info*) echo {version} ;;
 *"import ensurepip, venv"*) exit {without_venv} ;;
 *platform.machine*) echo {machine} ;;
+*platform.mac_ver*) echo {mac_ver} ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
 *"pip install"*) [ ! -e "$CALLS.offline" ] || {{ echo "Failed to establish a new connection"; exit 1; }} ;;
 esac
@@ -35,8 +36,10 @@ class Box:
     bin: Path
     calls: Path
 
-    def python(self, name: str, version: str, without_venv: int = 0, machine: str = "arm64") -> None:
-        text = PYTHON.format(version=version, without_venv=without_venv, machine=machine)
+    def python(
+        self, name: str, version: str, without_venv: int = 0, machine: str = "arm64", mac_ver: str = "26.3"
+    ) -> None:
+        text = PYTHON.format(version=version, without_venv=without_venv, machine=machine, mac_ver=mac_ver)
         self.program(name, text)
 
     def program(self, name: str, text: str) -> None:
@@ -71,7 +74,7 @@ def test_a_python_that_is_too_old_is_named(box: Box) -> None:
     box.python("python3", "3.9.18")
     done = box.setup()
     assert done.returncode == 1
-    assert "Python 3.11 or newer is needed; found python3 (3.9.18)." in done.stderr
+    assert "Python 3.11 or newer is needed, up to 3.14; found python3 (3.9.18)." in done.stderr
     assert "brew install" in done.stderr
     assert "apt install" in done.stderr
 
@@ -101,6 +104,40 @@ def test_an_intel_python_on_a_mac_is_refused(box: Box) -> None:
     done = box.setup()
     assert done.returncode == 1
     assert "python3 (3.12.1 for Intel, which MLX does not support)" in done.stderr
+
+
+def test_a_python_without_wheels_is_passed_over(box: Box) -> None:
+    box.python("python3", "3.15.0")
+    done = box.setup()
+    assert done.returncode == 1
+    assert "python3 (3.15.0, for which numpy, PyYAML and contourpy have no wheels yet)" in done.stderr
+    box.python("python3.14", "3.14.1")
+    assert "Python 3.14.1 (python3.14)" in box.setup().stderr
+
+
+def on_a_mac(box: Box, macos: str, seen_by_python: str) -> None:
+    box.program("uname", "#!/bin/sh\necho Darwin\n")
+    box.program("sw_vers", f"#!/bin/sh\necho {macos}\n")
+    box.python("python3", "3.13.1", machine="arm64", mac_ver=seen_by_python)
+
+
+@pytest.mark.parametrize(
+    ("macos", "seen_by_python", "code", "said"),
+    [
+        ("13.7.1", "13.7.1", 1, "This Mac has macOS 13.7.1; MLX needs macOS 14 or newer."),
+        ("26.1", "26.1", 0, "MLX's build for macOS 26 needs 26.2: if MLX does not start, update macOS."),
+        ("26.3", "16.0", 0, "python3 was built for an older macOS and gets MLX's build for that one"),
+    ],
+)
+def test_a_macs_version_is_told_in_words(box: Box, macos: str, seen_by_python: str, code: int, said: str) -> None:
+    on_a_mac(box, macos, seen_by_python)
+    done = box.setup()
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_a_suitable_mac_is_not_worth_a_word(box: Box) -> None:
+    on_a_mac(box, "26.3", "26.3")
+    assert "macOS" not in box.setup().stderr
 
 
 def test_a_debian_python_without_venv_names_the_package(box: Box) -> None:

@@ -41,6 +41,8 @@ class Basis:
     seq_len: int
     knobs: Mapping[str, Any]
     """The profile's knobs, which shape the model that was timed."""
+    wheel: str | None = None
+    """The build of MLX on a Mac (:class:`machine.Machine`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) 
         vocab_size=vocab_size,
         seq_len=seq_len,
         knobs=dict(profile.knobs),
+        wheel=machine.wheel,
     )
 
 

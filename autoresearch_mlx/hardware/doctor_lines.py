@@ -5,6 +5,7 @@ All functions but :func:`state_lines` are pure: they turn facts into lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -79,6 +80,9 @@ def _joined(facts: list[str | None]) -> str:
 
 
 GB = 2**30
+_BUILD = "MLX's build"
+_NEEDED_BY_26 = (26, 2)
+"""The macOS that MLX's wheel for macOS 26 is built for, though it can be installed on 26.0 and 26.1; mlx issue 4525."""
 _MFU_OPERATIONS = 6
 """Operations for each weight of a matrix product and token: multiply and add, once forward and twice backward."""
 
@@ -102,6 +106,8 @@ def machine_lines(subject: Subject) -> Iterator[Line]:
     """Describe a machine: chip, device, buffers, the calibration and what is chosen from it, MFU."""
     if subject.found is not None:
         yield _chip(subject.found)
+    if subject.machine.wheel is not None:
+        yield build_line(subject.machine.wheel, subject.machine)
     if subject.info and subject.machine.gpu is not None:
         yield from _device(subject)
     yield from _largest(subject)
@@ -132,6 +138,23 @@ def largest_array(profile: Profile) -> int:
     """Return the bytes of the baseline's largest array: the float32 logits of one training pass."""
     rows: int = profile.knobs["DEVICE_BATCH_SIZE"]
     return 4 * rows * profile.seq_len * profile.vocab_size
+
+
+def build_line(wheel: str, machine: Machine) -> Line:
+    """Describe MLX's build on a Mac, whose kernels depend on the macOS that it was made for."""
+    built = tuple(map(int, re.findall(r"\d+", wheel)[:2]))
+    found = re.search(r"(\d+)(?:\.(\d+))?", machine.os_version or "")
+    here = (int(found[1]), int(found[2] or 0)) if found else None
+    said = f"for macOS {built[0]} ({wheel})"
+    if here is None or len(built) < 2:
+        return Line(_BUILD, said)
+    if built[0] == 26 and here < _NEEDED_BY_26:
+        needs = f"{said}; it needs macOS 26.2, and this is {machine.os_version}"
+        return Line(_BUILD, needs, True, "update macOS, or install MLX with a Python built for an older macOS")
+    if built[0] < 26 <= here[0] and "M5" in (machine.chip or ""):
+        hint = "a Python that was built for macOS 26 installs the newer build: from python.org, Homebrew or uv"
+        return Line(_BUILD, f"{said}; it does not use the matrix units of an M5", True, hint)
+    return Line(_BUILD, said)
 
 
 def _chip(found: Found) -> Line:

@@ -54,6 +54,8 @@ class Machine:
     mlx: str | None
     simd: Simd | None = None
     """The widest x86 vector instructions that matter to a BLAS; None on other processors."""
+    wheel: str | None = None
+    """The platform of MLX's build on a Mac, such as ``macosx_26_0_arm64``: the builds have different kernels."""
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -75,16 +77,33 @@ def package_version(name: str) -> str | None:
         return None
 
 
+def mlx_wheel() -> str | None:
+    """Return the platform tag of the wheel from which MLX's Metal code was installed; None without such a wheel."""
+    for name in ("mlx-metal", "mlx"):
+        try:
+            text = importlib.metadata.distribution(name).read_text("WHEEL") or ""
+        except (importlib.metadata.PackageNotFoundError, OSError):
+            continue
+        if (tag := re.search(r"^Tag: \S+-(macosx_\w+)$", text, re.MULTILINE)) is not None:
+            return tag.group(1)
+    return None
+
+
 def read_machine(
     run: Run = run_command,
     installed: Installed = package_version,
     system: str = "",
     arch: str = "",
     root: Path = Path("/"),
+    wheel: Callable[[], str | None] = mlx_wheel,
 ) -> Machine:
     """Read this computer, or a recording of another one through the arguments."""
     system, arch = system or platform.system(), arch or platform.machine()
-    return _read_mac(run, installed, arch) if system == "Darwin" else _read_linux(run, installed, system, arch, root)
+    return (
+        _read_mac(run, installed, arch, wheel())
+        if system == "Darwin"
+        else _read_linux(run, installed, system, arch, root)
+    )
 
 
 def describe(machine: Machine) -> str:
@@ -104,7 +123,7 @@ def describe(machine: Machine) -> str:
 # --- macOS ---------------------------------------------------------------------------------------
 
 
-def _read_mac(run: Run, installed: Installed, arch: str) -> Machine:
+def _read_mac(run: Run, installed: Installed, arch: str, wheel: str | None) -> Machine:
     facts = parse_sysctl(run(["sysctl", "machdep.cpu.brand_string", "hw.physicalcpu", "hw.memsize"]) or "")
     chip = facts.get("machdep.cpu.brand_string")
     # Every Apple Silicon Mac has Metal, so the GPU is there even if system_profiler reports nothing.
@@ -120,6 +139,7 @@ def _read_mac(run: Run, installed: Installed, arch: str) -> Machine:
         gpu=gpu if arch == "arm64" else None,
         python=platform.python_version(),
         mlx=installed("mlx"),
+        wheel=wheel,
     )
 
 

@@ -241,6 +241,7 @@ def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any
         "gpu_cores": machine.gpu.cores if machine.gpu else None,
         "memory_gb": round(machine.memory_bytes / 2**30, 1) if machine.memory_bytes else None,
         "mlx": machine.mlx,
+        **({"mlx_wheel": machine.wheel} if machine.wheel else {}),
         "python": machine.python,
         "blas": blas.source if device == "cpu" else None,
     }
