@@ -15,6 +15,7 @@ from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.evidence import Rules, Run, Sigma, Slope
 from autoresearch_mlx.judge.speeds import log_tokens, log_work, slow, steady
+from autoresearch_mlx.judge.work import by_tokens
 
 _Number = TypeVar("_Number", int, float)
 
@@ -161,9 +162,12 @@ def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     machine come first: another speed moves a plain value.
     """
     every = runs_of(history, experiment)
-    measured = [run for run in every if run.regime == history.regime and not run.tainted]
-    usual = [run for run in measured if steady(run) and run.fresh]
-    return newest_unselected(usual or measured or every, Rules().record)
+    told = by_tokens(every)
+    full = [steady(run) for run in (every if told is None else told[0])]
+    measured = [run.regime == history.regime and not run.tainted for run in every]
+    usual = [run for run, here, whole in zip(every, measured, full, strict=True) if here and whole and run.fresh]
+    here = [run for run, counts in zip(every, measured, strict=True) if counts]
+    return newest_unselected(usual or here or every, Rules().record)
 
 
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:

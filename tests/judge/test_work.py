@@ -6,11 +6,12 @@ import math
 from dataclasses import replace
 
 import pytest
+from history_cases import tried
 
-from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.drift import drifted
 from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
-from autoresearch_mlx.judge.history import runs
+from autoresearch_mlx.judge.history import runs, standing
 from autoresearch_mlx.judge.slope import learned
 from autoresearch_mlx.judge.work import by_tokens, compared, doubt
 
@@ -74,6 +75,23 @@ def test_a_drift_is_judged_by_tokens() -> None:
     known = Sigma(0.01, 40, 30, "")
     assert drifted(FAST, [slow(8_000, told=0.0)], known)
     assert not drifted(FAST, [slow(8_000, told=0.0)], known, Slope(STEEP, 0.01))
+
+
+def test_the_incumbent_counts_with_the_runs_that_did_their_work() -> None:
+    """A slow hour moves plain values; those runs count only where there are no others."""
+
+    def ran(value: float, tokens: int, speed: float) -> Measurement:
+        return Measurement(value, 1, tokens=tokens, speed=speed, stretch=1.0)
+
+    quiet, busy = [ran(3.3, 16_000, 1.0), ran(3.32, 15_800, 0.99)], [ran(3.9, 8_000, 0.4), ran(3.8, 8_500, 0.5)]
+    assert standing_of(*quiet, *busy, ran(3.9, 8_000, 0.93)) == pytest.approx(3.31)  # whatever its speed says
+    assert standing_of(*busy) == pytest.approx(3.85)
+    assert standing_of(*quiet, ran(3.34, 15_900, 0.5)) == pytest.approx(3.32)  # its time was stretched enough
+
+
+def standing_of(*measured: Measurement) -> float:
+    baseline = tried(0, "keep", gain=0.0, measurements=measured)
+    return standing(History((baseline,), "val_bpb", "min"), baseline)
 
 
 @pytest.mark.parametrize(("speed", "told"), [(0.5, True), (1.0, True), (None, False)])
