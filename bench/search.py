@@ -6,10 +6,10 @@ Each search gets the same landscape, the same start and the same random numbers.
 ``model``, ``knobs``, ``hybrid``) propose changes of the incumbent and follow the loop's rule: keep what measures better
 than the incumbent did, by more than one sigma.  The global ones choose the best value they measured.  ``model`` is a
 scripted model that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both
-run through the real agents.  For all, the table shows the *true* value of the chosen configuration after 10, 35 and 70
-trials (mean and standard deviation over the seeds), the failures (crashes, and answers without an edit), and on how
-many seeds the search ended better than the walk.  The standard deviation is mostly that of the landscapes, which differ
-from seed to seed.  The baseline is measured first and is not counted as a trial.
+run through the real agents.  The table shows the *true* value of each search's chosen configuration after 10, 35 and 70
+trials, as mean and standard deviation over the seeds.  It also counts failures (crashes, and answers without an edit),
+and the seeds on which the search ended better than the walk.  The standard deviation is mostly that of the landscapes,
+which differ from seed to seed.  The baseline is measured first and is not counted as a trial.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def model(seed: int) -> Propose:
 
 
 def sampled(make: Callable[[int], Any]) -> Callable[[Landscape, int, int], Night]:
-    """Return a night of an Optuna sampler over the whole ranges; it is told the baseline, and which trials failed."""
+    """Return a night of an Optuna sampler over the whole ranges; it knows the baseline, and which trials failed."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         import optuna

@@ -49,9 +49,9 @@ class Machine:
     wander: float = 0.0
     seeds: dict[int, float] = field(default_factory=dict)
     log_work: float = 0.0
-    """Natural logarithm of the work of the last run as a share of the usual work, as far as the speed tells it."""
+    """Natural logarithm of the last run's work, as a share of the usual work, as far as the speed shows it."""
     log_tokens: float | None = None
-    """The same as its tokens tell it; None: they are not counted."""
+    """The same logarithm by its tokens; None if they are not counted."""
     slow: bool = False
     """Whether the machine was slow during the last run."""
 

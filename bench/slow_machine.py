@@ -37,7 +37,7 @@ STEEP = 17.0
 """Loss in sigma for each e-fold of work that is missing, near the usual work: measured on two busy cores, where a third
 of the steps cost 20 sigma."""
 DOUBT = 0.1
-"""Standard deviation of the logarithm of the work of a slow run that its speed does not tell."""
+"""Standard deviation of the logarithm of the part of a slow run's work that its speed does not show."""
 POWER = 0.3
 """Exponent of the learning curve: excess loss ~ work ** -POWER."""
 

@@ -1,6 +1,6 @@
 """Read one statement of a description, such as ``depth 9 aspect_ratio 57``, ``SSSL pattern`` or ``SwiGLU MLP``.
 
-A statement is clear when it says one thing and nothing is left of it but comments.
+A statement is clear when it names one change, and all its other words are comments.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _AMOUNT = {
 }
 """The figure that belongs to a change of code, by its axis."""
 _HOLE = "¦"
-"""Stands in a text where a change was read; nothing but an end of a word may follow it."""
+"""Replaces a change that was read in a text; only the end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement changes: knobs, or code as (axis, note), or nothing, where its words only comment.
+    """The change in a statement: knobs, or code as (axis, note), or nothing if its words only comment.
 
-    ``clear`` is False if it may be another change, or a further one.
+    ``clear`` is False if it may be another change, or contain a further one.
     """
 
     changes: KnobChanges = field(default_factory=dict)
@@ -49,10 +49,10 @@ class Statement:
 
 
 def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = False) -> Statement:
-    """Return what a statement changes.
+    """Return the change in a statement.
 
-    ``known`` has the values of knobs before it.  ``width_follows`` is True if the line gives ASPECT_RATIO elsewhere, so
-    that a width is its consequence.  Never raises.
+    ``known`` has the values of knobs before it.  ``width_follows`` is True if the line gives ASPECT_RATIO elsewhere,
+    from which a width follows.  Never raises.
     """
     if window := _window(text, known):
         return window
@@ -97,7 +97,7 @@ _REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
 
 
 def _negated(text: str) -> bool:
-    """Return whether a text takes something away or back; a verdict such as "no gain" does not."""
+    """Return whether a text removes or reverts something; a verdict such as "no gain" does not."""
     return _NEGATION.search(without_verdicts(text)) is not None
 
 
@@ -134,10 +134,10 @@ def _code(part: str) -> Statement | None:
 
 
 _WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
-"""Words before the name of something that is taken away."""
+"""Words before the name of something that is removed."""
 _PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
 _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
-"""Settings of a part of the model, which have axes of their own: the rate of the value embeddings, say."""
+"""Settings of a part of the model that have axes of their own, such as the learning rate of the value embeddings."""
 
 
 def _one_change_of_code(axis: str, text: str, rest: str) -> bool:

@@ -73,7 +73,7 @@ class Slope:
     value: float = 0.0
     error: float = 0.0
     doubt: float = 0.0
-    """Standard error of the ``log_work`` of a slow run, where only the speed tells it."""
+    """Standard error of the ``log_work`` of a slow run, if it comes from the speed alone."""
 
 
 STEADY = 0.1

@@ -23,7 +23,7 @@ _Number = TypeVar("_Number", int, float)
 def stops(history: History, budget_seconds: float | None) -> Account:
     """Return what stopping losers early has saved, and how often the audits found a stop wrong.
 
-    ``budget_seconds``: what a whole run takes; None: estimated from the stopped run's own pace.
+    ``budget_seconds`` is the time of a whole run; with None it is estimated from the stopped run's own pace.
     """
     past = [
         Past(m.extra["stop"]["share"], budget_seconds or _whole(m), bool(m.extra["stop"]["audit"]), e.status)

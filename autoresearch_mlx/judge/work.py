@@ -1,9 +1,9 @@
-"""Choose what tells how much work the machine left to runs: their tokens where files cost the same, else the speed.
+"""Estimate how much work runs could do on this machine: by their tokens if files cost the same, else by the speed.
 
-The speed is measured with an error: programs beside a run also drive its data from the caches, so that on two cores
-with ten times as many busy programs the processor time for one and the same step varied by 40 % within minutes.  The
-tokens that the parent counted have no such error.  But they also depend on what a step of the file costs, so they tell
-the machine's part only among runs of one commit, and between files whose steps do the same work.
+The speed is measured with an error.  Programs beside a run also push its data out of the caches: on two cores with ten
+times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The tokens that the
+parent counted have no such error, but they also depend on the cost of a step of the file.  So they show the machine's
+part only among runs of one commit, and between files whose steps do the same work.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from statistics import fmean, median
 from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
-"""Standard deviation of the logarithm of a slow run's work by its speed, about that by its tokens: measured on 14 runs
-of 3 s on two cores with a load of 20.  Taken until a session's own repeats tell it."""
+"""Standard deviation between two logarithms of a slow run's work, by its speed and by its tokens.  It was measured on
+14 runs of 3 s on two cores with a load of 20, and is used until a session's own repeats show it."""
 _ENOUGH = 4
-"""Degrees of freedom from which on they do."""
+"""Degrees of freedom from which on a session's own repeats are used."""
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
-    """Return the runs with their work as their tokens tell it, relative to the last side's usual number of tokens.
+    """Return the runs with their work by their tokens, relative to the last side's usual number of tokens.
 
-    None where the machine was slow for none of them, so that the tokens tell only chance, and where tokens are unknown.
+    Returns None if the machine was slow for none of them, because the tokens then vary only by chance, and if tokens
+    are unknown.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
@@ -44,9 +45,9 @@ def _at(run: Run, origin: float) -> Run:
 def compared(
     candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """Return both sides as they are compared.  ``same_cost``: a step of the two files does the same work.
+    """Return both sides as they are compared; ``same_cost`` is True if a step of the two files does the same work.
 
-    Where only the speed tells the work, its error becomes an error of the values.
+    If only the speed shows the work, its error becomes an error of the values.
     """
     told = by_tokens(candidate, incumbent) if same_cost else None
     if told is not None:
@@ -63,7 +64,7 @@ def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
 
 
 def doubt(groups: Iterable[Sequence[Run]]) -> float:
-    """Return the standard error of a slow run's ``log_work``, from repeats: its spread about the work by tokens."""
+    """Return the standard error of a slow run's ``log_work``, from repeats: its spread around the work by tokens."""
     squares, dof = 0.0, 0
     for group in groups:
         off = [run.log_tokens - run.log_work for run in group if run.log_tokens is not None and not run.tainted]

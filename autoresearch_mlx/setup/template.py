@@ -22,13 +22,13 @@ LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows each value in force and its source.
 
 # [budget]
-# seconds = 300            # training time of one experiment; default: by the machine; or "match-tokens:500M"
+# seconds = 300            # training time of one experiment; default: fits the machine; or "match-tokens:500M"
 
 # [data]
 # source = "climbmix"      # or "tinystories", "stdlib", "folder" (then: path = "~/texts")
 
 # [judge]
-# margin = 0.003           # the least gain to keep; default: by the measured noise
+# margin = 0.003           # the least gain to keep; default: follows the measured noise
 
 # [agent]
 # name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto

@@ -121,7 +121,7 @@ class _InLab:
 
 @contextmanager
 def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
-    """Yield variables that let git use a copy of the person's index, because git refreshes it when it only looks."""
+    """Yield variables that make git use a copy of the person's index, because even reading refreshes the index."""
     index = top / git(top, "rev-parse", "--git-path", "index").rstrip("\n")
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "index"

@@ -215,9 +215,9 @@ class Workspace:
         drop_locks(self.common, self.tag, patience)
 
     def keep(self, commit: str, base: str, ours: Container[str] = ()) -> None:
-        """Move the branch from ``base`` to ``commit``, also when a measured program has reset it to an earlier commit.
+        """Move the branch from ``base`` to ``commit``, even if a measured program has reset it to an earlier commit.
 
-        Raises WorkspaceError when the branch holds a commit that is not among ``ours`` and not a part of ``commit``.
+        Raises WorkspaceError when the branch has a commit that is neither among ``ours`` nor an ancestor of ``commit``.
         """
         try:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, base)

@@ -121,7 +121,7 @@ def test_the_incumbent_is_not_measured_for_one_decision_without_end() -> None:
 
 
 def test_the_incumbents_screening_run_does_not_count_beside_unselected_ones() -> None:
-    """That run was chosen because it was lucky."""
+    """The screening run chose the incumbent, so it was probably a lucky one."""
     lucky = (Run(1.7, 0, fresh=False), *runs(1.8, 1.8, 1.8, first_seed=1))
     assert decide(replace(gains(8.0), incumbent=lucky)) == decide(
         replace(gains(8.0), incumbent=runs(1.8, 1.8, 1.8, first_seed=1))
