@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from autoresearch_mlx.lab.source import MARK, RANGE, UNPARSABLE, parse, read_knobs
 
+MISSPELT = "it is written `# knob: KIND ...`, in lower case and with a colon"
+_ALMOST = re.compile(r"#\s*knobs?\s*[:=]?\s*(?:log|lin|int|pow2|choice|fixed)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -27,17 +29,29 @@ def unread_comments(text: str) -> tuple[Unread, ...]:
     text = text.removeprefix(MARK)
     try:
         tree = parse(text)
-        comments = [line for line, comment in _comments(text) if RANGE.match(comment)]
+        comments = [(line, comment) for line, comment, alone in _comments(text) if _gives_range(comment, alone)]
     except (tokenize.TokenError, *UNPARSABLE):
         return ()
     read = {knob.commented for knob in read_knobs(text).values()}
-    return tuple(Unread(line, _reason(tree, line)) for line in comments if line not in read)
+    return tuple(
+        Unread(line, _reason(tree, line) if RANGE.search(comment) else MISSPELT)
+        for line, comment in comments
+        if line not in read
+    )
 
 
-def _comments(text: str) -> Iterator[tuple[int, str]]:
+def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield (line, comment, whether it has the line to itself)."""
     for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
         if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
+            yield token.start[0], token.string, not token.line[: token.start[1]].strip()
+
+
+def _gives_range(comment: str, alone: bool) -> bool:
+    """Return whether a comment is meant as a range; prose on a line of its own may speak of ``# knob:`` comments."""
+    return bool(
+        RANGE.match(comment) or _ALMOST.match(comment) if alone else RANGE.search(comment) or _ALMOST.search(comment)
+    )
 
 
 def _reason(tree: ast.Module, line: int) -> str:

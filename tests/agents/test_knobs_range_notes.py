@@ -19,6 +19,8 @@ from autoresearch_mlx.agents.knobs.range_notes import notes_on_ranges
         "A = 'relu'  # knob: choice relu silu",
         "A = 3  # knob: fixed",
         "A = 3  # a knob",
+        "A = 3  # layers # knob: int 1 8",
+        "# A comment # knob: int 1 64 gives a range.",
         "A = '# knob: int 1 2'",
     ],
 )
@@ -46,6 +48,9 @@ def test_a_comment_that_is_read_needs_no_answer(line: str) -> None:
         ("A = 0.5  # knob: int 1 64", 1, "gives no range for A = 0.5"),
         ("A = 8  # knob: int 1, 64", 1, "`int 1` gives no range"),
         ("SEED = 8  # knob: int 1 64", 1, "SEED is a seed"),
+        ("A = 8  # Knob: int 1 64", 1, "it is written `# knob: KIND ...`"),
+        ("A = 8  # knob int 1 64", 1, "it is written `# knob: KIND ...`"),
+        ("class C:\n    depth = 8  # layers # knob: int 1 64", 2, "inside class C"),
         ("\ufeffa = 8  # knob: int 1 64", 1, "the name a is not in capitals; call it A"),
     ],
 )

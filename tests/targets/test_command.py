@@ -56,9 +56,13 @@ def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: flo
     [
         ("", "the program ended without printing METRIC score=value"),
         ("METRIC other=1\n", "without printing METRIC score=value; it printed METRIC other"),
-        (" METRIC score=1\n", "without printing"),
+        (
+            " METRIC score=1\n",
+            "without printing METRIC score=value; the line ' METRIC score=1' is not written like that",
+        ),
         ("METRIC score=\n", "without printing"),
-        ("METRIC score=1.5 s\n", "without printing"),
+        ("METRIC score=1.5 s\n", "without printing METRIC score=value; the line 'METRIC score=1.5 s' is not written"),
+        ("Metric: score 3\n", "the line 'Metric: score 3' is not written like that"),
         ("METRIC score=fast\n", "score is 'fast', which is not a finite number"),
         ("METRIC score=nan\n", "score is 'nan', which is not a finite number"),
         ("METRIC score=inf\n", "score is 'inf'"),

@@ -29,6 +29,8 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
+_NEARLY = re.compile(r"\s*metric\b", re.IGNORECASE)
+_LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
@@ -170,6 +172,7 @@ class _Figures:
         self._pattern = re.compile(pattern) if pattern else None
         self._metric = metric
         self._rest = b""
+        self._near = ""
 
     def feed(self, data: bytes) -> None:
         *lines, rest = _LINE_ENDS.split(self._rest + data)
@@ -183,11 +186,18 @@ class _Figures:
             self._line(self._rest.decode(errors="replace"))
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self._metric}=value"
-            others = "" if self._pattern or not self.others else f"; it printed METRIC {', '.join(self.others)}"
-            return "invalid", f"the program ended without printing {wanted}{others}"
+            return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
         if self.value is None:
             return "invalid", f"{self._metric} is {self._text!r}, which is not a finite number"
         return None
+
+    def _printed_instead(self) -> str:
+        """Return what it printed in place of the metric, as the end of a sentence; empty where nothing resembles it."""
+        if self._pattern is not None:
+            return ""
+        if self._near:
+            return f"; the line {self._near!r} is not written like that"
+        return f"; it printed METRIC {', '.join(self.others)}" if self.others else ""
 
     def _line(self, line: str) -> None:
         plain = without_codes(line).removeprefix(MARK)
@@ -196,6 +206,8 @@ class _Figures:
             self.value = _finite(self._text)
         match = METRIC.match(plain)
         if match is None:
+            if _NEARLY.match(plain):
+                self._near = plain.rstrip()[:_LONGEST_QUOTE]
             return
         name, text = match.groups()
         if self._pattern is None and name == self._metric:
