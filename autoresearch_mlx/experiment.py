@@ -90,7 +90,7 @@ class Measurement:
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None: no clock ended it."""
     disturbed_by: str = ""
-    """What took the machine from it, in words, whether the clock evened that out or not; empty: nothing did."""
+    """What slowed it down, in words, even if the clock made up for it; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def _joined(facts: list[str | None]) -> str:
 GB = 2**30
 _BUILD = "MLX's build"
 _NEEDED_BY_26 = (26, 2)
-"""The macOS that MLX's wheel for macOS 26 is built for, though it can be installed on 26.0 and 26.1; mlx issue 4525."""
+"""MLX's wheel for macOS 26 needs this version of macOS, but pip also installs it on 26.0 and 26.1 (mlx issue 4525)."""
 _MFU_OPERATIONS = 6
 """Operations for each weight of a matrix product and token: multiply and add, once forward and twice backward."""
 

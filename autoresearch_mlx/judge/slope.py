@@ -80,7 +80,7 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
 
 
 def with_repeats(slope: Slope, runs: Sequence[Run], sigma: Sigma) -> Slope:
-    """Return the slope with one more group of repeats of one commit, as they are compared."""
+    """Return the slope, updated by one more group of repeats of one commit."""
     spread, cross = _sums([runs])
     if not spread or not slope.error or not sigma.known:
         return slope

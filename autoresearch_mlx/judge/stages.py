@@ -142,7 +142,7 @@ def _discard(now: Evidence, found: Difference) -> Verdict:
 
 
 def _lines(removed: int) -> str:
-    return f"{removed} line{'' if removed == 1 else 's'} less"
+    return f"{removed} fewer line{'' if removed == 1 else 's'}"
 
 
 def incredible(comparison: Difference, rules: Rules) -> bool:

@@ -238,7 +238,7 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order of the run to itself, so that `status` and the dashboard show it and a person can undo it."""
+        """Write an order that the run gives itself, so that `status` shows it and a person can take it back."""
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:
                 journal.append(kind, origin="machine")

@@ -117,11 +117,11 @@ def _beside(folder: Path) -> Path:
 
 
 def _counted(worker: Worker, history: History, order: Order, watch: Watch) -> tuple[Reference | None, int | None]:
-    """Return the speed by which the budget is counted, and the steps that end the run in place of its clock.
+    """Return the speed by which the budget is counted, and the number of steps that ends the run instead of its clock.
 
-    Before the run that sets the reference, and after one for which the machine was too slow, a quiet machine is awaited
-    for, for a bounded time.  A run that was too slow is then taken again with the incumbent's steps if its own cost the
-    same: then the clock, and so the machine, decides nothing.
+    Before the run that sets the reference, and after a run for which the machine was too slow, this call waits for a
+    quiet machine, for a limited time.  A run that was too slow is then taken again with the incumbent's number of steps
+    if its steps cost the same, so that the clock, and with it the machine, decides nothing.
     """
     around = worker.surroundings
     if not around.counts:

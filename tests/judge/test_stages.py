@@ -227,7 +227,7 @@ def test_an_equal_result_with_shorter_code_wins_after_two_runs() -> None:
     assert isinstance(again, Again)
     verdict = decide(gains(0.0, 0.1, lines_removed=4))
     assert isinstance(verdict, Verdict) and verdict.status == "keep"
-    assert verdict.reason.endswith("keep, equal with 4 lines less")
+    assert verdict.reason.endswith("keep, equal with 4 fewer lines")
 
 
 @pytest.mark.parametrize("removed", [0, -5])
@@ -256,7 +256,7 @@ def test_where_runs_repeat_exactly_any_gain_counts_and_equal_but_shorter_wins() 
     assert isinstance(kept := decide(against((7.0,), (6.99,), sigma=exact)), Verdict) and kept.status == "keep"
     assert isinstance(lost := decide(against((7.0,), (7.0,), sigma=exact)), Verdict) and lost.status == "discard"
     assert decide(against((7.0,), (7.0,), sigma=exact, lines_removed=1)) == Verdict(
-        "keep", "equal to the last digit with 1 line less: keep"
+        "keep", "equal to the last digit with 1 fewer line: keep"
     )
 
 

@@ -70,7 +70,7 @@ class Voice:
         self.told = facts
         self.released = 0
         self.stays: EndpointError | None = None
-        """Why it does not leave the memory."""
+        """Why the model stays in memory."""
 
     def facts(self) -> ModelFacts:
         if isinstance(self.told, EndpointError):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 WIDTH = 128
-"""Length of the codes of tokens, which are random signs; no two of thousands agree in more than a few dozen."""
+"""Length of the codes of tokens: each code is a vector of random signs, nearly orthogonal to all others."""
 END, UNKNOWN, PROBE = "<|end|>", "<|unknown|>", "a ,b"
 """mlx_lm decodes the text PROBE, and trims the spaces of every reply if it does not get this text back."""
 

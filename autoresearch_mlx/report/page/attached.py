@@ -15,7 +15,7 @@ from autoresearch_mlx.store.workspace import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
-"""Bytes in the page for all experiments together, and the most for one."""
+"""Limits in bytes: for all experiments in the page together, and for one."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _AT_ONCE = 200
 """Maximum number of commits in one call of git: their names must fit into a command line."""
