@@ -136,6 +136,8 @@ def _code(part: str) -> Statement | None:
 _WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
 """Words before the name of something that is removed."""
 _PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
+_OF_A_RATE = re.compile(r"\b(?:lrs?|warmup|warmdown|momentum|ramp)\b")
+"""Words by which a window is one of the schedule, not of attention."""
 _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 """Settings of a part of the model that have axes of their own, such as the learning rate of the value embeddings."""
 
@@ -145,7 +147,7 @@ def _one_change_of_code(axis: str, text: str, rest: str) -> bool:
     negations = len(_NEGATION.findall(without_verdicts(text)))
     if (axis in REMOVALS.always and negations != 1) or (axis in REMOVALS.never and negations):
         return False
-    if axis in _PARTS and _OF_A_PART.search(rest):
+    if (axis in _PARTS and _OF_A_PART.search(rest)) or (axis.startswith("attention.") and _OF_A_RATE.search(rest)):
         return False
     if axis in ONE_CHANGE:
         amount = _AMOUNT.get(axis)
