@@ -53,8 +53,10 @@ _AXES: dict[str, tuple[str, ...]] = {
 }
 
 
-_COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "residual", "init", "seed"})
+_COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
 """First words of the axes whose knobs change only numbers in a step, and not how much it computes."""
+_SWITCHES = frozenset({"softcap", "residual", "rope"})
+"""Those of them where 0 may leave something out of a step."""
 
 
 def axis_of(knob_name: str) -> str:
@@ -240,12 +242,15 @@ def same_work(before: Mapping[str, str], edited: Mapping[str, str]) -> bool:
         was = before.get(path)
         if was is None or not only_knobs_differ(was, text):
             return False
-        changes = changed_knobs(was, text)
-        if not all(axis_of(name).split(".")[0] in _COSTLESS for name in changes):
-            return False
-        if not all(_numeric(value) for change in changes.values() for value in change):
+        if not all(_costless(name, *change) for name, change in changed_knobs(was, text).items()):
             return False
     return bool(edited)
+
+
+def _costless(name: str, was: Any, now: Any) -> bool:
+    axis = axis_of(name).split(".")[0]
+    switched = axis in _SWITCHES and (was == 0) != (now == 0)
+    return axis in _COSTLESS and _numeric(was) and _numeric(now) and not switched
 
 
 def _numeric(value: Any) -> bool:

@@ -354,18 +354,20 @@ def test_other_expressions_are_no_knobs(written: str) -> None:
     [
         ("MATRIX_LR", "0.03", True),
         ("WEIGHT_DECAY", "0.2000001", True),
-        ("WARMDOWN_RATIO", "0.7", True),
+        ("WARMUP_RATIO", "0.95", True),
         ("ADAM_BETAS", "(0.8, 0.99)", True),
         ("DEPTH", "5", False),
         ("TOTAL_BATCH_SIZE", "2**13", False),
         ("WINDOW_PATTERN", '"L"', False),
+        ("SOFTCAP", "1.0", True),
         ("WEIGHT_DECAY", "None", False),  # may switch something off
+        ("SOFTCAP", "0", False),  # so may this
         ("OURS", "3", False),  # whatever it does
     ],
 )
 def test_an_edit_of_rates_and_schedules_leaves_the_work_of_a_step_as_it_was(knob: str, now: str, same: bool) -> None:
-    knobs = {"MATRIX_LR": "0.04", "WEIGHT_DECAY": "0.2", "WARMDOWN_RATIO": "0.5", "ADAM_BETAS": "(0.8, 0.95)",
-             "DEPTH": "4", "TOTAL_BATCH_SIZE": "2**14", "WINDOW_PATTERN": '"SSSL"', "OURS": "2"}  # fmt: skip
+    knobs = {"MATRIX_LR": "0.04", "WEIGHT_DECAY": "0.2", "WARMUP_RATIO": "0.0", "ADAM_BETAS": "(0.8, 0.95)"}
+    knobs |= {"DEPTH": "4", "TOTAL_BATCH_SIZE": "2**14", "WINDOW_PATTERN": '"SSSL"', "SOFTCAP": "15.0", "OURS": "2"}
     write = "".join(f"{name} = {{{name}}}\n" for name in knobs) + "print(DEPTH)\n"
     before, after = write.format(**knobs), write.format(**{**knobs, knob: now})
     assert same_work({"train.py": before}, {"train.py": after}) is same
