@@ -137,7 +137,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
             tokenizer, detail = _split(source, bench, found, source.open_text)
             return tokenizer, detail | {"closed": True}
         except TooFewRows as error:
-            bench.say(f"{error} without text that training can read; so this is demonstration text: never certified")
+            bench.say(f"{error} without text that training can read; this is demonstration text: it is not certified")
     try:
         return _split(source, bench, found, None)
     except NearCopies as error:
