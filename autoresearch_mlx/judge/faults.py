@@ -42,21 +42,22 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
     """Return what follows after three runs in a row that the machine ended; None while there are fewer.
 
+    What the machine did is not part of the reason: the loop adds it.
+
     ``tried`` is True when the incumbent was measured after them; its run is then the newest repeat in the history.
     """
     if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
         return None
-    newest = measurements[-1]
-    words = fault_of(newest)
     if history.incumbent is None:
-        return Verdict("invalid", f"the machine ended {count} runs in a row: {fault_with_step(newest)}")
+        step = measurements[-1].extra.get("next_step")
+        return Verdict("invalid", f"the machine ended {count} runs in a row" + (f": {step}" if step else ""))
     if not tried:
         return Again(f"the machine ended {count} runs in a row: does the incumbent run?", "incumbent", trial=True)
     works = bool(history.repeats) and fault_of(history.repeats[-1].measurement) is None
     if works:
         said = f"{count} runs in a row ended with an error that is most often the machine's, and the incumbent then ran"
-        return Verdict("invalid", f"{said}: taken as this file's failure ({words})")
-    return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's too: {words}")
+        return Verdict("invalid", f"{said}: taken as this file's failure")
+    return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's too")
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:

@@ -20,6 +20,7 @@ from autoresearch_mlx.experiment import (
     Watch,
 )
 from autoresearch_mlx.judge.early import pace, should_stop
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import longest_usual, taken_now
 from autoresearch_mlx.judge.reference import reference_of, same_cost
 from autoresearch_mlx.judge.speeds import slow
@@ -204,8 +205,8 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
                 return ran
             ran = _marked(_kept_in(folder, ran), vigil)
         ran = proved(ran, laid_out.changed(), worker.worktree, commit, number, history, ())
-        if not ran.tainted:
-            break
+        if not ran.tainted or fault_of(ran) is not None:
+            break  # what the machine has ended is left to the run itself, which is repeated
     return ran
 
 
