@@ -41,14 +41,14 @@ def unread_comments(text: str) -> tuple[Unread, ...]:
 
 
 def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, comment, whether it has the line to itself)."""
+    """Yield (line, comment, whether the comment has the line to itself)."""
     for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string, not token.line[: token.start[1]].strip()
 
 
 def _gives_range(comment: str, alone: bool) -> bool:
-    """Return whether a comment is meant as a range; prose on a line of its own may speak of ``# knob:`` comments."""
+    """Return whether a comment is meant as a range; a comment on its own line may just mention ``# knob:`` in prose."""
     return bool(
         RANGE.match(comment) or _ALMOST.match(comment) if alone else RANGE.search(comment) or _ALMOST.search(comment)
     )

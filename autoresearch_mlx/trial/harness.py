@@ -33,7 +33,7 @@ _FIRST_STEP_BATCHES = 64
 _AHEAD_BATCHES = 2
 """Number of batches for the second step that a script may load ahead, before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
-"""Seconds between two probes of a GPU, and the rows of their product, which takes some milliseconds on a Mac."""
+"""Seconds between two probes of a GPU, and the number of rows of their matrices; a probe takes some ms on a Mac."""
 _EXIT_FAILED = 3
 
 
@@ -98,9 +98,9 @@ class Trial:
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def _probe(self) -> None:
-        """Time a product on the GPU now and then, between two steps, and tell the parent how long it took.
+        """Now and then, between two steps, time a product on the GPU and report the time to the parent.
 
-        What is queued is finished first, so that the product has the GPU to itself.  On a CPU the parent probes.
+        Queued work is finished first, so that the product has the GPU to itself.  On a CPU the parent takes the probes.
         """
         now = self._clock()
         if self._spec.device != "gpu" or self._started is None or now - self._probed < _PROBE_SECONDS:

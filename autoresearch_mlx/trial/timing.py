@@ -34,7 +34,7 @@ class Timing:
     reference: Reference | None = None
     """The speed that counts as 1; None: not known."""
     probes: list[float] = field(default_factory=list)
-    """Milliseconds of the probes of a GPU, as the child has told them."""
+    """Milliseconds of the probes of a GPU, as the child reported them."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     ended: float | None = None

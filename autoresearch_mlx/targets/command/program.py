@@ -192,7 +192,7 @@ class _Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return what it printed in place of the metric, as the end of a sentence; empty where nothing resembles it."""
+        """Return the end of a sentence that says what the program printed instead; empty if nothing was similar."""
         if self._pattern is not None:
             return ""
         if self._near:

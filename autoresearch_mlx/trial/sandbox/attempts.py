@@ -100,7 +100,7 @@ def _product(device: str) -> None:
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     _compare("product", np.array(mx.array(left) @ mx.array(right)), left @ right)
     if device == "gpu":
-        # Sixteen rows of bfloat16 take a kernel of their own on some chips, which some builds had wrong.
+        # On some chips sixteen rows of bfloat16 have a kernel of their own, which was wrong in some builds.
         rounded = [mx.array(each).astype(mx.bfloat16) for each in (left, right)]
         exact = [np.array(each.astype(mx.float32)) for each in rounded]
         _compare("bfloat16 product", np.array((rounded[0] @ rounded[1]).astype(mx.float32)), exact[0] @ exact[1])

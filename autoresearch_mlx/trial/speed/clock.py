@@ -78,10 +78,10 @@ class _Sums:
 
 
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
-    """Return the speed of a GPU by the milliseconds of its probes; it is not known before a baseline has told its own.
+    """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
-    The harness takes them between steps, in the process of the edited script.  So they never lengthen a budget: all
-    that a script can reach by wrong ones is that its own run does not count.
+    The harness takes the probes between steps, in the process of the edited script.  So they never lengthen a budget:
+    with wrong probes a script can only achieve that its own run does not count.
     """
     if not probes:
         return RunSpeed()
