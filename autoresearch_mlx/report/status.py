@@ -179,8 +179,6 @@ def priced(status: Status, settings: AgentSettings) -> Status:
 
 def with_left_out(status: Status, root: Path, folder: Path) -> Status:
     """Add what of the checkout around ``root``, the lab's folder, is not in the session."""
-    from autoresearch_mlx.store.left_out import left_out  # it starts git, which status_of does not need
-
     journal = read(folder / FILE)
     start, kept = journal.session.get("start"), [e for e in journal.history.experiments if e.commit]
     if not isinstance(start, str):
@@ -188,6 +186,8 @@ def with_left_out(status: Status, root: Path, folder: Path) -> Status:
     best = journal.history.incumbent
     incumbent = best.commit if best is not None and best.commit is not None else start
     try:
+        from autoresearch_mlx.store.left_out import left_out  # it starts git, which status_of does not need
+
         found = left_out(root, start, incumbent, {start, *(e.commit for e in kept if e.commit)})
     except WorkspaceError:
         return status  # a repository that git cannot read now; the next run says why

@@ -131,7 +131,7 @@ def _has(source: Path, commit: str) -> bool:
 
 def _alone(source: Path) -> dict[str, str]:
     """Return variables that make git use only this git directory, whose settings may name a checkout that is gone."""
-    return {"GIT_DIR": str(source), "GIT_WORK_TREE": str(source), "GIT_LFS_SKIP_SMUDGE": "1"}
+    return {"GIT_DIR": str(source), "GIT_WORK_TREE": str(source)}
 
 
 def _fill_module(target: Path, source: Path, commit: str) -> None:

@@ -41,6 +41,9 @@ _SETTINGS = (
     "core.fsync=objects,reference",
 )
 
+_OFFLINE = {"GIT_LFS_SKIP_SMUDGE": "1"}
+"""Keeps git-lfs from downloading what it does not find in its own store; what is there it lays out all the same."""
+
 _FILE_MODES = ("100644", "100755")
 
 _COMMITS_KEPT = 16
@@ -72,7 +75,9 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
     command = [*without, "git", "-C", str(cwd), *settings, *arguments]
     try:
-        out = Git().execute(command, env=dict(env or {}), stdout_as_string=False, strip_newline_in_stdout=False)
+        out = Git().execute(
+            command, env={**_OFFLINE, **(env or {})}, stdout_as_string=False, strip_newline_in_stdout=False
+        )
     except GitCommandNotFound:
         raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
     except GitCommandError as error:

@@ -137,6 +137,8 @@ def test_a_program_of_the_persons_that_writes_there_is_named_and_goes_on(
     command_lab: Lab, person: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:
     lab = prepared(command_lab, BENCH.replace("0.4", "0.2"))
+    with (lab.root / "lab.toml").open("a") as settings:
+        settings.write('[judge]\nmode = "margin"\n')  # three disturbed runs are enough, not six
     file = lab.folder("t") / "worktree" / "solver.py"
     theirs = person(f"while :; do test -e {file} && touch {file}; sleep 0.1; done")
     done = command_line("run", "--experiments", "1", "--tag", "t", "--agent", "knobs", cwd=lab.root)

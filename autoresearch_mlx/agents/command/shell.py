@@ -57,16 +57,18 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
         # The prompt comes from a file, not a pipe, so a program that does not read all of it cannot block us.
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
-        ended = run_child(
-            ["/bin/sh", "-c", line],
-            cwd=tree,
-            environment=child_process_environment({EXPERIMENT_ENV: str(number), MARKER: marker, **leash}),
-            log=kept,
-            allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
-            stdin=told,
-            watch=Watch(Limits(), marker),
-        )
-        end_orphans(_top(tree), since=began)
+        try:
+            ended = run_child(
+                ["/bin/sh", "-c", line],
+                cwd=tree,
+                environment=child_process_environment({EXPERIMENT_ENV: str(number), MARKER: marker, **leash}),
+                log=kept,
+                allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
+                stdin=told,
+                watch=Watch(Limits(), marker),
+            )
+        finally:
+            end_orphans(_top(tree), since=began)
     return Called(ended, _blotted(log, secrets(os.environ)))
 
 
