@@ -18,7 +18,7 @@ from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.laid_out import MODULE, Entry, entries_of, print_of
-from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.store.workspace import Killed, git
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:[^\n]+\n)*?oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
@@ -71,10 +71,20 @@ class Fillings:
         return pointer is not None and _is(worktree / path, pointer.sha256, pointer.size)
 
 
-def fillings_of(top: Path, common: Path, commit: str, entries: Mapping[str, Entry]) -> Fillings:
-    """Return the parts that a checkout of ``commit`` leaves empty; ``common`` is the repository's git directory."""
-    modules = (_module(top, common, path, entry.blob) for path, entry in entries.items() if entry.mode == MODULE)
-    return Fillings(tuple(modules), tuple(_pointers(top, common, commit, entries)))
+def fillings_of(
+    top: Path, common: Path, commit: str, entries: Mapping[str, Entry], known: Fillings = Fillings()
+) -> Fillings:
+    """Return what git leaves empty when it checks out ``commit``; ``common`` is the repository's git directory.
+
+    ``known``: what was found for another commit.  It saves the search for sources, and reading them whole.
+    """
+    modules = (
+        next((each for each in known.modules if (each.path, each.commit) == (path, entry.blob)), None)
+        or _module(top, common, path, entry.blob)
+        for path, entry in entries.items()
+        if entry.mode == MODULE
+    )
+    return Fillings(tuple(modules), tuple(_pointers(top, common, commit, entries, known)))
 
 
 def files_of_modules(fillings: Fillings) -> dict[str, Entry]:
@@ -112,21 +122,16 @@ def _module(top: Path, common: Path, path: str, commit: str) -> Module:
 def _git_directories(top: Path, common: Path, path: str) -> Iterator[Path]:
     """Yield the git directories that may have a submodule's commits."""
     checkout = top / path
-    if (checkout / ".git").exists():
-        with suppress(WorkspaceError):
-            yield Path(git(checkout, "rev-parse", "--absolute-git-dir").rstrip("\n"))
-    with suppress(WorkspaceError):
-        listed = git(top, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$")
-        for key, _, named in (line.partition(" ") for line in listed.splitlines()):
-            if named == path:
-                yield common / "modules" / key.removeprefix("submodule.").removesuffix(".path")
+    if (checkout / ".git").exists() and (found := _answer(checkout, "rev-parse", "--absolute-git-dir")) is not None:
+        yield Path(found.rstrip("\n"))
+    listed = _answer(top, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$") or ""
+    for key, _, named in (line.partition(" ") for line in listed.splitlines()):
+        if named == path:
+            yield common / "modules" / key.removeprefix("submodule.").removesuffix(".path")
 
 
 def _has(source: Path, commit: str) -> bool:
-    with suppress(WorkspaceError):
-        git(source, "cat-file", "-e", f"{commit}^{{tree}}", env=_alone(source))
-        return True
-    return False
+    return source.is_dir() and _answer(source, "cat-file", "-e", f"{commit}^{{tree}}", env=_alone(source)) is not None
 
 
 def _alone(source: Path) -> dict[str, str]:
@@ -173,18 +178,19 @@ def _below(folder: Path) -> Iterator[str]:
 # --- Git LFS
 
 
-def _pointers(top: Path, common: Path, commit: str, entries: Mapping[str, Entry]) -> Iterator[Pointer]:
+def _pointers(top: Path, common: Path, commit: str, entries: Mapping[str, Entry], known: Fillings) -> Iterator[Pointer]:
     attributes = [path for path in entries if path.endswith(".gitattributes")]
     local = common / "info" / "attributes"
     if not attributes and not local.exists():
         return
-    with suppress(WorkspaceError):  # git grep ends with 1 when it finds nothing
-        found = git(top, "grep", "-l", "-z", "-F", "version https://git-lfs.github.com/spec/v1", commit).split("\0")
-        for path in (name.removeprefix(f"{commit}:") for name in found if name):
-            match = _POINTER.match(git(top, "cat-file", "blob", f"{commit}:{path}").encode(errors="surrogateescape"))
-            if match is not None and _is_filtered(top, path):
-                sha256, size = match.group(1).decode(), int(match.group(2))
-                yield Pointer(path, sha256, size, _content(top, common, path, sha256, size))
+    found = _answer(top, "grep", "-l", "-z", "-F", "version https://git-lfs.github.com/spec/v1", commit) or ""
+    for path in (name.removeprefix(f"{commit}:") for name in found.split("\0") if name):
+        match = _POINTER.match(git(top, "cat-file", "blob", f"{commit}:{path}").encode(errors="surrogateescape"))
+        if match is None or not _is_filtered(top, path):
+            continue
+        sha256, size = match.group(1).decode(), int(match.group(2))
+        before = next((each for each in known.pointers if (each.path, each.sha256) == (path, sha256)), None)
+        yield before or Pointer(path, sha256, size, _content(top, common, path, sha256, size))
 
 
 def _is_filtered(top: Path, path: str) -> bool:
@@ -200,8 +206,8 @@ def _is_pointer(path: Path) -> bool:
 def _content(top: Path, common: Path, path: str, sha256: str, size: int) -> Path | None:
     """Return a file on this machine with the content that a pointer names."""
     stores = [common / "lfs"]
-    with suppress(WorkspaceError):
-        stores.insert(0, common / git(top, "config", "--type=path", "lfs.storage").rstrip("\n"))
+    if (own := _answer(top, "config", "--type=path", "lfs.storage")) is not None:
+        stores.insert(0, common / own.rstrip("\n"))
     places = (*(store / "objects" / sha256[:2] / sha256[2:4] / sha256 for store in stores), top / path)
     return next((place for place in places if _is(place, sha256, size)), None)
 
@@ -212,3 +218,13 @@ def _is(place: Path, sha256: str, size: int) -> bool:
             with place.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
     return False
+
+
+def _answer(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
+    """Return the output of a git command that fails when it finds nothing; None then."""
+    try:
+        return git(where, *arguments, env=env)
+    except Killed:
+        raise
+    except WorkspaceError:
+        return None

@@ -52,7 +52,7 @@ _COMMITS_KEPT = 16
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class _Killed(WorkspaceError):
+class Killed(WorkspaceError):
     """Git was killed before it could answer: this says nothing about what was asked."""
 
 
@@ -82,7 +82,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
         raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
-        kind = _Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
+        kind = Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
         hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
         raise kind(f"git {arguments[0]}: {said}", hint) from None
     return bytes(out).decode(errors="surrogateescape")
@@ -96,7 +96,7 @@ def top_of(path: Path) -> Path | None:
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
-        if "dubious ownership" in str(error) or isinstance(error, _Killed):
+        if "dubious ownership" in str(error) or isinstance(error, Killed):
             raise  # git's own words have the remedy
         return None
 
@@ -105,7 +105,7 @@ def resolve(path: Path, revision: str) -> str | None:
     """Return the commit that a revision names; None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    except _Killed:
+    except Killed:
         raise
     except WorkspaceError:
         return None
@@ -158,7 +158,7 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
         (folder / name).write_bytes(text.encode())
     try:
         return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
-    except _Killed:
+    except Killed:
         raise
     except WorkspaceError:
         return None

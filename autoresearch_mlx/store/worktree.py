@@ -189,7 +189,8 @@ class Worktree:
         """Return the files of a commit, those of its submodules included, and what its checkout leaves empty."""
         if commit not in self._known:
             entries = entries_of(self._top, commit)
-            fillings = fillings_of(self._top, self._workspace.common, commit, entries)
+            known = next((fillings for _, fillings in reversed(self._known.values())), Fillings())
+            fillings = fillings_of(self._top, self._workspace.common, commit, entries, known)
             self._known[commit] = {**entries, **files_of_modules(fillings)}, fillings
             for oldest in list(self._known)[:-_COMMITS_KNOWN]:
                 del self._known[oldest]
