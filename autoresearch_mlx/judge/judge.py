@@ -228,7 +228,8 @@ class Judge:
     def _steps(self, measured: Sequence[Measurement]) -> int | None:
         if self.budget_seconds is None:
             return None
-        paces = [(m.steps, m.seconds.train) for m in measured if m.steps and m.seconds.train and not m.tainted]
+        ran = [(m, m.seconds.train) for m in measured if m.seconds.train and not m.tainted]
+        paces = [(m.steps, seconds / m.stretch if m.stretch else seconds) for m, seconds in ran if m.steps]
         return steps_in_budget(paces, self.budget_seconds)
 
     @property

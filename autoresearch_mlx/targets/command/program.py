@@ -36,7 +36,7 @@ _LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
 """Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
 
-_LEAST_SECONDS = 2.0
+_LEAST_SECONDS = 3.0
 """Shortest run in seconds for which the machine's speed is recorded: in a shorter run it is read only a few times."""
 
 
