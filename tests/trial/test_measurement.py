@@ -29,7 +29,7 @@ def test_the_shipped_script_learns_and_everything_is_recorded(under: Conditions,
     assert 0.9 * under.budget_seconds <= done.seconds.train < under.budget_seconds + 10
     assert done.seconds.start and done.seconds.compile is not None and done.seconds.evaluate
     assert {p.phase for p in seen} >= {"compile", "train", "evaluate"}
-    assert done.machine == {"device": "cpu"}
+    assert done.machine["device"] == "cpu"
 
 
 def test_a_fixed_number_of_steps_gives_the_same_weights_twice(under: Conditions, tmp_path: Path) -> None:
