@@ -48,6 +48,8 @@ MOST_RUNS_FOR_AUDIT = 6
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.4, 1.75
 """Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names it;
 from the second on, the keep waits for a person."""
+UNCOUNTED_MORE = 1.2
+"""Multiple of the incumbent's time below which a keep does not wait: that much was kept or accepted before."""
 
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
@@ -105,7 +107,7 @@ class Judge:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
         decision = confirmed(self._decide(history, case), history, case.measurements)
         decision = self._examined(decision, history, case)
-        return _with_command(_uncounted(decision, case), case)
+        return _with_command(_uncounted(decision, history, case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
@@ -266,7 +268,7 @@ class Judge:
         return tuple(each.number for each in removal.suspects(kept, sigma_of(history)))
 
 
-def _uncounted(decision: Decision, case: Case) -> Decision:
+def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
     """Say in a keep's reason how much work the budget did not count; if it is much, let the keep wait for a person.
 
     A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
@@ -277,10 +279,25 @@ def _uncounted(decision: Decision, case: Case) -> Decision:
     if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
         return decision
     said = f"{taken:.1f} times the baseline's time for each token and matrix weight, which this budget does not count"
-    if taken < UNCOUNTED_HELD or case.accepted:
+    if taken < UNCOUNTED_HELD or taken < UNCOUNTED_MORE * _incumbents_time(history) or case.accepted:
         return replace(decision, reason=f"{decision.reason}; {said}")
     gained = decision.reason.partition(": keep")[0]
     return Verdict("discard", f"{gained}, but {said} (several passes over a batch?): discard", held=True)
+
+
+def _incumbents_time(history: History) -> float:
+    """Return the incumbent's least time for each token and matrix weight, as a multiple of the baseline's."""
+    first, best = (_work(history, e) for e in (history.baseline, history.incumbent))
+    return best / first if first and best else 1.0
+
+
+def _work(history: History, experiment: Experiment | None) -> float | None:
+    """Return the least time of an experiment's runs for each token and matrix weight: processor time where known."""
+    runs = () if experiment is None else taken_now(history, experiment) or experiment.measurements
+    spent = (
+        (m.extra.get("train_cpu_seconds") or m.seconds.train, m.tokens, m.extra.get("matrix_params")) for m in runs
+    )
+    return min((s / tokens / matrix for s, tokens, matrix in spent if s and tokens and matrix), default=None)
 
 
 def _with_command(decision: Decision, case: Case) -> Decision:

@@ -218,14 +218,14 @@ class Training:
     def operation_time(self, evaluated: Spent) -> float | None:
         """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
 
-        A budget of tokens or operations counts a batch once, however often the script passes it through the model.  But
-        every pass takes time, which shows here: processor time on a CPU, else the time of the budget.  Weights that are
-        used in no product would hide that, so a model counts as larger only as far as its evaluation took longer too.
+        A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
+        model.  But every pass takes time, which shows here: processor time on a CPU, else the time of the budget.
+        Weights that are used in no product would hide that, so a model counts as larger only as far as its evaluation
+        took longer too.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
-        counts = (self._conditions.budget_tokens or self._conditions.budget_flops) and self._conditions.steps is None
-        if not counts or usual is None or not usual.matrix_params or not tokens or not matrix:
+        if self._meter.ends_by_clock or usual is None or not usual.matrix_params or not tokens or not matrix:
             return None
         spent, before = facts.get("train_cpu_seconds"), usual.token_cpu
         if self._conditions.device != "cpu":

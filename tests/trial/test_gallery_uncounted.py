@@ -78,18 +78,32 @@ def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual
 
 
 def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usual, tmp_path: Path) -> None:
-    assert "operation_time" not in tiny.measure(tiny.script(), tmp_path, replace(under, steps=2), usual=usual).extra
+    assert "operation_time" not in tiny.measure(tiny.script(), tmp_path, under, usual=usual).extra
 
 
-def decided(taken: float, accepted: bool = False) -> Verdict:
+def test_a_run_that_is_ended_by_its_own_count_of_steps_is_measured_too(
+    under: Conditions, usual: Usual, tmp_path: Path
+) -> None:
+    """A repeat may end after the steps of an earlier run; it must not take more for each of them."""
+    done = tiny.measure(edited(INSIDE_A_STEP), tmp_path, replace(under, steps=24), usual=usual)
+    assert done.extra["operation_time"] > UNCOUNTED_SAID
+
+
+def decided(taken: float, accepted: bool = False, incumbent: float = 1.0) -> Verdict:
+    """The verdict on a gain; ``taken`` and ``incumbent``: times as multiples of the baseline's."""
+
     def run(value: float, **extra: float) -> Measurement:
-        return Measurement(value, 42, extra=extra)
+        return Measurement(value, 42, tokens=1000, extra=extra)
 
-    baseline = Experiment(
-        0, "keep", 2.0, None, "b", None, None, "baseline", None, {}, "", "", "", "", measurements=(run(2.0),)
-    )  # fmt: skip
+    def kept(number: int, value: float, taken: float) -> Experiment:
+        measured = run(value, train_cpu_seconds=taken, matrix_params=100)
+        return Experiment(
+            number, "keep", value, None, "c", None, None, "kept", None, {}, "", "", "", "", measurements=(measured,)
+        )
+
+    history = History((kept(0, 2.1, 1.0), kept(1, 2.0, incumbent)), "val_bpb", "min")
     found = Judge(margin=0.01, mode="margin").decide(
-        History((baseline,), "val_bpb", "min"), Case(1, [run(1.9, operation_time=taken)], accepted=accepted)
+        history, Case(2, [run(1.9, operation_time=taken)], accepted=accepted)
     )
     assert isinstance(found, Verdict)
     return found
@@ -104,5 +118,10 @@ def test_a_keep_says_how_much_was_not_counted_and_much_of_it_waits_for_a_person(
     held = decided(4.0)
     assert (held.status, held.held) == ("discard", True)
     assert "but 4.0 times the baseline's time for each token" in held.reason
-    assert held.reason.endswith("`autoresearch-mlx accept 1` keeps it")
+    assert held.reason.endswith("`autoresearch-mlx accept 2` keeps it")
     assert decided(4.0, accepted=True).status == "keep"
+
+
+def test_what_the_incumbent_takes_already_needs_no_second_consent() -> None:
+    assert decided(4.0, incumbent=3.9).status == "keep"
+    assert decided(2.0, incumbent=1.6).held, "small steps add up"
