@@ -18,6 +18,7 @@ from autoresearch_mlx.experiment import Agent, History
 from autoresearch_mlx.lab.plugins import import_named, offered, said
 
 if TYPE_CHECKING:
+    from autoresearch_mlx.agents.command import CodingAgent
     from autoresearch_mlx.models.wire import Endpoint
 
 GROUP = "autoresearch_mlx.agents"
@@ -27,6 +28,7 @@ NAMES = (
     "knobs",
     "hybrid",
     "hybrid:MODEL",
+    "hybrid:command:LINE",
     "chat",
     "ollama:MODEL",
     "lmstudio:MODEL",
@@ -106,6 +108,11 @@ def _knobs(rest: str, office: Office) -> Agent:
 def _hybrid(model: str, office: Office) -> Agent:
     from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_ollama
 
+    if model.partition(":")[0] == "command":
+        from autoresearch_mlx.agents.command import Standby
+
+        agent = _coding_agent(model.partition(":")[2], office)
+        return Standby(agent, _knobs("", office), office, office.settings.share)
     wanted = model or office.settings.model
     if wanted is not None:
         return _pair(open_endpoint(wanted, office), office)
@@ -145,7 +152,14 @@ def _playbook(rest: str, office: Office) -> Agent:
 
 
 def _command(line: str, office: Office) -> Agent:
-    from autoresearch_mlx.agents.command import CodingAgent, Standby
+    from autoresearch_mlx.agents.command import Standby
+
+    agent = _coding_agent(line, office)
+    return Standby(agent, _knobs("", office), office) if office.settings.meanwhile == "knobs" else agent
+
+
+def _coding_agent(line: str, office: Office) -> CodingAgent:
+    from autoresearch_mlx.agents.command import CodingAgent
 
     chosen = line or office.settings.command
     if not chosen:
@@ -153,8 +167,7 @@ def _command(line: str, office: Office) -> Agent:
         raise AgentError("command needs the shell line of a coding agent", hint)
     if office.lend is None:
         raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
-    agent = CodingAgent(chosen, office, office.lend, office.may_edit)
-    return Standby(agent, _knobs("", office), office) if office.settings.meanwhile == "knobs" else agent
+    return CodingAgent(chosen, office, office.lend, office.may_edit)
 
 
 def _scripted(path: str, office: Office) -> Agent:

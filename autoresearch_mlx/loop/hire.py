@@ -63,7 +63,7 @@ def memory_words(agent: Agent, history: History) -> str:
 def expected_words(settings: Settings, session: Session | None) -> str:
     """Return :func:`memory_words` for the agent that the settings name, without starting it, or why there is none."""
     name = settings.agent.name
-    if name.partition(":")[0] == "command":
+    if name.removeprefix("hybrid:").partition(":")[0] == "command":
         return name  # it needs the session's worktree, which may be in use
     memory = session.worker.memory_bytes if session is not None else read_machine().memory_bytes
     try:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import Recorder, git, opened
 
+from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.command import CodingAgent, Standby
 from autoresearch_mlx.agents.command.outages import asks_for_a_person, outage
 from autoresearch_mlx.agents.command.patience import Patience
@@ -166,11 +167,13 @@ class Impatient(CodingAgent):
             raise AgentAway(str(error), error.hint, 0.01) from error
 
 
-def night(lab: Lab, line: str, experiments: int, screen: Recorder, standby: bool) -> tuple[str, list[tuple[str, str]]]:
+def night(
+    lab: Lab, line: str, experiments: int, screen: Recorder, standby: bool, share: float = 1.0
+) -> tuple[str, list[tuple[str, str]]]:
     with opened(lab, "t", judge__mode="margin") as session:
         office = Office(AgentSettings(), folder=session.folder, say=screen.say)
         agent = Impatient(line, office, session.worker.worktree.lent, session.workspace.may_edit)
-        both = Standby(agent, Knobs(0), office) if standby else agent
+        both = Standby(agent, Knobs(0), office, share) if standby else agent
         reason = research(session, both, Policy(experiments=experiments), screen)
         done = session.journal().history.experiments
     return reason, [(e.agent, e.status) for e in done[1:]]
@@ -202,3 +205,27 @@ def test_an_agent_that_never_edits_ends_the_night_with_its_reason(command_lab: L
     reason, done = night(command_lab, "echo 'I would rather not.'", 20, screen, standby=True)
     assert done == [("command", "invalid")] * 5
     assert reason.startswith("5 experiments in a row had no edit, and now: ") and "I would rather not." in reason
+
+
+def test_by_turns_with_the_optimiser_a_limit_or_an_agent_that_gives_up_ends_nothing(
+    command_lab: Lab, screen: Recorder
+) -> None:
+    reason, done = night(command_lab, limited(command_lab, 1), 6, screen, standby=True, share=0.5)
+    assert reason == "6 experiments done, as asked"
+    assert [agent for agent, _ in done] == ["knobs", "knobs", "knobs", "command", "knobs", "command"]
+
+
+def test_the_optimiser_goes_on_alone_when_the_agent_of_a_pair_cannot_be_started(
+    command_lab: Lab, screen: Recorder
+) -> None:
+    reason, done = night(command_lab, "no-such-agent -p", 4, screen, standby=True, share=0.5)
+    assert reason == "4 experiments done, as asked"
+    assert [agent for agent, _ in done] == ["knobs"] * 4
+    assert any("knobs goes on alone for the rest of this run" in text for text in screen.said)
+
+
+def test_a_pair_is_named_like_hybrid(command_lab: Lab) -> None:
+    with opened(command_lab, "t") as session:
+        office = Office(AgentSettings(), folder=session.folder, lend=session.worker.worktree.lent)
+        assert load_agent("hybrid:command:claude -p", office).name == "hybrid"
+        assert load_agent("command:claude -p", office).name == "command"

@@ -1,13 +1,15 @@
-"""Let the optimiser propose while a coding agent's service has an outage or the person's limit is used up."""
+"""Let the optimiser propose beside a coding agent: while its service has an outage or a limit, or by turns."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoresearch_mlx.agents.command.coding_agent import CodingAgent
+from autoresearch_mlx.agents.hybrid import share_now, turn
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentAway, AgentError
 from autoresearch_mlx.experiment import Agent, Context, Proposal
@@ -20,14 +22,22 @@ DEFAULT_SECONDS = 60.0
 
 
 class Standby:
-    """A coding agent, replaced by the optimiser while it is away."""
+    """A coding agent, replaced by the optimiser while it is away.
 
-    name = "command"
+    ``share``: the agent's share of the proposals.  Below 1 the two take turns as in ``hybrid``, and the optimiser goes
+    on alone when the agent gives up.
+    """
 
     def __init__(
-        self, agent: CodingAgent, optimiser: Agent, office: Office, clock: Callable[[], float] = time.monotonic
+        self,
+        agent: CodingAgent,
+        optimiser: Agent,
+        office: Office,
+        share: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._agent, self._optimiser, self._office, self._clock = agent, optimiser, office, clock
+        self.name = "command" if share >= 1 else "hybrid"
+        self._agent, self._optimiser, self._office, self._share, self._clock = agent, optimiser, office, share, clock
         self._author: Agent = agent
         self._number: int | None = None
         self._away_until = 0.0
@@ -37,8 +47,12 @@ class Standby:
         """Propose an edit.  Raises AgentAway when neither has one now, AgentError when the coding agent gives up."""
         if not context.feedback or context.number != self._number:
             self._number = context.number
-            self._author = self._agent if self._clock() >= self._away_until else self._optimiser
+            self._author = self._agent if self._agents_turn(context) else self._optimiser
         return self._ask_agent(context) if self._author is self._agent else self._ask_optimiser(context)
+
+    def _agents_turn(self, context: Context) -> bool:
+        there = self._clock() >= self._away_until
+        return there and (self._share >= 1 or turn(context.number, share_now(self._share, context.history)))
 
     def next_brief(self, context: Context) -> Brief:
         """Return the coding agent's next prompt, whether or not it is away."""
@@ -53,6 +67,13 @@ class Standby:
             self._author = self._optimiser
             # The refused edits came from the agent, so the optimiser does not see them.
             return self._ask_optimiser(replace(context, feedback=()), said=False)
+        except AgentError as error:
+            if self._share >= 1:
+                raise
+            self._away_until, self._author = math.inf, self._optimiser
+            hint = f" ({error.hint})" if error.hint else ""
+            self._office.say(f"{error}{hint}; {self._optimiser.name} goes on alone for the rest of this run")
+            return self._ask_optimiser(replace(context, feedback=()))
         if self._away is not None:
             self._away = None
             self._office.say("the coding agent answers again")
@@ -62,7 +83,10 @@ class Standby:
         try:
             proposal = self._optimiser.propose(context)
         except AgentError:
-            if self._away is None:
+            if said and self._share < 1 and self._clock() >= self._away_until:
+                self._author = self._agent
+                return self._ask_agent(replace(context, feedback=()))
+            if self._away is None or self._away_until == math.inf:
                 raise
             left = max(self._away_until - self._clock(), 0.0)
             raise AgentAway(str(self._away), self._away.hint, left) from None
