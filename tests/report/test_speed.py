@@ -13,6 +13,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Measurement
 from autoresearch_mlx.report.page.content import to_json as page_json
 from autoresearch_mlx.report.page.gather import page_of
+from autoresearch_mlx.report.page.markdown import render_text
 from autoresearch_mlx.report.show import render_show
 from autoresearch_mlx.report.status import status_of, to_json
 from autoresearch_mlx.report.terminal import render_log, render_status
@@ -94,3 +95,11 @@ def test_the_page_has_it_for_each_experiment_and_each_run(folder: Path, tmp_path
     assert [row["speed"] for row in page["experiments"]] == [1.0, pytest.approx(0.97), 0.59, 0.97]
     assert [row["slowed"] for row in page["experiments"]] == [False, False, True, False]
     assert [run["stretch"] for run in page["runs"]][3] == 1.5
+
+
+def test_the_post_marks_a_kept_change_that_ran_on_a_slow_machine(tmp_path: Path, write: Callable[..., Path]) -> None:
+    kept = experiment(4, "keep", "WARMDOWN_RATIO 0.5 -> 0.7", value=2.4, gain=0.03, measurements=(at_speed(0.6, 2.4),))
+    text = render_text(page_of(write(tmp_path / "jul18", [*busy(), kept]), tmp_path))
+    assert "| 4 ~ |" in text
+    assert "~ ran on a slow machine" in text
+    assert "~ ran" not in render_text(page_of(write(tmp_path / "jul19", busy()), tmp_path))

@@ -100,9 +100,10 @@ def _changed(page: Page) -> Iterator[str]:
         yield "Nothing was kept over the baseline."
         return
     marked = {row.number for row in page.experiments if MARK in row.reason}
+    slowed = {row.number for row in page.experiments if row.slowed}
     rows = [
         (
-            f"{s.number} {'!' if s.number in marked else ''}".strip(),
+            f"{s.number} {'!' * (s.number in marked)}{'~' * (s.number in slowed)}".strip(),
             code(s.title),
             code(s.axis) if s.axis else "",
             terms.value(s.value),
@@ -114,6 +115,8 @@ def _changed(page: Page) -> Iterator[str]:
     yield _table(("#", "kept", "axis", "value", "gain", "90 %"), rows)
     if marked & {s.number for s in steps}:
         yield f"! {MARK}"
+    if slowed & {s.number for s in steps}:
+        yield "~ ran on a slow machine"
     if page.changed.diff:
         lines = page.changed.diff.split("\n")
         note = f"\n\n{len(lines) - _DIFF_LINES:,} more lines are left out." if len(lines) > _DIFF_LINES else ""
