@@ -142,7 +142,7 @@ class Desk:
     def _run(self, quality: float, seed: int, fresh: bool = True) -> Run:
         value = self.machine.measure(quality, seed)
         of = self.machine
-        return Run(value, seed, self.regime, fresh, log_work=of.log_work, log_tokens=of.log_tokens, slow=of.slow)
+        return Run(value, seed, self.regime, fresh, log_work=of.log_work, log_tokens=of.log_tokens, off_speed=of.slow)
 
     def look_for_drift(self) -> None:
         if not refresh_due(self.measured):

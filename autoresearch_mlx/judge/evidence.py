@@ -37,8 +37,8 @@ class Run:
     speed (:func:`speeds.log_work`); 0 for all of it, or if that is unknown."""
     log_tokens: float | None = None
     """Natural logarithm of the number of tokens in its training; None if that or the machine's speed is unknown."""
-    slow: bool = False
-    """Whether the machine was slower than usual during it."""
+    off_speed: bool = False
+    """Whether the machine was clearly slower or faster than usual during it."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

@@ -14,7 +14,7 @@ from autoresearch_mlx.judge import sigma, slope
 from autoresearch_mlx.judge.difference import newest_unselected
 from autoresearch_mlx.judge.early import Account, Past, account
 from autoresearch_mlx.judge.evidence import Rules, Run, Sigma, Slope
-from autoresearch_mlx.judge.speeds import log_tokens, log_work, slow, steady
+from autoresearch_mlx.judge.speeds import log_tokens, log_work, off_speed, steady
 from autoresearch_mlx.judge.work import by_tokens
 
 _Number = TypeVar("_Number", int, float)
@@ -67,7 +67,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
             tainted=m.tainted,
             log_work=log_work(m),
             log_tokens=log_tokens(m),
-            slow=slow(m),
+            off_speed=off_speed(m),
         )
         for at, m in enumerate(measured)
         if m.value is not None

@@ -66,7 +66,7 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
     """
     plain_groups = [group for group in groups if len(group) > 1]
     repeated = [told[0] if (told := by_tokens(group)) is not None else group for group in plain_groups]
-    if before.error and any(run.slow for group in plain_groups for run in group):
+    if before.error and any(run.off_speed for group in plain_groups for run in group):
         before = replace(before, doubt=doubt(plain_groups))
     plain = pooled([run.value for run in group] for group in repeated)
     spread, cross = _sums(repeated)

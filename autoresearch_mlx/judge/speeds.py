@@ -59,6 +59,11 @@ def slow(m: Measurement) -> bool:
     return m.speed is not None and m.speed < SLOW
 
 
+def off_speed(m: Measurement) -> bool:
+    """Return whether the machine was clearly slower or faster than usual during a run."""
+    return m.speed is not None and not SLOW <= m.speed <= 1 / SLOW
+
+
 def slowed(measured: Iterable[Measurement]) -> bool:
     """Return whether a run that counts was taken on a slow machine, so that it got more time."""
     return any(slow(m) and not m.tainted and m.value is not None for m in measured)

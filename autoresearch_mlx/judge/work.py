@@ -25,15 +25,15 @@ _ENOUGH = 4
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
     """Return the runs with their work by their tokens, relative to the last side's usual number of tokens.
 
-    Returns None if the machine was slow for none of them, because the tokens then vary only by chance, and if tokens
+    Returns None if the machine ran at its usual speed for all of them, because the tokens then vary only by chance, and if tokens
     are unknown.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
-    if not known or len(known) < len(counted) or not any(run.slow for run in counted):
+    if not known or len(known) < len(counted) or not any(run.off_speed for run in counted):
         return None
     last = [run for run in sides[-1] if run.log_tokens is not None]
-    usual = [run.log_tokens for run in last if not run.slow] or [run.log_tokens for run in last] or known
+    usual = [run.log_tokens for run in last if not run.off_speed] or [run.log_tokens for run in last] or known
     origin = median(tokens for tokens in usual if tokens is not None)
     return tuple(tuple(_at(run, origin) for run in side) for side in sides)
 
@@ -58,7 +58,9 @@ def compared(
 def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
     blur = (slope.doubt or _DOUBT) * math.hypot(slope.value, slope.error)
     return tuple(
-        replace(run, error=math.hypot(run.error, blur)) if run.slow and run.log_tokens is not None and blur else run
+        replace(run, error=math.hypot(run.error, blur))
+        if run.off_speed and run.log_tokens is not None and blur
+        else run
         for run in runs
     )
 
@@ -68,7 +70,7 @@ def doubt(groups: Iterable[Sequence[Run]]) -> float:
     squares, dof = 0.0, 0
     for group in groups:
         off = [run.log_tokens - run.log_work for run in group if run.log_tokens is not None and not run.tainted]
-        if len(off) > 1 and any(run.slow for run in group):
+        if len(off) > 1 and any(run.off_speed for run in group):
             mean = fmean(off)
             squares += math.fsum((each - mean) ** 2 for each in off)
             dof += len(off) - 1

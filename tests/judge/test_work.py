@@ -22,7 +22,7 @@ FAST = [Run(3.3, seed, log_tokens=math.log(16_000)) for seed in range(3)]
 def slow(tokens: int, seed: int = 9, told: float = -0.3, gain: float = 0.0) -> Run:
     """A run on a slow machine, whose value follows its tokens, while its speed tells something else."""
     work = math.log(tokens / 16_000)
-    return Run(3.3 - gain + STEEP * work, seed, log_work=told, log_tokens=math.log(tokens), slow=True)
+    return Run(3.3 - gain + STEEP * work, seed, log_work=told, log_tokens=math.log(tokens), off_speed=True)
 
 
 def test_between_files_of_equal_cost_the_tokens_tell_it() -> None:
@@ -42,7 +42,7 @@ def test_between_other_files_the_speed_does_and_its_error_becomes_one_of_the_val
 @pytest.mark.parametrize(
     "side",
     [
-        [replace(slow(8_000), slow=False)],  # on a quiet machine tokens vary by chance alone
+        [replace(slow(8_000), off_speed=False)],  # on a quiet machine tokens vary by chance alone
         [replace(slow(8_000), log_tokens=None)],  # a program that is not counted, or a run of an older version
     ],
 )
@@ -94,8 +94,8 @@ def standing_of(*measured: Measurement) -> float:
     return standing(History((baseline,), "val_bpb", "min"), baseline)
 
 
-@pytest.mark.parametrize(("speed", "told"), [(0.5, True), (1.0, True), (None, False)])
+@pytest.mark.parametrize(("speed", "told"), [(0.5, True), (1.0, True), (2.0, True), (None, False)])
 def test_a_record_without_a_speed_is_read_as_before(speed: float | None, told: bool) -> None:
     (run,) = runs([Measurement(3.3, 1, tokens=8_000, speed=speed, stretch=1.0 if speed else None)], 0)
     assert (run.log_tokens is not None) == told
-    assert run.slow == (speed == 0.5)
+    assert run.off_speed == (speed in (0.5, 2.0))
