@@ -25,8 +25,8 @@ _ENOUGH = 4
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
     """Return the runs with their work by their tokens, relative to the last side's usual number of tokens.
 
-    Returns None if the machine ran at its usual speed for all of them, because the tokens then vary only by chance, and if tokens
-    are unknown.
+    Returns None if the machine ran at its usual speed for all of them, because the tokens then vary only by chance, and
+    if tokens are unknown.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
