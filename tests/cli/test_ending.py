@@ -59,7 +59,7 @@ def test_time_is_kept_for_a_certificate_and_the_page_lies_there_in_the_morning(l
     assert done.returncode == 0, done.stderr
     outcome, stopped, certified, report = done.stdout.splitlines()
     assert "experiments: 1 kept" in outcome
-    assert stopped.startswith("stopped: the next experiment takes about") and "what follows it" in stopped
+    assert stopped.startswith("stopped: the next experiment takes about") and "the certification" in stopped
     assert certified.startswith("certified: better by ")
     page = Path(report.removeprefix("report: ")).read_text()
     assert page.startswith("<!doctype html>")
