@@ -177,9 +177,12 @@ def priced(status: Status, settings: AgentSettings) -> Status:
     return replace(status, cost=cost, caps=(settings.max_tokens_total, settings.max_cost))
 
 
-def with_left_out(status: Status, root: Path, folder: Path) -> Status:
-    """Add what of the checkout around ``root``, the lab's folder, is not in the session."""
-    journal = read(folder / FILE)
+def with_left_out(status: Status, root: Path, folder: Path, journal: Journal | None = None) -> Status:
+    """Add what of the checkout around ``root``, the lab's folder, is not in the session.
+
+    ``journal`` is the session's ledger, if the caller has read it already.
+    """
+    journal = journal or read(folder / FILE)
     start, kept = journal.session.get("start"), [e for e in journal.history.experiments if e.commit]
     if not isinstance(start, str):
         return status

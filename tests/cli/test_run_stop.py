@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import pytest
 from command_runs import STEPS, call, data, experiments, refused, script
 from conftest import git
+from live_run import until
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
@@ -176,8 +177,10 @@ def test_a_worktree_deleted_under_a_run_costs_the_user_nothing(busy: Busy) -> No
     (busy.lab.root / "solver.py").write_text("# unsaved\n")
     worktree = busy.lab.folder("t") / "worktree"
     subprocess.run(["rm", "-rf", str(worktree)], check=True)
+    (busy.lab.root.parent / "mark").unlink()
     os.kill(busy.children[0], signal.SIGKILL)
-    busy.process.communicate(timeout=20)
+    until((busy.lab.root.parent / "mark").exists, "the run that is taken again, in a new worktree")
+    busy.end(signal.SIGINT)
     assert (busy.lab.root / "precious.txt").read_text() == "not committed\n"
     assert (busy.lab.root / "solver.py").read_text() == "# unsaved\n"
     assert "bench.py" in [p.name for p in busy.lab.root.iterdir()]

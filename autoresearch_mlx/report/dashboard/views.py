@@ -21,7 +21,7 @@ from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.loop.control import Run, live_run
 from autoresearch_mlx.loop.policy import pace
 from autoresearch_mlx.report.page.span import worth_showing
-from autoresearch_mlx.report.status import priced, status_of, to_json
+from autoresearch_mlx.report.status import priced, status_of, to_json, with_left_out
 from autoresearch_mlx.store.freed import changes_of, log_of
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.notes import read_notes
@@ -38,13 +38,14 @@ _LONGEST_DIFF = 60_000
 def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
     """Return the values that change only when a file of the session changes.  Raises LedgerError."""
     history, run = journal.history, live_run(folder)
-    status = status_of(folder, journal)
+    status = with_left_out(status_of(folder, journal), folder.parents[1], folder, journal)
     if settings is not None and status.spent.calls:
         status = priced(status, settings)
     conditions = journal.session.get("conditions") or {}
     return {
         "tag": folder.name,
         "status": to_json(status),
+        "left_out": list(status.left_out.sentences(folder.name)) if status.left_out is not None else [],
         "hardware": {"device": conditions.get("device"), **_budget(conditions)},
         "incumbent": _incumbent(history),
         "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],

@@ -83,6 +83,7 @@ export function showStands(session) {
     ["certified", s.certificate ? s.certificate.words : null],
     ["calls to models", spent.calls ? count(spent.calls) : null, spent.calls ? `${count(spent.tokens)} tokens` : null],
     ["cost", spent.cost != null && spent.calls ? spent.cost.toFixed(2) : null],
+    ["not in this session", session.left_out.length ? count(session.left_out.length) : null, session.left_out.join("; ") || null],
   ]);
   put("metric", s.metric);
 }
