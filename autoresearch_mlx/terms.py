@@ -17,7 +17,11 @@ HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
 significant digits, and a difference below the second fewer than two."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
-_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+_CODES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b\r\n]*(?:\x1b\\)?"
+    r"|\x1b[ -/]+[0-~]|\x1b.?"
+)
+"""Pattern of the escape sequences of ECMA-48 and ECMA-35; ``tput sgr0`` ends a colour with one of each."""
 
 
 def value(number: float | None) -> str:
@@ -87,7 +91,7 @@ def plural(number: int, noun: str) -> str:
 
 def without_codes(text: str) -> str:
     """Return the text without escape sequences: colours, movements of the cursor, window titles."""
-    return _CODES.sub("", text) if "\x1b" in text else text
+    return _CODES.sub("", text) if "\x1b" in text or "\x9b" in text else text
 
 
 def printable(text: str) -> str:

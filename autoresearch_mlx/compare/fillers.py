@@ -31,7 +31,7 @@ quality record regressed regresses regression results seems significant signific
 strong sweet target tie tied unclear undertrained unstable very win within worse worst
 """
 _MEASURES = """
-anneal bpb budget context cooldown dim dims effective expansion final flop-matched frequency gap gb gpu grouped-query
+bpb budget context cooldown dim dims effective expansion final flop-matched frequency gap gb gpu grouped-query
 hardware heads hp hps hyperparams init initial layer layers m mb memory mfu min mins minute minutes model ms
 multi-query optimizer param-matched parameter parameters params perf run runs s sec second seconds step steps
 throughput time tok tok/s tokens tokens/s train training undertraining updates val val_bpb vram

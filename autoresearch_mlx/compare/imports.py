@@ -6,6 +6,7 @@ understood is refused with file and line number.  Nothing is written.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -34,9 +35,14 @@ def read_log(path: Path, hardware: str = "", metric: str | None = None, directio
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise TableError(f"cannot read {path}: {error}", "give a results.tsv, a .csv or a ledger.jsonl") from None
+    try:
+        # PowerShell's `>` and Excel's "Unicode text" write UTF-16, with a mark at the beginning.
+        return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TableError(f"cannot read {path}: {error}", "save it as UTF-8 text") from None
 
 
 def _ledger(path: Path, hardware: str) -> Log:
@@ -65,7 +71,7 @@ def _table(path: Path, text: str, hardware: str, metric: str | None, direction: 
             [f"{path}: no run was kept, so there is no baseline that effects could start from", *rows.caveats]
         )
         raise TableError(said, "mark the baseline's row with the status keep")
-    better = direction or direction_of(columns, _kept(rows.runs), list(_gains(columns)))
+    better = direction or direction_of(columns, _kept(rows.runs), list(_gains(columns)), _tried(rows.runs))
     return Log(
         name=hardware or path.stem,
         source=path.name,
@@ -94,6 +100,11 @@ def _kept(runs: Sequence[Run]) -> list[float]:
         if run.status == "keep" and run.comparable and run.value is not None:
             parts[-1].append(run.value)
     return max(parts, key=len)
+
+
+def _tried(runs: Sequence[Run]) -> bool:
+    """Return whether a run besides the baselines has a value, and so an effect."""
+    return any(run.value is not None and run.comparable and not run.opens for run in runs)
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:

@@ -15,7 +15,7 @@ NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("DEVICE_BATCH_SIZE", r"device[ _]batch(?:[ _]size)?|dbs|micro-?batch"),
         ("TOTAL_BATCH_SIZE", r"(?<!eval )(?:total[ _])?batch(?:[ _]size)?|total_bs|tbs|total(?==)"),
         ("UNEMBEDDING_LR", r"(?:unembedding|unembed|unemb)[ _]lr|unemblr"),
-        ("EMBEDDING_LR", r"(?:embedding|embed|emb)[ _]lr|emblr"),
+        ("EMBEDDING_LR", r"(?<!value )(?<!value_)(?:embedding|embed|emb)[ _]lr|emblr"),
         ("SCALAR_LR", r"scalar[ _]lr|scalr"),
         ("MATRIX_LR", r"(?:matrix|muon)[ _]lr|matlr|mlr"),
         ("MUON_MOMENTUM_START", r"(?:muon )?momentum (?:ramp )?start"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_BASELINES = ("baseline", "new_baseline", "re_baseline", "rebaseline")
 _STATUSES: Mapping[str, tuple[str, ...]] = {
-    "keep": ("keep", "kept", "baseline", "accept", "accepted", "improved", "best", "new_best", "success"),
+    "keep": ("keep", "kept", *_BASELINES, "accept", "accepted", "improved", "best", "new_best", "success"),
     "discard": ("discard", "discarded", "reject", "rejected", "revert", "reverted", "worse", "no_improvement"),
     "crash": (
         *("crash", "crashed", "oom", "fail", "failed", "error", "nan", "timeout", "timed_out", "invalid"),
@@ -33,4 +34,4 @@ def status_in(cell: str) -> str | None:
 
 def says_baseline(cell: str) -> bool:
     """Return whether a row's status calls it a baseline."""
-    return re.sub(r"[^a-z]+", "_", _REMARK.sub("", cell).lower()).strip("_") == "baseline"
+    return re.sub(r"[^a-z]+", "_", _REMARK.sub("", cell).lower()).strip("_") in _BASELINES

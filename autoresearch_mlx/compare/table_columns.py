@@ -60,7 +60,7 @@ def find_columns(lines: Lines, metric: str | None = None) -> Columns:
     Raises TableError for a table without values, statuses or descriptions.
     """
     header = lines.rows[0]
-    head = [cell.lower().replace(" ", "_") for cell in header.cells]
+    head = [_as_name(cell) for cell in header.cells]
     if {"verdict", "number", "knobs"} <= set(head) and len(head) > len(_OURS):
         places = {name: at for at, name in enumerate(_OURS)} | {"gain": head.index("gain")} if "gain" in head else {}
         if "direction" in head:
@@ -89,7 +89,7 @@ def _value_column(
 ) -> tuple[int | None, str]:
     """Return the place of the values, and the metric's name."""
     if metric is not None:
-        wanted = metric.lower().replace(" ", "_")
+        wanted = _as_name(metric)
         if wanted in head:
             return head.index(wanted), METRIC if wanted in NAMES["bpb"] else metric
         if wanted in NAMES["bpb"] and "value" in places:
@@ -99,6 +99,11 @@ def _value_column(
         return places["bpb"], METRIC
     at = places.get("value")
     return at, "" if at is None else header.cells[at]
+
+
+def _as_name(cell: str) -> str:
+    """Return a column's name as in :data:`NAMES`: ``val_bpb`` for ``Val BPB`` and ``val-bpb``."""
+    return re.sub(r"[\s-]", "_", cell.lower())
 
 
 def _first(head: Sequence[str], words: Sequence[str]) -> int | None:
@@ -132,7 +137,8 @@ def _without_header(lines: Lines) -> Columns:
             raise strange.error(said, "write a first line with the columns' names")
     said = "neither a header nor upstream's columns commit, val_bpb, memory_gb, status, description"
     count = len(first.cells)
-    raise first.error(f"{said}; found {count} cell{'' if count == 1 else 's'}")
+    said = f"{said}; found {count} cell{'' if count == 1 else 's'}"
+    raise first.error(said, "separate the cells by tabs or commas") if count == 1 else first.error(said)
 
 
 def _fits(columns: Columns, row: Row) -> bool:
@@ -158,12 +164,14 @@ def number_in(cell: str) -> float | None:
         return None
 
 
-def direction_of(columns: Columns, kept: Sequence[float], gains: Sequence[tuple[float, float]]) -> Direction:
+def direction_of(
+    columns: Columns, kept: Sequence[float], gains: Sequence[tuple[float, float]], tried: bool
+) -> Direction:
     """Return whether lower or higher values are better.
 
     ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own table:
-    its gain, and its value minus the incumbent's.  Raises TableError if neither the file nor its rows show the
-    direction.
+    its gain, and its value minus the incumbent's.  ``tried`` is True if a run besides the baselines has a value.
+    Raises TableError if neither the file nor its rows show the direction.
     """
     if columns.direction is not None:
         return columns.direction
@@ -172,11 +180,12 @@ def direction_of(columns: Columns, kept: Sequence[float], gains: Sequence[tuple[
     signs = [higher * gain for gain, higher in gains if higher * gain]
     if not signs:
         signs = [later - earlier for earlier, later in pairwise(kept) if later != earlier]
-    if not signs:
-        return "min"  # nothing but a baseline: no effect has a sign
+    if not signs and (columns.ours or not tried):
+        return "min"  # no effect has a sign
     ups = sum(sign > 0 for sign in signs)
-    if ups in (0, len(signs)) or columns.ours:
+    if signs and (ups in (0, len(signs)) or columns.ours):
         return "max" if 2 * ups > len(signs) else "min"
     path = columns.rows[0].path
-    said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: kept rows went up and down"
+    why = "kept rows went up and down" if signs else "no kept row differs from the baseline"
+    said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: {why}"
     raise TableError(said, "name it: `--direction min` or `--direction max`")

@@ -20,14 +20,20 @@ _NOTHING = frozenset(
     ("", "-", "--", "n/a", "na", "nan", "none", "null", "oom", "crash", "inf", "fail", "failed", "error", "timeout")
 )
 _UNIT = re.compile(r"\s*(gb|gib|mb|mib)$", re.IGNORECASE)
-_MEASURE = re.compile(r"([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(%|[a-zµμ/]+(?:/[a-z]+)?)?", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(%|[a-zµμ/]+(?:/[a-z]+)?)?",
+    re.IGNORECASE,
+)
+"""Pattern of a number with a unit; commas group thousands, because ``3,4567`` may be a number with a decimal comma."""
 _MOST_BITS = 64
 """Value from which bits per byte are refused: a model that has learnt anything is below 8."""
+_MACHINE = r"m\d(?: ?(?:pro|max|ultra))?|[ahblt]\d{1,3}0?0?|rtx ?\d+|macbook|mac ?mini|mac ?studio|laptop|machine"
 _BASELINE = re.compile(
-    r"(?:(?:the|a|new|fresh|updated|second|third|concurrent|upstream|original|default|stock|unmodified|initial|local|"
-    r"exp ?\d+:?|re-?run|re-?verif\w+|re-?measur\w+|repeat)\s+(?:of\s+)?)*(?:re-?)?baseline"
-    r"(?:\s+(?:re-?run|again|re-?verif\w+|run|check|repeat|v?\d+))*"
-    r"(?=$|\s*[(\[—–:;,.]|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
+    r"[\[(*`\"']*(?:(?:the|a|new|fresh|clean|vanilla|updated|first|second|third|concurrent|upstream|original|default|"
+    r"stock|unmodified|initial|local|own|full|establish\w*|start\w*:?|run|back to|(?:reset|return\w*|revert\w*) to|"
+    rf"restor\w*|{_MACHINE}|exp ?\d+:?|re-?run|re-?verif\w+|re-?measur\w+|repeat)\s+(?:of\s+)?)*(?:re-?)?baseline"
+    rf"(?:[\s_-]+(?:re-?run|again|re-?verif\w+|run|check|repeat|v?\d+|{_MACHINE}))*"
+    r"(?=$|\s*[(\[—–:;,.\])*`\"']|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
 """Pattern of a description that is about a baseline itself, not about a change to one."""

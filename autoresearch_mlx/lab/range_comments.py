@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.lab.source import MARK, RANGE, UNPARSABLE, parse, read_knobs
 
 MISSPELT = "it is written `# knob: KIND ...`, in lower case and with a colon"
-_ALMOST = re.compile(r"#\s*knobs?\s*[:=]?\s*(?:log|lin|int|pow2|choice|fixed)\b", re.IGNORECASE)
+_ALMOST = re.compile(r"#\s*knobs?\s*[:=–-]?\s*(?:log|lin|int|pow2|choice|fixed)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -64,8 +64,13 @@ def _reason(tree: ast.Module, line: int) -> str:
     target = _target(found)
     if target is None:
         return "its line does not set one name; write NAME = value"
+    if not target.isascii():
+        return f"the name {target} has letters other than A to Z"
     if not _CAPITALS.fullmatch(target):
         return f"the name {target} is not in capitals; call it {_capitals(target)}"
+    later = [node.lineno for node in tree.body if node is not found and _target(node) == target and node.lineno >= line]
+    if later:
+        return f"{target} is set again on line {later[-1]}, and that value counts; write the comment there"
     return f"the value of {target} is neither a literal nor arithmetic on numbers, or it contains a comment"
 
 

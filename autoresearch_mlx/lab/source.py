@@ -124,7 +124,9 @@ def read_knobs(text: str) -> dict[str, Knob]:
         first, last = value.lineno, value.end_lineno or value.lineno
         # The comment follows the value, or the bracket that closes it.
         ends = ((last, value.end_col_offset or 0), (node.end_lineno or last, node.end_col_offset or 0))
-        behind, match = next(((n, m) for n, at in ends if (m := RANGE.search(_after(lines[n - 1], at)))), (0, None))
+        behind, match = next(
+            ((n, m) for n, at in ends if (m := RANGE.search(_comment_after(lines[n - 1], at)))), (0, None)
+        )
         constant = _value(value, bool(behind) and not any("#" in line for line in lines[first - 1 : last - 1]))
         if constant is _NOTHING:
             continue
@@ -134,16 +136,26 @@ def read_knobs(text: str) -> dict[str, Knob]:
             line=first,
             span=(value.col_offset, value.end_col_offset or value.col_offset),
             kind=match.group(1) if match else None,
-            words=tuple(match.group(2).split()) if match else (),
+            words=_words(match) if match else (),
             last_line=last,
             commented=behind,
         )
     return found
 
 
-def _after(line: str, place: int) -> str:
-    """Return the rest of a line from a place on; the place is counted in bytes of UTF-8."""
-    return line.encode()[place:].decode()
+def _comment_after(line: str, place: int) -> str:
+    """Return the comment behind a place in a line, counted in bytes of UTF-8; empty if other code lies between."""
+    rest = line.encode()[place:].decode().lstrip(" \t\f)")
+    return rest if rest.startswith("#") else ""
+
+
+def _words(comment: re.Match[str]) -> tuple[str, ...]:
+    """Return the words of a range.  Commas may separate choices: ``choice relu, gelu``; else a remark follows them."""
+    words = tuple(comment[2].split())
+    if comment[1] != "choice" or len(words) != 1:
+        return words
+    listed = [part.split() for part in re.split(r"[#;]", comment.string[comment.start(2) :])[0].split(",")]
+    return tuple(word for [word] in listed) if all(len(part) == 1 for part in listed) else words
 
 
 _NOTHING = object()

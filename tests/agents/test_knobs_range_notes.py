@@ -47,6 +47,13 @@ def test_a_comment_that_is_read_needs_no_answer(line: str) -> None:
         ("A = 8  # knob: range 1 64", 1, "`range 1 64` gives no range"),
         ("A = 0.5  # knob: int 1 64", 1, "gives no range for A = 0.5"),
         ("A = 8  # knob: int 1, 64", 1, "`int 1` gives no range"),
+        (
+            "A = 8  # knob: int 1 64\nA = 9",
+            1,
+            "A is set again on line 2, and that value counts; write the comment there",
+        ),
+        ("\u00c9 = 8  # knob: int 1 64", 1, "the name \u00c9 has letters other than A to Z"),
+        ("A = 8  # knob - int 1 64", 1, "it is written `# knob: KIND ...`"),
         ("SEED = 8  # knob: int 1 64", 1, "SEED is a seed"),
         ("A = 8  # Knob: int 1 64", 1, "it is written `# knob: KIND ...`"),
         ("A = 8  # knob int 1 64", 1, "it is written `# knob: KIND ...`"),

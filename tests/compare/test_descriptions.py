@@ -98,6 +98,8 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
         "adam beta2 0.95 -> 0.99 for value embeddings",
         "add WD 0.01 to embeddings",
         "halve value embedding LR",
+        "value embedding LR 0.6 -> 0.3",
+        "anneal weight decay 0.2 -> 0",
         "ramp batch 2^15 -> 2^17 during training",
         "rerun with depth 9",
         "no logit cap + all LRs -30%",

@@ -118,6 +118,8 @@ def test_a_run_that_changes_nothing_tells_the_noise(tmp_path: Path) -> None:
             [SCORE, "a\t3\tkeep\tx", "b\t4\tkeep\tx", "c\t3.5\tkeep\tx"],
             "whether lower or higher score is better cannot be seen",
         ),
+        ([SCORE, "a\t0.5\tkeep\tx", "b\t0.4\tdiscard\ty"], "score is better cannot be seen: no kept row differs"),
+        ([SCORE, "a\t3,4567\tkeep\tx"], "line 2: the value '3,4567' is not a number"),
         (["<<<<<<< HEAD", *UPSTREAM], "line 1: neither a header"),
         (['{"event": "session"}'], "results.tsv, line 1"),
     ],
@@ -136,6 +138,18 @@ def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path, mark: str
         path = tmp_path / name
         path.write_bytes((mark + end.join(UPSTREAM).replace("\t", between) + end).encode())
         assert told(read_log(path)) == EXPECTED
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_table_that_a_windows_program_saved_is_read(tmp_path: Path, encoding: str) -> None:
+    (path := tmp_path / "r.tsv").write_text("\r\n".join(UPSTREAM).replace("val_bpb", "val-bpb"), encoding=encoding)
+    assert told(read_log(path)) == EXPECTED
+
+
+def test_a_table_with_other_separators_is_refused_with_those_that_are_read(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="found 1 cell") as caught:
+        log_of(tmp_path, [line.replace("\t", ";") for line in UPSTREAM])
+    assert caught.value.hint == "separate the cells by tabs or commas"
 
 
 def test_what_is_no_text_or_missing_is_refused(tmp_path: Path) -> None:
@@ -219,6 +233,29 @@ def test_a_second_baseline_begins_anew(tmp_path: Path) -> None:
     assert log.runs[5].changes == {"MATRIX_LR": (None, 0.06)}
     assert log.ends == (2.0, 1.8)
     assert "a new baseline begins at run 4" in log.caveats[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "description"),
+    [
+        ("new baseline", "after the merge"),
+        ("re-baseline", "twice the data"),
+        ("keep", "reset to baseline"),
+        ("keep", "[baseline] M3 Max"),
+        ("keep", "clean baseline"),
+        ("keep", "Baseline M4 Max"),
+    ],
+)
+def test_a_second_baseline_has_many_names(tmp_path: Path, status: str, description: str) -> None:
+    log = log_of(tmp_path, [*UPSTREAM, f"e5\t2.0\t20\t{status}\t{description}", "f6\t1.9\t20\tkeep\tdepth 4 -> 5"])
+    assert [run.order for run in log.runs if run.opens] == [0, 4]
+    assert [round(e.gain, 9) for e in log.effects if e.gain is not None and e.run.order > 3] == [0.1]
+
+
+@pytest.mark.parametrize("description", ["better than baseline", "tune lr from baseline", "baseline + depth 5"])
+def test_a_line_that_only_names_the_baseline_begins_nothing(tmp_path: Path, description: str) -> None:
+    log = log_of(tmp_path, [*UPSTREAM, f"e5\t1.3\t20\tkeep\t{description}"])
+    assert [run.order for run in log.runs if run.opens] == [0]
 
 
 def test_a_repeated_baseline_says_nothing_about_the_incumbent(tmp_path: Path) -> None:

@@ -146,6 +146,9 @@ def test_the_last_assignment_of_a_name_counts() -> None:
         ("# knob: choice L SL SSSL  # of windows", "choice", ("L", "SL", "SSSL")),
         ("# knob: pow2 8 64; rows", "pow2", ("8", "64")),
         ("# knob: int 1 8, layers", "int", ("1", "8")),
+        ("# knob: choice relu, gelu, silu", "choice", ("relu", "gelu", "silu")),
+        ("# knob: choice L SL, of windows", "choice", ("L", "SL")),
+        ("# knob: choice L, a window", "choice", ("L",)),
         ("# layers", None, ()),
         ("", None, ()),
     ],
@@ -171,6 +174,11 @@ def test_only_pythons_own_line_ends_count_as_lines(odd: str) -> None:
 
 def test_several_knobs_on_one_line_are_set_together() -> None:
     assert set_knobs("é = 'ü'; X = 1; Y = 2  # ö\n", {"X": 1000, "Y": 0.5}) == "é = 'ü'; X = 1000; Y = 0.5  # ö\n"
+
+
+def test_a_comment_belongs_to_the_last_constant_of_its_line() -> None:
+    knobs = read_knobs("X = 1; Y = 2  # knob: int 1 3\n")
+    assert (knobs["X"].kind, knobs["Y"].kind) == (None, "int")
 
 
 def test_a_name_that_is_no_knob_cannot_be_set() -> None:

@@ -44,6 +44,10 @@ def printed(folder: Path, text: str, **changes: Any) -> Measurement:
         ("\r[####]\x1b[K\r\x1b[2K\x1b[32mMETRIC score=13\x1b[0m\n", 13.0),
         ("\ufeffMETRIC score=14\r\n", 14.0),
         ("METRIC score=1e-9\n", 1e-9),
+        ("\x1b[1mMETRIC score=\x1b[32m15\x1b(B\x1b[m\n", 15.0),  # as `tput sgr0` ends a colour
+        ("50%\b\b\b100%\b\b\b\bMETRIC score=16\n", 16.0),
+        ("\x1bPq#0\x1b\\METRIC score=17\n", 17.0),
+        ("\x1b]0;a title without an end\nMETRIC score=18\n", 18.0),
     ],
 )
 def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: float) -> None:
@@ -63,6 +67,9 @@ def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: flo
         ("METRIC score=\n", "without printing"),
         ("METRIC score=1.5 s\n", "without printing METRIC score=value; the line 'METRIC score=1.5 s' is not written"),
         ("Metric: score 3\n", "the line 'Metric: score 3' is not written like that"),
+        ("12:00 INFO METRIC score=3\n", "the line '12:00 INFO METRIC score=3' is not written like that"),
+        ("x" * 300 + " METRIC score=3\n", "x METRIC score=3' is not written like that"),
+        ("\u200bMETRIC score=3\n", r"the line '\u200bMETRIC score=3' is not written like that"),
         ("METRIC score=fast\n", "score is 'fast', which is not a finite number"),
         ("METRIC score=nan\n", "score is 'nan', which is not a finite number"),
         ("METRIC score=inf\n", "score is 'inf'"),

@@ -29,7 +29,8 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
-_NEARLY = re.compile(r"\s*metric\b", re.IGNORECASE)
+_NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
+"""A line that was meant as one of the metric: it has something before it, or another form."""
 _LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
@@ -200,20 +201,34 @@ class _Figures:
         return f"; it printed METRIC {', '.join(self.others)}" if self.others else ""
 
     def _line(self, line: str) -> None:
-        plain = without_codes(line).removeprefix(MARK)
+        plain = _without_backspaces(without_codes(line)).removeprefix(MARK)
         if self._pattern is not None and (found := self._pattern.search(plain) or self._pattern.search(line)):
             self._text = (found.group(1) if found.groups() else found.group(0)) or ""
             self.value = _finite(self._text)
         match = METRIC.match(plain)
         if match is None:
-            if _NEARLY.match(plain):
-                self._near = plain.rstrip()[:_LONGEST_QUOTE]
+            if near := _NEARLY.search(plain):
+                begins = max(0, near.end() - _LONGEST_QUOTE // 2)
+                self._near = plain[begins : begins + _LONGEST_QUOTE].rstrip()
             return
         name, text = match.groups()
         if self._pattern is None and name == self._metric:
             self._text, self.value = text, _finite(text)
         elif (value := _finite(text)) is not None:
             self.others[name] = value
+
+
+def _without_backspaces(text: str) -> str:
+    """Return the text as a terminal shows it after backspaces, with which some progress bars erase their figures."""
+    if "\b" not in text:
+        return text
+    shown: list[str] = []
+    for character in text:
+        if character != "\b":
+            shown.append(character)
+        elif shown:
+            shown.pop()
+    return "".join(shown)
 
 
 def _finite(text: str) -> float | None:
