@@ -68,7 +68,7 @@ def _read(line: Line, changes: dict[str, tuple[Any, Any]], known: dict[str, Any]
     asides = [read_statement(piece, known, True) for piece in line.sets if not _repeats_value(piece, changes)]
     for each in asides:  # an aside adds to what the line itself says, and never overwrites it
         changes |= {name: pair for name, pair in each.changes.items() if name not in changes}
-    remarks = [read_statement(remark, known, True) for remark in line.remarks if _states_a_change(remark)]
+    remarks = [read_statement(remark, known, True) for remark in line.remarks if _states_a_change(remark, line)]
     limited = line.more and any(each.changes or each.code for each in stated)
     clear = not limited and all(each.clear for each in (*stated, *asides, *remarks))
     further = (each.changes.keys() - changes.keys() - _MEMORY for each in remarks if _moves(each))
@@ -178,16 +178,35 @@ _OTHER_RATE = re.compile(
     rf"\b(?:lrs?|learning rates?|betas?|dropout|momentum)\s*"
     rf"(?:x\s?[\d.]+|[\d.]+x|=\s*[\d.]+|{_FIGURE}\s*(?:->|→)\s*{_FIGURE})"
 )
+_RATE = re.compile(r"\b(?:lrs?|learning rates?)\b")
+_BARE = re.compile(
+    rf"\s*(?P<also>also|too)?\s*(?:(?:is|now|to)\s+)*(?:{_FIGURE}|halved|doubled|tripled)(?:\s+(?:also|too|now))?"
+)
 _CONSTANT = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b|\b[A-Z]{4,}\b")
 
 
-def _states_a_change(remark: str) -> bool:
+def _states_a_change(remark: str, line: Line) -> bool:
     """Return whether a remark gives a constant a value, as in ``DEPTH 8->9; MATRIX_LR=0.03``."""
     lower = remark.lower()
-    if _OTHER_RATE.search(lower):
+    if _OTHER_RATE.search(lower) or _is_setting(remark, line):
         return True
     ends = [end for _, _, end in names_in(lower)] + [match.end() for match in _CONSTANT.finditer(remark)]
     return any(_STATED.match(lower, end) for end in ends)
+
+
+def _is_setting(remark: str, line: Line) -> bool:
+    """Return whether a remark is nothing but a name and a value: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
+
+    In parentheses and after "at", such words only name the settings that the change was tried with.
+    """
+    lower = remark.lower()
+    named = [(start, end) for _, start, end in names_in(lower)] or [match.span() for match in _RATE.finditer(lower)]
+    if len(named) != 1 or not only_fillers(lower[: named[0][0]]):
+        return False
+    [(start, end)] = named
+    value = _BARE.fullmatch(lower, end)
+    plain = value is not None and value["also"] is None and not _CONSTANT.match(remark, start)
+    return value is not None and (remark in line.sentences or not plain)
 
 
 def _moves(stated: Statement) -> bool:

@@ -10,7 +10,7 @@ _PAIRS = {"(": ")", "[": "]"}
 _SCOPE = re.compile(
     r"\b(?:for|on) (?:the )?(?:(?:value|token|input|output)[ _])?"
     r"(?:embed\w*|lm_head|unembed\w*|head|scalars?|norms?|biases|first|last|early|late|later|each|every|only|layers?|attention|mlp"
-    r"|ffn|(?:value|key|query|kv) heads?|weight decay|wd|momentum|betas?)\b",
+    r"|ffn|encoder|decoder|experts?|router|(?:value|key|query|kv) heads?|weight decay|wd|momentum|betas?)\b",
     re.IGNORECASE,
 )
 """Words that limit a change to a part of the model or of the run."""
@@ -69,6 +69,8 @@ class Line:
     """Asides that only give constants their values, ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
     remarks: list[str]
     """Text that explains or judges the change; it may still state another change."""
+    sentences: list[str]
+    """The remarks that a mark such as a semicolon or a dash separates from the statement, and no word such as "at"."""
     more: bool
     """True if the line says that something else was changed too, or that the change applies only to a part."""
 
@@ -77,6 +79,7 @@ def split_line(text: str) -> Line:
     """Return the parts of a description.  Never raises."""
     rest, asides = _without_asides(_LABEL.sub("", text.strip()))
     main, *behind = (piece.strip() for piece in _COMMENT.split(rest))
+    marks = _COMMENT.findall(rest)
     inside = [piece.strip() for aside in asides for piece in re.split(r"[;,]", aside)]
     open_asides = [aside for aside in asides if not _EXPLAINS.match(aside) and "divisible" not in aside]
     said = [piece.strip() for aside in open_asides for piece in re.split(r"[;,]\s", aside)]
@@ -92,6 +95,7 @@ def split_line(text: str) -> Line:
             for piece in (*behind, *(each for each in said if not _SETS.fullmatch(each) and not _EXPLAINS.match(each)))
             if piece and "divisible" not in piece
         ],
+        sentences=[piece for mark, piece in zip(marks, behind, strict=True) if not re.search("[a-z]", mark.lower())],
         more=more or any(_DOES_MORE.match(piece) for piece in said) or _is_limited(rest),
     )
 

@@ -100,6 +100,11 @@ def test_the_axis_of_a_change(text: str, axis: str) -> None:
         "halve value embedding LR",
         "value embedding LR 0.6 -> 0.3",
         "anneal weight decay 0.2 -> 0",
+        "DEPTH 8->9; lr 0.03",
+        "DEPTH 8->9 - MATRIX_LR 0.03",
+        "DEPTH 8->9 (lr also 0.03)",
+        "depth 9 (was 8); batch halved",
+        "depth 8->9 for the encoder",
         "ramp batch 2^15 -> 2^17 during training",
         "rerun with depth 9",
         "no logit cap + all LRs -30%",
@@ -226,6 +231,14 @@ def test_a_plain_line_with_anything_more_is_left_open(text: str) -> None:
     assert read_description(text, known).axis != "other"
     lines = [*(more + text for more in BEFORE), *(text + more for more in BEHIND)]
     assert [line for line in lines if read_description(line, known).axis != "other"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["depth 8->9 at batch 2^13", "depth 8->9 (batch 2^13)", "depth 8->9; lr 0.03 was better", "DEPTH 8->9; depth 9"],
+)
+def test_the_settings_that_a_change_was_tried_with_belong_to_its_comment(text: str) -> None:
+    assert read_description(text).changes == {"DEPTH": (8, 9)}
 
 
 @given(st.text(max_size=80))
