@@ -320,7 +320,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}", "correct that line; strings need quotes") from None
+        undecoded = isinstance(error, UnicodeDecodeError)
+        hint = "save it as UTF-8" if undecoded else "correct that line; strings need quotes"
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint) from None
 
 
 _FREE = "target.options."

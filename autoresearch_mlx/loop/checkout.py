@@ -77,7 +77,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"{file} cannot be read as UTF-8 text: {error}", "take it out of `editable`") from None
+        raise LabError(
+            f"{file} cannot be read as UTF-8 text: {error}", "save it as UTF-8, or take it out of `editable`"
+        ) from None
 
 
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:

@@ -352,7 +352,7 @@ class Workspace:
     def _blob(self, name: str, where: str) -> str:
         text = git(self.top, "cat-file", "blob", name)
         if any("\udc80" <= c <= "\udcff" for c in text):
-            raise WorkspaceError(f"{where} is not UTF-8 text", "take it out of `editable`")
+            raise WorkspaceError(f"{where} is not UTF-8 text", "save it as UTF-8, or take it out of `editable`")
         return text
 
     def _full(self, path: str) -> str:

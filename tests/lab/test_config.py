@@ -137,8 +137,9 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_no_toml(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"seed = 1 # \xff\n")
-    with pytest.raises(ConfigError, match="is not valid TOML"):
+    with pytest.raises(ConfigError, match="is not valid TOML") as caught:
         load_settings(tmp_path)
+    assert caught.value.hint == "save it as UTF-8"
 
 
 def test_a_folder_in_the_files_place_is_told(tmp_path: Path) -> None:
