@@ -2,8 +2,9 @@
 BIN = .venv/bin
 ARGS =
 BASE = main
+WORKERS = 3
 
-.PHONY: help run test tests check torture lint format bench constraints clean
+.PHONY: help run test tests coverage check torture lint format bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,7 +20,11 @@ test: ## run the checks and, beside them, the tests; ARGS go to pytest
 
 tests: # mypy takes one core for 20 seconds, in which the tests begin
 	@sh scripts/setup dev
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-fail-under=90 $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: ## run the tests and count the lines that they reach; fails under 90 %
+	@sh scripts/setup dev
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-fail-under=90 $(ARGS)
 
 check: lint ## check style and types, and run the tests of what changed since BASE
 	@tests=$$($(BIN)/python scripts/changed_tests.py $(BASE)) && { [ -z "$$tests" ] || $(BIN)/pytest -n 2 -q $$tests; }
