@@ -2,6 +2,7 @@
 BIN = .venv/bin
 ARGS =
 BASE = main
+# Processes that run tests.  Tests wait for children and clocks, so that two cores have time for a third process.
 WORKERS = 3
 
 .PHONY: help run test tests coverage check torture lint format bench constraints clean
