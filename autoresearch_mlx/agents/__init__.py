@@ -84,7 +84,7 @@ def unread(history: History) -> str:
         return ""
     named = " and ".join(sorted(proposers))
     asks = "asks no model" if len(proposers) == 1 else "ask no model"
-    return f"so far only {named} proposed, which {asks}: nothing reads this until a model is used"
+    return f"so far only {named} proposed, which {asks}: your words wait until a model is used"
 
 
 def _auto(rest: str, office: Office) -> Agent:

@@ -161,7 +161,7 @@ def _lines(path: Path) -> list[_Line]:
 
 
 def _facts(lines: list[_Line]) -> dict[str, str]:
-    """Return the first text for each key; later lines with the same key only explain it."""
+    """Return the text of the first line for each key; later lines with the same key are comments."""
     facts: dict[str, str] = {}
     for line in lines:
         if match := _FACT.fullmatch(line.text):

@@ -33,7 +33,7 @@ from autoresearch_mlx.judge.next_run import (
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""Number of runs after which a case is closed when the audit that was asked for has not taken place."""
+"""Number of runs after which the judge decides even if the audit that it asked for has not taken place."""
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -125,7 +125,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
-    """Return a keep for shorter code whose result was equal in two runs; None in any other case."""
+    """Return the verdict keep for shorter code whose result was equal in two runs; None in any other case."""
     if now.lines_removed <= 0 or found.score <= rules.neutral or found.blurred:
         return None
     if len(now.candidate) < 2:
@@ -171,7 +171,7 @@ def held(comparison: Difference, now: Evidence, rules: Rules) -> Verdict | None:
         return None
     doubt = f" ({now.doubt})" if now.doubt else ""
     size = _size(comparison).removesuffix(" at once")
-    return Verdict("discard", f"{size}, though an audit contradicts nothing{doubt}: discard", held=True)
+    return Verdict("discard", f"{size}, though an audit found nothing against it{doubt}: discard", held=True)
 
 
 def _size(comparison: Difference) -> str:

@@ -215,7 +215,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
-    """Open a session for reading only, as another process may be working on it.
+    """Open a session for reading only, because another process may be working on it.
 
     Raises LabError when there is no session, and the errors of :func:`open_session` except LockedError.
     """

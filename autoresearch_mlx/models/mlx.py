@@ -80,9 +80,10 @@ class MlxServer:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
-        Raises EndpointError: overflow before anything is sent; unreachable, with the log's last lines, when the
-        server does not start; dropped, with those lines, when it ended during the call; hung when a deadline passed.
-        After that the server is ended too, because it may go on reading the prompt for minutes.
+        Raises EndpointError.  Its kind is overflow (found before anything is sent), unreachable (the server does not
+        start), dropped (the server ended during the call) or hung (a deadline passed).  For unreachable and dropped it
+        has the last lines of the server's log.  After that the server is ended too, because it may go on reading the
+        prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)

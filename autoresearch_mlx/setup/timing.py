@@ -102,8 +102,8 @@ class Runs:
     def _more_rows(self, seconds: float) -> int | None:
         """Return the number of rows for one more evaluation that fits into the time; None once all were scored.
 
-        A small evaluation is mostly start-up.  A second, larger one is always taken, to separate the start-up from the
-        time for the rows; more follow as long as there are runs.
+        A small evaluation is mostly start-up.  A second, larger one is always made, to separate the start-up from the
+        time for the rows; further ones are made as long as rows and time are left.
         """
         if not self._scored:
             return None

@@ -72,10 +72,10 @@ class Journal:
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
     """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    """The ledger's lines about finished experiments, with unknown keys, in the order of the history."""
+    """The ledger's lines about finished experiments, in the order of the history; keys unknown to us are kept."""
 
     rules: Mapping[str, Any] | None = None
-    """The settings that verdicts depend on now, by name; None in a ledger that notes none."""
+    """The present settings on which verdicts depend, by name; None in a ledger that does not note them."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about changes of these settings, oldest first."""
 

@@ -44,7 +44,7 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
 
 
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
-    """Return a measurement from its JSON object; missing keys and errors as in :func:`experiment_from`."""
+    """Return a measurement from its JSON object; it treats missing keys and errors as :func:`experiment_from` does."""
     seconds = event.get("seconds") or {}
     return Measurement(
         value=event.get("value"),

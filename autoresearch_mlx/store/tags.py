@@ -62,7 +62,7 @@ def claiming(common: Path) -> Iterator[None]:
 
 
 def _named(root: Path) -> Iterator[tuple[str | None, str]]:
-    """Yield (tag, ref) for each ref of a session; the tag is None for a ref in whose place git needs a folder."""
+    """Yield (tag, ref) for each ref of a session; the tag is None for a ref whose name git needs as a folder."""
     for ref in git(root, "for-each-ref", "--format=%(refname)", _BRANCHES, _REFS).splitlines():
         if ref in (_BRANCHES, _REFS):
             yield None, ref

@@ -25,7 +25,7 @@ _LOOK_SECONDS = 1.0
 _END_IT = "end the program that writes there, then `autoresearch-mlx run` continues"
 _COMMITS_KNOWN = 8
 FOLDER = "worktree"
-"""The session's first worktree, by its folder's name; further ones are ``worktree-2``, ``worktree-3`` and so on."""
+"""Name of the folder of the session's first worktree; further ones are ``worktree-2``, ``worktree-3`` and so on."""
 
 
 class Worktree:
@@ -38,7 +38,7 @@ class Worktree:
         self.path = workspace.folder / name
         self._pauses = pauses
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
-        """The files that were laid out last: git's name for the content of each, and how the disk has it."""
+        """The files that were laid out last, each with git's name for its content and the print of its file."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
         """What the latest commits hold."""
 

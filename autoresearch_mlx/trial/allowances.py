@@ -104,10 +104,10 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
 
 def larger(usual: Usual | None, spent: Spent) -> float | None:
-    """Return the largest size that a model can have by its evaluation, as a multiple of the baseline's.
+    """Return the largest size that a model can have, judging by the time of its evaluation.
 
-    Returns None where that is unknown.  Start and scoring take about as long for every model.  So the additional time
-    of the evaluation is counted as the model's, and multiplied by four.
+    It is a multiple of the baseline's size; None when that time is unknown.  Start and scoring take about as long for
+    every model.  So the additional time of the evaluation is counted as the model's, and multiplied by four.
     """
     if usual is None:
         return None

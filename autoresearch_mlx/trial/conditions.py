@@ -16,7 +16,7 @@ from autoresearch_mlx.trial.spec import Device
 class Conditions:
     """The fixed part of a training measurement: data, budget, device, time limits and sandbox.
 
-    Paths of rows name uint16 arrays [n, seq_len + 1] in numpy's format.
+    Each file of rows is a uint16 array [n, seq_len + 1] in numpy's format.
     """
 
     script: str

@@ -126,7 +126,7 @@ def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
 
 
 class _Pass:
-    """The losses of all rows as they come in, arrays [n, seq_len]; entries that were not asked yet hold NaN or 0."""
+    """The losses of all rows as they come in, arrays [n, seq_len]; entries not yet asked for hold NaN or 0."""
 
     def __init__(self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator) -> None:
         self.scored = np.full(targets.shape, np.nan, np.float32)

@@ -24,7 +24,7 @@ MOST = 6
 def h100(axis: str | None, metric: str) -> str:
     """Return the H100's runs on this axis (or on its family), else the axes with the largest gains there.
 
-    The text is empty for another metric than the table's.  Raises LabError when the installation lacks the table, and
+    The text is empty for a metric other than the table's.  Raises LabError when the installation lacks the table, and
     TableError when the table is malformed.
     """
     if metric != METRIC:

@@ -41,7 +41,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs that played no part in choosing it; without such runs, the value that chose it."""
+    """Mean of its newest runs that played no part in choosing it; else the value for which it was kept."""
     title: str
 
 

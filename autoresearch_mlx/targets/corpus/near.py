@@ -16,7 +16,7 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 WINDOW = 48
-"""Length of a window in bytes: about ten words, more than two texts share by chance."""
+"""Length of a window in bytes: about ten words.  Two different texts hardly ever share so many by chance."""
 SHARE = 0.5
 """A document is a near copy when at least this share of its sampled windows also occurs elsewhere."""
 _ONE_IN = np.uint64(16)

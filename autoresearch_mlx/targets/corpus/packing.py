@@ -5,7 +5,7 @@ none fits, the shortest is cut to fill the row.  The policy decides what happens
 
 ``crop``    it is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with its runs;
 ``split``   it waits again, with a BOS of its own.  Documents longer than a row are cut into row-sized pieces first, so
-            that no text is lost but the last incomplete row.
+            that only the last, incomplete row is lost.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Confine a process on macOS by a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
 
-Everything is denied but what the profile names; later rules win over earlier ones.  The two rules that let Metal work
-(``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps compiled
-shaders in the user's cache folder, which must be writable, and two runs could leave each other messages there.  So each
-process gets a cache folder of its own, through the variable that WebKit uses for this (``DIRHELPER_USER_DIR_SUFFIX``).
-Outside the run's folder and that cache no rule allows a write: neither to the content of a file, nor to its times,
-flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a second one
-(``sandbox_apply: Operation not permitted``, exit code 71).
+Everything that the profile does not name is denied; later rules win over earlier ones.  The two rules that let Metal
+work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps
+compiled shaders in the user's cache folder, which must be writable, and two runs could leave each other messages there.
+So each process gets a cache folder of its own, through the variable that WebKit uses for this
+(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the content
+of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
+second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
 (``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and can only decide whether
@@ -76,7 +76,7 @@ def explain(returncode: int, stderr: str) -> str:
 
 
 def profile(permissions: Permissions, cache: Path | None) -> str:
-    """Return the permissions in sandbox-exec's language; ``cache``: the process's own folder for shaders."""
+    """Return the permissions in sandbox-exec's language; ``cache`` is the process's own folder for shaders."""
     rules = [*_base(permissions), *_files(permissions)]
     if permissions.gpu:
         rules += _metal(cache)

@@ -217,7 +217,7 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
 
 
 def _texts(closed: Sequence[Path]) -> list[Path]:
-    """Return some files of the text that must be closed: a few from all over each folder, compiled ones included."""
+    """Return a few files, compiled ones included, from all over each folder of text that must be closed."""
     found: list[Path] = []
     for place in closed:
         files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
