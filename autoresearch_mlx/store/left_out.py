@@ -21,6 +21,8 @@ from autoresearch_mlx.store.laid_out import entries_of, named
 from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
+_AT_ONCE = 200
+"""Number of files in one call of git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines
         return None
     in_lab = _InLab(root, top)
     with _index_of(top) as index:
+        _look_at_all(top, index)
         edited, unknown = _status(top, index)
         differing = {*_differing(top, index, incumbent), *_differing(top, index, "--cached", incumbent)}
     entries = entries_of(top, incumbent)
@@ -128,6 +131,21 @@ def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
         if index.exists():
             shutil.copyfile(index, copy)
         yield {"GIT_INDEX_FILE": str(copy)} if index.exists() else {}
+
+
+def _look_at_all(top: Path, index: Mapping[str, str]) -> None:
+    """Make the copy of the index show edits in files that the person told git to overlook.
+
+    These are the files marked ``assume-unchanged`` or ``skip-worktree``.  What a sparse checkout leaves out is not on
+    the disk, so it stays marked.
+    """
+    if not index:
+        return
+    listed = [(line[0], line[2:]) for line in git(top, "ls-files", "-v", "-z", env=index).split("\0") if line]
+    marked = [path for mark, path in listed if (mark in "Ss" or mark.islower()) and os.path.lexists(top / path)]
+    for at in range(0, len(marked), _AT_ONCE):
+        for option in ("--no-skip-worktree", "--no-assume-unchanged"):
+            git(top, "update-index", option, "--", *marked[at : at + _AT_ONCE], env=index)
 
 
 def _status(top: Path, index: Mapping[str, str]) -> tuple[list[str], list[str]]:

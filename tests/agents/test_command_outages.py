@@ -43,6 +43,18 @@ TIMED = [
     ("[API Error: You exceeded your current quota. Please retry in 34.07s.]", 34.07),
     ('{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "retryDelay": "51s"}}', 51),
     ("Error: 429 Too Many Requests (retry-after: 120)", 120),
+    ("You have exhausted your capacity on this model. Your quota will reset after 13h42m5s.", 13 * HOUR + 42 * 60 + 5),
+    ("Rate limit reached for requests. Please try again in 6m0s.", 360),
+    ("Rate limited. Wait 90 seconds.", 90),
+    ("You're out of extra usage · resets 11pm", HOUR),
+    ("You've hit your weekly limit · resets Mon 12:00am", 2 * HOUR),
+    ("Weekly limit reached ∙ resets Sunday 9pm", 7 * DAY - HOUR),
+    ("Your limit will reset tomorrow at 9am", 11 * HOUR),
+    ("Usage limit reached, resets at 22:00 UTC", HOUR),
+    ("Usage limit reached, resets at 2pm PST", HOUR),
+    ("You have hit the Plus limit. Try again after 11:30 PM.", HOUR + 1800),
+    ("Usage limit reached. Retry after 2026-11-30 00:30", 2 * HOUR + 1800),
+    ("Monthly usage limit reached. Resets 2026-11-30T05:00:00Z", 8 * HOUR),
 ]  # fmt: skip
 UNTIMED = [
     'API Error: 529 {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
@@ -53,6 +65,9 @@ UNTIMED = [
     "litellm.InternalServerError: Internal server error",
     "Error: connect ECONNREFUSED 127.0.0.1:443",
     "The model is currently at capacity. Please try again later.",
+    "[API Error: You have exhausted your daily quota on this model.]",
+    "You have exceeded your premium request allowance.",
+    "litellm.ServiceUnavailableError: no answer",
 ]
 NO_OUTAGE = [
     "I lowered the learning rate and raised the batch size.",

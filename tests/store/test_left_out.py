@@ -65,6 +65,26 @@ def test_uncommitted_edits_are_named_staged_or_not(command_lab: Lab, staged: str
     assert said.startswith(f"{UNCOMMITTED} {began}: bench.py, solver.py; commit them, then `run --tag NAME`")
 
 
+@pytest.mark.parametrize("marks", [("skip-worktree",), ("assume-unchanged",), ("skip-worktree", "assume-unchanged")])
+def test_edits_that_git_was_told_to_overlook_are_named(command_lab: Lab, marks: tuple[str, ...]) -> None:
+    for mark in marks:
+        git(command_lab.root, "update-index", f"--{mark}", "solver.py")
+    assert notes(command_lab) == []
+    edit(command_lab)
+    marked = git(command_lab.root, "ls-files", "-v")
+    (said,) = notes(command_lab)
+    assert said.startswith(UNCOMMITTED) and ": solver.py; commit them" in said
+    assert git(command_lab.root, "ls-files", "-v") == marked  # the person's own index keeps its marks
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_an_edit(command_lab: Lab) -> None:
+    (command_lab.root / "far").mkdir()
+    (command_lab.root / "far" / "notes.txt").write_text("far\n")
+    save(command_lab)
+    git(command_lab.root, "sparse-checkout", "set", "near")
+    assert not (command_lab.root / "far").exists() and notes(command_lab) == []
+
+
 def test_edits_that_are_measured_now_are_left_to_that(command_lab: Lab) -> None:
     edit(command_lab)
     edit(command_lab, "bench.py")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -23,11 +24,14 @@ _LIMITS = re.compile(
     r"(hit|reached|exceeded)\s[^\n]{0,30}\blimits?\b|"
     r"limit[^\n]{0,40}\bresets?\b|"
     r"rate[ _-]?limit(ed|_error|exceeded| exceeded| error)|too many requests|RESOURCE_EXHAUSTED|"
-    r"resource (has been )?exhausted|exceeded your current quota|quota (exceeded|exhausted|will reset)",
+    r"resource (has been )?exhausted|exceeded your current quota|quota (exceeded|exhausted|will reset)|"
+    r"exhausted your\s[^\n]{0,30}\b(quota|capacity|credits|usage)|"
+    r"(out of|used up) (your )?((extra|included|weekly) )?usage\b|"
+    r"exceeded your\s[^\n]{0,30}\b(allowance|usage)\b",
     re.IGNORECASE,
 )
 _OVERLOADED = re.compile(
-    r"\boverloaded(_error)?\b|(service|temporarily|currently)[ _]unavailable|server is busy|at capacity|high demand|"
+    r"\boverloaded(_error)?\b|(service|temporarily|currently)[ _]?unavailable|server is busy|at capacity|high demand|"
     r"(error|status|code|http(/\d\.\d)?|api error)\W{0,12}(429|5(00|02|03|04|29))\b|\b(429|5(00|02|03|04|29)) "
     r"(too many|internal server|bad gateway|service|gateway|overloaded)|internal server error|bad gateway|"
     r"gateway time-?out",
@@ -48,20 +52,31 @@ _PERSON = re.compile(
 
 _EPOCH = re.compile(r"limit reached\|(\d{10})\b")
 _IN = re.compile(
-    r"(?:try again|retry|reset[s]?|wait|available again)[^\n.]{0,20}?\b(?:in|after|for)\s+"
-    r"((?:(?:about\s+)?\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)\b[ ,]*(?:and )?)+)|"
-    r"retry[-_ ]?(?:after|delay)\W{1,4}((?:\d+(?:\.\d+)?)\s*s?)\b",
+    r"(?:(?:try again|retry|reset[s]?|wait|available again)[^\n.]{0,20}?\b(?:in|after|for)|\bwait)\s+"
+    r"((?:(?:about\s+)?\d+(?:\.\d+)?\s*(?:d|days?|h|hours?|hrs?|m|minutes?|mins?|s|seconds?|secs?)(?![a-z])"
+    r"[ ,]*(?:and )?)+)|"
+    r"retry[-_ ]?(?:after|delay)\W{1,4}((?:\d+(?:\.\d+)?)\s*s?)\b(?![-/:])",
     re.IGNORECASE,
 )
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms]?)", re.IGNORECASE)
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_DATE = re.compile(
+    r"(?:resets?|try again|retry|available again)[^\n\d]{0,20}"
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s*(Z|UTC|[+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
 _AT = re.compile(
-    r"(?:resets?|try again|available again)(?:\s+(?:at|on))?\s+"
-    r"(?:(?P<month>[A-Z][a-z]{2})[a-z]*\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?(?:\s+(?P<year>\d{4}),?)?(?:\s+at)?\s+)?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\.?)?(?:\s*\((?P<zone>[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*)\))?",
+    r"(?:resets?|try again|available again)(?:\s+(?:at|on|after))?\s+"
+    r"(?:(?P<weekday>tomorrow|(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?),?\s+(?:at\s+)?|"
+    r"(?P<month>[A-Z][a-z]{2})[a-z]*\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?(?:\s+(?P<year>\d{4}),?)?(?:\s+at)?\s+)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap]\.?m\.?)?"
+    r"(?:\s*\((?P<zone>[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*)\)|\s*(?P<short>UTC|GMT|P[SD]?T|E[SD]?T|CES?T)\b)?",
     re.IGNORECASE,
 )  # fmt: skip
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_ZONES = {"U": "UTC", "G": "UTC", "P": "America/Los_Angeles", "E": "America/New_York", "C": "Europe/Paris"}
+"""Time zones by the first letter of the abbreviations in ``_AT``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,11 @@ def asks_for_a_person(output: str) -> bool:
 
 def _until(text: str, now: datetime) -> float | None:
     """Return the seconds until the latest time that the text names for another try."""
-    found = [seconds for seconds in (*_stamps(text, now), *_spans(text), *_hours(text, now)) if seconds >= 0]
+    found = [
+        seconds
+        for seconds in (*_stamps(text, now), *_spans(text), *_dates(text, now), *_hours(text, now))
+        if seconds >= 0
+    ]
     return max(found) + _MARGIN_SECONDS if found else None
 
 
@@ -108,6 +127,15 @@ def _spans(text: str) -> Iterator[float]:
         yield sum(float(size) * _UNITS[unit.lower()] for size, unit in _PART.findall(span))
 
 
+def _dates(text: str, now: datetime) -> Iterator[float]:
+    """Yield the seconds until each date and time in the form of ISO 8601; without a zone it is local time."""
+    for match in _DATE.finditer(text):
+        with suppress(ValueError):
+            zone = {"": "", "UTC": "+00:00", "Z": "+00:00"}.get((match[3] or "").upper(), match[3])
+            at = datetime.fromisoformat(f"{match[1]}T{match[2]}{zone}")
+            yield (at if at.tzinfo else at.replace(tzinfo=now.tzinfo)).timestamp() - now.timestamp()
+
+
 def _hours(text: str, now: datetime) -> Iterator[float]:
     """Yield the seconds until each time of day, such as ``resets 5:10pm (Europe/Paris)`` or ``resets Oct 9 at 5pm``."""
     for match in _AT.finditer(text):
@@ -118,13 +146,24 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
         if half:
             hour = hour % 12 + (12 if half == "pm" else 0)
         try:
-            there = now.astimezone(ZoneInfo(match["zone"])) if match["zone"] else now
+            zone = match["zone"] or (_ZONES[match["short"][0].upper()] if match["short"] else "")
+            there = now.astimezone(ZoneInfo(zone)) if zone else now
             at = there.replace(hour=hour, minute=int(minute or 0), second=0, microsecond=0)
             if match["month"]:
                 month = _MONTHS.index(match["month"].lower()) + 1
                 at = at.replace(year=int(match["year"] or there.year), month=month, day=int(match["day"]))
+            elif match["weekday"]:
+                at += timedelta(days=_days_until(match["weekday"].lower(), there, at))
             elif at <= there:
                 at += timedelta(days=1)
         except (ValueError, OSError, KeyError):
             continue  # the zone is unknown, or there is no such day
         yield (at - there).total_seconds()
+
+
+def _days_until(day: str, now: datetime, at: datetime) -> int:
+    """Return the days from today until ``tomorrow`` or a day of the week: seven if that is today and ``at`` is over."""
+    if day == "tomorrow":
+        return 1
+    ahead = (_WEEKDAYS.index(day[:3]) - now.weekday()) % 7
+    return 7 if ahead == 0 and at <= now else ahead
