@@ -31,7 +31,7 @@ _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The change in a description.  ``note`` is in our own words; empty if the knobs say everything."""
+    """What a description says was changed.  ``note`` is in our own words; empty if the knobs say everything."""
 
     axis: str
     changes: KnobChanges
@@ -152,7 +152,7 @@ def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
 
 
 def _repeats(piece: str, given: set[str]) -> bool:
-    """Return whether a part only names what an aside gives: ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
+    """Return whether a part only names the knobs of an aside: ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
     lower = piece.lower()
     places = list(names_in(lower))
     rest = "".join(c for at, c in enumerate(lower) if not any(start <= at < end for _, start, end in places))

@@ -31,14 +31,14 @@ _AMOUNT = {
     "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
     "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
 }
-"""The figure that belongs to a change of code, by its axis."""
+"""For the axis of each change of code that comes with a figure: the pattern of that figure."""
 _HOLE = "¦"
 """Replaces a change that was read in a text; only the end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The change in a statement: knobs, or code as (axis, note), or nothing if its words only comment.
+    """What a statement says was changed: knobs, or code as (axis, note), or nothing if its words are only a comment.
 
     ``clear`` is False if it may be another change, or contain a further one.
     """
@@ -97,12 +97,12 @@ _REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
 
 
 def _negated(text: str) -> bool:
-    """Return whether a text removes or reverts something; a verdict such as "no gain" does not."""
+    """Return whether a text says that something is removed or reverted; a verdict such as "no gain" does not count."""
     return _NEGATION.search(without_verdicts(text)) is not None
 
 
 def names_in(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (knob, start, end) of the names in a text, from left to right, none inside another."""
+    """Yield (knob, start, end) of the names in a text, from left to right; no name lies inside another."""
     taken: list[tuple[str, int, int]] = []
     for name, pattern in NAMES:
         for match in pattern.finditer(text):

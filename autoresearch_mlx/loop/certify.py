@@ -48,7 +48,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     journal = session.journal()
     contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:
-        said = "nothing was measured twice yet, so the error of the gain is unknown after two pairs"
+        said = "nothing has been measured twice yet, so the error of the gain is unknown after two pairs"
         raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
     tell_of_machine(session, screen)
     slots = slots_of(pairs, session.seed + _SEEDS)
@@ -73,7 +73,9 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
     history = journal.history
     head = history.incumbent
     if head is None or head.commit is None:
-        raise LabError("there is nothing to certify: no baseline was measured", "`autoresearch-mlx run` measures one")
+        raise LabError(
+            "there is nothing to certify: no baseline has been measured", "`autoresearch-mlx run` measures one"
+        )
     before = _before(history, journal, against)
     if head.number == 0:
         raise LabError("nothing has been kept yet, so there is nothing to certify", "`autoresearch-mlx run` goes on")

@@ -48,7 +48,7 @@ class Crew:
         self.halted = STOPPED
         """Reason recorded for experiments that are interrupted because the run ends."""
         self.ended: list[Experiment] = []
-        """Experiments that the lanes have finished and that were not counted yet, oldest first."""
+        """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 
     @property
     def experiments(self) -> int:

@@ -31,7 +31,7 @@ LEAD = 2
 """A row is shown whole this many rounds after it was shown cut: the number of calls that a process can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
-"""Smallest number of rows of a call, if they fit into its memory."""
+"""Smallest number of rows in one call, if that many fit into its memory."""
 
 Indices = npt.NDArray[np.int64]
 

@@ -48,7 +48,7 @@ class TaskSource:
         return task
 
     def wished(self, context: Context) -> bool:
-        """Return whether the backlog holds one of the person's own ideas that was not tried yet."""
+        """Return whether the backlog holds one of the person's own ideas that has not been tried yet."""
         return any(idea.source == YOU for idea in self._open(context))
 
     def _open(self, context: Context) -> tuple[Idea, ...]:

@@ -137,7 +137,7 @@ def _wanted(context: Context, count: int) -> str:
     )
     return _section(
         "Your task",
-        f"Give {count} ideas that were not tried yet, each on a DIFFERENT axis: some small, some bold.\n"
+        f"Give {count} ideas that have not been tried yet, each on a DIFFERENT axis: some small, some bold.\n"
         "title: the change itself in a few words, with names and values. hypothesis: why it should help here.\n"
         f"expected_gain: in {context.history.metric}, positive is better, null if you cannot say."
         f" cost: {', '.join(COSTS)}.\n"

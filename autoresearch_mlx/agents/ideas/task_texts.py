@@ -30,7 +30,7 @@ def axis(name: str, context: Context) -> str:
     if earlier:
         lines.append(f"Tried on it before: {'; '.join(_told(e) for e in earlier)}. Do something else.")
     else:
-        lines.append("Nothing was tried on it yet in this session.")
+        lines.append("Nothing has been tried on it yet in this session.")
     return "\n".join([*lines, *_size(context)])
 
 

@@ -7,7 +7,7 @@ region                   the trust region: how far each knob may move, and what 
 surrogate                what a step is expected to gain, and how likely it is to fail
 range_notes              an explanation for each range comment that has no effect
 moves, tpe               candidate steps of one to three knobs
-knobs_agent              ranks the candidates and proposes the best one that was not tried yet
+knobs_agent              ranks the candidates and proposes the best one that has not been tried yet
 state_summary            the optimiser's knowledge as text for a language model
 """
 

@@ -35,7 +35,7 @@ class Knobs:
         self._seed = seed
 
     def propose(self, context: Context) -> Proposal:
-        """Return the most promising move that was not tried yet; each refusal in ``feedback`` skips one move.
+        """Return the most promising move that has not been tried yet; each refusal in ``feedback`` skips one move.
 
         Raises AgentError when no file has a knob that may move, or every combination was tried.
         """
@@ -61,7 +61,8 @@ class Knobs:
 
 
 def _fresh(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
-    """Yield the moves that were not tried yet, best first; larger moves follow when the small ones are exhausted."""
+    """Yield the moves that have not been tried yet, best first; larger moves follow when the small ones are
+    exhausted."""
     seen = set(memory.tried)
     for moves in _pools(outlook, memory, rng):
         for move in moves:

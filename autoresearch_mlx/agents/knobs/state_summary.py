@@ -29,7 +29,7 @@ _NARROWED = 0.7 * FIRST
 def describe_state(context: Context) -> str:
     """Describe the best points, the knobs that gained, that matter or that rest, the failures, and the next steps.
 
-    The text is empty when the files have no movable knob, or none was moved yet.  The call fits the models once.
+    The text is empty when the files have no movable knob, or none has been moved yet.  The call fits the models once.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)

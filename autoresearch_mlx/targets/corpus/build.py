@@ -46,7 +46,7 @@ SHUFFLE_SEED = 0
 SKIPPED_NAMES = 10
 PACKING: dict[Policy, str] = {
     "crop": "best fit of 1000 waiting documents; none fits: the shortest is cut, its rest dropped (as upstream)",
-    "split": "best fit of 1000 waiting documents; long ones come in row-sized pieces, rests are kept; rows shuffled",
+    "split": "best fit of 1000 waiting documents; long ones come in row-sized pieces, remainders kept; rows shuffled",
 }
 
 
@@ -55,7 +55,7 @@ class TooFewRows(CorpusError):
 
 
 class NearCopies(TooFewRows):
-    """Raised when the text fills the rows only with documents that are nearly the same as others."""
+    """Raised when the text can fill the rows only with documents that are nearly the same as others."""
 
 
 @dataclass(frozen=True, slots=True)

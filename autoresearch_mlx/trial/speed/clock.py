@@ -1,4 +1,4 @@
-"""Count a run's reference seconds: seconds of a machine as fast as the session's quiet baseline had.
+"""Count a run's reference seconds: seconds of a machine that is as fast as it was for the session's baseline.
 
 While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a budget
 pays for the same work on a busy machine as on a quiet one, as far as the speed is known.
@@ -27,7 +27,8 @@ _PROBE_SECONDS = 4.0
 _COMPANY_SECONDS = 2.0
 """Seconds between two looks at all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _COPY_NOISE = 1.15, 1.4
-"""Ratios of a probe to the reference that count as noise: product and copy vary as much on a quiet machine."""
+"""Ratios of a probe to the reference that count as noise: product and copy vary as much as this on a quiet machine
+too."""
 _MEMORY_SHARE = 0.5
 """Share of its time for which a training is assumed to wait for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
