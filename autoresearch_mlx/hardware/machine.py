@@ -97,7 +97,7 @@ def read_machine(
     root: Path = Path("/"),
     wheel: Callable[[], str | None] = mlx_wheel,
 ) -> Machine:
-    """Read this computer, or a recording of another one through the arguments."""
+    """Read the facts of this computer; the arguments can pass in a recording of another one."""
     system, arch = system or platform.system(), arch or platform.machine()
     return (
         _read_mac(run, installed, arch, wheel())

@@ -115,7 +115,7 @@ def _runs(candidate: int, incumbent: int) -> str:
 
 
 def recorded(effect: Effect) -> dict[str, float]:
-    """Return an effect as the ledger has it, to six significant digits, because the rest is rounding noise.
+    """Return an effect as it is written in the ledger, to six significant digits, because the rest is rounding noise.
 
     What the machine's speed did to it is there only where that is something.
     """

@@ -242,5 +242,5 @@ def run_folder(session: Session, name: str) -> Path:
 
 
 def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """Return the log's path relative to the session's folder, as the ledger has it."""
+    """Return the log's path relative to the session's folder, as it is written in the ledger."""
     return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

@@ -99,7 +99,7 @@ class Status:
     budget: str | None = None
     """Budget of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
-    """The last certificate, as the ledger has it."""
+    """The last certificate, as it is written in the ledger."""
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or a run stood still."""
     speed: Speed | None = None

@@ -42,7 +42,7 @@ _SETTINGS = (
 )
 
 _OFFLINE = {"GIT_LFS_SKIP_SMUDGE": "1"}
-"""Keeps git-lfs from downloading what it does not find in its own store; what is there it lays out all the same."""
+"""Keeps git-lfs from downloading files that are not in its own store; files that are there are checked out as usual."""
 
 _FILE_MODES = ("100644", "100755")
 
@@ -117,7 +117,7 @@ def common_of(top: Path) -> Path:
 
 
 def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
-    """Remove the locks that a killed git left on a session's own refs, which git keeps in ``common``.
+    """Remove the locks that a killed git process left on a session's own refs, which git keeps in ``common``.
 
     The user's own git may lock one of them for an instant, while it packs refs, so a lock gets ``patience`` seconds to
     disappear by itself.
@@ -278,7 +278,7 @@ class Workspace:
         """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref.
 
         ``earlier``: the commit that this session gave that ref before.  Raises WorkspaceError when the ref has another
-        one, which only another lab or program can have made.
+        commit, which only another lab or program can have made.
         """
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}

@@ -53,7 +53,7 @@ _START_SECONDS, _START_SHARE = 30.0, 0.1
 _SAVE_SECONDS = 20.0
 """Seconds to save the weights."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches that may still be in work when the last one is served: MLX computes behind Python."""
+"""Largest number of batches still being computed when the last one is served: MLX runs behind Python."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -179,7 +179,7 @@ class Training:
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
-        """Say how the run broke a rule about its reports, saved weights or time; return None when it did not."""
+        """Say how the run broke a rule about its reports, saved weights or time; return None when it broke none."""
         server, steps = self._server, self.facts.get("steps")
         assert server is not None
         if steps is not None and not 0 < steps <= server.batches:
@@ -289,7 +289,7 @@ class Training:
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 
     def _share(self) -> float | None:
-        """Return the share of the budget used, for the schedules of the script; None where a count ends the run."""
+        """Return the share of the budget used, for the script's schedules; None when a number of steps ends the run."""
         return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:
@@ -360,7 +360,7 @@ class Training:
         self._assignment.watch(self._told)
 
     def _still_there(self) -> None:
-        """Report progress also between two steps, so that the watch can end the run at any time."""
+        """Report progress between steps too, so that the watch can end the run at any time."""
         if self._phase == "train":
             left, share = self._left()
             self._told = replace(self._told, seconds_left=left, share=share)

@@ -119,7 +119,7 @@ def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
     if not _number(to):
         return to, "", "the value itself"
     if was == 0 or here == 0:
-        return to, "", "the value reached there, since there is no ratio from 0"
+        return to, "", "the value reached there, because a change from 0 has no ratio"
     if _is_share(knob.name) and all(0 <= value <= 1 for value in (was, to, here)):
         return to, "", "the value reached there, since it is a share"
     if isinstance(was, int) and isinstance(to, int) and abs(was) < SMALL:

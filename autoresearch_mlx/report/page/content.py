@@ -29,7 +29,7 @@ class Head:
     discarded: int
     failed: int
     conditions: Mapping[str, Any]
-    """Budget, data and sizes, as the ledger has them."""
+    """Budget, data and sizes, as they are written in the ledger."""
     machine: Mapping[str, Any]
     """Facts of the machine that were the same in every run."""
     interrupted: int = 0

@@ -30,7 +30,7 @@ from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
 _NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
-"""A line that was meant as one of the metric: it has something before it, or another form."""
+"""A line that was probably meant to give the metric, but has text before ``METRIC`` or another form."""
 _LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536

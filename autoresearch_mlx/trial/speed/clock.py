@@ -20,8 +20,8 @@ from autoresearch_mlx.trial.speed.probe import Reading
 from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, totals, used
 
 WINDOW_SECONDS = 0.5
-"""Length in seconds of a window with one speed: long compared with the scheduler's slices of some ms, short compared
-with a budget."""
+"""Length in seconds of one window, for which one speed is measured: long compared with the scheduler's slices of some
+ms, short compared with a budget."""
 _PROBE_SECONDS = 4.0
 """Seconds between two probes, each of which takes some 10 ms of one processor."""
 _COMPANY_SECONDS = 2.0
