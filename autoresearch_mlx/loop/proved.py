@@ -3,6 +3,7 @@
 Such a run is disturbed and taken again, unless the runs of the incumbent write the same files: then the measured
 program itself updates a file that had better not be under git.  An edit whose runs write a file that the incumbent's
 runs do not write is invalid, because it could change the program that measures it.
+Files that another program adds during a run disturb it too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def proved(
     are not in the ledger yet.
     """
     if not written:
-        return measured
+        return _without_additions(measured, worktree, commit)
     noted = replace(measured, extra={**measured.extra, WRITTEN: list(written)})
     if set(written) <= _usually_written(history):
         return noted
@@ -46,6 +47,19 @@ def proved(
         reason = f"its runs write {named(written)}, which is in the commit and which the incumbent's runs do not write"
         return replace(noted, value=None, failure="invalid", reason=reason)
     return _disturbed(noted, f"{named(written)}: written during the run")
+
+
+def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
+    """Mark a run if another program adds files beside those of its commit, such as a module that Python takes first.
+
+    Most programs add files themselves, so this looks further only where another program is at work.
+    """
+    if measured.tainted or not worktree.added(commit) or not (others := worktree.others()):
+        return measured
+    added = worktree.added_by_others(commit)
+    return (
+        _disturbed(measured, f"{named(added)}: added during the run by another program{others}") if added else measured
+    )
 
 
 def _disturbed(measured: Measurement, words: str) -> Measurement:

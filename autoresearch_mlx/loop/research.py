@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from autoresearch_mlx.agents.scripted import Fixed
@@ -28,6 +29,7 @@ from autoresearch_mlx.loop.upkeep import (
     wait_until_fit,
 )
 from autoresearch_mlx.store.heartbeat import forget_all, last_seen
+from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
@@ -146,6 +148,10 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
         hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
         if done.measurements and fault_of(done.measurements[-1]) is not None:
             hint = "the file is not to blame: when the machine works again, start again with --tag NAME"
+        elif files_missed := session.missed(done.reason):
+            names = " ".join(shlex.quote(path) for path in files_missed)
+            fact = f"{named(files_missed)} is in your checkout and not in the commit that is measured"
+            hint = f"{fact}: `git add -f {names} && git commit`, and start again with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
 
 

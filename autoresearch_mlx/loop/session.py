@@ -28,7 +28,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
-from autoresearch_mlx.store.left_out import LeftOut, left_out
+from autoresearch_mlx.store.left_out import LeftOut, left_out, missed
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.regimes import enter_regime, settled
@@ -152,6 +152,11 @@ class Session:
         """Return what of the checkout around ``root``, the lab's folder, is not in the session."""
         history = self.journal().history
         return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
+
+    def missed(self, words: str) -> tuple[str, ...]:
+        """Return the files of the person's checkout that a failure names and that are not in the session."""
+        root = self.workspace.top / self.workspace.prefix
+        return missed(root, self.worker.worktree.tree, self.start, words)
 
     def start_files(self) -> dict[str, str]:
         """Return the editable files of the start commit.  Raises LabError when there are none."""

@@ -7,6 +7,7 @@ A session measures the files of the commit at which it began, with the changes k
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from autoresearch_mlx.store.laid_out import entries_of, named
 from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
+_NAME, _QUOTED = re.compile(r"[\w./+-]*[\w+-]"), re.compile(r"""(?<!\w)(['"])(.+?)\1(?!\w)""")
 _AT_ONCE = 200
 """Number of files in one call of git."""
 
@@ -88,6 +90,22 @@ def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines
         changed,
         tuple(fillings_of(top, common_of(top), incumbent, entries).empty()),
     )
+
+
+def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
+    """Return the files of the lab in ``root`` that the words of a failure name, and that ``commit`` does not have.
+
+    A module's name stands for its file.  ``tree`` is the lab's folder in the worktree, where the failure happened.
+    """
+    top = top_of(root)
+    if top is None:
+        return ()
+    in_lab, entries = _InLab(root, top), entries_of(top, commit)
+    written = (*_NAME.findall(words), *(match[2] for match in _QUOTED.finditer(words)))
+    names = {name.removeprefix(f"{tree}/") for name in written}
+    modules = {f"{name.replace('.', '/')}.py" for name in names}
+    found = (path for name in sorted(names | modules) for path in in_lab.named_in([shlex.quote(name)]))
+    return in_lab.shown(path for path in found if path not in entries)
 
 
 class _InLab:

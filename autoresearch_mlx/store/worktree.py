@@ -124,6 +124,18 @@ class Worktree:
         time.sleep(_LOOK_SECONDS)
         return laid_out.changed()
 
+    def added(self, commit: str) -> tuple[str, ...]:
+        """Return the files in the worktree that are not of ``commit``, without Python's caches."""
+        entries = self._holds(commit)[0]
+        listed = self._inside("ls-files", "--others", "-z").split("\0")
+        return tuple(path for path in listed if path and path not in entries and "__pycache__" not in path.split("/"))
+
+    def added_by_others(self, commit: str) -> tuple[str, ...]:
+        """Return the files that somebody adds beside those of ``commit`` while no run is going on, within a second."""
+        self.lay_out(commit)
+        time.sleep(_LOOK_SECONDS)
+        return self.added(commit)
+
     def others(self) -> str:
         """Return ``; vim (process 12) is at work there`` for programs that this session did not start, or nothing."""
         found = at_work(self.path.resolve())

@@ -73,6 +73,27 @@ def test_a_baseline_that_fails_is_an_error_with_a_way_out(command_lab: Lab) -> N
     assert "error: the baseline ended as crash: ValueError: no data\nhint: `autoresearch-mlx show 0`" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("bench", "file"),
+    [
+        ("open('sizes.json')", "sizes.json"),
+        ("import own_paths", "own_paths.py"),
+        ("import os; open(os.path.abspath('data/a b.txt'))", "'data/a b.txt'"),
+    ],
+)
+def test_a_baseline_that_misses_a_file_that_is_not_under_git_names_it(command_lab: Lab, bench: str, file: str) -> None:
+    (command_lab.root / "bench.py").write_text(f"{bench}\n")
+    (command_lab.root / ".gitignore").write_text("sizes.json\nown_paths.py\ndata/\n")
+    git(command_lab.root, "add", "-A")
+    git(command_lab.root, "commit", "-qm", "it reads a file")
+    missing = command_lab.root / file.strip("'")
+    missing.parent.mkdir(exist_ok=True)
+    missing.write_text("")
+    hint = "is in your checkout and not in the commit that is measured"
+    said = refused(command_lab, "run", "--experiments", "1")
+    assert f"hint: {file.strip(chr(39))} {hint}: `git add -f {file} && git commit`, and start again with --tag" in said
+
+
 def test_what_git_sets_for_its_hooks_does_not_lead_to_the_users_checkout(command_lab: Lab) -> None:
     """Git sets such variables for ``git rebase --exec`` and for hooks."""
     dot_git = command_lab.root / ".git"
