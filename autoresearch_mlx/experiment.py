@@ -86,7 +86,7 @@ class Measurement:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
     speed: float | None = None
-    """Mean speed of the machine while it trained, 1 as the session's quiet baseline; None: unknown."""
+    """Mean speed of the machine while it trained, where 1 is the speed for the session's baseline; None: unknown."""
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None: no clock ended it."""
     disturbed_by: str = ""
@@ -193,7 +193,7 @@ class Running:
     knobs: KnobChanges
     """The knobs that it changes in the version from which it started."""
     files: Mapping[str, str]
-    """Its text of every editable file, by the file's path in the lab."""
+    """Its version of every editable file, by the file's path in the lab."""
 
 
 @dataclass(frozen=True, slots=True)

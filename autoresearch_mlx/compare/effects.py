@@ -101,7 +101,8 @@ def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
 
 
 def axis_of_experiment(experiment: Experiment) -> str:
-    """Return the axis of a single well-known knob, else what the agent said, else of the first knob, else ``code``."""
+    """Return the axis of a single well-known knob, else the one that the agent named, else the first knob's, else
+    ``code``."""
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):
         return axes[0]
@@ -109,7 +110,7 @@ def axis_of_experiment(experiment: Experiment) -> str:
 
 
 def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
-    """Return an effect for each run but the baseline and those never measured; ``runs`` oldest first."""
+    """Return an effect for each run except the baseline and those never measured; ``runs`` are ordered oldest first."""
     found: list[Effect] = []
     incumbent: float | None = None
     key: str | None = None

@@ -70,7 +70,7 @@ class Line:
     remarks: list[str]
     """Text that explains or judges the change; it may still state another change."""
     sentences: list[str]
-    """The remarks that a mark such as a semicolon or a dash separates from the statement, and no word such as "at"."""
+    """The remarks that stand behind a mark such as a semicolon or a dash, and not only behind a word such as "at"."""
     more: bool
     """True if the line says that something else was changed too, or that the change applies only to a part."""
 

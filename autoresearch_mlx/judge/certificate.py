@@ -72,8 +72,9 @@ def certificate(
 ) -> Certificate:
     """Return the certificate from all complete blocks; runs carry the number of their pair.
 
-    ``slope``: how values move with the machine's speed.  What the speed did to an effect is taken out of it, with an
-    error; in a block whose runs were equally fast, and in one with a steady change of speed, that is nothing.
+    ``slope``: how values move with the machine's speed.  The part of an effect that is due to the machine's speed is
+    subtracted, and the error of that part is counted.  It is zero in a block whose runs were equally fast, and in one
+    whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
     complete.  Raises it too when there is one block and no sigma, because the error is then unknown.

@@ -1,10 +1,10 @@
 """Estimate the difference between candidate and incumbent: one number with its standard error.
 
 Two estimates are made and the more precise one is taken.  One is the difference of the two means, with an error from
-the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences
-on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  Where the machine
-was not equally fast, all of it is at the reference speed (:mod:`slope`), and a third estimate is made: the difference
-from those runs of the incumbent that ran at a like speed.
+the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences on
+common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  When the machine was
+not equally fast for all runs, everything is calculated at the reference speed (:mod:`slope`), and a third estimate is
+made: the difference from those runs of the incumbent that ran at a similar speed.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that were about as fast; None if all of them were, or none."""
+    """Compare with those runs of the incumbent that were about as fast; None if all of its runs were, or none was."""
     speed = fmean(run.log_work for run in evidence.candidate)
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
     if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):

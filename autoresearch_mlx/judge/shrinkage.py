@@ -90,7 +90,7 @@ def effect_variance(recent_effects: Sequence[float], sigma: float, error: float)
 def in_words(effect: Effect) -> str:
     """Return ``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``, with decimals for two digits of the error.
 
-    It says when the machine's speed has a part in it that shows.
+    The line mentions the machine's speed when that changes the gain or its error noticeably.
     """
     digits = digits_of(effect.error)
     word = "loss" if effect.gain < 0 else "gain"
@@ -117,7 +117,7 @@ def _runs(candidate: int, incumbent: int) -> str:
 def recorded(effect: Effect) -> dict[str, float]:
     """Return an effect as it is written in the ledger, to six significant digits, because the rest is rounding noise.
 
-    What the machine's speed did to it is there only where that is something.
+    The parts that are due to the machine's speed are left out when they are zero.
     """
     fields = asdict(effect)
     return {name: _rounded(field) for name, field in fields.items() if field or not name.startswith("speed_")}

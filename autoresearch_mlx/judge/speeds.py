@@ -33,7 +33,7 @@ def log_work(m: Measurement) -> float:
 
 
 def _beyond(difference: float) -> float:
-    """Return the part of a difference beyond the limit up to which it counts as none."""
+    """Return by how much a difference exceeds the limit up to which it counts as zero."""
     return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 

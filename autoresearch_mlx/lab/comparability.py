@@ -1,8 +1,8 @@
 """Compute the comparability key: what a value depends on besides the edited file, as parts and as one short hash.
 
-Two values compare only when their marks (the hashes) are the same; when they are not, the parts say why.  The parts
-come from a session's record in the ledger and from a description of the machine.  An unknown part is ``None``, never
-a guess.
+Two values can be compared only when their marks (the hashes) are the same; when they are not, the parts say why.  The
+parts come from a session's record in the ledger and from a description of the machine.  An unknown part is ``None``,
+never a guess.
 """
 
 from __future__ import annotations

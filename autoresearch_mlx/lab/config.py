@@ -89,7 +89,8 @@ class BudgetSettings(_Frozen):
     evaluate_seconds: Positive = 1200.0
     """The longest time of an evaluation in seconds; a second limit is five times the baseline's and a minute."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a run of two steps comes before the real one; code: only when an edit changes more than values of knobs."""
+    """When a trial run of two steps precedes the real one; code: only when an edit changes more than values of
+    knobs."""
 
 
 class DataSettings(_Frozen):

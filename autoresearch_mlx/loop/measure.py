@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 DISTURBED_RUNS = 3
-"""Most times that a repeat is taken while each one is disturbed."""
+"""Maximum number of times that a repeat is taken if each of them is disturbed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Session:
         return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}{lanes}"
 
     def left_out(self, root: Path) -> LeftOut | None:
-        """Return what of the checkout around ``root``, the lab's folder, is not in the session."""
+        """Return the parts of the checkout around ``root``, the lab's folder, that are not in the session."""
         history = self.journal().history
         return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
 

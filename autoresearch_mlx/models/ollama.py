@@ -97,7 +97,7 @@ class Ollama:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, in a context with room for prompt and reply.
 
-        Raises EndpointError, of kind overflow also after a reply that the model gave without reading the whole prompt.
+        Raises EndpointError; its kind is overflow also when the model replied without having read the whole prompt.
         """
         deadline = Deadline(ask.seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))

@@ -35,12 +35,12 @@ class Mark:
     commit: str | None
     value: float | None
     speed: float | None = None
-    """Mean speed of the machine in the runs that it was measured by, 1 as the baseline's; None: unknown."""
+    """Mean speed of the machine in its runs, where 1 is the baseline's; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast the machine was for the runs of a session, 1 as for the baseline."""
+    """How fast the machine was for the runs of a session, where 1 is the speed for the baseline."""
 
     newest: float
     """Speed in the newest run."""
@@ -178,7 +178,7 @@ def priced(status: Status, settings: AgentSettings) -> Status:
 
 
 def with_left_out(status: Status, root: Path, folder: Path, journal: Journal | None = None) -> Status:
-    """Add what of the checkout around ``root``, the lab's folder, is not in the session.
+    """Add the parts of the checkout around ``root``, the lab's folder, that are not in the session.
 
     ``journal`` is the session's ledger, if the caller has read it already.
     """

@@ -17,7 +17,7 @@ FIRST_REST, LONGEST_REST = 30.0, 1800.0
 _AT_ONCE_SECONDS = 2.0
 """Longest time in seconds of a call that counts as ended at once: the program starts, is refused and ends."""
 _ANSWER_LINES = 5
-"""When a call ends without an error, its output counts as an outage only up to this many lines: more is an answer."""
+"""When a call ends without an error, output of more lines than this counts as an answer, and not as an outage."""
 
 
 class Patience:

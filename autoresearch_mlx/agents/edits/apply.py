@@ -158,7 +158,8 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Say why a new text of a file cannot be measured, as far as this shows without a run; return None otherwise."""
+    """Say why a new text of a file cannot be measured, as far as this can be seen without a run; return None
+    otherwise."""
     path = original.path
     try:
         text.encode()

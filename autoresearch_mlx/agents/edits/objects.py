@@ -62,7 +62,8 @@ def _objects(text: str) -> Iterator[Found]:
 
 
 def _read(text: str, start: int) -> tuple[Any, int, int]:
-    """Return value, end and number of characters read; the value is None for text that is not JSON when corrected."""
+    """Return value, end and number of characters read; the value is None for text that is not JSON even after
+    correction."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         return value, end, end - start

@@ -1,8 +1,8 @@
 """Choose the model's task for this experiment.
 
 The person's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
-number, so that a prompt that is shown beforehand is the prompt that will be sent.  The longer no edit was kept, the
-bolder the task.
+number, so that a prompt that is shown beforehand is the prompt that will be sent.  The longer no edit has been kept,
+the bolder the task.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def stagnation(history: History) -> int:
 
 
 def on_island(history: History) -> bool:
-    """Return whether no edit was kept for so long that the next one should start from an older version."""
+    """Return whether no edit has been kept for so long that the next one should start from an older version."""
     over = stagnation(history) - LEAP
     return over >= 0 and (over // ISLAND) % 2 == 0
 

@@ -1,4 +1,4 @@
-"""Turn what won on the H100 and was not tried here into ideas."""
+"""Turn the H100's wins that have not been tried here into ideas."""
 
 from __future__ import annotations
 

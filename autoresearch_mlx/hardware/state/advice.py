@@ -90,7 +90,8 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Say why no run should start yet, if the settings ask to wait for that; else None, as for an unknown state."""
+    """Say why no run should start yet, if the settings ask to wait for that; return None otherwise, also for an unknown
+    state."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

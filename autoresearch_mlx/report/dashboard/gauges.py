@@ -16,7 +16,7 @@ _MACHINE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class LossCurve:
-    """The loss over the share of the budget that is used; it begins anew with each measurement."""
+    """The loss over the share of the budget that is used; it starts again with each measurement."""
 
     points: list[tuple[float, float]] = field(default_factory=list)
     run: int = 0

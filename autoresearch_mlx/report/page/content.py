@@ -126,7 +126,7 @@ class Row:
     seconds: float | None
     runs: int
     speed: float | None
-    """Mean speed of the machine in its runs that count, 1 as the baseline's."""
+    """Mean speed of the machine in its runs that count, where 1 is the baseline's."""
     slowed: bool
     """True if one of them was taken while the machine was slow."""
     stopped: bool
@@ -229,7 +229,7 @@ class RunFacts:
     tokens_per_second: float | None
     peak_memory_mb: float | None
     speed: float | None
-    """Speed of the machine during the run, 1 as the baseline's."""
+    """Speed of the machine during the run, where 1 is the baseline's."""
     stretch: float | None
     """Wall-clock time of the training as a multiple of its budget."""
     machine: Mapping[str, float]
