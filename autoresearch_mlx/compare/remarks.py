@@ -31,7 +31,7 @@ _DOES_MORE = re.compile(
 )
 """A remark that begins like this names another change."""
 _REPLACES = re.compile(r"replac(?:e|ed)\b", re.IGNORECASE)
-"""The same, behind a change; in parentheses such words name what the change replaces."""
+"""A remark behind a change names another change if it begins like this; in parentheses it names what is replaced."""
 _SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
 _JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
 _PURPOSE = (

@@ -139,7 +139,7 @@ class Attempt:
             if feedback and self.proposal == before:
                 break  # the agent has given the same answer again, so it has no other
             if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
-                words = f"the proposal starts from {base!r}, which is no commit of this session"
+                words = f"the proposal starts from {base!r}, which is not a commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
             self.measurements.clear()  # a smoke run of the previous try left one

@@ -85,7 +85,7 @@ class Policy:
         if self.experiments is not None and sofar.done >= self.experiments:
             return f"{sofar.done} experiments done, as asked"
         if self.stall is not None and sofar.idle >= self.stall:
-            return f"{sofar.idle} experiments in a row kept nothing, as asked"
+            return f"{sofar.idle} experiments in a row kept nothing, which is the limit"
         for left, over, until_then in self._ends():
             if left <= 0:
                 return f"{over}, as asked"

@@ -110,7 +110,8 @@ def sync(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The events of a journal, oldest first.  ``damaged`` has the numbers of the lines that are no event as JSON."""
+    """The events of a journal, oldest first.  ``damaged`` has the numbers of the lines that do not hold an event as
+    JSON."""
 
     events: tuple[Event, ...] = ()
     damaged: tuple[int, ...] = ()

@@ -146,7 +146,7 @@ class TargetKind(ABC, Generic[C]):
     def key_parts(self, conditions: C, machine: Machine) -> Mapping[str, Any]:
         """Return, by name, everything besides the edited files that a value depends on.
 
-        Two values compare only where all of these are equal.
+        Two values can be compared only where all of these are equal.
         """
         said = json.dumps(self.record(conditions), sort_keys=True, default=str)
         return {"program": f"{self.name} {said}", "machine": machine.chip}

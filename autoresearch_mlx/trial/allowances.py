@@ -39,7 +39,7 @@ class Spent:
 
     wall: float
     cpu: float | None
-    """Processor time of all threads together; None where it is no measure of the work, as on a GPU."""
+    """Processor time of all threads together; None where it does not measure the work, as on a GPU."""
 
 
 def start_seconds(usual: Usual | None, otherwise: float) -> float:

@@ -31,7 +31,7 @@ _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
 """Number of batches after which the clock starts even if no step was logged, so that training without a log counts."""
 _AHEAD_BATCHES = 2
-"""Number of batches for the second step that a script may load ahead, before it logs the first step."""
+"""Number of the second step's batches that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
 """Seconds between two probes of a GPU, and the number of rows of their matrices; a probe takes some ms on a Mac."""
 _EXIT_FAILED = 3

@@ -19,7 +19,7 @@ class KnownError:
     pattern: str
     """Regular expression that is searched for in the last lines of the output."""
     cause: Cause
-    """For ``memory``, ``gpu memory`` and ``disk``, which ran out, the machine's state decides whose failure that is."""
+    """When ``memory``, ``gpu memory`` or ``disk`` ran out, the machine's state decides whose failure that is."""
     words: str = ""
     next_step: str = ""
 

@@ -50,7 +50,7 @@ class Meter(Protocol):
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Take in an event that the child sent, which may say anything; ``tokens`` in it are those served by then."""
+        """Process an event from the child, which may contain anything; its ``tokens`` are those served by then."""
         ...
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:

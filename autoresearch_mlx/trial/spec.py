@@ -61,7 +61,7 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def not_weights(weights: Path) -> str | None:
-    """Say in a sentence what a safetensors file holds besides numbers of a float type; return None for nothing else.
+    """Say in a sentence what a safetensors file holds besides numbers of a float type; return None if nothing.
 
     The model process reads this file, so anything else in it, such as rows, would reach the edited code.  Raises
     ValueError, OSError.

@@ -244,7 +244,7 @@ def test_at_the_end_it_says_how_much_carried_over(book: Playbook) -> None:
     with pytest.raises(AgentError) as caught:
         book.propose(night.context())
     assert str(caught.value) == (
-        "the playbook is played: 4 winners of the Elsewhere tried alone, 1 gained over the baseline here,"
+        "the playbook is finished: 4 winners of the Elsewhere tried alone, 1 gained over the baseline here,"
         " 1 failed, 1 now in the incumbent"
     )
     assert "autoresearch-mlx compare" in caught.value.hint
@@ -325,6 +325,6 @@ def test_a_night_of_the_h100s_winners_on_a_command_that_takes_milliseconds(tmp_p
     assert [len(e.knobs) for e in done] == [1] * 5
     assert text == SOLVER.replace("2**14", "2**13", 1).replace("0.6 ", "0.9 ")
     assert reasons[-1].startswith(
-        "the playbook is played: 4 winners of the H100 tried alone, 2 gained over the baseline here, 1 failed,"
+        "the playbook is finished: 4 winners of the H100 tried alone, 2 gained over the baseline here, 1 failed,"
         " 2 now in the incumbent"
     )

@@ -38,7 +38,7 @@ class Losing:
 def test_a_stall_ends_a_run(lab: Lab) -> None:
     with opened(lab, "t") as session:
         reason = research(session, Losing(), Policy(stall=2), Recorder())
-    assert reason == "2 experiments in a row kept nothing, as asked"
+    assert reason == "2 experiments in a row kept nothing, which is the limit"
     assert finished(lab) == {0: "keep", 1: "discard", 2: "discard"}
 
 

@@ -295,5 +295,5 @@ def test_a_proposal_that_starts_from_an_unknown_commit_is_invalid(
         done = session.journal().history.experiments[1]
     assert (done.status, done.reason) == (
         "invalid",
-        "the proposal starts from 'deadbeef', which is no commit of this session",
+        "the proposal starts from 'deadbeef', which is not a commit of this session",
     )

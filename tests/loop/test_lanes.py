@@ -170,7 +170,7 @@ def test_an_agent_with_nothing_left_ends_the_night_after_what_runs(lab: Lab, scr
 def test_a_run_of_losers_ends_the_night_exactly(lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", run__lanes=3) as session:
         reason = research(session, Steps(*losers(9)), Policy(stall=4), screen)
-    assert reason == "4 experiments in a row kept nothing, as asked"
+    assert reason == "4 experiments in a row kept nothing, which is the limit"
     assert len(finished(lab)) == 5
 
 

@@ -48,7 +48,7 @@ def test_hours_are_over(seconds: float, reason: str | None) -> None:
 def test_so_many_experiments_in_a_row_that_keep_nothing_are_enough() -> None:
     policy = after(0, stall=3)
     assert policy.stop(Sofar(done=9, idle=2)) is None
-    assert policy.stop(Sofar(done=9, idle=3)) == "3 experiments in a row kept nothing, as asked"
+    assert policy.stop(Sofar(done=9, idle=3)) == "3 experiments in a row kept nothing, which is the limit"
 
 
 def test_a_time_of_day_is_reached() -> None:

@@ -157,7 +157,7 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
 
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
-    """Return the experiment as a trial; None when it is no evidence about knobs."""
+    """Return the experiment as a trial; None when it says nothing about knobs."""
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
     if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure

@@ -109,7 +109,7 @@ class Playbook:
         failed = sum(each.gain is None for each in tried)
         held = sum(each.play.applied(context.files) == {} for each in tried)
         said = (
-            f"the playbook is played: {terms.plural(len(tried), 'winner')} of the {self._source} tried alone,"
+            f"the playbook is finished: {terms.plural(len(tried), 'winner')} of the {self._source} tried alone,"
             f" {len(gained)} gained over the baseline here, {failed} failed, {held} now in the incumbent"
         )
         if not tried:

@@ -53,7 +53,7 @@ class Secrecy:
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:
     """Return where the text of a corpus lies.
 
-    This takes milliseconds, but for the source ``folder`` it lists the whole folder.
+    This takes milliseconds, except for the source ``folder``, whose whole folder is listed.
     """
     manifest = corpus.manifest
     if manifest.source == "stdlib":

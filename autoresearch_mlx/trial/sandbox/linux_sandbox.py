@@ -5,8 +5,8 @@ sandlock 0.9 was tried instead.  It puts the child into another group, closes th
 death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
 Besides its permissions, a process may use the files that strace saw a training open (Linux 6.18, Python 3.11, MLX 0.32
-for a CPU) and others that such programs commonly ask for.  Only the first line below is indispensable: without any one
-of the others, MLX still multiplied.
+for a CPU) and others that such programs commonly ask for.  Only the first line below is indispensable: when any one of
+the others was left out, MLX could still multiply.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader

@@ -1,8 +1,8 @@
 """Time a small matrix product and a copy in the parent, which show what processor time alone does not show.
 
-When a processor is held at a low clock, or other programs keep its memory busy, a run gets all of its processor time
-and still does less in it.  Each probe counts the processor time of its own thread.  So waiting for the processor, which
-is counted elsewhere, does not change the result.
+When a processor is held at a low clock, or other programs keep its memory busy, a run gets all of its processor time,
+but does less work in that time.  Each probe counts the processor time of its own thread.  So waiting for the processor,
+which is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations
