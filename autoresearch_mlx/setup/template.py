@@ -55,7 +55,8 @@ LAB_TOML = """\
 def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
     """Write the files that are missing; yield one line for each thing done.
 
-    Raises LabError when the directory cannot be written, WorkspaceError when git refuses; then nothing of it stays.
+    Raises LabError when the directory cannot be written or something is in the way, WorkspaceError when git refuses.
+    Then nothing of the lab stays.
     """
     with _all_or_nothing(directory) as made:
         try:
@@ -102,6 +103,10 @@ def _files() -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> bool:
+    if path.is_dir():
+        raise LabError(f"{path} is a folder, and a lab needs a file there", "move it away, then init again")
+    if path.is_symlink() and not path.exists():
+        raise LabError(f"{path} is a link to a file that is missing", "remove it, then init again")
     if path.exists():
         return False
     path.write_text(text, encoding="utf-8")
@@ -112,6 +117,9 @@ def _put_under_git(directory: Path, made: list[Path]) -> list[str]:
     """Commit the files in a new repository; if the lab is inside a repository already, say what is left to do."""
     top = top_of(directory)
     if top is None:
+        if (directory / ".git").is_file():
+            said = f"{directory / '.git'} does not lead to a repository that git can read"
+            raise LabError(said, "remove it, or put the repository back; then init again")
         if not (directory / ".git").exists():
             made.append(directory / ".git")
         init_repository(directory)

@@ -54,6 +54,9 @@ TIMED = [
     ("Usage limit reached, resets at 2pm PST", HOUR),
     ("You have hit the Plus limit. Try again after 11:30 PM.", HOUR + 1800),
     ("Usage limit reached. Retry after 2026-11-30 00:30", 2 * HOUR + 1800),
+    ('{"type": "usage_limit_reached", "resets_in_seconds": 4000}', 4000),
+    ("rate limit exceeded; x-ratelimit-reset: 1796000400", 1796000400 - NOW.timestamp()),
+    ('{"error": "usage limit reached", "resets_at": 1796000400}', 1796000400 - NOW.timestamp()),
     ("Monthly usage limit reached. Resets 2026-11-30T05:00:00Z", 8 * HOUR),
 ]  # fmt: skip
 UNTIMED = [

@@ -68,3 +68,26 @@ def test_when_git_refuses_nothing_of_the_lab_stays(tmp_path: Path, there: bool) 
     left = sorted(path.name for path in tmp_path.rglob("*"))
     assert left == (["deep", "lab", "program.md"] if there else [])
     assert command_line("init", str(lab), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lab.toml", "is a folder, and a lab needs a file there"),
+        ("program.md", "is a link to a file that is missing"),
+        (".git", "does not lead to a repository that git can read"),
+    ],
+)
+def test_what_is_in_the_way_is_named_and_stays_alone(tmp_path: Path, name: str, said: str) -> None:
+    lab = tmp_path / "lab"
+    way = lab / name
+    way.parent.mkdir()
+    if name == "lab.toml":
+        way.mkdir()
+    elif name == "program.md":
+        way.symlink_to(tmp_path / "nothing")
+    else:
+        way.write_text("gitdir: /nowhere\n")
+    done = command_line("init", "lab", cwd=tmp_path)
+    assert done.returncode == 1 and f"error: lab/{name} {said}" in done.stderr and "then init again" in done.stderr
+    assert list(lab.iterdir()) == [way]

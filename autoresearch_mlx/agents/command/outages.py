@@ -19,8 +19,8 @@ _MARGIN_SECONDS = 30.0
 """Seconds to wait beyond the time that a service names."""
 
 _LIMITS = re.compile(
-    r"(usage|session|weekly|daily|hourly|message|request|rate|spend\w*|token|5.hour|\w+ limit)[ -]limits?\b[^\n]*"
-    r"(reached|hit|exceeded|exhausted)|"
+    r"(usage|session|weekly|daily|hourly|message|request|rate|spend\w*|token|5.hour|\w+ limit)[ _-]limits?(?![a-z])"
+    r"[^\n]*(reached|hit|exceeded|exhausted)|"
     r"(hit|reached|exceeded)\s[^\n]{0,30}\blimits?\b|"
     r"limit[^\n]{0,40}\bresets?\b|"
     r"rate[ _-]?limit(ed|_error|exceeded| exceeded| error)|too many requests|RESOURCE_EXHAUSTED|"
@@ -50,12 +50,13 @@ _PERSON = re.compile(
 )
 """Pattern of problems that only a person can solve, so that waiting does not help."""
 
-_EPOCH = re.compile(r"limit reached\|(\d{10})\b")
+_EPOCH = re.compile(r"(?:limit reached\||\bresets?(?:[_-]?at)?\W{1,4})(\d{10})\b", re.IGNORECASE)
 _IN = re.compile(
     r"(?:(?:try again|retry|reset[s]?|wait|available again)[^\n.]{0,20}?\b(?:in|after|for)|\bwait)\s+"
     r"((?:(?:about\s+)?\d+(?:\.\d+)?\s*(?:d|days?|h|hours?|hrs?|m|minutes?|mins?|s|seconds?|secs?)(?![a-z])"
     r"[ ,]*(?:and )?)+)|"
-    r"retry[-_ ]?(?:after|delay)\W{1,4}((?:\d+(?:\.\d+)?)\s*s?)\b(?![-/:])",
+    r"retry[-_ ]?(?:after|delay)\W{1,4}((?:\d+(?:\.\d+)?)\s*s?)\b(?![-/:])|"
+    r"resets?_(?:in|after)_seconds\W{1,4}(\d+)",
     re.IGNORECASE,
 )
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms]?)", re.IGNORECASE)
@@ -123,7 +124,7 @@ def _stamps(text: str, now: datetime) -> Iterator[float]:
 
 def _spans(text: str) -> Iterator[float]:
     for match in _IN.finditer(text):
-        span = match.group(1) or match.group(2)
+        span = match[1] or match[2] or match[3]
         yield sum(float(size) * _UNITS[unit.lower()] for size, unit in _PART.findall(span))
 
 
