@@ -137,12 +137,13 @@ def test_no_early_stop_judges_a_disturbed_curve() -> None:
     vigil = Vigil(hands)
     asked = list[int]()
 
-    def lost(curve: Sequence[tuple[float, float]]) -> Mapping[str, Any] | None:
+    def lost(curve: Sequence[tuple[float, float]], tokens: int | None) -> Mapping[str, Any] | None:
+        assert tokens == 64
         asked.append(len(curve))
         return {"reason": "lost"}
 
     stop = vigil.stopping(lost)
     assert stop is not None and vigil.stopping(None) is None
-    assert stop([(0.5, 9.0)]) == {"reason": "lost"}
+    assert stop([(0.5, 9.0)], 64) == {"reason": "lost"}
     hands.pass_by(1.0, asleep=60.0)
-    assert stop([(0.5, 9.0)]) is None and len(asked) == 1
+    assert stop([(0.5, 9.0)], 64) is None and len(asked) == 1

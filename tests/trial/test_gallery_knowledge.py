@@ -130,4 +130,4 @@ def test_a_gain_of_a_few_percent_on_the_validation_rows_alone_does_not_carry_ove
     assert 0.02 < gain / honest.value < 0.08
     found = target.audit(assignment, replace(honest, value=scored.value), gain)
     assert (found.value, found.failure) == (None, "invalid")
-    assert f"a gain of {gain:.2f}" in found.reason and "on a fresh sample of hidden rows" in found.reason
+    assert f"a gain of {gain:.6f}" in found.reason and "on a fresh sample of hidden rows" in found.reason

@@ -67,7 +67,11 @@ FORGED = """\
     [
         pytest.param("        trial.tokens_served = trial._counted = 256\n", id="the harness's counts"),
         pytest.param(FORGED, id="events"),
-        pytest.param("        trial._spec = type('S', (), {'steps': None, 'tokens': 10**9})\n", id="the budget"),
+        pytest.param(
+            "        from dataclasses import replace\n"
+            "        trial._spec = replace(trial._spec, steps=None, tokens=10**9)\n",
+            id="the budget",
+        ),
     ],
 )
 def test_a_forged_count_gives_no_token_more(forged: str, tokens: Conditions, tmp_path: Path) -> None:
