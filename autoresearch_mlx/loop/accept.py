@@ -37,7 +37,7 @@ def _held(history: History, number: int) -> Experiment:
         raise LabError(f"there is no experiment {number}", "`autoresearch-mlx log` lists them")
     if not found.held or found.commit is None or found.base is None:
         waiting = ", ".join(str(e.number) for e in history.experiments if e.held) or "none"
-        said = f"experiment {number} does not wait to be accepted: it ended as {found.status}"
+        said = f"experiment {number} is not waiting to be accepted: it ended as {found.status}"
         raise LabError(said, f"experiments that were too good to be believed: {waiting}")
     return found
 

@@ -83,7 +83,7 @@ def test_a_contradiction_makes_it_invalid_and_nobody_can_accept_it(command_lab: 
     with opened(command_lab, "t") as session:
         audits, done = tried(session, Audits(session, {}, "the gain does not carry over"), X=3.0, Y=5)
         assert (done.status, done.held) == ("invalid", False) and "does not carry over" in done.reason
-        with pytest.raises(LabError, match="does not wait to be accepted"):
+        with pytest.raises(LabError, match="is not waiting to be accepted"):
             accept(audits, done.number, Recorder())
 
 

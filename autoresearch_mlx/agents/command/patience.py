@@ -31,7 +31,8 @@ class Patience:
         self._rest = FIRST_REST
         self._worked = False
         self._since: float | None = None
-        """Time of the first of the latest calls that ended at once for no known reason; None: the last call did not."""
+        """When the present series of calls that end at once for no known reason began; None if the last call did not
+        end so."""
 
     def answered(self) -> None:
         """Note that the agent has made an edit."""

@@ -220,7 +220,7 @@ class Pretrain(TargetBase):
         there = len(np.load(c.scored_rows(), mmap_mode="r", allow_pickle=False))
         wanted = FULL_TOKENS // c.seq_len if full else there if rows is None else rows
         if wanted > there:
-            said = f"the {split} split has {there:,} rows of {c.seq_len} tokens, {wanted:,} are wanted"
+            said = f"the {split} split has {there:,} rows of {c.seq_len} tokens, but {wanted:,} are wanted"
             hint = f"prepare more: [data] eval_rows = {wanted} in lab.toml, then a session with another --tag"
             raise LabError(said, hint)
         seconds = c.evaluate_seconds + _SECONDS_EACH * wanted / c.eval_rows
