@@ -34,13 +34,13 @@ def sandbox_option(function: Function) -> Function:
     "--stall", type=click.IntRange(min=1), metavar="N", help="Stop after N experiments in a row without a keep."
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens that the session may spend on models."
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens that the session may spend on models."
 )
 @click.option(
     "--max-cost",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
-    help="Most money that the session may spend on models.",
+    help="Money that the session may spend on models.",
 )
 @click.option(
     "--lanes",

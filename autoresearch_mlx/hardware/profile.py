@@ -37,7 +37,7 @@ class Profile:
     knobs: Mapping[str, Any]
     """Values of train_mlx.py's knobs, by name."""
     margin: float
-    """Least gain in val_bpb, in bits per byte, for which a change is kept."""
+    """Smallest gain in val_bpb, in bits per byte, for which a change is kept."""
     memory_limit_bytes: int | None
     """Bytes of memory that MLX is told to stay under; None leaves it to MLX."""
     run_memory_bytes: int | None
@@ -46,7 +46,7 @@ class Profile:
     """Optimiser steps that a run needs for a search to learn from it; if it has fewer, calibration chooses another
     batch or budget."""
     least_batch: int
-    """Least tokens of a step that calibration chooses."""
+    """Smallest number of tokens in a step that calibration chooses."""
     run_folder_bytes: int = 8 * GB
     """Bytes that a run may write into its folder: the weights of two billion float32 parameters."""
     free_disk_bytes: int = GB

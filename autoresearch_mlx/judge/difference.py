@@ -23,7 +23,8 @@ from autoresearch_mlx.judge.student_t import normal_score, quantile
 _NEGLIGIBLE = 0.1
 """The errors of the runs' own values are ignored below this share of the standard error: they add at most 0.5 %."""
 _PAIR_DOF = 4
-"""Fewest degrees of freedom behind the standard deviation of pairs for which the paired estimate is used."""
+"""Smallest number of degrees of freedom behind the standard deviation of pairs for which the paired estimate is
+used."""
 
 
 @dataclass(frozen=True, slots=True)

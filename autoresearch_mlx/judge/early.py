@@ -27,7 +27,8 @@ class EarlyRules:
     after: float = 0.6
     """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """Least excess of the smoothed loss over the incumbent's that stops a run, as a share of the incumbent's loss."""
+    """Smallest excess of the smoothed loss over the incumbent's that stops a run, as a share of the incumbent's
+    loss."""
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20

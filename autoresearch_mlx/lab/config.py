@@ -145,9 +145,9 @@ class AgentSettings(_Frozen):
     repeatedly failed to match."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
-    """Most tokens of prompt and reply together; auto: what the model and the memory allow."""
+    """Maximum number of tokens of prompt and reply together; auto: what the model and the memory allow."""
     reply_tokens: Count = 8192
-    """Most tokens of one reply, thinking included."""
+    """Maximum number of tokens of one reply, thinking included."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
     """Longest time of one call: loading, reading the prompt, answering."""

@@ -23,11 +23,11 @@ _RUN = 64
 _RUN_BITS = 3.2
 """Highest entropy of such a piece, in bits per character: random hexadecimal has 4, one repeated character has 0."""
 _DIGITS = 40
-"""Most digits of one number: 128 bits need 39."""
+"""Maximum number of digits of one number: 128 bits need 39."""
 _NUMBERS = 64
-"""Most numbers in one statement."""
+"""Maximum number of numbers in one statement."""
 _STRANGE = 32
-"""Most characters of one literal that cannot be typed on an English keyboard."""
+"""Maximum number of characters in one literal that cannot be typed on an English keyboard."""
 _PROSE = 512
 """When an edit adds more bytes of comments than this, they must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
@@ -44,7 +44,7 @@ _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Most bytes of literals and comments."""
+    """Maximum number of bytes of literals and comments."""
 
     edit_bytes: int = 6144
     """The most that one edit may add to a file; strings and numbers may take a third of it."""

@@ -300,7 +300,7 @@ def _after(wish: Wish, event: Event) -> Wish:
 
 
 def _limits(written: Any) -> dict[str, Any]:
-    """Return those limits of an event whose names a policy knows."""
+    """Return the limits in an event, without those whose names a policy does not know."""
     if not isinstance(written, dict):
         return {}
     return {

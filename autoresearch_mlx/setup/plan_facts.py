@@ -50,7 +50,7 @@ class Outlook:
     """The time of day of the end: ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
-    """Most memory that a run took, as measured."""
+    """Largest memory that was measured for a run."""
     limit_bytes: int | None = None
     """The memory that a run may use."""
     memory_bytes: int | None = None

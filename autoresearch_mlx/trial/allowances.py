@@ -30,7 +30,7 @@ _MODELS_PART = 4.0
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
 MOST_PARAMS = 16
-"""Most weights that a model may have, as a multiple of the baseline's."""
+"""Maximum number of weights that a model may have, as a multiple of the baseline's."""
 
 
 @dataclass(frozen=True, slots=True)

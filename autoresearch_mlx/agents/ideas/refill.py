@@ -24,13 +24,13 @@ from autoresearch_mlx.models.wire import closed_object
 COSTS = ("constant", "lines", "rewrite")
 """The amounts of code that an idea may touch."""
 _BRIEF, _FILE = 2000, 6000
-"""Most characters of program.md in the request, and of a file that is shown whole."""
+"""Maximum number of characters of program.md in the request, and of a file that is shown whole."""
 _ROWS = 20
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
 """Number of experiments before the first refill, and between two refills: new ideas should build on new results."""
 MOST_READ = 16
-"""Most ideas taken from one reply."""
+"""Maximum number of ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
 
 

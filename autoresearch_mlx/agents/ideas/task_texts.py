@@ -15,7 +15,7 @@ from autoresearch_mlx.terms import cut, gain, one_line, value
 
 _TITLE, _REASON = 80, 200
 _NAMED = 12
-"""Most axes that a text lists."""
+"""Maximum number of axes that a text lists."""
 _EARLIER = 3
 
 

@@ -13,7 +13,7 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
 
 MOST = 3
-"""Most knobs in one proposal: no more than a person can reason about."""
+"""Maximum number of knobs in one proposal: no more than a person can reason about."""
 SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)

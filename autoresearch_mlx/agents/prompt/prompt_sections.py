@@ -88,7 +88,7 @@ ROWS = 20
 """Number of experiments in the table when there is enough room."""
 _LEFT_OUT = "\nThe rest of it is left out here."
 _REFUSAL = 3000
-"""Most characters shown of one refusal: its reason, and the end of a log if there is one."""
+"""Maximum number of characters shown of one refusal: its reason, and the end of a log if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

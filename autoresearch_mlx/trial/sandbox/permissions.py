@@ -23,7 +23,7 @@ from typing import Any
 TMP = "tmp"
 """Name of a child's private temporary folder inside its run folder."""
 MOST_PROCESSES = 32
-"""Most processes of a child on a CPU, where MLX calls a C++ compiler: a shell and a few short-lived children."""
+"""Maximum number of processes of a child on a CPU, where MLX calls a C++ compiler: a shell and a few others."""
 _PATHS = ("read", "write", "listed", "closed")
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE)S?(_|$)", re.I)
 
@@ -44,11 +44,12 @@ class Permissions:
     gpu: bool = False
     network: bool = False
     processes: int | None = None
-    """Most processes, including the child itself; None for no limit.  With 1 the kernel refuses a second process."""
+    """Maximum number of processes, including the child itself; None for no limit.  With 1 the kernel refuses a second
+    process."""
     leave_group: bool = False
     """Whether a process may leave the child's process group, where killing the group would not reach it."""
     memory_bytes: int | None = None
-    """Most memory of one process in bytes; the parent watches the sum over all processes."""
+    """Largest memory of one process in bytes; the parent watches the sum over all processes."""
     file_bytes: int | None = None
     """Size of the largest single file that may be written."""
 
