@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.regimes import enter_regime, settled
 from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.rules import enter_rules, mark_of, rules_of
-from autoresearch_mlx.store.tags import claiming, refuse_copy, refuse_taken, tags_taken
+from autoresearch_mlx.store.tags import TagTaken, claiming, refuse_copy, refuse_taken, tags_taken
 from autoresearch_mlx.store.workspace import Workspace, ignored, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import limits_of
@@ -50,6 +50,8 @@ _KEPT = {
     "target.direction": "direction",
 }
 """Settings that every session fixes when it starts, and their keys in the ledger; the target fixes more."""
+_TRIES = 8
+"""Most default tags that are tried for a new session while other labs of the repository start theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,24 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
     Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
     """
-    chosen = tag or lab.current() or new_tag(lab, tags_taken(lab.root))
+    if (known := tag or lab.current()) is not None:
+        with _opened(lab, resolved, known, say) as session:
+            yield session
+        return
+    for left in reversed(range(_TRIES)):
+        with ExitStack() as stack:
+            try:
+                session = stack.enter_context(_opened(lab, resolved, new_tag(lab, tags_taken(lab.root)), say))
+            except TagTaken:  # another lab of this repository has just taken it
+                if not left:
+                    raise
+                continue
+            yield session
+            return
+
+
+@contextmanager
+def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say) -> Iterator[Session]:
     refuse_tag(lab, chosen)
     lab.make_state()
     folder = lab.folder(chosen)

@@ -18,6 +18,10 @@ _BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
 _LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends with .lock for one of its own
 
 
+class TagTaken(LabError):
+    """The branch or the refs of a tag exist already, and the session that made them is not this lab's."""
+
+
 def tags_taken(root: Path) -> frozenset[str]:
     """Return the tags that have a branch or a ref in the repository around ``root``; none outside of a repository."""
     if top_of(root) is None:
@@ -26,7 +30,10 @@ def tags_taken(root: Path) -> frozenset[str]:
 
 
 def refuse_taken(root: Path, tag: str) -> None:
-    """Raise LabError when a new session with this tag would share a branch or refs with something that exists."""
+    """Raise LabError when a new session with this tag would share a branch or refs with something that exists.
+
+    It is a TagTaken unless the names of all sessions are in the way.
+    """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):
         if other is None:
@@ -34,7 +41,7 @@ def refuse_taken(root: Path, tag: str) -> None:
             raise LabError(said, _rename(ref))
         if other == tag or (ignores_case and other.casefold() == tag.casefold()):
             said = f"the tag {tag} is taken in this repository: {ref} exists, and no session of this lab made it"
-            raise LabError(said, "choose another --tag; without --tag a free one is chosen")
+            raise TagTaken(said, "choose another --tag; without --tag a free one is chosen")
 
 
 def refuse_copy(common: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_a_second_lab_of_a_repository_takes_the_next_free_tag_and_leaves_the_fir
     assert two.tags() == [f"{first}-3"], "refs without a branch are taken too"
     assert set(before) <= set(refs(one.root))
     run(one, experiments=1)
+
+
+def test_labs_of_a_repository_that_start_at_the_same_time_get_different_tags(tmp_path: Path) -> None:
+    labs = two_labs(tmp_path)
+    with ThreadPoolExecutor() as side_by_side:
+        list(side_by_side.map(run, labs))
+    tags = {git(lab.root, "rev-parse", f"autoresearch/{tag}") and tag for lab in labs for tag in [lab.current()]}
+    assert len(tags) == 2
 
 
 def test_a_lab_in_another_worktree_of_the_repository_takes_the_next_free_tag(command_lab: Lab, tmp_path: Path) -> None:
