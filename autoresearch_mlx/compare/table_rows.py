@@ -76,7 +76,7 @@ def _left_out(unknown: Counter[str], before: int, runs: Sequence[Run]) -> Iterat
     if unknown:
         words = ", ".join(f"{word} ({n})" if n > 1 else word for word, n in unknown.items())
         known = ", ".join(KNOWN)
-        yield f"{plural(sum(unknown.values()), 'row')} left out, whose status is not known: {words} (known: {known})"
+        yield f"{plural(sum(unknown.values()), 'row')} with an unknown status left out: {words} (known: {known})"
     opened = [str(run.order) for run in runs if run.opens and run.order]
     if opened:
         yield (

@@ -211,7 +211,7 @@ def _lines(text: str) -> list[str]:
 
 
 def literal(value: Any) -> str:
-    """Write a value as a person would: ``2**16`` for large powers of two, six significant digits."""
+    """Write a value as a person would: a large power of two as ``2**16``, other numbers with six significant digits."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -289,8 +289,7 @@ class Training:
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 
     def _share(self) -> float | None:
-        """Return the share of the budget used, for the script's schedules; None when a count ends the run and not the
-        clock."""
+        """Return the share of the budget used, for the script's schedules; None unless the clock ends the run."""
         return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:

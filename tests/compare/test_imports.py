@@ -107,7 +107,7 @@ def test_a_run_that_changes_nothing_tells_the_noise(tmp_path: Path) -> None:
         ([*UPSTREAM, "e5\t1.3\tmuch\tkeep\tx"], "line 6: the memory 'much' is not a number"),
         ([*UPSTREAM, "e5\t1.3"], "line 6: the row has 2 cells, not 5"),
         ([HEADER, ROWS[2]], "no run was kept"),
-        ([HEADER, "a\t1.3\t1\tmaybe\tx"], "no run was kept.*1 row left out, whose status is not known: maybe"),
+        ([HEADER, "a\t1.3\t1\tmaybe\tx"], "no run was kept.*1 row with an unknown status left out: maybe"),
         (["1\t1.4\t20\tkeep\tbaseline"], "line 1: the table has no header"),
         (["a1b2c31\t93.5\t20\tkeep\tbaseline"], "line 1: the table has no header"),
         (["a1b2c31\t0.93\t20\tkeep\tx", "b1b2c31\t0.95\t20\tkeep\tdepth 4 -> 5"], "its kept values rise"),
@@ -183,7 +183,7 @@ def test_the_word_before_a_remark_is_the_status(tmp_path: Path, word: str, statu
 def test_a_row_whose_status_is_not_known_is_left_out_and_counted(tmp_path: Path, word: str) -> None:
     log = log_of(tmp_path, [*UPSTREAM, f"e5\tFAILED\tx\t{word}\tdepth 4 -> 5", f"f6\t1.3\t20\t{word}\tx"])
     assert told(log) == EXPECTED
-    assert f"2 rows left out, whose status is not known: {word or 'none'} (2)" in log.caveats[1]
+    assert f"2 rows with an unknown status left out: {word or 'none'} (2)" in log.caveats[1]
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,7 @@ class Patience:
         self._rest = FIRST_REST
         self._worked = False
         self._since: float | None = None
-        """When the present series of calls that end at once for no known reason began; None if the last call did not
-        end so."""
+        """Start of the latest series of calls that ended at once for no known reason; None if that series is over."""
 
     def answered(self) -> None:
         """Note that the agent has made an edit."""

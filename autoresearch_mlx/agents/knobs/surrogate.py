@@ -213,7 +213,7 @@ CAUTION = 8.0
 TIRED = 0.5
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""A move whose chance to run is below the first number loses the second number in rank, so that it comes last."""
+"""The second number is subtracted from the rank of a move whose chance to run is below the first: it comes last."""
 
 
 @dataclass(frozen=True, slots=True)

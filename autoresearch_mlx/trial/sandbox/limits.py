@@ -181,8 +181,7 @@ class Watch:
         return self._known
 
     def _learn(self, pid: int) -> None:
-        """Remember a process with its start time, so that a later process with the same number is not mistaken for
-        it."""
+        """Remember a process with its start time, so that a later one with the same number is not mistaken for it."""
         if pid in self._known:
             return
         with contextlib.suppress(psutil.Error):

@@ -82,7 +82,7 @@ def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
     The harness takes the probes between steps, in the process of the edited script.  So they never lengthen a budget:
-    with wrong probes a script can only achieve that its own run does not count.
+    a script that sends wrong probes can only make its own run not count.
     """
     if not probes:
         return RunSpeed()
