@@ -15,7 +15,7 @@ from autoresearch_mlx.store.regimes import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that matter for the values of any log."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has; if both sides have one, it must be the same too."""
+"""Parts that only a ledger has; when both sides have such a part, its values must be equal too."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:

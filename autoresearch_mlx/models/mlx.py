@@ -81,9 +81,9 @@ class MlxServer:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
         Raises EndpointError.  Its kind is overflow (found before anything is sent), unreachable (the server does not
-        start), dropped (the server ended during the call) or hung (a deadline passed).  For unreachable and dropped it
-        has the last lines of the server's log.  After that the server is ended too, because it may go on reading the
-        prompt for minutes.
+        start), dropped (the server ended during the call) or hung (a deadline passed).  When it is unreachable or
+        dropped, the error contains the last lines of the server's log.  After that the server is ended too, because it
+        may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)

@@ -84,8 +84,8 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
 def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
     """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
 
-    A difference only at the position just before the cut comes from looking ahead by one token.  A difference further
-    left may also come from state, or from the other rows of the call.
+    If the only difference is at the position just before the cut, it comes from looking ahead by one token.  A
+    difference further left may also come from state, or from the other rows of the call.
     """
     seq_len = scored.shape[1]
     if seq_len < 2:
