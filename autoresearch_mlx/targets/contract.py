@@ -73,7 +73,7 @@ class PlanFacts:
     overhead_source: str | None = None
     """Where the overhead was measured, in words."""
     peak_bytes: int | None = None
-    """The largest memory of a run that was measured."""
+    """The largest memory that was measured for a run."""
     gpu_memory_bytes: int | None = None
     """Memory of the GPU, if it has its own."""
 
@@ -158,7 +158,7 @@ class TargetKind(ABC, Generic[C]):
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of the profile's ``knobs`` that are to be written into the baseline; by default none."""
+        """Return those of the profile's ``knobs`` that should be written into the baseline; by default none."""
         return {}
 
     def margin(self, profile: Profile) -> float:

@@ -179,7 +179,7 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
     if isinstance(tree, str):
         return f"{original.path} {tree}"
     if is_whole and original.tree is not None and (part := whole.only_an_excerpt(tree, original.tree)):
-        return f"{original.path} is to be sent whole, but {part}. Send all of it, or SEARCH/REPLACE blocks."
+        return f"{original.path} must be sent whole, but {part}. Send all of it, or SEARCH/REPLACE blocks."
     if left_out := whole.body_left_out(tree, original.tree):
         return f"{original.path}: {left_out}. Write it out, or use SEARCH/REPLACE blocks for the parts that change."
     beside = {path.rpartition("/")[2].removesuffix(".py") for path in originals}

@@ -144,7 +144,7 @@ def _manifest(path: Path, values: Any) -> Manifest:
     if schema > SCHEMA:
         raise CorpusError(
             f"{path} has schema {schema}; this version reads up to {SCHEMA}",
-            "Update autoresearch-mlx, or prepare anew.",
+            "Update autoresearch-mlx, or prepare the text again.",
         )
     names = [field.name for field in fields(Manifest)]
     missing = [name for name in names if name not in values]

@@ -37,7 +37,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse lanes already here: the target itself is built only after the text is prepared."""
+        """Refuse lanes here, and not only in the target, which is built after the text has been prepared."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
