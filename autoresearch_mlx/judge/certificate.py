@@ -116,7 +116,7 @@ def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run],
 
 
 def abba(a1: float, b1: float, b2: float, a2: float) -> float:
-    """Return B minus A from four runs taken in this order, one after another."""
+    """Return B minus A from four runs, which were taken in the order of the arguments."""
     return ((b1 - a1) + (b2 - a2)) / 2
 
 

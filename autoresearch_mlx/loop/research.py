@@ -150,7 +150,7 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
             hint = "the file is not to blame: when the machine works again, start again with --tag NAME"
         elif files_missed := session.missed(done.reason):
             names = " ".join(shlex.quote(path) for path in files_missed)
-            fact = f"{named(files_missed)} is in your checkout and not in the commit that is measured"
+            fact = f"the measured commit lacks {named(files_missed)}, which your checkout has"
             hint = f"{fact}: `git add -f {names} && git commit`, and start again with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
 

@@ -66,7 +66,7 @@ def _interval(e: Experiment) -> str:
 def overhead(experiment: Experiment) -> dict[str, float]:
     """Return the wall-clock seconds of all phases but training, in the order in which they happen.
 
-    ``other`` is the rest of the loop's time, by its own clock if the ledger has that.  Otherwise it comes from
+    ``other`` is the rest of the loop's time: from the loop's own clock if the ledger has its readings, else from
     ``started`` and ``finished``, which are whole seconds.
     """
     e = experiment

@@ -89,9 +89,9 @@ def test_a_baseline_that_misses_a_file_that_is_not_under_git_names_it(command_la
     missing = command_lab.root / file.strip("'")
     missing.parent.mkdir(exist_ok=True)
     missing.write_text("")
-    hint = "is in your checkout and not in the commit that is measured"
     said = refused(command_lab, "run", "--experiments", "1")
-    assert f"hint: {file.strip(chr(39))} {hint}: `git add -f {file} && git commit`, and start again with --tag" in said
+    fact = f"the measured commit lacks {file.strip(chr(39))}, which your checkout has"
+    assert f"hint: {fact}: `git add -f {file} && git commit`, and start again with --tag" in said
 
 
 def test_what_git_sets_for_its_hooks_does_not_lead_to_the_users_checkout(command_lab: Lab) -> None:
