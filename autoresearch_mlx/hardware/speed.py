@@ -57,6 +57,6 @@ class Speed:
 
 
 def probe_arguments(device: Literal["cpu", "gpu"]) -> list[str]:
-    """Return the interpreter's arguments for one probe, which takes a fifth of a second besides its start."""
+    """Return the interpreter's arguments for one probe, which takes a fifth of a second after its start-up."""
     size, dtype = _SIZES[device]
     return ["-m", "autoresearch_mlx.hardware.gflops", "--size", size, "--dtype", dtype, "--seconds", str(_SECONDS)]

@@ -30,7 +30,7 @@ _PRODUCT_NOISE, _COPY_NOISE = 1.15, 1.4
 """Ratios of a probe to the reference that count as noise: product and copy vary as much as this on a quiet machine
 too."""
 _MEMORY_SHARE = 0.5
-"""Share of its time for which a training is assumed to wait for memory.  This is a guess; no file was measured."""
+"""Assumed share of a training's time during which it waits for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
 """When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
 count."""
