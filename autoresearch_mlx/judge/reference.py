@@ -4,6 +4,7 @@ same."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 from autoresearch_mlx.experiment import History, Measurement, Reference
@@ -12,6 +13,9 @@ from autoresearch_mlx.judge.history import taken_now
 _SAME_COST = 0.15
 """Relative difference in processor time up to which a step of two files costs the same.  On a busy machine the time of
 the same step varies by so much, because programs push each other's data out of the caches."""
+
+_FASTER = 1.15
+"""Ratio of a baseline run's speed to the reference above which the reference was taken on a busy machine."""
 
 _QUIET_SHARE = 0.95
 """Share of the wanted processor time below which the machine was not quiet."""
@@ -37,6 +41,26 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
     return Reference(median(_share(m) or 1.0 for m in slow)) if slow else Reference()
 
 
+def by_the_fastest(runs: Sequence[Measurement]) -> list[Measurement]:
+    """Return the baseline's runs with the fastest as the reference, if it is more than 15 % faster than the reference.
+
+    Their speeds are then shares of its speed, and runs that were slower by more than 15 % are marked as disturbed.
+    """
+    speeds = [m.speed for m in runs if m.speed is not None and not m.tainted and m.value is not None]
+    fastest = max(speeds, default=1.0)
+    if fastest <= _FASTER:
+        return list(runs)
+    return [m if m.speed is None else _by(m, m.speed, fastest) for m in runs]
+
+
+def _by(m: Measurement, speed: float, fastest: float) -> Measurement:
+    now = replace(m, speed=round(speed / fastest, 4))
+    if m.tainted or fastest <= _FASTER * speed:
+        return now
+    said = f"the machine was busy: a later run of the baseline was {fastest / speed:.1f} times as fast"
+    return replace(now, tainted=True, disturbed_by=m.disturbed_by or said, extra={**m.extra, "tainted": said})
+
+
 def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
     """Return the number of steps that the others took, if a step of ``run`` costs as much as one of theirs; else None.
 
@@ -49,15 +73,26 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 def speed_news(history: History) -> list[tuple[str, str]]:
     """Return (name, sentence) if other programs slowed the newest run down too far, and if the baseline was busy."""
     found = []
-    newest = max(history.experiments, key=lambda e: e.number).measurements if history.experiments else ()
-    slow = next((m for m in reversed(newest) if m.tainted and m.disturbed_by), None)
+    newest = max(history.experiments, key=lambda e: e.number) if history.experiments else None
+    if history.baseline is not None and (share := reference_of(history).processor_share) < _QUIET_SHARE:
+        said = f"the machine did not get quiet for the baseline, which got {100 * share:.0f} % of the processor time"
+        less = f"that it wanted, so this session trains {_part(share)} of its budget"
+        found.append(("reference", f"{said} {less}; when the machine is quiet, start afresh: `run --tag NAME`"))
+        if newest is history.baseline:
+            return found  # its disturbed runs are the reason
+    measured = newest.measurements if newest is not None else ()
+    slow = next((m for m in reversed(measured) if m.tainted and m.disturbed_by), None)
     if slow is not None and slow.speed is not None:
         said = f"a run got {100 * slow.speed:.0f} % of the machine's usual speed: {slow.disturbed_by}"
         found.append(("disturbed", f"{said}; such runs do not count and are taken again"))
-    if history.baseline is not None and (share := reference_of(history).processor_share) < _QUIET_SHARE:
-        said = f"the machine did not get quiet for the baseline, which got {100 * share:.0f} % of the processor time"
-        found.append(("reference", f"{said} that it wanted: that speed counts as the usual one in this session"))
     return found
+
+
+def _part(share: float) -> str:
+    """Return a share in words: ``about a third``, or ``about 80 %``."""
+    named = {1 / 4: "a quarter", 1 / 3: "a third", 1 / 2: "half", 2 / 3: "two thirds", 3 / 4: "three quarters"}
+    near = min(named, key=lambda each: abs(each - share))
+    return f"about {named[near] if abs(near - share) <= 0.04 else f'{100 * share:.0f} %'}"
 
 
 def _alike(one: Measurement, other: Measurement) -> bool:

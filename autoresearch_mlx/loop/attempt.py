@@ -26,6 +26,7 @@ from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failu
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
+from autoresearch_mlx.judge.reference import by_the_fastest
 from autoresearch_mlx.judge.shrinkage import recorded
 from autoresearch_mlx.lab.literals import added_bytes
 from autoresearch_mlx.lab.source import (
@@ -243,6 +244,8 @@ class Attempt:
         newest = self.session.journal().history
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
+        if self.history.baseline is None:
+            self.measurements = by_the_fastest(self.measurements)
         return self.session.judge.decide(self.history, self.case())
 
     def _refresh(self, again: Again, watch: Watch) -> None:

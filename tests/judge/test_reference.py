@@ -9,7 +9,7 @@ import pytest
 from history_cases import night, tried
 
 from autoresearch_mlx.experiment import History, Measurement, Reference, Repeat
-from autoresearch_mlx.judge.reference import reference_of, same_cost, speed_news
+from autoresearch_mlx.judge.reference import by_the_fastest, reference_of, same_cost, speed_news
 
 QUIET = {"processor_share": 0.99, "processor_seconds": 10.0, "product_ms": 0.1, "copy_ms": 3.0}
 OTHERS = "other programs took 80 % of the processor: python"
@@ -101,8 +101,33 @@ def test_the_news_names_what_slowed_the_newest_run_and_a_busy_baseline() -> None
     assert dict(speed_news(history))["disturbed"] == (
         f"a run got 40 % of the machine's usual speed: {OTHERS}; such runs do not count and are taken again"
     )
-    busy = after(replace(run(0.4), speed=1.0))
-    assert dict(speed_news(busy))["reference"].startswith(
-        "the machine did not get quiet for the baseline, which got 40 % of the processor time that it wanted"
-    )
+    busy = after(run(0.34, tainted=True), replace(run(0.34), speed=1.0))
+    assert speed_news(busy) == [
+        (
+            "reference",
+            "the machine did not get quiet for the baseline, which got 34 % of the processor time that it wanted, "
+            "so this session trains about a third of its budget; when the machine is quiet, start afresh: "
+            "`run --tag NAME`",
+        )
+    ]
     assert speed_news(after(run(), run())) == []
+
+
+def busy_first(*later: float) -> list[Measurement]:
+    """The first run was cut off at 34 % and became the reference; later runs got these shares of the processor."""
+    others = [replace(run(share), speed=share / 0.34) for share in later]
+    return [run(0.34, tainted=True), *others]
+
+
+def test_a_faster_run_of_the_baseline_becomes_the_reference_and_the_slower_ones_do_not_count() -> None:
+    found = by_the_fastest(busy_first(0.34, 0.8, 0.75))
+    assert [m.tainted for m in found] == [True, True, False, False]
+    assert [m.speed for m in found[1:]] == [pytest.approx(0.425), 1.0, pytest.approx(0.9375)]
+    assert found[1].extra["tainted"] == "the machine was busy: a later run of the baseline was 2.4 times as fast"
+    assert reference_of(after(*found)).processor_share == pytest.approx(0.8)
+    assert by_the_fastest(found) == found
+
+
+@pytest.mark.parametrize("shares", [(0.34, 0.38, 0.35), (0.3, 0.33), ()])
+def test_runs_of_the_baseline_that_differ_by_less_stay_as_they_are(shares: tuple[float, ...]) -> None:
+    assert by_the_fastest(busy_first(*shares)) == busy_first(*shares)

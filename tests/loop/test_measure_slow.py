@@ -85,6 +85,15 @@ def test_a_busy_baseline_is_the_reference_when_the_machine_does_not_get_quiet(
     assert done.status == "keep" and all(m.speed == 1.0 for m in done.measurements)
 
 
+def test_a_baseline_run_on_a_quieter_machine_replaces_the_reference(command_lab: Lab, screen: Recorder) -> None:
+    with training(command_lab, 0, 1) as (session, target):
+        research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
+        baseline, _ = session.journal().history.experiments
+    assert [m.tainted for m in baseline.measurements] == [True, True, False, False, False]
+    assert [m.speed for m in baseline.measurements[1:]] == [0.4, 1.0, 1.0, 1.0]
+    assert {each.reference for each in target.asked[3:]} == {Reference(1.0, 0.1, 3.0)}
+
+
 def test_what_took_the_processor_is_said_once(command_lab: Lab, screen: Recorder) -> None:
     with training(command_lab, 3, 6, 9) as (session, _):
         research(session, Steps({"X": 3.5}, {"X": 3.0}, {"X": 2.5}), Policy(experiments=3), screen)

@@ -35,6 +35,9 @@ _MEMORY_DOUBT = 2.0
 """When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
 count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
+_MOST_COUNTED = 1.15
+"""Most reference seconds that a second counts as.  If the baseline ran on a busy machine, a later run may be several
+times as fast, and its budget must not become several times as short."""
 _NEWEST = 3
 """Number of newest probes, the fastest of which gives the current speed: a single probe may have been interrupted."""
 _STOPS_SECONDS = 2.0
@@ -132,7 +135,7 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The machine's speed in the last window, where 1 is the reference."""
+        """The speed with which the last window was counted, where 1 is the reference; at most 1.15."""
         return self._rate
 
     def look(self) -> None:
@@ -207,8 +210,8 @@ class ReferenceClock:
         rate = share / self._reference.processor_share / slower
         rate = min(max(rate, _LEAST_RATE), _MOST_RATE)
         with self._lock:
-            self._reached += wall * rate
-            self._at, self._rate = now, rate
+            self._at, self._rate = now, min(rate, _MOST_COUNTED)
+            self._reached += wall * self._rate
         self._halted = 0.0
         if self._recording and self._sums is not None and not ended:
             sums = self._sums
