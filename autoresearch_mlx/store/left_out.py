@@ -11,9 +11,10 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.lab.lab import PROGRAM, SETTINGS, STATE
@@ -61,11 +62,14 @@ class LeftOut:
             yield f"empty in the worktree of session {tag}: {'; '.join(self.empty)}"
 
 
-def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines: Sequence[str] = ()) -> LeftOut | None:
+def left_out(
+    root: Path, start: str, incumbent: str, ours: Collection[str], lines: Sequence[str] = ()
+) -> LeftOut | None:
     """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
 
     ``root`` is the lab's folder, ``ours`` has all commits of the session, and ``lines`` the shell lines that measure;
-    a word of these may name a file that git ignores.  Returns None if there is no checkout.
+    a word of these may name a file that git ignores.  An edit whose text one of the session's commits has, kept or not,
+    was measured, so it is not left out.  Returns None if there is no checkout.
     """
     top = top_of(root)
     if top is None or resolve(top, incumbent) is None:
@@ -74,7 +78,10 @@ def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines
     with _index_of(top) as index:
         _look_at_all(top, index)
         edited, unknown = _status(top, index)
-        differing = {*_differing(top, index, incumbent), *_differing(top, index, "--cached", incumbent)}
+        on_disk = _differing(top, index, incumbent)
+        differing = {*on_disk, *_differing(top, index, "--cached", incumbent)}
+        edited = [path for path in edited if path in differing]
+        tried = _tried(top, index, (start, incumbent), ours, edited, on_disk)
     entries = entries_of(top, incumbent)
     hidden = [path for path in in_lab.named_in(lines) if path not in entries and path not in differing]
     head = resolve(top, "HEAD")
@@ -84,7 +91,7 @@ def left_out(root: Path, start: str, incumbent: str, ours: Container[str], lines
         changed = in_lab.shown(since)
     return LeftOut(
         start,
-        in_lab.shown(path for path in edited if path in differing),
+        in_lab.shown(path for path in edited if path not in tried),
         in_lab.shown((*(path for path in unknown if in_lab.has(path)), *hidden)),
         head if changed else None,
         changed,
@@ -171,6 +178,44 @@ def _status(top: Path, index: Mapping[str, str]) -> tuple[list[str], list[str]]:
     listed = git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", env=index)
     rows = [(entry[:2], entry[3:]) for entry in listed.split("\0") if entry]
     return [path for mark, path in rows if mark != "??"], [path for mark, path in rows if mark == "??"]
+
+
+def _tried(
+    top: Path,
+    index: Mapping[str, str],
+    ends: tuple[str, str],
+    ours: Collection[str],
+    edited: Sequence[str],
+    on_disk: Collection[str],
+) -> set[str]:
+    """Return the edited files whose text, on the disk and staged, is that of a commit of the session.
+
+    ``ends`` are the commit at which the session began and its incumbent, ``on_disk`` the files of the checkout that
+    differ from the incumbent.
+    """
+    plain = [path for path in edited if (top / path).is_file() and not (top / path).is_symlink()]
+    if not plain:
+        return set()
+    began, now = ({path: entry.blob for path, entry in entries_of(top, end).items()} for end in ends)
+    known = {*began.items(), *now.items()}
+    commits = sorted(ours)
+    for at in range(0, len(commits), _AT_ONCE):
+        options = ("--no-walk", "--ignore-missing", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "-z")
+        words = git(top, "log", *options, *commits[at : at + _AT_ONCE], "--").split("\0")
+        known |= {(path, facts.split()[3]) for facts, path in pairwise(words) if facts.lstrip().startswith(":")}
+    listed: list[str] = []
+    for at in range(0, len(plain), _AT_ONCE):
+        listed += git(top, "hash-object", "--", *plain[at : at + _AT_ONCE]).split()
+    staged = set(_differing(top, index, "--cached", "HEAD")) if resolve(top, "HEAD") else set()
+    rows = git(top, "ls-files", "-s", "-z", env=index).split("\0") if staged else []
+    in_index = {(path, facts.split()[1]) for facts, _, path in (row.partition("\t") for row in rows) if path in staged}
+    odd = {path for path, blob in in_index if (path, blob) not in known}
+    # A file that differs from the incumbent although its text is the same has another mode.
+    return {
+        path
+        for path, blob in zip(plain, listed, strict=True)
+        if (path, blob) in known and path not in odd and not (path in on_disk and now.get(path) == blob)
+    }
 
 
 def _differing(top: Path, index: Mapping[str, str], *what: str) -> list[str]:

@@ -179,3 +179,25 @@ def test_looking_does_not_write_the_persons_index(command_lab: Lab) -> None:
 
 def test_outside_of_a_repository_there_is_nothing_to_say(tmp_path: Path) -> None:
     assert left_out(tmp_path, "0" * 40, "0" * 40, set()) is None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("staged", [True, False])
+def test_an_edit_that_the_session_measured_is_not_left_out(command_lab: Lab, kept: bool, staged: bool) -> None:
+    start = head(command_lab)
+    edit(command_lab)
+    save(command_lab)
+    tried = head(command_lab)
+    git(command_lab.root, "reset", "-q", "--mixed", start)  # the edit stays in the checkout
+    if staged:
+        git(command_lab.root, "add", "solver.py")
+    found = left_out(command_lab.root, start, tried if kept else start, {start, tried, "0" * 40})
+    assert found is not None and found.uncommitted == ()
+    edit(command_lab)
+    found = left_out(command_lab.root, start, tried if kept else start, {start, tried})
+    assert found is not None and found.uncommitted == ("solver.py",)
+
+
+def test_another_mode_of_a_measured_text_is_still_an_edit(command_lab: Lab) -> None:
+    (command_lab.root / "solver.py").chmod(0o755)
+    assert look(command_lab).uncommitted == ("solver.py",)
