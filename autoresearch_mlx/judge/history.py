@@ -170,6 +170,14 @@ def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     return newest_unselected(usual or here or every, Rules().record)
 
 
+def measurements_counting(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
+    """Return the measurements of the runs whose mean is :func:`standing`, oldest first."""
+    later = (r.measurement for r in history.repeats if r.number == experiment.number)
+    valued = [m for m in (*experiment.measurements, *later) if m.value is not None]
+    counts = counting(history, experiment)
+    return tuple(m for run, m in zip(runs_of(history, experiment), valued, strict=True) if run in counts)
+
+
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
     """Return the measurements of a finished experiment in the current regime, oldest first."""
     later = (r.measurement for r in history.repeats if r.number == experiment.number)

@@ -12,7 +12,7 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Direction, Experiment, History, Measurement
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.evidence import Sigma
-from autoresearch_mlx.judge.history import gained, sigma_of, standing, stops
+from autoresearch_mlx.judge.history import gained, measurements_counting, sigma_of, standing, stops
 from autoresearch_mlx.judge.speeds import mean_speed, slow
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
@@ -35,7 +35,7 @@ class Mark:
     commit: str | None
     value: float | None
     speed: float | None = None
-    """Mean speed of the machine in its runs, where 1 is the baseline's; None: unknown."""
+    """Mean speed of the machine in the runs behind the value, where 1 is the baseline's; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +251,8 @@ def _mark(history: History, experiment: Experiment | None) -> Mark | None:
     """Return an experiment as a Mark with its present value, which later runs may have changed."""
     if experiment is None:
         return None
-    taken = [*experiment.measurements, *(r.measurement for r in history.repeats if r.number == experiment.number)]
-    return Mark(experiment.number, experiment.commit, standing(history, experiment), mean_speed(taken))
+    speed = mean_speed(measurements_counting(history, experiment))
+    return Mark(experiment.number, experiment.commit, standing(history, experiment), speed)
 
 
 def running_in(folder: Path, journal: Journal) -> Running | None:
