@@ -58,9 +58,11 @@ def _interval(e: Experiment) -> str:
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
-    allowed = e.effect.get("speed_gain")
-    part = f", {terms.gain(allowed)} of it for the machine's speed" if allowed else ""
-    return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw)}{part})"
+    allowed, error = e.effect.get("speed_gain", 0.0), e.effect.get("error", 0.0)
+    if abs(allowed) < error / 1000 or terms.gain(raw - allowed) == terms.gain(raw):
+        return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw)})"
+    part = f"{'less' if allowed < 0 else 'plus'} {terms.amount(abs(allowed))} for the machine's speed"
+    return f"  (90 %: {terms.gain(low)} to {terms.gain(high)}; measured {terms.gain(raw - allowed)}, {part})"
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:

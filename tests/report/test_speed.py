@@ -66,11 +66,11 @@ def test_a_night_that_recorded_no_speed_shows_none() -> None:
 
 def test_status_says_how_fast_the_newest_run_was_and_how_often_it_was_slow(folder: Path) -> None:
     text = " ".join(render_status(status_of(folder), 200).split())
-    assert "incumbent 2.430000 #1 01c0ffe at 97 % speed" in text
+    assert "incumbent 2.430000 #1 01c0ffe at 96 % speed" in text
     assert "speed 97 % of the baseline's in the newest run; 2 of 6 runs under 90 %" in text
     document = to_json(status_of(folder))
     assert document["speed"] == {"newest": 0.97, "disturbed_by": "", "slow": 2, "runs": 6}
-    assert document["incumbent"]["speed"] == pytest.approx(0.97)
+    assert document["incumbent"]["speed"] == pytest.approx(0.96)  # its first run is not in the value
 
 
 def test_status_names_what_slows_the_machine_now(tmp_path: Path, write: Callable[..., Path]) -> None:
@@ -81,9 +81,34 @@ def test_status_names_what_slows_the_machine_now(tmp_path: Path, write: Callable
 
 def test_show_has_it_beside_the_value_with_the_reason_and_what_was_allowed_for() -> None:
     text = " ".join(render_show(busy()[2], None, None, "val_bpb", 200).split())
-    assert "measured +0.031000, +0.021000 of it for the machine's speed" in text
+    assert "measured +0.010000, plus 0.021000 for the machine's speed" in text
     assert "seed val_bpb speed start" in text
     assert f"slowed seed 42: it ran at 59 % speed and 1.50 times its budget: {BY}" in text
+
+
+@pytest.mark.parametrize(
+    ("raw", "allowed", "said"),
+    [
+        pytest.param(0.029839, -0.054406, "measured +0.084245, less 0.054406 for the machine's speed)", id="less"),
+        pytest.param(0.029839, 1e-5, "measured +0.029839)", id="under a thousandth of sigma"),
+        pytest.param(0.029839, -1e-9, "measured +0.029839)", id="rounds to nothing"),
+    ],
+)
+def test_show_says_the_measured_difference_and_what_is_allowed_for_the_speed(
+    raw: float, allowed: float, said: str
+) -> None:
+    e = busy()[2]
+    effect = {**e.effect, "raw": raw, "speed_gain": allowed}
+    text = " ".join(render_show(replace(e, effect=effect), None, None, "val_bpb", 200).split())
+    assert said in text
+
+
+def test_the_speed_beside_a_value_is_that_of_the_runs_in_the_value(tmp_path: Path, write: Callable[..., Path]) -> None:
+    slowest = replace(at_speed(0.3, 2.9, 43, 0), stretch=1.0, tokens=1000)
+    runs = (at_speed(0.98, 2.5, number=0), slowest, replace(at_speed(0.4, 2.8, 44, 0), tainted=True))
+    baseline = experiment(0, "keep", "baseline", value=2.7, reason="baseline", measurements=runs)
+    document = to_json(status_of(write(tmp_path / "jul20", [baseline])))["baseline"]
+    assert (document["value"], document["speed"]) == (2.5, 0.98)
 
 
 def test_show_tells_once_why_a_disturbed_run_does_not_count() -> None:
