@@ -20,6 +20,8 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.workspace import git
 
 LARGEST = 2**20
+_LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
+_LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
 """Size in bytes above which a file counts as unchanged if its change time is the same."""
 _AT_ONCE = 200
 """Number of files in one call of git."""
@@ -120,6 +122,23 @@ def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | 
     except OSError:
         return None
     return Print(written, found.st_ctime_ns, digest)
+
+
+def layout_settings(tree: Path) -> dict[str, str]:
+    """Return everything outside of commits that decides how git writes a commit's files into the worktree ``tree``.
+
+    Each value has the file that it comes from as its name, or the setting's.  Raises WorkspaceError.
+    """
+    found: dict[str, str] = {}
+    for entry in git(tree, "config", "--list", "-z").split("\0"):
+        name, _, value = entry.partition("\n")
+        if name.startswith(_LAYOUT):
+            found[name] = f"{found[name]}\n{value}" if name in found else value
+    places = [Path(git(tree, "rev-parse", "--git-path", place).rstrip("\n")) for place in _LAYOUT_FILES]
+    for place in [*places, *map(Path, found.get("core.attributesfile", "").splitlines())]:
+        with suppress(OSError, RuntimeError):
+            found[str(place)] = (tree / place.expanduser()).read_text(errors="replace")
+    return found
 
 
 def differing(

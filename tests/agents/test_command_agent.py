@@ -16,7 +16,7 @@ from workspaces import Owned, checkout_of, head, started
 
 from autoresearch_mlx.agents.command import CodingAgent
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.errors import AgentError, WorkspaceError
 from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.lab.lab import Lab
@@ -375,3 +375,18 @@ def test_a_night_with_a_coding_agent_keeps_what_gains_and_logs_the_rest(command_
     assert tip == done[1].commit
     assert git(command_lab.root, "show", f"{tip}:solver.py") == EDITED.strip()
     assert checkout_of(command_lab) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("git config filter.f.smudge 'sed s/X/Y/'", "filter.f.smudge"),
+        ("git config core.autocrlf true", "core.autocrlf"),
+        ("cd ../../..; mkdir -p .git/info; echo '*.py filter=f' > .git/info/attributes", "info/attributes"),
+    ],
+)
+def test_an_agent_that_changes_how_git_writes_files_ends_the_night(command_lab: Lab, line: str, named: str) -> None:
+    """What is laid out from then on would not be what the commits contain."""
+    with pytest.raises(WorkspaceError, match="the coding agent changed how git writes files") as error:
+        House(command_lab).propose(f"{EDIT}; {line}")
+    assert named in str(error.value)

@@ -23,11 +23,12 @@ from autoresearch_mlx.agents.command.worktree_changes import (
     write_exactly,
 )
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.errors import AgentError, WorkspaceError
 from autoresearch_mlx.experiment import Context, History, Proposal
 from autoresearch_mlx.lab.source import changed_knobs, describe
 from autoresearch_mlx.store import talks
 from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.laid_out import layout_settings, named
 from autoresearch_mlx.trial.autopsy import how_it_ended
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class CodingAgent:
 
         Raises AgentAway while the agent's service has an outage or the person's limit is used up, AgentError when the
         agent cannot be started or makes no edit in five experiments, and WorkspaceError when the worktree cannot be
-        lent.
+        lent, or when the agent changed how git writes files.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)
@@ -90,13 +91,14 @@ class CodingAgent:
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
                 write_exactly(tree, context.files)
-                before = stamps(tree)
+                before, layout = stamps(tree), layout_settings(tree)
                 called = call(self._line, tree, prompt, context.number, self._office.settings.command_seconds, log)
                 found = changes(tree, context.files, before, self._may_edit)
             except OSError as error:
                 raise AgentError(
                     f"the coding agent's call failed: {error}", "free some space, then run again"
                 ) from error
+            _same_layout(layout, layout_settings(tree))
             self._count(called, log)
             self._keep(called, prompt)
             problem = self._problem(called, found, log, context.history)
@@ -245,3 +247,10 @@ def _described(context: Context, found: Changes) -> str:
     changed = (changed_knobs(context.files.get(path, ""), text) for path, text in found.files.items())
     knobs = {name: change for each in changed for name, change in each.items()}
     return describe(knobs) or f"change of {', '.join(found.files)}"
+
+
+def _same_layout(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise WorkspaceError when a call changed git's filters: the files of later runs would not be their commits'."""
+    if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
+        hint = "put that back (`git config --list --show-origin` names the files), then run again"
+        raise WorkspaceError(f"the coding agent changed how git writes files: {named(changed)}", hint)
