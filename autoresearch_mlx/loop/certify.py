@@ -107,26 +107,33 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
     """Take one run for the slot; a disturbed run is logged and taken again.  Raises LabError."""
-    for _ in range(DISTURBED_RUNS):
-        measured = _run(session, contest, slot, pairs, screen)
+    tried: list[Measurement] = []
+    for left in reversed(range(DISTURBED_RUNS)):
+        measured = _run(session, contest, slot, pairs, screen, tried)
         if not measured.tainted:
             break
-        screen.say(f"the run was disturbed and is measured again: {measured.extra.get('tainted')}")
+        tried.append(measured)
+        again = " and is measured again" if left else ""
+        screen.say(f"the run was disturbed{again}: {_why_disturbed(measured)}")
     experiment = contest.head if slot.side == "head" else contest.before
     hint = "`autoresearch-mlx certify` continues with that run; the runs so far are kept"
     if measured.tainted:
-        raise LabError(f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed", hint)
+        said = f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed: {_why_disturbed(measured)}"
+        raise LabError(said, f"wait until the machine is quiet, or close other programs; then {hint}")
     if measured.value is None:
         raise LabError(f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}", hint)
 
 
-def _run(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> Measurement:
+def _run(
+    session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen, tried: Sequence[Measurement]
+) -> Measurement:
+    """Take and log one run for the slot; ``tried``: its runs so far, which were disturbed."""
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
     side = "baseline" if experiment.number == 0 else "head" if slot.side == "head" else "earlier keep"
     title = f"certify, pair {slot.pair + 1} of {pairs}: {side}, #{experiment.number}"
     screen.started(experiment.number, title, None, None)
-    order = Order(slot.seed, split=_split(session))
+    order = Order(slot.seed, split=_split(session), earlier=tuple(tried))
     name = f"certify-{slot.side}-"
     number, run = experiment.number, slot.pair + 1
     measured = measure(session, session.worker, experiment.commit, number, run, screen.progress, order, name)
@@ -140,6 +147,10 @@ def _run(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Scr
         measurement=measurement_to(measured),
     )
     return measured
+
+
+def _why_disturbed(m: Measurement) -> str:
+    return str(m.extra.get("tainted") or m.disturbed_by or "the cause is unknown")
 
 
 def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:

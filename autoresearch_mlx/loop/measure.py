@@ -69,7 +69,7 @@ def measure(
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
     history = session.journal().history
-    reference, steps = _counted(worker, history, order, watch)
+    reference, steps = _counted(worker, history, number, order, watch)
     laid_out = worker.worktree.lay_out(commit)
     seed = session.seed + run - 1 if order.seed is None else order.seed
     recorded = worker.surroundings.beside_a_run()
@@ -117,12 +117,15 @@ def _beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-incumbent")
 
 
-def _counted(worker: Worker, history: History, order: Order, watch: Watch) -> tuple[Reference | None, int | None]:
+def _counted(
+    worker: Worker, history: History, number: int, order: Order, watch: Watch
+) -> tuple[Reference | None, int | None]:
     """Return the speed by which the budget is counted, and the number of steps that ends the run instead of its clock.
 
     Before the run that sets the reference, and after a run for which the machine was too slow, this call waits for a
-    quiet machine, for a limited time.  A run that was too slow is then taken again with the incumbent's number of steps
-    if its steps cost the same, so that the clock, and with it the machine, decides nothing.
+    quiet machine, for a limited time.  A run that was too slow is then taken again with the number of steps of this
+    experiment's logged runs, or of the incumbent's if their steps cost the same, so that the clock, and with it the
+    machine, decides nothing.
     """
     around = worker.surroundings
     if not around.counts:
@@ -134,9 +137,10 @@ def _counted(worker: Worker, history: History, order: Order, watch: Watch) -> tu
         around.wait_for_quiet(watch, worker.target.workload.budget_seconds)
     elif reference.product_ms is None:
         around.wait_for_quiet(watch)
-    steps, best = order.steps, history.incumbent
-    if spoiled is not None and steps is None and best is not None:
-        steps = same_cost(spoiled, taken_now(history, best))
+    steps, own = order.steps, (e for e in history.experiments if e.number == number)
+    if spoiled is not None and steps is None:
+        usual = [taken_now(history, e) for e in (*own, history.incumbent) if e is not None]
+        steps = next(filter(None, (same_cost(spoiled, taken) for taken in usual)), None)
     return reference, steps
 
 

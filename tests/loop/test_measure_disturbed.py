@@ -147,8 +147,9 @@ def test_a_disturbed_run_of_a_certification_is_taken_again(command_lab: Lab, scr
 def test_certifying_ends_where_every_run_is_disturbed(command_lab: Lab, screen: Recorder) -> None:
     with shaky(command_lab, *range(4, 99)) as (session, _):
         research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
-        with pytest.raises(LabError, match=r"3 runs of experiment \d were disturbed"):
+        with pytest.raises(LabError, match=r"3 runs of experiment \d were disturbed: .+") as refused:
             certify(session, 2, None, screen)
+    assert "wait until the machine is quiet, or close other programs" in str(refused.value.hint)
 
 
 # --- real stops of real processes

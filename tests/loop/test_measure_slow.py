@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from conftest import Recorder, Steps, opened
 
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Measurement, Reference, Target
 from autoresearch_mlx.lab.config import MachineSettings
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.certify import certify
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.loop.session import Session
@@ -92,6 +95,23 @@ def test_a_baseline_run_on_a_quieter_machine_replaces_the_reference(command_lab:
     assert [m.tainted for m in baseline.measurements] == [True, True, False, False, False]
     assert [m.speed for m in baseline.measurements[1:]] == [0.4, 1.0, 1.0, 1.0]
     assert {each.reference for each in target.asked[3:]} == {Reference(1.0, 0.1, 3.0)}
+
+
+def test_a_certifications_run_that_was_too_slow_is_taken_again_with_the_steps_of_its_experiment(
+    command_lab: Lab, screen: Recorder
+) -> None:
+    with training(command_lab, 4, 6) as (session, target):
+        research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
+        found = certify(session, 2, None, screen)
+    assert [each.steps for each in target.asked[4:]] == [None, 100, None, 100, None, None]
+    assert found["runs"] == 4
+
+
+def test_a_certification_that_gives_up_says_who_took_the_processor(command_lab: Lab, screen: Recorder) -> None:
+    with training(command_lab, *range(4, 99)) as (session, _):
+        research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
+        with pytest.raises(LabError, match=f"3 runs of experiment 0 were disturbed: {OTHERS}"):
+            certify(session, 2, None, screen)
 
 
 def test_what_took_the_processor_is_said_once(command_lab: Lab, screen: Recorder) -> None:
