@@ -55,13 +55,14 @@ def log_command(tag: str | None, as_json: bool) -> None:
       autoresearch-mlx log --json | jq 'select(.status == "keep") | [.number, .value, .title]'
     """
     uncollected()
+    from autoresearch_mlx.judge.waiting import waiting
     from autoresearch_mlx.report.terminal import render_log
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(find_session(lab_here(), tag) / FILE)
     if not as_json:
         history = journal.history
-        click.echo(render_log(history.experiments, history.metric, history.direction, width()))
+        click.echo(render_log(history.experiments, history.metric, history.direction, width(), waiting(history)))
         return
     for record in journal.records:
         click.echo(json.dumps({k: v for k, v in record.items() if k not in ("schema", "event")}))

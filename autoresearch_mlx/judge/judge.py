@@ -30,6 +30,7 @@ from autoresearch_mlx.judge.history import (
 from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
+from autoresearch_mlx.judge.waiting import UNCOUNTED
 from autoresearch_mlx.judge.work import compared
 
 RECENT = 10
@@ -278,7 +279,7 @@ def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
     taken = min((float(m.extra["operation_time"]) for m in case.measurements if "operation_time" in m.extra), default=0)
     if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
         return decision
-    said = f"{taken:.1f} times the baseline's time for each token and matrix weight, which this budget does not count"
+    said = f"{taken:.1f} times the baseline's time for each token and matrix weight, {UNCOUNTED}"
     if taken < UNCOUNTED_HELD or taken < UNCOUNTED_MORE * _incumbents_time(history) or case.accepted:
         return replace(decision, reason=f"{decision.reason}; {said}")
     gained = decision.reason.partition(": keep")[0]

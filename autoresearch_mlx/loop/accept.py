@@ -5,6 +5,7 @@ from __future__ import annotations
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Proposal
+from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.loop.carry import Overlap, carried
 from autoresearch_mlx.loop.research import experiment, recover
 from autoresearch_mlx.loop.screen import Screen
@@ -36,9 +37,9 @@ def _held(history: History, number: int) -> Experiment:
     if found is None:
         raise LabError(f"there is no experiment {number}", "`autoresearch-mlx log` lists them")
     if not found.held or found.commit is None or found.base is None:
-        waiting = ", ".join(str(e.number) for e in history.experiments if e.held) or "none"
+        left = ", ".join(str(each.number) for each in waiting(history)) or "none"
         said = f"experiment {number} is not waiting to be accepted: it ended as {found.status}"
-        raise LabError(said, f"experiments that were too good to be believed: {waiting}")
+        raise LabError(said, f"experiments that wait for you: {left}")
     return found
 
 

@@ -15,6 +15,7 @@ from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, i
 from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import noise_of, sigma_of
 from autoresearch_mlx.judge.speeds import log_work
+from autoresearch_mlx.judge.waiting import waiting, waiting_in_words
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
@@ -78,7 +79,8 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
         )
     before = _before(history, journal, against)
     if head.number == 0:
-        raise LabError("nothing has been kept yet, so there is nothing to certify", "`autoresearch-mlx run` goes on")
+        hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` goes on"
+        raise LabError("nothing has been kept yet, so there is nothing to certify", hint)
     if before.number == head.number:
         said = f"the head is experiment {head.number} itself: there is nothing to compare it with"
         raise LabError(said, "keep something first, or name an earlier keep: certify --against N")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.judge.waiting import waiting, waiting_in_words
 from autoresearch_mlx.report.status import count_outcomes
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def closing_line(history: History, reason: str) -> str:
     """Say how the session stands, and why this run ended."""
-    lines = [outcome(history), _chosen(history), f"stopped: {reason}"]
+    lines = [outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
     return "\n".join(line for line in lines if line)
 
 
@@ -29,7 +30,8 @@ def outcome(history: History) -> str:
     counts = count_outcomes(history.experiments)
     said = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     if best.number == 0:
-        return f"{said}; nothing beat the baseline's {history.metric} {terms.value(first)}"
+        none = "nothing was kept over" if waiting(history) else "nothing beat"
+        return f"{said}; {none} the baseline's {history.metric} {terms.value(first)}"
     if (gain := gained(history)) is None:
         apart = "the baseline was measured under other conditions and cannot be compared"
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"

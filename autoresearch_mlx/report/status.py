@@ -14,6 +14,7 @@ from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.evidence import Sigma
 from autoresearch_mlx.judge.history import gained, measurements_counting, sigma_of, standing, stops
 from autoresearch_mlx.judge.speeds import mean_speed, slow
+from autoresearch_mlx.judge.waiting import Waiting, waiting
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, fields_of, read_lanes, read_now
@@ -114,6 +115,8 @@ class Status:
     """The parts of the person's checkout that are not in the session; None if nobody has looked."""
     pausing: bool = False
     """True if the person asked the run to pause after its current experiment."""
+    waiting: tuple[Waiting, ...] = ()
+    """Experiments that were too good to be believed, and that a person may accept."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -146,6 +149,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         certificate=journal.certificates[-1] if journal.certificates else None,
         disturbed=_disturbed(history),
         speed=_speed(history),
+        waiting=waiting(history),
     )
 
 
@@ -228,6 +232,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "limits": dict(status.limits) if status.limits is not None else None,
         "lanes": [fields_of(lane) for lane in status.lanes],
         "left_out": asdict(status.left_out) if status.left_out is not None else None,
+        "waiting": [asdict(each) for each in status.waiting],
         **({"speed": asdict(status.speed)} if status.speed else {}),
     }
 

@@ -13,6 +13,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.speeds import SLOW, mean_speed, slowed
+from autoresearch_mlx.judge.waiting import Waiting
 from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.live_line import phase_word, time_left
 from autoresearch_mlx.report.now import Running
@@ -58,6 +59,7 @@ def render_status(status: Status, width: int) -> str:
         ("experiments", f"{counts.experiments:,}: {counts.in_words()}" if counts.experiments else "none yet"),
         ("baseline", _mark(status.baseline)),
         ("incumbent", _mark(status.incumbent) + _progress(status)),
+        *(("waiting", each.words) for each in status.waiting),
         ("sigma", _sigma(status)),
         *(("running", _running(each)) for each in status.lanes or (status.running,)),
     ]
@@ -150,8 +152,12 @@ def _running(running: Running | None) -> str:
     return ", ".join(fact for fact in known if fact)
 
 
-def render_log(experiments: Sequence[Experiment], metric: str, direction: Direction, width: int) -> str:
+def render_log(
+    experiments: Sequence[Experiment], metric: str, direction: Direction, width: int, waiting: Sequence[Waiting] = ()
+) -> str:
     """Write one row for each experiment, newest last, and a closing line with the counts.
+
+    ``?`` marks the experiments ``waiting`` for a person; a line below the table says what to do about each.
 
     A narrow table leaves out the axis, then the gain.
     """
@@ -159,17 +165,19 @@ def render_log(experiments: Sequence[Experiment], metric: str, direction: Direct
         return "no experiments yet"
     best = next((e.number for e in reversed(experiments) if e.status == "keep"), None)
     head = (" ", "#", "status", metric, "gain", "speed", "axis", "title")
-    rows = [head, *(_row(e, e.number == best) for e in experiments)]
+    held = {each.number for each in waiting}
+    rows = [head, *(_row(e, e.number == best, e.number in held) for e in experiments)]
     counts = count_outcomes(experiments)
     note = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     star = "; * is the incumbent" if best is not None else ""
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     star += "; ~ ran on a slow machine (`show N`)" if any(slowed(e.measurements) for e in experiments) else ""
-    return "\n".join([*_fit(rows, width), "", *terms.wrap(f"{note}{star}; {metric}: {_BETTER[direction]}", width)])
+    below = [f"{note}{star}; {metric}: {_BETTER[direction]}", *(f"? waiting for you: {each.words}" for each in waiting)]
+    return "\n".join([*_fit(rows, width), "", *(line for text in below for line in terms.wrap(text, width))])
 
 
-def _row(e: Experiment, best: bool) -> tuple[str, ...]:
-    marks = "!" * (MARK in e.reason) + "~" * slowed(e.measurements)
+def _row(e: Experiment, best: bool, waits: bool) -> tuple[str, ...]:
+    marks = "?" * waits + "!" * (MARK in e.reason) + "~" * slowed(e.measurements)
     return (
         "*" if best else " ",
         str(e.number),

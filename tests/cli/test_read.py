@@ -35,6 +35,7 @@ def test_status(night: Lab) -> None:
         "session", "branch", "target", "metric", "direction", "experiments", "kept", "discarded", "failed",
         "interrupted", "baseline", "incumbent", "sigma", "running", "agent", "spent", "noise", "budget", "key",
         "comparability", "stops", "certificate", "disturbed", "limits", "lanes", "left_out",
+        "waiting",
     ]  # fmt: skip
     assert (told["experiments"], told["kept"], told["discarded"], told["failed"]) == (5, 2, 1, 2)
     assert told["incumbent"] == {"number": 5, "commit": git(night.root, "rev-parse", "autoresearch/t"), "value": 1.25}

@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 from conftest import Recorder, opened
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Experiment, Measurement, Proposal
+from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.loop.accept import accept
+from autoresearch_mlx.loop.certify import certify
 from autoresearch_mlx.loop.research import measure_edit
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.report.closing import closing_line
+from autoresearch_mlx.report.page.gather import page_of
+from autoresearch_mlx.report.page.html import render_html
+from autoresearch_mlx.report.page.markdown import render_text
+from autoresearch_mlx.report.status import status_of, to_json
+from autoresearch_mlx.report.terminal import render_log, render_status
 from autoresearch_mlx.targets.contract import Auditable, TargetBase
 
 FILE = "solver.py"
@@ -98,3 +107,48 @@ def test_a_target_without_an_audit_is_measured_again_and_kept(command_lab: Lab) 
         proposal = Proposal("far better", {FILE: "X = 3.0\nY = 5\n"}, agent="hand")
         done = measure_edit(session, lambda: proposal, Recorder())
     assert done.status == "keep" and len(done.measurements) == 2
+
+
+def test_it_is_named_wherever_a_person_looks_in_the_morning(command_lab: Lab) -> None:
+    with opened(command_lab, "t") as session:
+        audits, held = tried(session, Audits(session, {}), X=3.0, Y=5)
+        history, folder = session.journal().history, session.folder
+        with pytest.raises(LabError, match="nothing has been kept yet") as refused:
+            certify(session, 2, None, Recorder())
+        (one,) = waiting(history)
+        gain = terms.amount(held.gain)
+        assert one.words.startswith(f"#1, gain {gain} (")
+        assert one.words.endswith(" %): its audit found nothing wrong; `show 1`, then `accept 1`")
+        assert one.words in str(refused.value.hint)
+        closing = closing_line(history, "enough").splitlines()
+        assert "; nothing was kept over the baseline's " in closing[0] and closing[1] == f"waiting for you: {one.words}"
+        status = status_of(folder)
+        assert to_json(status)["waiting"][0]["number"] == 1
+        assert f"\nwaiting      {one.words}\n" in render_status(status, 200)
+        log = render_log(history.experiments, history.metric, history.direction, 200, waiting(history))
+        assert "discard ?" in log and log.splitlines()[-1] == f"? waiting for you: {one.words}"
+        page = page_of(folder, command_lab.root)
+        assert one.words in render_text(page).split("![")[0] and "Waiting for you: #1" in render_html(page)
+        accept(audits, held.number, Recorder())
+        assert waiting(session.journal().history) == ()
+
+
+def test_it_waits_no_longer_when_the_incumbent_is_as_good(command_lab: Lab) -> None:
+    with opened(command_lab, "t") as session:
+        _, held = tried(session, Audits(session, {"audit_doubt": "a loss of 5.4"}), X=3.0, Y=5)
+        history = session.journal().history
+    (one,) = waiting(history)
+    assert "its audit left a doubt" in one.words
+    as_good = replace(held, number=2, status="keep", held=False)
+    assert waiting(replace(history, experiments=(*history.experiments, as_good))) == ()
+    assert waiting(replace(history, experiments=(history.experiments[0],))) == ()
+
+
+def test_it_still_waits_when_its_acceptance_was_interrupted(command_lab: Lab) -> None:
+    with opened(command_lab, "t") as session:
+        _, held = tried(session, Audits(session, {}), X=3.0, Y=5)
+        history = session.journal().history
+    again = replace(held, number=2, status="interrupted", held=False, talk={"accepts": held.number})
+    assert len(waiting(replace(history, experiments=(*history.experiments, again)))) == 1
+    ended = replace(again, status="discard")
+    assert waiting(replace(history, experiments=(*history.experiments, ended))) == ()

@@ -59,6 +59,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "limits": None,
         "lanes": [],
         "left_out": None,
+        "waiting": [],
     }
     keys = (
         "session branch target metric direction experiments kept discarded failed interrupted baseline incumbent sigma"
@@ -78,6 +79,7 @@ def test_the_document_has_the_promised_keys_in_their_order(session: Path) -> Non
         "limits",
         "lanes",
         "left_out",
+        "waiting",
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoresearch_mlx.experiment import Direction
+from autoresearch_mlx.judge.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,8 @@ class Page:
     """None if the target's runs have no budget."""
     remarks: tuple[str, ...]
     """Sentences that say what is missing from this page, and why."""
+    waiting: tuple[Waiting, ...] = ()
+    """Experiments that were too good to be believed, and that a person may accept."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

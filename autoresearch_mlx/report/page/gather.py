@@ -12,6 +12,7 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.judge.history import gained, runs_of, standing
 from autoresearch_mlx.judge.speeds import mean_speed, slowed
+from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.report.page import attached
@@ -60,6 +61,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
         failures=causes(history.experiments),
         stops=stops_of(journal),
         remarks=(*changes_in_words(journal), *missing),
+        waiting=waiting(history),
     )
 
 

@@ -40,7 +40,8 @@ def counts_in_words(page: Page) -> str:
 
 def belief(page: Page) -> str:
     """Say in a few sentences how far the gain can be believed; commands stand between backticks."""
-    return f"{_certified_or_not(page)}{_text(page.head.conditions)}"
+    waits = "".join(f" Waiting for you: {each.words}." for each in page.waiting)
+    return f"{_certified_or_not(page)}{_text(page.head.conditions)}{waits}"
 
 
 def _text(conditions: Mapping[str, Any]) -> str:

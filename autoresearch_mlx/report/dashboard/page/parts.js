@@ -75,6 +75,7 @@ export function showStands(session) {
   facts("stand-facts", [
     ["incumbent", value(best?.value), best ? `#${best.number}${best.measured !== best.value ? ", by its later runs" : ""}` : null],
     ["gained in all", !best ? null : best.number === 0 ? "nothing yet" : gain(best.gained)],
+    ...s.waiting.map((w) => ["waiting for you", `#${w.number}`, w.words.slice(w.words.indexOf(", ") + 2)]),
     ["experiments", count(s.experiments)],
     ["kept", count(s.kept)], ["discarded", count(s.discarded)], ["failed", count(s.failed)],
     ["sigma of one run", s.sigma != null ? amount(s.sigma) : "not known yet"],
@@ -124,13 +125,14 @@ export function showNight(session, open) {
 }
 
 export function showRows(session, open) {
+  const held = new Set(session.status.waiting.map((w) => w.number));
   const first = session.incumbent?.number, speeds = session.experiments.some((e) => e.speed != null);
   the("speed").hidden = !speeds;
   the("rows").replaceChildren(...session.experiments.map((e) => {
     const failed = !["keep", "discard"].includes(e.status), why = failed || e.value == null ? e.reason : e.axis;
     return el("tr", {},
       el("td", {}, el("button", { type: "button", "aria-label": `Experiment ${e.number}, details`, onclick: () => open(e.number) }, e.number)),
-      el("td", { class: e.status === "keep" ? "keep" : failed ? "failed" : null }, e.number === first ? `${e.status} ★` : e.status),
+      el("td", { class: e.status === "keep" ? "keep" : failed ? "failed" : null }, e.number === first ? `${e.status} ★` : held.has(e.number) ? `${e.status} ?` : e.status),
       el("td", { class: "n" }, value(e.value)),
       el("td", { class: "n" }, gain(e.gain)),
       ...(speeds ? [el("td", { class: e.slowed ? "n waits-here" : "n", title: e.slowed ? "the machine was slow, so the time of a run was stretched" : null }, `${e.slowed ? "~ " : ""}${speed(e.speed)}`)] : []),
