@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from autoresearch_mlx.agents.ideas.idea import MODEL, Draft
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.control import FILE as CONTROL
 from autoresearch_mlx.store.journal import read_events
+from autoresearch_mlx.store.ledger import FILE as LEDGER
 from autoresearch_mlx.store.notes import add_note, read_notes
 
 pytestmark = [needs_chromium, pytest.mark.uncounted]
@@ -301,3 +303,18 @@ def test_a_name_that_was_rebound_to_this_machine_leads_nowhere(board: Board, bro
             "t => fetch('/api/sessions', {headers: {'X-Autoresearch-Token': t}}).then(r => r.status)", board.token
         )
         assert told == 403
+
+
+def test_an_experiment_that_waits_to_be_accepted_stands_at_the_top(tmp_path: Path, browser: Browser) -> None:
+    lab = write_command_lab(tmp_path / "lab")
+    assert (
+        call(lab, "run", "--tag", "t", "--agent", script(lab, *sweep(1, X=3.0)), "--experiments", "1").returncode == 0
+    )
+    ledger = lab.folder("t") / LEDGER
+    *before, last = ledger.read_text().splitlines()
+    held = {**json.loads(last), "status": "discard", "held": True}
+    ledger.write_text("\n".join([*before, json.dumps(held)]) + "\n")
+    with board_of(lab) as board, opened(browser, board.url) as page:
+        waited(page, lambda: "waiting for you" in text_of(page, "#stand-facts"), "the experiment that waits")
+        assert "then `accept 1`" in text_of(page, "#stand-facts")
+        assert "discard ?" in text_of(page, "#rows")
