@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,9 +118,14 @@ def run_command(tag: str | None, **given: Any) -> None:
 def _tell_left_out(
     session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
 ) -> None:
-    """Say which parts of the checkout are not in the session; edits of the files ``measured`` are measured now."""
+    """Say which parts of the checkout are not in the session, each once a day.
+
+    Edits of the files ``measured`` are measured now.
+    """
+    from autoresearch_mlx.store.left_out import unsaid
+
     if (found := session.left_out(lab.root)) is not None:
-        for words in found.sentences(session.tag, measured):
+        for words in unsaid(session.folder, found.sentences(session.tag, measured), date.today().isoformat()):
             say(f"note: {words}")
 
 

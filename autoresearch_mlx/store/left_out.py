@@ -6,6 +6,7 @@ A session measures the files of the commit at which it began, with the changes k
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,8 @@ from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 _NAME, _QUOTED = re.compile(r"[\w./+-]*[\w+-]"), re.compile(r"""(?<!\w)(['"])(.+?)\1(?!\w)""")
+SAID = "left_out.json"
+"""File in a session's folder with the sentences that were said last."""
 _AT_ONCE = 200
 """Number of files in one call of git."""
 
@@ -97,6 +100,23 @@ def left_out(
         changed,
         tuple(fillings_of(top, common_of(top), incumbent, entries).empty()),
     )
+
+
+def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
+    """Return the sentences that the last call for this session on the same day did not have; remember all of them.
+
+    ``folder`` is the session's.
+    """
+    found, file = list(sentences), folder / SAID
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        before = list(told["said"]) if told["day"] == day else []
+    except (OSError, ValueError, TypeError, KeyError):
+        before = []
+    if found != before:
+        with suppress(OSError):  # what cannot be remembered is only said again
+            file.write_text(json.dumps({"day": day, "said": found}), encoding="utf-8")
+    return [words for words in found if words not in before]
 
 
 def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:

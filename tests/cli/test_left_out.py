@@ -47,3 +47,14 @@ def test_run_try_and_status_say_what_is_not_in_the_session(command_lab: Lab) -> 
         "changed": ["bench.py"],
         "empty": [],
     }
+
+
+def test_a_note_is_said_once_while_its_facts_stay(command_lab: Lab) -> None:
+    (command_lab.root / "notes.txt").write_text("mine\n")
+    for turn, value in enumerate(("3.5", "3.25", "3.75")):
+        (command_lab.root / "solver.py").write_text(f"X = {value}\nY = 2\n")
+        assert ["notes.txt" in said for said in told(command_lab, "try", "-m", value)] == [True] * (turn == 0)
+    (command_lab.root / "more.txt").touch()
+    (command_lab.root / "solver.py").write_text("X = 3.6\nY = 2\n")
+    (said,) = told(command_lab, "try", "-m", "another file")
+    assert "more.txt, notes.txt" in said

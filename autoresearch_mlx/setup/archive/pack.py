@@ -30,12 +30,13 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.archive.bundles import pack, prefix_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Journal, read
+from autoresearch_mlx.store.left_out import SAID
 from autoresearch_mlx.store.locks import locked
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"
-_STAY = ("worktree", "lock", "now.json")
+_STAY = ("worktree", "lock", "now.json", SAID)
 """Files that matter only on this machine, while the session runs."""
 SCRATCH = tempfile.gettempprefix()
 """Beginning of the names of temporary folders in a session's folder."""
