@@ -6,6 +6,7 @@ import os
 import time
 
 from autoresearch_mlx.experiment import Progress, Watch
+from autoresearch_mlx.terms import clock
 from autoresearch_mlx.trial.speed.company import Company, Others
 
 BUSY = 0.25
@@ -21,7 +22,7 @@ def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
     """
     end, others = time.monotonic() + seconds, None
     while (left := end - time.monotonic()) > 0:
-        words = None if others is None else f"a quiet machine: {others.words()}; at most {left:.0f} s more"
+        words = None if others is None else f"for a quiet machine, at most {clock(left)} ({others.taking()})"
         found = _look(watch, words)
         if found is None or found.share <= BUSY:
             return None

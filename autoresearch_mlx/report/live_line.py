@@ -45,7 +45,7 @@ def live_line(scene: Scene, width: int) -> str:
 def _between(progress: Progress | None) -> str:
     """Say what the loop waits for between two experiments."""
     if progress is not None and progress.phase == "waiting":
-        return f"waiting: {progress.words}"
+        return waiting(progress.words)
     if progress is None or progress.phase != "paused":
         return "waiting for a proposal"
     return "paused by hand" if progress.words is None else f"paused: {progress.words}"
@@ -55,6 +55,8 @@ def _fitting(scene: Scene, room: int) -> str:
     """Choose the facts that fit into ``room`` columns, the most important first; show them in their usual order."""
     facts = _facts(scene)
     shown: set[str] = set()
+    if scene.progress is not None and scene.progress.phase == "waiting":
+        facts["phase"] = terms.cut(facts["phase"], max(room - len(" | "), 1))
     for key in ("phase", "left", "loss", "best", "eta", "speed"):
         if key in facts and terms.columns(_joined(facts, shown | {key})) <= room:
             shown.add(key)
@@ -74,7 +76,16 @@ def _facts(scene: Scene) -> dict[str, str]:
     return {key: fact for key, fact in facts.items() if fact is not None}
 
 
+def waiting(words: str | None) -> str:
+    """Return ``waiting: on battery``, or ``waiting for a quiet machine`` for words that go on like that."""
+    if words is None:
+        return "waiting"
+    return f"waiting {words}" if words.startswith("for ") else f"waiting: {words}"
+
+
 def _phase(progress: Progress) -> str:
+    if progress.phase == "waiting":
+        return waiting(progress.words)
     name = phase_word(progress.phase, progress.step)
     return name if progress.step is None else f"{name} step {progress.step:,}"
 

@@ -93,6 +93,8 @@ class PlainScreen:
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
+        self._waited = set[int]()
+        """Experiments of which it was said that they wait for a quiet machine."""
         self._shown_at: dict[int | None, float] = {None: clock()}
         """Time at which each lane's measurement was last shown; the key is None when there is only one lane."""
 
@@ -108,9 +110,14 @@ class PlainScreen:
 
     def progress(self, progress: Progress) -> None:
         lane, now_ = progress.number, self._clock()
-        if progress.phase not in ("paused", "waiting") and now_ - self._shown_at.get(lane, 0.0) >= _PLAIN_SECONDS:
+        number = self._scene.number if lane is None else lane
+        if progress.phase == "waiting" and number is not None and (progress.words or "").startswith("for "):
+            if number not in self._waited:
+                self._waited.add(number)
+                self.say(live_line(Scene(number, "", progress), _PLAIN_WIDTH))
+        elif progress.phase not in ("paused", "waiting") and now_ - self._shown_at.get(lane, 0.0) >= _PLAIN_SECONDS:
             self._shown_at[lane] = now_
-            self.say(live_line(Scene(self._scene.number if lane is None else lane, "", progress), _PLAIN_WIDTH))
+            self.say(live_line(Scene(number, "", progress), _PLAIN_WIDTH))
 
     def finished(self, experiment: Experiment) -> None:
         self._shown_at.pop(experiment.number, None)

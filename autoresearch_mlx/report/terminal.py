@@ -15,7 +15,7 @@ from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.speeds import SLOW, mean_speed, slowed
 from autoresearch_mlx.judge.waiting import Waiting
 from autoresearch_mlx.report.conversation import spent_words
-from autoresearch_mlx.report.live_line import phase_word, time_left
+from autoresearch_mlx.report.live_line import phase_word, time_left, waiting
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.status import Mark, Speed, Status, count_outcomes
 from autoresearch_mlx.store.rules import MARK
@@ -132,7 +132,7 @@ def _running(running: Running | None) -> str:
         return "no"
     process = f"process {running.pid}"
     if running.phase == "waiting":
-        return f"{process}, waiting: {running.words}"
+        return f"{process}, {waiting(running.words)}"
     if running.number is None:
         paused = "paused by hand" if running.words is None else f"paused: {running.words}"
         return f"{process}, {paused}" if running.phase == "paused" else process

@@ -58,6 +58,17 @@ class TestLine:
     def test_unknown_numbers_are_left_out(self) -> None:
         assert live_line(Scene(0, "baseline", Progress("compile")), 80) == "#0 baseline | compile"
 
+    def test_the_wait_for_a_quiet_machine_says_how_long_and_why(self) -> None:
+        quiet = Progress("waiting", words="for a quiet machine, at most 0:51 (python takes 100 % of the processor)")
+        assert live_line(Scene(0, "baseline", quiet), 120) == f"#0 baseline | waiting {quiet.words}"
+        assert "waiting for a quiet machine, at most 0:51" in live_line(Scene(0, "baseline", quiet, 2.5), 80)
+        out = io.StringIO()
+        screen = PlainScreen(out, "val_bpb", Hand())
+        screen.started(0, "baseline", None, None)
+        for _ in range(3):
+            screen.progress(quiet)
+        assert out.getvalue().count(f"#0 | waiting {quiet.words}") == 1
+
     def test_the_end_comes_nearer(self) -> None:
         assert SCENE.after(60).eta_seconds == 13200
         assert SCENE.after(1e6).eta_seconds == 0

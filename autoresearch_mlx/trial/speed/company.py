@@ -42,6 +42,12 @@ class Others:
         named = f": {', '.join(self.names)}" if self.names else ""
         return f"other programs took {100 * self.share:.0f} % of the processor{named}"
 
+    def taking(self) -> str:
+        """Return ``python takes 100 % of the processor``."""
+        who = ", ".join(self.names) or "other programs"
+        verb = "takes" if len(self.names) == 1 else "take"
+        return f"{who} {verb} {100 * self.share:.0f} % of the processor"
+
 
 @dataclass(slots=True)
 class Company:

@@ -32,7 +32,7 @@ export function showState(session, now) {
 
 export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
-  const resting = !r ? "Idle" : r.phase === "paused" ? (r.words ? `Paused: ${r.words}` : "Paused by hand") : r.phase === "waiting" ? `Waiting: ${r.words}` : r.number == null ? "Between two experiments" : null;
+  const resting = !r ? "Idle" : r.phase === "paused" ? (r.words ? `Paused: ${r.words}` : "Paused by hand") : r.phase === "waiting" ? `Waiting${/^for /.test(r.words) ? "" : ":"} ${r.words}` : r.number == null ? "Between two experiments" : null;
   const beside = (now.lanes ?? []).filter((lane) => lane.number !== r?.number).map((lane) => `#${lane.number}`);
   put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}${beside.length ? ` · beside it ${beside.join(", ")}` : ""}` : session.status.branch);
   put("now-title", resting ?? (arrows(r.title) || "Waiting for a proposal"));
