@@ -56,6 +56,8 @@ class Side:
     kept: int
     discarded: int
     failed: int
+    """Number of runs without a verdict, the interrupted ones included."""
+    interrupted: int
     left_out: int
     """Number of runs whose effects cannot be compared."""
     noise: Noise
@@ -195,6 +197,7 @@ def _side(log: Log) -> Side:
         kept=len(kept),
         discarded=sum(run.status == "discard" for run in runs),
         failed=sum(run.status in FAILED for run in runs),
+        interrupted=sum(run.status == "interrupted" for run in runs),
         left_out=sum(not run.comparable for run in runs),
         noise=log.noise,
         caveats=log.caveats,

@@ -108,8 +108,10 @@ def _summary(labels: Sequence[str], sides: Sequence[Side]) -> list[Column]:
         "runs, baseline included": lambda side: str(side.experiments),
         "kept, baseline included": lambda side: str(side.kept),
         "discarded": lambda side: str(side.discarded),
-        "crashed or failed": lambda side: str(side.failed),
+        "crashed or failed": lambda side: str(side.failed - side.interrupted),
     }
+    if any(side.interrupted for side in sides):
+        facts["interrupted"] = lambda side: str(side.interrupted)
     if any(side.left_out for side in sides):
         facts["not comparable, left out"] = lambda side: str(side.left_out)
     names = Column("", "", tuple(facts), left=True, lead=0)
