@@ -116,16 +116,22 @@ def _count_words(outlook: Outlook, found: Forecast) -> str:
     """Return ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
         return f"the number of experiments{_by(outlook)} is unknown"
-    about = "at most" if found.bounded else "about"
     if found.experiments is None:
         hourly = 3600 / found.each_seconds
-        said = f"{about} {hourly:,.0f} experiments an hour" if hourly >= 2 else f"{about} {24 * hourly:,.0f} a day"
+        said = f"{hourly:,.0f} experiments an hour" if hourly >= 2 else f"{24 * hourly:,.0f} a day"
+        said = _bound("the number of experiments", said) if found.bounded else f"about {said}"
     elif found.experiments == outlook.experiments and found.seconds is not None:
         least = "at least" if found.bounded else "about"
         said = f"{plural(found.experiments, 'experiment')} in {least} {_long(found.seconds)}"
+    elif found.bounded:
+        said = _bound(f"the number of experiments{_by(outlook)}", f"{found.experiments:,}")
     else:
-        said = f"{about} {plural(found.experiments, 'experiment')}{_by(outlook)}"
+        said = f"about {plural(found.experiments, 'experiment')}{_by(outlook)}"
     return "; ".join(part for part in (said, _baseline_words(outlook), _repeat_words(outlook)) if part)
+
+
+def _bound(what: str, most: str) -> str:
+    return f"{what} is unknown until one run is measured (its training time alone would allow {most})"
 
 
 def _by(outlook: Outlook) -> str:

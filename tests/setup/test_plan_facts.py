@@ -47,7 +47,8 @@ def test_what_was_not_measured_makes_the_count_a_bound() -> None:
     unknown = replace(KNOWN, overhead_seconds=None, overhead_source=None, peak_bytes=None, limit_bytes=27 * GB)
     one, two = lines(unknown)
     assert one == (
-        "5:00 training, overhead not measured yet (`doctor --calibrate` measures it): at most 80 experiments by 07:00; "
+        "5:00 training, overhead not measured yet (`doctor --calibrate` measures it): the number of experiments "
+        "by 07:00 is unknown until one run is measured (its training time alone would allow 80); "
         "close calls run more than once"
     )
     assert two.startswith("memory: not measured yet; limit 27.0 of 36 GB; agent ")
