@@ -87,6 +87,13 @@ def parse(text: str) -> ast.Module:
     return ast.parse(text.removeprefix(MARK))
 
 
+def why_unparsable(error: BaseException) -> str:
+    """Return the words of one of :data:`UNPARSABLE` for a text that has no file name: ``invalid syntax (line 6)``."""
+    if isinstance(error, SyntaxError):
+        return error.msg if error.lineno is None else f"{error.msg} (line {error.lineno})"
+    return str(error) or "it is nested too deeply"
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     """One constant: its value, the position of its literal, and the words of its range comment."""

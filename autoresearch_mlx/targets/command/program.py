@@ -19,7 +19,7 @@ from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Reference, Seconds
 from autoresearch_mlx.lab.config import METRIC_NAME
-from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse
+from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.contract import TargetBase
 from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.autopsy import how_it_ended
@@ -62,7 +62,7 @@ class Command(TargetBase):
                 try:
                     parse(text)
                 except UNPARSABLE as error:
-                    return f"{path} does not parse: {error}"
+                    return f"{path} does not parse: {why_unparsable(error)}"
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:

@@ -23,7 +23,7 @@ from autoresearch_mlx.experiment import (
 from autoresearch_mlx.hardware.calibration import Peak
 from autoresearch_mlx.hardware.doctor_lines import mfu_percent
 from autoresearch_mlx.lab.budget import Budget
-from autoresearch_mlx.lab.source import UNPARSABLE, parse
+from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.confine import in_the_record
 from autoresearch_mlx.targets.contract import Rescoring, TargetBase
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, read_manifest
@@ -103,7 +103,7 @@ class Pretrain(TargetBase):
             try:
                 tree = parse(text)
             except UNPARSABLE as error:
-                return f"{path} does not parse: {error}"
+                return f"{path} does not parse: {why_unparsable(error)}"
             if path == self.conditions.script and (missing := _missing(tree)):
                 return f"{path} lacks {' and '.join(missing)} at the top level; the harness calls build_model and train"
         return None
