@@ -103,6 +103,10 @@ class Status:
     """The last certificate, as it is written in the ledger."""
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or a run stood still."""
+    disturbed_in: tuple[int, ...] = ()
+    """Numbers of the experiments to which these runs belong, in ascending order."""
+    explained: tuple[int, ...] = ()
+    """Those of them for which ``show`` names the cause: a run that was taken later, as a repeat, is not shown there."""
     speed: Speed | None = None
     """The machine's speed during the runs; None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
@@ -147,7 +151,11 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         gained=gained(history),
         budget=budget.in_words() if (budget := of_conditions(session.get("conditions") or {})) else None,
         certificate=journal.certificates[-1] if journal.certificates else None,
-        disturbed=_disturbed(history),
+        disturbed=sum(m.tainted for m in _runs(history)),
+        disturbed_in=tuple(
+            sorted({*_disturbed(history), *(r.number for r in history.repeats if r.measurement.tainted)})
+        ),
+        explained=_disturbed(history),
         speed=_speed(history),
         waiting=waiting(history),
     )
@@ -157,8 +165,9 @@ def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
     return stops(history, conditions.get("budget_seconds")) if of_conditions(conditions) else None
 
 
-def _disturbed(history: History) -> int:
-    return sum(m.tainted for m in _runs(history))
+def _disturbed(history: History) -> tuple[int, ...]:
+    """Return the numbers of the experiments with a disturbed run of their own."""
+    return tuple(sorted({e.number for e in history.experiments if any(m.tainted for m in e.measurements)}))
 
 
 def _speed(history: History) -> Speed | None:

@@ -70,7 +70,7 @@ def render_status(status: Status, width: int) -> str:
     if status.speed is not None:
         facts.append(("speed", _speed(status.speed)))
     if status.disturbed:
-        facts.append(("disturbed", f"{terms.plural(status.disturbed, 'run')}, which do not count; `show N` says why"))
+        facts.append(("disturbed", _disturbed(status)))
     if status.left_out is not None:
         facts += [("left out", words) for words in status.left_out.sentences(status.session)]
     if status.stops and (status.stops.stopped or status.stops.audits):
@@ -81,6 +81,16 @@ def render_status(status: Status, width: int) -> str:
     if status.spent.calls:
         facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
+
+
+def _disturbed(status: Status) -> str:
+    """Return ``1 run of experiment 3, which does not count; `show 3` says why``."""
+    *others, last = map(str, status.disturbed_in)
+    named = f"experiments {', '.join(others)} and {last}" if others else f"experiment {last}"
+    verb = "does" if status.disturbed == 1 else "do"
+    which = status.explained[0] if len(status.explained) == 1 else "N"
+    why = f"; `show {which}` says why" if status.explained else ""
+    return f"{terms.plural(status.disturbed, 'run')} of {named}, which {verb} not count{why}"
 
 
 def _mark(mark: Mark | None) -> str:

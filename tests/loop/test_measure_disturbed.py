@@ -183,7 +183,10 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
     assert done.measurements[0].extra["tainted"] == "everything stood still for 4 s"
     shown = command_line("show", "1", cwd=lab.root).stdout
     assert "disturbed" in shown and "everything stood still for 4 s; it does not count" in shown
-    assert "disturbed    1 run, which do" in command_line("status", cwd=lab.root).stdout
+    assert (
+        "disturbed    1 run of experiment 1, which does not count; `show 1` says why"
+        in command_line("status", cwd=lab.root).stdout
+    )
 
 
 def measuring(pid: int) -> bool:
