@@ -82,3 +82,14 @@ def test_a_comparison_says_what_it_leaves_out_and_judges_the_rest(
     assert to_json(found)["here"]["left_out"] == 1
     depth = next((row for row in found.axes if row.axis == "depth"), None)
     assert depth is None or depth.here is None
+
+
+def test_an_interrupted_experiment_did_not_fail(
+    night: list[Experiment], tried: Callable[..., Experiment], h100: Reference
+) -> None:
+    night[2] = replace(night[2], status="interrupted")
+    found = compare_logs(of_history(History(tuple(night), "val_bpb", "min"), "M4 Pro"), of_reference(h100))
+    (row,) = [line.split() for line in render(found, 100).splitlines() if line.startswith("interrupted ")]
+    assert sorted(row[1:]) == ["0", "1"]
+    (failed,) = [line.split() for line in render(found, 100).splitlines() if line.startswith("crashed or failed")]
+    assert int(failed[-1]) == to_json(found)["here"]["failed"] - 1

@@ -176,6 +176,7 @@ def test_python_must_parse_and_other_languages_are_the_programs_own_affair() -> 
     assert target.refuse({"a.py": "X = 1\n", "b.rs": "fn main( {"}) is None
     for text in ("X = (\n", "X = '\0'\n", "X = " + "-" * 9000 + "1\n", "X = " + "(" * 9000):
         assert (target.refuse({"a.py": text}) or "").startswith("a.py does not parse: ")
+    assert target.refuse({"a.py": "X = 1\nY = 2 3 4 def\n"}) == "a.py does not parse: invalid syntax (line 2)"
 
 
 def test_a_program_of_some_seconds_tells_the_machines_speed_and_a_short_one_does_not(tmp_path: Path) -> None:
