@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
-_KNOWN = {"control.jsonl", "ledger.jsonl", "lock", "results.tsv", "runs", "talks", "worktree"}
+_KNOWN = {"control.jsonl", "ledger.jsonl", "left_out.json", "lock", "results.tsv", "runs", "talks", "worktree"}
 """Names in the folder of a session that is not running."""
 
 

@@ -442,6 +442,7 @@ def test_the_time_of_training_is_the_parents_whatever_the_script_tells(confined:
     early = tiny.measure(logged(TOLD), tmp_path / "early", replace(confined, steps=None, budget_seconds=1.0))
     assert early.value is None or (early.seconds.train or 0.0) < 0.5, "no batch came after that"
     late = at_the_end("import time\ntime.sleep(1.5)")
-    done = tiny.measure(late, tmp_path / "late", replace(confined, steps=None, budget_seconds=1.0))
+    counted = replace(confined, steps=None, budget_seconds=60.0, budget_tokens=24 * 256)  # the parent refuses a batch
+    done = tiny.measure(late, tmp_path / "late", counted)
     assert done.seconds.train is not None and done.seconds.train < 1.5
     assert done.extra["ending_seconds"] > 1.4
