@@ -127,17 +127,18 @@ def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | 
 def layout_settings(tree: Path) -> dict[str, str]:
     """Return everything outside of commits that decides how git writes a commit's files into the worktree ``tree``.
 
-    Each value has the file that it comes from as its name, or the setting's.  Raises WorkspaceError.
+    The keys are names of settings and paths of files; the values are their contents.  Raises WorkspaceError.
     """
     found: dict[str, str] = {}
     for entry in git(tree, "config", "--list", "-z").split("\0"):
         name, _, value = entry.partition("\n")
         if name.startswith(_LAYOUT):
             found[name] = f"{found[name]}\n{value}" if name in found else value
-    places = [Path(git(tree, "rev-parse", "--git-path", place).rstrip("\n")) for place in _LAYOUT_FILES]
-    for place in [*places, *map(Path, found.get("core.attributesfile", "").splitlines())]:
+    own = git(tree, "rev-parse", *(word for place in _LAYOUT_FILES for word in ("--git-path", place))).splitlines()
+    for_all = f"{os.environ.get('XDG_CONFIG_HOME') or '~/.config'}/git/attributes"  # unless a setting names another
+    for place in [*own, *found.get("core.attributesfile", for_all).splitlines()]:
         with suppress(OSError, RuntimeError):
-            found[str(place)] = (tree / place.expanduser()).read_text(errors="replace")
+            found[place] = (tree / Path(place).expanduser()).read_text(errors="replace")
     return found
 
 

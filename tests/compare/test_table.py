@@ -63,7 +63,7 @@ def test_every_axis_of_either_side_stands_once_by_the_h100s_best_effect(
     assert gains == sorted(gains, reverse=True)
     names = [row["axis"] for row in document["axes"]]
     assert len(names) == len(set(names))
-    # Axes tried only here come last, and after them those without any value.
+    # Axes that were tried only here come last, and among them those without a value come after the others.
     assert names[-2:] == ["mlp.activation", "width"]
 
 

@@ -30,7 +30,10 @@ pytestmark = pytest.mark.uncounted
 
 @dataclass
 class Shaky(TargetBase):
-    """A target whose measurements of these numbers, from 0, are disturbed; some of them fail because of that."""
+    """A target that reports some of its measurements as disturbed: those whose numbers, from 0, are in ``disturbed``.
+
+    With ``failure``, the disturbed ones have failed too.
+    """
 
     target: Target
     disturbed: Sequence[int]

@@ -74,7 +74,7 @@ def permissions_from_json(text: str) -> Permissions:
 def private_tmp(folder: Path) -> dict[str, str]:
     """Make an empty temporary folder inside a run folder; return the environment variables that lead programs there.
 
-    Removes what an earlier child of the same run left there.  Raises OSError.
+    If an earlier child of the same run left files in that folder, they are removed first.  Raises OSError.
     """
     tmp = folder.resolve() / TMP
     if tmp.is_symlink() or (tmp.exists() and not tmp.is_dir()):
