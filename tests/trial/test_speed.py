@@ -174,7 +174,7 @@ class Machine:
         for _ in range(round(seconds / 0.25)):
             self.now += 0.25
             clock.look()
-        assert clock.reached() == pytest.approx(seconds * min(clock.found().speed or 0.0, 1.15), rel=0.01)
+        assert clock.reached() == pytest.approx(seconds * min(clock.found().speed or 0.0, 1.0), rel=0.01)
         return clock.found()
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from autoresearch_mlx.experiment import Reference
@@ -35,11 +35,12 @@ _MEMORY_DOUBT = 2.0
 """When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
 count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
-_MOST_COUNTED = 1.15
-"""Most reference seconds that a second counts as.  If the baseline ran on a busy machine, a later run may be several
-times as fast, and its budget must not become several times as short."""
+_MOST_COUNTED = 1.0
+"""Most reference seconds that a second counts as: a budget is never shorter than its seconds by the wall clock.  The
+baseline may have run on a busy machine, and a shorter budget costs a file more than it is worth to be even."""
 _NEWEST = 3
-"""Number of newest probes, the fastest of which gives the current speed: a single probe may have been interrupted."""
+"""Number of newest probes whose median gives the current speed: one of them may have been slowed down by chance.  The
+reference is a median too; the fastest of three would make each later run look faster."""
 _STOPS_SECONDS = 2.0
 """For this many seconds after a stop (SIGSTOP) was seen, time in which the run neither runs nor waits counts as
 stopped: with ten looks a second, most of a short stop is missed."""
@@ -135,7 +136,7 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The speed with which the last window was counted, where 1 is the reference; at most 1.15."""
+        """The speed with which the last window was counted, where 1 is the reference; at most 1."""
         return self._rate
 
     def look(self) -> None:
@@ -258,8 +259,8 @@ class ReferenceClock:
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0
-        product = min(each.product_ms for each in newest) / reference.product_ms
-        copy = min(each.copy_ms for each in newest) / reference.copy_ms
+        product = median_low(each.product_ms for each in newest) / reference.product_ms
+        copy = median_low(each.copy_ms for each in newest) / reference.copy_ms
         return (
             1.0 if 1 / _PRODUCT_NOISE <= product <= _PRODUCT_NOISE else product,
             1.0 if copy <= _COPY_NOISE else copy,
