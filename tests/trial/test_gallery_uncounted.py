@@ -73,8 +73,9 @@ def test_work_that_is_not_counted_takes_time(
 
 
 def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual: Usual, tmp_path: Path) -> None:
-    done = tiny.measure(tiny.script(MATRIX_LR=0.03), tmp_path, counted, usual=usual)
-    assert done.extra["operation_time"] < UNCOUNTED_HELD
+    """The judge counts the least of an experiment's runs, because other programs can only add to it."""
+    runs = (tiny.measure(tiny.script(MATRIX_LR=0.03), tmp_path / n, counted, usual=usual) for n in "abc")
+    assert any(done.extra["operation_time"] < UNCOUNTED_HELD for done in runs)
 
 
 def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usual, tmp_path: Path) -> None:
@@ -111,10 +112,11 @@ def decided(taken: float, accepted: bool = False, incumbent: float = 1.0) -> Ver
 
 def test_a_keep_says_how_much_was_not_counted_and_much_of_it_waits_for_a_person() -> None:
     assert "times the baseline's time" not in decided(1.2).reason
-    said = decided(1.6)
+    said = decided(1.3)
     assert said.status == "keep" and said.reason.endswith(
-        "; 1.6 times the baseline's time for each token and matrix weight, which this budget does not count"
+        "; 1.3 times the baseline's time for each token and matrix weight, which this budget does not count"
     )
+    assert decided(1.5).held, "two passes over each batch"
     held = decided(4.0)
     assert (held.status, held.held) == ("discard", True)
     assert "but 4.0 times the baseline's time for each token" in held.reason
