@@ -7,10 +7,13 @@ region                   the trust region: how far each knob may move, and what 
 surrogate                what a step is expected to gain, and how likely it is to fail
 range_notes              an explanation for each range comment that has no effect
 moves, tpe               candidate steps of one to three knobs
-knobs_agent              ranks the candidates and proposes the best one that has not been tried yet
+fresh_moves              the candidates that have not been tried yet, best first
+ranked_moves             the same ranking as a list over different axes: RankedMove, ranked_moves(context)
+knobs_agent              proposes the best candidate
 state_summary            the optimiser's knowledge as text for a language model
 """
 
 from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
+from autoresearch_mlx.agents.knobs.ranked_moves import RankedMove, ranked_moves
 
-__all__ = ["Knobs"]
+__all__ = ["Knobs", "RankedMove", "ranked_moves"]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 
-from autoresearch_mlx.agents.knobs import tpe
-from autoresearch_mlx.agents.knobs.memory import Memory, first_values, remember
-from autoresearch_mlx.agents.knobs.moves import Move, last_resort, point_of, single_moves
+from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
+from autoresearch_mlx.agents.knobs.memory import first_values, remember
+from autoresearch_mlx.agents.knobs.moves import Move, point_of
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, describe, literal
-
-JOINT = 8
-"""Number of joint moves to ask Optuna for; each takes about 3 ms."""
-STRETCHES = (1.0, 2.0, 4.0)
-"""Factors on the widths of the trust region; the next factor applies once every move under the last one was tried."""
 
 
 class Knobs:
@@ -47,7 +41,7 @@ class Knobs:
             )
         memory = remember(space, context.history, context.running)
         outlook = look(space, memory)
-        fresh = _fresh(outlook, memory, self._rng(context))
+        fresh = fresh_moves(outlook, memory, self._rng(context))
         move = next(islice(fresh, len(context.feedback), None), None)
         if move is None:
             raise AgentError(
@@ -58,32 +52,6 @@ class Knobs:
 
     def _rng(self, context: Context) -> np.random.Generator:
         return np.random.default_rng([abs(self._seed), abs(context.seed), context.number])
-
-
-def _fresh(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
-    """Yield the moves that have not been tried yet, best first; larger moves follow when the small ones are
-    exhausted."""
-    seen = set(memory.tried)
-    for moves in _pools(outlook, memory, rng):
-        for move in moves:
-            point = point_of(outlook.space, move)
-            if point not in seen:
-                seen.add(point)
-                yield move
-
-
-def _pools(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Iterator[Move] | list[Move]]:
-    for stretch in STRETCHES:
-        widths = outlook.widths * stretch
-        moves = single_moves(outlook.space, widths, rng)
-        yield _ranked(
-            outlook, moves + tpe.joint_moves(outlook.space, memory.trials, widths, outlook.weights, JOINT, rng)
-        )
-    yield last_resort(outlook.space)
-
-
-def _ranked(outlook: Outlook, moves: list[Move]) -> list[Move]:
-    return [moves[i] for i in np.argsort(-outlook.rank(moves), kind="stable")] if moves else []
 
 
 def _proposal(outlook: Outlook, move: Move, context: Context) -> Proposal:

@@ -1,0 +1,89 @@
+"""Return the optimiser's own ranking as a list of moves over different axes, for a model or a person to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
+from autoresearch_mlx.agents.knobs.memory import first_values, remember
+from autoresearch_mlx.agents.knobs.moves import Move, Step, point_of
+from autoresearch_mlx.agents.knobs.space import read_space
+from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
+from autoresearch_mlx.experiment import Context, KnobChanges
+from autoresearch_mlx.lab.source import axis_of
+
+LOOKED_AT = 300
+"""Number of moves from which the list is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedMove:
+    """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
+
+    axis: str
+    """The axis of the knob that it moves furthest."""
+    changes: KnobChanges
+    files: Mapping[str, str]
+    """The whole new text of each file that it changes, by the file's path."""
+    gain: float | None
+    """Expected gain over the incumbent, in the metric's unit; positive is better.  None until a gain was measured."""
+    deviation: float | None
+    """Standard deviation of that expectation, in the metric's unit."""
+    failing: float
+    """Chance that the run fails, from 0 to 1."""
+
+
+def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[RankedMove, ...]:
+    """Return up to ``count`` moves, best first.
+
+    No two have the same axis while there are axes that have none; when every axis has a move, the next best ones
+    follow.  The list is empty when no file has a knob that may move, or everything was tried.  The same context, count
+    and seed give the same list.
+    """
+    space = read_space(context.files, first_values(context.history))
+    if not len(space):
+        return ()
+    memory = remember(space, context.history, context.running)
+    outlook = look(space, memory)
+    rng = np.random.default_rng([abs(seed), abs(context.seed), context.number])
+    moves = list(islice(fresh_moves(outlook, memory, rng), LOOKED_AT))
+    return tuple(_described(outlook, move, context) for move in islice(_spread(outlook, moves), count))
+
+
+def _spread(outlook: Outlook, moves: list[Move]) -> Iterator[Move]:
+    """Yield the best move of each axis, then the others in their order."""
+    first: dict[str, Move] = {}
+    for move in moves:
+        first.setdefault(axis_of_move(outlook, move), move)
+    yield from first.values()
+    chosen = set(first.values())
+    yield from (move for move in moves if move not in chosen)
+
+
+def axis_of_move(outlook: Outlook, move: Move) -> str:
+    """Return the axis of the knob that a move moves furthest, as a share of its range."""
+    dimensions = outlook.space.dimensions
+
+    def way(step: Step) -> float:
+        dimension = dimensions[step.index]
+        return abs(dimension.unit(step.value) - dimension.unit(dimension.value))
+
+    return axis_of(dimensions[max(move, key=way).index].name)
+
+
+def _described(outlook: Outlook, move: Move, context: Context) -> RankedMove:
+    point = point_of(outlook.space, move)
+    gain, deviation, failing = outlook.expect(move)
+    informed = outlook.surrogate.informed
+    return RankedMove(
+        axis=axis_of_move(outlook, move),
+        changes=outlook.space.changes(point),
+        files=outlook.space.write(point, context.files),
+        gain=gain if informed else None,
+        deviation=deviation if informed else None,
+        failing=failing,
+    )
