@@ -216,7 +216,8 @@ class Attempt:
         """Take one more run, of this commit or of the incumbent, and return the judge's decision."""
         with self._timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
-                self._refresh(again, watch)
+                with self._timed("incumbent"):
+                    self._refresh(again, watch)
                 self.tried = self.tried or again.trial
             else:
                 measured = self._run(again, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -83,11 +84,13 @@ def measure(
         written = laid_out.changed()
         if order.audits is not None and measured.value is not None and isinstance(worker.target, Auditable):
             incumbent = partial(_incumbents_run, session, worker, history, assignment)
+            began = time.monotonic()
             try:
                 measured = worker.target.audit(replace(assignment, incumbent=incumbent), measured, order.audits)
             finally:
                 shutil.rmtree(_beside(folder), ignore_errors=True)
                 worker.worktree.lay_out(commit)
+            measured = replace(measured, extra={**measured.extra, "audit_seconds": round(time.monotonic() - began, 1)})
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
         measured = _marked(measured, vigil, _habits(history, number, order.earlier))
     measured = proved(recorded(measured), written, worker.worktree, commit, number, history, order.earlier)

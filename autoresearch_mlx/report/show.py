@@ -68,8 +68,9 @@ def _interval(e: Experiment) -> str:
 def overhead(experiment: Experiment) -> dict[str, float]:
     """Return the wall-clock seconds of all phases but training, in the order in which they happen.
 
-    ``other`` is the rest of the loop's time: from the loop's own clock if the ledger has its readings, else from
-    ``started`` and ``finished``, which are whole seconds.
+    ``audit`` is the time of the audits of its runs, ``incumbent`` that of new runs of the incumbent, and ``other`` is
+    the rest of the loop's time: from the loop's own clock if the ledger has its readings, else from ``started`` and
+    ``finished``, which are whole seconds.
     """
     e = experiment
     measured = sum(m.seconds.total() for m in e.measurements)
@@ -79,7 +80,9 @@ def overhead(experiment: Experiment) -> dict[str, float]:
     if e.seconds:
         known = (*phases, "measure")
         phases |= {name: spent for name, spent in e.seconds.items() if name not in known}
-        rest = e.seconds.get("measure", measured) - measured
+        phases["audit"] = _sum(m.extra.get("audit_seconds") for m in e.measurements)
+        beside = (phases["audit"] or 0.0) + e.seconds.get("incumbent", 0.0)
+        rest = e.seconds.get("measure", measured) - measured - beside
     else:
         rest = (_wall_seconds(e) or 0.0) - measured
     phases["other"] = rest if rest > 0 else None

@@ -69,6 +69,7 @@ def test_a_gain_beyond_belief_is_not_kept_until_it_is_accepted(command_lab: Lab,
         assert (held.status, held.held, len(held.measurements)) == ("discard", True, 2)
         assert "too good to be believed" in held.reason and f"`autoresearch-mlx accept {held.number}`" in held.reason
         assert len(target.gains) == 1 and target.gains[0] > 0
+        assert sum("audit_seconds" in m.extra for m in held.measurements) == 1
         assert session.journal().history.incumbent == session.journal().history.baseline
         done = accept(audits, held.number, screen)
         history = session.journal().history

@@ -101,7 +101,7 @@ def test_a_figure_that_moves_is_followed_and_one_that_stands_is_a_fact(page: Pag
 def test_time_is_told_by_phase_and_thinking_is_no_proposing_twice(tmp_path: Path) -> None:
     talk = {"think_seconds": 20.0, "load_seconds": 3.0}
     run = replace(measured(2.5), seconds=Seconds(1.0, 2.0, 300.0, 10.0))
-    loop = {"propose": 25.0, "smoke": 4.0, "measure": 313.0, "settle": 0.5, "unload": 1.5}
+    loop = {"propose": 25.0, "smoke": 4.0, "measure": 613.0, "incumbent": 300.0, "settle": 0.5, "unload": 1.5}
     one = experiment(0, "keep", "baseline", value=2.5, measurements=(run,), seconds=loop, talk=talk, base=None)
     seconds = page_of(write_session(tmp_path / "s", [one]), tmp_path).spending.seconds
     assert seconds == {

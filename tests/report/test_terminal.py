@@ -122,6 +122,15 @@ def test_overhead_is_everything_but_training_by_the_loops_own_clock(experiments:
     assert spent["other"] == pytest.approx(53.4 - 2 * 26.43)
 
 
+def test_overhead_names_audits_and_new_runs_of_the_incumbent(experiments: Sequence[Experiment]) -> None:
+    e = experiments[1]
+    runs = tuple(replace(m, extra={**m.extra, "audit_seconds": 4.0}) for m in e.measurements[:1])
+    measured = runs[0].seconds.total()
+    seconds = {"propose": 0.5, "measure": measured + 4.0 + 13.0 + 0.25, "incumbent": 13.0}
+    spent = overhead(replace(e, measurements=runs, seconds=seconds))
+    assert (spent["audit"], spent["incumbent"], spent["other"]) == (4.0, 13.0, pytest.approx(0.25))
+
+
 def test_overhead_of_a_ledger_without_that_clock_comes_from_its_times(experiments: Sequence[Experiment]) -> None:
     assert overhead(experiments[2]) == pytest.approx(
         {"start": 1.12, "compile": 0.87, "evaluate": 4.41, "other": 29 - 26.43}

@@ -16,6 +16,8 @@ from autoresearch_mlx.store.talks import spent
 
 _RUN_PHASES = ("start", "compile", "train", "evaluate")
 _ORDER = ("propose", "think", "load", "unload", "smoke", *_RUN_PHASES, "commit", "settle")
+_OF_RUNS = ("measure", "incumbent")
+"""Steps of the loop that are left out, because the runs record their own times."""
 _RAISED = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt))\b")
 
 
@@ -50,7 +52,7 @@ def _seconds(history: History) -> Mapping[str, float]:
 
 def _loop_seconds(e: Experiment) -> dict[str, float]:
     """Return the seconds of the loop's own steps; a model's thinking and loading are taken out of ``propose``."""
-    steps = {name: s for name, s in e.seconds.items() if name != "measure"}  # the runs record their own times
+    steps = {name: s for name, s in e.seconds.items() if name not in _OF_RUNS}
     for name in ("think", "load"):
         asked = e.talk.get(f"{name}_seconds")
         if isinstance(asked, int | float) and "propose" in steps:
