@@ -198,7 +198,7 @@ def test_slow_memory_counts_half_and_very_slow_memory_spoils_the_run() -> None:
     assert spoiled.doubtful
 
 
-@pytest.mark.parametrize("readings", [(0.1, 3.0), (0.11, 4.0), (0.09, 2.5)])
+@pytest.mark.parametrize("readings", [(0.078, 3.0), (0.1, 3.0), (0.11, 4.0), (0.09, 2.5)])
 def test_probes_within_their_noise_change_nothing(readings: tuple[float, float]) -> None:
     found = Machine(Reading(*readings)).speed(QUIET)
     assert (found.speed, found.disturbed_by) == (1.0, "")
