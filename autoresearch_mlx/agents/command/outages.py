@@ -59,6 +59,7 @@ _IN = re.compile(
     r"resets?_(?:in|after)_seconds\W{1,4}(\d+)",
     re.IGNORECASE,
 )
+_ONE = re.compile(r"\b(half )?(?:an?|one) (?=(day|hour|minute|second)\b)", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms]?)", re.IGNORECASE)
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 _DATE = re.compile(
@@ -109,6 +110,7 @@ def asks_for_a_person(output: str) -> bool:
 
 def _until(text: str, now: datetime) -> float | None:
     """Return the seconds until the latest time that the text names for another try."""
+    text = _ONE.sub(lambda match: "0.5 " if match[1] else "1 ", text)
     found = [
         seconds
         for seconds in (*_stamps(text, now), *_spans(text), *_dates(text, now), *_hours(text, now))
@@ -153,6 +155,8 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
             if match["month"]:
                 month = _MONTHS.index(match["month"].lower()) + 1
                 at = at.replace(year=int(match["year"] or there.year), month=month, day=int(match["day"]))
+                if not match["year"] and at < there - timedelta(days=180):
+                    at = at.replace(year=there.year + 1)  # in December, a day of January is next year's
             elif match["weekday"]:
                 at += timedelta(days=_days_until(match["weekday"].lower(), there, at))
             elif at <= there:
