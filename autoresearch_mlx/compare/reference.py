@@ -20,7 +20,8 @@ from autoresearch_mlx.errors import ConfigError, TableError
 from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.assets import asset
 
-TABLES = ("data/cuda_baseline.tsv", "data/cuda_runs.tsv", "data/apple_runs.tsv")
+APPLE_TABLE = "data/apple_runs.tsv"
+TABLES = ("data/cuda_baseline.tsv", "data/cuda_runs.tsv", APPLE_TABLE)
 H100 = "H100"
 """Name of the log of the whole published session of 126 runs."""
 
@@ -33,6 +34,11 @@ def references() -> tuple[Reference, ...]:
 def h100() -> Reference:
     """Return the H100's session, with which everything is compared by default.  Raises LabError, TableError."""
     return find(H100)
+
+
+def apple_logs() -> tuple[Reference, ...]:
+    """Return the logs from Macs.  Raises LabError, TableError."""
+    return read_references(asset(APPLE_TABLE))
 
 
 def find(name: str) -> Reference:

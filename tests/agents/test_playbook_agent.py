@@ -302,7 +302,7 @@ print(f"METRIC val_bpb={value:.6f}")
 """
 
 
-def test_a_night_of_the_h100s_winners_on_a_command_that_takes_milliseconds(tmp_path: Path, screen: Recorder) -> None:
+def test_a_night_of_the_h100s_and_the_macs_winners_on_a_command(tmp_path: Path, screen: Recorder) -> None:
     lab = write_command_lab(tmp_path / "lab")
     (lab.root / "solver.py").write_text(SOLVER)
     (lab.root / "bench.py").write_text(BENCH)
@@ -319,12 +319,15 @@ def test_a_night_of_the_h100s_winners_on_a_command_that_takes_milliseconds(tmp_p
         ("H100: DEPTH +1 (4 -> 5)", "discard"),
         ("H100: EMBEDDING_LR x1.5 (0.6 -> 0.9)", "keep"),
         ("H100: WARMDOWN_RATIO 0.5 -> 0.75", "crash"),
+        ("Macs: TOTAL_BATCH_SIZE x0.25 (2**14 -> 2**12)", "discard"),
+        ("Macs: DEPTH -2 (4 -> 2)", "discard"),
+        ("Macs: WARMDOWN_RATIO 0.5 -> 0.3", "crash"),
         ("H100, stacked: TOTAL_BATCH_SIZE x0.5 (2**14 -> 2**13)", "keep"),
     ]
-    assert [e.base for e in done] == [baseline.commit] * 4 + [done[2].commit]
-    assert [len(e.knobs) for e in done] == [1] * 5
+    assert [e.base for e in done] == [baseline.commit] * 7 + [done[2].commit]
+    assert [len(e.knobs) for e in done] == [1] * 8
     assert text == SOLVER.replace("2**14", "2**13", 1).replace("0.6 ", "0.9 ")
     assert reasons[-1].startswith(
-        "the playbook is finished: 4 winners of the H100 tried alone, 2 gained over the baseline here, 1 failed,"
-        " 2 now in the incumbent"
+        "the playbook is finished: 7 winners of the H100 and of Macs tried alone, 3 gained over the baseline here,"
+        " 2 failed, 2 now in the incumbent"
     )

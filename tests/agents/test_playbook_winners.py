@@ -9,8 +9,8 @@ import pytest
 from playbook_cases import table
 
 from autoresearch_mlx.agents.playbook.carry import carry
-from autoresearch_mlx.agents.playbook.winners import Winner, winners
-from autoresearch_mlx.compare.reference import read_reference
+from autoresearch_mlx.agents.playbook.winners import Winner, agreed, winners
+from autoresearch_mlx.compare.reference import Reference, apple_logs, read_reference
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.source import changed_knobs, literal, set_knobs
 
@@ -48,6 +48,54 @@ def test_the_h100s_winners_all_gained_and_each_knob_stands_in_one_of_them() -> N
     assert len(names) == len(set(names))
     assert found[0].changes == {"TOTAL_BATCH_SIZE": (524288, 262144)}
     assert all(winner.gain > 0 for winner in found)
+
+
+# --- what several logs agree on
+
+
+def logs(tmp_path: Path, *changes: str) -> list[Reference]:
+    """Return a log for each change ("MATRIX_LR 0.04 0.02"), in which it alone was kept."""
+    found = []
+    for at, change in enumerate(changes):
+        (folder := tmp_path / str(at)).mkdir()
+        rows = f"0 b 1.0 keep baseline\n1 a {0.9 + 0.01 * at:.2f} keep axis {change}\n"
+        found.append(read_reference(table(folder, rows)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "move", "agree", "disagree"),
+    [
+        (["MATRIX_LR 0.04 0.01", "MATRIX_LR 0.04 0.02", "MATRIX_LR 0.02 0.015"], (0.04, 0.02), 3, 0),
+        (["DEPTH 8 4", "DEPTH 4 3", "DEPTH 4 2", "DEPTH 2 4"], (4, 2), 3, 1),
+        (["WARMUP_RATIO 0.0 0.1", "WARMUP_RATIO 0.0 0.05"], (0.0, 0.05), 2, 0),
+        (["WINDOW_PATTERN SSSL L", "WINDOW_PATTERN SL L", "WINDOW_PATTERN L SL"], ("SSSL", "L"), 2, 1),
+        (["BATCH 65536 32768", "BATCH 65536 8192"], (65536, 32768), 2, 0),
+    ],
+)
+def test_logs_agree_on_a_direction_and_the_change_in_the_middle_is_carried_over(
+    tmp_path: Path, changes: list[str], move: tuple[Any, Any], agree: int, disagree: int
+) -> None:
+    (only,) = agreed(logs(tmp_path, *changes))
+    assert list(only.changes.values()) == [move]
+    assert (only.agree, only.disagree) == (agree, disagree)
+
+
+@pytest.mark.parametrize("changes", [["X 1 2"], ["X 1 2", "X 2 1"], ["X 1 2", "Y 1 2"], []])
+def test_one_log_alone_and_logs_that_contradict_each_other_agree_on_nothing(tmp_path: Path, changes: list[str]) -> None:
+    assert agreed(logs(tmp_path, *changes)) == ()
+
+
+def test_a_batch_per_pass_that_moved_along_is_no_strategy_of_its_own(tmp_path: Path) -> None:
+    both = "TOTAL_BATCH_SIZE+DEVICE_BATCH_SIZE 65536+16 32768+8"
+    assert [list(each.changes) for each in agreed(logs(tmp_path, both, both))] == [["TOTAL_BATCH_SIZE"]]
+
+
+def test_most_macs_agree_on_a_smaller_batch_and_on_a_lower_rate_of_the_matrices() -> None:
+    first, second, *_ = found = agreed(apple_logs())
+    assert first.changes == {"TOTAL_BATCH_SIZE": (65536, 16384)} and first.agree >= 12
+    assert list(second.changes) == ["MATRIX_LR"] and second.agree > second.disagree
+    assert all(winner.log for winner in found)
 
 
 # --- the same change here

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_mlx.agents.knobs.ranges import Range, range_of
-from autoresearch_mlx.agents.playbook.winners import Winner
+from autoresearch_mlx.agents.playbook.winners import SMALL, Winner
 from autoresearch_mlx.lab.source import Knob, literal, read_knobs, set_knobs
 
-SMALL = 16
-"""Whole numbers below this are counts; whole numbers from here on are sizes."""
 _SHARES = ("_RATIO", "_FRAC")
 _DECAYS = ("MOMENTUM", "BETA")
 

@@ -1,5 +1,8 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
+Without a table there are two chapters: the winners on the H100, and after them those on which several logs of Macs
+agree.  Two winners that come to the same files here, from whichever chapter, are one play.
+
 The next play follows from the history alone: a play counts as tried when any agent measured files with the same
 fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
 loop logs it: that a play cannot run here is a result too.
@@ -13,9 +16,9 @@ from pathlib import Path
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.playbook.carry import Play, carry
-from autoresearch_mlx.agents.playbook.winners import winners
+from autoresearch_mlx.agents.playbook.winners import Winner, agreed, winners
 from autoresearch_mlx.compare.log import METRIC
-from autoresearch_mlx.compare.reference import h100, read_reference
+from autoresearch_mlx.compare.reference import apple_logs, h100, read_reference
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.source import describe, fingerprint
@@ -48,7 +51,8 @@ class Playbook:
     def __init__(self, table: Path | None = None, say: Callable[[str], None] = _quiet) -> None:
         reference = read_reference(table) if table is not None else h100()
         self._source = reference.name
-        self._winners = winners(reference)
+        self._places = [f"the {reference.name}"] if table is not None else [f"the {reference.name}", "Macs"]
+        self._winners = winners(reference) + (agreed(apple_logs()) if table is None else ())
         self._say = say
         self._told = False
         self.skipped: tuple[str, ...] = ()
@@ -61,12 +65,19 @@ class Playbook:
         plays = self._plays(before)
         tried = [_alone(play, before, baseline, context) for play in plays]
         if (new := next((each for each in tried if each.outcome is None), None)) is not None:
-            title = f"{self._source}: {new.play.told(before)}"
+            title = f"{self._chapter(new.play.winner)}: {new.play.told(before)}"
             return self._proposal(title, [new.play], new.files, commit)
         for stack, files in _stacked(tried, before, commit, context):
-            title = f"{self._source}, stacked: {' + '.join(play.told(context.files) for play in stack)}"
+            chapter = " and ".join(dict.fromkeys(self._chapter(play.winner) for play in stack))
+            title = f"{chapter}, stacked: {' + '.join(play.told(context.files) for play in stack)}"
             return self._proposal(title, stack, files, None)
         raise self._done(tried, context)
+
+    def _all(self, word: str) -> str:
+        return " and ".join(f"{word} {place}" for place in self._places)
+
+    def _chapter(self, winner: Winner) -> str:
+        return "Macs" if winner.log else self._source
 
     def _baseline(self, context: Context) -> tuple[Experiment, str]:
         history = context.history
@@ -87,7 +98,7 @@ class Playbook:
         if not self._told:
             self._told = True
             left_out = f"; skipped: {_by_reason(self.skipped)}" if self.skipped else ""
-            self._say(f"playbook: {len(fitting)} of {len(plays)} winners on the {self._source} fit here{left_out}")
+            self._say(f"playbook: {len(fitting)} of {len(plays)} winners {self._all('on')} fit here{left_out}")
         return fitting
 
     def _proposal(self, title: str, plays: list[Play], files: Mapping[str, str], base: str | None) -> Proposal:
@@ -99,7 +110,13 @@ class Playbook:
         winner = play.winner
         numbers = ", ".join(map(str, winner.runs))
         runs = f"{'run' if len(winner.runs) == 1 else 'runs'} {numbers} there"
-        gained = f"{describe(winner.changes)} gained {terms.amount(winner.gain)} on the {self._source} ({runs})."
+        where = f"in the log {winner.log}" if winner.log else f"on the {self._source}"
+        gained = f"{describe(winner.changes)} gained {terms.amount(winner.gain)} {where} ({runs})."
+        if winner.log:
+            against = f"; in {winner.disagree} it won in another" if winner.disagree else ""
+            gained += (
+                f" {winner.log} is one of {winner.agree} logs of Macs in which the knob won in this direction{against}."
+            )
         rules = "; ".join(f"{step.name}: {step.why}" for step in play.steps)
         left_out = "".join(f" Left out: {reason}." for reason in play.left_out)
         return f"{gained} Carried over {rules}.{left_out}"
@@ -109,11 +126,11 @@ class Playbook:
         failed = sum(each.gain is None for each in tried)
         held = sum(each.play.applied(context.files) == {} for each in tried)
         said = (
-            f"the playbook is finished: {terms.plural(len(tried), 'winner')} of the {self._source} tried alone,"
+            f"the playbook is finished: {terms.plural(len(tried), 'winner')} {self._all('of')} tried alone,"
             f" {len(gained)} gained over the baseline here, {failed} failed, {held} now in the incumbent"
         )
         if not tried:
-            said = f"none of the {len(self._winners)} winners on the {self._source} fits: {_by_reason(self.skipped)}"
+            said = f"none of the {len(self._winners)} winners {self._all('on')} fits: {_by_reason(self.skipped)}"
         return AgentError(said, "`autoresearch-mlx compare` sets both machines side by side")
 
 
@@ -156,7 +173,7 @@ def _stacked(
     While the incumbent is still the baseline, each play on top of it was measured already.  So the best play is then
     combined with each of the others.
     """
-    best_first = [each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each)]
+    best_first = _one_a_knob(each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each))
     at_baseline = fingerprint(context.files) == fingerprint(before)
     along = best_first[:1] if at_baseline else []
     for play in best_first:
@@ -166,6 +183,18 @@ def _stacked(
         files = _all_applied(stack, context.files)
         if files and _outcome(fingerprint({**context.files, **files}), context) is None:
             yield stack, files
+
+
+def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
+    """Leave out plays that move a knob which an earlier one moves too: the two chapters may both have a batch, say."""
+    chosen: list[Play] = []
+    moved: set[str] = set()
+    for play in plays:
+        names = {step.name for step in play.steps}
+        if not names & moved:
+            chosen.append(play)
+            moved |= names
+    return chosen
 
 
 def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] | None:

@@ -1,19 +1,26 @@
-"""Find the strategies that won in another session, each with the size of its gain there.
+"""Find the strategies that won in another session, or in several, each with the size of its gain there.
 
 Runs that moved the same knob are one strategy.  Its change goes from the first value to the last, and its gain is the
 sum of the kept gains.  Knobs that once moved together belong to the same strategy.
+
+Several sessions agree on a knob when it won in the same direction in each of them (:func:`agreed`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoresearch_mlx.compare.effects import Effect, effects, from_reference
 from autoresearch_mlx.compare.reference import Reference
 from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.source import axis_of
+
+SMALL = 16
+"""Whole numbers below this are counts; whole numbers from here on are sizes."""
+_LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,12 @@ class Winner:
     gain: float
     runs: tuple[int, ...]
     """Numbers of its kept runs in the table."""
+    log: str = ""
+    """Name of the log whose change and gain these are; empty for the only log of a playbook."""
+    agree: int = 1
+    """Number of logs in which a knob won in this direction, and ..."""
+    disagree: int = 0
+    """... in which it won in another one."""
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:
@@ -73,3 +86,50 @@ def _winner(group: Sequence[Effect]) -> Winner | None:
         gain=sum(effect.gain or 0.0 for effect in group),
         runs=tuple(effect.run.order for effect in group),
     )
+
+
+def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
+    """Return the knobs that won in the same direction in at least ``least`` logs, and in fewer in any other.
+
+    The knob with the most agreeing logs comes first.  Its change and its gain are those of one of these logs: the one
+    whose change is in the middle by size.  Gains of different logs are not added, because each log has its own data,
+    evaluation and baseline.  A batch per pass that moved along with the batch per step is not a strategy of its own.
+    """
+    found: dict[str, dict[Any, list[Winner]]] = {}
+    for log in logs:
+        for winner in winners(log):
+            for name, change in winner.changes.items():
+                if name == _FOLLOWER and _LEADER in winner.changes:
+                    continue
+                one = replace(winner, changes={name: change}, axis=axis_of(name), log=log.name)
+                found.setdefault(name, {}).setdefault(_direction(*change), []).append(one)
+    best = [found_for for ways in found.values() if (found_for := _agreed(ways, least)) is not None]
+    return tuple(sorted(best, key=lambda winner: (-winner.agree, -winner.gain)))
+
+
+def _agreed(ways: dict[Any, list[Winner]], least: int) -> Winner | None:
+    """Return the direction that won most often; None when another one won as often, or too few logs agree."""
+    first, *others = sorted(ways.values(), key=len, reverse=True)
+    if len(first) < least or (others and len(others[0]) == len(first)):
+        return None
+    middle = sorted(first, key=_size)[(len(first) - 1) // 2]
+    return replace(middle, agree=len(first), disagree=sum(map(len, others)))
+
+
+def _direction(was: Any, now: Any) -> Any:
+    """Return "up" or "down" for numbers; for anything else the new value is the direction."""
+    return ("up" if now > was else "down") if _is_number(was) and _is_number(now) else now
+
+
+def _size(winner: Winner) -> float:
+    """Return how far a number moved: the difference of counts, otherwise the logarithm of the ratio, without sign."""
+    ((was, now),) = winner.changes.values()
+    if not (_is_number(was) and _is_number(now)):
+        return 0.0
+    if min(was, now) <= 0 or (isinstance(was, int) and isinstance(now, int) and was < SMALL):
+        return float(abs(now - was))
+    return abs(math.log(now / was))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
