@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from autoresearch_mlx.hardware.blas import child_environment, find_blas
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import set_knobs
-from autoresearch_mlx.targets.corpus.prepare import Request, prepare
+from autoresearch_mlx.targets.corpus.prepare import Request, default_cache, find, prepare
 from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
@@ -63,9 +64,20 @@ def text(beside: Path) -> Path:
 
 
 def corpus(cache: Path) -> Corpus:
-    """Make a corpus of this package's own source as text: vocabulary 300, rows of 32 tokens."""
+    """Make a corpus of this package's own source as text: vocabulary 300, rows of 32 tokens.
+
+    To build it takes two seconds, so it is built once, in the tests' own cache, and copied from there.
+    """
     request = Request("folder", ROOT / "autoresearch_mlx", vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
-    return prepare(request, cache, say=lambda text: None)
+    shared = default_cache()
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "corpus.lock").open("w") as lock:  # other processes run tests too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = prepare(request, shared, say=lambda text: None).folder
+    shutil.copytree(made, cache / made.relative_to(shared), dirs_exist_ok=True)
+    found = find(request, cache)
+    assert found is not None
+    return found
 
 
 def conditions(corpus: Corpus, cache: Path, **changes: object) -> Conditions:

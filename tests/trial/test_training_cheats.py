@@ -113,6 +113,10 @@ USUAL = Usual(
     start=1.0, compile=0.3, ending=0.3, ending_cpu=0.3, evaluate=1.0, evaluate_cpu=1.5, num_params=30_000, tables=1
 )
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: np.ones(1000).sum()\n"
+BUSY_AT_START = BUSY.format(2.0).replace("np.ones(1000).sum()", "pass").replace("\n", "\n    ")
+IN_TRAINING, IN_EVALUATION = (
+    f"import os\nif 'AUTORESEARCH_TRAIN_SPEC' {word} os.environ:\n    {{}}" for word in ("in", "not in")
+)
 TOLD = "import json, os\n"
 TOLD += "event = {'event': 'trained', 'steps': 9, 'tokens': 9, 'loss': 2.0}\n"
 TOLD += "os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), (json.dumps(event) + chr(10)).encode())\n"
@@ -142,24 +146,25 @@ def built(lines: str) -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(logged(BUSY.format(2.5)), id="in the first step"),
-        pytest.param(first("rows = list(islice(trial.batches(8), 2))\n" + BUSY.format(2.5)), id="before it is logged"),
-        pytest.param(earliest(BUSY.replace("np.ones(1000).sum()", "pass").format(4.0)), id="in the start"),
+        pytest.param(logged(BUSY.format(1.5)), id="in the first step"),
+        pytest.param(first("rows = list(islice(trial.batches(8), 2))\n" + BUSY.format(1.5)), id="before it is logged"),
+        pytest.param(earliest(IN_TRAINING.format(BUSY_AT_START)), id="in the start"),
     ],
 )
 def test_time_before_the_budget_is_taken_from_it(text: str, confined: Conditions, tmp_path: Path) -> None:
-    done = tiny.measure(text, tmp_path, replace(confined, steps=None, budget_seconds=1.0), usual=USUAL)
+    usual = replace(USUAL, start=0.0)  # the start may take one second
+    done = tiny.measure(text, tmp_path, replace(confined, steps=None, budget_seconds=0.5), usual=usual)
     assert done.steps == 1 or done.failure in ("invalid", "timeout"), done
 
 
-LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(2.0).replace("\n", "\n    ")
+LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(1.5).replace("\n", "\n    ")
 
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
-        pytest.param(at_the_end(TOLD + BUSY.format(2.0)), None, id="in saving"),
-        pytest.param(at_the_end(BUSY.format(2.0)), None, id="in the last step"),
+        pytest.param(at_the_end(TOLD + BUSY.format(1.5)), None, id="in saving"),
+        pytest.param(at_the_end(BUSY.format(1.5)), None, id="in the last step"),
         pytest.param(at_the_end(LATER), 24 * 256, id="after saving"),
     ],
 )
@@ -171,10 +176,8 @@ def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confine
 
 
 def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditions, tmp_path: Path) -> None:
-    text = built(
-        "import os\nif 'AUTORESEARCH_TRAIN_SPEC' not in os.environ:\n    " + BUSY.format(4.0).replace("\n", "\n    ")
-    )
-    done = tiny.measure(text, tmp_path, confined, usual=USUAL)
+    text = built(IN_EVALUATION.format(BUSY.format(0.9).replace("\n", "\n    ")))  # in both processes of the evaluation
+    done = tiny.measure(text, tmp_path, confined, usual=replace(USUAL, evaluate_cpu=0.5))
     ends_as(done, "invalid", r"the evaluation took .* where the baseline's took 1\.0 s")
 
 
