@@ -287,7 +287,7 @@ class Reference:
     """The machine's speed that counts as 1 in a session; a probe is None until a run has set it."""
 
     processor_share: float = 1.0
-    """Share of the processor time that a run got, of the time that it asked for."""
+    """Processor time that a run got, as a share of the time that it wanted."""
     product_ms: float | None = None
     copy_ms: float | None = None
     """Milliseconds of the two probes (:mod:`autoresearch_mlx.trial.speed`)."""

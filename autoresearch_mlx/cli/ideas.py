@@ -15,7 +15,7 @@ from autoresearch_mlx.lab.lab import find_session
 
 @click.group("ideas", invoke_without_command=True)
 @tag_option
-@click.option("--all", "everything", is_flag=True, help="List also the ideas that are done or dropped.")
+@click.option("--all", "everything", is_flag=True, help="Also list the ideas that are done or dropped.")
 @json_option
 @click.pass_context
 def ideas_command(context: click.Context, tag: str | None, everything: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 Only a line that is understood whole is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7
 (slightly worse)``.  A line with words or figures that may be a further change gets the axis ``other`` and no knobs, so
-that it is never laid beside a change that it may not be.
+that it is never compared with a different change.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def read_descriptions(
     for at, (text, kept) in enumerate(rows):
         told = read_description(text, known)
         if told.axis in made:
-            told = Described(OTHER, {}, "")  # what was kept before cannot be made once more: this is a variant of it
+            told = Described(OTHER, {}, "")  # a change that was kept cannot be made again, so this is a variant of it
         if kept:
             known |= _ends(told)
             made |= {told.axis} & ONE_CHANGE

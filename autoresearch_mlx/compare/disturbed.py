@@ -9,7 +9,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.judge.evidence import Rules
 
-_PROGRAMS = "other programs had the processor"
+_PROGRAMS = "other programs used the processor"
 _SLOW = "the machine was too slow while they ran"
 _OTHER = "each of their runs was disturbed"
 
@@ -39,6 +39,6 @@ def _cause(told: Sequence[str], otherwise: str) -> str:
 
 
 def left_out_in_words(reasons: Sequence[str]) -> tuple[str, ...]:
-    """Return ``3 experiments left out: other programs had the processor`` for each reason, the commonest first."""
+    """Return ``3 experiments left out: other programs used the processor`` for each reason, the commonest first."""
     counts = Counter(reason for reason in reasons if reason)
     return tuple(f"{terms.plural(many, 'experiment')} left out: {reason}" for reason, many in counts.most_common())

@@ -1,7 +1,7 @@
 """Distinguish words that only comment on a change from words that may be part of it.
 
 A description is understood when all words besides its changes are in these lists.  A word that is missing here makes a
-line unclear, which costs one row.  A word too many lets a line be read as a change that nobody made.
+line unclear, which costs one row.  One word too many lets a line be read as a change that nobody made.
 """
 
 from __future__ import annotations

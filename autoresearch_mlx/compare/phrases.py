@@ -78,7 +78,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"constant weight decay|weight decay schedule|wd decay",
             "weight_decay.schedule",
-            "another course of decay",
+            "another schedule of weight decay",
         ),
         (r"embedding weight decay|emb wd", "weight_decay.embedding", "decay on the embeddings"),
         (r"parallel attn|parallel attention", "block.parallel", "attention and MLP side by side"),
@@ -93,12 +93,12 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"window|full[ -]attention|full causal|all-long",
             "attention.window",
-            "another reach of attention",
+            "another attention window",
         ),
         (r"partial rope|alibi|\bnope\b", "rope", "another use of the rotary embedding"),
         (r"bf16|float16|fp16|float32", "precision", "another number format"),
         (r"curriculum", "data.curriculum", "sequences that grow during the run"),
-        (r"init for c_proj|wte init|fan-in|init std", "init.matrix", "another start of the weights"),
+        (r"init for c_proj|wte init|fan-in|init std", "init.matrix", "another initialisation of the weights"),
         (r"all lrs|lr scale|lower lrs|\bx lrs", "lr.scale", "all rates together"),
         (r"adam eps|\beps\b", "adam.eps", "another epsilon of Adam"),
         (r"^(?:\w+ )*baseline\b", "baseline", "as it was"),

@@ -33,7 +33,7 @@ _AMOUNT = {
 }
 """For the axis of each change of code that comes with a figure: the pattern of that figure."""
 _HOLE = "¦"
-"""Replaces a change that was read in a text; only the end of a word may follow it."""
+"""Stands in a text for a change that was read there; only the end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ _WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
 """Words before the name of something that is removed."""
 _PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
 _OF_A_RATE = re.compile(r"\b(?:lrs?|warmup|warmdown|momentum|ramp)\b")
-"""Words by which a window is one of the schedule, not of attention."""
+"""Words that show that a window belongs to the schedule, not to attention."""
 _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 """Settings of a part of the model that have axes of their own, such as the learning rate of the value embeddings."""
 

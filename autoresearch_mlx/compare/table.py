@@ -81,7 +81,7 @@ def in_words(found: Agreement) -> str:
         text += (
             f" Signs agree in {found.same} of {found.signed}"
             f" ({100 * found.share:.0f} %; 90 % interval {100 * low:.0f} to {100 * high:.0f} %;"
-            f" {100 * found.chance:.0f} % by chance alone, each side gaining as often as it does)."
+            f" {100 * found.chance:.0f} % expected by chance, given how often each side gains)."
         )
     if found.rank is None:
         return text + " Too few for a rank correlation."

@@ -90,7 +90,7 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Estimate the seconds for ``rows``: the start-up plus a time for each row, never less than fewer rows took."""
+        """Estimate the seconds for ``rows``: the start-up plus a time for each row, at least what fewer rows took."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))

@@ -36,7 +36,7 @@ class EarlyRules:
     audit_every: int = 8
     """An experiment whose number is a multiple of this is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
-    """Axes, or families of axes, whose loss curves cannot be compared after equal work."""
+    """Axes, or families of axes, that change the shape of the loss curve: losses after equal work say nothing there."""
     diverged: float = 1.5
     """Ratio of smoothed loss to first loss above which a run has diverged."""
 
@@ -51,7 +51,7 @@ class Stop:
     audit: bool = False
     """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
-    """Excess of its loss over the incumbent's, as a share of the incumbent's; None: it diverged."""
+    """Excess of its loss over the incumbent's, as a share of the incumbent's; None if it diverged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -93,7 +93,7 @@ def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
 
     ``tokens`` is the number of tokens in training so far, ``whole`` that of the incumbent's whole run.  If the machine
     is slower than it was for the incumbent, a run falls behind through no fault of its file.  Returns 1 if the tokens
-    are unknown, and if the run is the faster one, which is its own merit.
+    are unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
     """
     if not curve or not tokens or not whole or curve[-1][0] <= 0:
         return 1.0

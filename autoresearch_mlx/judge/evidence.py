@@ -24,7 +24,8 @@ class Run:
     regime: int = 0
     """Number of the regime in which it was taken; runs of different regimes cannot be compared."""
     fresh: bool = True
-    """False if a proposal was selected by this run, its first one; True for repeats and runs of the baseline."""
+    """False for the first run of a proposal, by which it was selected; True for repeats and for runs of the
+    baseline."""
     pair: int | None = None
     """Number of its pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
@@ -34,7 +35,7 @@ class Run:
     """True if heat, sleep or another job disturbed it: it does not count."""
     log_work: float = 0.0
     """Natural logarithm of the work that it could do at its speed, as a share of its work at the session's reference
-    speed (:func:`speeds.log_work`); 0 for all of it, or if that is unknown."""
+    speed (:func:`speeds.log_work`); 0 at the reference speed, or if the speed is unknown."""
     log_tokens: float | None = None
     """Natural logarithm of the number of tokens in its training; None if that or the machine's speed is unknown."""
     off_speed: bool = False
@@ -73,7 +74,7 @@ class Slope:
     value: float = 0.0
     error: float = 0.0
     doubt: float = 0.0
-    """Standard error of the ``log_work`` of a slow run, if it comes from the speed alone."""
+    """Standard error of a slow run's ``log_work`` when that is calculated from the speed alone."""
 
 
 STEADY = 0.1
@@ -106,7 +107,7 @@ class Evidence:
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """What that audit cannot settle, so that a person has to, in words."""
+    """A doubt that this audit cannot settle, so that a person decides, in words; empty if there is none."""
     accepted: bool = False
     """A person has accepted this gain, however large it is."""
     lost: int = 0
@@ -132,7 +133,7 @@ class Again:
     gain: float = 0.0
     """For an audit: what the candidate seems to gain."""
     trial: bool = False
-    """True to see whether the incumbent runs at all, because the machine ended the candidate's runs."""
+    """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -166,11 +167,11 @@ class Stages:
 
 
 ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
-"""Simulated with sigma from three baseline runs (`bench/judge.py`): it keeps 9 % of the changes that do nothing, and
-96 % of those that gain 3 sigma."""
+"""In simulations with sigma from three baseline runs (`bench/judge.py`), these bounds keep 9 % of the changes that do
+nothing, and 96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
-"""Simulated likewise: it keeps 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and half as many of
-those that gain 1 sigma as the adaptive bounds do."""
+"""In the same simulations, these bounds keep 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and
+half as many of those that gain 1 sigma as the adaptive bounds do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,8 @@ class Rules:
     incredible_share: float = 0.08
     """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
     unbelievable_share: float = 0.25
-    """A gain above this share of the incumbent's value is kept only when a person accepts it, if the target audits
-    runs.  We know of no single change to a training script that gained even half as much at a fixed budget."""
+    """If the target audits runs, a gain above this share of the incumbent's value is kept only when a person accepts
+    it.  We know of no single change to a training script that gained even half as much at a fixed budget."""
     spoiled: int = 3
     """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
     margin: float = 0.0

@@ -61,7 +61,7 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
-    """Return the decision, or ask for one more run if a keep rests on a single run beside some that the machine ended.
+    """Return the decision; ask for one more run if a keep rests on the only run that the machine did not end.
 
     A file that imitates such errors whenever its run goes badly would be judged by its best run.
     """

@@ -226,7 +226,7 @@ def looked_at(history: History) -> list[bool]:
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the most that the baseline's runs took in each phase; in a regime without one, what its first repeat took.
+    """Return the longest time of a baseline run in each phase; in a regime without one, the times of its first repeat.
 
     Raises ValueError without a baseline.
     """

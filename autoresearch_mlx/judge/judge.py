@@ -47,10 +47,11 @@ MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names it;
-from the second on, the keep waits for a person.  Two passes over each batch took 1.5 to 2 times the time."""
+"""Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names the
+time; from the second on, the keep waits for a person.  Two passes over each batch took 1.5 to 2 times the time."""
 UNCOUNTED_MORE = 1.2
-"""Multiple of the incumbent's time below which a keep does not wait: that much was kept or accepted before."""
+"""Multiple of the incumbent's time below which a keep does not wait, because the incumbent needed about as much and was
+kept or accepted."""
 
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 

@@ -53,7 +53,7 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether the speed of the machine leaves a case open that a run of the incumbent right now would settle.
+    """Return whether only the machine's speed leaves a case open, so that a run of the incumbent right now settles it.
 
     A loss beyond the bound of a keep is clear whatever the speed did.
     """

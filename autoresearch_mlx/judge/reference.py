@@ -15,10 +15,10 @@ _SAME_COST = 0.15
 the same step varies by so much, because programs push each other's data out of the caches."""
 
 _FASTER = 1.15
-"""Ratio of a baseline run's speed to the reference above which the reference was taken on a busy machine."""
+"""If a baseline run is more than this many times as fast as the reference, the reference ran on a busy machine."""
 
 _QUIET_SHARE = 0.95
-"""Share of the wanted processor time below which the machine was not quiet."""
+"""If a run got less than this share of the processor time that it wanted, the machine was not quiet."""
 
 
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
@@ -42,7 +42,7 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
 
 
 def by_the_fastest(runs: Sequence[Measurement]) -> list[Measurement]:
-    """Return the baseline's runs with the fastest as the reference, if it is more than 15 % faster than the reference.
+    """Return the baseline's runs; if one is more than 15 % faster than the reference, the fastest is the new reference.
 
     Their speeds are then shares of its speed, and runs that were slower by more than 15 % are marked as disturbed.
     """

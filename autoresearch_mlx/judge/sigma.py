@@ -82,7 +82,7 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.0) -> tuple[float, ...]:
     """Return ``one`` minus ``other`` for each seed and regime in which both ran: one group for :func:`pooled`.
 
-    ``slope``: how values move with the work that the machine left to a run; that part of a difference is taken out.
+    ``slope``: how values change with the work that the machine's speed allows; this part of a difference is subtracted.
     """
     means = _by_seed(other, lambda run: run.value - slope * run.log_work)
     ours = _by_seed(one, lambda run: run.value - slope * run.log_work)
@@ -108,7 +108,8 @@ def pair_class(axis: str | None) -> PairClass:
 
     An unknown axis counts as structural.  Runs on a common seed share their initial weights and the order of the data
     (common random numbers; Bouthillier et al., arXiv 2103.03098).  That helps when the candidate stays close to the
-    incumbent's course, as with a learning rate.  A change of the layers draws other weights, so pairing gains little.
+    incumbent's course, as after a change of a learning rate.  A change of the layers draws other weights, so pairing
+    gains little.
     """
     return _CLASSES.get((axis or "").split(".")[0], "structural")
 

@@ -20,13 +20,14 @@ from autoresearch_mlx.judge.sigma import pooled
 from autoresearch_mlx.judge.work import by_tokens, doubt
 
 _UNKNOWN_SHARE = 0.5
-"""Error of the slope without a curve, as a share of the value: a time measured by a program has a slope of 1."""
+"""Error of the slope if there is no curve, as a share of the value.  If the value is itself a time, the true slope is 1
+such share, which is two of these errors from 0."""
 _BEND = 0.15
 """Share of the correction that is added to its error, because a learning curve is not quite straight over log work."""
 _LATE, _LEAST_POINTS = 0.4, 4
 """Share of the budget after which a curve's slope is computed, and the smallest number of points for that."""
 _CREDIBLE = 3.0
-"""Number of prior errors within which the first estimate of the slope must lie."""
+"""Number of the prior's standard errors within which the first estimate of the slope must lie."""
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:

@@ -10,7 +10,7 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.evidence import STEADY, Run
 
 SLOW = 0.9
-"""Share of the usual speed below which a run is marked wherever it is shown."""
+"""A run at less than this share of the usual speed is marked as slow wherever it is shown."""
 _EQUAL = 0.05
 """Speeds whose logarithms differ by less than this count as equal, because they are not measured more exactly."""
 _LEFT_OVER = 0.2

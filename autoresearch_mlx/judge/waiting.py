@@ -10,7 +10,7 @@ from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import standing
 
 UNCOUNTED = "which this budget does not count"
-"""End of the words in a verdict's reason that say how much work the budget did not count."""
+"""Last words of the sentence, in a verdict's reason, that says how much work the budget did not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from statistics import fmean, median
 from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
-"""Standard deviation between two logarithms of a slow run's work, by its speed and by its tokens.  It was measured on
-14 runs of 3 s on two cores with a load of 20, and is used until a session's own repeats show it."""
+"""Standard deviation of the difference between a slow run's ``log_work`` by its speed and by its tokens.  It was
+measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session's own repeats show it."""
 _ENOUGH = 4
 """Degrees of freedom from which on a session's own repeats are used."""
 

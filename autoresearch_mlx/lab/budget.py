@@ -97,7 +97,7 @@ def _of_h100(kind: str) -> float:
     """Return the tokens of upstream's baseline on an H100, from the table in ``data/``, which names its source."""
     if kind != "match-tokens":
         said = "match-flops has no figure for h100: upstream also counts attention, this program does not"
-        raise ValueError(f"{said}; match-tokens:h100, or a number such as match-flops:2e15")
+        raise ValueError(f"{said}; use match-tokens:h100, or a number such as match-flops:2e15")
     match = _H100.search(asset(_TABLE).read_text(encoding="utf-8"))
     if match is None:
         raise ValueError(f"{_TABLE} does not give the tokens of h100: {EXAMPLES}")

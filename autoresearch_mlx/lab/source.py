@@ -56,7 +56,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
 """First words of the axes whose knobs change only numbers in a step, and not how much it computes."""
 _SWITCHES = frozenset({"softcap", "residual", "rope"})
-"""Those of these axes on which the value 0 may switch off a part of the step."""
+"""The axes among these on which the value 0 may switch off a part of the step."""
 
 
 def axis_of(knob_name: str) -> str:

@@ -241,7 +241,7 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return the judge's decision by the newest history; the incumbent must still be the commit compared with."""
+        """Return the judge's decision on the newest history, whose incumbent must be the commit compared with."""
         newest = self.session.journal().history
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
@@ -324,8 +324,8 @@ class Attempt:
         self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
-        """Keep or revert, and log.  A keep is logged before the branch moves; if we die in between, the next start
-        moves it."""
+        """Keep or revert, and log.  A keep is logged before the branch moves; if the process dies in between, the next
+        start moves the branch."""
         kept = verdict.status == "keep"
         with self.session.deciding:
             if not kept:

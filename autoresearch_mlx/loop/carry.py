@@ -47,7 +47,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
     problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
     if isinstance(files, Overlap) or problem is not None:
         attempt.against = attempt.incumbent
-        return Verdict("conflict", f"{meanwhile}, and the two changes do not go together: {problem}")
+        return Verdict("conflict", f"{meanwhile}, and the two changes cannot be combined: {problem}")
     session.append(
         "carried",
         number=attempt.number,

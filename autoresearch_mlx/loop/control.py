@@ -58,7 +58,7 @@ class Wish:
 
     @property
     def skip(self) -> int | None:
-        """Number of the experiment that was named last."""
+        """Number of the experiment in the last `skip`; None without one."""
         return self.skips[-1] if self.skips else None
 
 

@@ -35,7 +35,7 @@ class Lodger(Protocol):
 
 @contextmanager
 def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> Iterator[Agent]:
-    """Yield the agent that the settings name; end the processes that it started with the block.  Raises AgentError."""
+    """Yield the agent that the settings name; when the block ends, end its processes too.  Raises AgentError."""
     agent = load_agent(settings.agent.name, office_of(session, settings, say))
     try:
         yield agent

@@ -127,8 +127,8 @@ def _counted(
 
     Before the run that sets the reference, and after a run for which the machine was too slow, this call waits for a
     quiet machine, for a limited time.  A run that was too slow is then taken again with the number of steps of this
-    experiment's logged runs, or of the incumbent's if their steps cost the same, so that the clock, and with it the
-    machine, decides nothing.
+    experiment's logged runs, or of the incumbent's if their steps cost the same, so that the machine's speed decides
+    nothing.
     """
     around = worker.surroundings
     if not around.counts:

@@ -13,7 +13,7 @@ from autoresearch_mlx.terms import took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of a measured experiment, loop included; None before there is one."""
+    """Return the median seconds of a measured experiment, the loop's own work included; None before there is one."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
@@ -39,7 +39,7 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""Number of last experiments that predict the next one; another agent or machine may have done those before them."""
+"""Number of last experiments that predict the next one; earlier ones may come from another agent or machine."""
 
 
 def _seconds(experiment: Experiment) -> float:

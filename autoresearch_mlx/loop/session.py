@@ -51,7 +51,7 @@ _KEPT = {
 }
 """Settings that every session fixes when it starts, and their keys in the ledger; the target fixes more."""
 _TRIES = 8
-"""Most default tags that are tried for a new session while other labs of the repository start theirs."""
+"""How many default tags a new session tries at most while other labs of the repository start theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +297,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
     }
     key = _key_here(record, kind, conditions, place.machine)
     with claiming(workspace.common):
-        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile: to settle takes its time
+        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile, because settling takes a while
         ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
         workspace.start(start)
 

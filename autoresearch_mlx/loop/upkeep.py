@@ -87,8 +87,8 @@ def anew_due(session: Session) -> bool:
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
     """Measure the incumbent on the session's seeds when the current regime has no run of it yet.
 
-    Raises LabError when it cannot be measured here, because there would be nothing to compare with; not when the
-    machine ended its runs, which is tried again later.
+    Raises LabError when it cannot be measured here, because there would be nothing to compare with.  Raises nothing
+    when the machine ended the runs: they are tried again later.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):

@@ -30,7 +30,7 @@ def outcome(history: History) -> str:
     counts = count_outcomes(history.experiments)
     said = f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
     if best.number == 0:
-        none = "nothing was kept over" if waiting(history) else "nothing beat"
+        none = "nothing has replaced" if waiting(history) else "nothing beat"
         return f"{said}; {none} the baseline's {history.metric} {terms.value(first)}"
     if (gain := gained(history)) is None:
         apart = "the baseline was measured under other conditions and cannot be compared"
@@ -49,7 +49,7 @@ def _chosen(history: History) -> str:
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
-    """Answer ``try``: status, reason, and how to get the incumbent's file back."""
+    """Say what ``try`` found: status, reason, and how to get the incumbent's file back."""
     files = " ".join(editable)
     lines = [f"experiment {e.number}: {e.status}", e.reason]
     if e.value is not None:

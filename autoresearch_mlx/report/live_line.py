@@ -77,7 +77,7 @@ def _facts(scene: Scene) -> dict[str, str]:
 
 
 def waiting(words: str | None) -> str:
-    """Return ``waiting: on battery``, or ``waiting for a quiet machine`` for words that go on like that."""
+    """Return ``waiting: on battery``, or ``waiting for a quiet machine`` for words that continue that sentence."""
     if words is None:
         return "waiting"
     return f"waiting {words}" if words.startswith("for ") else f"waiting: {words}"

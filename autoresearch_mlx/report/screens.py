@@ -94,7 +94,7 @@ class PlainScreen:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
         self._waited = set[int]()
-        """Experiments of which it was said that they wait for a quiet machine."""
+        """Experiments for which the line about waiting for a quiet machine was printed already."""
         self._shown_at: dict[int | None, float] = {None: clock()}
         """Time at which each lane's measurement was last shown; the key is None when there is only one lane."""
 

@@ -196,8 +196,8 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
-    """Return whether a file is what git's filters make of the commit's file; the filters of the other direction may
-    give another file."""
+    """Return whether a file is what git's filters make of the commit's file when git checks it out; filtering the file
+    back for storage may give another text."""
     if found is None:
         return False
     with suppress(WorkspaceError):  # a file of a submodule is not in the commit

@@ -122,7 +122,8 @@ def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
 def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
     """Return the files of the lab in ``root`` that the words of a failure name, and that ``commit`` does not have.
 
-    A module's name stands for its file.  ``tree`` is the lab's folder in the worktree, where the failure happened.
+    A module's name counts as its file's name.  ``tree`` is the lab's folder in the worktree, where the failure
+    happened.
     """
     top = top_of(root)
     if top is None:

@@ -25,7 +25,7 @@ def rules_of(settings: Settings) -> dict[str, Any]:
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Note in the ledger if the rules have changed since they were last noted, and say so.
 
-    A ledger by a version that noted no rules stays as it is, because the rules of its verdicts are not known.
+    A ledger from a version that noted no rules stays as it is, because the rules of its verdicts are not known.
     """
     journal = ledger.read()
     if journal.rules is None:

@@ -32,7 +32,7 @@ def tags_taken(root: Path) -> frozenset[str]:
 def refuse_taken(root: Path, tag: str) -> None:
     """Raise LabError when a new session with this tag would share a branch or refs with something that exists.
 
-    It is a TagTaken unless the names of all sessions are in the way.
+    It is a TagTaken, except when an existing ref leaves no room for any tag.
     """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):

@@ -111,7 +111,7 @@ class Worktree:
             if not wrong:
                 self._proven = now
                 return LaidOut(self.path, prints)
-            self._record_of_index().unlink(missing_ok=True)  # it may say that a file is what it is not
+            self._record_of_index().unlink(missing_ok=True)  # git's index may call a changed file unchanged
             end_orphans(self.path, since=_began())
         said = (
             f"{named(wrong) or 'the folder'} in {self.path} does not stay as commit {commit[:7]} has it{self.others()}"
@@ -225,7 +225,7 @@ class Worktree:
 
 
 def _began() -> float:
-    """Return when this process began, in seconds since 1970: what it started in a worktree has begun since."""
+    """Return when this process began, in seconds since 1970: any program that it started in a worktree began later."""
     import psutil
 
     return psutil.Process(os.getpid()).create_time()

@@ -69,7 +69,7 @@ def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
         first = error.errors()[0]
         where, words = ".".join(map(str, first["loc"][:1])), first["msg"].removeprefix("Value error, ")
         said = f"the target {kind.name}: its class has a wrong {where or 'default'}: {words}"
-        raise ConfigError(said, "correct the class; the default is checked as the same name in lab.toml is") from None
+        raise ConfigError(said, "correct the class; its defaults are checked like the settings in lab.toml") from None
     own = {name: getattr(right, name) for name in own}
     return settings.model_copy(update={"target": settings.target.model_copy(update=own)})
 

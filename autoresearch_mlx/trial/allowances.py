@@ -22,11 +22,11 @@ _GPU_TIMES, _GPU_MORE = 2.0, 1.5
 _SAVED_BYTES = 1e8
 """Bytes of weights that can be checked and saved in one second."""
 _STEP_SHARE = 0.1
-"""How late the last step may end after the budget, as a share of the budget."""
+"""How long after the end of the budget the last step may end, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, and seconds on top."""
 _MODELS_PART = 4.0
-"""Assumed growth of a model over the growth of its evaluation, a part of which is the same for every model."""
+"""Assumed ratio between a model's growth and its evaluation's growth: part of an evaluation never grows."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
 MOST_PARAMS = 16
@@ -83,7 +83,7 @@ def after_the_budget(
 
 
 def step_share(budget_seconds: float) -> float:
-    """Return the most seconds by which a step may end after a budget of seconds."""
+    """Return how many seconds after the end of a budget of seconds a step may end at most."""
     return _STEP_SHARE * budget_seconds
 
 

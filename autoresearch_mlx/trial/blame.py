@@ -61,7 +61,7 @@ CANDIDATE = Blame("candidate")
 
 
 def blame(ended: Ended, log: Path) -> Blame:
-    """Decide whose failure it is that this child failed; ``log`` holds its output."""
+    """Decide whose fault it is that this child failed; ``log`` holds its output."""
     tail = tail_of(log, _LINES).rpartition(EVALUATION)[2]
     if (why := refused(ended.returncode, tail)) is not None:
         return Blame("tool", why, "run `autoresearch-mlx doctor`: it tries the sandbox")

@@ -170,7 +170,7 @@ class Evaluation:
         return None
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide whose failure it is that the evaluation failed; a broken rule is the candidate's failure."""
+        """Decide whose fault it is that the evaluation failed; a broken rule is the candidate's fault."""
         if self._hung is not None:
             return Blame("machine", self._hung, _HUNG_STEP)
         if self._invalid is not None or (ended.returncode == 0 and self._died is None):

@@ -29,7 +29,8 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""Number of batches after which the clock starts even if no step was logged, so that training without a log counts."""
+"""Number of batches after which the clock starts even if no step was logged, so that training without a log uses up the
+budget too."""
 _AHEAD_BATCHES = 2
 """Number of the second step's batches that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048

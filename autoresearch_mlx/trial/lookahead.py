@@ -4,7 +4,8 @@ To predict the next token at a position, a model must not use the tokens that fo
 of one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with other text
 from the cut on.  Their difference is what the following tokens contributed.  The cut is drawn uniformly from the
 positions of a row, so the mean difference times the number of positions is an unbiased estimate of the row's gain,
-whatever share of the positions looks ahead.  It is added to the score, so that looking ahead gains nothing on average.
+whatever share of the positions looks ahead.  This estimate is added to the score, so that looking ahead gains nothing
+on average.
 
 If the new tail happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
 probability that the tail begins with another token (inverse probability weighting; Horvitz and Thompson, 1952).

@@ -22,7 +22,7 @@ _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
 More would be training time that other candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
-"""Time in seconds from which the limits of start and first step follow when no clock ends the run."""
+"""Budget in seconds from which the limits of start and first step are computed when no clock ends the run."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """When this share of the budget is used, the pace is known.  From then on the run may take this multiple of the time
 that the pace predicts, and this many seconds more."""
@@ -32,7 +32,8 @@ steps take minutes), whichever is larger."""
 
 
 _UNDER_WAY = 2
-"""Number of steps still to be computed when a batch is requested: its own, and the one before, as MLX runs late."""
+"""Number of steps still to be computed when a batch is requested: its own step and the one before, because MLX runs
+behind Python."""
 _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
 
 
@@ -46,7 +47,7 @@ class Meter(Protocol):
 
     @property
     def scale(self) -> float:
-        """Seconds from which the time limits of start and first step follow."""
+        """Seconds from which the time limits of start and first step are computed."""
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
@@ -114,7 +115,7 @@ class ByClock:
     def overstayed(self, spent: float) -> str | None:
         """Say why a training far over its budget must be killed; return None while a slow last step explains it."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
-        said = f"training did not end with its budget of {self.scale:g} s within {limit:.0f} s; killed"
+        said = f"training on a budget of {self.scale:g} s did not end within {limit:.0f} s; killed"
         return f"{said}; if one step takes that long, {_SMALLER}" if spent > limit else None
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
@@ -188,10 +189,9 @@ class ByCount:
         silent = max(_SILENT_SECONDS, _SILENT_TIMES * self._longest)
         if spent - self._at > silent:
             return f"no token was trained on for {silent:.0f} s; killed"
-        why = (
-            "the longest that a run may take" if self._limit == self._most else f"{_PACE_TIMES:g} times its first pace"
-        )
-        said = f"training did not end with its {self._words()} within {self._limit:.0f} s, {why}; killed"
+        paced = f"{_PACE_TIMES:g} times the time that its first pace predicts"
+        why = "the longest that a run may take" if self._limit == self._most else paced
+        said = f"training on {self._words()} did not end within {self._limit:.0f} s, {why}; killed"
         return said if spent > self._limit else None
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:

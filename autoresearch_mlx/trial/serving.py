@@ -91,7 +91,7 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two of the newest batches since a time; 0 while there are fewer than two."""
+        """Return the usual seconds between two batches, from the newest ones after ``since``; 0 for fewer than two."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 

@@ -175,7 +175,7 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide whose failure it is that the training failed; a fault that the harness found is the candidate's."""
+        """Decide whose fault it is that the training failed; a broken rule is the candidate's fault."""
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
@@ -315,7 +315,7 @@ class Training:
             self._timing.enter("train")
         elif kind == "trained":
             self._phase = "save"
-            self._timing.enter("train")  # a run of one step ends before the clock began
+            self._timing.enter("train")  # a run of one step ends before the clock begins
             self._timing.enter("trained")
             self.facts |= {k: _number(event, k) for k in ("steps", "loss")}
             self._draw(event)

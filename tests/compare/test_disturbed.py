@@ -37,8 +37,8 @@ def tried(experiment: Callable[..., Experiment]) -> Callable[..., Experiment]:
 @pytest.mark.parametrize(
     ("status", "runs", "why"),
     [
-        ("invalid", (BUSY, BUSY, BUSY), "other programs had the processor"),
-        ("invalid", (QUIET, BUSY, BUSY, BUSY), "other programs had the processor"),
+        ("invalid", (BUSY, BUSY, BUSY), "other programs used the processor"),
+        ("invalid", (QUIET, BUSY, BUSY, BUSY), "other programs used the processor"),
         ("invalid", (replace(BUSY, disturbed_by="it was stopped for 40 % of the time"),) * 3, "too slow"),
         ("invalid", (ASLEEP, ASLEEP), "each of their runs was disturbed"),
         ("discard", (BUSY, QUIET), ""),  # the undisturbed run counts
@@ -57,7 +57,7 @@ def test_an_experiment_is_left_out_where_no_run_of_it_counts(
 
 def test_or_where_the_speed_is_most_of_its_error(tried: Callable[..., Experiment]) -> None:
     slow = replace(QUIET, speed=0.5, disturbed_by=PROGRAMS)
-    assert why_left_out(tried("discard", slow, **blurred(speed_error=0.019))) == "other programs had the processor"
+    assert why_left_out(tried("discard", slow, **blurred(speed_error=0.019))) == "other programs used the processor"
     assert why_left_out(tried("discard", slow, **blurred(speed_error=0.002))) == ""
     assert why_left_out(tried("discard", slow, **blurred())) == ""
     assert why_left_out(tried("keep", slow, **blurred(speed_error=0.019))) == ""  # later ones were compared with it
@@ -78,7 +78,7 @@ def test_a_comparison_says_what_it_leaves_out_and_judges_the_rest(
 
     night[2] = tried("invalid", BUSY, BUSY, BUSY)
     found = compare_logs(log(*night), of_reference(h100))
-    assert "M4 Pro: 1 experiment left out: other programs had the processor." in render(found, 100)
+    assert "M4 Pro: 1 experiment left out: other programs used the processor." in render(found, 100)
     assert to_json(found)["here"]["left_out"] == 1
     depth = next((row for row in found.axes if row.axis == "depth"), None)
     assert depth is None or depth.here is None

@@ -97,7 +97,7 @@ def _changed(page: Page) -> Iterator[str]:
     steps = page.changed.steps
     yield "## What changed"
     if not steps:
-        yield "Nothing was kept over the baseline."
+        yield "No change was kept."
         return
     marked = {row.number for row in page.experiments if MARK in row.reason}
     slowed = {row.number for row in page.experiments if row.slowed}

@@ -65,7 +65,7 @@ def _certified_or_not(page: Page) -> str:
         moved = f"The head has moved on to experiment {standing.incumbent.number}"
         return f"{words} {moved}; `autoresearch-mlx certify` measures that."
     if standing.gain is None:
-        return "Nothing has been kept over the baseline, so there is nothing to certify."
+        return "No change has been kept, so there is nothing to certify."
     chosen = " The head has only the run that it was chosen by." if standing.chosen else ""
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "

@@ -187,7 +187,7 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
 
 
 def _finished(experiment: Experiment) -> float:
-    """Return the time in seconds since 1970; infinity when it is unknown, so that it never counts as old."""
+    """Return when an experiment ended, in seconds since 1970; infinity if unknown, so that it never counts as old."""
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
     except ValueError:

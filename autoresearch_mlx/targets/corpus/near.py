@@ -1,9 +1,9 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a sample of the hashes of all windows of 48 bytes, after layout and case are removed: the hashes that 16
-divides.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus preserves containment,
-which MinHash does not.)  Equal passages have equal samples wherever they occur, so a copy that was cut, indented or
-extended is still found.
+A sketch is a sample of the hashes of all windows of 48 bytes, after layout and case are removed: the hashes that are
+divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus preserves
+containment, which MinHash does not.)  Equal passages have equal samples wherever they occur, so a copy that was cut,
+indented or extended is still found.
 """
 
 from __future__ import annotations

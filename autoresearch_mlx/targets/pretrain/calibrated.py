@@ -22,7 +22,7 @@ def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: P
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this lab, or None with the reason; the reason is None when there never was one."""
+    """Return the calibration for this lab, or None with the reason; the reason is None when none was ever taken."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())

@@ -42,7 +42,8 @@ from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
-"""There must be two: the first step compiles, and only the second step runs on state that a step has changed."""
+"""Number of steps of a smoke run.  There must be two: the first step compiles, and only the second step runs on state
+that a step has changed."""
 _SMOKE_SECONDS = 10.0
 """Budget in seconds from which the time limits of a smoke run follow; the run itself ends after its steps."""
 _SMOKE_ROWS = 4

@@ -79,7 +79,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try the rule that keeps processes in their group, and then without it, as not every macOS knows that rule."""
+    """Try a profile that keeps processes in their group, then one without that rule, which not every macOS knows."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"

@@ -1,8 +1,8 @@
 """Confine a process on Linux: Landlock for files, seccomp for system calls, both set up by the process itself.
 
 There is no supervisor and no fork, so the child keeps its process group, its pipes and its exit code.  (The library
-sandlock 0.9 was tried instead.  It puts the child into another group, closes the inherited event pipe, reports every
-death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
+sandlock 0.9 was tried and rejected: it puts the child into another group, closes the inherited event pipe, reports
+every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
 Besides its permissions, a process may use the files that strace saw a training open (Linux 6.18, Python 3.11, MLX 0.32
 for a CPU) and others that such programs commonly ask for.  Only the first line below is indispensable: when any one of

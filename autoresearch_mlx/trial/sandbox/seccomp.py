@@ -4,7 +4,7 @@ Landlock guards files, and this filter closes the ways around it.  It refuses:
 
 - sockets, and reading, tracing or signalling other processes;
 - leaving the process group, so that one killpg ends everything;
-- changing priority, processors or scheduling of any process, with which a user may slow down the loop itself;
+- changing priority, processors or scheduling of any process, because a child could slow down the loop that way;
 - everything in which processes could leave each other messages, such as the times and flags of files, locks, pipe sizes
   and notifications;
 - asking which parts of files are in memory, because one run could read some pages and a later run could ask which ones

@@ -28,8 +28,8 @@ _COMPANY_SECONDS = 2.0
 """Seconds between two looks at all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
 """Ratios of a probe to the reference that count as noise: product and copy vary as much as this on a quiet machine
-too.  Products may look faster by more than slower: at 0.82 of the reference's time, trainings did not get further, and
-a faster machine changes no budget."""
+too.  A product may look faster by more than it may look slower: when products took 0.82 of the reference's time,
+trainings did no more steps, and a faster machine changes no budget."""
 _MEMORY_SHARE = 0.5
 """Assumed share of a training's time during which it waits for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
@@ -37,8 +37,9 @@ _MEMORY_DOUBT = 2.0
 count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Most reference seconds that a second counts as: a budget is never shorter than its seconds by the wall clock.  The
-baseline may have run on a busy machine, and a shorter budget costs a file more than it is worth to be even."""
+"""Most reference seconds that a second counts as: a budget is never shorter than its seconds by the wall clock.  If the
+baseline ran on a busy machine, shorter budgets would make later runs equal to it, but would cost them more than that is
+worth."""
 _NEWEST = 3
 """Number of newest probes whose median gives the current speed: one of them may have been slowed down by chance.  The
 reference is a median too; the fastest of three would make each later run look faster."""
