@@ -154,7 +154,7 @@ def _alive(folder: Path, events: Sequence[Event]) -> Run | None:
 def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
     """Announce that this process runs the session, and listen for orders.  Needs the session's lock.
 
-    Raises LedgerError when that cannot be written.
+    Raises LedgerError when the announcement cannot be written.
     """
     with writing(folder / FILE) as journal:
         journal.append("began", pid=os.getpid(), limits=policy.limits())

@@ -122,10 +122,7 @@ def test_it_is_named_wherever_a_person_looks_in_the_morning(command_lab: Lab) ->
         assert one.words.endswith(" %): its audit found nothing wrong; `show 1`, then `accept 1`")
         assert one.words in str(refused.value.hint)
         closing = closing_line(history, "enough").splitlines()
-        assert (
-            "; nothing has replaced the baseline's " in closing[0]
-            and closing[1] == f"waiting for you: {one.words}"
-        )
+        assert "; nothing has replaced the baseline's " in closing[0] and closing[1] == f"waiting for you: {one.words}"
         status = status_of(folder)
         assert to_json(status)["waiting"][0]["number"] == 1
         assert f"\nwaiting      {one.words}\n" in render_status(status, 200)

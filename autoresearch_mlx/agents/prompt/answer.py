@@ -40,7 +40,7 @@ def rules(context: Context) -> list[str]:
         "One idea in one experiment; leave everything else as it is, comments and layout too.",
         "Do not repeat what was tried: an edit that does the same as an earlier one is refused.",
         "The code must run: define every name that you use.",
-        "Import nothing that the file does not import, but for the standard library.",
+        "Import only what the file imports already, and the standard library.",
     ]
     return found + _of_training(context)
 
