@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -23,19 +23,35 @@ _INDENT = 28
 
 @click.command("doctor")
 @click.option("--calibrate", is_flag=True, help="Measure this machine first (about a minute), and keep the figures.")
+@click.option("--selftest", is_flag=True, help="Try all that a night depends on (some minutes), for a report.")
+@click.option(
+    "--only", "names", multiple=True, metavar="CHECK", help="With --selftest: run this check only; repeatable."
+)
+@click.option("--sleep", is_flag=True, help="With --selftest: also put the machine to sleep for a moment.")
 @json_option
-def doctor_command(calibrate: bool, as_json: bool) -> None:
+def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], sleep: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
     With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
     New sessions choose their budget and batch by these figures. MFU, the share of the machine's peak that training
     reaches, is computed from them too. docs/hardware.md has the rules.
 
+    With --selftest it tries the machine instead: real trainings, evaluations, the sandbox, a killed run. The report has
+    a line for each check and can be pasted into an issue: names, serial numbers and paths are taken out. docs/mac.md
+    explains each line.
+
     \b
     Example:
       autoresearch-mlx doctor
       autoresearch-mlx doctor --calibrate
+      autoresearch-mlx doctor --selftest
     """
+    if selftest and calibrate:
+        raise click.UsageError("--calibrate and --selftest exclude each other")
+    if selftest:
+        _selftest(names, sleep, as_json)
+    elif names or sleep:
+        raise click.UsageError("--only and --sleep belong to --selftest")
     from autoresearch_mlx.setup.doctor import examine
 
     if calibrate:
@@ -52,6 +68,38 @@ def doctor_command(calibrate: bool, as_json: bool) -> None:
                 click.echo("\n".join(_lines(f, width())))
         click.echo(_summary(findings))
     raise SystemExit(1 if any(f.state == "fail" for f in findings) else 0)
+
+
+def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
+    """Run the self-test and print its report; a line appears as soon as its check has ended."""
+    from autoresearch_mlx.cli.opened import interruptible
+    from autoresearch_mlx.hardware.machine import read_machine
+    from autoresearch_mlx.setup.selftest.blot import blot_of
+    from autoresearch_mlx.setup.selftest.checks import CHECKS
+    from autoresearch_mlx.setup.selftest.conduct import selftest
+    from autoresearch_mlx.setup.selftest.report import block, document, line_of, summary
+
+    known = [check.name for check in CHECKS]
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(
+                f"there is no check {name!r}; the checks are {', '.join(known)}", param_hint="--only"
+            )
+    checks = [check for check in CHECKS if not names or check.name in names]
+    blot, findings = blot_of(Path.cwd()), []
+    say(f"{terms.plural(len(checks), 'check')}, some minutes in all; Ctrl-C ends them and leaves nothing behind")
+    with interruptible():
+        for finding in selftest(checks, Path.cwd(), sleep, say):
+            findings.append(finding)
+            if not as_json:
+                click.echo(line_of(finding, blot))
+    machine = read_machine()
+    if as_json:
+        click.echo(json.dumps(document(findings, machine, blot)))
+    else:
+        click.echo(f"\n{block(findings, machine, blot)}\n")
+        say(summary(findings))
+    raise SystemExit(1 if any(f.result.state == "fail" for f in findings) else 0)
 
 
 def _lines(finding: Finding, columns: int) -> list[str]:

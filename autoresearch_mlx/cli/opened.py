@@ -38,7 +38,7 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     from autoresearch_mlx.report.screens import open_screen
 
     resolved = load_settings(lab.root, options)
-    with _interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
+    with interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
         session = _confined(found, resolved.settings)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
             yield Opened(session, resolved.settings, screen)
@@ -65,7 +65,7 @@ def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractCont
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Make SIGTERM (`kill`) and SIGHUP (a closed terminal) end a run as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:

@@ -64,7 +64,12 @@ def power(batt: str) -> Literal["mains", "battery"] | None:
 
 
 def low_power_mode(settings: str) -> bool | None:
-    """Read ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (2)."""
+    """Read ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (2).
+
+    ``pmset -g custom`` prints the settings of both sources of power, of which one is in use; so they tell nothing.
+    """
+    if re.search(r"^(Battery|AC|UPS) Power:$", settings, re.MULTILINE):
+        return None
     mode = _found(r"^\s*(?:lowpowermode|powermode)\s+(\d+)", settings)
     return None if mode is None else mode == "1"
 

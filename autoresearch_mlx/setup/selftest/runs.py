@@ -1,0 +1,150 @@
+"""Check trainings and evaluations: a compiled step against a plain one, and many evaluations in a row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autoresearch_mlx.setup.selftest.check import Doing, Ground, Result
+from autoresearch_mlx.setup.selftest.scene import Broken, Scene, Scored, Trained, scene_of, score, train
+from autoresearch_mlx.trial.spec import WEIGHTS
+
+_EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
+_ANSWER_SECONDS = 20.0
+"""Seconds for which a process of these evaluations may neither answer nor compute; in a run it has a minute."""
+_FIRST_STEPS = 4
+_LEAST_STEPS, _MOST_STEPS = 4, 4000
+_WEIGHTS_OFF = {"cpu": 0.002, "gpu": 0.05}
+"""Allowed difference between the changes that four steps made to the weights, as a share of these changes."""
+_VALUES_OFF = 0.02
+"""Allowed difference between the val_bpb of two trainings on the same rows, as a share.  Rounding errors grow from step
+to step.  With different seeds, the standard deviation of five trainings was 0.55 percent (README)."""
+_SAME_OFF = {"cpu": 0.0005, "gpu": 0.01}
+"""Allowed difference between evaluations of the same weights, as a share: the sum of their rounding errors."""
+_PLAIN = {"MLX_DISABLE_COMPILE": "1"}
+"""Variable with which MLX compiles nothing (mlx/compile.cpp)."""
+
+
+def check_evaluations(ground: Ground, doing: Doing) -> Result:
+    """Evaluate the same weights again and again, each time in new processes."""
+    scene = scene_of(ground, doing)
+    doing("training for two steps")
+    try:
+        trained = train(replace(scene.conditions, steps=2), scene.text, ground.folder / "trained")
+    except Broken as broken:
+        return Result("fail", f"training for two steps: {broken}")
+    watched = replace(scene.conditions, answer_seconds=_ANSWER_SECONDS)
+    found: list[Scored] = []
+    for number in range(1, ground.evaluations + 1):
+        doing(f"evaluation {number} of {ground.evaluations}")
+        try:
+            found.append(score(watched, trained, _EVALUATED_ROWS))
+        except Broken as broken:
+            return Result("fail", f"evaluation {number} of {ground.evaluations}: {broken}")
+    return judge_evaluations(found, scene.conditions.device)
+
+
+def judge_evaluations(found: list[Scored], device: str) -> Result:
+    seconds, values = [each.seconds for each in found], [each.value for each in found]
+    said = f"{len(found)} in a row, {median(seconds):.1f} s each (the slowest {max(seconds):.1f} s)"
+    if max(values) - min(values) > _SAME_OFF[device] * max(values):
+        return Result("fail", f"{said}; the same weights scored between {min(values):.6f} and {max(values):.6f}")
+    return Result("ok", f"{said}, all with the same score")
+
+
+def check_training(ground: Ground, doing: Doing) -> Result:
+    """Train on the same rows with a compiled and with a plain step, and compare weights and scores.
+
+    On a GPU the shipped script compiles the whole step.  On a CPU, where that gains nothing, MLX compiles single
+    functions, such as nn.relu.
+    """
+    scene = scene_of(ground, doing)
+    try:
+        return _compared(scene, ground, doing)
+    except Broken as broken:
+        return Result("fail", str(broken))
+
+
+def _compared(scene: Scene, ground: Ground, doing: Doing) -> Result:
+    conditions, folder = scene.conditions, ground.folder
+    plain = replace(conditions, environment={**conditions.environment, **_PLAIN})
+    doing("four steps with a compiled step")
+    quick = train(replace(conditions, steps=_FIRST_STEPS), scene.text, folder / "quick")
+    doing("four steps with a plain step")
+    slow = train(replace(plain, steps=_FIRST_STEPS), scene.text, folder / "slow")
+    first = train(replace(plain, steps=1), scene.text, folder / "first")
+    off = weights_off(*(each.assignment.folder / WEIGHTS for each in (quick, slow, first)))
+    if off > _WEIGHTS_OFF[conditions.device]:
+        said = f"after {_FIRST_STEPS} steps, the changes of the weights differ by {off:.2g} of their size"
+        return Result(
+            "fail", f"{said} between a compiled and a plain step; {_WEIGHTS_OFF[conditions.device]:g} is allowed"
+        )
+    budget = _tokens_for(ground.seconds, quick)
+    long = replace(conditions, budget_tokens=budget, budget_seconds=4 * ground.seconds + 30)
+    doing(f"{ground.seconds:g} s with a compiled step")
+    fast = train(long, scene.text, folder / "fast")
+    doing("the same tokens with a plain step")
+    other = train(replace(long, environment=plain.environment), scene.text, folder / "other")
+    doing("scoring both")
+    values = [score(conditions, each, _COMPARED_ROWS).value for each in (fast, other)]
+    return judge_training(fast, other, (values[0], values[1]), off)
+
+
+def judge_training(fast: Trained, other: Trained, values: tuple[float, float], off: float) -> Result:
+    took = [each.seconds["train"] or 0.0 for each in (fast, other)]
+    said = (
+        f"{fast.steps} steps: compiled {took[0]:.1f} s, val_bpb {values[0]:.4f}; plain {took[1]:.1f} s, {values[1]:.4f}"
+    )
+    if abs(values[0] - values[1]) > _VALUES_OFF * values[1]:
+        return Result("fail", f"{said}: they differ by more than {_VALUES_OFF:.0%}")
+    if fast.steps != other.steps:
+        return Result("fail", f"{said}, which made {other.steps} steps of the same tokens")
+    return Result("ok", f"{said}; weights after {_FIRST_STEPS} steps differ by {off:.1g}")
+
+
+def _tokens_for(seconds: float, quick: Trained) -> int:
+    """Return how many tokens fit into ``seconds`` at the pace of a short training, as whole steps."""
+    spent = quick.seconds["train"] or 0.0
+    each = quick.tokens // quick.steps
+    pace = max(spent, 1e-3) / max(1, quick.steps - 1)
+    return each * min(max(int(seconds / pace), _LEAST_STEPS), _MOST_STEPS)
+
+
+def weights_off(one: Path, two: Path, start: Path) -> float:
+    """Return how far two files of weights differ, as a share of the way from ``start`` to the second.
+
+    The largest value of all matrices counts.
+    """
+    left, right, begun = read_weights(one), read_weights(two), read_weights(start)
+    worst = 0.0
+    for name, wanted in right.items():
+        way = float(np.linalg.norm(wanted - begun[name]))
+        apart = float(np.linalg.norm(left[name] - wanted))
+        if not np.isfinite(apart):
+            return float("inf")
+        if wanted.ndim >= 2 and way > 0:
+            worst = max(worst, apart / way)
+    return worst
+
+
+def read_weights(path: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """Read a safetensors file of float32 arrays (github.com/huggingface/safetensors#format).  Raises ValueError."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    found = {}
+    for name, each in header.items():
+        if name == "__metadata__":
+            continue
+        if each["dtype"] != "F32":
+            raise ValueError(f"{name} is {each['dtype']}, not F32")
+        begin, end = each["data_offsets"]
+        flat = np.frombuffer(data[8 + length + begin : 8 + length + end], "<f4")
+        found[name] = flat.reshape(each["shape"]).astype(np.float64)
+    return found
