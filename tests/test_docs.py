@@ -107,6 +107,15 @@ def test_the_console_of_the_housekeeping_page_runs_as_written(command_lab: Lab) 
     assert Lab(command_lab.root).tags() == ["night", "night-2"]
 
 
+def test_the_console_of_the_merging_page_runs_as_written(command_lab: Lab) -> None:
+    (command_lab.root / "solver.py").write_text("X = 3.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n")
+    assert command_line("try", "-m", "X nearer", cwd=command_lab.root).returncode == 0
+    (script,) = blocks(ROOT / "docs" / "merging.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_console_of_the_lanes_page_runs_as_written(command_lab: Lab) -> None:
     (script,) = blocks(ROOT / "docs" / "lanes.md", "console")
     for line in script.splitlines():

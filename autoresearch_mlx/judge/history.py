@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from statistics import fmean
 from typing import TypeVar
 
@@ -103,9 +104,12 @@ def sigma_of(history: History) -> Sigma:
     return noise_of(history)[1]
 
 
-def noise_of(history: History) -> tuple[Slope, Sigma]:
-    """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats."""
-    return slope.learned(sigma.replicates(_with_commits(history)), _assumed(history))
+def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[Slope, Sigma]:
+    """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
+
+    ``beside``: more runs of the same conditions, each with the name of what ran.
+    """
+    return slope.learned(sigma.replicates(chain(_with_commits(history), beside)), _assumed(history))
 
 
 def _assumed(history: History) -> Slope:

@@ -12,6 +12,8 @@
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   what a certification found
+    alone       one run of a single change of a session, or of the baseline beside it (`finalize`)
+    finalized   what `finalize` found, and the branches that it made
 
 Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started``
 without ``finished``.  Lines and keys that this version does not know stay as they are.  ``results.tsv`` is a view,
@@ -69,6 +71,8 @@ class Journal:
     pairs: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about runs of certifications, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
+    alone: tuple[Mapping[str, Any], ...] = ()
+    """The ledger's lines about runs of single changes since the last `finalize` that ended, oldest first."""
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
     """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -133,6 +137,7 @@ class _Replay:
         self._rule_changes: list[Mapping[str, Any]] = []
         self._pairs: list[Mapping[str, Any]] = []
         self._certificates: list[Mapping[str, Any]] = []
+        self._alone: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
         """Add one event.  Raises LookupError, TypeError, ValueError or AttributeError for a malformed event."""
@@ -162,6 +167,10 @@ class _Replay:
             self._pairs.append(event)
         elif kind == "certified":
             self._certificates.append(event)
+        elif kind == "alone":
+            self._alone.append(event)
+        elif kind == "finalized":
+            self._alone.clear()
 
     def _enter(self, number: int, takes: int, parts: Mapping[str, Any] | None) -> None:
         """Enter a regime; the last ``takes`` repeats, which showed a drift, become its first runs.
@@ -189,6 +198,7 @@ class _Replay:
             tuple(self._started.values()),
             tuple(self._pairs),
             tuple(self._certificates),
+            tuple(self._alone),
             dict(self._regimes),
             records=records,
             rules=self._rules,

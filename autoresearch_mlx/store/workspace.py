@@ -280,6 +280,21 @@ class Workspace:
         ``earlier``: the commit that this session gave that ref before.  Raises WorkspaceError when the ref has another
         commit, which only another lab or program can have made.
         """
+        sha = self.make(base, files, message)
+        ref = ref_of(self.tag, number)
+        found = git(self.top, "for-each-ref", "--format=%(objectname)", ref).strip()
+        if found not in ("", earlier, sha):
+            said = f"{ref} is at {found[:7]}, a commit that this session did not make; it stays as it is"
+            raise WorkspaceError(said, "another lab may have the same tag: start another session with --tag NAME")
+        git(self.top, "update-ref", ref, sha, found)
+        return sha
+
+    def make(self, base: str, files: Mapping[str, str], message: str, identity: bool = False) -> str:
+        """Commit these files on ``base``, with everything else unchanged, under no ref; return the commit.
+
+        ``identity``: in the user's own name, if git knows one.
+        """
+        who = {} if identity and self._has_identity() else _IDENTITY
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
             git(self.top, "read-tree", base, env=index)
@@ -288,14 +303,38 @@ class Workspace:
             tree = git(self.top, "write-tree", env=index).strip()
             # The message goes into a file, because an argument has a maximum length.  Git refuses the character NUL.
             (words := Path(temporary) / "message").write_bytes(message.replace("\0", "").encode())
-            sha = git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=_IDENTITY).strip()
-        ref = ref_of(self.tag, number)
-        found = git(self.top, "for-each-ref", "--format=%(objectname)", ref).strip()
-        if found not in ("", earlier, sha):
-            said = f"{ref} is at {found[:7]}, a commit that this session did not make; it stays as it is"
-            raise WorkspaceError(said, "another lab may have the same tag: start another session with --tag NAME")
-        git(self.top, "update-ref", ref, sha, found)
-        return sha
+            return git(self.top, "commit-tree", tree, "-p", base, "-F", str(words), env=who).strip()
+
+    def _has_identity(self) -> bool:
+        return all(git(self.top, "config", "--default", "", f"user.{part}").strip() for part in ("name", "email"))
+
+    def add_branch(self, name: str, commit: str) -> str:
+        """Make the branch ``name`` at ``commit``; return the branch's commit.
+
+        If it exists with the same parent and files, it stays as it is.  Raises WorkspaceError when it has other ones.
+        """
+        ref = f"refs/heads/{name}"
+        if (found := resolve(self.top, ref)) is None:
+            git(self.top, "update-ref", ref, commit, "")
+            return commit
+        same = "--format=%P %T"
+        if git(self.top, "log", "-1", same, found) != git(self.top, "log", "-1", same, commit):
+            raise WorkspaceError(f"branch {name} exists already with other contents", "choose another --prefix")
+        return found
+
+    def refuse_prefix(self, prefix: str) -> None:
+        """Raise WorkspaceError when branches below ``prefix`` would have no valid name, or lie among the sessions'."""
+        try:
+            git(self.top, "check-ref-format", f"refs/heads/{prefix}/01-change")
+        except WorkspaceError:
+            raise WorkspaceError(f"{prefix!r} cannot begin the name of a branch", "for example --prefix wins") from None
+        if prefix == "autoresearch" or prefix.startswith("autoresearch/"):
+            raise WorkspaceError("branches below autoresearch/ belong to sessions", "for example --prefix wins")
+
+    def branches(self, prefix: str) -> list[str]:
+        """Return the names of the branches below ``prefix``, and of the branch of that name itself."""
+        pattern = f"refs/heads/{prefix}"
+        return git(self.top, "for-each-ref", "--format=%(refname:short)", pattern).split()
 
     def _add(self, path: str, text: str, base: str, temporary: Path, index: Mapping[str, str]) -> None:
         blob = temporary / "blob"

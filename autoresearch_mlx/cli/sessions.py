@@ -1,0 +1,47 @@
+"""``sessions``, ``switch``: list the sessions of a lab, and choose the one that commands use."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, uncollected
+from autoresearch_mlx.lab.lab import find_session
+
+
+@click.command("sessions")
+@json_option
+def sessions_command(as_json: bool) -> None:
+    """List the sessions of the lab; `*` marks the one that commands use without --tag.
+
+    The session that was written last is at the end.
+
+    \b
+    Example:
+      autoresearch-mlx sessions
+    """
+    uncollected()
+    from autoresearch_mlx.report.sessions import render, rows_of, to_json
+
+    rows = rows_of(lab_here())
+    if not rows and not as_json:
+        say("no session yet; `autoresearch-mlx run` starts one")
+        return
+    click.echo(json.dumps(to_json(rows)) if as_json else render(rows))
+
+
+@click.command("switch")
+@click.argument("tag")
+def switch_command(tag: str) -> None:
+    """Let `run`, `status` and the other commands use the session TAG when no --tag is given.
+
+    Your checkout and the sessions stay as they are.
+
+    \b
+    Example:
+      autoresearch-mlx switch nov24
+    """
+    lab = lab_here()
+    lab.set_current(find_session(lab, tag).name)
+    click.echo(f"commands without --tag now use session {tag}")

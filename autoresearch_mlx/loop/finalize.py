@@ -1,0 +1,290 @@
+"""Turn a session's keeps into branches that a person can merge: one for each change that holds on its own.
+
+Every change is measured alone against the baseline, in turn with it, on fresh seeds.  Every run is logged when it ends,
+so that a `finalize` that was killed continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment, Measurement, Split
+from autoresearch_mlx.judge.certificate import Certificate, certificate, in_words
+from autoresearch_mlx.judge.evidence import Run
+from autoresearch_mlx.judge.history import noise_of
+from autoresearch_mlx.judge.speeds import log_work
+from autoresearch_mlx.lab.source import changed_knobs, describe, only_knobs_differ
+from autoresearch_mlx.loop.independent import Change, Files, Step, apply, cancelled, changes_of, kept
+from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
+from autoresearch_mlx.loop.screen import Screen
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.upkeep import tell_of_machine
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.records import measurement_from, measurement_to
+from autoresearch_mlx.targets.contract import Certifiable
+
+_SEEDS = 2_000_000
+"""First seed.  It lies above all seeds of experiments, and those of certifications, which begin at a million."""
+_BASELINE: tuple[int, ...] = ()
+"""What the ledger has instead of experiment numbers for a run of the baseline."""
+_SLUG = 40
+"""Longest part of a branch's name that comes from a title, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known of one change."""
+
+    change: Change
+    title: str
+    found: Certificate | None
+    """How much better it is alone than the baseline; None if that could not be measured."""
+    problem: str = ""
+    """Why it gets no branch, in words; empty for a change that gets one."""
+    branch: str | None = None
+    commit: str | None = None
+    with_preset: bool = False
+    """Whether the branch has this machine's knob values too, because the change does not apply without them."""
+
+    def in_words(self) -> str:
+        return self.problem or (in_words(self.found) if self.found is not None else "not measured yet")
+
+
+def changes(session: Session) -> list[Change]:
+    """Return the changes that the session's keeps consist of.  Raises LabError when nothing was kept."""
+    history = session.journal().history
+    baseline, keeps = history.baseline, kept(history)
+    if baseline is None or baseline.commit is None or not keeps:
+        raise LabError("nothing has been kept yet, so there is nothing to finalize", "`autoresearch-mlx run` goes on")
+    commits = [baseline.commit, *(e.commit for e in keeps if e.commit is not None)]
+    read = session.workspace.read
+    steps = [Step(e, read(before), read(e.commit or "")) for e, before in zip(keeps, commits, strict=False)]
+    return changes_of(read(baseline.commit), steps)
+
+
+def planned(session: Session) -> list[Finding]:
+    """Return the changes without measuring anything; those that a later keep undid say so."""
+    baseline = _baseline_files(session)
+    return [
+        Finding(change, _title(change, baseline), None, "a later keep undid it" if cancelled(change, baseline) else "")
+        for change in changes(session)
+    ]
+
+
+def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
+    """Measure each change alone, make a branch for each that holds, and return what was found, in order.
+
+    ``pairs``: most pairs of runs of a change, an even number; one that is certified earlier takes no more.  Branches
+    are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises LabError when there is
+    nothing to finalize, when branches of that prefix exist already, or when the baseline cannot be measured.
+    """
+    workspace, journal = session.workspace, session.journal()
+    findings = planned(session)
+    if not journal.alone and (there := workspace.branches(prefix)):
+        raise LabError(f"there are branches of that name already: {', '.join(there)}", "`finalize --prefix NAME`")
+    sigma = noise_of(journal.history)[1].value
+    if pairs == 2 and sigma is None:
+        said = "nothing has been measured twice yet, so the error of a gain is unknown after two pairs"
+        raise LabError(said, "`autoresearch-mlx finalize --pairs 4`")
+    tell_of_machine(session, screen)
+    commits = {f.change.numbers: _commit_to_measure(session, f) for f in findings if not f.problem}
+    bench = _Bench(session, screen, pairs, commits)
+    for first in range(0, pairs, 2):
+        findings = [bench.judged(f, first) for f in findings]
+        pending = [f.change.numbers for f in findings if _is_open(f)]
+        if not pending:
+            break
+        bench.take(first, pending)
+    findings = [_settled(bench.judged(f, pairs)) for f in findings]
+    findings = [_with_branch(session, f, at, prefix) for at, f in enumerate(findings, start=1)]
+    session.append("finalized", time=now(), start=session.start, split=_split(session), changes=_records(findings))
+    return findings
+
+
+def _is_open(f: Finding) -> bool:
+    return not f.problem and (f.found is None or not f.found.certified)
+
+
+def _settled(f: Finding) -> Finding:
+    if f.problem or f.found is None or f.found.certified:
+        return f
+    return replace(f, problem=f"not shown to hold alone: {in_words(f.found)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Takes and reads the runs of changes and of the baseline."""
+
+    session: Session
+    screen: Screen
+    pairs: int
+    commits: dict[tuple[int, ...], str]
+    """Commits to measure, by the numbers of the experiments of a change."""
+
+    def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
+        """Take the missing runs of two pairs: the baseline, each change, and back in reverse order.
+
+        So a linear drift of the machine cancels in the effect of each change, as in ``judge/certificate.py``.
+        """
+        row = [_BASELINE, *pending]
+        for pair, order in ((first, row), (first + 1, row[::-1])):
+            for numbers in order:
+                if not any(pair == at for at, _ in self._runs(numbers)) and self._failure(numbers) is None:
+                    self._take(numbers, pair)
+
+    def judged(self, f: Finding, pairs: int) -> Finding:
+        """Return the finding with what the first ``pairs`` pairs say."""
+        if f.problem or not pairs:
+            return f
+        if (failure := self._failure(f.change.numbers)) is not None:
+            return replace(f, problem=f"does not run alone: {failure}")
+        before, head = (self._as_runs(numbers, pairs) for numbers in (_BASELINE, f.change.numbers))
+        history = self.session.journal().history
+        slope, sigma = noise_of(history, self._others(f.change.numbers, pairs))
+        try:
+            return replace(f, found=certificate(before, head, history.direction, sigma, slope=slope))
+        except ValueError:  # one block, and the noise is unknown: the next block tells
+            return f
+
+    def _others(self, numbers: tuple[int, ...], pairs: int) -> Iterator[tuple[str, Run]]:
+        """Yield the runs of the other changes, which tell how much the runs of one version differ."""
+        for other in self.commits:
+            if other != numbers:
+                yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
+
+    def _take(self, numbers: tuple[int, ...], pair: int) -> None:
+        session, tried = self.session, list[Measurement]()
+        history = session.journal().history
+        assert history.baseline is not None and history.baseline.commit is not None
+        commit = self.commits.get(numbers, history.baseline.commit)
+        number = numbers[0] if numbers else 0
+        what = f"{_listed(numbers)} alone" if numbers else "the baseline"
+        for left in reversed(range(DISTURBED_RUNS)):
+            self.screen.started(number, f"finalize, pair {pair + 1} of {self.pairs}: {what}", None, None)
+            order = Order(session.seed + _SEEDS + pair, split=_split(session), earlier=tuple(tried))
+            m = measure(session, session.worker, commit, number, pair + 1, self.screen.progress, order, "alone-")
+            session.append("alone", numbers=list(numbers), pair=pair, measurement=measurement_to(m))
+            if not m.tainted:
+                break
+            tried.append(m)
+            why = m.extra.get("tainted") or m.disturbed_by or "the cause is unknown"
+            self.screen.say(f"the run was disturbed{' and is measured again' if left else ''}: {why}")
+            if not left:
+                hint = "wait until the machine is quiet; then `autoresearch-mlx finalize` continues with that run"
+                raise LabError(f"{DISTURBED_RUNS} runs of {what} were disturbed: {why}", hint)
+        if m.value is None and not numbers:
+            hint = "correct that; then `autoresearch-mlx finalize` continues with that run"
+            raise LabError(f"a run of the baseline ended as {m.failure}: {m.reason}", hint)
+
+    def _runs(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, Measurement]]:
+        """Yield (pair, run) for the runs that count: undisturbed, and under the current conditions."""
+        mark = self.session.key.on(_split(self.session)).mark
+        for event in self.session.journal().alone:
+            m = measurement_from(event["measurement"])
+            failed = m.value is None and not numbers
+            if tuple(event["numbers"]) == numbers and not m.tainted and not failed and m.key in (None, mark):
+                yield event["pair"], m
+
+    def _failure(self, numbers: tuple[int, ...]) -> str | None:
+        """Return why a change does not run; None if each of its runs has a value."""
+        failed = (m for _, m in self._runs(numbers) if m.value is None)
+        return next((f"{m.failure}: {m.reason}" for m in failed), None)
+
+    def _as_runs(self, numbers: tuple[int, ...], pairs: int) -> list[Run]:
+        found = dict(self._runs(numbers))
+        return [
+            Run(m.value, m.seed, pair=pair, log_work=log_work(m))
+            for pair, m in found.items()
+            if pair < pairs and m.value is not None
+        ]
+
+
+def _commit_to_measure(session: Session, f: Finding) -> str:
+    history = session.journal().history
+    assert history.baseline is not None and history.baseline.commit is not None
+    before = session.workspace.read(history.baseline.commit)
+    return session.workspace.make(history.baseline.commit, _edited(f.change.files, before), f.title)
+
+
+def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
+    """Make the branch of a change that holds."""
+    if f.problem or f.found is None:
+        return f
+    start = session.workspace.read(session.start)
+    alone = apply(start, f.change.steps)
+    f = replace(f, branch=f"{prefix}/{at:02d}-{_slug(f.title)}", with_preset=alone is None)
+    edited = _edited(f.change.files if alone is None else alone, start)
+    commit = session.workspace.make(session.start, edited, _message(session, f), identity=True)
+    assert f.branch is not None
+    return replace(f, commit=session.workspace.add_branch(f.branch, commit))
+
+
+def _message(session: Session, f: Finding) -> str:
+    rows = " and hidden rows" if _split(session) == "hidden" else ""
+    lines = [
+        f.title,
+        "",
+        f"{session.target.metric} {f.in_words()}",
+        "",
+        f"Measured alone against the unedited version, in turn with it, on fresh seeds{rows}.",
+        f"Session {session.tag}, {_listed(f.change.numbers)}; {session.hardware}.",
+    ]
+    if f.with_preset:
+        lines.append("With this machine's knob values, because the change does not apply without them.")
+    return "\n".join(lines) + "\n"
+
+
+def _title(change: Change, baseline: Files) -> str:
+    """Return the title of the only keep; for several, what they do to the knobs, or the last title."""
+    titles = [" ".join(step.experiment.title.split()) for step in change.steps]
+    if len(titles) == 1:
+        return titles[0]
+    edited = _edited(change.files, baseline)
+    if edited and all(path in baseline and only_knobs_differ(baseline[path], text) for path, text in edited.items()):
+        return "; ".join(describe(changed_knobs(baseline[path], text)) for path, text in edited.items())
+    return f"{titles[-1]} (with {len(titles) - 1} earlier)"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return f"experiment{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _slug(title: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return words[:_SLUG].strip("-") or "change"
+
+
+def _edited(files: Files, before: Files) -> dict[str, str]:
+    return {path: text for path, text in files.items() if before.get(path) != text}
+
+
+def _baseline_files(session: Session) -> Files:
+    baseline: Experiment | None = session.journal().history.baseline
+    return {} if baseline is None or baseline.commit is None else session.workspace.read(baseline.commit)
+
+
+def _split(session: Session) -> Split:
+    """Return the hidden rows if the target has them and they are secret, else the rows of every run."""
+    secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
+    return "hidden" if "hidden" in session.target.splits and secret else "val"
+
+
+def _records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [record(f) for f in findings]
+
+
+def record(f: Finding) -> dict[str, Any]:
+    """Return a finding as JSON."""
+    return {
+        "experiments": list(f.change.numbers),
+        "title": f.title,
+        "branch": f.branch,
+        "commit": f.commit,
+        "words": f.in_words(),
+        "held": f.branch is not None,
+        "effect": None if f.found is None else asdict(f.found),
+    }

@@ -1,0 +1,127 @@
+"""Split the keeps of a session into changes that apply on their own.
+
+Two keeps belong to one change when they set the same knob, when one removes the other, or when one cannot be applied
+without the other: their lines overlap or touch, or it uses a name that the other defines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from autoresearch_mlx.agents.edits import gate
+from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.judge.history import removed
+from autoresearch_mlx.lab.source import changed_knobs, fingerprint
+from autoresearch_mlx.loop.carry import Overlap, carried
+
+Files: TypeAlias = Mapping[str, str]
+"""Texts of the editable files, by their path in the lab."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One keep: its experiment, and the files before and after it."""
+
+    experiment: Experiment
+    before: Files
+    after: Files
+
+    def knobs(self) -> frozenset[str]:
+        """Return the names of the knobs that it changed."""
+        shared = self.before.keys() & self.after.keys()
+        return frozenset(name for path in shared for name in changed_knobs(self.before[path], self.after[path]))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Keeps that belong together, oldest first, and the baseline's files with them alone."""
+
+    steps: tuple[Step, ...]
+    files: Files
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(step.experiment.number for step in self.steps)
+
+
+def kept(history: History) -> list[Experiment]:
+    """Return the keeps after the baseline, oldest first."""
+    return [e for e in history.experiments if e.status == "keep" and e.number > 0 and e.commit is not None]
+
+
+def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
+    """Return the independent changes that the steps consist of, in the order of their first step.
+
+    ``baseline`` is what the first step started from.  A change whose steps cancel each other is returned too: its files
+    are the baseline's.
+    """
+    groups: list[tuple[Step, ...]] = []
+    for step in steps:
+        needed = [group for group in groups if _related(step, group)]
+        if apply(baseline, _joined([*needed, (step,)])) is None:
+            needed = _completed(baseline, step, needed, [group for group in groups if group not in needed])
+        groups = [group for group in groups if group not in needed] + [_joined([*needed, (step,)])]
+    found = []
+    for group in sorted(groups, key=lambda group: group[0].experiment.number):
+        files = apply(baseline, group)
+        assert files is not None  # groups are joined until they apply
+        found.append(Change(group, files))
+    return found
+
+
+def cancelled(change: Change, baseline: Files) -> bool:
+    """Return whether nothing is left of a change: a later keep undid the earlier ones."""
+    return fingerprint(change.files) == fingerprint(baseline)
+
+
+def apply(files: Files, steps: Sequence[Step]) -> Files | None:
+    """Return the files with the steps applied in order; None if one does not apply, or if the result cannot run.
+
+    A result cannot run when it does not parse, or when it uses a name that nothing defines any more.
+    """
+    now = dict(files)
+    for step in steps:
+        edited = {path: text for path, text in step.after.items() if step.before.get(path) != text}
+        found = carried(edited, step.before, now)
+        if isinstance(found, Overlap):
+            return None
+        now |= found
+    return now if all(_runs(text, files.get(path)) for path, text in now.items() if path.endswith(".py")) else None
+
+
+def _runs(text: str, before: str | None) -> bool:
+    if text == before:
+        return True
+    tree, old = gate.parse(text), None if before is None else gate.parse(before)
+    if isinstance(tree, str):
+        return False
+    known = gate.Survey() if old is None or isinstance(old, str) else gate.survey(old)
+    return gate.missing_names(gate.survey(tree), known) is None
+
+
+def _related(step: Step, group: Sequence[Step]) -> bool:
+    names = step.knobs()
+    undoes = removed(step.experiment)
+    return any(names & other.knobs() or other.experiment.number == undoes for other in group)
+
+
+def _completed(
+    baseline: Files, step: Step, needed: Sequence[tuple[Step, ...]], others: Sequence[tuple[Step, ...]]
+) -> list[tuple[Step, ...]]:
+    """Return ``needed`` with those of the other groups without which the step does not apply.
+
+    Starts from all of them, with which it applies because that is how it was kept, and leaves out what it can, oldest
+    first.
+    """
+    wanted = list(others)
+    for group in others:
+        without = [other for other in wanted if other is not group]
+        if apply(baseline, _joined([*needed, *without, (step,)])) is not None:
+            wanted = without
+    return [*needed, *wanted]
+
+
+def _joined(groups: Sequence[Sequence[Step]]) -> tuple[Step, ...]:
+    return tuple(sorted((step for group in groups for step in group), key=lambda step: step.experiment.number))

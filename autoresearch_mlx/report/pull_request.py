@@ -1,0 +1,45 @@
+"""Write what `finalize` found: a table for the terminal, and a text for each pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.loop.finalize import Finding
+from autoresearch_mlx.report.page.markdown import code, fenced, plain
+
+
+def findings_table(findings: Sequence[Finding], width: int) -> str:
+    """Return one block of lines for each change: its experiments and title, what was found, and its branch."""
+    blocks = []
+    for at, f in enumerate(findings, start=1):
+        lines = [f"{at:>3}  {_experiments(f)}: {terms.one_line(f.title)}"]
+        if f.problem or f.found is not None:
+            lines += [f"     {line}" for line in terms.wrap(terms.one_line(f.in_words()), max(width - 5, 40))]
+        if f.branch is not None:
+            lines.append(f"     branch {f.branch}")
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def pull_request(f: Finding, metric: str, session: str, machine: str, diff: str) -> str:
+    """Return the text of a pull request in Markdown, with the change's own number; titles and reasons are escaped."""
+    lines = [f"# {plain(f.title)}", "", f"{code(metric)} {plain(f.in_words())}.", ""]
+    lines += [
+        "Measured alone against the unedited version, in turn with it, on fresh seeds.",
+        f"Machine: {plain(machine)}. Session: {code(session)}.",
+        "",
+    ]
+    if f.with_preset:
+        lines += ["The branch has this machine's knob values too, because the change does not apply without them.", ""]
+    for step in f.change.steps:
+        e = step.experiment
+        lines.append(f"- Experiment {e.number}: {plain(e.title)}")
+        if e.rationale.strip():
+            lines.append(f"  {plain(e.rationale)}")
+    return "\n".join([*lines, "", fenced(diff.rstrip("\n"), "diff"), ""])
+
+
+def _experiments(f: Finding) -> str:
+    numbers = f.change.numbers
+    return f"experiment{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
