@@ -203,7 +203,7 @@ def test_doctor_shows_each_setting_with_its_source(command_lab: Lab) -> None:
     assert done.stderr == ""
     assert re.search(r"target\.metric +score  \(lab\.toml\)", done.stdout)
     assert re.search(r"agent\.name +auto  \(default\)", done.stdout)
-    assert re.search(r"repository\s+\S+\s+at [0-9a-f]{7}", done.stdout)
+    assert re.search(r"repository\s+\S+\s+at\s+[0-9a-f]{7}", done.stdout)
     assert "machine.wait_for_cooling  false  (default)" in done.stdout
     assert re.search(r"^(nothing to fix|\d to read)$", done.stdout.splitlines()[-1])
 
