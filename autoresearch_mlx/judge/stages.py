@@ -1,8 +1,8 @@
 """Decide in stages: evidence in, a verdict or one more measurement out.
 
 After one run, a clear loser is discarded and a clear winner is kept.  Any other candidate runs again on further seeds,
-and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  Simulation
-(`bench/judge.py`) sets them for the whole course, so that looking several times adds no false keeps.
+and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  They were chosen
+by simulating whole decisions (`bench/judge.py`), so that looking several times adds no false keeps.
 
 This module also decides on the baseline, which only has to be repeated, and asks for an audit of gains that are too
 large to be believed at once.

@@ -320,7 +320,7 @@ export function plot(host, spec) {
   return { update };
 }
 
-/** Ticks at 1, 2 or 5 times a power of ten, at most about so many and at least so far apart, and the decimals they need. */
+/** Ticks at 1, 2 or 5 times a power of ten (about `most` of them, at least `least` apart), and the decimals they need. */
 export function ticks(low, high, most, least = 0) {
   const rough = Math.max((high - low) / Math.max(most, 1), least);
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -30,7 +30,7 @@ function decimals(number, hidden, digits) {
   return size < 1000 ? number.toFixed(6) : significant(number, 6);
 }
 
-/** So many significant digits without trailing zeros, as Python's format "g" writes them: 3e-07, 1.5, 1.23457e+06. */
+/** A number with `digits` significant digits, without trailing zeros, as Python's format "g" writes them: 3e-07, 1.5, 1.23457e+06. */
 export function significant(number, digits) {
   const [mantissa, power] = number.toExponential(digits - 1).split("e");
   if (power >= -4 && power < digits) return String(Number(number.toPrecision(digits)));

@@ -60,7 +60,7 @@ function showLive(session, now) {
   the("key-best").hidden = !best.length;
   put("key-best", best.length ? `#${session.incumbent.number}, the incumbent` : "");
   const [share, loss] = points[points.length - 1], then = lossAt(best, share);
-  put("live-words", then == null ? "Training loss, told by the script" : `Training loss, told by the script, ${beside(loss - then)} the incumbent's at this point`);
+  put("live-words", then == null ? "Training loss, reported by the script" : `Training loss, reported by the script, ${beside(loss - then)} the incumbent's at this point`);
   drawLive(the("live-chart"), points, best);
 }
 

@@ -51,7 +51,7 @@ function noise(host, pick) {
     key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
-const NAMES = { speed: "machine's speed, where 1 is the baseline's", stretch: "wall-clock time as a multiple of the budget", tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB (on a GPU told by the script)", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
+const NAMES = { speed: "machine's speed, where 1 is the baseline's", stretch: "wall-clock time as a multiple of the budget", tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB (on a GPU reported by the script)", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
   load: "load before the run", temperature_c: "temperature, °C", thermal_level: "level of thermal pressure", battery_percent: "battery, %",
   battery_c: "battery's temperature, °C", cpu_speed_percent: "CPU's speed limit, %", gpu_watts: "GPU's power, W",
   gpu_users: "other programs on the GPU", gpu_busy_percent: "GPU busy before the run, %" };
