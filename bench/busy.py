@@ -8,7 +8,7 @@ stretch of its runs.  Then it prints
 
     beyond 3       edits without effect that are reported beyond 3 sigma (at most one should be)
     kept           edits without effect that are kept (none should be)
-    wins, losses   real ones that are judged right
+    wins, losses   real wins and losses that are judged right
     agree          edits whose effect in the busy night lies within the intervals (90 % each) of the quiet one
     extra          wall-clock time of the busy night's trainings over that of the quiet night's
 
@@ -54,7 +54,7 @@ class Edit:
 
 
 def without_effect(number: int) -> Edit:
-    """Return an edit that changes the weight decay by less than any run can tell, as text: a knob has six digits."""
+    """Return an edit of the text that changes the weight decay too little to matter; a knob has only six digits."""
     value = f"WEIGHT_DECAY = {0.2 + 1e-9 * number:.9f}"
     step = {"title": value, "axis": "weight_decay", "search": "WEIGHT_DECAY = 0.2 ", "replace": f"{value} "}
     return Edit("nothing", step)

@@ -234,7 +234,7 @@ def _optimum(row: Row, far: bool, family: Family, rng: np.random.Generator) -> f
 
 
 def _slope(far: bool, rng: np.random.Generator) -> tuple[float, float]:
-    # Few knobs matter much; too high costs more than too low about as often as the other way round.
+    # Few knobs matter much.  For about half of them, a value that is too high costs more than one that is too low.
     level = rng.lognormal(math.log(0.05 if far else 0.02), 0.6)
     tilt = rng.uniform(0.6, 1.6)
     return float(level / tilt), float(level * tilt)

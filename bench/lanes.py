@@ -67,7 +67,7 @@ def finished(lab: Path) -> list[dict[str, Any]]:
 
 
 def check(lab: Path, experiments: int) -> None:
-    """Raise SystemExit when an experiment is missing or there twice."""
+    """Raise SystemExit when an experiment is missing or appears twice."""
     numbers = Counter(e["number"] for e in finished(lab))
     if numbers != dict.fromkeys(range(experiments + 1), 1):
         raise SystemExit(f"lost or doubled: {numbers}")

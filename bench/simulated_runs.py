@@ -78,7 +78,10 @@ class Night:
     quality: float = 0.0
     reported: float = 0.0
     kept: list[tuple[float, float, bool | None]] = field(default_factory=list)
-    """(true gain, told gain, did the told interval hold the truth) of each keep; None: no interval is told."""
+    """(true gain, reported gain, whether the reported interval contains the true gain) of each keep.
+
+    The last is None if no interval is reported.
+    """
     tried: int = 0
 
     def keep(self, gain: float, told: float, held: bool | None = None) -> None:

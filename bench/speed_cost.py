@@ -92,8 +92,8 @@ def main() -> None:
         watched, alone = pair if at % 2 == 0 else reversed(pair)
         costs.append(watched.watching)
         ratios.append(watched.pace / alone.pace)
-        print(f"pair {at + 1}: work watched over alone {ratios[-1]:.3f}, watching {100 * costs[-1]:.2f} % of the run")
-    print(f"mean: work watched over alone {fmean(ratios):.3f}, watching {100 * fmean(costs):.2f} %")
+        print(f"pair {at + 1}: work watched / alone {ratios[-1]:.3f}, watching {100 * costs[-1]:.2f} % of the run")
+    print(f"mean: work watched / alone {fmean(ratios):.3f}, watching {100 * fmean(costs):.2f} %")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _without_header(lines: Lines) -> Columns:
             if strange is None and not _rises(columns):
                 return columns
             if strange is None:
-                said = "the table has no header, and its kept values rise, which bits per byte do not"
+                said = "the table has no header, and its kept values rise, so they are not bits per byte"
                 raise first.error(said, "write a first line with the columns' names")
             said = "the table has no header, and this row does not hold commit, val_bpb, memory_gb, status, description"
             raise strange.error(said, "write a first line with the columns' names")

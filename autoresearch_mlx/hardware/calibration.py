@@ -1,5 +1,4 @@
-"""Keep the measurements of a machine (matrix products, memory, step times, evaluation) as a value and in a file of
-the cache.
+"""Define a machine's measurements (matrix products, memory, step times, evaluation), and keep them in the user's cache.
 
 A calibration is valid for :data:`DAYS` days, on the machine and software that it was measured on (:class:`Basis`).  A
 file that is damaged, or was measured on another chip, MLX or system, is not used, and the reason is returned.

@@ -80,8 +80,8 @@ class Surroundings:
         return with_facts
 
     def wait_for_quiet(self, watch: Watch, most: float | None = None) -> None:
-        """Wait until other programs leave the processor alone, at most as long as the settings allow, or ``most``
-        seconds."""
+        """Wait until other programs leave the processor alone, at most as long as the settings and ``most`` (seconds)
+        allow."""
         allowed = self.settings.quiet_seconds
         wait_for_quiet(allowed if most is None else min(allowed, most), watch)
 

@@ -18,10 +18,10 @@ _FAR = 3.0
 def drifted(
     stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, slope: Slope | None = None, far: float = _FAR
 ) -> bool:
-    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones, either way.
+    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  A difference that the machine's speed explains, by the slope with its error, is not a drift: a slow
+    few repeats.  A difference that the machine's speed explains, given the slope and its error, is not a drift: a slow
     hour passes, and its runs can be compared with those before it.  One disturbed run looks like a drift, so take a
     second run and call this with both before you open a new regime.  Returns False if there is nothing to compare.
     """

@@ -107,7 +107,7 @@ class Evidence:
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """A doubt that this audit cannot settle, so that a person decides, in words; empty if there is none."""
+    """A doubt, in words, that this audit cannot settle and a person has to; empty if there is none."""
     accepted: bool = False
     """A person has accepted this gain, however large it is."""
     lost: int = 0

@@ -50,7 +50,7 @@ def proved(
 
 
 def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
-    """Mark a run if another program adds files beside those of its commit, such as a module that Python takes first.
+    """Mark a run if another program adds files beside those of its commit, such as a module that Python imports first.
 
     Most programs add files themselves, so this looks further only where another program is at work.
     """

@@ -126,7 +126,8 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
 
 
 def _used_columns(rows: Sequence[tuple[str, ...]], optional: Sequence[str]) -> list[tuple[str, ...]]:
-    """Leave out those optional columns in which no run has a value: a program reports neither steps nor tokens."""
+    """Leave out the optional columns in which no run has a value; a program, for example, reports no steps or
+    tokens."""
     needed = [name not in optional for name in rows[0]]
     shown = [i for i in range(len(rows[0])) if needed[i] or any(row[i] != terms.UNKNOWN for row in rows[1:])]
     return [tuple(row[i] for i in shown) for row in rows]

@@ -106,7 +106,8 @@ class Status:
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which these runs belong, in ascending order."""
     explained: tuple[int, ...] = ()
-    """Those of them for which ``show`` names the cause: a run that was taken later, as a repeat, is not shown there."""
+    """The experiments among them whose disturbed run ``show`` explains; it does not show runs taken later, as
+    repeats."""
     speed: Speed | None = None
     """The machine's speed during the runs; None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()

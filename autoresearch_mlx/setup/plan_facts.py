@@ -192,7 +192,7 @@ def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Po
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
-    """Return these limits, with the time of day at which the time is over."""
+    """Return these limits, with the time of day at which the time limit is reached."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
@@ -219,7 +219,8 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan for runs of which the target knows these facts; ``limit_bytes`` is the memory a run may use."""
+    """Return the plan for runs about which the target knows these facts; ``limit_bytes`` is the memory a run may
+    use."""
     return Outlook(
         training_seconds=facts.training_seconds,
         overhead_seconds=facts.overhead_seconds,

@@ -145,10 +145,10 @@ def layout_settings(tree: Path) -> dict[str, str]:
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that differ from the commit's, in the form in which git checks them out or stores them.
+    """Return the files that differ from the commit's, both from what git checks out and from what git stores.
 
-    Git may store a file in another form than it checks it out: with other line ends, or through a filter such as that
-    of Git LFS.  ``ask`` runs git in the worktree.
+    Git may store a file in a form that differs from the one it checks out: with other line ends, or through a filter
+    such as that of Git LFS.  ``ask`` runs git in the worktree.
     """
     odd = [path for path, found in prints.items() if found is None or found.digest != entries[path].blob]
     if not odd:

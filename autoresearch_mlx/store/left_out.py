@@ -70,9 +70,9 @@ def left_out(
 ) -> LeftOut | None:
     """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
 
-    ``root`` is the lab's folder, ``ours`` has all commits of the session, and ``lines`` the shell lines that measure;
-    a word of these may name a file that git ignores.  An edit whose text one of the session's commits has, kept or not,
-    was measured, so it is not left out.  Returns None if there is no checkout.
+    ``root`` is the lab's folder, ``ours`` has all commits of the session, and ``lines`` the shell lines that measure; a
+    word of these may name a file that git ignores.  If one of the session's commits, kept or not, has the text of an
+    edit, that edit was measured and is not left out.  Returns None if there is no checkout.
     """
     top = top_of(root)
     if top is None or resolve(top, incumbent) is None:

@@ -258,7 +258,7 @@ class Certifiable(Protocol):
 
 @runtime_checkable
 class Auditable(Protocol):
-    """A target that can examine a run whose gain is too good to be believed, by more than measuring it again."""
+    """A target that can do more than repeat a run whose gain is too good to be believed: it can examine that run."""
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
         """Return the measurement with ``extra["audited"]`` True, or with a failure where the audit contradicts it.

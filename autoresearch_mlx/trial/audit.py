@@ -150,7 +150,7 @@ def _found(scored: Floats, witnessed: Sequence[Floats], cuts: Indices, targets: 
     kept = np.where(counted, scored, 0.0)
     gains = [gain(scored, losses, targets, at, counted) for at, losses in zip(cuts, witnessed, strict=True)]
     ahead = bits_per_byte(float(np.mean([each.nats for each in gains])), targets, weight)
-    # The cuts of one row are not independent, so their errors are averaged; the result is too large rather than small.
+    # The cuts of one row are not independent, so their errors are averaged, which errs on the large side.
     ahead_error = bits_per_byte(float(np.mean([each.error for each in gains])), targets, weight)
     value = bits_per_byte(float(kept.sum()), targets, weight)
     size = weight[targets].sum(axis=1)

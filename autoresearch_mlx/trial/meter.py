@@ -27,7 +27,7 @@ _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """When this share of the budget is used, the pace is known.  From then on the run may take this multiple of the time
 that the pace predicts, and this many seconds more."""
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""A run without a new token for this long is taken to hang: these seconds, or this multiple of its longest step (some
+"""A run without a new token for this long counts as hung: these seconds, or this multiple of its longest step (some
 steps take minutes), whichever is larger."""
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 Commands: TypeAlias = Mapping[str, Sequence[str]]
 Run: TypeAlias = Callable[[Commands], Mapping[str, str]]
-"""Function that takes commands by name and returns their outputs by name, possibly without those that did not run."""
+"""Function that takes commands by name and returns their outputs by name; a command that did not run may be missing."""
 
 _SECONDS = 2.0
 """Seconds for all commands together, so that a reading does not delay a run."""

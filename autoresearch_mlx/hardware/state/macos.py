@@ -106,7 +106,8 @@ def swap_used_mb(sysctl: str) -> float | None:
 def display_on(assertions: str, powerstate: str) -> bool | None:
     """Return whether a display is awake: by powerd's assertion, else by IODisplayWrangler's state, where 4 is awake.
 
-    Where neither is there, as on Apple Silicon with a sleeping display, no display is awake unless somebody is active.
+    If neither is reported, as on Apple Silicon with a sleeping display, a display is awake only if ``UserIsActive`` is
+    1.
     """
     if _AWAKE in assertions:
         return True

@@ -99,7 +99,7 @@ def gained(rows: Rows, before: Rows) -> Gained:
 def contradiction(
     sets: Mapping[str, Mapping[str, float]], value: float, gain: float, gains: Mapping[str, Gained]
 ) -> str | None:
-    """Say what contradicts the score, by the scored sets of rows; return None when nothing does.
+    """Say which of the scored sets of rows contradicts the score, and how; return None when none does.
 
     ``gains``: the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models differ
     on one row.  So the gains decide where they are known, and the values alone where they are not.

@@ -33,8 +33,8 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        At most the processor time that the run did not use counts as withheld: when the run has more busy threads than
-        there are processors, its threads wait for each other.  A run with one busy thread keeps ``got / wall``.
+        No more than the processor time that the run did not use counts as withheld: when the run has more busy threads
+        than there are processors, its threads wait for each other.  A run with one busy thread keeps ``got / wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)
