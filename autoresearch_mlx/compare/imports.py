@@ -67,9 +67,7 @@ def _table(path: Path, text: str, hardware: str, metric: str | None, direction: 
     columns = find_columns(lines, metric)
     rows = read_rows(columns)
     if not rows.runs:
-        said = "; ".join(
-            [f"{path}: no run was kept, so there is no baseline that effects could start from", *rows.caveats]
-        )
+        said = "; ".join([f"{path}: no run was kept, so effects have no baseline to start from", *rows.caveats])
         raise TableError(said, "mark the baseline's row with the status keep")
     better = direction or direction_of(columns, _kept(rows.runs), list(_gains(columns)), _tried(rows.runs))
     return Log(

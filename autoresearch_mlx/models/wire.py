@@ -176,7 +176,7 @@ def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
 UNMEASURED = 0.5
 """Smallest share of our token estimate that a count must reach while nothing is known about this model's tokens."""
 MEASURED = 0.85
-"""Smallest share of the expected count that it must reach once earlier calls have shown how this model counts."""
+"""Smallest share of the expected count that a count must reach once earlier calls have shown how this model counts."""
 SMALLEST = 1024
 """Length in tokens up to which any prompt fits: every server's default context is at least twice as long."""
 _CLEARLY = 0.8

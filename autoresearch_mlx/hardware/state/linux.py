@@ -78,7 +78,7 @@ def _passed(zone: Path) -> Iterator[Thermal]:
 
 
 def memory_pressure(stalls: str) -> Pressure | None:
-    """Return the memory pressure by the text of /proc/pressure/memory; None for a kernel without it."""
+    """Return the memory pressure from the text of /proc/pressure/memory; None for a kernel without it."""
     shares = dict(re.findall(r"^(some|full) avg10=([\d.]+)", stalls, re.MULTILINE))
     if "some" not in shares:
         return None
