@@ -1,4 +1,4 @@
-"""Agents propose edits.  ``load_agent`` finds one by name: ``knobs``, ``ollama:MODEL``, ``module:Class``, ...
+"""Agents propose edits.  ``load_agent`` finds one by its name, such as ``knobs``, ``claude`` or ``module:Class``.
 
 An installed package offers agents of its own in the entry-point group :data:`GROUP`.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from autoresearch_mlx.agents.choose_model import PREFIXES
 from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.presets import PRESETS, preset_line
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent, History
 from autoresearch_mlx.lab.plugins import import_named, offered, said
@@ -29,6 +30,7 @@ NAMES = (
     "hybrid",
     "hybrid:MODEL",
     "hybrid:command:LINE",
+    "hybrid:claude",
     "chat",
     "ollama:MODEL",
     "lmstudio:MODEL",
@@ -37,6 +39,7 @@ NAMES = (
     "playbook",
     "command",
     "command:LINE",
+    *(preset.name for preset in PRESETS),
     "scripted:PATH",
     "module:Class",
 )
@@ -57,13 +60,15 @@ def load_agent(name: str, office: Office) -> Agent:
     kind, colon, rest = name.partition(":")
     if kind in PREFIXES:
         return _chat(name, office)
+    if preset_line(name) is not None:
+        return _command(name, office)
     makers = {
         "auto": _auto,
         "knobs": _knobs,
         "hybrid": _hybrid,
         "chat": _chat_from_settings,
         "playbook": _playbook,
-        "command": _command,
+        "command": lambda line, office: _command(f"command:{line}", office),
         "scripted": _scripted,
     }
     takes = {"hybrid", "command", "scripted"}
@@ -108,10 +113,10 @@ def _knobs(rest: str, office: Office) -> Agent:
 def _hybrid(model: str, office: Office) -> Agent:
     from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_ollama
 
-    if model.partition(":")[0] == "command":
+    if model.partition(":")[0] == "command" or preset_line(model) is not None:
         from autoresearch_mlx.agents.command import Standby
 
-        agent = _coding_agent(model.partition(":")[2], office)
+        agent = _coding_agent(model, office)
         return Standby(agent, _knobs("", office), office, office.settings.share)
     wanted = model or office.settings.model
     if wanted is not None:
@@ -151,23 +156,28 @@ def _playbook(rest: str, office: Office) -> Agent:
     return Playbook(say=office.say)
 
 
-def _command(line: str, office: Office) -> Agent:
+def _command(name: str, office: Office) -> Agent:
     from autoresearch_mlx.agents.command import Standby
 
-    agent = _coding_agent(line, office)
+    agent = _coding_agent(name, office)
     return Standby(agent, _knobs("", office), office) if office.settings.meanwhile == "knobs" else agent
 
 
-def _coding_agent(line: str, office: Office) -> CodingAgent:
+def _coding_agent(name: str, office: Office) -> CodingAgent:
+    """Return the coding agent ``command:LINE``, or the preset of that name."""
     from autoresearch_mlx.agents.command import CodingAgent
 
-    chosen = line or office.settings.command
+    kind, _, rest = name.partition(":")
+    chosen = preset_line(name) or rest or office.settings.command
     if not chosen:
-        hint = '--agent "command:claude -p", or [agent] command = "claude -p" in lab.toml'
-        raise AgentError("command needs the shell line of a coding agent", hint)
+        known = ", ".join(preset.name for preset in PRESETS)
+        raise AgentError(
+            "command needs the shell line of a coding agent",
+            f'[agent] command = "claude -p ..." in lab.toml, --agent "command:LINE", or one of these names: {known}',
+        )
     if office.lend is None:
         raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
-    return CodingAgent(chosen, office, office.lend, office.may_edit)
+    return CodingAgent(chosen, office, office.lend, office.may_edit, kind)
 
 
 def _scripted(path: str, office: Office) -> Agent:

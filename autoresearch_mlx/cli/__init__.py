@@ -23,8 +23,10 @@ _COMMANDS = {
     "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
     "prepare": ("data", "Turn text into tokens, once before the first run."),
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
-    "try": ("run", "Measure your own edit of the file as one experiment."),
-    "accept": ("run", "Keep an experiment that was too good to be believed, after one more run."),
+    "try": ("tries", "Measure your own edit of the file as one experiment."),
+    "wait": ("tries", "Wait for an experiment, and print its verdict."),
+    "drive": ("drive", "Put a coding agent in charge: it edits, measures, reads the verdicts."),
+    "accept": ("tries", "Keep an experiment that was too good to be believed, after one more run."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the head against an earlier version on fresh seeds and hidden rows."),
     "finalize": ("finalize", "Make a branch to merge for each kept change that holds on its own."),
@@ -135,5 +137,7 @@ def main() -> None:
 def _fail(error: AutoresearchError) -> NoReturn:
     click.echo(f"error: {error}", err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        from autoresearch_mlx.cli.options import callable_here
+
+        click.echo(f"hint: {callable_here(error.hint)}", err=True)
     sys.exit(1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx.cli.options import say
@@ -26,10 +27,13 @@ class Opened:
 
 
 @contextmanager
-def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) -> Iterator[Opened]:
+def opened(
+    lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None, plain: bool = False
+) -> Iterator[Opened]:
     """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
+    ``plain``: print plain lines, even if standard error is a terminal.
     Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
     chooses the conditions of a new session.
     """
@@ -40,7 +44,7 @@ def opened(lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None) 
     resolved = load_settings(lab.root, options)
     with interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
         session = _confined(found, resolved.settings)
-        with closing(open_screen(sys.stderr, session.folder, session.target.metric)) as screen:
+        with closing(open_screen(sys.stderr, session.folder, session.target.metric, plain)) as screen:
             yield Opened(session, resolved.settings, screen)
 
 
@@ -77,3 +81,17 @@ def interruptible() -> Iterator[None]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+def tell_left_out(
+    session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
+) -> None:
+    """Say which parts of the checkout are not in the session, each once a day.
+
+    Edits of the files ``measured`` are measured now.
+    """
+    from autoresearch_mlx.store.left_out import unsaid
+
+    if (found := session.left_out(lab.root)) is not None:
+        for words in unsaid(session.folder, found.sentences(session.tag, measured), date.today().isoformat()):
+            say(f"note: {words}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +38,28 @@ def uncollected() -> None:
     reading them.
     """
     gc.disable()
+
+
+def itself() -> str:
+    """Return what a shell has to call for this command: its name, or its path where the name is not on PATH.
+
+    The shell of a coding agent may have another PATH than the person's.
+    """
+    here, name = Path(sys.argv[0]), "autoresearch-mlx"
+    if here.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m autoresearch_mlx"
+    return shlex.quote(str(here.absolute())) if shutil.which(name) is None and here.is_file() else name
+
+
+def callable_here(text: str) -> str:
+    """Return the text with this command's path in place of its name, where the name is not on PATH."""
+    ours = itself()
+    return text.replace("autoresearch-mlx ", f"{ours} ") if ours.endswith("/autoresearch-mlx") else text
+
+
+def sandbox_option(function: Function) -> Function:
+    words = "Refuse to measure when edited code cannot be confined."
+    return click.option("--require-sandbox", is_flag=True, default=None, help=words)(function)
 
 
 def tag_option(function: Function) -> Function:

@@ -1,25 +1,17 @@
-"""``run``, ``try`` and ``accept``: the commands that measure experiments."""
+"""``run``: measure experiment after experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, Function, Hours, TrainingBudget, lab_here, say, tag_option
+from autoresearch_mlx.cli.options import Clock, Hours, TrainingBudget, lab_here, sandbox_option, say, tag_option
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
-    from autoresearch_mlx.lab.lab import Lab
     from autoresearch_mlx.loop.policy import Policy
-    from autoresearch_mlx.loop.session import Session
-
-
-def sandbox_option(function: Function) -> Function:
-    words = "Refuse to measure when edited code cannot be confined."
-    return click.option("--require-sandbox", is_flag=True, default=None, help=words)(function)
 
 
 @click.command("run")
@@ -87,7 +79,7 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
     from autoresearch_mlx.cli.ending import alarm, close
-    from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.cli.opened import opened, tell_left_out
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
@@ -103,7 +95,7 @@ def run_command(tag: str | None, **given: Any) -> None:
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
                 screen.say(session.opening())
-                _tell_left_out(session, lab, screen.say)
+                tell_left_out(session, lab, screen.say)
                 for line in opening_lines(session, settings, researcher, policy):
                     screen.say(line)
                 try:
@@ -113,20 +105,6 @@ def run_command(tag: str | None, **given: Any) -> None:
                     raise
             said = close(session, lab, settings, policy, reason, screen)
     click.echo(said)
-
-
-def _tell_left_out(
-    session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
-) -> None:
-    """Say which parts of the checkout are not in the session, each once a day.
-
-    Edits of the files ``measured`` are measured now.
-    """
-    from autoresearch_mlx.store.left_out import unsaid
-
-    if (found := session.left_out(lab.root)) is not None:
-        for words in unsaid(session.folder, found.sentences(session.tag, measured), date.today().isoformat()):
-            say(f"note: {words}")
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,74 +132,3 @@ def _policy(settings: Settings, given: Mapping[str, Any]) -> Policy:
     limits: dict[str, Any] = {name: given[name] for name in ("experiments", "hours", "until", "stall")}
     limits |= {"tokens": settings.agent.max_tokens_total, "cost": settings.agent.max_cost}
     return Policy(**limits, certify=settings.end.certify_pairs)
-
-
-@click.command("try")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
-@tag_option
-@click.option("--budget", type=TrainingBudget(), help="As for `run`; used only if this starts the session.")
-@click.option("--json", "as_json", is_flag=True, help="Print the experiment as one JSON object.")
-@sandbox_option
-def try_command(message: str, tag: str | None, budget: Any, as_json: bool, require_sandbox: bool | None) -> None:
-    """Measure your own edit of the file as one experiment, and print the verdict.
-
-    The file is taken from your checkout as it is, committed or not, and compared with the incumbent.  A keep moves
-    the session's branch; your checkout stays as you left it.
-
-    \b
-    Example:
-      autoresearch-mlx try -m "halve the batch: twice the steps in the same time"
-    """
-    import json
-
-    from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.loop.checkout import edit_from_checkout
-    from autoresearch_mlx.loop.research import measure_edit
-    from autoresearch_mlx.report.closing import verdict
-    from autoresearch_mlx.store.records import experiment_to
-
-    lab = lab_here()
-    options = {"budget.seconds": budget, "agent.repairs": 0, "sandbox.require": require_sandbox}
-    with opened(lab, tag, options) as here:
-        session, screen = here.session, here.screen
-        _tell_left_out(session, lab, screen.say, session.workspace.may_edit)
-        done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, message, screen.say), screen)
-        workspace, metric = session.workspace, session.target.metric
-        said = (
-            json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)
-        )
-    click.echo(said)
-
-
-@click.command("accept")
-@click.argument("number", type=click.IntRange(min=1))
-@tag_option
-@click.option("--json", "as_json", is_flag=True, help="Print the new experiment as one JSON object.")
-@sandbox_option
-def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
-    """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
-
-    Read it first: `show NUMBER` has its diff and what its audit found. Its change is measured once more, as a new
-    experiment against the present incumbent, and kept if it is better, however large the gain is. The ledger notes
-    that you accepted it.
-
-    \b
-    Example:
-      autoresearch-mlx show 7
-      autoresearch-mlx accept 7
-    """
-    import json
-
-    from autoresearch_mlx.cli.opened import opened
-    from autoresearch_mlx.loop.accept import accept
-    from autoresearch_mlx.report.closing import verdict
-    from autoresearch_mlx.store.records import experiment_to
-
-    with opened(lab_here(), tag, {"agent.repairs": 0, "sandbox.require": require_sandbox}) as here:
-        session = here.session
-        done = accept(session, number, here.screen)
-        workspace, metric = session.workspace, session.target.metric
-        said = (
-            json.dumps(experiment_to(done)) if as_json else verdict(done, metric, workspace.branch, workspace.editable)
-        )
-    click.echo(said)

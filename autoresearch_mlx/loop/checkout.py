@@ -14,8 +14,16 @@ from autoresearch_mlx.loop.session import Session
 AGENT = "manual"
 
 
-def edit_from_checkout(session: Session, root: Path, message: str, say: Callable[[str], None]) -> Proposal:
-    """Return the editable files of the checkout as a proposal on the incumbent.
+def edited_now(session: Session, root: Path) -> dict[str, str]:
+    """Return the editable files of the checkout that differ from the incumbent's, as git would store them.
+
+    Raises LabError when there are none, or when one is not UTF-8 text.
+    """
+    return read_checkout(root, session.workspace.read(session.incumbent(session.journal().history)), session)
+
+
+def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, say: Callable[[str], None]) -> Proposal:
+    """Return the files ``mine``, read from the checkout, as a proposal on the incumbent.
 
     The user may have edited a file on an older base (a commit of their own, an earlier keep).  That file would silently
     undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason an
@@ -26,10 +34,11 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
     """
     history = session.journal().history
     incumbent = session.workspace.read(session.incumbent(history))
-    mine = read_checkout(root, incumbent, session)
     files: dict[str, str] = {}
     older: dict[str, str] = {}
     for path, text in mine.items():
+        if text == incumbent.get(path):
+            continue  # the baseline, measured meanwhile, has this text by its preset
         label, base = nearest(path, text, bases(session, history))
         if base == incumbent.get(path) or path not in incumbent:
             files[path] = text
@@ -38,6 +47,8 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
         else:
             say(f"{path} was edited on {label}; your change is carried over to the incumbent")
             files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
+    if not files and not older:
+        raise _nothing(session)
     if not files and (known := _version_of({**incumbent, **older}, bases(session, history))):
         raise LabError(
             f"there is nothing to try: your checkout has the unedited version of {known}",
@@ -45,6 +56,11 @@ def edit_from_checkout(session: Session, root: Path, message: str, say: Callable
             "fetches the incumbent's version",
         )
     return Proposal(message, files or older, rationale="", agent=AGENT)
+
+
+def _nothing(session: Session) -> LabError:
+    editable = ", ".join(session.workspace.editable)
+    return LabError("your file equals the incumbent's: there is nothing to try", f"edit {editable} first")
 
 
 def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, str]]]) -> str | None:
@@ -67,8 +83,7 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
     changed |= session.workspace.as_stored(root, session.incumbent(session.journal().history), differing)
     changed = {path: text for path, text in changed.items() if text != incumbent.get(path)}
     if not changed:
-        editable = ", ".join(session.workspace.editable)
-        raise LabError("your file equals the incumbent's: there is nothing to try", f"edit {editable} first")
+        raise _nothing(session)
     return changed
 
 

@@ -138,7 +138,7 @@ def _refuse_idle(folder: Path, run: Run | None) -> Run:
     pid = holder(folder)
     if pid is not None:
         said = f"no run in progress; process {pid} holds session {folder.name}"
-        raise LabError(said, "wait for it, or end it with Ctrl-C there")
+        raise LabError(said, f"wait for it, or end it with Ctrl-C there, or with `kill {pid}`")
     raise LabError(f"no run in progress in session {folder.name}", "`autoresearch-mlx run` continues the session")
 
 

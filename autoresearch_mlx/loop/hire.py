@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Caps, Office
+from autoresearch_mlx.agents.presets import command_line
 from autoresearch_mlx.agents.prompt.brief import Brief
 from autoresearch_mlx.errors import AgentError, LedgerError
 from autoresearch_mlx.experiment import Agent, Context, History, Tenant
@@ -63,7 +64,7 @@ def memory_words(agent: Agent, history: History) -> str:
 def expected_words(settings: Settings, session: Session | None) -> str:
     """Return :func:`memory_words` for the agent that the settings name, without starting it, or why there is none."""
     name = settings.agent.name
-    if name.removeprefix("hybrid:").partition(":")[0] == "command":
+    if command_line(name) is not None:
         return name  # it needs the session's worktree, which may be in use
     memory = session.worker.memory_bytes if session is not None else read_machine().memory_bytes
     try:

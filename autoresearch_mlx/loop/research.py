@@ -119,9 +119,16 @@ def experiment(
     return finished
 
 
-def measure_edit(session: Session, edit: Callable[[], Proposal], screen: Screen) -> Experiment:
-    """Run one experiment with an edit from outside the loop; measure a baseline first if the session has none."""
+def measure_edit(
+    session: Session, edit: Callable[[], Proposal], screen: Screen, promise: Callable[[int], None] = lambda number: None
+) -> Experiment:
+    """Run one experiment with an edit from outside the loop; measure a baseline first if the session has none.
+
+    ``promise`` is called with the number that the experiment will have, before anything is measured.
+    """
     recover(session, screen)
+    journal = session.journal()
+    promise(1 if journal.history.baseline is None else journal.free_number)
     tell_of_machine(session, screen)
     baseline(session, screen)
     measure_anew(session, screen)

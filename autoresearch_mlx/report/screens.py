@@ -38,12 +38,12 @@ _NOTE_SECONDS = 1.0
 _PLAIN_WIDTH = 120
 
 
-def open_screen(stream: TextIO, folder: Path, metric: str) -> Screen:
-    """Open a live line if ``stream`` is a terminal that can move its cursor, else plain lines.
+def open_screen(stream: TextIO, folder: Path, metric: str, plain: bool = False) -> Screen:
+    """Open a live line if ``stream`` is a terminal that can move its cursor, else plain lines, or if ``plain`` is True.
 
     Either screen also notes the running experiment in the session's ``folder``.
     """
-    able = stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    able = not plain and stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
 
 

@@ -22,6 +22,7 @@ from autoresearch_mlx.store.heartbeat import SILENT_SECONDS, last_beat
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.talks import Spent, spent
+from autoresearch_mlx.store.tries import try_of
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import AgentSettings
@@ -120,6 +121,8 @@ class Status:
     """The parts of the person's checkout that are not in the session; None if nobody has looked."""
     pausing: bool = False
     """True if the person asked the run to pause after its current experiment."""
+    detached: int | None = None
+    """Number of the experiment that a detached try measures, or will measure after the baseline."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
 
@@ -158,6 +161,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         ),
         explained=_disturbed(history),
         speed=_speed(history),
+        detached=detached.number if (detached := try_of(folder, holder(folder))) is not None else None,
         waiting=waiting(history),
     )
 
@@ -244,6 +248,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "left_out": asdict(status.left_out) if status.left_out is not None else None,
         "waiting": [asdict(each) for each in status.waiting],
         **({"speed": asdict(status.speed)} if status.speed else {}),
+        **({"detached": status.detached} if status.detached is not None else {}),
     }
 
 

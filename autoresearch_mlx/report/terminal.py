@@ -61,8 +61,12 @@ def render_status(status: Status, width: int) -> str:
         ("incumbent", _mark(status.incumbent) + _progress(status)),
         *(("waiting", each.words) for each in status.waiting),
         ("sigma", _sigma(status)),
-        *(("running", _running(each)) for each in status.lanes or (status.running,)),
+        *(("running", running_words(each)) for each in status.lanes or (status.running,)),
     ]
+    if status.detached is not None:
+        ends = f"`kill {status.running.pid}` ends it" if status.running is not None else ""
+        said = f"`autoresearch-mlx wait {status.detached}` gives the verdict of experiment {status.detached}"
+        facts.append(("detached", "; ".join(filter(None, (said, ends)))))
     if status.limits is not None:
         facts.append(("ends", _after(status) if status.stopping else limits_in_words(status.limits)))
     if status.pausing and (status.running is None or status.running.phase != "paused"):
@@ -137,7 +141,8 @@ def _after(status: Status) -> str:
     return f"after {several or f'experiment {numbers[0]}'}, by hand" if numbers else "now, by hand"
 
 
-def _running(running: Running | None) -> str:
+def running_words(running: Running | None) -> str:
+    """Say what a session's process does: ``process 12, #5 halve the batch, train, step 143, 4:10 left``."""
     if running is None:
         return "no"
     process = f"process {running.pid}"

@@ -15,6 +15,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.knobs.range_notes import notes_on_ranges
 from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.presets import PRESETS, command_line, lacks_permission, program_of
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
@@ -44,6 +45,7 @@ def examine(start: Path) -> Iterator[Finding]:
     yield from _matmul(machine, profile, info)
     yield from _chip(here[0] if here is not None else None, settings, machine, profile, info)
     yield from _night(machine)
+    yield from _coding_agents()
     yield from _git(start)
     try:
         lab = find_lab(start)
@@ -189,8 +191,8 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
     """Yield the agent that would propose edits; a server is asked for its models, but generates nothing."""
     said: list[str] = []
     settings = resolved.settings.agent
-    if settings.name.partition(":")[0] == "command":
-        yield _command(settings.name.partition(":")[2] or settings.command or "")
+    if (line := command_line(settings.name)) is not None:
+        yield _command(settings.name, line or settings.command or "")
         return
     try:
         agent = load_agent(settings.name, Office(settings, say=said.append, memory_bytes=machine.memory_bytes))
@@ -202,20 +204,31 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
         agent.close()
 
 
-def _command(line: str) -> Finding:
-    """Return the finding on a coding agent's shell line; if it begins with a program's name, look for that program."""
-    program = line.split(maxsplit=1)[0] if line.strip() else ""
+def _command(name: str, line: str) -> Finding:
+    """Return the finding on a coding agent: its shell line, whether its program is on PATH, and whether it may edit."""
+    shown = f"command: {line}" if name.startswith(("command", "hybrid:command")) else f"{name}: {line}"
+    program = program_of(line)
     if not program:
-        return Finding(
-            "agent",
-            "agent",
-            "the agent `command` has no command line",
-            "fail",
-            '[agent] command = "claude -p" in lab.toml',
-        )
+        hint = '[agent] command = "claude -p ..." in lab.toml'
+        return Finding("agent", "agent", "the agent `command` has no command line", "fail", hint)
     if program.isidentifier() and shutil.which(program) is None:
-        return Finding("agent", "agent", f"command: {line}", "note", f"{program} is not on PATH")
-    return Finding("agent", "agent", f"command: {line}")
+        preset = next((each for each in PRESETS if each.name == program), None)
+        hint = f"{program} is not on PATH" + (f": {preset.install}" if preset is not None else "")
+        return Finding("agent", "agent", shown, "note", hint)
+    if lacking := lacks_permission(line):
+        return Finding("agent", "agent", shown, "note", f"{lacking}; `--agent {program}` has it")
+    return Finding("agent", "agent", shown)
+
+
+def _coding_agents() -> Iterator[Finding]:
+    """Yield each coding agent on PATH, with the line that lets it edit."""
+    found = [(preset, where) for preset in PRESETS if (where := shutil.which(preset.name)) is not None]
+    for preset, where in found:
+        may = f"`--agent {preset.name}` lets it edit: {preset.shell_line()}"
+        yield Finding("coding agents", preset.name, f"{where}; {may} (tested with {preset.ran})")
+    if not found:
+        names = ", ".join(preset.name for preset in PRESETS)
+        yield Finding("coding agents", "on PATH", f"none of {names}")
 
 
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:

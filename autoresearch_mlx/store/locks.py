@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from autoresearch_mlx.errors import LockedError
+from autoresearch_mlx.store.tries import try_of
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
@@ -40,13 +41,21 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("a+") as file:
         if not take_lock(file):
             file.seek(0)
-            said = f"session {folder.name} is in use by process {file.read().strip() or 'unknown'}"
-            raise LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
+            raise _in_use(folder, file.read().strip())
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _in_use(folder: Path, pid: str) -> LockedError:
+    said = f"session {folder.name} is in use by process {pid or 'unknown'}"
+    detached = try_of(folder, int(pid)) if pid.isdigit() else None
+    if detached is None:
+        return LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
+    hint = f"`autoresearch-mlx wait {detached.number}` gives its verdict; `kill {pid}` ends it"
+    return LockedError(f"{said}, which measures experiment {detached.number} (`try --detach`)", hint)
 
 
 def holder(folder: Path) -> int | None:

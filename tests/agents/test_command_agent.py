@@ -308,8 +308,38 @@ def test_a_program_that_never_edits_ends_the_run_after_five_experiments(line: st
     for number in range(1, 6):
         assert "please log in" in agent.propose(house.context(number=number)).problem
     assert "please log in" in agent.propose(house.context("refused", number=5)).problem
-    with pytest.raises(AgentError, match=r"5 experiments in a row had no edit, and now: .*please log in"):
+    with pytest.raises(
+        AgentError, match=r"5 experiments in a row had no edit; the last one: .*please log in"
+    ) as caught:
         agent.propose(house.context(number=6))
+    assert "its sandbox may be read-only, or it may lack the permission to edit" in caught.value.hint
+
+
+def test_an_agent_that_never_edits_is_asked_again_only_in_its_first_experiment(house: House) -> None:
+    agent = house.agent("echo I may not")
+    calls = [
+        [agent.propose(house.context(*["refused"] * again, number=number)).talk["calls"] for again in range(3)]
+        for number in (1, 2, 3)
+    ]
+    assert calls == [[1, 2, 3], [1, 1, 1], [1, 1, 1]]
+
+
+def test_an_edit_ends_the_count_of_lost_experiments(house: House, tmp_path: Path) -> None:
+    agent = house.agent(f"test ! -e '{tmp_path}/able' || {{ {EDIT}; }}")
+    for number in (1, 2, 3, 4):
+        assert agent.propose(house.context(number=number)).problem
+    (tmp_path / "able").touch()
+    assert agent.propose(house.context(number=5)).files == {"solver.py": EDITED}
+    (tmp_path / "able").unlink()
+    for number in range(6, 11):
+        assert agent.propose(house.context(number=number)).problem
+    with pytest.raises(AgentError, match="5 experiments in a row"):
+        agent.propose(house.context(number=11))
+
+
+def test_the_line_has_the_paths_of_the_editable_files_as_its_arguments(house: House, tmp_path: Path) -> None:
+    house.propose(f"""printf '%s\\n' "$@" > '{tmp_path}/arguments'""")
+    assert (tmp_path / "arguments").read_text() == "solver.py\n"
 
 
 def test_keys_that_the_program_prints_are_blotted_out(house: House, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from conftest import Recorder, git, opened, write_command_lab
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.loop.checkout import distance, edit_from_checkout, nearest
+from autoresearch_mlx.loop.checkout import distance, edit_from_checkout, edited_now, nearest
 from autoresearch_mlx.loop.research import baseline, experiment, measure_edit, recover
 from autoresearch_mlx.loop.session import Session
 
@@ -55,7 +55,9 @@ def session(lab: Lab, screen: Recorder) -> Iterator[Session]:
 
 
 def proposed(session: Session, lab: Lab, said: list[str] | None = None) -> dict[str, str]:
-    proposal = edit_from_checkout(session, lab.root, "mine", (said if said is not None else []).append)
+    proposal = edit_from_checkout(
+        session, edited_now(session, lab.root), "mine", (said if said is not None else []).append
+    )
     assert (proposal.title, proposal.agent) == ("mine", "manual")
     return dict(proposal.files)
 
@@ -201,7 +203,9 @@ def test_the_checkout_is_read_and_never_written(lab: Lab, session: Session, scre
     keep(session, screen, solver=START.replace("Y = 2", "Y = 5"))
     mine = START.replace("X = 4.0", "X = 3.0")
     (lab.root / "solver.py").write_text(mine)
-    done = measure_edit(session, lambda: edit_from_checkout(session, lab.root, "mine", screen.say), screen)
+    done = measure_edit(
+        session, lambda: edit_from_checkout(session, edited_now(session, lab.root), "mine", screen.say), screen
+    )
     assert (done.status, done.value, done.knobs) == ("keep", 36.0, {"X": (4.0, 3.0)})
     assert (lab.root / "solver.py").read_text() == mine
     assert git(lab.root, "status", "--porcelain") == "M solver.py"
@@ -210,7 +214,9 @@ def test_the_checkout_is_read_and_never_written(lab: Lab, session: Session, scre
 def test_without_a_baseline_one_is_measured_first(lab: Lab, screen: Recorder) -> None:
     (lab.root / "solver.py").write_text(START.replace("X = 4.0", "X = 3.0"))
     with opened(lab, "fresh") as session:
-        measure_edit(session, lambda: edit_from_checkout(session, lab.root, "mine", screen.say), screen)
+        measure_edit(
+            session, lambda: edit_from_checkout(session, edited_now(session, lab.root), "mine", screen.say), screen
+        )
     assert [(e.number, e.status) for e in screen.done] == [(0, "keep"), (1, "keep")]
 
 

@@ -23,6 +23,7 @@ from autoresearch_mlx.agents.command.worktree_changes import (
     write_exactly,
 )
 from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.presets import lacks_permission, program_of
 from autoresearch_mlx.errors import AgentError, WorkspaceError
 from autoresearch_mlx.experiment import Context, History, Proposal
 from autoresearch_mlx.lab.source import changed_knobs, describe
@@ -62,37 +63,42 @@ class CodingAgent:
     decides which new files belong to the edit; None: no new file does.
     """
 
-    name = "command"
-
     def __init__(
         self,
         line: str,
         office: Office,
         lend: Callable[[str], AbstractContextManager[Path]],
         may_edit: Callable[[str], bool] | None = None,
+        name: str = "command",
     ) -> None:
+        self.name = name
         self._line, self._office, self._lend = line, office, lend
         self._may_edit = may_edit or (lambda path: False)
         self._asked = _Asked(-1)
         self._lost: list[int] = []
         """Numbers of the latest experiments in a row without an edit."""
+        self._why_lost = ""
         self._patience = Patience(office.settings.patience_seconds)
 
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal with a problem in words for the program.
 
         Raises AgentAway while the agent's service has an outage or the person's limit is used up, AgentError when the
-        agent cannot be started or makes no edit in five experiments, and WorkspaceError when the worktree cannot be
-        lent, or when the agent changed how git writes files.
+        agent cannot be started or made no edit in the last five experiments, and WorkspaceError when the worktree
+        cannot be lent, or when the agent changed how git writes files.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)
+            self._refuse_to_go_on()
+        elif self._asked.last is not None and self._is_in_vain(self._asked.last):
+            return self._asked.last  # the same answer once more ends the experiment, without another call that is paid
         prompt = self._prompt(context)
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
                 write_exactly(tree, context.files)
                 before, layout = stamps(tree), layout_settings(tree)
-                called = call(self._line, tree, prompt, context.number, self._office.settings.command_seconds, log)
+                seconds = self._office.settings.command_seconds
+                called = call(self._line, tree, prompt, context.number, seconds, log, list(context.files))
                 found = changes(tree, context.files, before, self._may_edit)
             except OSError as error:
                 raise AgentError(
@@ -181,6 +187,7 @@ class CodingAgent:
         if not changed:
             said = last_line(called.output)
             words = f"the agent changed no editable file{_ignored(found)}"
+            words += f" ({lacking})" if (lacking := lacks_permission(self._line)) else ""
             return self._lose(words + (f"; its last line: {said}" if said else ""))
         self._lost.clear()
         return "; ".join(found.problems)
@@ -188,10 +195,19 @@ class CodingAgent:
     def _lose(self, problem: str) -> str:
         if self._asked.number not in self._lost:
             self._lost.append(self._asked.number)
-        if len(self._lost) > LOST_IN_A_ROW:
-            said = f"{LOST_IN_A_ROW} experiments in a row had no edit, and now: {problem}"
-            raise AgentError(said, "try the line in a shell, or give it more [agent] command_seconds in lab.toml")
+        self._why_lost = problem
         return problem
+
+    def _is_in_vain(self, last: Proposal) -> bool:
+        """Return whether asking again is in vain: the agent made no edit, and none in the experiment before either."""
+        return self._asked.number in self._lost and len(self._lost) > 1 and not last.files
+
+    def _refuse_to_go_on(self) -> None:
+        """Raise AgentError when the latest five experiments in a row had no edit."""
+        if len(self._lost) < LOST_IN_A_ROW:
+            return
+        said = f"{LOST_IN_A_ROW} experiments in a row had no edit; the last one: {self._why_lost}"
+        raise AgentError(said, _remedy(self._line))
 
     def _proposal(self, context: Context, called: Called, found: Changes, prompt: str, problem: str) -> Proposal:
         why = why_of(called.output, prompt)
@@ -218,6 +234,15 @@ class CodingAgent:
             "think_seconds": round(asked.seconds, 3),
             "files": list(asked.logs),
         }
+
+
+def _remedy(line: str) -> str:
+    """Return what a person can do about an agent that makes no edit."""
+    lacking = lacks_permission(line)
+    known = f"{lacking}; `--agent {program_of(line)}` has it" if lacking else ""
+    sandbox = "its sandbox may be read-only, or it may lack the permission to edit without asking"
+    more = "try the line in a shell, or give it more [agent] command_seconds in lab.toml"
+    return f"{known or sandbox}; {more}"
 
 
 def _incumbent(context: Context) -> str:

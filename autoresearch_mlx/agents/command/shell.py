@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,12 @@ class Called:
     output: str
 
 
-def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path) -> Called:
+def call(
+    line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path, files: Sequence[str] = ()
+) -> Called:
     """Run the shell command in ``tree`` and write its output to ``log``.  No process that it starts survives.
 
+    ``files``: the paths of the editable files, which the line can use as ``"$@"``.
     Raises OSError when the log cannot be written.
     """
     end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex
@@ -59,7 +62,7 @@ def call(line: str, tree: Path, prompt: str, number: int, seconds: float, log: P
         told.seek(0)
         try:
             ended = run_child(
-                ["/bin/sh", "-c", line],
+                ["/bin/sh", "-c", line, "sh", *files],
                 cwd=tree,
                 environment=child_process_environment({EXPERIMENT_ENV: str(number), MARKER: marker, **leash}),
                 log=kept,

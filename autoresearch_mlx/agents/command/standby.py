@@ -36,7 +36,7 @@ class Standby:
         share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = "command" if share >= 1 else "hybrid"
+        self.name = agent.name if share >= 1 else "hybrid"
         self._agent, self._optimiser, self._office, self._share, self._clock = agent, optimiser, office, share, clock
         self._author: Agent = agent
         self._number: int | None = None

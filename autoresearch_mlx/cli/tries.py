@@ -1,0 +1,178 @@
+"""``try``, ``wait`` and ``accept``: measure one experiment, for a person or for a coding agent that is in charge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autoresearch_mlx.cli.options import (
+    Function,
+    TrainingBudget,
+    callable_here,
+    itself,
+    lab_here,
+    sandbox_option,
+    say,
+    tag_option,
+    uncollected,
+)
+from autoresearch_mlx.errors import LabError
+
+if TYPE_CHECKING:
+    from autoresearch_mlx.experiment import Experiment
+
+
+def _json_option(text: str) -> Callable[[Function], Function]:
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+@click.command("try")
+@click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
+@tag_option
+@click.option("--budget", type=TrainingBudget(), help="As for `run`; used only if this starts the session.")
+@click.option("--detach", is_flag=True, help="Return at once with the experiment's number; `wait` gives the verdict.")
+@_json_option("Print the experiment as one JSON object; with --detach its number.")
+@sandbox_option
+@click.option("--report-to", type=int, hidden=True, help="File descriptor to which a detached process reports.")
+def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **given: Any) -> None:
+    """Measure your own edit of the file as one experiment, and print the verdict.
+
+    The file is taken from your checkout as it is now, committed or not, and compared with the incumbent.  A keep moves
+    the session's branch; your checkout stays as you left it.
+
+    With --detach the measurement goes on by itself, even when the shell that called this ends or is killed, as a coding
+    agent's shell is after some minutes.  The file may be edited again at once.
+
+    \b
+    Example:
+      autoresearch-mlx try -m "halve the batch: twice the steps in the same time"
+      autoresearch-mlx try --detach -m "halve the batch" && autoresearch-mlx wait 1
+    """
+    if detach:
+        _detach(message, tag, as_json, given)
+        return
+    from autoresearch_mlx.cli.opened import opened, tell_left_out
+    from autoresearch_mlx.loop.checkout import edit_from_checkout, edited_now
+    from autoresearch_mlx.loop.detached import Detached
+    from autoresearch_mlx.loop.research import measure_edit
+
+    lab, report_to = lab_here(), given["report_to"]
+    options = {
+        "budget.seconds": given["budget"],
+        "agent.repairs": 0,
+        "sandbox.require": given["require_sandbox"],
+    }
+    detached = Detached(message, report_to)
+    with detached.reported(), opened(lab, tag, options, plain=report_to is not None) as here:
+        session, screen, workspace = here.session, here.screen, here.session.workspace
+        tell_left_out(session, lab, screen.say, workspace.may_edit)
+        mine = edited_now(session, lab.root)
+        done = measure_edit(
+            session,
+            lambda: edit_from_checkout(session, mine, message, screen.say),
+            screen,
+            lambda number: detached.promise(session.folder, number),
+        )
+        said = _said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
+    click.echo(said)
+
+
+def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
+    """Start the same command in a process that outlives this one, and print the number that it promises.
+
+    If `drive` works in this lab, the request goes there: this command may be in a sandbox, whose end ends all in it.
+    """
+    from autoresearch_mlx.loop.detached import Promise, start_detached
+    from autoresearch_mlx.loop.drive import ask_driver
+
+    options = {"--tag": tag, "--budget": given["budget"]}
+    arguments = ["try", "-m", message, *(f"{name}={value}" for name, value in options.items() if value is not None)]
+    arguments += ["--require-sandbox"] if given["require_sandbox"] else []
+    promise = ask_driver(lab_here(), arguments, say) or start_detached(arguments)
+    if not isinstance(promise, Promise):
+        raise SystemExit(promise)
+    wait = f"{itself()} wait {promise.number}"
+    if as_json:
+        click.echo(json.dumps({**asdict(promise), "wait": wait}))
+    else:
+        click.echo(f"experiment {promise.number} is being measured by process {promise.pid}; its verdict: {wait}")
+
+
+@click.command("wait")
+@click.argument("number", type=click.IntRange(min=0), required=False)
+@tag_option
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Wait for at most S seconds; exit code 3: it is still being measured.",
+)
+@_json_option("Print the experiment as one JSON object.")
+def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:
+    """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, that of the newest detached try.
+
+    It may be a detached try or an experiment of a run, and it may be over already.  To end this command ends only the
+    waiting: call it again as often as you like.  The exit code is that of the try: 0 for any verdict, 1 for an error,
+    130 if the try was ended by hand.
+
+    \b
+    Example:
+      autoresearch-mlx wait 5
+      autoresearch-mlx wait 5 --seconds 90
+    """
+    uncollected()
+    from autoresearch_mlx.lab.lab import find_session
+    from autoresearch_mlx.report.awaited import STILL_MEASURED, await_verdict
+    from autoresearch_mlx.store.ledger import FILE, read
+    from autoresearch_mlx.store.tries import newest_try
+
+    folder = find_session(lab_here(), tag)
+    if number is None and (number := newest_try(folder)) is None:
+        raise LabError(f"session {folder.name} has no detached try", f"`{itself()} wait NUMBER` names an experiment")
+    ended = await_verdict(folder, number, say, seconds)
+    if ended.experiment is not None:
+        session = read(folder / FILE).session
+        branch = session.get("branch") or f"autoresearch/{folder.name}"
+        click.echo(_said(ended.experiment, session["metric"], branch, session.get("editable") or (), as_json))
+    elif ended.exit_code == STILL_MEASURED:
+        say(f"experiment {number} is still being measured; call `{itself()} wait {number}` again")
+    raise SystemExit(ended.exit_code)
+
+
+@click.command("accept")
+@click.argument("number", type=click.IntRange(min=1))
+@tag_option
+@_json_option("Print the new experiment as one JSON object.")
+@sandbox_option
+def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
+    """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
+
+    Read it first: `show NUMBER` has its diff and what its audit found. Its change is measured once more, as a new
+    experiment against the present incumbent, and kept if it is better, however large the gain is. The ledger notes
+    that you accepted it.
+
+    \b
+    Example:
+      autoresearch-mlx show 7
+      autoresearch-mlx accept 7
+    """
+    from autoresearch_mlx.cli.opened import opened
+    from autoresearch_mlx.loop.accept import accept
+
+    with opened(lab_here(), tag, {"agent.repairs": 0, "sandbox.require": require_sandbox}) as here:
+        session, workspace = here.session, here.session.workspace
+        done = accept(session, number, here.screen)
+        said = _said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
+    click.echo(said)
+
+
+def _said(done: Experiment, metric: str, branch: str, editable: Sequence[str], as_json: bool) -> str:
+    """Return the verdict on an experiment as text, or the experiment as JSON."""
+    from autoresearch_mlx.report.closing import verdict
+    from autoresearch_mlx.store.records import experiment_to
+
+    return json.dumps(experiment_to(done)) if as_json else callable_here(verdict(done, metric, branch, editable))

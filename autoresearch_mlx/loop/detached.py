@@ -1,0 +1,121 @@
+"""Measure in a process that outlives its caller: ``try --detach``.
+
+A coding agent's shell ends a command that takes too long, and with it every process of its group, its session or its
+descent.  So the measurement runs in a session of its own, as a child of nobody, without a terminal and without the
+caller's pipes.  The caller waits only until that process has promised a number for the experiment, or has failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoresearch_mlx.errors import AutoresearchError, LabError
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.tries import Try, log_path, write_try
+from autoresearch_mlx.trial.runner import python_command
+
+INTERRUPTED = 130
+"""Exit code of a command that was ended by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The number of the experiment that the detached process measures, and its session."""
+
+    number: int
+    session: str
+    pid: int
+
+
+def start_detached(arguments: Sequence[str]) -> Promise | int:
+    """Start the command ``autoresearch-mlx`` with these arguments as a process that outlives this one.
+
+    The command must take the option ``--report-to``.  Returns its promise, or its exit code if it ended without one;
+    then it has printed its error to our standard error.  Raises LabError when it was killed before it could say either.
+    """
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        python_command("-m", "autoresearch_mlx", *arguments, "--report-to", str(theirs)),
+        stdin=subprocess.DEVNULL,
+        pass_fds=[theirs],
+        start_new_session=True,
+    )
+    os.close(theirs)
+    with os.fdopen(ours, encoding="utf-8") as report:
+        line = report.readline()
+    process.wait()
+    if not line:
+        raise LabError("the detached process was killed before it had a number", "`autoresearch-mlx try` again")
+    said = json.loads(line)
+    return int(said["exit_code"]) if "exit_code" in said else Promise(**said)
+
+
+class Detached:
+    """The side of the detached process: its promise, and the note of how it ends.
+
+    Without ``report_to``, the file descriptor on which the caller listens, the process is not detached: nothing is
+    promised and nothing noted.
+    """
+
+    def __init__(self, title: str, report_to: int | None) -> None:
+        self._title, self._report_to = title, report_to
+        self._folder: Path | None = None
+        self._note: Try | None = None
+
+    def promise(self, folder: Path, number: int) -> None:
+        """Promise the caller a number in the session in ``folder``, and let go of the caller's streams.
+
+        Needs the session's lock.  Raises OSError when the note cannot be written.
+        """
+        if self._report_to is None:
+            return
+        note = Try(number, os.getpid(), self._title, now())
+        write_try(folder, note)
+        self._folder, self._note = folder, note
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with log_path(folder, number).open("wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        self._report(number=number, session=folder.name, pid=note.pid)
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Detach, and report how the block ends: to the caller before there is a promise, in the note after it."""
+        if self._report_to is None:
+            yield
+            return
+        if os.fork():
+            os._exit(0)  # the caller's descendants end here, so that whoever ends all of them spares the measurement
+        try:
+            yield
+        except AutoresearchError as error:
+            self._end(1, str(error), error.hint)
+            raise
+        except KeyboardInterrupt:
+            self._end(INTERRUPTED)
+            raise
+        except BaseException as error:
+            self._end(1, f"{type(error).__name__}: {error}")
+            raise
+        self._end(0)
+
+    def _end(self, code: int, error: str = "", hint: str = "") -> None:
+        if self._folder is None or self._note is None:
+            self._report(exit_code=code)
+            return
+        with suppress(OSError):
+            write_try(self._folder, replace(self._note, exit_code=code, error=error, hint=hint))
+
+    def _report(self, **said: int | str) -> None:
+        assert self._report_to is not None
+        with suppress(OSError):  # the caller was killed meanwhile; `status` shows the experiment
+            os.write(self._report_to, f"{json.dumps(said)}\n".encode())
+        os.close(self._report_to)

@@ -1,0 +1,94 @@
+"""Put a coding agent in charge of a lab, and measure for it outside of its sandbox: the command ``drive``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.detached import Promise
+from autoresearch_mlx.store.desk import Answer, ask, is_served, serve, serving
+from autoresearch_mlx.targets.registry import kind_of, with_defaults
+from autoresearch_mlx.trial.runner import python_command
+
+AT_DESK = "AUTORESEARCH_AT_DESK"
+"""Environment variable of a command that was asked for at the desk, so that it does not ask there again."""
+_DETACHED = ("try", "--detach", "--json")
+_TICK_SECONDS = 0.1
+
+
+def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) -> int:
+    """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
+
+    ``files``: the paths of the editable files, which the line can use as ``"$@"``.
+
+    Meanwhile every ``try --detach`` in this lab is carried out by this process.  Without a line it does only that,
+    until Ctrl-C.  Raises LabError when another process does so already.
+    """
+    lab.make_state()
+    with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
+        if desk is None:
+            raise LabError("another `autoresearch-mlx drive` works in this lab", "end it with Ctrl-C there")
+        told.write(prompt.encode(errors="replace"))
+        told.seek(0)
+        agent = (
+            None if line is None else subprocess.Popen(["/bin/sh", "-c", line, "sh", *files], cwd=lab.root, stdin=told)
+        )
+        try:
+            while agent is None or agent.poll() is None:
+                if not serve(desk, lambda arguments: _carried_out(lab, arguments)):
+                    time.sleep(_TICK_SECONDS)
+        except KeyboardInterrupt:
+            if agent is not None:
+                agent.terminate()
+                agent.wait()
+            raise
+        return agent.returncode
+
+
+def editable_files(lab: Lab) -> list[str]:
+    """Return the paths of the lab's editable files that exist now.  Raises ConfigError."""
+    settings = load_settings(lab.root).settings
+    patterns = with_defaults(settings, kind_of(settings, lab.root)).target.editable
+    found = (path for pattern in patterns for path in lab.root.glob(pattern) if path.is_file())
+    return sorted({path.relative_to(lab.root).as_posix() for path in found})
+
+
+def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
+    """Carry out a ``try --detach``; nothing else is done for those who write requests."""
+    if tuple(arguments[: len(_DETACHED)]) != _DETACHED:
+        return Answer(2, "", "only `try --detach` is carried out here\n")
+    done = subprocess.run(
+        python_command("-m", "autoresearch_mlx", *arguments),
+        cwd=lab.root,
+        env={**os.environ, AT_DESK: "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def ask_driver(lab: Lab, arguments: Sequence[str], say: Callable[[str], None]) -> Promise | int | None:
+    """Have a ``try`` with these arguments detached by the process that drives this lab; None when there is none.
+
+    Returns the promise, or the exit code of a try that was refused, whose error is passed to ``say``.  Raises OSError
+    when the request cannot be written.
+    """
+    if AT_DESK in os.environ or not is_served(lab.state):
+        return None
+    answer = ask(lab.state, [*_DETACHED, *arguments[1:]])
+    if answer is None:
+        return None
+    if answer.error:
+        say(answer.error.rstrip("\n"))
+    return (
+        Promise(**{k: v for k, v in json.loads(answer.out).items() if k != "wait"}) if answer.out else answer.exit_code
+    )

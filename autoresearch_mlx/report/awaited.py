@@ -1,0 +1,103 @@
+"""Wait until an experiment has its verdict, whichever process measures it: ``wait``.
+
+The waiting process only reads.  It may be killed, started again, or run twice; the measurement does not notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.loop.detached import INTERRUPTED
+from autoresearch_mlx.report.now import Running
+from autoresearch_mlx.report.status import running_in
+from autoresearch_mlx.report.terminal import running_words
+from autoresearch_mlx.store.ledger import Journal, Ledger
+from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.tries import Try, read_try
+
+STILL_MEASURED = 3
+"""Exit code: the experiment is still being measured."""
+_POLL_SECONDS = 0.5
+_SAY_SECONDS = 30.0
+_DEAD_LOOKS = 3
+"""Number of looks in a row at which nobody measures the experiment before that is believed: a process that is starting
+or ending may hold the lock for an instant without its name in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How the waiting ended: ``experiment`` is None while it is still being measured, or when it never took place."""
+
+    experiment: Experiment | None
+    exit_code: int
+
+
+def await_verdict(
+    folder: Path,
+    number: int,
+    say: Callable[[str], None],
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Awaited:
+    """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``; say how far it is.
+
+    Returns the exit code that ``try`` had or would have had.  Raises LabError when there is no such experiment, when
+    the process that measured it died, and with the try's own error when no experiment came of it.
+    """
+    ledger = Ledger(folder)
+    end = None if seconds is None else clock() + seconds
+    said_at, phase, dead = float("-inf"), None, 0
+    while True:
+        pid = holder(folder)  # before the ledger: a process that is gone by now has written all that it will write
+        note, journal = read_try(folder, number), ledger.read()
+        measured = pid is not None and (_promised(note, pid) or any(r.number == number for r in journal.running))
+        done = next((e for e in journal.history.experiments if e.number == number), None)
+        if done is not None and not _promised(note, pid):
+            return Awaited(done, _exit_code(done, note))
+        if not measured and note is not None and note.exit_code is not None:
+            if note.exit_code == INTERRUPTED:
+                say(f"the try of experiment {number} was ended by hand before its measurement began")
+                return Awaited(None, INTERRUPTED)
+            raise LabError(note.error or f"the try of experiment {number} ended without a verdict", note.hint)
+        dead = 0 if measured else dead + 1
+        if dead >= _DEAD_LOOKS:
+            raise _nobody(folder, number, note, journal)
+        if end is not None and clock() >= end:
+            return Awaited(None, STILL_MEASURED)
+        running = running_in(folder, journal) if measured else None
+        if running is not None and (clock() - said_at >= _SAY_SECONDS or running.phase != phase):
+            said_at, phase = clock(), running.phase
+            say(_words(number, running))
+        sleep(_POLL_SECONDS if end is None else min(_POLL_SECONDS, max(end - clock(), 0.0)))
+
+
+def _promised(note: Try | None, pid: int | None) -> bool:
+    """Return whether the process that holds the session is the one that promised this experiment and goes on."""
+    return note is not None and note.exit_code is None and note.pid == pid
+
+
+def _exit_code(done: Experiment, note: Try | None) -> int:
+    if note is not None and note.exit_code is not None:
+        return note.exit_code
+    return INTERRUPTED if done.cut_off else 0
+
+
+def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> LabError:
+    claim = next((r for r in journal.running if r.number == number), None)
+    if claim is None and note is None:
+        hint = "`autoresearch-mlx log` lists the experiments, and `autoresearch-mlx status` says what is measured now"
+        return LabError(f"session {folder.name} has no experiment {number}", hint)
+    said = f"the process that measured experiment {number} ended without a verdict, as after a power cut or `kill -9`"
+    return LabError(said, f"`autoresearch-mlx try` again; it closes experiment {number} as interrupted first")
+
+
+def _words(number: int, running: Running) -> str:
+    if running.number == number:
+        return running_words(running)
+    return f"experiment {number} comes next; now {running_words(running)}"

@@ -1,0 +1,109 @@
+"""Pass commands out of a coding agent's sandbox, through files in the lab's ``.autoresearch/desk/``.
+
+A sandbox may end every process with the command that started it (Codex on Linux has a process namespace for each), and
+may lack git's folder, the caches and the GPU.  So `drive` works outside of it and serves the desk: the command in the
+sandbox writes a request, and reads the answer.
+
+    desk/served            locked by the process that serves the desk
+    desk/ID.request        the arguments of a command, as JSON
+    desk/ID.answer         what came of it: ``{"exit_code": ..., "out": ..., "error": ...}``
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autoresearch_mlx.store.locks import take_lock
+
+FOLDER = "desk"
+_SERVED = "served"
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of a requested command: its exit code, and what it printed."""
+
+    exit_code: int
+    out: str
+    error: str
+
+
+@contextmanager
+def serving(state: Path) -> Iterator[Path | None]:
+    """Serve the desk of a lab for this process alone; yield None when another process serves it already.
+
+    ``state`` is the lab's folder ``.autoresearch``.  Raises OSError.
+    """
+    desk = state / FOLDER
+    desk.mkdir(parents=True, exist_ok=True)
+    with (desk / _SERVED).open("a+") as file:
+        if not take_lock(file, 0.2):
+            yield None
+            return
+        for left in [*desk.glob("*.request"), *desk.glob("*.answer")]:
+            left.unlink(missing_ok=True)  # nobody waits for them any more
+        yield desk
+
+
+def is_served(state: Path) -> bool:
+    """Return whether a process serves the desk of this lab now."""
+    try:
+        with (state / FOLDER / _SERVED).open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
+    """Ask for a command and wait for its end; None when the desk is not served any more.
+
+    Raises OSError when the request cannot be written.
+    """
+    desk, name = state / FOLDER, uuid.uuid4().hex
+    request, answer = desk / f"{name}.request", desk / f"{name}.answer"
+    _write(request, json.dumps(list(arguments)))
+    try:
+        while not answer.exists():
+            if not is_served(state) and not answer.exists():
+                return None
+            time.sleep(_POLL_SECONDS)
+        return Answer(**json.loads(answer.read_bytes()))
+    finally:
+        for left in (request, answer):
+            left.unlink(missing_ok=True)
+
+
+def serve(desk: Path, answer: Callable[[Sequence[str]], Answer]) -> int:
+    """Answer all requests that lie on the desk, oldest first; return how many there were."""
+    requests = sorted(desk.glob("*.request"), key=_age)
+    for request in requests:
+        with suppress(OSError, ValueError):
+            arguments = [str(word) for word in json.loads(request.read_bytes())]
+            request.unlink(missing_ok=True)
+            _write(request.with_suffix(".answer"), json.dumps(asdict(answer(arguments))))
+    return len(requests)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,79 @@
+"""Note the tries that outlive the command that asked for them (``try --detach``), so that ``wait`` finds them.
+
+    tries/0005.json     experiment 5: the process that measures it, and how that process ended
+    tries/0005.log      the messages and the verdict that the process printed
+
+The ledger has the experiment itself.  The note has what the ledger cannot know: the number that was promised while the
+baseline was still being measured, and the error with which no experiment came of it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOLDER = "tries"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One detached try."""
+
+    number: int
+    """The experiment's number, promised to the caller."""
+    pid: int
+    title: str
+    time: str
+    """Local time of its start, with its offset from UTC."""
+    exit_code: int | None = None
+    """Exit code of the process; None while it runs, or when it was killed."""
+    error: str = ""
+    """The error that ended it without a verdict; empty when there is none."""
+    hint: str = ""
+
+
+def log_path(folder: Path, number: int) -> Path:
+    return folder / FOLDER / f"{number:04d}.log"
+
+
+def write_try(folder: Path, note: Try) -> None:
+    """Replace the note in one step.  Raises OSError when it cannot be written."""
+    path = _path(folder, note.number)
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(note)) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_try(folder: Path, number: int) -> Try | None:
+    """Return the note of an experiment; None when there is none or it is damaged."""
+    return _read(_path(folder, number))
+
+
+def try_of(folder: Path, pid: int | None) -> Try | None:
+    """Return the try that the process ``pid`` measures now; None when it measures none.
+
+    ``pid`` must be the process that holds the session: another process may have the number of a dead one.
+    """
+    if pid is None:
+        return None
+    notes = (_read(path) for path in sorted((folder / FOLDER).glob("*.json"), reverse=True))
+    return next((note for note in notes if note is not None and note.pid == pid and note.exit_code is None), None)
+
+
+def newest_try(folder: Path) -> int | None:
+    """Return the number of the newest detached try of a session; None when there is none."""
+    numbers = [int(path.stem) for path in (folder / FOLDER).glob("*.json") if path.stem.isdigit()]
+    return max(numbers, default=None)
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / FOLDER / f"{number:04d}.json"
+
+
+def _read(path: Path) -> Try | None:
+    with suppress(OSError, ValueError, TypeError):
+        return Try(**json.loads(path.read_bytes()))
+    return None
