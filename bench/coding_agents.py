@@ -31,7 +31,10 @@ BENCH = "import sys, time\nfrom solver import X\ntime.sleep(float(sys.argv[1]))\
 LAB = '[target]\nkind = "command"\neditable = ["solver.py"]\nrun = "{run}"\nmetric = "score"\n'
 VERDICT = "experiment 1: keep"
 EDITED = "TITLE: X nearer\nWHY: it is smaller"
-AIDERS_EDIT = Say(f"solver.py\n```\n<<<<<<< SEARCH\nX = 4.0\n=======\nX = 3.5\n>>>>>>> REPLACE\n```\n{EDITED}")
+RANGE = "  # knob: lin 0 10"
+AIDERS_EDIT = Say(
+    f"solver.py\n```\n<<<<<<< SEARCH\nX = 4.0{RANGE}\n=======\nX = 3.5{RANGE}\n>>>>>>> REPLACE\n```\n{EDITED}"
+)
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def row(preset: Preset, wanted: Namespace) -> tuple[str, str, str]:
         room.mkdir(parents=True)
         said = subprocess.run([program, "--version"], env=surroundings(room, path, "http://127.0.0.1:9"),
                               capture_output=True, text=True, timeout=120).stdout  # fmt: skip
-        version = next((word for word in said.split() if word[0].isdigit()), "?")
+        version = next((word for word in said.split() if word[0].isdigit()), "?").rstrip(".")
         return version, edits(preset, room, path), drives(preset, room, path, wanted.seconds)
 
 
@@ -69,6 +72,8 @@ def edits(preset: Preset, room: Path, path: str) -> str:
     steps: list[Step] = [Replace(str(tree / "solver.py"), "X = 4.0", "X = 3.5"), Say(EDITED)]
     if preset.name == "aider":
         steps = [AIDERS_EDIT]
+    if preset.name == "mini":
+        steps[1] = Shell(f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; printf '{EDITED}'")
     command = [*TOOL, "run", "--agent", preset.name, "--experiments", "1", "--tag", "t"]
     with ScriptedModel(steps) as model:
         output(command, lab, surroundings(room, path, model.url), room / "edits.log")
@@ -88,6 +93,8 @@ def drives(preset: Preset, room: Path, path: str, seconds: float) -> str:
     ]
     if preset.name == "aider":
         steps = [AIDERS_EDIT]
+    if preset.name == "mini":
+        steps[-1] = Shell("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT")
     with ScriptedModel(steps) as model:
         began = time.monotonic()
         output([*TOOL, "drive", preset.name], lab, surroundings(room, path, model.url), room / "drives.log")
@@ -104,7 +111,7 @@ TOOL = [str(Path(sys.executable).with_name("autoresearch-mlx"))]
 
 def make_lab(root: Path, seconds: float) -> Path:
     root.mkdir()
-    (root / "solver.py").write_text("X = 4.0  # knob: lin 0 10\n")
+    (root / "solver.py").write_text(f"X = 4.0{RANGE}\n")
     (root / "bench.py").write_text(BENCH)
     (root / "program.md").write_text("Lower X.\n")
     (root / "lab.toml").write_text(LAB.format(run=f"{sys.executable} -S bench.py {seconds}"))

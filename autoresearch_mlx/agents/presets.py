@@ -109,7 +109,9 @@ PRESETS = (
         "mini",
         install="pip install mini-swe-agent",
         ran="2.4.6",
-        line='MSWEA_COST_TRACKING=ignore_errors mini -y --exit-immediately{more} -t "$(cat)"',
+        # One argument has at most 128 KiB on Linux; a longer prompt is read from its file.
+        line='MSWEA_COST_TRACKING=ignore_errors mini -y --exit-immediately{more} -t "$(if test'
+        ' $(wc -c < $AUTORESEARCH_PROMPT) -lt 100000; then cat; else echo "Read and do: $AUTORESEARCH_PROMPT"; fi)"',
         drives='MSWEA_COST_TRACKING=ignore_errors mini -y --exit-immediately{more} -t "$(cat)"',
         needs="-y",
         allows=r"--yolo|(^|\s)-y\b",

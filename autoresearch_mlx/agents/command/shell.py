@@ -20,7 +20,8 @@ from autoresearch_mlx.trial.orphans import end_orphans
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
-EXPERIMENT_ENV = "AUTORESEARCH_EXPERIMENT"
+EXPERIMENT_ENV, PROMPT_ENV = "AUTORESEARCH_EXPERIMENT", "AUTORESEARCH_PROMPT"
+"""Environment variables of a call: the experiment's number, and the path of a file with the prompt."""
 _HOOK = """\
 #!/bin/sh
 # Called by git with the state of a change of refs, and the refs on standard input.
@@ -56,15 +57,16 @@ def call(
     Raises OSError when the log cannot be written.
     """
     end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex
-    with tempfile.TemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
+    with tempfile.NamedTemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
         # The prompt comes from a file, not a pipe, so a program that does not read all of it cannot block us.
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
+        known = {EXPERIMENT_ENV: str(number), PROMPT_ENV: told.name, MARKER: marker}
         try:
             ended = run_child(
                 ["/bin/sh", "-c", line, "sh", *files],
                 cwd=tree,
-                environment=child_process_environment({EXPERIMENT_ENV: str(number), MARKER: marker, **leash}),
+                environment=child_process_environment({**known, **leash}),
                 log=kept,
                 allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
                 stdin=told,
