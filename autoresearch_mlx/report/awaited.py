@@ -14,7 +14,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.loop.detached import INTERRUPTED
 from autoresearch_mlx.report.now import Running
-from autoresearch_mlx.report.status import running_in
+from autoresearch_mlx.report.status import lanes_in, running_in
 from autoresearch_mlx.report.terminal import running_words
 from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.locks import holder
@@ -70,7 +70,7 @@ def await_verdict(
             raise _nobody(folder, number, note, journal)
         if end is not None and clock() >= end:
             return Awaited(None, STILL_MEASURED)
-        running = running_in(folder, journal) if measured else None
+        running = _running(folder, journal, number) if measured else None
         if running is not None and (clock() - said_at >= _SAY_SECONDS or running.phase != phase):
             said_at, phase = clock(), running.phase
             say(_words(number, running))
@@ -95,6 +95,12 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
         return LabError(f"session {folder.name} has no experiment {number}", hint)
     said = f"the process that measured experiment {number} ended without a verdict, as after a power cut or `kill -9`"
     return LabError(said, f"`autoresearch-mlx try` again; it closes experiment {number} as interrupted first")
+
+
+def _running(folder: Path, journal: Journal, number: int) -> Running | None:
+    """Return what is measured now: this experiment, if it is one of several lanes, or the one before it."""
+    lanes = lanes_in(folder, journal)
+    return next((lane for lane in lanes if lane.number == number), running_in(folder, journal))
 
 
 def _words(number: int, running: Running) -> str:
