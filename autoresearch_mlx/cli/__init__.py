@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -22,6 +23,7 @@ from autoresearch_mlx.errors import AutoresearchError, refused_by_disk
 _COMMANDS = {
     "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
     "prepare": ("data", "Turn text into tokens, once before the first run."),
+    "check": ("check", "Try the lab before a night: is there a number, is it steady, is a broken program kept?"),
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("tries", "Measure your own edit of the file as one experiment."),
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
@@ -126,12 +128,20 @@ def main() -> None:
     except AutoresearchError as error:
         _fail(error)
     except OSError as error:
-        known = refused_by_disk(error)
+        known = refused_by_disk(error) or _folder_is_gone()
         if known is None:
             raise  # a bug of this tool: show the traceback
         _fail(known)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _folder_is_gone() -> AutoresearchError | None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return AutoresearchError("the current folder no longer exists", "`cd` to the lab, then try again")
+    return None
 
 
 def _fail(error: AutoresearchError) -> NoReturn:

@@ -65,8 +65,8 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
         for section, group in groupby(findings, key=lambda f: f.section):
             click.echo(section)
             for f in group:
-                click.echo("\n".join(_lines(f, width())))
-        click.echo(_summary(findings))
+                click.echo("\n".join(finding_lines(f, width())))
+        click.echo(findings_summary(findings))
     raise SystemExit(1 if any(f.state == "fail" for f in findings) else 0)
 
 
@@ -102,14 +102,14 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
     raise SystemExit(1 if any(f.result.state == "fail" for f in findings) else 0)
 
 
-def _lines(finding: Finding, columns: int) -> list[str]:
+def finding_lines(finding: Finding, columns: int) -> list[str]:
     """Format a finding as lines: its name, its text in a column, and its hint below."""
     name = f"{finding.name}  " if len(finding.name) + 4 > _INDENT else finding.name
     lines = terms.field(f"{_MARKS[finding.state]}{name}", finding.value, columns, _INDENT)
     return lines + (terms.field("", f"-> {finding.hint}", columns, _INDENT) if finding.hint else [])
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def findings_summary(findings: Sequence[Finding]) -> str:
     """Return ``1 to fix, 2 to read``; lines marked ``x`` are to be fixed, lines marked ``!`` to be read."""
     fix, look = (sum(f.state == state for f in findings) for state in ("fail", "note"))
     said = [f"{count} to {verb}" for count, verb in ((fix, "fix"), (look, "read")) if count]

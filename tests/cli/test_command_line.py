@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from command_runs import STATUSES, STEPS, call, experiments, refused, script
-from conftest import command_line, git
+from conftest import ROOT, command_line, git
 
 from autoresearch_mlx.cli.options import at_least_one
 from autoresearch_mlx.lab.lab import Lab
@@ -196,6 +200,15 @@ def test_init_where_nothing_can_be_written(tmp_path: Path) -> None:
         done = command_line("init", place, cwd=tmp_path)
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_was_removed_meanwhile_is_named(tmp_path: Path) -> None:
+    line = f'rmdir "$PWD" && exec {shlex.quote(sys.executable)} -m autoresearch_mlx status'
+    (here := tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=here, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: the current folder no longer exists\nhint: `cd`")
 
 
 def test_doctor_shows_each_setting_with_its_source(command_lab: Lab) -> None:

@@ -1,0 +1,48 @@
+"""``check``: try a lab before a night."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say, width
+
+
+@click.command("check")
+@click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="Runs of the unedited commit.")
+@json_option
+def check_command(runs: int, as_json: bool) -> None:
+    """Try the lab before a night: does it give a number, how steady is it, and would a broken program be kept?
+
+    The last commit is measured some times as it is, with a few knobs moved, and once with functions that do nothing.
+    All of it happens in a temporary copy. The exit code is 1 if a night would not be worth its time.
+
+    \b
+    Example:
+      autoresearch-mlx check
+    """
+    from autoresearch_mlx.cli.doctor import finding_lines, findings_summary
+    from autoresearch_mlx.hardware.machine import read_machine
+    from autoresearch_mlx.hardware.profile import choose_profile
+    from autoresearch_mlx.lab.config import load_settings
+    from autoresearch_mlx.setup.check import check
+    from autoresearch_mlx.targets.contract import Place
+    from autoresearch_mlx.targets.registry import kind_of, with_defaults
+
+    lab, machine = lab_here(), read_machine()
+    settings = load_settings(lab.root).settings
+    settings = with_defaults(settings, kind_of(settings, lab.root))
+    findings = []
+    for finding in check(
+        Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say), runs, say
+    ):
+        findings.append(finding)
+        if not as_json:
+            click.echo("\n".join(finding_lines(finding, width())))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        say(findings_summary(findings))
+    raise SystemExit(1 if any(finding.state == "fail" for finding in findings) else 0)

@@ -1,0 +1,212 @@
+"""Try a lab before a night: five runs of the unedited commit, a few knobs moved, and an edit that breaks the program.
+
+All of it happens in a temporary copy of the commit, without a session: nothing is written into the lab.
+"""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.agents.knobs.ranges import range_of
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Assignment, Measurement, Target
+from autoresearch_mlx.lab.source import UNPARSABLE, parse, read_knobs, set_knobs
+from autoresearch_mlx.loop.session import preset_text
+from autoresearch_mlx.store.fill import fill, fillings_of
+from autoresearch_mlx.store.laid_out import entries_of
+from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve
+from autoresearch_mlx.targets.confine import confine
+from autoresearch_mlx.targets.contract import Finding, Place, Say
+from autoresearch_mlx.targets.registry import kind_of
+
+_KNOBS = 3
+"""Most knobs that are moved, to see whether the number follows the file."""
+_NIGHT_HOURS = 8
+_SIGMAS = 3.0
+_RUNS = 2
+"""Runs of a candidate in the sentence about what can be told apart."""
+SECTION = "check"
+Files = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lab:
+    """A temporary copy of a lab, and what it measures."""
+
+    target: Target
+    tree: Path
+    files: Files
+    runs: Path
+    seed: int
+    say: Say
+
+    def measure(self, name: str, files: Files, seed: int) -> Measurement:
+        """Measure the copy with these files in it, and put the unedited ones back."""
+        folder = self.runs / str(sum(1 for _ in self.runs.iterdir()))
+        folder.mkdir()
+        self._write(files)
+        self.say(f"measures {name}")
+        try:
+            return self.target.measure(Assignment(self.tree, folder, seed, lambda progress: None))
+        finally:
+            self._write(self.files)
+
+    def _write(self, files: Files) -> None:
+        for path, text in files.items():
+            (self.tree / path).write_bytes(text.encode())
+
+    def better(self, value: float, than: float) -> float:
+        return than - value if self.target.direction == "min" else value - than
+
+
+def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
+    """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth its time.
+
+    ``runs``: number of runs of the unedited commit, at least 2.  Raises LabError when the lab has no commit or no
+    editable file, and the errors of the target.
+    """
+    root = place.lab.root
+    start = resolve(root, "HEAD")
+    if start is None:
+        raise LabError(f"the repository of {root} has no commit yet", "`git add -A && git commit` there")
+    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as temporary:
+        lab = _copied(place, start, Path(temporary).resolve(), say)
+        taken = []
+        for run in range(runs):
+            m = lab.measure(f"run {run + 1} of {runs}", lab.files, lab.seed + run)
+            if m.value is None:
+                said = f"run {run + 1} of the unedited commit ended as {m.failure}: {m.reason}"
+                yield Finding(SECTION, "number", said, "fail", "correct that; a night would begin with it")
+                return
+            taken.append(m)
+        values = [m.value for m in taken if m.value is not None]
+        yield from _number(lab, taken, values)
+        moved = yield from _follows(lab, values)
+        yield from _broken(lab, values, moved)
+
+
+def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
+    """Copy a commit with its submodules and LFS files, with this machine's preset in the editable files."""
+    kind, root = kind_of(place.settings, place.lab.root), place.lab.root
+    place = replace(place, profile=kind.fit(place))
+    workspace = Workspace(root, temporary, "check", place.settings.target.editable)
+    tree = temporary / "copy"
+    git(temporary, "clone", "--quiet", "--shared", "--no-checkout", str(workspace.top), str(tree))
+    git(tree, "checkout", "--quiet", "--detach", start)
+    fill(tree, fillings_of(workspace.top, common_of(workspace.top), start, entries_of(workspace.top, start)))
+    files = workspace.read(start)
+    if not files:
+        wanted = ", ".join(workspace.editable)
+        raise LabError(f"no file that matches {wanted} is in the last commit", "commit it, or correct `editable`")
+    target = confine(kind.build(kind.settle(place), place), place.settings.sandbox, [], place.say)
+    preset = kind.preset(place.profile.knobs)
+    files = {path: preset_text(text, preset, place.profile.knobs) for path, text in files.items()}
+    runs = temporary / "runs"
+    runs.mkdir()
+    lab = _Lab(target, tree / workspace.prefix, files, runs, place.settings.seed, say)
+    lab._write(files)
+    return lab
+
+
+def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterator[Finding]:
+    mean, sigma = fmean(values), stdev(values)
+    seconds = fmean(m.seconds.total() for m in taken)
+    metric, word = lab.target.metric, "lower" if lab.target.direction == "min" else "higher"
+    span = f"{terms.value(min(values))} to {terms.value(max(values))}"
+    yield Finding(SECTION, "number", f"{metric} {terms.value(mean)} in {len(values)} runs ({span}); {word} is better")
+    hourly = 3600 / max(seconds, 1e-3)
+    night = f"about {terms.count(int(hourly))} runs an hour, {terms.count(int(hourly * _NIGHT_HOURS))} in a night of 8"
+    yield Finding(SECTION, "time", f"{terms.took(seconds)} a run; {night}")
+    if sigma == 0:
+        yield Finding(SECTION, "noise", "none: the same number in each run, so one run tells any difference")
+        return
+    told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
+    share = f" ({100 * sigma / abs(mean):.2g} %)" if mean else ""
+    said = (
+        f"{terms.amount(sigma)} from run to run{share}; {_RUNS} runs of an edit tell gains from {terms.amount(told)} on"
+    )
+    loud = bool(mean) and told > abs(mean) / 2
+    hint = "make the program's number steadier: more cases, a longer run, a fixed seed" if loud else ""
+    yield Finding(SECTION, "noise", said, "note" if loud else "ok", hint)
+
+
+def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:
+    """Move some knobs, one at a time; return whether the number followed one of them, None if there are no knobs."""
+    moves = list(_moves(lab.files))[:_KNOBS]
+    noise = _SIGMAS * stdev(values) * (1 + 1 / len(values)) ** 0.5
+    for name, path, other, text in moves:
+        m = lab.measure(f"{name} = {other}", {**lab.files, path: text}, lab.seed)
+        if m.value is None or abs(m.value - fmean(values)) > noise:
+            what = f"{m.failure}" if m.value is None else f"{lab.target.metric} {terms.value(m.value)}"
+            yield Finding(SECTION, "follows", f"{name} = {other} gives {what}: the number depends on {path}")
+            return True
+    if not moves:
+        return None
+    tried = ", ".join(f"{name} = {other}" for name, _, other, _ in moves)
+    hint = "let the program use the editable file, or name the right file in `editable`"
+    if noise:
+        yield Finding(SECTION, "follows", f"within the noise, the number stays the same with {tried}", "note", hint)
+    else:
+        yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)
+    return False
+
+
+def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
+    """Yield (knob, path, other value, text) for each knob that has a range."""
+    for path, text in files.items():
+        for name, knob in read_knobs(text).items() if path.endswith(".py") else ():
+            found = range_of(knob)
+            if found is None:
+                continue
+            ends = found.choices or tuple(type(knob.value)(end) for end in (found.high, found.low))
+            others = [end for end in ends if end != knob.value]
+            if others:
+                yield name, path, others[0], set_knobs(text, {name: others[0]})
+
+
+def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Finding]:
+    """Break the program, and see whether it still gets a number as good as before."""
+    what, files = broken(lab.files)
+    m = lab.measure(f"it {what}", files, lab.seed)
+    if m.value is None:
+        yield Finding(SECTION, "broken", f"{what}: {m.failure}, {terms.one_line(m.reason)}; such an edit is not kept")
+        return
+    got = f"{what}: still {lab.target.metric} {terms.value(m.value)}"
+    worst = min(lab.better(value, 0.0) for value in values)
+    if lab.better(m.value, 0.0) < worst:
+        yield Finding(SECTION, "broken", f"{got}, which is worse; such an edit is not kept")
+        return
+    guard = 'add guard = "..." to [target]: a command that fails when the program\'s results are wrong'
+    if moved is False and m.value in values:
+        guard = "the program does not use the editable file: correct `editable` or `run`"
+    yield Finding(SECTION, "broken", f"{got}, so a night would keep an edit that breaks the program", "fail", guard)
+
+
+def broken(files: Files) -> tuple[str, Files]:
+    """Return what was broken, in words, and the files: functions that return at once, else files without contents."""
+    found = {path: text for path, text in files.items() if path.endswith(".py")}
+    emptied = {path: _without_bodies(text) for path, text in found.items()}
+    changed = {path: text for path, text in emptied.items() if text is not None}
+    if changed:
+        return "with functions that do nothing", {**files, **changed}
+    return "with empty files", dict.fromkeys(files, "")
+
+
+def _without_bodies(text: str) -> str | None:
+    """Return the Python text with ``return None`` as the body of each function; None if it has no function."""
+    try:
+        tree = parse(text)
+    except UNPARSABLE:
+        return None
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if not functions:
+        return None
+    for each in functions:
+        each.body = [ast.Return(ast.Constant(None))]
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"

@@ -1,0 +1,111 @@
+"""A lab is tried before a night, in a copy of its last commit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import command_line, git
+
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.check import broken
+
+
+def state_of(lab: Lab, **files: str) -> dict[str, tuple[str, str, str]]:
+    """Commit these files (``_`` stands for the dot), run ``check``, and return state, text and hint by name."""
+    for name, text in files.items():
+        (lab.root / name.replace("_", ".")).write_text(text)
+    git(lab.root, "add", "-A")
+    git(lab.root, "commit", "--quiet", "--allow-empty", "-m", "edited")
+    done = command_line("check", "--runs", "3", "--json", cwd=lab.root)
+    found = {f["name"]: (f["state"], f["value"], f["hint"]) for f in json.loads(done.stdout)}
+    assert done.returncode == any(state == "fail" for state, _, _ in found.values()), done.stderr
+    return found
+
+
+def settings(guard: str = "") -> str:
+    line = f'guard = "{guard}"\n' if guard else ""
+    return (
+        f'[target]\nkind = "command"\neditable = ["solver.py"]\nrun = "{sys.executable} -S bench.py"\n'
+        f'metric = "score"\n{line}'
+    )
+
+
+WORK = "X = 4  # knob: int 0 10\n\n\ndef work(n):\n    return n + X\n"
+USES = "from solver import work\nprint(f'METRIC score={%s}')\n"
+
+
+def test_a_sound_lab_passes_and_nothing_is_left_of_the_trial(command_lab: Lab) -> None:
+    found = state_of(command_lab)
+    assert {state for state, _, _ in found.values()} == {"ok"}
+    assert found["number"][1] == "score 11.000000 in 3 runs (11.000000 to 11.000000); lower is better"
+    assert found["noise"][1].startswith("none: the same number")
+    assert found["follows"][1].startswith("X = 10.0 gives score 59.000000")
+    assert found["broken"][1].startswith("with empty files: crash")
+    assert git(command_lab.root, "worktree", "list").count("\n") == 0, "one worktree: the checkout"
+    assert not (command_lab.root / ".autoresearch").exists()
+
+
+def test_no_number_ends_the_trial(command_lab: Lab) -> None:
+    found = state_of(command_lab, bench_py="print('score=3')\n")
+    assert list(found) == ["number"] and found["number"][0] == "fail"
+    assert "run 1 of the unedited commit ended as invalid" in found["number"][1]
+
+
+@pytest.mark.parametrize("number", ["3", "random.random()"], ids=["constant", "noise alone"])
+def test_a_number_that_does_not_follow_the_file(command_lab: Lab, number: str) -> None:
+    found = state_of(command_lab, bench_py=f"import random\nprint(f'METRIC score={{{number}}}')\n")
+    assert found["follows"][0] == ("fail" if number == "3" else "note")
+    if number == "3":
+        assert found["broken"][0] == "fail" and "does not use the editable file" in found["broken"][2]
+    else:
+        assert found["noise"][0] == "note" and "steadier" in found["noise"][2]
+
+
+def test_a_program_that_is_better_broken_needs_a_guard(command_lab: Lab) -> None:
+    fast = USES % "1 if work(3) is None else 2"
+    found = state_of(command_lab, solver_py=WORK, bench_py=fast)
+    assert found["broken"][0] == "fail" and "add guard" in found["broken"][2]
+    assert "with functions that do nothing: still score 1.000000" in found["broken"][1]
+    (command_lab.root / "guard.py").write_text("from solver import work\nassert work(1) > 0\n")
+    found = state_of(command_lab, lab_toml=settings(f"{sys.executable} -S guard.py"))
+    assert found["broken"][0] == "ok" and "the guard failed" in found["broken"][1]
+
+
+def test_a_worse_number_of_a_broken_program_is_no_danger(command_lab: Lab) -> None:
+    found = state_of(command_lab, solver_py=WORK, bench_py=USES % "work(3) or 99")
+    assert found["broken"][0] == "ok" and "which is worse" in found["broken"][1]
+
+
+def test_the_last_commit_is_tried_with_its_submodules(command_lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    (other / "cases.txt").write_text("7\n")
+    git(other, "add", "-A")
+    git(other, "commit", "--quiet", "-m", "cases")
+    git(command_lab.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "cases")
+    found = state_of(
+        command_lab,
+        bench_py="from solver import X\nprint(f'METRIC score={X + int(open(\"cases/cases.txt\").read())}')\n",
+    )
+    assert found["number"][1].startswith("score 11.000000")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "def f(x):\n    return x\n\n\nclass A:\n    def g(self):\n        yield 1\n",
+            "with functions that do nothing",
+        ),
+        ("X = 1\n", "with empty files"),
+        ("def f(:\n", "with empty files"),
+    ],
+)
+def test_what_is_broken(text: str, words: str) -> None:
+    said, files = broken({"a.py": text, "b.txt": "two"})
+    assert said == words and files["a.py"] != text
+    assert files["b.txt"] == ("two" if words.startswith("with functions") else "")
