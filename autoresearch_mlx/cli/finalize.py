@@ -28,7 +28,7 @@ TEXTS = "finalize"
     type=click.IntRange(min=2),
     default=4,
     show_default=True,
-    help="Most pairs of runs for a change; an even number.",
+    help="Largest number of pairs of runs for a change; an even number.",
 )
 @click.option("--prefix", metavar="NAME", help="Begin the branches' names with this; default: finalize/TAG.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show the changes and the number of runs; measure nothing.")
@@ -38,9 +38,9 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
     """Turn the keeps of a session into branches to merge: one for each change that holds on its own.
 
     Keeps that set the same knob, overlap in the code, or need one another become one change. Each change is measured
-    alone against the baseline, in turn with it, on fresh seeds; one that is not better alone gets no branch and is
-    named. The branches begin at the commit where the session began. Your checkout stays as it is. A `finalize` that
-    was interrupted continues where it stopped.
+    alone against the baseline, in turn with it, on fresh seeds; a change that is not better alone gets no branch, and
+    its line says why. The branches begin at the commit where the session began. Your checkout stays as it is. A
+    `finalize` that was interrupted continues where it stopped.
 
     \b
     Example:

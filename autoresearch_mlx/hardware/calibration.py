@@ -1,7 +1,8 @@
 """Define a machine's measurements (matrix products, memory, step times, evaluation), and keep them in the user's cache.
 
 A calibration is valid for :data:`DAYS` days, on the machine and software that it was measured on (:class:`Basis`).  A
-file that is damaged, or was measured on another chip, MLX or system, is not used, and the reason is returned.
+file that is damaged, or that was measured on another chip or with another MLX or system, is not used, and the reason is
+returned.
 """
 
 from __future__ import annotations

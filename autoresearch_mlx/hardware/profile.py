@@ -64,14 +64,14 @@ class _Enough(NamedTuple):
     batch: int
 
 
-# Steps of published runs of five minutes, and what became of them: 55 gave 2.371 (thenamangoyal/autoresearch, M1 Pro),
-# 205 and 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on an M1 Max), 361 gave 1.708
-# (trevin-creator pull 24, M4); 751 gave 1.429 (karpathy pull 205, M4 Pro), about 1500 gave 1.280 (davesque, M4 Max).
-# The one good run with few steps was an M5 Max: 312 steps of 2**15 tokens gave 1.320.  So 750 is the least number known
-# to have done well on a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its
-# program.md).  On a CPU a run is a demonstration; its 100 steps in 20 s were measured here (README).
-# 2**12 tokens a step lost in all three logs of Macs that tried it (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA,
-# 2**17 won on eight H100s (ClawTeam) and on an A100 (belindamo) and lost to 2**18 on one H100; nobody published less.
+# Published runs of five minutes, their steps and val_bpb: 55 gave 2.371 (thenamangoyal/autoresearch, M1 Pro), 205 and
+# 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on an M1 Max), 361 gave 1.708 (trevin-creator pull
+# 24, M4); 751 gave 1.429 (karpathy pull 205, M4 Pro), about 1500 gave 1.280 (davesque, M4 Max).  The one good run with
+# few steps was an M5 Max: 312 steps of 2**15 tokens gave 1.320.  So 750 is the least number known to have done well on
+# a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its program.md).  On a CPU a
+# run is a demonstration; its 100 steps in 20 s were measured here (README).  2**12 tokens a step lost in all three logs
+# of Macs that tried it (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA, 2**17 won on eight H100s (ClawTeam) and on
+# an A100 (belindamo) and lost to 2**18 on one H100; nobody published less.
 _ENOUGH = {"cpu": _Enough(100, 2**10), "mac": _Enough(750, 2**13), "cuda": _Enough(900, 2**17)}
 
 

@@ -23,7 +23,8 @@ _ENOUGH = 4
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
-    """Return the runs with their work by their tokens, relative to the last side's usual number of tokens.
+    """Return the runs, each with ``log_work`` computed from its tokens, relative to the last side's usual number of
+    tokens.
 
     Returns None if the machine ran at its usual speed for all of them, because the tokens then vary only by chance, and
     if tokens are unknown.

@@ -28,7 +28,7 @@ from autoresearch_mlx.store.records import measurement_from, measurement_to
 from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 2_000_000
-"""First seed.  It lies above all seeds of experiments, and those of certifications, which begin at a million."""
+"""First seed.  It is above all seeds of experiments, and above those of certifications, which begin at a million."""
 _BASELINE: tuple[int, ...] = ()
 """What the ledger has instead of experiment numbers for a run of the baseline."""
 _SLUG = 40
@@ -67,7 +67,7 @@ def changes(session: Session) -> list[Change]:
 
 
 def planned(session: Session) -> list[Finding]:
-    """Return the changes without measuring anything; those that a later keep undid say so."""
+    """Return the changes without measuring anything; a change that a later keep undid says so."""
     baseline = _baseline_files(session)
     return [
         Finding(change, _title(change, baseline), None, "a later keep undid it" if cancelled(change, baseline) else "")
@@ -76,11 +76,12 @@ def planned(session: Session) -> list[Finding]:
 
 
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
-    """Measure each change alone, make a branch for each that holds, and return what was found, in order.
+    """Measure each change alone, make a branch for each that holds on its own, and return what was found, in order.
 
-    ``pairs``: most pairs of runs of a change, an even number; one that is certified earlier takes no more.  Branches
-    are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises LabError when there is
-    nothing to finalize, when branches of that prefix exist already, or when the baseline cannot be measured.
+    ``pairs``: largest number of pairs of runs for a change, an even number; a change that is certified earlier takes no
+    more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises LabError
+    when there is nothing to finalize, when branches of that prefix exist already, or when the baseline cannot be
+    measured.
     """
     workspace, journal = session.workspace, session.journal()
     findings = planned(session)
@@ -137,7 +138,7 @@ class _Bench:
                     self._take(numbers, pair)
 
     def judged(self, f: Finding, pairs: int) -> Finding:
-        """Return the finding with what the first ``pairs`` pairs say."""
+        """Return the finding with what the first ``pairs`` pairs show."""
         if f.problem or not pairs:
             return f
         if (failure := self._failure(f.change.numbers)) is not None:
@@ -211,7 +212,7 @@ def _commit_to_measure(session: Session, f: Finding) -> str:
 
 
 def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
-    """Make the branch of a change that holds."""
+    """Make the branch of a change that holds on its own."""
     if f.problem or f.found is None:
         return f
     start = session.workspace.read(session.start)
@@ -239,7 +240,8 @@ def _message(session: Session, f: Finding) -> str:
 
 
 def _title(change: Change, baseline: Files) -> str:
-    """Return the title of the only keep; for several, what they do to the knobs, or the last title."""
+    """Return the title of the keep if there is only one; for several keeps, what they do to the knobs, or the last
+    title."""
     titles = [" ".join(step.experiment.title.split()) for step in change.steps]
     if len(titles) == 1:
         return titles[0]
@@ -268,7 +270,7 @@ def _baseline_files(session: Session) -> Files:
 
 
 def _split(session: Session) -> Split:
-    """Return the hidden rows if the target has them and they are secret, else the rows of every run."""
+    """Return the hidden rows if the target has them and they are secret, else the rows on which every run is scored."""
     secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
     return "hidden" if "hidden" in session.target.splits and secret else "val"
 

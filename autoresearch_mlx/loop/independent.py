@@ -1,7 +1,7 @@
 """Split the keeps of a session into changes that apply on their own.
 
 Two keeps belong to one change when they set the same knob, when one removes the other, or when one cannot be applied
-without the other: their lines overlap or touch, or it uses a name that the other defines.
+without the other: their lines overlap or touch, or one uses a name that the other defines.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ def _related(step: Step, group: Sequence[Step]) -> bool:
 def _completed(
     baseline: Files, step: Step, needed: Sequence[tuple[Step, ...]], others: Sequence[tuple[Step, ...]]
 ) -> list[tuple[Step, ...]]:
-    """Return ``needed`` with those of the other groups without which the step does not apply.
+    """Return ``needed`` and those of the other groups that the step needs in order to apply.
 
-    Starts from all of them, with which it applies because that is how it was kept, and leaves out what it can, oldest
-    first.
+    This starts from all groups, with which the step applied when it was kept, and drops each group that is not needed,
+    oldest first.
     """
     wanted = list(others)
     for group in others:

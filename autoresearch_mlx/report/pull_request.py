@@ -23,7 +23,7 @@ def findings_table(findings: Sequence[Finding], width: int) -> str:
 
 
 def pull_request(f: Finding, metric: str, session: str, machine: str, diff: str) -> str:
-    """Return the text of a pull request in Markdown, with the change's own number; titles and reasons are escaped."""
+    """Return the text of a pull request in Markdown, with the change's own effect; titles and reasons are escaped."""
     lines = [f"# {plain(f.title)}", "", f"{code(metric)} {plain(f.in_words())}.", ""]
     lines += [
         "Measured alone against the unedited version, in turn with it, on fresh seeds.",

@@ -34,7 +34,8 @@ class Row:
 
 
 def rows_of(lab: Lab) -> list[Row]:
-    """Return the sessions of a lab, the one that was written last at the end; an unreadable ledger says why."""
+    """Return the sessions of a lab, the most recently written one last; for an unreadable ledger, the state says
+    why."""
     return [_row(lab, tag) for tag in lab.tags()]
 
 

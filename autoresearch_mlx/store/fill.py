@@ -76,7 +76,7 @@ def fillings_of(
 ) -> Fillings:
     """Return what git leaves empty when it checks out ``commit``; ``common`` is the repository's git directory.
 
-    ``known``: what was found for another commit.  It saves the search for sources, and reading them whole.
+    ``known``: what was found for another commit; sources in it are not searched for and read again.
     """
     modules = (
         next((each for each in known.modules if (each.path, each.commit) == (path, entry.blob)), None)

@@ -311,7 +311,8 @@ class Workspace:
     def add_branch(self, name: str, commit: str) -> str:
         """Make the branch ``name`` at ``commit``; return the branch's commit.
 
-        If it exists with the same parent and files, it stays as it is.  Raises WorkspaceError when it has other ones.
+        A branch of that name that has the same parent and files stays as it is.  Raises WorkspaceError if it has
+        others.
         """
         ref = f"refs/heads/{name}"
         if (found := resolve(self.top, ref)) is None:

@@ -44,7 +44,7 @@ def sample(name: str) -> str:
         ("sysctl", "public/sysctl-pressure.txt", "ok", "memory pressure normal, free MB 28508, swap MB 11947.4"),
         ("displays", "public/system_profiler-m3pro.txt", "ok", "GPU Apple M3 Pro, GPU cores 14"),
         ("displays", "public/system_profiler-m1pro-no-bus.txt", "ok", "GPU Apple M1 Pro, GPU cores 16"),
-        ("therm", "public/therm-apple-silicon.txt", "ok", "names no CPU speed limit"),
+        ("therm", "public/therm-apple-silicon.txt", "ok", "does not contain CPU speed limit"),
         ("therm", "public/therm-cpu-power-notify.txt", "ok", "CPU speed limit 100"),
         ("display", "macbook/display.txt", "ok", "prints nothing"),
         ("chip", "m4-pro/sysctl.txt", "ok", "chip Apple M4 Pro"),
@@ -66,7 +66,9 @@ def test_an_output_of_another_kind_is_refused_with_its_first_line(program: str) 
 def test_an_output_with_a_part_missing_names_the_part() -> None:
     text = "\n".join(line for line in sample("public/sysctl-pressure.txt").splitlines() if "level:" not in line)
     found = PROGRAMS["sysctl"].judge(text)
-    assert found.state == "fail" and found.words.startswith("tells no memory pressure and no free MB: vm.swapusage")
+    assert found.state == "fail" and found.words.startswith(
+        "does not contain memory pressure or free MB: vm.swapusage"
+    )
 
 
 # --- a Mac of stand-ins on the PATH

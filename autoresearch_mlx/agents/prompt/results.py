@@ -93,8 +93,8 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""How far beyond its first and last points a curve may be read, as a share of the budget: just over one of its
-parts."""
+"""How far beyond its first and last points a curve may be read, as a share of the budget: slightly more than one of the
+parts into which a curve is divided."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 

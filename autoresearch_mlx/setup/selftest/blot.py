@@ -1,6 +1,6 @@
-"""Take out of a text what identifies a person or a machine: names, serial numbers, addresses, paths.
+"""Remove what identifies a person or a machine from a text: names, serial numbers, addresses, paths.
 
-The text is meant for a public issue.  When in doubt, more is taken out.
+The text is meant for a public issue.  When in doubt, the rules remove too much rather than too little.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COMMON = frozenset({
 })  # fmt: skip
 """Names that identify nobody, and that the rest of the report needs."""
 _SHORT = 4
-"""A name with fewer letters is taken out where it is a word of its own; a longer one also inside other words."""
+"""A name with fewer letters is removed only where it is a word of its own; a longer one also inside other words."""
 _SYSTEM = (
     "/usr/",
     "/bin/",
@@ -67,12 +67,12 @@ _RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Blot:
-    """What identifies this person and this machine, and how it is taken out of a text."""
+    """What identifies this person and this machine; called with a text, it removes that."""
 
     names: tuple[str, ...] = ()
     """Names of the person and of the machine, and serial numbers, in any order."""
     paths: tuple[str, ...] = ()
-    """Folders whose paths are taken out as a whole, even if they contain spaces."""
+    """Folders whose paths are removed as a whole, even if they contain spaces."""
 
     def __call__(self, text: str) -> str:
         """Return the text without names, serial numbers, addresses and paths."""
@@ -100,7 +100,8 @@ class Blot:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    """A long name takes the word in which it stands with it: what is left of the word would give the name away."""
+    """Return the pattern of a name.  For a long name it covers the whole word, because the rest could give the name
+    away."""
     if len(name) < _SHORT:
         return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
     return re.compile(rf"[\w'’-]*{re.escape(name)}[\w'’-]*", re.IGNORECASE)
@@ -149,7 +150,7 @@ def _of_git(start: Path) -> Iterator[str]:
 
 
 def _said(*command: str) -> str:
-    """Return the one-line output of a command; empty when it fails or is slow."""
+    """Return the one-line output of a command; empty if the command fails or is slow."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS

@@ -15,14 +15,14 @@ Doing: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one program of the system printed, or what one of its files holds."""
+    """What a program of the system printed, or the text of one of the system's files."""
 
     command: str
     text: str
     seconds: float | None = None
     """How long the program took; None for a file."""
     read: str = ""
-    """What was read of it, in words."""
+    """What was read from it, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Result:
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Result:
-        """Raises KeyError or TypeError for anything else than the JSON of a result."""
+        """Return the result that the JSON describes.  Raises KeyError or TypeError if it describes none."""
         return cls(said["state"], said["words"], tuple(Output(**each) for each in said["outputs"]))
 
 

@@ -1,4 +1,4 @@
-"""Run the checks of the self-test one after the other, each in a process of its own with its own limit."""
+"""Run the checks of the self-test one after the other, each in its own process with its own time limit."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ GB = 2**30
 
 
 def check_text(ground: Ground, doing: Doing) -> Result:
-    """Find the text of Python's own library as rows of tokens, or make them."""
+    """Find the text of Python's own library as rows of tokens, or make these rows."""
     began = time.monotonic()
     scene = scene_of(ground, doing)
     c = scene.conditions
@@ -65,7 +65,7 @@ def check_products(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_products(printed: str, returncode: int, errors: str, device: str) -> Result:
-    """Read the lines of ``device`` (the program), and say which results were wrong."""
+    """Read the lines that the program ``device.py`` printed, and say which results were wrong."""
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     wrong = [f"{each['name']}: off by {each['off']:.2g}" for each in lines if not each["off"] <= each["allowed"]]
     if wrong:
@@ -164,7 +164,8 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) -> Result:
-    """``array``: what MLX and the system said about an array of ``_ARRAY_MB``; ``limit``: MLX's limit in bytes."""
+    """Return the result.  ``array``: what MLX and the system said about an array of ``_ARRAY_MB``; ``limit``: MLX's
+    limit in bytes."""
     said = [f"a process over its limit of {_LIMIT_MB} MB was ended after {seconds:.1f} s"]
     said.append(
         f"an array of {_ARRAY_MB} MB: MLX counts {array['mlx_mb']:.0f} MB, the system {array['seen_mb']:.0f} MB"
@@ -186,7 +187,7 @@ def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) ->
 # --- sleep
 
 _SEEN_SECONDS = 3.0
-"""Seconds within which the system must show the helper, and its end."""
+"""Seconds within which the system's list must show that the helper has started, and that it has ended."""
 _LISTS = {"Darwin": ("pmset", "-g", "assertions"), "Linux": ("systemd-inhibit", "--list", "--no-pager")}
 _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx.*?\s(\d+)\s"}
 
@@ -196,7 +197,7 @@ def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:
-        return Result("absent", "this system has no command that keeps a machine awake")
+        return Result("absent", "this system has no command that keeps the machine awake")
     doing(f"asking {command[0]} who keeps the machine awake")
     before, trouble = run_program(command)
     if works(system) is False:
@@ -212,7 +213,7 @@ def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
         return Result("fail", f"the helper was started, and `{during.command}` does not list it", (during,))
     if not gone:
         return Result("fail", f"the helper was ended, and `{after.command}` still lists it", (during, after))
-    return Result("ok", f"`{during.command}` lists the helper while it is wanted, and no longer", (during,))
+    return Result("ok", f"`{during.command}` lists the helper while it runs, and not afterwards", (during,))
 
 
 def holders(text: str, system: str) -> set[str]:
@@ -221,7 +222,8 @@ def holders(text: str, system: str) -> set[str]:
 
 
 def _until(command: Sequence[str], system: str, so: Any) -> tuple[Output, bool]:
-    """Ask again until the list is as expected, for a few seconds; return the last output, and whether it is."""
+    """Ask again until the list is as expected, for a few seconds; return the last output, and whether it is as
+    expected."""
     end = time.monotonic() + _SEEN_SECONDS
     while True:
         output, _ = run_program(command)
@@ -273,7 +275,7 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
 
 
 def check_speed(ground: Ground, doing: Doing) -> Result:
-    """Take the speed probe several times, and say how far the results lie apart."""
+    """Take the speed probe several times, and say how far apart the results are."""
     device = device_of(ground.start)
     speed = Speed(python_command(*probe_arguments(device.name)), trusted_environment(device.environment))
     found: list[float] = []

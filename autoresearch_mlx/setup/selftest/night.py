@@ -56,7 +56,7 @@ _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "c
 
 
 def check_resume(ground: Ground, doing: Doing) -> Result:
-    """Kill a run in the middle of an experiment (kill -9), run it again, and count what is in its ledger."""
+    """Kill a run in the middle of an experiment (kill -9), run it again, and count the experiments in its ledger."""
     lab = _lab(ground.folder)
     environment = {**child_process_environment({}), "AUTORESEARCH_CACHE": str(ground.folder / "cache")}
     command, said = python_command("-m", "autoresearch_mlx", *_RUN), ground.folder / "said.txt"

@@ -1,4 +1,4 @@
-"""Run one check.  This is a program of its own, so that a check that hangs or dies takes nothing with it:
+"""Run one check.  This is a program of its own, so that a check that hangs or dies does not end the self-test:
 
     python -P -m autoresearch_mlx.setup.selftest.one NAME GROUND
 

@@ -1,7 +1,7 @@
-"""Run each program of the system whose output this package parses, and say what was read of it.
+"""Run each program of the system whose output this package parses, and say what was read from it.
 
-The parsers are those that a run uses (``hardware/machine.py``, ``hardware/state/``).  An output that they cannot read
-gives unknown facts and no error, so that a night goes on without them.  Here it is said.
+The parsers are those that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
+they cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from autoresearch_mlx.setup.selftest.check import State as Kind
 LATE_SECONDS = 2.0
 """A reading of the machine's state waits this long for all programs together (``hardware/state/commands.py``)."""
 _SECONDS = 10.0
-"""Seconds after which a program is ended and said to hang."""
+"""Seconds after which a program counts as hanging and is ended."""
 _SHOWN = 100
-"""Characters of an unreadable output that its line quotes."""
+"""Number of characters of an unreadable output that the report's line quotes."""
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was read of one output, or why it could not be read."""
+    """What was read from one output, or why it could not be read."""
 
     state: Kind
     words: str
@@ -50,16 +50,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of the system, and what is read of its output."""
+    """A program of the system, and what is read from its output."""
 
     name: str
     line: tuple[str, ...]
     facts: Callable[[str], Facts]
-    """Function that returns the facts in an output by name; None for one that it does not tell."""
+    """Function that returns the facts in an output by name; None for a fact that the output does not contain."""
     optional: frozenset[str] = frozenset()
     """Facts that some machines do not have."""
     shape: str = ""
-    """Regular expression of an output that tells none of the facts and is as it should be; empty: there is none."""
+    """Regular expression that matches a correct output without any of the facts; empty if there is no such output."""
     silent: bool = False
     """Whether the program prints nothing on some machines."""
 
@@ -68,7 +68,7 @@ class Program:
         return " ".join(self.line)
 
     def judge(self, text: str) -> Verdict:
-        """Say what was read of an output, or why it could not be read."""
+        """Say what was read from an output, or why it could not be read."""
         facts = self.facts(text)
         known = {name: value for name, value in facts.items() if value is not None}
         missing = [name for name in facts if name not in known and name not in self.optional]
@@ -76,10 +76,10 @@ class Program:
             return Verdict("ok", "prints nothing") if self.silent else Verdict("fail", "printed nothing")
         if not known:
             if self.shape and re.search(self.shape, text, re.MULTILINE):
-                return Verdict("ok", f"names no {' or '.join(facts)}")
+                return Verdict("ok", f"does not contain {' or '.join(facts)}, which is normal")
             return Verdict("fail", f"printed nothing that we can read: {_first_line(text)}")
         if missing:
-            return Verdict("fail", f"tells no {' and no '.join(missing)}: {_first_line(text)}")
+            return Verdict("fail", f"does not contain {' or '.join(missing)}: {_first_line(text)}")
         return Verdict("ok", ", ".join(f"{name} {_shown(value)}" for name, value in known.items()))
 
 
@@ -92,7 +92,7 @@ def programs_of(system: str = "") -> tuple[Program, ...]:
 
 
 def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = Path("/")) -> Result:
-    """Run the programs and read the files of this system, and say what was read; ``system`` names another one."""
+    """Run the programs and read the files of this system, and say what was read; ``system`` names another system."""
     doing("running the programs of the system")
     found: list[Verdict] = []
     outputs: list[Output] = []
@@ -112,7 +112,7 @@ def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = P
     if wrong or look:
         return Result("fail" if wrong else "note", "; ".join(wrong or look), tuple(outputs))
     untold = [each.words for each in found if each.state == "absent"]
-    rest = f"; this machine does not tell: {', '.join(untold)}" if untold else ""
+    rest = f"; not known on this machine: {', '.join(untold)}" if untold else ""
     return Result("ok", f"{len(outputs)} outputs read{rest}", tuple(outputs))
 
 
@@ -124,9 +124,9 @@ def _run_all(programs: Sequence[Program]) -> list[tuple[Output, str]]:
 
 
 def run_program(line: Sequence[str], seconds: float = _SECONDS) -> tuple[Output, str]:
-    """Run a program; return what it printed, and in words why it told nothing (empty when it ended well).
+    """Run a program; return what it printed, and why it failed, in words (empty if it ended well).
 
-    A program that takes too long is ended with all that it started.  Raises nothing.
+    A program that takes too long is ended, with all processes that it started.  Raises nothing.
     """
     began, said = time.monotonic(), " ".join(line)
     try:
@@ -167,7 +167,7 @@ def _state(name: str) -> Callable[[str], State]:
 
 
 def _of_state(name: str, **fields: str) -> Callable[[str], Facts]:
-    """Return a function that reads these fields of the state, each under a name for a person."""
+    """Return a function that reads these fields of the state, each under a name that a person understands."""
 
     def facts(text: str) -> Facts:
         state = _state(name)(text)
@@ -235,7 +235,7 @@ _NVIDIA = (
 
 
 def _files(root: Path) -> Iterator[Verdict]:
-    """Say what the files of a Linux machine tell; only memory, load and processor are on every one."""
+    """Say what can be read from the files of a Linux machine; only memory, load and processor are on every machine."""
     state, cpu = linux.read(root), _text(root / "proc/cpuinfo")
     needed = {
         "proc/cpuinfo": parse_cpu_model(cpu) or parse_cpu_cores(cpu),
@@ -254,7 +254,7 @@ def _files(root: Path) -> Iterator[Verdict]:
 
 
 def _shown_files(root: Path) -> Iterator[Output]:
-    """Yield the lines that are read of these files."""
+    """Yield the lines of these files that are read."""
     for file, pattern in {
         "etc/os-release": "^PRETTY_NAME.*",
         "proc/cpuinfo": r"^(?:model name.*|flags\s*:)|\b(?:avx512f|avx512bw|avx512dq|avx512vl|avx2|fma)\b",

@@ -1,4 +1,4 @@
-"""Write the report of the self-test, made to be pasted into an issue: a line a check, then a fenced block."""
+"""Write the report of the self-test, to be pasted into an issue: a line for each check, then a fenced block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_LINES = 40
 
 
 def line_of(finding: Finding, blot: Blot) -> str:
-    """Return the line of one check; four spaces keep it as it is where Markdown is read."""
+    """Return the line of one check; it begins with four spaces, so that Markdown shows it unchanged."""
     words = terms.one_line(blot(finding.result.words))
     return f"    {finding.name:<12} {MARKS[finding.result.state]:<5} {finding.seconds:>6.1f} s  {words}"
 

@@ -114,8 +114,8 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield the parts of a file or folder that remain when ``closed`` is taken out.
 
     A part is yielded with True if all of it remains.  A folder that holds a closed path is yielded with False, and
-    after it those of its entries that remain.  Links are left out: the file that a link leads to is treated by its own
-    place.  ``closed`` holds real paths.
+    after it those of its entries that remain.  Links are left out: a file that a link leads to is handled where it
+    lies.  ``closed`` holds real paths.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):
