@@ -66,9 +66,7 @@ def test_an_output_of_another_kind_is_refused_with_its_first_line(program: str) 
 def test_an_output_with_a_part_missing_names_the_part() -> None:
     text = "\n".join(line for line in sample("public/sysctl-pressure.txt").splitlines() if "level:" not in line)
     found = PROGRAMS["sysctl"].judge(text)
-    assert found.state == "fail" and found.words.startswith(
-        "does not contain memory pressure or free MB: vm.swapusage"
-    )
+    assert found.state == "fail" and found.words.startswith("does not contain memory pressure or free MB: vm.swapusage")
 
 
 # --- a Mac of stand-ins on the PATH
