@@ -103,8 +103,12 @@ class TableError(AutoresearchError):
     """A reference table or an imported log is malformed."""
 
 
+READ_ONLY = (
+    "nothing can be written here, as in a coding agent's sandbox: `autoresearch-mlx drive AGENT` measures outside of it"
+)
+"""Hint for a file system that is read-only."""
 _SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_RIGHTS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_RIGHTS = frozenset({errno.EACCES, errno.EPERM})
 
 
 def refused_by_disk(error: OSError) -> LabError | None:
@@ -115,6 +119,8 @@ def refused_by_disk(error: OSError) -> LabError | None:
     said = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
     if error.errno in _SPACE:
         return LabError(said, "free some space, then run again: nothing that was measured is lost")
+    if error.errno == errno.EROFS:
+        return LabError(said, READ_ONLY)
     if error.errno in _RIGHTS:
         return LabError(said, "correct the permissions of that file or its folder, then run again")
     if error.errno == errno.EIO:

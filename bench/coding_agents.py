@@ -59,8 +59,9 @@ def row(preset: Preset, wanted: Namespace) -> tuple[str, str, str]:
         room = (wanted.keep or Path(folder)) / preset.name
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(parents=True)
-        said = subprocess.run([program, "--version"], env=surroundings(room, path, "http://127.0.0.1:9"),
-                              capture_output=True, text=True, timeout=120).stdout  # fmt: skip
+        environment = surroundings(room, path, "http://127.0.0.1:9")
+        asked = subprocess.run([program, "--version"], env=environment, capture_output=True, text=True, timeout=120)
+        said = asked.stdout + asked.stderr  # pi prints it to standard error
         version = next((word for word in said.split() if word[0].isdigit()), "?").rstrip(".")
         return version, edits(preset, room, path), drives(preset, room, path, wanted.seconds)
 

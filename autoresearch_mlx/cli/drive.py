@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 
-from autoresearch_mlx.cli.options import itself, lab_here, say
+from autoresearch_mlx.cli.options import callable_here, itself, lab_here, say
 from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.tries import try_of
 
 
 @click.command("drive")
@@ -37,4 +42,30 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
     told = prompt or "Read program.md and follow it."
     if line is None:
         say("measuring for agents in this lab; Ctrl-C ends this")
-    sys.exit(drive(lab, line, f"{told} Call the tool by this path: {itself()}\n", editable_files(lab)))
+    before = _measured(lab)
+    code = drive(lab, line, f"{told} Call the tool by this path: {itself()}\n", editable_files(lab))
+    for words in _closing(lab, before):
+        say(callable_here(words))
+    sys.exit(code)
+
+
+def _measured(lab: Lab) -> int:
+    """Return the number of experiments of the session that was used last."""
+    tag = lab.current()
+    return 0 if tag is None else len(read(lab.folder(tag) / FILE).history.experiments)
+
+
+def _closing(lab: Lab, before: int) -> Iterator[str]:
+    """Yield how the session stands after the agent has ended, and what still goes on."""
+    from autoresearch_mlx.report.closing import outcome
+
+    tag = lab.current()
+    if tag is None or _measured(lab) == before:
+        yield "the agent has measured nothing"
+    if tag is None:
+        return
+    folder = lab.folder(tag)
+    if words := outcome(read(folder / FILE).history):
+        yield words
+    if (left := try_of(folder, holder(folder))) is not None:
+        yield f"experiment {left.number} is still being measured: `autoresearch-mlx wait {left.number}` has its verdict"

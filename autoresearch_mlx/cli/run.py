@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--agent",
     metavar="NAME",
-    help="What proposes the edits: auto (default), knobs, ollama:MODEL, ...; see docs/agents.md.",
+    help="What proposes the edits: auto (default), knobs, claude, ollama:MODEL, ...; see docs/agents.md.",
 )
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Stop after N experiments.")
 @click.option("--hours", type=Hours(), metavar="H", help="End within H hours.")

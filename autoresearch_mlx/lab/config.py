@@ -129,7 +129,7 @@ class AgentSettings(_Frozen):
     """Settings of the agent: which one proposes, and how a model is asked."""
 
     name: str = "auto"
-    """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, command, ..."""
+    """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, claude, ..."""
     repairs: Annotated[int, Field(ge=0)] = 2
     """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
     base_url: str | None = None

@@ -94,7 +94,8 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
         hint = "`autoresearch-mlx log` lists the experiments, and `autoresearch-mlx status` says what is measured now"
         return LabError(f"session {folder.name} has no experiment {number}", hint)
     said = f"the process that measured experiment {number} ended without a verdict, as after a power cut or `kill -9`"
-    return LabError(said, f"`autoresearch-mlx try` again; it closes experiment {number} as interrupted first")
+    again = f"`autoresearch-mlx try` again; it closes experiment {number} as interrupted first"
+    return LabError(said, f"{again}; if a coding agent's sandbox ended it, start the agent by `autoresearch-mlx drive`")
 
 
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:

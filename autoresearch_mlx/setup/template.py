@@ -31,7 +31,7 @@ LAB_TOML = """\
 # margin = 0.003           # the least gain to keep; default: follows the measured noise
 
 # [agent]
-# name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "command", ...; default: auto
+# name = "hybrid"                    # or "knobs", "ollama:MODEL", "playbook", "claude", ...; default: auto
 # model = "ollama:qwen3-coder:30b"   # for hybrid and chat
 
 # [machine]

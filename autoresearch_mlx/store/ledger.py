@@ -22,6 +22,7 @@ rewritten from the ledger.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from typing import Any
 
 import orjson
 
-from autoresearch_mlx.errors import LedgerError
+from autoresearch_mlx.errors import READ_ONLY, LedgerError
 from autoresearch_mlx.experiment import Experiment, History, Repeat
 from autoresearch_mlx.store.journal import SCHEMA, append, mend, stamp, whole_lines
 from autoresearch_mlx.store.records import experiment_from, experiment_to, measurement_from
@@ -242,7 +243,8 @@ class Ledger:
                 append(file, line)
         except OSError as error:
             said = f"{self.path} cannot be written: {error.strerror}"
-            raise LedgerError(said, "free some space or correct the permissions, then `autoresearch-mlx run`") from None
+            hint = "free some space or correct the permissions, then `autoresearch-mlx run`"
+            raise LedgerError(said, READ_ONLY if error.errno == errno.EROFS else hint) from None
         if known is not None:
             known.take(orjson.loads(line))
             self._replay, self._stamp = known, stamp(self.path)

@@ -18,7 +18,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.errors import READ_ONLY, WorkspaceError
 from autoresearch_mlx.trial.runner import GIT_PLACES
 
 try:
@@ -84,7 +84,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
         kind = Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
         hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
-        raise kind(f"git {arguments[0]}: {said}", hint) from None
+        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint) from None
     return bytes(out).decode(errors="surrogateescape")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from coding_agents import imitate
 from command_runs import call, experiments, refused
 from forked_command import launcher
 
+from autoresearch_mlx.errors import refused_by_disk
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.desk import Answer, ask, is_served, serve, serving
 from autoresearch_mlx.store.ledger import FILE, read
@@ -90,8 +92,10 @@ def test_doctor_names_the_agents_on_path_and_whether_the_chosen_one_may_edit(com
 
 def test_an_agent_drives_and_reads_its_verdict(command_lab: Lab, tmp_path: Path) -> None:
     told = imitate(tmp_path / "bin", "claude", DRIVE)
+    assert call(command_lab, "drive", "command:true").stderr == "the agent has measured nothing\n"
     done = beside(tmp_path / "bin", command_lab, "drive", "claude")
     assert done.returncode == 0, done.stderr
+    assert "1 experiment: 1 kept, 0 discarded, 0 failed; score 11.000000 -> 10.000000" in done.stderr
     assert (command_lab.root / "verdict").read_text().startswith("experiment 1: keep\n")
     assert "Bash(autoresearch-mlx *)" in told.read_text()
     assert "Read program.md and follow it. Call the tool by this path: " in told.read_text()
@@ -134,3 +138,8 @@ def test_a_damaged_request_is_dropped_and_without_a_server_nobody_answers(comman
         assert serve(desk, lambda arguments: Answer(len(arguments), "", "")) == 2
         assert json.loads((desk / "a.answer").read_text()) == {"exit_code": 1, "out": "", "error": ""}
     assert ask(command_lab.state, ["try"]) is None
+
+
+def test_a_read_only_folder_is_said_to_be_a_sandbox_and_what_measures_outside_of_it() -> None:
+    said = refused_by_disk(OSError(errno.EROFS, os.strerror(errno.EROFS), "/lab/.git/x"))
+    assert said is not None and "`autoresearch-mlx drive AGENT` measures outside of it" in said.hint
