@@ -59,7 +59,7 @@ def pytest_sessionfinish() -> None:
     launcher().close()
 
 
-READ_AT_START = ("PYTHON", "PATH", "LC_", "LD_", "OMP_", "OPENBLAS_", "MLX_")
+READ_AT_START = ("PYTHON", "PATH", "LC_", "LD_", "OMP_", "MLX_")
 """Beginnings of the names of variables that an interpreter or an import reads only once, at its start."""
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import pytest
 from command_runs import STEPS, call, data, experiments, refused, script
 from conftest import git
-from live_run import until
+from forked_command import Started
+from live_run import until, working
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
@@ -70,7 +71,7 @@ class Busy:
     """A ``run`` whose second experiment waits for ever, with the processes of that experiment."""
 
     lab: Lab
-    process: subprocess.Popen[str]
+    process: Started
     children: Sequence[int]
 
     def end(self, number: int) -> str:
@@ -91,26 +92,15 @@ def busy(command_lab: Lab) -> Iterator[Busy]:
 def running(lab: Lab, agent: str) -> Iterator[Busy]:
     mark = lab.root.parent / "mark"
     mark.unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "t", "--agent", agent],
-        cwd=lab.root,
-        env={**os.environ, "MARK": str(mark)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
-    )
     try:
-        end = time.monotonic() + 20
-        while not mark.exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        assert mark.exists(), process.communicate(timeout=5)
-        children = [int(pid) for pid in mark.read_text().split()]
-        yield Busy(lab, process, children)
+        with working(lab, "run", "--tag", "t", "--agent", agent, MARK=str(mark)) as process:
+            end = time.monotonic() + 20
+            while not mark.exists() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.02)
+            assert mark.exists(), process.communicate(timeout=5)
+            children = [int(pid) for pid in mark.read_text().split()]
+            yield Busy(lab, process, children)
     finally:
-        process.kill()
-        process.wait()
         if mark.exists():
             for pid in map(int, mark.read_text().split()):
                 with suppress(ProcessLookupError):

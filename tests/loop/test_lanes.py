@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import Recorder, Steps, command_line, git, opened, write_command_lab
+from live_run import going
 
 from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Assignment, Context, Experiment, Measurement, Proposal, Target
@@ -267,13 +266,8 @@ def running(lab: Lab) -> list[int]:
 
 def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps(), screen, limit=0)
-    script = lab.root.parent / "steps.json"
     steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 90.0))]
-    script.write_text(json.dumps(steps))
-    command = [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "t", "--lanes", "3"]
-    with subprocess.Popen(
-        [*command, "--agent", f"scripted:{script}"], cwd=lab.root, stderr=subprocess.PIPE, text=True
-    ) as loop:
+    with going(lab, steps, "--lanes", "3") as loop:
         until(lambda: running(lab) == [1, 2, 3])
         lanes = until(lambda: found if all((found := phases(lab)).values()) and len(found) == 3 else None)
         assert list(lanes) == [1, 2, 3]

@@ -16,6 +16,9 @@ import psutil
 import pytest
 import tiny_training as tiny
 from conftest import ROOT, command_line, git
+from live_run import working
+
+from autoresearch_mlx.lab.lab import Lab
 
 pytestmark = pytest.mark.uncounted
 
@@ -57,7 +60,7 @@ def of_the_user(lab: Path) -> tuple[object, ...]:
 
 
 def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    done = command_line(*arguments, cwd=lab, AUTORESEARCH_CACHE=str(cache), OPENBLAS_NUM_THREADS="1")
+    done = command_line(*arguments, cwd=lab, AUTORESEARCH_CACHE=str(cache))
     assert done.returncode == 0, done.stderr
     return done
 
@@ -191,20 +194,10 @@ def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -
 def test_a_killed_loop_takes_its_training_with_it(lab: Path, cache: Path) -> None:
     (lab / "lab.toml").write_text((lab / "lab.toml").read_text().replace("0.6", "60.0"))
     folder = lab / ".autoresearch" / "slow"
-    loop = subprocess.Popen(
-        [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", "slow"],
-        cwd=lab,
-        env={**os.environ, "AUTORESEARCH_CACHE": str(cache), "OPENBLAS_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with working(Lab(lab), "run", "--tag", "slow", AUTORESEARCH_CACHE=str(cache)) as loop:
         wait_until(lambda: '"train"' in (folder / "now.json").read_text() if (folder / "now.json").exists() else False)
         children = psutil.Process(loop.pid).children()  # the training, and the helper that keeps the machine awake
         assert children
-    finally:
-        loop.kill()
-        loop.wait()
     wait_until(lambda: not any(c.is_running() and c.status() != psutil.STATUS_ZOMBIE for c in children))
     status = json.loads(run("status", "--json", lab=lab, cache=cache).stdout)
     assert (status["session"], status["running"]) == ("slow", None)

@@ -43,7 +43,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(root: Path, *arguments: str) -> str:
     cache = str(root.parent / "cache")
-    done = command_line(*arguments, cwd=root, AUTORESEARCH_CACHE=cache, OPENBLAS_NUM_THREADS="1")
+    done = command_line(*arguments, cwd=root, AUTORESEARCH_CACHE=cache)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

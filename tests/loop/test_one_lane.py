@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from conftest import command_line
 
 GOLDEN = Path(__file__).parent / "golden" / "one_lane.jsonl"
 """The version before lanes wrote this in the lab below; fields that differ between runs and machines are left out."""
@@ -46,7 +47,7 @@ def test_a_night_with_one_lane_is_written_as_before(tmp_path: Path) -> None:
     told(root, "git", "add", "-A")
     told(root, "git", "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "a lab")
     run = ("run", "--tag", "t", "--agent", "knobs", "--experiments", "14")
-    told(root, sys.executable, "-m", "autoresearch_mlx", *run)
+    assert command_line(*run, cwd=root, **DATES).returncode == 0
     written = (root / ".autoresearch" / "t" / "ledger.jsonl").read_text().splitlines()
     expected = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
     assert [steady(json.loads(line)) for line in written] == expected

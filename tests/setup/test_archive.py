@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from typing import Any
 import pytest
 import tiny_training as tiny
 from command_runs import STATUSES, call, data, experiments, refused
-from conftest import git, write_command_lab
+from conftest import command_line, git, write_command_lab
 from finished_night import copied, night_in
+from live_run import working
 
 from autoresearch_mlx.errors import ConfigError, CorpusError, LabError, LockedError
 from autoresearch_mlx.lab.lab import Lab
@@ -313,15 +313,15 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
 
 @pytest.mark.uncounted  # a kill near the end damages the file of coverage counts
 def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, clone: Lab) -> None:
-    command = [sys.executable, "-m", "autoresearch_mlx", "restore", str(packed)]
+    command = ("restore", str(packed))
     began = time.monotonic()
-    subprocess.run([*command, "--tag", "whole"], cwd=clone.root, check=True, capture_output=True)
+    assert command_line(*command, "--tag", "whole", cwd=clone.root).returncode == 0
     whole = time.monotonic() - began
-    for share in (0.5, 0.7, 0.8, 0.9):
-        process = subprocess.Popen(command, cwd=clone.root, start_new_session=True, stdout=subprocess.DEVNULL)
-        time.sleep(whole * share)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for share in (0.3, 0.5, 0.7, 0.9):
+        with working(clone, *command) as process:
+            time.sleep(whole * share)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         if "t" in clone.tags():
             break  # it was done before the kill
     else:

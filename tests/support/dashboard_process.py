@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from forked_command import Started
 from live_run import working
 
 from autoresearch_mlx.lab.lab import Lab
@@ -20,7 +20,7 @@ from autoresearch_mlx.lab.lab import Lab
 class Board:
     url: str
     """The complete address, with its token."""
-    process: subprocess.Popen[str]
+    process: Started
 
     @property
     def host(self) -> str:

@@ -9,51 +9,141 @@ What ``python -m autoresearch_mlx`` itself does is tested by tests that start it
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import pkgutil
+import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
 LARGEST_REQUEST = 2**20
+IMPORTED_LATE = ("httpx2", "jinja2", "matplotlib.figure", "starlette.applications", "uvicorn")
+"""Libraries that a command imports when it needs them, which takes a tenth of a second and more."""
+
+
+class Started:
+    """A command in progress, with those parts of :class:`subprocess.Popen` that tests use.
+
+    ``stdout`` and ``stderr`` are None where the command writes into a file of the caller's.
+    """
+
+    def __init__(self, arguments: Sequence[str], pid: int, status: int, out: int | None, err: int | None) -> None:
+        """Take over the descriptors: ``status`` gives the exit code at the end, ``out`` and ``err`` are read."""
+        self.args, self.pid, self.returncode = arguments, pid, cast("int | None", None)
+        self._status = os.fdopen(status, "rb", buffering=0)
+        self.stdout, self.stderr = (None if fd is None else os.fdopen(fd, encoding="utf-8") for fd in (out, err))
+        self._said: dict[str, str] = {}
+        self._readers: list[threading.Thread] = []
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, which is minus the signal's number if a signal killed it.  Raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            self.returncode = int.from_bytes(self._status.read(4), "big", signed=True)
+            self._status.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Return all that is left of its output, and wait for its end.  Raises TimeoutExpired."""
+        end = None if timeout is None else time.monotonic() + timeout
+        if not self._readers:
+            self._readers = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
+            for reader in self._readers:
+                reader.start()
+        for reader in self._readers:
+            reader.join(None if end is None else max(0.0, end - time.monotonic()))
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        return self._said["stdout"], self._said["stderr"]
+
+    def _read(self, name: str) -> None:
+        stream = getattr(self, name)
+        self._said[name] = "" if stream is None or stream.closed else stream.read()
+        if stream is not None:
+            stream.close()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Launcher:
-    """Runs commands one at a time; the process that is forked starts with the first one."""
+    """Starts commands; the process that is forked starts with the first one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def run(
-        self, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str], seconds: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Return the command's output and its exit code, which is minus the signal's number if a signal killed it."""
-        with self._lock, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    def start(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        out: int | None = None,
+        err: int | None = None,
+        before: Sequence[str] = (),
+    ) -> Started:
+        """Start a command in a session of its own, which Ctrl-C can interrupt, with nothing to read on stdin.
+
+        ``out`` and ``err`` are descriptors to write to; None: a pipe, to be read from the result.  ``before`` names a
+        Python file, whose function ``install`` is called with the other words right before the command begins.
+        """
+        wanted: dict[str, Any] = {"arguments": list(arguments), "cwd": str(cwd), "environment": dict(environment)}
+        wanted["before"] = list(before)
+        asked = json.dumps(wanted).encode()
+        told, tells = os.pipe()
+        (read_out, out), (read_err, err) = ((None, fd) if fd is not None else os.pipe() for fd in (out, err))
+        with self._lock:
             requests = self._requests or self._start()
-            asked = json.dumps({"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}).encode()
-            socket.send_fds(requests, [len(asked).to_bytes(4, "big") + asked], [out.fileno(), err.fileno()])
-            child = int.from_bytes(_exactly(requests, 4), "big")
-            requests.settimeout(seconds)
+            socket.send_fds(requests, [len(asked).to_bytes(4, "big") + asked], [out, err, tells])
+            pid = int.from_bytes(_exactly(lambda size: os.read(told, size), 4), "big")
+        for descriptor in (tells, *(() if read_out is None else (out,)), *(() if read_err is None else (err,))):
+            os.close(descriptor)
+        return Started(arguments, pid, told, read_out, read_err)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        seconds: float,
+        before: Sequence[str] = (),
+    ) -> subprocess.CompletedProcess[str]:
+        """Return the command's output and its exit code.  Raises TimeoutExpired once it has been killed."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            command = self.start(arguments, cwd, environment, out.fileno(), err.fileno(), before)
             try:
-                code = int.from_bytes(_exactly(requests, 4), "big", signed=True)
-            except TimeoutError:
-                os.kill(child, signal.SIGKILL)
-                requests.settimeout(None)
-                _exactly(requests, 4)
-                raise subprocess.TimeoutExpired(arguments, seconds) from None
-            finally:
-                requests.settimeout(None)
+                code = command.wait(seconds)
+            except subprocess.TimeoutExpired:
+                command.kill()
+                command.wait()
+                raise
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())
@@ -68,7 +158,12 @@ class Launcher:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         command = [sys.executable, __file__, str(theirs.fileno())]
-        self._server = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._server = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with one thread is forked sooner
+        )
         theirs.close()
         self._requests = ours
         return ours
@@ -80,10 +175,10 @@ def launcher() -> Launcher:
     return Launcher()
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
     found = b""
     while len(found) < size:
-        more = connection.recv(size - len(found))
+        more = read(size - len(found))
         if not more:
             raise ConnectionError("the process that is forked has ended")
         found += more
@@ -97,25 +192,61 @@ def serve(requests: socket.socket) -> None:
     for module in pkgutil.walk_packages(autoresearch_mlx.__path__, f"{autoresearch_mlx.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for library in IMPORTED_LATE:
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # what no collection looks at is not copied into the forks
+    woken, wakes = socket.socketpair()
+    for end in (woken, wakes):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    running: dict[int, int] = {}
     while True:
-        head, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 2)
-        if not head:
-            return
-        size = int.from_bytes(head[:4], "big")
-        asked = json.loads(head[4:] + _exactly(requests, size - len(head[4:])))
-        child = os.fork()
+        ready, _, _ = select.select([requests, woken], [], [])
+        if woken in ready:
+            woken.recv(4096)
+            _tell_ends(running)
+        if requests in ready:
+            head, descriptors, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
+            if not head:
+                return
+            size = int.from_bytes(head[:4], "big")
+            asked = json.loads(head[4:] + _exactly(requests.recv, size - len(head[4:])))
+            out, err, tells = descriptors
+            child = os.fork()
+            if child == 0:
+                for each in (requests, woken, wakes):
+                    each.close()
+                for descriptor in (tells, *running.values()):
+                    os.close(descriptor)
+                _become(out, err, **asked)
+            running[child] = tells
+            os.close(out)
+            os.close(err)
+            os.write(tells, child.to_bytes(4, "big"))
+
+
+def _tell_ends(running: dict[int, int]) -> None:
+    """Send the exit code of each command that has ended."""
+    while running:
+        child, status = os.waitpid(-1, os.WNOHANG)
         if child == 0:
-            requests.close()
-            _become(asked["arguments"], asked["cwd"], asked["environment"], *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        requests.sendall(child.to_bytes(4, "big"))
-        _, status = os.waitpid(child, 0)
-        requests.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+            return
+        tells = running.pop(child)
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(tells, os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+        os.close(tells)
 
 
-def _become(arguments: list[str], cwd: str, environment: dict[str, str], out: int, err: int) -> None:
+def _become(
+    out: int, err: int, arguments: list[str], cwd: str, environment: dict[str, str], before: list[str]
+) -> NoReturn:
     """Run the command in this process until it ends."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    os.setsid()
     counting = None
     if "coverage" in sys.modules:
         counting = sys.modules["coverage"].Coverage.current()
@@ -129,11 +260,16 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], out: in
     os.dup2(err, 2)
     os.close(out)
     os.close(err)
+    # The streams of the process that was forked still believe that they are its files, which could seek.
+    sys.stdout = open(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115
     sys.argv, sys.path[0] = ["autoresearch-mlx", *arguments], cwd
     from autoresearch_mlx.cli import main
 
     code = 0
     try:
+        if before:
+            runpy.run_path(before[0])["install"](*before[1:])
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

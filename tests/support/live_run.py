@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +11,7 @@ from typing import Any
 
 from command_runs import script
 from conftest import git, write_command_lab
+from forked_command import Started, launcher
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.report.status import status_of
@@ -42,29 +40,20 @@ def sweep(count: int, **first: float) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[subprocess.Popen[str]]:
+def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[Started]:
     """Start ``run`` with these edits as session t; kill it at the end of the block if it is still running."""
     with working(lab, "run", "--tag", "t", "--agent", script(lab, *steps), *options) as process:
         yield process
 
 
 @contextmanager
-def working(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def working(lab: Lab, *arguments: str, **environment: str) -> Iterator[Started]:
     """Start the real command, which accepts a Ctrl-C; kill it at the end of the block if it is still running.
 
     It counts nothing for coverage, because a kill can damage its file of counts, and that file would spoil all others.
     """
     around = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autoresearch_mlx", *arguments],
-        cwd=lab.root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**around, "COLUMNS": "100"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = launcher().start(arguments, lab.root, {**around, "COLUMNS": "100", **environment})
     try:
         yield process
     finally:

@@ -1,6 +1,4 @@
-"""Run the real command in this process, which kills itself right before its n-th effect on files and processes.
-
-    python -P die_at.py N LOG run --experiments 1
+"""Kill this process right before its n-th effect on files and processes.
 
 An audit hook hears of every effect before it happens: a file is opened for writing, renamed, removed or cut; a
 directory is made or removed; a process is started or killed; a lock is taken.  ``LOG`` gets a line for each effect;
@@ -12,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
 _EFFECTS = frozenset(
     {
@@ -34,7 +31,7 @@ _EFFECTS = frozenset(
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def install(fatal: int, log: Path) -> None:
+def install(fatal: str, log: str) -> None:
     seen = 0
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
@@ -44,7 +41,7 @@ def install(fatal: int, log: Path) -> None:
             return
         seen += 1
         os.write(descriptor, f"{event} {_words(event, arguments)}\n".encode(errors="replace"))
-        if seen == fatal:
+        if seen == int(fatal):
             signal.raise_signal(signal.SIGKILL)
 
     sys.addaudithook(hear)
@@ -59,12 +56,3 @@ def _is_effect(event: str, arguments: tuple[object, ...]) -> bool:
 
 def _words(event: str, arguments: tuple[object, ...]) -> str:
     return str(arguments[1] if event == "subprocess.Popen" else arguments[:2]).replace("\n", " ")
-
-
-if __name__ == "__main__":
-    from autoresearch_mlx.cli import main
-
-    at, log, *rest = sys.argv[1:]
-    sys.argv = ["autoresearch-mlx", *rest]
-    install(int(at), Path(log))
-    main()

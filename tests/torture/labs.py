@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import command_line, git, write_command_lab
+from conftest import git, write_command_lab
+from forked_command import Started, launcher
 
 from autoresearch_mlx.lab.lab import Lab
 
@@ -77,33 +79,37 @@ def torture_lab(root: Path, judge: str = "margin") -> Lab:
 
 
 def run(
-    lab: Lab, *options: str, command: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    lab: Lab, *options: str, before: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``run`` in a process of its own until it ends, however it ends; ``command`` replaces what Python runs."""
-    if not command and env is None:
-        return command_line("run", "--tag", TAG, *options, cwd=lab.root)
-    return subprocess.run(
-        [sys.executable, "-P", *(command or ("-m", "autoresearch_mlx")), "run", "--tag", TAG, *options],
-        cwd=lab.root,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    """Run ``run`` in a process of its own until it ends, however it ends; ``before`` as in :mod:`forked_command`."""
+    environment = {**os.environ, "COLUMNS": "100", **(env or {})}
+    return launcher().run(("run", "--tag", TAG, *options), lab.root, environment, 120, before)
 
 
 def die_at(lab: Lab, effect: int, *options: str) -> tuple[bool, list[str]]:
     """Kill a ``run`` at its n-th effect; return whether it came that far, and its effects."""
     log = lab.root.parent / "effects.txt"
-    done = run(lab, *options, command=(str(DIE_AT), str(effect), str(log)))
+    done = run(lab, *options, before=(str(DIE_AT), str(effect), str(log)))
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0, log.read_text().splitlines()
 
 
-class Loop(subprocess.Popen[str]):
+@dataclass
+class Loop:
     """A ``run`` in progress; its output goes into a file."""
 
+    process: Started | subprocess.Popen[str]
     talk: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def kill(self) -> None:
+        self.process.kill()
 
     def stderr_text(self) -> str:
         return self.talk.read_text()
@@ -111,7 +117,7 @@ class Loop(subprocess.Popen[str]):
     def ended(self, seconds: float = 60) -> int:
         """Return its exit code; fail with its output if it does not end by itself."""
         try:
-            return self.wait(seconds)
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it went on for {seconds:g} s: {self.stderr_text()[-2000:]}") from None
 
@@ -119,20 +125,17 @@ class Loop(subprocess.Popen[str]):
 @contextmanager
 def start(lab: Lab, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Loop]:
     """Start ``run`` in a process of its own; kill it at the end of the block if it is still running."""
-    talk = lab.root.parent / "talk.txt"
-    with talk.open("w") as file:
-        loop = Loop(
-            [sys.executable, "-P", "-m", "autoresearch_mlx", "run", "--tag", TAG, *options],
-            cwd=lab.root,
-            env={**os.environ, **(env or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            text=True,
-            start_new_session=True,
-        )
-    loop.talk = talk
+    talk, around = lab.root.parent / "talk.txt", {**os.environ, **(env or {})}
+    arguments = ("run", "--tag", TAG, *options)
+    with talk.open("w") as file, Path(os.devnull).open("w") as nowhere:
+        if "LD_PRELOAD" in around:
+            command = [sys.executable, "-P", "-m", "autoresearch_mlx", *arguments]
+            process = subprocess.Popen(command, cwd=lab.root, env=around, stdout=nowhere, stderr=file, text=True)
+            loop = Loop(process, talk)
+        else:
+            loop = Loop(launcher().start(arguments, lab.root, around, nowhere.fileno(), file.fileno()), talk)
     try:
         yield loop
     finally:
         loop.kill()
-        loop.wait()
+        loop.process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -15,7 +14,7 @@ import psutil
 import pytest
 from conftest import git
 from torture.conftest import Toll
-from torture.labs import SPREAD, TURNS, run, start, torture_lab
+from torture.labs import SPREAD, TURNS, Loop, run, start, torture_lab
 
 from autoresearch_mlx.lab.lab import Lab
 
@@ -172,7 +171,7 @@ def finished(lab: Lab) -> list[dict[str, object]]:
     return [event for event in map(json.loads, lines) if event["event"] == "finished"]
 
 
-def child(mark: Path, loop: subprocess.Popen[str]) -> int:
+def child(mark: Path, loop: Loop) -> int:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         if mark.exists() and mark.read_text().endswith("\n"):

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import command_line, git, write_command_lab
+from forked_command import launcher
 from torture.conftest import Toll
 from torture.labs import BETTER, TAG, TURNS, WORSE, Loop, run, start, torture_lab
 from torture.preload import preload
@@ -195,16 +195,7 @@ def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
     """This is tested at the first run of all, and at a later one."""
     lab = torture_lab(root)
     for _ in range(2):
-        loops = [
-            subprocess.Popen(
-                [sys.executable, "-m", "autoresearch_mlx", "run", "--tag", TAG, *ONE],
-                cwd=lab.root,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(3)
-        ]
+        loops = [launcher().start(("run", "--tag", TAG, *ONE), lab.root, os.environ) for _ in range(3)]
         ended = [(loop.communicate(timeout=60)[1], loop.returncode) for loop in loops]
         assert 0 in [code for _, code in ended]
         for said, code in ended:
