@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import tiny_training as tiny
+from command_runs import script
 from conftest import command_line
 
+from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE
 
 pytestmark = pytest.mark.uncounted
@@ -34,10 +36,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "half the batch": tiny.script(TOTAL_BATCH_SIZE=128, DEVICE_BATCH_SIZE=4),
         "a lie": tiny.script().replace("trial.log(step", "trial.tokens_served -= 256 * (step > 4); trial.log(step"),
     }
-    for title, text in edits.items():
-        (root / "train_mlx.py").write_text(text)
-        done = call(root, "try", "-m", title, "--tag", "t", "--json")
-        assert json.loads(done)["title"] == title
+    steps = [{"title": title, "files": {"train_mlx.py": text}} for title, text in edits.items()]
+    call(root, "run", "--tag", "t", "--agent", script(Lab(root), *steps), "--experiments", "2")
     return root
 
 
