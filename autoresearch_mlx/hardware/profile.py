@@ -116,13 +116,13 @@ _TABLE = {
     # Depth 4 beat 2 and 5, and 2**14 beat 2**13 and 2**15, on a 20-core M4 Pro (reowens/autoresearch-mlx).
     "mac-pro":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.65,
                         "depth and batch follow a public log of an M4 Pro"),
-    # Each halving from 2**16 to 2**14 gained, and depth 5 and 6 lost to 4, on an M4 Max (davesque/autoresearch-mlx);
-    # 4 beat 2, 6 and 8 on another (ncdrone/autoresearch-ANE).  Against it: depth 6 over 4 at equal width and 2**16
+    # Each halving from 2**16 to 2**14 gained, and depth 5 and 6 lost to 4, on an M4 Max (davesque/autoresearch-mlx); 4
+    # beat 2, 6 and 8 on another (ncdrone/autoresearch-ANE).  One log says otherwise: 6 beat 4 at equal width and 2**16
     # (machinarii/autoresearch-mlx-muon).
     "mac-max":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.7,
                         "depth and batch follow public logs of the M4 Max"),
     # 1.2413, the best of these logs, came at 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody compared depths on
-    # an Ultra: an M2 Ultra ran 140 K tokens/s at depth 4 and 41 K at 8 (fblissjr), few for 50 M parameters in 300 s.
+    # an Ultra: an M2 Ultra ran 140 K tokens/s at depth 4 and 41 K at 8 (fblissjr), too few for 50 M parameters in 300 s.
     "mac-ultra": _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**15,  16, 0.003, 0.7,
                         "the batch follows a public log of an M3 Ultra"),
     # karpathy/autoresearch's own constants; the same file varied by 0.0005 (sd) between jobs on an H200.

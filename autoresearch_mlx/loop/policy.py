@@ -96,7 +96,8 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield for each time limit the seconds left, the words once it is reached, and the words until then."""
+        """Yield for each time limit the seconds left, the words to use once it is reached, and the words to use
+        before."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over

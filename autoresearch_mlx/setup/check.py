@@ -26,11 +26,11 @@ from autoresearch_mlx.targets.contract import Finding, Place, Say
 from autoresearch_mlx.targets.registry import kind_of
 
 _KNOBS = 3
-"""Most knobs that are moved, to see whether the number follows the file."""
+"""Largest number of knobs that are moved, to see whether the number follows the file."""
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
 _RUNS = 2
-"""Runs of a candidate in the sentence about what can be told apart."""
+"""Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
 SECTION = "check"
 Files = Mapping[str, str]
 
@@ -47,7 +47,7 @@ class _Lab:
     say: Say
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
-        """Measure the copy with these files in it, and put the unedited ones back."""
+        """Measure the copy with these files in it, then put the unedited files back."""
         folder = self.runs / str(sum(1 for _ in self.runs.iterdir()))
         folder.mkdir()
         self._write(files)
@@ -66,7 +66,7 @@ class _Lab:
 
 
 def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
-    """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth its time.
+    """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth the time.
 
     ``runs``: number of runs of the unedited commit, at least 2.  Raises LabError when the lab has no commit or no
     editable file, and the errors of the target.
@@ -82,7 +82,9 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
             m = lab.measure(f"run {run + 1} of {runs}", lab.files, lab.seed + run)
             if m.value is None:
                 said = f"run {run + 1} of the unedited commit ended as {m.failure}: {m.reason}"
-                yield Finding(SECTION, "number", said, "fail", "correct that; a night would begin with it")
+                yield Finding(
+                    SECTION, "number", said, "fail", "correct that first: a night would begin with the same run"
+                )
                 return
             taken.append(m)
         values = [m.value for m in taken if m.value is not None]
@@ -124,13 +126,12 @@ def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterato
     night = f"about {terms.count(int(hourly))} runs an hour, {terms.count(int(hourly * _NIGHT_HOURS))} in a night of 8"
     yield Finding(SECTION, "time", f"{terms.took(seconds)} a run; {night}")
     if sigma == 0:
-        yield Finding(SECTION, "noise", "none: the same number in each run, so one run tells any difference")
+        yield Finding(SECTION, "noise", "none: the same number in each run, so one run shows any difference")
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
     share = f" ({100 * sigma / abs(mean):.2g} %)" if mean else ""
-    said = (
-        f"{terms.amount(sigma)} from run to run{share}; {_RUNS} runs of an edit tell gains from {terms.amount(told)} on"
-    )
+    shown = f"{_RUNS} runs of an edit can show gains of {terms.amount(told)} or more"
+    said = f"{terms.amount(sigma)} from run to run{share}; {shown}"
     loud = bool(mean) and told > abs(mean) / 2
     hint = "make the program's number steadier: more cases, a longer run, a fixed seed" if loud else ""
     yield Finding(SECTION, "noise", said, "note" if loud else "ok", hint)
@@ -151,7 +152,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
     tried = ", ".join(f"{name} = {other}" for name, _, other, _ in moves)
     hint = "let the program use the editable file, or name the right file in `editable`"
     if noise:
-        yield Finding(SECTION, "follows", f"within the noise, the number stays the same with {tried}", "note", hint)
+        yield Finding(SECTION, "follows", f"with {tried} the number stays the same, within the noise", "note", hint)
     else:
         yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)
     return False
@@ -189,7 +190,8 @@ def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Find
 
 
 def broken(files: Files) -> tuple[str, Files]:
-    """Return what was broken, in words, and the files: functions that return at once, else files without contents."""
+    """Return what was broken, in words, and the broken files: with functions that return at once, or without any
+    contents."""
     found = {path: text for path, text in files.items() if path.endswith(".py")}
     emptied = {path: _without_bodies(text) for path, text in found.items()}
     changed = {path: text for path, text in emptied.items() if text is not None}

@@ -1,4 +1,5 @@
-"""Check the machine itself: MLX's results, the sandbox, limits of memory, the helper against sleep, clocks, speed."""
+"""Check the machine itself: MLX's results, the sandbox, limits of memory, the helper that prevents sleep, clocks,
+speed."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = P
         outputs.append(replace(output, read=verdict.words))
         found.append(replace(verdict, words=f"`{program.command}` {verdict.words}"))
         if verdict.state == "ok" and (output.seconds or 0) > LATE_SECONDS and program.name in macos.COMMANDS:
-            late = f"takes {output.seconds:.1f} s; a run waits {LATE_SECONDS:g} s for it, and then goes without"
+            late = f"takes {output.seconds:.1f} s; a run waits {LATE_SECONDS:g} s for it, and then goes on without it"
             found.append(Verdict("note", f"`{program.command}` {late}"))
     if (system or platform.system()) != "Darwin":
         found += _files(root)

@@ -25,8 +25,8 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 2
-"""Version of the recipe that turns a request into rows.  Raise it when the same request gives different rows: then
-corpora of an older recipe are no longer used."""
+"""Version of the recipe that turns a request into rows.  Increase it with any change that gives different rows for the
+same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
 """Smallest and largest vocabulary: 256 bytes and 4 special tokens; the number of values of 16 bits."""
