@@ -122,7 +122,7 @@ _TABLE = {
     "mac-max":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.7,
                         "depth and batch follow public logs of the M4 Max"),
     # 1.2413, the best of these logs, came at 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody compared depths on
-    # an Ultra: an M2 Ultra ran 140 K tokens/s at depth 4 and 41 K at 8 (fblissjr), too few for 50 M parameters in 300 s.
+    # an Ultra: an M2 Ultra did 140 K tokens/s at depth 4 and 41 K at 8 (fblissjr), few for 50 M parameters in 300 s.
     "mac-ultra": _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**15,  16, 0.003, 0.7,
                         "the batch follows a public log of an M3 Ultra"),
     # karpathy/autoresearch's own constants; the same file varied by 0.0005 (sd) between jobs on an H200.

@@ -88,7 +88,7 @@ class Fixed:
 
 
 def standard_library(say: Say, seq_len: int) -> Pooled:
-    """Return the standard library of Python as a source, with the docstrings of its modules written in C.
+    """Return Python's standard library as a source; for modules written in C it has their docstrings.
 
     The held-out documents come from the packages that the sandbox denies.
     """
