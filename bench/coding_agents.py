@@ -185,7 +185,9 @@ wire_api = "responses"
         ".pi/agent/models.json": json.dumps({"providers": {"local": pi}}),
         ".pi/agent/settings.json": json.dumps({"defaultProvider": "local", "defaultModel": "scripted"}),
         ".qwen/settings.json": json.dumps({"security": {"auth": {"selectedType": "openai"}}}),
-        ".gemini/settings.json": json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}}),
+        ".gemini/settings.json": json.dumps(
+            {"security": {"auth": {"selectedType": "gemini-api-key"}}, "model": {"name": "gemini-2.5-flash"}}
+        ),
     }
 
 

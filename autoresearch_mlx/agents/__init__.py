@@ -60,7 +60,7 @@ def load_agent(name: str, office: Office) -> Agent:
     kind, colon, rest = name.partition(":")
     if kind in PREFIXES:
         return _chat(name, office)
-    if preset_line(name) is not None:
+    if preset_line(name) is not None and name not in offered(GROUP):
         return _command(name, office)
     makers = {
         "auto": _auto,

@@ -1,7 +1,7 @@
 """The command line: each command parses, makes one call and prints.  Errors become text only here.
 
 A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
-messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted.
+messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 3 not over yet, 130 interrupted.
 """
 
 from __future__ import annotations

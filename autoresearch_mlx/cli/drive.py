@@ -33,6 +33,7 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
       autoresearch-mlx drive "codex:-m gpt-5-codex"
     """
     from autoresearch_mlx.agents.presets import PRESETS, driving_line
+    from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.loop.drive import drive, editable_files
 
     lab, line = lab_here(), None
@@ -43,7 +44,8 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
     if line is None:
         say("measuring for agents in this lab; Ctrl-C ends this")
     before = _measured(lab)
-    code = drive(lab, line, f"{told} Call the tool by this path: {itself()}\n", editable_files(lab))
+    with interruptible():
+        code = drive(lab, line, f"{told} Call the tool by this path: {itself()}\n", editable_files(lab))
     for words in _closing(lab, before):
         say(callable_here(words))
     sys.exit(code)

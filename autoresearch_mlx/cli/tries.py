@@ -133,7 +133,11 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
     folder = find_session(lab_here(), tag)
     if number is None and (number := newest_try(folder)) is None:
         raise LabError(f"session {folder.name} has no detached try", f"`{itself()} wait NUMBER` names an experiment")
-    ended = await_verdict(folder, number, say, seconds)
+    try:
+        ended = await_verdict(folder, number, say, seconds)
+    except KeyboardInterrupt:
+        say(f"the waiting has ended; experiment {number} goes on")
+        raise
     if ended.experiment is not None:
         session = read(folder / FILE).session
         branch = session.get("branch") or f"autoresearch/{folder.name}"

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.config import load_settings
@@ -46,10 +47,21 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
                     time.sleep(_TICK_SECONDS)
         except KeyboardInterrupt:
             if agent is not None:
-                agent.terminate()
-                agent.wait()
+                _end(agent)
             raise
         return agent.returncode
+
+
+def _end(agent: subprocess.Popen[bytes]) -> None:
+    """End the agent's shell and all its descendants; a measurement that it has detached is none of them."""
+    import psutil
+
+    with suppress(psutil.Error):
+        for process in psutil.Process(agent.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                process.terminate()
+    agent.terminate()
+    agent.wait()
 
 
 def editable_files(lab: Lab) -> list[str]:

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from coding_agents import imitate
 from command_runs import call, experiments, refused
 from forked_command import launcher
+from trial.test_runner import is_gone, wait_for
 
 from autoresearch_mlx.errors import refused_by_disk
 from autoresearch_mlx.lab.lab import Lab
@@ -143,3 +145,14 @@ def test_a_damaged_request_is_dropped_and_without_a_server_nobody_answers(comman
 def test_a_read_only_folder_is_said_to_be_a_sandbox_and_what_measures_outside_of_it() -> None:
     said = refused_by_disk(OSError(errno.EROFS, os.strerror(errno.EROFS), "/lab/.git/x"))
     assert said is not None and "`autoresearch-mlx drive AGENT` measures outside of it" in said.hint
+
+
+def test_the_end_of_drive_is_the_end_of_the_agent(command_lab: Lab, tmp_path: Path) -> None:
+    line = f"echo $$ > '{tmp_path}/pid'; sleep 600 & wait"
+    driver = subprocess.Popen([*TOOL.split(), "drive", f"command:{line}"], cwd=command_lab.root)
+    assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "", 30.0)
+    agent = int((tmp_path / "pid").read_text())
+    (sleeper,) = psutil.Process(agent).children()
+    driver.terminate()
+    assert driver.wait(30) == 130
+    assert wait_for(lambda: is_gone(agent) and is_gone(sleeper.pid), 30.0)
