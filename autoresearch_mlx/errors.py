@@ -90,13 +90,24 @@ class EndpointError(AgentError):
     """A call to a model's server failed.  ``partial`` holds the text that arrived before the failure."""
 
     def __init__(
-        self, kind: EndpointKind, message: str, hint: str = "", retry_after: float | None = None, partial: str = ""
+        self,
+        kind: EndpointKind,
+        message: str,
+        hint: str = "",
+        retry_after: float | None = None,
+        partial: str = "",
+        context_tokens: int | None = None,
+        prompt_tokens: int | None = None,
     ) -> None:
         super().__init__(message, hint)
         self.kind = kind
         self.retry_after = retry_after
         """Seconds that the server asks us to wait; None when it does not say."""
         self.partial = partial
+        self.context_tokens = context_tokens
+        """For ``overflow``: the context in tokens that the server named; None when it named none."""
+        self.prompt_tokens = prompt_tokens
+        """For ``overflow``: the tokens of the prompt as the server counted them; None when it gave no count."""
 
 
 class TableError(AutoresearchError):

@@ -140,9 +140,9 @@ class AgentSettings(_Frozen):
     """The environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """hybrid: the share of the proposals that come from the model."""
-    format: Literal["auto", "blocks", "whole"] = "auto"
-    """How the model writes code: edit blocks or whole files; auto: chosen by its size, and whole files once blocks have
-    repeatedly failed to match."""
+    format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
+    """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files; auto: found
+    by what it has answered so far (docs/models.md)."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
     """Maximum number of tokens of prompt and reply together; auto: what the model and the memory allow."""

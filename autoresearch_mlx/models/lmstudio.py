@@ -59,7 +59,7 @@ class LmStudio(OpenAICompatible):
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,
-            billions=(billions_in(words) if isinstance(words, str) else None) or billions_in(self.model),
+            billions=billions_in(words) if isinstance(words, str) else None,
             context_tokens=min((c for c in contexts if c), default=None)
             or first_number(entry, "loaded_context_length", "max_context_length"),
             size_bytes=first_number(entry, "size_bytes"),

@@ -23,7 +23,7 @@ from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.checkpoint import read_facts
 from autoresearch_mlx.models.mlx_child import Child
 from autoresearch_mlx.models.openai import OpenAICompatible
-from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply, billions_in
+from autoresearch_mlx.models.wire import Ask, ModelFacts, Reply
 
 LOG = "mlx-server.log"
 _SERVED = "default_model"
@@ -66,14 +66,14 @@ class MlxServer:
     def facts(self) -> ModelFacts:
         """Return the facts in the checkpoint's files, without starting anything.
 
-        For a model on Hugging Face that is not downloaded, only the size in its name is known.  Raises EndpointError
+        Of a model on Hugging Face that is not downloaded, nothing is known.  Raises EndpointError
         (refused) when ``model`` is neither a checkpoint nor a name on Hugging Face.
         """
         if self._facts is None:
             source = self._source()
             folder = source if isinstance(source, Path) else _downloaded(source)
             if folder is None:
-                return ModelFacts(self.model, billions=billions_in(self.model))
+                return ModelFacts(self.model)
             self._facts = read_facts(self.model, folder)
         return self._facts
 
@@ -129,6 +129,7 @@ class MlxServer:
                 "overflow",
                 f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, {self.model} has {context}",
                 f"set context_tokens = {context} and a smaller reply_tokens under [agent] in lab.toml",
+                context_tokens=context,
             )
 
     def _running(self) -> bool:

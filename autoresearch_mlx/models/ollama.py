@@ -34,6 +34,7 @@ from autoresearch_mlx.models.web import (
     of_transport,
     overflowed,
     quote,
+    sizes_in,
     wait_of,
     web_client,
 )
@@ -99,13 +100,13 @@ class Ollama:
 
         Raises EndpointError; its kind is overflow also when the model replied without having read the whole prompt.
         """
-        deadline = Deadline(ask.seconds)
+        deadline = Deadline(ask.seconds, ask.idle_seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
         context = self._context_for(ask)
         while True:  # at most two rounds: the second leaves out a refused ``think``
             heard = StreamedChat()
             body = request(self.model, ask, context, self._keep_alive, self._thinks_on_request)
-            failure = self._converse(body, heard, deadline)
+            failure = self._converse(body, heard, deadline, ask.most_characters)
             if failure is None:
                 return self._reply(ask, heard, context, ask.seconds - deadline.left)
             if not self._drops_think(ask, failure):
@@ -160,17 +161,23 @@ class Ollama:
             own = self.facts().context_tokens
             said = f"a prompt of about {ask.prompt_tokens} tokens does not fit a context of {most}"
             limit = "the model allows no more" if most == own else "context_tokens in lab.toml sets this limit"
-            raise EndpointError("overflow", f"{self.name}: {said}", f"{limit}; shorten program.md or the edited file")
+            hint = f"{limit}; shorten program.md or the edited file"
+            raise EndpointError("overflow", f"{self.name}: {said}", hint, context_tokens=most)
         wanted = -(-(ask.prompt_tokens + ask.max_tokens) // _STEP) * _STEP
         self._context = max(self._context, min(wanted, most or wanted))
         return self._context
 
-    def _converse(self, body: Mapping[str, Any], heard: StreamedChat, deadline: Deadline) -> EndpointError | None:
-        """Make one request.  Return the failure, or None when ``heard`` holds a complete reply."""
+    def _converse(
+        self, body: Mapping[str, Any], heard: StreamedChat, deadline: Deadline, most: int
+    ) -> EndpointError | None:
+        """Make one request.  Return the failure, or None when ``heard`` holds a reply.
+
+        A reply that runs on past ``most`` characters is cut off there.
+        """
         import httpx2
 
         def cut(error: Exception | None) -> EndpointError:
-            return of_transport(error, self.where, deadline.seconds, deadline.passed, heard.text, start=_START)
+            return of_transport(error, self.where, deadline, heard.text, start=_START)
 
         with web_client(self.address, deadline) as web:
             try:
@@ -183,6 +190,10 @@ class Ollama:
                             return cut(None)
                         if problem := heard.take(line):
                             return self._broken(problem, heard)
+                        if heard.parts or heard.thoughts:
+                            deadline.hear()
+                        if not heard.last and heard.characters > most:
+                            heard.last = {"done_reason": "length"}
                         if heard.last:
                             return None
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -192,7 +203,7 @@ class Ollama:
     def _broken(self, problem: str, heard: StreamedChat) -> EndpointError:
         said = f"{self.where} answered with status 200, but {quote(problem)}"
         if overflowed(problem):
-            return EndpointError("overflow", said, _ROOM_HINT, partial=heard.text)
+            return _overflow(said, problem, heard.text)
         return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?", partial=heard.text)
 
     def _drops_think(self, ask: Ask, failure: EndpointError) -> bool:
@@ -228,7 +239,7 @@ class Ollama:
         """Raise EndpointError (overflow) when the model did not read the whole prompt."""
         missing = self._meter.missing(ask.prompt_tokens, count, context)
         if missing and not (context > ask.prompt_tokens and self._leaves_cache_out()):
-            raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT)
+            raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT, context_tokens=context)
 
     def _leaves_cache_out(self) -> bool:
         """Return whether this version leaves cached tokens out of its count, as 0.30 did (ollama pull 16428)."""
@@ -274,7 +285,7 @@ class Ollama:
         said = f"{self.where} answered {status}: {quote(words) or 'no message'}"
         kind = kind_of(status, words)
         if kind == "overflow":
-            return EndpointError(kind, said, _ROOM_HINT)
+            return _overflow(said, words)
         if status == 500 and any(word in words.lower() for word in _MEMORY):
             return EndpointError("refused", said, "use a smaller model or one with fewer bits, or close other programs")
         if kind == "busy":
@@ -299,3 +310,8 @@ class Ollama:
             there = []
         known = f"; models there: {', '.join(there)}" if there else "; Ollama has no model yet"
         return f"`ollama pull {self.model}`{known}"
+
+
+def _overflow(said: str, text: str, partial: str = "") -> EndpointError:
+    context, prompt = sizes_in(text)
+    return EndpointError("overflow", said, _ROOM_HINT, partial=partial, context_tokens=context, prompt_tokens=prompt)

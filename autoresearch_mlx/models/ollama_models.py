@@ -50,6 +50,8 @@ class StreamedChat:
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.thoughts: list[str] = []
+        self.characters = 0
+        """Length of text and thoughts."""
         self.last: dict[str, Any] = {}
 
     @property
@@ -70,6 +72,7 @@ class StreamedChat:
             said = message.get(name)
             if isinstance(said, str):
                 into.append(said)
+                self.characters += len(said)
         if data.get("done") is True:
             self.last = data
         return ""
@@ -149,7 +152,7 @@ def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> Mode
     gguf = _dict(shown, "details").get("format") == "gguf"
     return ModelFacts(
         model=model,
-        billions=_billions(shown, model) or _parameters(info),
+        billions=_billions(shown, "") or _parameters(info),
         context_tokens=first_number(info, *lengths),
         size_bytes=size_bytes,
         thinks=None if capabilities is None else "thinking" in capabilities,

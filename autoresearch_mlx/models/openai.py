@@ -23,6 +23,7 @@ from autoresearch_mlx.models.web import (
     of_transport,
     overflowed,
     quote,
+    sizes_in,
     wait_of,
     web_client,
 )
@@ -31,7 +32,6 @@ from autoresearch_mlx.models.wire import (
     ModelFacts,
     Reply,
     TokenMeter,
-    billions_in,
     first_number,
     split_thoughts,
     whole_number,
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     import httpx2
 
 PUBLIC_URL = "https://api.openai.com/v1"
+ANY = "any"
+"""Name for whatever model a server has."""
+_STARTED_WITH = "default_model"
+"""mlx_lm.server's name for the model that it was started with; servers with one model ignore the name."""
 _NO_KEY = "none"
 """Placeholder for servers that need no key: without one, the client would send OPENAI_API_KEY to any server."""
 _HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
@@ -85,6 +89,8 @@ class OpenAICompatible:
         self._key_env = key_env
         self._unwanted: set[str] = set() if schema else {"response_format"}
         self._limit = "max_tokens"
+        self._served = model
+        """The model's name in requests."""
         self._facts: ModelFacts | None = None
         self._meter = TokenMeter()
 
@@ -94,7 +100,9 @@ class OpenAICompatible:
 
     def ask(self, ask: Ask) -> Reply:
         """Make one call; repeat it, within its deadline, only when the server refused a field by name."""
-        deadline = Deadline(ask.seconds)
+        if self.model == ANY:
+            self.facts()  # they say what the server calls its model
+        deadline = Deadline(ask.seconds, ask.idle_seconds)
         while True:  # ends, because each round removes one field from the request
             heard, failure, status = self._converse(ask, deadline)
             if failure is None:
@@ -132,9 +140,9 @@ class OpenAICompatible:
             messages = cast(Any, [{"role": m.role, "content": m.content} for m in ask.messages])
             try:
                 with client.chat.completions.create(
-                    model=self.model, messages=messages, stream=True, extra_body=fields
+                    model=self._served, messages=messages, stream=True, extra_body=fields
                 ) as stream:
-                    failure = self._listen(stream, heard, deadline)
+                    failure = self._listen(stream, heard, deadline, ask.most_characters)
             except openai.APIStatusError as error:
                 return heard, self._refusal(error.status_code, error.response), error.status_code
             except openai.APIConnectionError as error:
@@ -166,7 +174,8 @@ class OpenAICompatible:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return {key: value for key, value in fields.items() if value is not None and key not in self._unwanted}
 
-    def _listen(self, stream: Any, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
+    def _listen(self, stream: Any, heard: StreamedReply, deadline: Deadline, most: int) -> EndpointError | None:
+        """Read a streamed answer to its end, or to ``most`` characters, at which the connection is closed."""
         kind = stream.response.headers.get("content-type", "")
         if "html" in kind or "json" in kind:
             return self._whole(stream.response.read().decode(errors="replace"), heard)
@@ -174,6 +183,11 @@ class OpenAICompatible:
             if deadline.passed:
                 return self._cut(None, heard, deadline)
             heard.take(chunk.to_dict(warnings=False) if hasattr(chunk, "to_dict") else chunk)
+            if heard.parts or heard.thoughts:
+                deadline.hear()
+            if heard.characters > most:
+                heard.reason = "length"
+                return None
         if not heard.chunks and not deadline.passed:
             return self._broken("an empty stream", heard)
         if not heard.finished:
@@ -187,8 +201,7 @@ class OpenAICompatible:
         """
         if heard.finished:
             return None
-        late, start = deadline.passed, self._start
-        return of_transport(error, self.where, deadline.seconds, late, heard.text, self._key, start)
+        return of_transport(error, self.where, deadline, heard.text, self._key, self._start)
 
     def _whole(self, text: str, heard: StreamedReply) -> EndpointError | None:
         """Read an answer that was not streamed, from a server that cannot stream or does not offer this API."""
@@ -202,14 +215,16 @@ class OpenAICompatible:
         said = f"{self.where} answered with status 200, but {quote(what, self._key)}"
         partial = hide(heard.text, self._key)
         if overflowed(what):
-            return EndpointError("overflow", said, self._room_hint(), partial=partial)
+            return self._overflow(said, what, partial)
         return EndpointError("garbled", said, "is base_url right? it often ends in /v1", partial=partial)
 
     def _reply(self, ask: Ask, heard: StreamedReply, seconds: float) -> Reply:
         # A cloud service refuses a prompt that is too long; local servers may cut it without an error.
         missing = self._meter.missing(ask.prompt_tokens, heard.prompt_tokens, None) if self.here else ""
         if missing:
-            raise EndpointError("overflow", f"{self.where}: {missing}", self._room_hint())
+            raise EndpointError(
+                "overflow", f"{self.where}: {missing}", self._room_hint(), context_tokens=heard.prompt_tokens
+            )
         text, reasoning = split_thoughts(heard.text, "".join(heard.thoughts))
         return Reply(
             text=text or heard.refusal,
@@ -249,10 +264,16 @@ class OpenAICompatible:
         kind = kind_of(status, text)
         said = f"{self.where} answered {status}: {quote(words_of(text) or 'no message', self._key)}"
         if kind == "overflow":
-            return EndpointError(kind, said, self._room_hint())
+            return self._overflow(said, text)
         if kind == "busy":
             return EndpointError(kind, said, "wait, or ask less often", retry_after=wait_of(headers))
         return EndpointError(kind, said, self._hint(status))
+
+    def _overflow(self, said: str, text: str, partial: str = "") -> EndpointError:
+        context, prompt = sizes_in(text)
+        return EndpointError(
+            "overflow", said, self._room_hint(), partial=partial, context_tokens=context, prompt_tokens=prompt
+        )
 
     def _hint(self, status: int) -> str:
         if status in (401, 403):
@@ -277,19 +298,48 @@ class OpenAICompatible:
     # -- facts ----------------------------------------------------------------------------------------------------
 
     def _ask_facts(self) -> ModelFacts:
-        entry: Mapping[str, Any] = next((e for e in self._listed() if e.get("id") == self.model), {})
+        entry = self._find()
         meta = entry.get("meta") if isinstance(entry.get("meta"), dict) else {}
         known = {**entry, **cast(dict[str, Any], meta)}
         parameters = whole_number(known.get("n_params"))
         llama = known.get("owned_by") == "llamacpp"
+        context = first_number(known, "n_ctx", "max_context_length", "context_length", "max_model_len")
         return ModelFacts(
             model=self.model,
-            billions=parameters / 1e9 if parameters else billions_in(self.model),
-            context_tokens=first_number(known, "n_ctx", "max_context_length", "context_length", "max_model_len"),
+            billions=parameters / 1e9 if parameters else None,
+            context_tokens=(self._slot_context() if llama else None) or context,
             size_bytes=first_number(known, "size", "size_bytes") if self.here else None,
             enforces_schema="response_format" not in self._unwanted and (llama or self.base_url == PUBLIC_URL),
             here=self.here,
+            unloads=False,
         )
+
+    def _find(self) -> Mapping[str, Any]:
+        """Return the server's entry for this model, and ask for the model by that entry's name from now on.
+
+        A server that lists a single model answers with it, whatever the file or the path is called.  The name ``any``
+        stands for the model that a server was started with: mlx_lm.server lists that one by its path, among all others
+        on the disk.
+        """
+        listed = [entry for entry in self._listed() if isinstance(entry.get("id"), str)]
+        found = next((entry for entry in listed if self.model in (entry["id"], *_aliases(entry))), None)
+        if found is not None:
+            return found
+        if len(listed) == 1:
+            found = listed[0]
+        elif self.model == ANY:
+            found = next((entry for entry in listed if entry["id"].startswith("/")), listed[0] if listed else None)
+        self._served = found["id"] if found is not None else _STARTED_WITH if self.model == ANY else self.model
+        return found or {}
+
+    def _slot_context(self) -> int | None:
+        """Return the context of one request to llama-server, which divides its whole context among several."""
+        try:
+            data = self.get(self.base_url.removesuffix("/v1") + "/props").data
+        except EndpointError:
+            return None
+        settings = data.get("default_generation_settings") if isinstance(data, dict) else None
+        return first_number(settings, "n_ctx") if isinstance(settings, dict) else None
 
     def _listed(self) -> list[dict[str, Any]]:
         """Return the entries of /v1/models; an empty list when the server has no such page.
@@ -320,6 +370,11 @@ class OpenAICompatible:
     def _may_have_environment(self) -> bool:
         """Return whether the headers that the client takes from environment variables are meant for this server."""
         return self.base_url in (PUBLIC_URL, os.environ.get("OPENAI_BASE_URL", "").rstrip("/"))
+
+
+def _aliases(entry: Mapping[str, Any]) -> list[Any]:
+    aliases = entry.get("aliases")
+    return aliases if isinstance(aliases, list) else []
 
 
 def _strip(request: httpx2.Request) -> None:

@@ -22,10 +22,16 @@ class StreamedReply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     chunks: int = 0
+    _length: int = 0
 
     @property
     def text(self) -> str:
         return "".join(self.parts)
+
+    @property
+    def characters(self) -> int:
+        """Length of text and thoughts."""
+        return self._length
 
     @property
     def finished(self) -> bool:
@@ -62,6 +68,7 @@ class StreamedReply:
                 continue
             if not isinstance(said, str):
                 raise ValueError(f"{name} is {said!r}, not text")
+            self._length += len(said)
             if name == "content":
                 self.parts.append(said)
             elif name == "refusal":

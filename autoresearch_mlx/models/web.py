@@ -13,7 +13,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 START = "start the server there"
 CONNECT_SECONDS = 10.0
 _LONGEST = 400
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at a deadline, which moves forward while a reply is coming."""
 _OVERFLOW = re.compile(
     r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
     r"|input length .* exceeds|longer than the context",
@@ -41,11 +43,26 @@ _SHORTEST_KEY = 5
 
 
 class Deadline:
-    """The time by which a call must be over, on the monotonic clock."""
+    """The time by which a call must be over, on the monotonic clock.
 
-    def __init__(self, seconds: float) -> None:
+    With ``idle_seconds``, the call must also be over when nothing has come for so long since the last :meth:`hear`.
+    """
+
+    def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:
         self.seconds = seconds
-        self._end = monotonic() + seconds
+        self._last_moment = monotonic() + seconds
+        self._idle_seconds = idle_seconds
+        self._heard: float | None = None
+
+    def hear(self) -> None:
+        """Note that a part of the reply has come just now."""
+        self._heard = monotonic()
+
+    @property
+    def _end(self) -> float:
+        if self._heard is None or self._idle_seconds is None:
+            return self._last_moment
+        return min(self._last_moment, self._heard + self._idle_seconds)
 
     @property
     def left(self) -> float:
@@ -56,6 +73,13 @@ class Deadline:
     def passed(self) -> bool:
         return monotonic() >= self._end
 
+    @property
+    def in_words(self) -> str:
+        """What the server failed to do by this deadline."""
+        if self._end < self._last_moment:
+            return f"sent nothing more for {self._idle_seconds:g} s in the middle of its answer"
+        return f"did not finish within {self.seconds:g} s"
+
 
 class _Cutter:
     """Keeps track of one client's sockets and shuts them all down at the deadline."""
@@ -63,15 +87,19 @@ class _Cutter:
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(deadline.left, self._cut)
-        self._timer.daemon = True
+        self._over = threading.Event()
 
     def __enter__(self) -> _Cutter:
-        self._timer.start()
+        threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(self._deadline.left, _LOOK_SECONDS)):
+            if self._deadline.passed:
+                return self._cut()
 
     def watch(self, request: httpx2.Request) -> None:
         request.extensions["trace"] = self._trace
@@ -138,7 +166,7 @@ def fetch(
         try:
             response = web.request("GET" if body is None else "POST", url, json=body, headers=headers)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            failure = of_transport(error, where, seconds, deadline.passed, start=start)
+            failure = of_transport(error, where, deadline, start=start)
         else:
             return Answer(response.status_code, response.headers, response.text, as_json(response.text))
     raise failure
@@ -191,6 +219,27 @@ def overflowed(text: str) -> bool:
     return bool(_OVERFLOW.search(text))
 
 
+_LIMITS = (
+    r'"n_ctx"\s*:\s*(\d+)',
+    r"available context size \((\d+)",
+    r"context (?:length|window|size)(?: is| of| limit of|:)? (?:only )?\(?(\d+)",
+    r"context of (\d+)",
+    r"exceed\w* (?:the )?context window of (\d+)",
+)
+_ASKED = (r'"n_prompt_tokens"\s*:\s*(\d+)', r"\((\d+) in the messages", r"(?:request|prompt) \((\d+) tokens")
+
+
+def sizes_in(text: str) -> tuple[int | None, int | None]:
+    """Return the context and the prompt, both in tokens, that a refusal names; None for what it does not name."""
+    return _first_size(_LIMITS, text), _first_size(_ASKED, text)
+
+
+def _first_size(patterns: Iterable[str], text: str) -> int | None:
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    found = (re.search(pattern, plain, re.IGNORECASE) for pattern in patterns)
+    return next((int(match[1]) for match in found if match is not None and int(match[1]) > 0), None)
+
+
 def kind_of(status: int, text: str) -> EndpointKind:
     """Return the kind of a failed call, by its HTTP status and the text of its error."""
     if overflowed(text) and (status in (400, 413, 422) or status >= 500):
@@ -221,16 +270,14 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
 def of_transport(
     error: BaseException | None,
     where: str,
-    seconds: float,
-    late: bool,
+    deadline: Deadline,
     partial: str = "",
     key: str | None = None,
     start: str = START,
 ) -> EndpointError:
     """Turn a failed connection into an error.
 
-    ``seconds`` is the deadline of the call, ``late`` whether it has passed, ``partial`` the reply so far, and ``start``
-    says how to start the server, for the hint when no server answers.
+    ``partial`` is the reply so far, and ``start`` says how to start the server, for the hint when no server answers.
     """
     import httpx2
 
@@ -238,9 +285,9 @@ def of_transport(
     said = quote(str(error), key) if error is not None and str(error) else type(error).__name__
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return EndpointError("unreachable", f"no server answers at {where}: {said}", start)
-    if late or isinstance(error, httpx2.TimeoutException):
+    if deadline.passed or isinstance(error, httpx2.TimeoutException):
         hint = "timeout_seconds in lab.toml gives a call more time; a smaller model needs less"
-        return EndpointError("hung", f"{where} did not finish within {seconds:g} s", hint, partial=partial)
+        return EndpointError("hung", f"{where} {deadline.in_words}", hint, partial=partial)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         hint = "write the address like http://127.0.0.1:8080/v1"
         return EndpointError("refused", f"{where} cannot be called: {said}", hint)

@@ -40,6 +40,13 @@ class Ask:
     temperature: float = 0.7
     seed: int | None = None
     think: Think = "auto"
+    idle_seconds: float = 60.0
+    """Longest silence in the middle of the reply; then the call ends with the part that has come."""
+
+    @property
+    def most_characters(self) -> int:
+        """Length at which a reply has clearly passed ``max_tokens``: some servers ignore that limit."""
+        return 16 * self.max_tokens + 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class ModelFacts:
 
     model: str
     billions: float | None = None
-    """Parameters, in units of 1e9."""
+    """Parameters, in units of 1e9, as the server or the checkpoint reports them; a name is no report."""
     context_tokens: int | None = None
     """The longest context in tokens that the model can have."""
     size_bytes: int | None = None
@@ -77,6 +84,8 @@ class ModelFacts:
     """Whether the server is known to enforce a schema; replies are validated either way."""
     here: bool = True
     """Whether the model uses the memory of this machine."""
+    unloads: bool = True
+    """Whether the server can be asked to unload the model."""
 
 
 class Endpoint(Protocol):

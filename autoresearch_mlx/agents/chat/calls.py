@@ -84,8 +84,8 @@ class Calls:
             return answer
 
     def _worth_waiting(self, error: EndpointError, tries: int, spent_then: float) -> bool:
-        if error.kind not in _PASSING:
-            return False
+        if error.kind not in _PASSING or (error.kind == "hung" and error.partial.strip()):
+            return False  # a reply that stood still in its middle would do so again, with the same prompt and seed
         return spent_then <= self.patience or (tries == 1 and error.kind in _AT_ONCE)
 
     def _wait(self, error: EndpointError, tries: int, pause: float) -> None:

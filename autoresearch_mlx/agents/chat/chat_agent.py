@@ -1,38 +1,41 @@
-"""Let a model behind an endpoint propose edits: write the prompt, read the answer, deal with bad answers.
+"""Let a model behind an endpoint propose edits: ask in the form that suits it, read the answer, deal with bad answers.
 
-The fields of an idea come as JSON, under a schema where the server enforces one.  Code comes in fences, in the same
-reply or in a second call.  A bad answer goes back to the model with the reason; after a limited number of such repairs
-the loop logs the experiment as invalid.
+A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The fields of an idea come as JSON, under
+a schema where the server enforces one.  Code comes in fences, in the same reply or in a second call.  A bad answer goes
+back to the model with the reason, or is asked for in a lower form; after a limited number of such repairs the loop logs
+the experiment as invalid.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from autoresearch_mlx.agents.chat.calls import Calls
 from autoresearch_mlx.agents.chat.memory_fit import fit
+from autoresearch_mlx.agents.chat.opening import FormSize, Opener
+from autoresearch_mlx.agents.chat.sizes import THOUGHTS, context_tokens
 from autoresearch_mlx.agents.chat.task_source import SpareEdits, TaskSource
-from autoresearch_mlx.agents.chat.thread import Thread, form_now
-from autoresearch_mlx.agents.edits.fields import read_fields, schema
+from autoresearch_mlx.agents.chat.thread import Thread
+from autoresearch_mlx.agents.edits.choices import read_choice
+from autoresearch_mlx.agents.edits.fields import read_fields
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
-from autoresearch_mlx.agents.knobs.state_summary import describe_state
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.agents.prompt.brief import Brief, Form, write_brief
+from autoresearch_mlx.agents.prompt.brief import Brief, Form, PromptTooLong
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import Context, History, Proposal
+from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
-USUAL_CONTEXT = 32_768
-"""Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
-SLOW_LOAD = 15.0
-"""Loading time in seconds from which one call asks for several ideas."""
-AT_ONCE = 3
 LOST_IN_A_ROW = 3
 """Number of experiments in a row lost to a silent server after which the agent gives up."""
-TAIL = 1 / 8
-"""Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
+MOST_OVERFLOWS = 4
+"""Number of refusals of one prompt as too long after which the server is no longer believed to have room for any."""
+MOST_CUT_OFFS = 2
+"""Number of replies in one experiment that ran on or hung, after which the model is not asked again."""
+_NO_EDIT = "no usable answer"
 
 
 class Chat:
@@ -44,6 +47,10 @@ class Chat:
         self._patient = patience_seconds is None
         self._calls = Calls(endpoint, office, patience_seconds)
         self._tasks = TaskSource(office, self._calls, endpoint.name)
+        self._opener = Opener(endpoint.name, office, self._tasks)
+        self._learned: int | None = None
+        """Tokens of the context that a refusal has shown, by our own estimate."""
+        self._asked_tokens = 0
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
@@ -62,15 +69,21 @@ class Chat:
             return stocked
         if self._silent is not None and context.feedback and self._silent[0] == context.number:
             return self._silent[1]
+        if (given_up := self._given_up(context)) is not None:
+            return given_up
         try:
-            thread = self._thread_of(context)
-            edit = self._edit(thread)
+            thread, edit = self._answered(context)
             self._lost = 0
         except EndpointError as error:
             return self._unanswered(context, error)
         thread.mismatches += edit.mismatch
+        thread.beyond |= edit.beyond
         thread.proposal = self._proposal(edit, thread)
         return thread.proposal
+
+    def allow(self, seconds: float | None) -> None:
+        """Set the seconds that an answer may take before code counts as too slow to be tried; None: any time."""
+        self._opener.seconds = seconds
 
     def insist(self, context: Context) -> Proposal:
         """Propose when no other agent can: wait for the server as long as the settings allow."""
@@ -108,6 +121,8 @@ class Chat:
         keep = self._office.settings.keep_loaded
         if not facts.here:
             return True, "takes no memory here"
+        if not facts.unloads:
+            return True, "stays in memory: its server has no call that unloads it"
         if keep != "auto":
             return keep, f"{'stays in memory' if keep else 'unloads before training'}, as keep_loaded says"
         found = fit(facts, history, self._office)
@@ -120,56 +135,81 @@ class Chat:
 
     def next_brief(self, context: Context) -> Brief:
         """Return the exact prompt of the next call without sending it."""
-        return self._open(context, looking=True).brief
+        facts = self._facts(looking=True)
+        return self._opener.open(context, facts, self._most(facts), looking=True).brief
+
+    def brief_in(self, context: Context, form: Form) -> Brief:
+        """Return the prompt of the next call in this form.  Raises PromptTooLong when it does not fit."""
+        facts = self._facts(looking=True)
+        return self._opener.in_form(form, context, facts, self._most(facts)).brief
+
+    def forms(self, context: Context) -> tuple[FormSize, ...]:
+        """Return the size of the next question in each form, or why it cannot be asked in that form."""
+        facts = self._facts(looking=True)
+        return self._opener.sizes(context, facts, self._most(facts))
 
     def wished(self, context: Context) -> bool:
         """Return whether one of the person's own ideas is waiting in the backlog."""
-        return self._tasks.wished(context)
+        return self._opener.wished(context)
 
     # --- the conversation of one experiment
 
+    def _given_up(self, context: Context) -> Proposal | None:
+        """Return the last proposal again when its replies kept running on; the loop then asks no more."""
+        old = self._thread
+        if old is None or old.number != context.number or not context.feedback or old.cut_offs < MOST_CUT_OFFS:
+            return None
+        return old.proposal
+
+    def _answered(self, context: Context) -> tuple[Thread, Edit]:
+        """Return the model's answer; a prompt that the server refuses as too long is made to fit its context."""
+        refused: EndpointError | None = None
+        for _ in range(MOST_OVERFLOWS):
+            try:
+                thread = self._thread_of(context)
+                return thread, self._edit(thread)
+            except EndpointError as error:
+                if error.kind != "overflow":
+                    raise
+                refused = error
+                self._learn(error)
+            except PromptTooLong:
+                if refused is None:
+                    raise
+                break
+        assert refused is not None
+        raise refused
+
+    def _learn(self, refused: EndpointError) -> None:
+        """Take the length of the context from a refusal, or half of what was refused when it names none.
+
+        The server counts other tokens than our estimate does, so its limit is put into our tokens.
+        """
+        asked = self._asked_tokens
+        limit = refused.context_tokens or asked // 2
+        if refused.prompt_tokens and refused.prompt_tokens > asked > 0:
+            limit = limit * asked // refused.prompt_tokens
+        before = self._learned
+        self._learned = limit if before is None or limit < before else before * 3 // 4
+        self._thread = None
+        said = f"a context of {refused.context_tokens:,} tokens" if refused.context_tokens else "too long a prompt"
+        self._office.say(f"{self.name} refused the prompt ({said}); it is written anew for {self._learned:,} tokens")
+
     def _thread_of(self, context: Context) -> Thread:
         """Return a new conversation, or the current one with the reason why the loop refused its last answer."""
-        old = self._thread
+        old, facts = self._thread, self._facts(looking=False)
         if old is not None and old.number == context.number and context.feedback and old.proposal is not None:
-            old.want_repair(context.feedback[-1])
-            return old
-        self._thread = self._open(context)
+            lower = self._opener.lower(old, context, facts)
+            if lower is None:
+                old.want_repair(context.feedback[-1])
+                return old
+            self._thread = lower
+            return lower
+        self._thread = self._opener.open(context, facts, self._most(facts))
         return self._thread
 
-    def _open(self, context: Context, looking: bool = False) -> Thread:
-        facts = self._facts(looking)
-        form = form_now(self._office.settings, facts, context.history, self.name)
-        task = self._tasks.look(context) if looking else self._tasks.take(context)
-        files = context.read(task.base) if task.base else context.files
-        count = self._count(form, context.history)
-        asks_fields = facts.enforces_schema and count == 1
-        most = self._context_tokens(facts)
-        reply = self._reply_tokens(form, files, most)
-        brief = write_brief(
-            replace(context, files=files, feedback=()),
-            int(most * (1 - TAIL)) - reply,
-            form,
-            asks="fields" if asks_fields else "all",
-            proposals=count,
-            task=task.text,
-            optimiser=describe_state(context),
-        )
-        return Thread(
-            number=context.number,
-            files=files,
-            brief=brief,
-            form=form,
-            task=task,
-            agent=self.name,
-            base=task.base,
-            schema=schema() if asks_fields else None,
-            max_tokens=reply,
-            context_tokens=most,
-            room=most - reply - brief.tokens,
-            loading=None if looking else self._tasks.load_seconds,
-            offered=count,
-        )
+    def _most(self, facts: ModelFacts) -> int:
+        return context_tokens(self._office.settings, facts, self._learned)
 
     def _edit(self, thread: Thread) -> Edit:
         reply = self._say(thread, "repair" if thread.repairs else "proposal")
@@ -185,12 +225,19 @@ class Chat:
 
     def _read(self, thread: Thread, reply: Reply) -> Edit:
         """Return the first edit of a reply; further edits in it are kept for the next experiments."""
-        if (problem := self._unusable(thread, reply)) is not None:
-            return Edit("no usable answer", None, "", None, {}, problem)
+        chosen, problem = _chosen(thread, reply)
+        if chosen is not None:
+            return chosen
+        problem = self._unusable(thread, reply) or problem
         fields = None if thread.offered > 1 else read_fields(reply.text)[0] or thread.fields
-        first, *others = read_reply(reply.text, thread.files, fields if thread.fields else None)
-        if others and not thread.base:
+        insisted = frozenset() if thread.short else thread.beyond
+        first, *others = read_reply(reply.text, thread.files, fields if thread.fields else None, insisted)
+        if problem and not (thread.short and first.files):
+            return Edit(_NO_EDIT, None, "", None, {}, problem)
+        if others and not thread.base and not thread.short:
             self._stock.put(reply.text, len(others))
+        if thread.short and first.wants_code:
+            return replace(first, wants_code=False, problem="The reply changes no constant.")
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
@@ -198,16 +245,24 @@ class Chat:
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
-            spent = reply.completion_tokens or thread.max_tokens
-            thread.max_tokens = min(2 * thread.max_tokens, max(self._room(thread), thread.max_tokens))
-            if not reply.text.strip():
-                thread.thinking = False
-                return "The whole reply was spent on thinking. Answer at once, without thinking."
-            return f"The reply was cut off after {spent:,} tokens. Send a shorter one."
+            return self._cut_off(thread, reply)
         return None if reply.text.strip() else "The reply was empty."
 
+    def _cut_off(self, thread: Thread, reply: Reply) -> str:
+        spent = reply.completion_tokens or thread.max_tokens
+        if not reply.text.strip():
+            thread.thinking = False
+            if not self._opener.thinks:
+                self._opener.thinks = True
+                thread.max_tokens += THOUGHTS
+            return "The whole reply was spent on thinking. Answer at once, without thinking."
+        thread.cut_offs += 1
+        if not thread.short:
+            thread.max_tokens = min(2 * thread.max_tokens, max(self._room(thread), thread.max_tokens))
+        return f"The reply was cut off after {spent:,} tokens. Send a shorter one."
+
     def _say(self, thread: Thread, purpose: str) -> Reply:
-        settings, messages = self._office.settings, thread.messages()
+        settings, messages, began = self._office.settings, thread.messages(), time.monotonic()
         ask = Ask(
             messages=messages,
             prompt_tokens=sum(estimate(m.content) for m in messages),
@@ -219,7 +274,14 @@ class Chat:
             seed=self._office.seed + 1000 * thread.number + len(thread.replies),
             think=settings.think if thread.thinking else "off",
         )
-        reply, file = self._calls.make(thread.number, purpose, ask, thread.brief.cut)
+        self._asked_tokens = ask.prompt_tokens
+        try:
+            reply, file = self._calls.make(thread.number, purpose, ask, thread.brief.cut)
+        except EndpointError as error:
+            if error.kind != "hung" or not error.partial.strip():
+                raise
+            # What has come is read like a reply that ran on: the same question would hang again.
+            reply, file = Reply(error.partial, "length", self.name, think_seconds=time.monotonic() - began), None
         thread.heard(reply, file)
         return reply
 
@@ -269,24 +331,21 @@ class Chat:
                 return self._calls.facts()  # the model's own context length is not known before it is loaded
             return ModelFacts(self.name)
 
-    def _context_tokens(self, facts: ModelFacts) -> int:
-        wanted = self._office.settings.context_tokens
-        return min(facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted)
-
-    def _reply_tokens(self, form: Form, files: Mapping[str, str], context_tokens: int) -> int:
-        """Return how many tokens the reply may have: room for a whole file, some additions and explanations."""
-        # At most half of the context goes to the reply, because the prompt needs room too.
-        wanted = min(self._office.settings.reply_tokens, context_tokens // 2)
-        return wanted if form == "blocks" else max(wanted, int(1.4 * max(map(estimate, files.values()), default=0)))
-
     def _room(self, thread: Thread) -> int:
         return thread.context_tokens - sum(estimate(m.content) for m in thread.messages())
 
-    def _count(self, form: Form, history: History) -> int:
-        """Return how many ideas to ask for in one reply: more than one when loading the model takes long."""
-        wanted = self._office.settings.proposals
-        if wanted != "auto":
-            return wanted
-        talks = (e.talk for e in reversed(history.experiments) if e.talk.get("agent") == self.name)
-        loads = (talk["load_seconds"] for talk in talks if talk.get("load_seconds") is not None)
-        return AT_ONCE if next(loads, 0.0) >= SLOW_LOAD and form == "blocks" else 1
+
+def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
+    """Return the entry of the menu that a reply names, as an edit, or the problem; nothing for another form.
+
+    A model that writes a whole proposal in place of a number is taken at its word.
+    """
+    if not thread.choices or reply.finish == "refused":
+        return None, ""
+    number, why, problem = read_choice(reply.text, len(thread.choices))
+    if number is None:
+        return None, "" if read_fields(reply.text)[0] is not None else problem
+    choice = thread.choices[number - 1]
+    hope = "" if choice.gain is None else f" The optimiser expected {choice.gain:+.2g} ± {choice.deviation:.2g}."
+    words = f"Chosen from a menu of {len(thread.choices)}: {why}{hope}"
+    return Edit(describe(choice.changes), choice.axis, words, choice.gain, choice.files), ""

@@ -17,7 +17,8 @@ from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
 
-_REPLY_TOKENS = 4096
+_REPLY_TOKENS = 1600
+"""Most tokens of the reply: eight ideas of some sentences each."""
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
 
 
@@ -34,18 +35,16 @@ class TaskSource:
         ideas = self._open(context)
         return choose_task(context, ideas, known_axes(context, ideas))
 
-    def take(self, context: Context) -> Task:
-        """Return the next task and mark its idea as taken; an empty backlog is refilled first.
-
-        Raises EndpointError and Spending when the refill fails.
-        """
+    def refill(self, context: Context) -> None:
+        """Ask the model for ideas when the backlog runs out.  Raises EndpointError and Spending."""
         self.load_seconds = None
         if self._office.folder is not None and refill_due(self._office.folder, context.history):
             self._refill(context)
-        task = self.look(context)
+
+    def take(self, task: Task, number: int) -> None:
+        """Mark the idea of a task as taken by experiment ``number``."""
         if task.idea is not None and self._office.folder is not None:
-            take(self._office.folder, task.idea, context.number)
-        return task
+            take(self._office.folder, task.idea, number)
 
     def wished(self, context: Context) -> bool:
         """Return whether the backlog holds one of the person's own ideas that has not been tried yet."""

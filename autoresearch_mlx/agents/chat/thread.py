@@ -7,48 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch_mlx.agents.edits.fields import Fields
+from autoresearch_mlx.agents.edits.knob_values import Beyond
 from autoresearch_mlx.agents.ideas.choose_task import Task
+from autoresearch_mlx.agents.knobs.ranked_moves import RankedMove
+from autoresearch_mlx.agents.prompt.answer import repair_choice
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, ask_for_code, repair
 from autoresearch_mlx.agents.prompt.tokens import CHARS_PER_TOKEN, estimate
-from autoresearch_mlx.experiment import History, Proposal
-from autoresearch_mlx.lab.config import AgentSettings
-from autoresearch_mlx.models.wire import Message, ModelFacts, Reply
+from autoresearch_mlx.experiment import Proposal
+from autoresearch_mlx.models.wire import Message, Reply
 
 _LONGEST_ECHO = 8_000
 """Maximum number of tokens of a bad reply that are sent back to the model; the error message explains the rest."""
-
-
-BLOCKS_FROM = 14.0
-"""Size, in 1e9 parameters, from which a model is asked for search/replace blocks."""
-MOST_MISMATCHES = 2
-"""After this many experiments in a row with blocks that fit nowhere, the model is asked for the whole file instead."""
-
-
-def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
-    """Return the form that the settings name, or else the form for the model's size.
-
-    A remote model without a known size counts as large.
-    """
-    if settings.format != "auto":
-        return settings.format
-    if facts.billions is None:
-        return "whole" if facts.here else "blocks"
-    return "blocks" if facts.billions >= BLOCKS_FROM else "whole"
-
-
-def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """Return the first form, or ``whole`` once blocks of this agent have failed to fit several times in a row."""
-    form = first_form(settings, facts)
-    if settings.format != "auto" or form == "whole":
-        return form
-    missed = 0
-    for e in history.experiments:
-        if e.talk.get("agent", e.agent) != agent or "mismatches" not in e.talk:
-            continue
-        missed = missed + 1 if e.talk["mismatches"] else 0
-        if missed >= MOST_MISMATCHES:
-            return "whole"
-    return form
+_LONGEST_SHORT_ECHO = 200
+"""The same for a bad choice: a reply that ran on is no use to anybody."""
 
 
 @dataclass(slots=True)
@@ -65,6 +36,9 @@ class Thread:
     base: str | None = None
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 0
+    """Most tokens of the next reply."""
+    code_tokens: int = 0
+    """Most tokens of a reply with code."""
     context_tokens: int = 0
     """Maximum number of tokens of prompt and reply together."""
     room: int = 0
@@ -79,6 +53,14 @@ class Thread:
     mismatches: int = 0
     offered: int = 1
     """Number of proposals asked for in one reply."""
+    choices: tuple[RankedMove, ...] = ()
+    """The entries of the menu, in the order in which they were shown."""
+    fallen: tuple[Form, ...] = ()
+    """Forms that were asked for first in this experiment, and failed."""
+    beyond: Beyond = frozenset()
+    """Values outside a knob's range that were refused in this conversation."""
+    cut_offs: int = 0
+    """Number of replies that ran on or hung, and were cut off."""
     proposal: Proposal | None = None
     """The proposal of the last answer."""
     files_kept: list[str] = field(default_factory=list)
@@ -95,15 +77,24 @@ class Thread:
 
     def want_code(self, fields: Fields, said: str) -> None:
         """Ask for the code of an idea whose fields have arrived."""
-        self.fields, self.schema = fields, None
+        self.fields, self.schema, self.max_tokens = fields, None, max(self.max_tokens, self.code_tokens)
         self._end_with(said, ask_for_code(fitting(said, self.room // 2), self.form))
 
     def want_repair(self, problem: str) -> None:
         """Ask for a repair of the last answer and say why it contained no usable edit."""
         said = self.replies[-1].text if self.replies else ""
         self.repairs += 1
-        self.schema = None
-        self._end_with(said, repair(fitting(problem, self.room // 2), self.form))
+        if self.short:
+            said = fitting(said, _LONGEST_SHORT_ECHO)
+            return self._end_with(said, repair_choice(fitting(problem, self.room // 2), len(self.choices)))
+        if self.schema is not None:
+            return self._end_with(said, repair_choice(fitting(problem, self.room // 2), 0))
+        return self._end_with(said, repair(fitting(problem, self.room // 2), self.form))
+
+    @property
+    def short(self) -> bool:
+        """Whether the model only chooses, and sees no file."""
+        return self.form in ("menu", "values")
 
     def _end_with(self, said: str, question: str) -> None:
         echo = fitting(said, min(_LONGEST_ECHO, self.room - estimate(question)))
@@ -121,8 +112,9 @@ class Thread:
             "experiments": list(self.task.experiments),
             "form": self.form,
             "calls": len(self.replies),
-            "repairs": self.repairs,
+            "repairs": self.repairs + len(self.fallen),
             "mismatches": self.mismatches,
+            **({"fallen": list(self.fallen)} if self.fallen else {}),
             "prompt_tokens": _sum(r.prompt_tokens for r in self.replies),
             "completion_tokens": _sum(r.completion_tokens for r in self.replies),
             "load_seconds": _sum([self.loading, *(r.load_seconds for r in self.replies)]),

@@ -38,19 +38,29 @@ class Outcome:
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
+    beyond: knob_values.Beyond = frozenset()
+    """The values that were refused because they lie outside the range of their knob's comment."""
 
 
 def changed(
-    part: Part, page: Page, originals: Mapping[str, Original], knobs: Mapping[str, Any]
+    part: Part,
+    page: Page,
+    originals: Mapping[str, Original],
+    knobs: Mapping[str, Any],
+    insisted: knob_values.Beyond = frozenset(),
 ) -> tuple[dict[str, str], Outcome]:
-    """Return the complete new text of every file that differs, and the result of the code alone."""
+    """Return the complete new text of every file that differs, and the result of the code alone.
+
+    ``insisted``: values outside a knob's range that are let through, because they were refused before.
+    """
     outcome = _code(part, page, originals, beside_knobs=bool(knobs))
     if outcome.problem:
         return {}, outcome
     texts = dict(outcome.texts)
     for name_it, wanted in (("the code", outcome.knobs), ('"knobs"', knobs)):
-        if problem := _tune(texts, originals, wanted):
-            return {}, Outcome(problem=f"{name_it}: {problem}", has_code=outcome.has_code)
+        problem, beyond = _tune(texts, originals, wanted, insisted)
+        if problem:
+            return {}, Outcome(problem=f"{name_it}: {problem}", has_code=outcome.has_code, beyond=beyond)
     new = {path: originals[path].restored(text) for path, text in texts.items()}
     return {path: text for path, text in new.items() if text != originals[path].raw}, outcome
 
@@ -191,14 +201,17 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 # --- knobs
 
 
-def _tune(texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any]) -> str:
-    """Set knobs in the texts; the problem names every knob that cannot be set."""
+def _tune(
+    texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
+) -> tuple[str, knob_values.Beyond]:
+    """Set knobs in the texts.  The problem names every knob that cannot be set; then come the values out of range."""
     if not knobs:
-        return ""
+        return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}
     known = {path: {**originals[path].knobs, **now[path]} for path in originals}
     wanted: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
+    beyond: set[tuple[str, str]] = set()
     for name, value in knobs.items():
         try:
             path, bare = knob_values.place(name, known)
@@ -206,11 +219,15 @@ def _tune(texts: dict[str, str], originals: Mapping[str, Original], knobs: Mappi
         except knob_values.Unfit as error:
             problems.append(str(error))
             continue
+        if (said := knob_values.out_of_range(known[path][bare], fitting)) and (bare, repr(fitting)) not in insisted:
+            beyond.add((bare, repr(fitting)))
+            problems.append(said)
+            continue
         before, after = originals[path].knobs.get(bare), now[path].get(bare)
         if before is not None and after is not None and before.value == after.value:
             wanted.setdefault(path, {})[bare] = fitting
     if problems:
-        return "; ".join(problems[:5])
+        return "; ".join(problems[:5]), frozenset(beyond)
     for path, its in wanted.items():
         texts[path] = set_knobs(texts.get(path, originals[path].text), its)
-    return ""
+    return "", frozenset()

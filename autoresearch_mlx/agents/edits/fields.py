@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
@@ -19,11 +19,10 @@ _AXIS = 60
 _KNOBS = 64
 _TEXT = 200
 _ENTRIES = 64
-
-EXAMPLE = (
-    '{"title": "higher matrix rate", "axis": "lr.matrix", "hypothesis": "why it should help", '
-    '"expected_gain": 0.002, "knobs": {"MATRIX_LR": 0.05}}'
-)
+_REASON = 400
+"""Greatest length of a hypothesis in a schema, in characters."""
+MOST_CHANGES = 3
+"""Most knobs that a schema lets one proposal change: no more than a person can reason about."""
 
 Text: TypeAlias = Annotated[str, Field(strict=True, max_length=_TEXT)]
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | Text
@@ -92,26 +91,34 @@ class Fields(BaseModel):
     """New values of knobs as the model wrote them; they are checked against the file when they are set."""
 
 
-def schema() -> dict[str, Any]:
+def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
     """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
     Strict modes do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
+    ``knobs``: the names of the files' knobs; no other name is allowed then.  Each text has a greatest length, without
+    which a small model may never end one.
     """
     value = {
         "anyOf": [
             {"type": "number"},
-            {"type": "string"},
+            text_of(_TEXT),
             {"type": "boolean"},
-            {"type": "array", "items": {"type": "number"}},
+            {"type": "array", "items": {"type": "number"}, "maxItems": _ENTRIES},
         ]
     }
+    name = {"type": "string", "enum": list(knobs)} if knobs else text_of(_TEXT)
     return closed_object(
-        title={"type": "string"},
-        axis={"type": ["string", "null"]},
-        hypothesis={"type": "string"},
+        title=text_of(TITLE),
+        axis={"type": ["string", "null"], "maxLength": _AXIS},
+        hypothesis=text_of(_REASON),
         expected_gain={"type": ["number", "null"]},
-        knobs={"type": "array", "items": closed_object(name={"type": "string"}, value=value)},
+        knobs={"type": "array", "items": closed_object(name=name, value=value), "maxItems": MOST_CHANGES},
     )
+
+
+def text_of(most: int) -> dict[str, Any]:
+    """Return the schema of a text of at most ``most`` characters."""
+    return {"type": "string", "maxLength": most}
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:
@@ -121,7 +128,7 @@ def read_fields(text: str) -> tuple[Fields | None, str]:
     """
     found = next(iter(objects(read_page(text).prose)), None)
     if found is None:
-        return None, f"There is no JSON object with {', '.join(NAMES)} in the reply. Send one such as {EXAMPLE}"
+        return None, f"There is no JSON object with {', '.join(NAMES)} in the reply. Send one."
     return check(found.value) if found.value is not None else (None, found.problem)
 
 

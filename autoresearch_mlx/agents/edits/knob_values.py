@@ -9,13 +9,17 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
+from autoresearch_mlx.agents.knobs.ranges import range_in_comment
 from autoresearch_mlx.lab.source import Knob, literal, read_knobs
 from autoresearch_mlx.terms import one_line
 
 _LARGEST = 2**63
 _SHOWN = 60
+
+Beyond: TypeAlias = frozenset[tuple[str, str]]
+"""Knobs with values outside their ranges, each value as it is written in Python."""
 
 
 class Unfit(Exception):
@@ -55,6 +59,25 @@ def fit(knob: Knob, value: Any) -> Any:
         return _fit(knob.value, value)
     except Unfit as error:
         raise Unfit(f"{knob.name} (now {_shown(literal(knob.value))}) {error}, not {_shown(value)}") from None
+
+
+def out_of_range(knob: Knob, value: Any) -> str:
+    """Say that a value lies outside the range of the knob's ``# knob:`` comment; empty when it does not.
+
+    A value at which the knob already is counts as inside, and so does every value of a knob without a comment.
+    """
+    span = range_in_comment(knob)
+    if span is None or value == knob.value:
+        return ""
+    if span.kind == "choice":
+        if value in span.choices:
+            return ""
+        allowed = f"must be one of {', '.join(map(literal, span.choices))}"
+    else:
+        if min(span.low, knob.value) <= value <= max(span.high, knob.value):
+            return ""
+        allowed = f"must lie from {span.low:.12g} to {span.high:.12g}"
+    return f"{knob.name} (now {_shown(literal(knob.value))}) {allowed}, as its range comment says, not {_shown(value)}"
 
 
 def _fit(present: Any, value: Any) -> Any:

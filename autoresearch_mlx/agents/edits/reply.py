@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from autoresearch_mlx.agents.edits.apply import HOW_TO_SEND, changed
-from autoresearch_mlx.agents.edits.fields import EXAMPLE, TITLE, Fields, check
+from autoresearch_mlx.agents.edits.example import is_copy, own_words, sample
+from autoresearch_mlx.agents.edits.fields import TITLE, Fields, check
+from autoresearch_mlx.agents.edits.knob_values import Beyond
 from autoresearch_mlx.agents.edits.reply_parts import Original, Page, Part, parts, read_page, whole_part
-from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe
+from autoresearch_mlx.experiment import KnobChanges
+from autoresearch_mlx.lab.source import axis_of, changed_knobs, describe, only_knobs_differ
 from autoresearch_mlx.terms import one_line, printable
 
 MOST_CHARACTERS = 400_000
@@ -46,13 +49,18 @@ class Edit:
     """True when search/replace blocks did not fit the file, or were incomplete."""
     wants_code: bool = False
     """True when the fields are fine, but there are neither knobs nor code."""
+    beyond: Beyond = frozenset()
+    """The knobs for which a value outside the range of their comment was refused, each with that value."""
 
 
-def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None) -> tuple[Edit, ...]:
+def read_reply(
+    text: str, files: Mapping[str, str], fields: Fields | None = None, insisted: Beyond = frozenset()
+) -> tuple[Edit, ...]:
     """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
 
     ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call.  With fields,
-    the text holds only the code of that one proposal, and JSON objects in it are ignored.
+    the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``: the values
+    outside a knob's range that were refused before; a model that sends one again means it.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -60,32 +68,50 @@ def read_reply(text: str, files: Mapping[str, str], fields: Fields | None = None
     page = read_page(text)
     originals = {path: Original(path, raw) for path, raw in files.items()}
     if fields is not None:
-        return (_edit(whole_part(page), page, originals, fields, asked=True),)
-    return tuple(_read(part, page, originals) for part in parts(page))
+        return (_edit(whole_part(page), page, originals, _own(fields), True, insisted),)
+    return tuple(_read(part, page, originals, insisted) for part in parts(page))
 
 
-def _read(part: Part, page: Page, originals: Mapping[str, Original]) -> Edit:
+def _read(part: Part, page: Page, originals: Mapping[str, Original], insisted: Beyond) -> Edit:
     """Read one proposal with its own fields; code without a JSON object is an edit too."""
     if part.found is None:
-        return _edit(part, page, originals, Fields(), asked=True)
+        return _edit(part, page, originals, Fields(), True, insisted)
     if part.found.value is None:
-        return _refused(Fields(), part.heading, f"{part.found.problem}. Send an object such as {EXAMPLE}")
+        return _refused(Fields(), part.heading, f"{part.found.problem}. Send an object such as {_sample(originals)}")
     fields, problem = check(part.found.value)
     if fields is None:
-        return _refused(Fields(), part.heading, f"{problem}. Send an object such as {EXAMPLE}")
-    return _edit(part, page, originals, fields, asked=False)
+        return _refused(Fields(), part.heading, f"{problem}. Send an object such as {_sample(originals)}")
+    return _edit(part, page, originals, _own(fields), False, insisted)
 
 
-def _edit(part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool) -> Edit:
+def _sample(originals: Mapping[str, Original]) -> str:
+    return sample({path: original.raw for path, original in originals.items()})
+
+
+def _own(fields: Fields) -> Fields:
+    """Return the fields without words that only repeat the prompt's example."""
+    said = {"title": own_words(fields.title), "hypothesis": own_words(fields.hypothesis)}
+    return fields.model_copy(update={**said, "axis": own_words(fields.axis or "") or None})
+
+
+def _edit(
+    part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool, insisted: Beyond
+) -> Edit:
     """Make the edit of one proposal.  ``asked``: code was asked for, so a reply without code is a problem."""
-    files, outcome = changed(part, page, originals, fields.knobs)
+    files, outcome = changed(part, page, originals, fields.knobs, insisted)
     if outcome.problem:
-        return _refused(fields, part.heading, outcome.problem, outcome.mismatch)
+        return _refused(fields, part.heading, outcome.problem, outcome.mismatch, outcome.beyond)
     if not outcome.has_code and not fields.knobs:
-        return _without_code(part, fields, asked)
+        return _without_code(part, originals, fields, asked)
     if not files:
         return _refused(fields, part.heading, f"The edit changes nothing{_already(fields)}. Send a different one.")
     before = {path: originals[path].raw for path in files}
+    moved = {name: pair for path in files for name, pair in changed_knobs(before[path], files[path]).items()}
+    if moved and all(only_knobs_differ(before[path], text) for path, text in files.items()):
+        if is_copy({path: original.raw for path, original in originals.items()}, moved):
+            said = f"{describe(moved)} is only the example of the prompt. Choose a change of your own."
+            return _refused(Fields(), "", said)
+        return _of_knobs(fields, moved, files)
     return Edit(
         title=fields.title or one_line(part.heading)[:TITLE] or _title(before, files),
         axis=_axis(fields, before, files),
@@ -95,18 +121,30 @@ def _edit(part: Part, page: Page, originals: Mapping[str, Original], fields: Fie
     )
 
 
-def _without_code(part: Part, fields: Fields, asked: bool) -> Edit:
+def _of_knobs(fields: Fields, moved: KnobChanges, files: Mapping[str, str]) -> Edit:
+    """Make an edit that moves knobs alone: its title and axis are those of the change, whatever the model calls it."""
+    order = {name.rsplit(":", 1)[-1].upper(): at for at, name in enumerate(fields.knobs)}
+    return Edit(
+        title=_short(describe(moved)),
+        axis=axis_of(min(moved, key=lambda knob: order.get(knob, len(order)))),
+        hypothesis=fields.hypothesis or fields.title,
+        expected_gain=fields.expected_gain,
+        files=files,
+    )
+
+
+def _without_code(part: Part, originals: Mapping[str, Original], fields: Fields, asked: bool) -> Edit:
     if not asked:
         title = fields.title or one_line(part.heading)[:TITLE] or _UNTITLED
         return Edit(title, _axis(fields, {}, {}), fields.hypothesis, fields.expected_gain, {}, wants_code=True)
     if fields == Fields():
-        said = f"There is no proposal in the reply. Send an object such as {EXAMPLE}. {HOW_TO_SEND}"
+        said = f"There is no proposal in the reply. Send an object such as {_sample(originals)}. {HOW_TO_SEND}"
     else:
         said = f"There is no code in the reply. {HOW_TO_SEND}"
     return _refused(fields, part.heading, said)
 
 
-def _refused(fields: Fields, heading: str, problem: str, mismatch: bool = False) -> Edit:
+def _refused(fields: Fields, heading: str, problem: str, mismatch: bool = False, beyond: Beyond = frozenset()) -> Edit:
     said = printable(problem)
     return Edit(
         title=fields.title or one_line(heading)[:TITLE] or _UNTITLED,
@@ -116,6 +154,7 @@ def _refused(fields: Fields, heading: str, problem: str, mismatch: bool = False)
         files={},
         problem=said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ...",
         mismatch=mismatch,
+        beyond=beyond,
     )
 
 

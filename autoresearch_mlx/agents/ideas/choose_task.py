@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair
 from autoresearch_mlx.experiment import Context, Experiment, History
 
-Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair"]
+Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair", "choice"]
 
 PUSH = 12
 """Number of experiments without a keep after which the model is asked for another kind of change."""
@@ -47,6 +47,10 @@ class Task:
     base: str | None = None
     experiments: tuple[int, ...] = ()
     """Numbers of the earlier experiments that the task builds on."""
+
+
+CHOICE = Task("choice", None, "")
+"""The task of a model that chooses from the optimiser's moves; the prompt with the choices says the rest."""
 
 
 def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
@@ -87,7 +91,7 @@ def on_island(history: History) -> bool:
 def crashed(history: History) -> Experiment | None:
     """Return a model's last experiment if it crashed recently and was not itself a repair; else None."""
     recent = history.experiments[-_RECENT:]
-    last = next((e for e in reversed(recent) if e.talk.get("task")), None)
+    last = next((e for e in reversed(recent) if e.talk.get("task", CHOICE.kind) != CHOICE.kind), None)
     return last if last is not None and last.status == "crash" and last.talk["task"] != "repair" else None
 
 

@@ -1,18 +1,21 @@
 """Tell a model how to answer: the fields in JSON, the code in fences, never one inside the other.
 
-The example is about another program, so that a model that merely copies it proposes nothing.
+The example changes a knob of the lab at hand; a copy of it is refused (``edits/example.py``).  For a lab without knobs
+it is about another program.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
+from autoresearch_mlx.agents.edits.example import OTHER_AXIS, OTHER_TITLE, OTHER_WHY, Example, example_for
 from autoresearch_mlx.agents.prompt.prompt_sections import axes_of_files
 from autoresearch_mlx.agents.prompt.quoting import block, tame
 from autoresearch_mlx.agents.prompt.results import better
 from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.lab.source import set_knobs
 
 _CONTRACT = re.compile(r"^def (build_model|train)\(", re.MULTILINE)
 
@@ -59,8 +62,8 @@ def _paths(context: Context) -> str:
     return ", ".join(context.files)
 
 
-Form: TypeAlias = Literal["blocks", "whole"]
-"""The form of code in an answer: search/replace blocks, or the whole file."""
+Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
+"""The form of an answer: a number from a menu, values of knobs, or code as search/replace blocks or the whole file."""
 Asks: TypeAlias = Literal["all", "fields"]
 
 _FIELDS_SHOWN = 2000
@@ -81,7 +84,7 @@ _EXAMPLE_BLOCKS = """\
 >>>>>>> REPLACE
 """
 _EXAMPLE_WHOLE = EXAMPLE_FILE.replace("[water]", "[water / 2, water / 2]")
-_EXAMPLE_TITLE = '{"title": "pour twice", "axis": "pouring", "hypothesis": "Less runs over.", "expected_gain": 0.01, '
+_OTHER = f'{{"title": "{OTHER_TITLE}", "axis": "{OTHER_AXIS}", "hypothesis": "{OTHER_WHY}", "expected_gain": 0.01, '
 
 
 def how_to_answer(context: Context, form: Form, asks: Asks, proposals: int) -> str:
@@ -89,7 +92,7 @@ def how_to_answer(context: Context, form: Form, asks: Asks, proposals: int) -> s
     parts = ["# How to answer", _count(context, asks, proposals), _fields(context, asks)]
     if asks == "all":
         parts.append(f"The code stands in a fenced block of its own, never inside the JSON. {_code(form)}")
-    parts += [_example(form, asks), _last_word(asks, proposals)]
+    parts += [_example(context.files, form, asks), _last_word(asks, proposals)]
     return "\n\n".join(parts)
 
 
@@ -110,10 +113,11 @@ def _fields(context: Context, asks: Asks) -> str:
     own = "a lower-case word of your own, dots and _ allowed"
     known = f"one of {', '.join(axes)}; for a change of code {own}" if axes else own
     knobs = (
-        'new values of constants, [{"name": "NAME", "value": 1}, ...]; [] when only code changes'
+        "new values of constants, a list of objects with name and value; [] when only code changes"
         if asks == "fields"
-        else 'new values of constants, {"NAME": value, ...}; {} when only code changes'
+        else "new values of constants, an object with their names and values; {} when only code changes"
     )
+    knobs += "; a value outside the range of a `# knob:` comment is refused"
     lines = [
         "The fields of the JSON object:",
         "- title: the change in one line of at most 80 characters, with the values",
@@ -135,17 +139,32 @@ def _code(form: Form) -> str:
     )
 
 
-def _example(form: Form, asks: Asks) -> str:
-    said = "An example for another program, coffee.py; take its form, nothing else:"
+def _example(files: Mapping[str, str], form: Form, asks: Asks) -> str:
+    found = example_for(files)
+    if found is None:
+        return f"An example for another program, coffee.py; take its form, nothing else:\n\n{other_example(form, asks)}"
+    return f"An example; take its form, not its change, which would be refused:\n\n{example(files, found, form, asks)}"
+
+
+def example(files: Mapping[str, str], found: Example, form: Form, asks: Asks) -> str:
+    """Return a correct answer that changes one knob of these files."""
     if asks == "fields":
-        return f'{said}\n\n{_EXAMPLE_TITLE}"knobs": []}}'
-    return f"{said}\n\n{example(form)}"
+        return found.fields([{"name": found.knob, "value": found.after}])
+    if form == "whole":
+        return block(found.fields({found.knob: found.after}), "json")
+    before, after = files[found.path], set_knobs(files[found.path], {found.knob: found.after})
+    pairs = zip(before.split("\n"), after.split("\n"), strict=False)
+    old, new = next((a, b) for a, b in pairs if a != b)
+    code = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n"
+    return f"{block(found.fields({}), 'json')}\n\n{found.path}\n{block(code, 'python')}"
 
 
-def example(form: Form) -> str:
+def other_example(form: Form, asks: Asks = "all") -> str:
     """Return a correct answer that changes ``EXAMPLE_FILE``, called coffee.py."""
+    if asks == "fields":
+        return f'{_OTHER}"knobs": []}}'
     code = _EXAMPLE_WHOLE if form == "whole" else _EXAMPLE_BLOCKS
-    fields = _EXAMPLE_TITLE + '"knobs": {}}'
+    fields = _OTHER + '"knobs": {}}'
     return f"{block(fields, 'json')}\n\ncoffee.py\n{block(code, 'python')}"
 
 
@@ -174,6 +193,16 @@ def repair(problem: str, form: Form) -> str:
             f" answer again: the JSON object, then the code in a fenced block. {_code(form)}",
         ]
     )
+
+
+def repair_choice(problem: str, entries: int) -> str:
+    """Return the message after an unusable answer that has no code: the reason, and what to send instead.
+
+    ``entries``: the number of entries on the menu; 0 when the answer is an object with fields.
+    """
+    wanted = f"Answer with one number from 1 to {entries}" if entries else "Send one JSON object as asked"
+    shown = block(tame(problem.strip()[:_PROBLEM_SHOWN]), "text")
+    return f"Your answer cannot be used:\n{shown}\n{wanted}, and with nothing else."
 
 
 def for_an_agent(context: Context, rules: Iterable[str]) -> str:

@@ -60,6 +60,10 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
 """The cuts in the order in which they are made; a cut that does not change the prompt is not named."""
 
 
+class PromptTooLong(AgentError):
+    """Raised when even the shortest prompt does not fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Brief:
     """A prompt of two messages: the system's and the user's."""
@@ -85,8 +89,8 @@ def write_brief(
     """Write the prompt of the next experiment in at most ``room`` tokens.
 
     ``asks="fields"`` is for the first of two calls, which asks for the JSON alone.  ``task`` is the text of the task;
-    without it the model chooses freely.  ``optimiser`` describes what the optimiser knows.  Raises AgentError when even
-    the shortest prompt does not fit.
+    without it the model chooses freely.  ``optimiser`` describes what the optimiser knows.  Raises PromptTooLong when
+    even the shortest prompt does not fit.
     """
     system = answer.system(context)
     material = prompt_sections.gather(context, task, optimiser)
@@ -100,7 +104,7 @@ def write_brief(
         tokens = estimate(system) + estimate(user)
         if tokens <= room:
             return Brief(system, user, tokens, cut)
-    raise _too_small(context, room, tokens)
+    raise too_small(context, room, tokens)
 
 
 def _levels() -> Iterator[tuple[Detail, Words]]:
@@ -142,11 +146,12 @@ def _record(material: Material, detail: Detail) -> list[str]:
     ]
 
 
-def _too_small(context: Context, room: int, least: int) -> AgentError:
-    files = sum(estimate(text) for text in context.files.values())
-    said = f"the shortest prompt has about {least:,} tokens, {files:,} of them {', '.join(context.files)};"
-    return AgentError(
-        f"{said} there is room for {room:,}",
+def too_small(context: Context, room: int, least: int, files: bool = True) -> PromptTooLong:
+    """Return the error for a prompt that does not fit; ``files``: it contains the editable files."""
+    inside = sum(estimate(text) for text in context.files.values())
+    of_them = f", {inside:,} of them {', '.join(context.files)}" if files else ""
+    return PromptTooLong(
+        f"the shortest prompt has about {least:,} tokens{of_them}; there is room for {room:,}",
         "raise `[agent] context_tokens` in lab.toml, choose a model with a longer context, or --agent knobs",
     )
 

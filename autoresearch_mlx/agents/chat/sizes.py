@@ -1,0 +1,92 @@
+"""Set how long a prompt and a reply may be, by what is asked for, and predict how long an answer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoresearch_mlx.agents.chat.ladder import asked_of
+from autoresearch_mlx.agents.prompt.brief import Form
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.models.wire import ModelFacts
+
+USUAL_CONTEXT = 32_768
+"""Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
+FIELDS = 400
+"""Most tokens of a reply without code: a few fields, each a sentence at most."""
+CODE = 1.5
+"""Most tokens of a reply with code, as a multiple of the largest file's."""
+LEAST_CODE = 1000
+"""The same for a small file, to which a model may add."""
+RESERVED = 2048
+"""Tokens that a prompt leaves for search/replace blocks, which are seldom longer; a whole file needs them all."""
+THOUGHTS = 4096
+"""Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
+SLOW_LOAD = 15.0
+"""Loading time in seconds from which one call asks for several ideas."""
+AT_ONCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the person's own limit."""
+
+    form: Form
+    files: Mapping[str, str]
+    setting: int
+    most: int
+    thinks: bool
+
+    @property
+    def limit(self) -> int:
+        """The most tokens of the reply."""
+        wanted = reply_limit(self.form, self.files, self.setting, self.thinks)
+        # At most half of the context goes to blocks, because the prompt needs room too.
+        return wanted if self.form == "whole" else min(wanted, max(self.most // 2, FIELDS))
+
+    @property
+    def fields(self) -> int:
+        """The most tokens of a first reply with the fields alone."""
+        return min(FIELDS, self.setting) + self.thinks * THOUGHTS
+
+    @property
+    def reserved(self) -> int:
+        """The tokens that the prompt must leave free."""
+        return self.limit if self.form == "whole" else min(self.limit, RESERVED + self.thinks * THOUGHTS)
+
+
+def reply_limit(form: Form, files: Mapping[str, str], setting: int, thinks: bool) -> int:
+    """Return the most tokens of a reply: a few fields, or half as much again as the largest file has."""
+    thoughts = THOUGHTS if thinks else 0
+    if form in ("menu", "values"):
+        return min(FIELDS, setting) + thoughts
+    wanted = max(LEAST_CODE, FIELDS + int(CODE * max(map(estimate, files.values()), default=0)))
+    # A whole file needs its length, whatever the setting says.
+    return (wanted if form == "whole" else min(wanted, setting)) + thoughts
+
+
+def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
+    """Return the tokens of prompt and reply together: the least of what is wished, reported and learned."""
+    wanted = settings.context_tokens
+    known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
+    return min([*known, learned] if learned is not None else known)
+
+
+def count_at_once(history: History, agent: str, form: Form) -> bool:
+    """Return whether several ideas should be asked for in one reply, because loading the model takes long."""
+    talks = (e.talk for e in reversed(history.experiments) if e.talk.get("agent") == agent)
+    loads = (talk["load_seconds"] for talk in talks if talk.get("load_seconds") is not None)
+    return next(loads, 0.0) >= SLOW_LOAD and form == "blocks"
+
+
+def predicted_seconds(history: History, agent: str, tokens: int) -> float | None:
+    """Predict how long a model takes for so many tokens, prompt and reply together, by its last answers.
+
+    Returns None before it has answered.
+    """
+    told = [e.talk for e in asked_of(history, agent)][-5:]
+    known = [t for t in told if t.get("think_seconds") and (t.get("prompt_tokens") or 0) > 0]
+    read = sum(t["prompt_tokens"] + (t.get("completion_tokens") or 0) for t in known)
+    return tokens * sum(t["think_seconds"] for t in known) / read if read else None

@@ -1,0 +1,89 @@
+"""Make the example of an answer from the lab's own knobs, and recognise it when a model sends it back.
+
+Small models copy examples.  An example about another program comes back as a knob that does not exist, or as a title
+and an axis that mean nothing here.  So the example is about a knob of the lab at hand, and its copy is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from autoresearch_mlx.agents.knobs.space import Dimension, read_space
+from autoresearch_mlx.lab.source import axis_of, describe
+
+OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
+"""Fields of the example for a lab without knobs, which is about another program."""
+WHY = "It should do more in the same time."
+_STEP = 0.037
+"""Step of the example, as a share of the range: an odd one, which hardly anybody would propose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One change of one knob of this lab."""
+
+    path: str
+    knob: str
+    before: Any
+    after: Any
+
+    @property
+    def title(self) -> str:
+        return describe({self.knob: (self.before, self.after)})
+
+    def fields(self, knobs: Any) -> str:
+        """Return its fields as JSON, with the given ``knobs``."""
+        found = {"title": self.title, "axis": axis_of(self.knob), "hypothesis": WHY, "expected_gain": 0.001}
+        return json.dumps({**found, "knobs": knobs})
+
+
+def example_for(files: Mapping[str, str]) -> Example | None:
+    """Return the example for these files; None when they have no knob that may move."""
+    return _example(tuple(sorted(files.items())))
+
+
+@lru_cache(maxsize=16)  # it is asked for in every message of a conversation, about the same files
+def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
+    dimensions = read_space(dict(files)).dimensions
+    real = next((d for d in dimensions if not d.tick), None)
+    chosen = real or next(iter(dimensions), None)
+    return Example(chosen.path, chosen.knob, chosen.value, _after(chosen)) if chosen is not None else None
+
+
+def _after(d: Dimension) -> Any:
+    if d.range.kind == "choice":
+        return next(option for option in d.range.choices if option != d.value)
+    here = d.unit(d.value)
+    if d.tick:
+        return d.at(1.0 if here < 0.5 else 0.0)
+    return d.at(here + _STEP if here < 0.9 else here - _STEP)
+
+
+def sample(files: Mapping[str, str]) -> str:
+    """Return an object with all fields, as an example for a message about a bad answer."""
+    found = example_for(files)
+    if found is None:
+        return (
+            f'{{"title": "{OTHER_TITLE}", "axis": "{OTHER_AXIS}", "hypothesis": "{OTHER_WHY}", '
+            '"expected_gain": 0.01, "knobs": {}}'
+        )
+    return found.fields({found.knob: found.after})
+
+
+def is_copy(files: Mapping[str, str], changes: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Return whether these changes of knobs are exactly the example's."""
+    found = example_for(files)
+    return found is not None and dict(changes) == {found.knob: (found.before, found.after)}
+
+
+PLACEHOLDERS = frozenset({OTHER_TITLE, OTHER_AXIS, OTHER_WHY.lower(), WHY.lower(), "name", "why it should help", "..."})
+"""Words of the prompt that are no title, axis or reason when they come back, in lower case."""
+
+
+def own_words(text: str) -> str:
+    """Return a text as it is, or nothing when it is only a placeholder of the prompt."""
+    return "" if text.strip().lower() in PLACEHOLDERS else text

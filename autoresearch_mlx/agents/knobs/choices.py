@@ -1,0 +1,58 @@
+"""Offer a small model choices: a menu of the optimiser's best moves, and a few values of each knob.
+
+A small model that cannot edit a file can still choose.  The menu holds moves that the optimiser itself would make, over
+different axes, so whatever the model chooses is worth a run.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.agents.knobs.memory import first_values
+from autoresearch_mlx.agents.knobs.ranked_moves import RankedMove, ranked_moves
+from autoresearch_mlx.agents.knobs.space import Dimension, read_space
+from autoresearch_mlx.experiment import Context
+
+MENU = 10
+"""Number of moves on a menu."""
+_PLACES = (-0.25, -0.15, -0.08, -0.04, 0.04, 0.08, 0.15, 0.25)
+"""Steps to the values offered for a real number, as shares of its range."""
+_TICKS = 3
+"""Number of steps each way to the values offered for a number that moves in ticks."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnobValues:
+    """A knob with the values that are offered for it; its present value is not among them."""
+
+    name: str
+    now: Any
+    values: tuple[Any, ...]
+
+
+def menu(context: Context, count: int = MENU) -> tuple[RankedMove, ...]:
+    """Return the optimiser's best moves on different axes, in an order that says nothing about their rank.
+
+    Models prefer the last entry of a list, or the largest number, so the order is shuffled.  Nothing is returned for
+    files without a knob that may move, or when every move was tried.
+    """
+    moves = list(ranked_moves(context, count))
+    random.Random(f"menu {context.seed} {context.number} {len(context.feedback)}").shuffle(moves)
+    return tuple(moves)
+
+
+def knob_values(context: Context) -> tuple[KnobValues, ...]:
+    """Return every knob that may move, with the values that are offered for it."""
+    space = read_space(context.files, first_values(context.history))
+    return tuple(KnobValues(d.name, d.value, found) for d in space if (found := _values(d)))
+
+
+def _values(d: Dimension) -> tuple[Any, ...]:
+    if d.range.kind == "choice":
+        found = list(d.range.choices)
+    else:
+        steps = [step * d.tick for step in range(-_TICKS, _TICKS + 1)] if d.tick else [*_PLACES]
+        found = [d.at(d.unit(d.value) + step) for step in steps if -1e-9 <= d.unit(d.value) + step <= 1 + 1e-9]
+    return tuple(value for value in dict.fromkeys(found) if value != d.value)

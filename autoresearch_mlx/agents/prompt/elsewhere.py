@@ -1,0 +1,46 @@
+"""Say in a few words what a kind of change brought on other machines: an H100, and Macs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.compare.effects import AxisEffect, by_axis, effects, from_reference
+from autoresearch_mlx.compare.log import METRIC
+from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
+
+
+def record_elsewhere(axis: str, metric: str) -> str:
+    """Return ``H100: 2 of 6 kept, best +0.0119; Apple: 9 of 41 kept``, as far as the axis was tried there.
+
+    The text is empty for a metric other than the tables'.  Gains of several Macs have no common scale, so only their
+    keeps are counted.  Raises LabError when the installation lacks a table, and TableError when one is malformed.
+    """
+    if metric != METRIC:
+        return ""
+    there = _records()
+    told = [_of_h100(there[0].get(axis)), _of_macs([log[axis] for log in there[1:] if axis in log])]
+    return "; ".join(words for words in told if words)
+
+
+@lru_cache(maxsize=1)  # the tables are part of the installation, and every menu asks for ten axes
+def _records() -> tuple[Mapping[str, AxisEffect], ...]:
+    """Return the record by axis of the H100's log, then of each Mac's."""
+    return tuple(_by_axis(log) for log in (h100(), *apple_logs()))
+
+
+def _by_axis(log: Reference) -> Mapping[str, AxisEffect]:
+    return by_axis(effects([from_reference(run) for run in log.runs], "min"))
+
+
+def _of_h100(found: AxisEffect | None) -> str:
+    if found is None:
+        return ""
+    best = found.best.gain if found.best is not None else None
+    return f"H100: {found.kept} of {found.tried} kept" + (f", best {terms.gain(best)}" if best is not None else "")
+
+
+def _of_macs(found: Sequence[AxisEffect]) -> str:
+    tried = sum(each.tried for each in found)
+    return f"Apple: {sum(each.kept for each in found)} of {tried} kept" if tried else ""

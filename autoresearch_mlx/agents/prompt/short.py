@@ -1,0 +1,121 @@
+"""Write the two prompts for small models, neither of which contains a file: a numbered menu, and values of the knobs.
+
+Each prompt says where the session stands, what was tried last, and what the person wishes; then come the choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.agents.knobs.choices import KnobValues
+from autoresearch_mlx.agents.knobs.ranked_moves import RankedMove
+from autoresearch_mlx.agents.prompt import prompt_sections, results
+from autoresearch_mlx.agents.prompt.brief import Brief, too_small
+from autoresearch_mlx.agents.prompt.elsewhere import record_elsewhere
+from autoresearch_mlx.agents.prompt.prompt_sections import section
+from autoresearch_mlx.agents.prompt.quoting import phrase, tame
+from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.lab.source import describe, literal
+
+ROWS = 5
+NOTES = 3
+_LEVELS = ((ROWS, True), (ROWS, False), (0, False))
+"""Rows of the last experiments, and whether the record of other machines is shown; each level is shorter."""
+_CUTS = ("records of other machines", "the last experiments")
+
+
+def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json: bool) -> Brief:
+    """Write the prompt that asks for one entry of a menu, in at most ``room`` tokens; raise AgentError without room.
+
+    ``json``: the server enforces a schema, so the answer is asked for as an object.
+    """
+    head = (
+        "An optimiser would make one of these changes next. Behind each stand the gain in"
+        f" {context.history.metric} that it expects, and what changes of this kind did on other machines."
+    )
+
+    def body(elsewhere: bool) -> str:
+        lines = [_line(number, choice, context, elsewhere) for number, choice in enumerate(choices, start=1)]
+        return section("The choices", "\n".join([head, *lines]))
+
+    how = (
+        'Answer with one JSON object: in "choice" the number of one line, in "why" your reason in one sentence.'
+        if json
+        else "Answer with the number of one line. After it you may give your reason in one sentence."
+    )
+    task = f"Choose the one change that you expect to improve {context.history.metric} most. {how}"
+    return _fitted(context, room, body, task)
+
+
+def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task: str, example: str) -> Brief:
+    """Write the prompt that asks for new values of knobs, in at most ``room`` tokens; raise AgentError without room.
+
+    ``task``: a task of its own, such as the person's idea.  ``example``: an answer to show; empty when the server
+    enforces the schema.
+    """
+    head = "Each constant with its value now, then the values that it may get:"
+
+    def body(elsewhere: bool) -> str:
+        lines = [f"{k.name} = {literal(k.now)}: {', '.join(map(literal, k.values))}" for k in knobs]
+        return section("The constants", "\n".join([head, *lines]))
+
+    asked = [
+        task or f"Choose one constant, at most three, and a new value for each, to improve {context.history.metric}.",
+        'Answer with one JSON object: in "knobs" a list of objects with name and value, in "hypothesis" your reason in'
+        " one sentence.",
+        f"An example of the form, whose change would be refused: {example}" if example else "",
+    ]
+    return _fitted(context, room, body, "\n".join(part for part in asked if part))
+
+
+def _fitted(context: Context, room: int, body: Callable[[bool], str], task: str) -> Brief:
+    system = _system(context)
+    cut: tuple[str, ...] = ()
+    user, tokens = "", 0
+    for at, (rows, elsewhere) in enumerate(_LEVELS):
+        longer, user = user, _user(context, rows, body(elsewhere), task)
+        if longer and longer != user:
+            cut = (*cut, _CUTS[at - 1])
+        tokens = estimate(system) + estimate(user)
+        if tokens <= room:
+            return Brief(system, user, tokens, cut)
+    raise too_small(context, room, tokens, files=False)
+
+
+def _system(context: Context) -> str:
+    history = context.history
+    return (
+        f"You choose the next experiment of a research loop. The number that counts is {history.metric}"
+        f" ({results.better(history)}). Each experiment changes one program a little and measures it."
+    )
+
+
+def _user(context: Context, rows: int, body: str, task: str) -> str:
+    parts = [
+        prompt_sections.machine(context),
+        prompt_sections.standing(context),
+        section("The last experiments", _last(context, rows)),
+        prompt_sections.measured_now(context.running),
+        prompt_sections.wishes(context.notes, NOTES),
+        body,
+        section("Your task", f"This is experiment {context.number}.\n{tame(task)}"),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _last(context: Context, rows: int) -> str:
+    tried = [e for e in context.history.experiments if e.number > 0 and e.measurements][-rows:] if rows else []
+    return "\n".join(f"- {phrase(e.title, 80)}: {e.status}, gain {terms.gain(e.gain)}" for e in tried)
+
+
+def _line(number: int, choice: RankedMove, context: Context, elsewhere: bool) -> str:
+    told = []
+    if choice.gain is not None and choice.deviation is not None:
+        told.append(f"expects {choice.gain:+.2g} ± {choice.deviation:.2g}")
+    if choice.failing >= 0.1:
+        told.append(f"{choice.failing:.0%} likely to fail")
+    if elsewhere and (record := record_elsewhere(choice.axis, context.history.metric)):
+        told.append(record)
+    return f"{number}. {describe(choice.changes)}" + (f" ({'; '.join(told)})" if told else "")
