@@ -93,13 +93,13 @@ def unread(history: History) -> str:
 
 
 def _auto(rest: str, office: Office) -> Agent:
-    """Return ``hybrid`` with a suitable model where Ollama has one, else ``knobs``; print which, and why."""
-    from autoresearch_mlx.agents.choose_model import suitable_ollama
+    """Return ``hybrid`` with a suitable model where a server has one, else ``knobs``; print which, and why."""
+    from autoresearch_mlx.agents.choose_model import suitable_model
 
     if office.settings.model is not None:
         office.say(f"agent: hybrid with {office.settings.model}, as the settings name it")
         return _hybrid("", office)
-    endpoint, why = suitable_ollama(office)
+    endpoint, why = suitable_model(office)
     office.say(f"agent: {'knobs, no model' if endpoint is None else f'hybrid with {endpoint.name}'}: {why}")
     return _knobs("", office) if endpoint is None else _pair(endpoint, office)
 
@@ -111,7 +111,7 @@ def _knobs(rest: str, office: Office) -> Agent:
 
 
 def _hybrid(model: str, office: Office) -> Agent:
-    from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_ollama
+    from autoresearch_mlx.agents.choose_model import open_endpoint, suitable_model
 
     if model.partition(":")[0] == "command" or preset_line(model) is not None:
         from autoresearch_mlx.agents.command import Standby
@@ -121,7 +121,7 @@ def _hybrid(model: str, office: Office) -> Agent:
     wanted = model or office.settings.model
     if wanted is not None:
         return _pair(open_endpoint(wanted, office), office)
-    endpoint, why = suitable_ollama(office)
+    endpoint, why = suitable_model(office)
     if endpoint is None:
         raise AgentError(f"hybrid needs a model: {why}", "--agent hybrid:ollama:MODEL, or [agent] model in lab.toml")
     office.say(f"agent: hybrid with {endpoint.name}: {why}")

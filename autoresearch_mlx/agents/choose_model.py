@@ -155,6 +155,43 @@ def _key_in(variable: str) -> str:
 # -- the choice of auto -----------------------------------------------------------------------------------------------
 
 
+def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
+    """Return a model to use when none is named, or ``None``; and the reason in words.
+
+    Without a ``base_url`` an Ollama on this machine is asked for one that suits it.  A server at ``base_url`` is asked
+    as what it is: an Ollama in the same way, any other for the model that it has.
+    """
+    from autoresearch_mlx.models.openai import ANY, OpenAICompatible
+
+    url = office.settings.base_url
+    if url is None or _is_ollama(url):
+        return suitable_ollama(office)
+    endpoint = open_endpoint(ANY, office)
+    assert isinstance(endpoint, OpenAICompatible)
+    try:
+        models = endpoint.models()
+    except EndpointError as error:
+        return None, str(error)
+    if not models:
+        return None, f"the server at {endpoint.where} lists no model; name one: model in [agent] of lab.toml"
+    chosen = endpoint.model_there() if len(models) == 1 or any(m.startswith("/") for m in models) else None
+    if chosen is None:
+        named = ", ".join(models[:_NAMED])
+        return None, f"the server at {endpoint.where} has several models ({named}); name one: model in lab.toml"
+    return open_endpoint(chosen, office), f"it is the model of the server at {endpoint.where}"
+
+
+def _is_ollama(url: str) -> bool:
+    """Return whether an Ollama answers at an address, with or without ``/v1`` at its end."""
+    from autoresearch_mlx.models.ollama import Ollama
+
+    try:
+        Ollama("", url).list_models(connect_seconds=1.0)
+    except EndpointError:
+        return False
+    return True
+
+
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
     """Return a model that Ollama has and that fits into this machine's memory, or ``None``; and the reason in words.
 

@@ -2,8 +2,8 @@
 
 In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
 did best when 30 % of the proposals came from a language model, even one of 0.8B parameters; a share of 80 % did worse.
-Here the optimiser is ``knobs``.  The model sees what the optimiser knows, and may change knobs or code; the optimiser
-reads the knobs from the current file.
+Here the optimiser is ``knobs``.  A small model chooses from the optimiser's own moves; a capable one sees what the
+optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from autoresearch_mlx.agents.chat.chat_agent import Chat
+from autoresearch_mlx.agents.chat.opening import FormSize
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.brief import Brief
 from autoresearch_mlx.errors import AgentError, EndpointError
-from autoresearch_mlx.experiment import Agent, Context, History, Proposal
+from autoresearch_mlx.experiment import Agent, Context, Experiment, History, Proposal
+from autoresearch_mlx.store.forms import Form
 
 STALLED = 12
 """Number of experiments without a keep after which the model is asked more often."""
@@ -26,6 +28,8 @@ MOST = 0.5
 """Largest share of proposals from the model; in the study, shares from 0.1 to 0.5 worked well."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
 """Seconds until a model that did not answer is asked again: the first value, doubled each time up to the second."""
+TIME_SHARE = 0.15
+"""Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
 
 
 class Hybrid:
@@ -64,10 +68,22 @@ class Hybrid:
         """Return the model's next prompt, whether or not it is the model's turn."""
         return self._model.next_brief(context)
 
+    def brief_in(self, context: Context, form: Form) -> Brief:
+        """Return the model's next prompt in this form."""
+        return self._model.brief_in(context, form)
+
+    def forms(self, context: Context) -> tuple[FormSize, ...]:
+        """Return the size of the model's next question in each form."""
+        return self._model.forms(context)
+
     def models_turn(self, context: Context) -> bool:
         """Return whether the model is available and this experiment is its turn."""
-        wished = self._model.wished(context)
-        return wished or turn(context.number, share_now(self._office.settings.share, context.history))
+        if self._model.wished(context):
+            return True
+        share = self._office.settings.share
+        if not turn(context.number, share_now(share, context.history)):
+            return False
+        return share >= 1 or affordable(context.history, self._model.name)
 
     def _models_turn(self, context: Context) -> bool:
         return self._model_there() and self.models_turn(context)
@@ -76,11 +92,15 @@ class Hybrid:
         return self._clock() >= self._away_until
 
     def _ask_model(self, context: Context) -> Proposal:
+        share, began = self._office.settings.share, self._clock()
+        self._model.allow(seconds_for_an_answer(context.history, share) if share < 1 else None)
         try:
             proposal = self._model.propose(context)
             self._rest = FIRST_REST
             return proposal
         except AgentError as error:
+            # A server that was silent for minutes must not cost as many minutes again soon.
+            self._rest = max(self._rest, min((self._clock() - began) / TIME_SHARE, LONGEST_REST))
             self._excuse(error)
         self._author = self._optimiser
         # The refused edits came from the model, so the optimiser does not see them.
@@ -119,3 +139,31 @@ def share_now(share: float, history: History) -> float:
     newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
     stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
     return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share
+
+
+def affordable(history: History, model: str) -> bool:
+    """Return whether one more answer keeps the model's share of the session's time below ``TIME_SHARE``.
+
+    An answer is expected to take as long as the last three did; the first one is always affordable.
+    """
+    spent = [_answering(e) for e in history.experiments if e.talk.get("agent") == model]
+    if not spent:
+        return True
+    last = spent[-3:]
+    expected = sum(last) / len(last)
+    whole = sum(sum(e.seconds.values()) for e in history.experiments)
+    return sum(spent) + expected <= TIME_SHARE * (whole + expected)
+
+
+def seconds_for_an_answer(history: History, share: float) -> float | None:
+    """Return how long each answer may take when the model answers in ``share`` of the experiments.
+
+    Returns None before anything was measured.
+    """
+    measured = [e.seconds["measure"] for e in history.experiments[-20:] if e.seconds.get("measure")]
+    return TIME_SHARE * sum(measured) / len(measured) / share if measured and share > 0 else None
+
+
+def _answering(e: Experiment) -> float:
+    """Return the seconds that an experiment waited for its model: asking it, and unloading it."""
+    return e.seconds.get("propose", 0.0) + e.seconds.get("unload", 0.0)

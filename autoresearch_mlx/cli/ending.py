@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import History
 from autoresearch_mlx.hardware import notification
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
@@ -32,6 +33,17 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
     said = "\n".join(lines)
     _tell(session, settings, said, screen)
     return said
+
+
+def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> bool:
+    """Return whether a run that began with experiment ``begun`` has measured nothing although it should have.
+
+    A run that a person stopped, or that did as many experiments as it was told to, has done its work.
+    """
+    done = [e for e in history.experiments if e.number >= max(begun, 1)]
+    if reason == STOPPED or any(e.measurements for e in done):
+        return False
+    return policy.experiments is None or len(done) < policy.experiments
 
 
 @contextmanager

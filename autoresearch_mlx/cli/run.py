@@ -68,7 +68,8 @@ def run_command(tag: str | None, **given: Any) -> None:
     that suits this machine, otherwise alone (`knobs`).
 
     If you set several limits, the first one reached ends the run; an experiment that would not end in time is not
-    started.  `policy set` changes the limits during the run.
+    started.  `policy set` changes the limits during the run.  A run that ends before one experiment was measured exits
+    with status 1, unless you stopped it.
 
     \b
     Example:
@@ -78,8 +79,8 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
       autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
-    from autoresearch_mlx.cli.ending import alarm, close
     from autoresearch_mlx.cli.opened import opened, tell_left_out
+    from autoresearch_mlx.cli.ending import alarm, close, nothing_done
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
@@ -94,6 +95,7 @@ def run_command(tag: str | None, **given: Any) -> None:
         policy = _policy(settings, given)
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
+                begun = session.journal().next_number
                 screen.say(session.opening())
                 tell_left_out(session, lab, screen.say)
                 for line in opening_lines(session, settings, researcher, policy):
@@ -104,7 +106,10 @@ def run_command(tag: str | None, **given: Any) -> None:
                     screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
                     raise
             said = close(session, lab, settings, policy, reason, screen)
+            idle = nothing_done(session.journal().history, begun, policy, reason)
     click.echo(said)
+    if idle:
+        raise SystemExit(1)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from autoresearch_mlx.agents import load_agent
+from autoresearch_mlx.agents.chat.opening import FormSize
 from autoresearch_mlx.agents.office import Caps, Office
 from autoresearch_mlx.agents.presets import command_line
 from autoresearch_mlx.agents.prompt.brief import Brief
@@ -14,8 +16,11 @@ from autoresearch_mlx.errors import AgentError, LedgerError
 from autoresearch_mlx.experiment import Agent, Context, History, Tenant
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.control import live_run
+from autoresearch_mlx.loop.first_context import first_context
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.forms import Form
 
 
 @runtime_checkable
@@ -23,6 +28,15 @@ class Briefed(Protocol):
     """An agent that asks a model."""
 
     def next_brief(self, context: Context) -> Brief: ...
+
+
+@runtime_checkable
+class Formed(Protocol):
+    """An agent that asks a model in one of several forms."""
+
+    def brief_in(self, context: Context, form: Form) -> Brief: ...
+
+    def forms(self, context: Context) -> tuple[FormSize, ...]: ...
 
 
 @runtime_checkable
@@ -45,15 +59,52 @@ def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> I
             agent.close()
 
 
-def next_brief(session: Session, settings: Settings, say: Callable[[str], None]) -> Brief:
-    """Return the agent's prompt for the next experiment.  Raises AgentError for an agent without a model."""
+@dataclass(frozen=True, slots=True)
+class NextPrompt:
+    """The prompt of the next experiment, and the size of the question in each form; no form for a coding agent."""
+
+    brief: Brief
+    forms: tuple[FormSize, ...]
+
+
+def next_prompt(session: Session, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
+    """Return the agent's prompt for the next experiment, in ``form`` if one is named.
+
+    Raises AgentError for an agent without a model, and for a form that does not fit.
+    """
+    journal = session.journal()
+    files = session.workspace.read(session.incumbent(journal.history))
+    context = session.context(journal.history, max(journal.next_number, 1), files)
     with hired(session, settings, say) as agent:
-        if not isinstance(agent, Briefed):
-            said = f"{agent.name} does not use a model, so there is no prompt"
-            raise AgentError(said, "use --agent ollama:MODEL, or another agent with a model")
-        journal = session.journal()
-        files = session.workspace.read(session.incumbent(journal.history))
-        return agent.next_brief(session.context(journal.history, max(journal.next_number, 1), files))
+        return _prompt(agent, context, form)
+
+
+def first_prompt(lab: Lab, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
+    """Return the prompt of the first experiment of a session that would begin now; nothing is made or started.
+
+    Raises what :func:`next_prompt` raises, and LabError for a lab without a commit or without its editable files.
+    """
+    context, memory_bytes = first_context(lab, settings)
+    agent = load_agent(
+        settings.agent.name, Office(settings.agent, seed=context.seed, memory_bytes=memory_bytes, say=say)
+    )
+    try:
+        return _prompt(agent, context, form)
+    finally:
+        if isinstance(agent, Tenant):
+            agent.close()
+
+
+def _prompt(agent: Agent, context: Context, form: Form | None) -> NextPrompt:
+    if not isinstance(agent, Briefed):
+        said = f"{agent.name} does not use a model, so there is no prompt"
+        raise AgentError(said, "use --agent ollama:MODEL, or another agent with a model")
+    if not isinstance(agent, Formed):
+        if form is not None:
+            raise AgentError(f"{agent.name} edits the files itself, so its prompt has one form", "leave out --form")
+        return NextPrompt(agent.next_brief(context), ())
+    forms = agent.forms(context)
+    return NextPrompt(agent.brief_in(context, form) if form is not None else agent.next_brief(context), forms)
 
 
 def memory_words(agent: Agent, history: History) -> str:

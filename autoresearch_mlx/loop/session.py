@@ -220,7 +220,7 @@ def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say) -> Iterator[Ses
     with locked(folder):
         end_orphans(folder)
         kind = kind_of(resolved.settings, lab.root)
-        place = _place(lab, with_defaults(resolved.settings, kind), say)
+        place = place_of(lab, with_defaults(resolved.settings, kind), say)
         workspace = Workspace(lab.root, folder, chosen, place.settings.target.editable)
         workspace.clear()
         ledger = Ledger(folder)
@@ -246,12 +246,13 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     folder = find_session(lab, tag)
     ledger = Ledger(folder)
     kind = find_kind(ledger.read().session["target"], lab.root)
-    place = _place(lab, with_defaults(resolved.settings, kind))
+    place = place_of(lab, with_defaults(resolved.settings, kind))
     workspace = Workspace(lab.root, folder, folder.name, place.settings.target.editable)
     return _session(place, kind, workspace, ledger)
 
 
-def _place(lab: Lab, settings: Settings, say: Say = lambda text: None) -> Place:
+def place_of(lab: Lab, settings: Settings, say: Say = lambda text: None) -> Place:
+    """Return what a target may know about this lab and this machine."""
     machine = read_machine()
     return Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say)
 
@@ -352,7 +353,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         repairs=settings.agent.repairs,
         smoking=settings.budget.smoke,
         program=place.lab.program(),
-        hardware=_in_words(place.machine, target.workload),
+        hardware=in_words(place.machine, target.workload),
         start=record["start"],
         rules_changed=mark_of(journal),
         preset=preset,
@@ -383,7 +384,8 @@ def _judge(settings: Settings, record: Mapping[str, Any], budget_seconds: float 
     )
 
 
-def _in_words(machine: Machine, workload: Workload) -> str:
+def in_words(machine: Machine, workload: Workload) -> str:
+    """Say in one line what the machine is, and what each experiment gets."""
     memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
     each = f"; {workload.budget} per experiment" if workload.budget else ""
     each += f" on the {workload.device}" if workload.budget and workload.device else ""

@@ -357,9 +357,18 @@ class OpenAICompatible:
         data = answer.data.get("data") if isinstance(answer.data, dict) else None
         return [entry for entry in data or () if isinstance(entry, dict)] if isinstance(data, list) else []
 
+    def models(self) -> list[str]:
+        """Return the names of the models that the server lists.  Raises EndpointError."""
+        return [entry["id"] for entry in self._listed() if isinstance(entry.get("id"), str)]
+
+    def model_there(self) -> str:
+        """Return the name by which the server knows this model.  Raises EndpointError."""
+        self.facts()
+        return self._served
+
     def _models(self) -> list[str]:
         try:
-            return [str(entry["id"]) for entry in self._listed() if "id" in entry][:12]
+            return self.models()[:12]
         except EndpointError:
             return []
 

@@ -18,6 +18,7 @@ from autoresearch_mlx.judge.waiting import Waiting, waiting
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, fields_of, read_lanes, read_now
+from autoresearch_mlx.store.forms import rung_words
 from autoresearch_mlx.store.heartbeat import SILENT_SECONDS, last_beat
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
@@ -123,6 +124,8 @@ class Status:
     """True if the person asked the run to pause after its current experiment."""
     detached: int | None = None
     """Number of the experiment that a detached try measures, or will measure after the baseline."""
+    form: str = ""
+    """The form in which the model is asked next, and what each form has brought; empty without a model."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
 
@@ -162,6 +165,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         explained=_disturbed(history),
         speed=_speed(history),
         detached=detached.number if (detached := try_of(folder, holder(folder))) is not None else None,
+        form=rung_words(history),
         waiting=waiting(history),
     )
 
@@ -249,6 +253,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "waiting": [asdict(each) for each in status.waiting],
         **({"speed": asdict(status.speed)} if status.speed else {}),
         **({"detached": status.detached} if status.detached is not None else {}),
+        **({"form": status.form} if status.form else {}),
     }
 
 

@@ -84,6 +84,8 @@ def render_status(status: Status, width: int) -> str:
         facts.append(("certificate", f"#{c['head']} against #{c['before']}: {c['words']}"))
     if status.spent.calls:
         facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
+    if status.form:
+        facts.append(("form", status.form))
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
 
 

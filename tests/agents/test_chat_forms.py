@@ -8,7 +8,7 @@ import pytest
 from chat_cases import FACTS, KNOB, MISS, NAME, Voice, chat, whole
 from prompt_cases import SOLVER, experiment, small
 
-from autoresearch_mlx.agents.chat.thread import BLOCKS_FROM, first_form, form_now
+from autoresearch_mlx.agents.chat.ladder import BLOCKS_FROM, first_form, form_now
 from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import ModelFacts
@@ -21,18 +21,23 @@ AUTO = AgentSettings()
     [
         (BLOCKS_FROM, True, "blocks"),
         (30.5, True, "blocks"),
-        (BLOCKS_FROM - 0.1, True, "whole"),
-        (0.8, False, "whole"),
-        (None, True, "whole"),
+        (BLOCKS_FROM - 0.1, True, "menu"),
+        (0.8, False, "menu"),
+        (None, True, "menu"),
         (None, False, "blocks"),
     ],
 )
-def test_small_models_write_whole_files(billions: float | None, here: bool, form: str) -> None:
+def test_a_small_model_begins_with_the_menu(billions: float | None, here: bool, form: str) -> None:
     assert first_form(AUTO, ModelFacts("m", billions=billions, here=here)) == form
 
 
+@pytest.mark.parametrize("name", ["qwen3-coder:30b", "smollm2-135m", "any"])
+def test_the_name_of_a_model_plays_no_part(name: str) -> None:
+    assert first_form(AUTO, ModelFacts(name)) == "menu"
+
+
 @pytest.mark.parametrize("billions", [0.8, 30.5, None])
-@pytest.mark.parametrize("form", ["blocks", "whole"])
+@pytest.mark.parametrize("form", ["menu", "values", "blocks", "whole"])
 def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: float | None, form: str) -> None:
     settings, facts = AgentSettings(format=form), ModelFacts("m", billions=billions)
     assert form_now(settings, facts, talks(1, 1, 1), NAME) == form
@@ -41,7 +46,13 @@ def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: fl
 def talks(*mismatches: int | None, agent: str = NAME) -> History:
     """Return a history with so many mismatches in each experiment; None: the experiment is not by this model."""
     done = [
-        experiment(n, "discard", 20.0, agent=agent, talk={} if m is None else {"agent": agent, "mismatches": m})
+        experiment(
+            n,
+            "discard",
+            20.0,
+            agent=agent,
+            talk={} if m is None else {"agent": agent, "form": "blocks", "calls": 1, "mismatches": m},
+        )
         for n, m in enumerate(mismatches, 1)
     ]
     return History((experiment(0, "keep", 11.0), *done), "score", "min")
@@ -55,10 +66,9 @@ def talks(*mismatches: int | None, agent: str = NAME) -> History:
         ((1, 0, 1), "blocks"),
         ((1, 1), "whole"),
         ((1, None, 3), "whole"),
-        ((1, 1, 0, 0, 0), "whole"),
     ],
 )
-def test_two_experiments_in_a_row_with_mismatches_change_the_form_for_good(
+def test_after_two_experiments_in_a_row_with_mismatches_the_whole_file_comes_next(
     mismatches: tuple[int | None, ...], form: str
 ) -> None:
     assert form_now(AUTO, FACTS, talks(*mismatches), NAME) == form
@@ -91,6 +101,6 @@ def test_after_two_experiments_with_mismatches_the_whole_file_is_asked_for_also_
 
 def test_a_whole_file_gets_a_reply_that_can_hold_it() -> None:
     text = SOLVER + "# a line that is long enough to count for something\n" * 800
-    voice = Voice(KNOB, facts=replace(FACTS, billions=1.0, context_tokens=131_072))
-    chat(voice, context_tokens=100_000, reply_tokens=1000).propose(small(files={"solver.py": text}))
+    voice = Voice(KNOB, facts=replace(FACTS, context_tokens=131_072))
+    chat(voice, context_tokens=100_000, reply_tokens=1000, format="whole").propose(small(files={"solver.py": text}))
     assert voice.asks[0].max_tokens > len(text) / 3

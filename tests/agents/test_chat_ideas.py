@@ -11,7 +11,7 @@ import pytest
 from chat_cases import KNOB, NAME, X_LINE, Y_LINE, Voice, after, away, blocks, chat, coded, done, fields, reply
 from prompt_cases import SOLVER, experiment, small
 
-from autoresearch_mlx.agents.chat.chat_agent import AT_ONCE, SLOW_LOAD
+from autoresearch_mlx.agents.chat.sizes import AT_ONCE, SLOW_LOAD
 from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas, read_backlog
 from autoresearch_mlx.agents.ideas.idea import YOU, Draft
 from autoresearch_mlx.experiment import Context

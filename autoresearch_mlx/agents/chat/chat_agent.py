@@ -20,6 +20,7 @@ from autoresearch_mlx.agents.chat.task_source import SpareEdits, TaskSource
 from autoresearch_mlx.agents.chat.thread import Thread
 from autoresearch_mlx.agents.edits.choices import read_choice
 from autoresearch_mlx.agents.edits.fields import read_fields
+from autoresearch_mlx.agents.edits.marks import OPENS
 from autoresearch_mlx.agents.edits.reply import Edit, read_reply
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.brief import Brief, Form, PromptTooLong
@@ -340,11 +341,11 @@ def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
 
     A model that writes a whole proposal in place of a number is taken at its word.
     """
-    if not thread.choices or reply.finish == "refused":
+    if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""
     number, why, problem = read_choice(reply.text, len(thread.choices))
     if number is None:
-        return None, "" if read_fields(reply.text)[0] is not None else problem
+        return None, problem
     choice = thread.choices[number - 1]
     hope = "" if choice.gain is None else f" The optimiser expected {choice.gain:+.2g} ± {choice.deviation:.2g}."
     words = f"Chosen from a menu of {len(thread.choices)}: {why}{hope}"

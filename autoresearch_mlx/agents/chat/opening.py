@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoresearch_mlx.agents.chat.ladder import LADDER, form_now, from_the_rung_down, proven
+from autoresearch_mlx.agents.chat.ladder import form_now, from_the_rung_down, proven
 from autoresearch_mlx.agents.chat.sizes import AT_ONCE, Room, count_at_once, predicted_seconds, reply_limit
 from autoresearch_mlx.agents.chat.task_source import TaskSource
 from autoresearch_mlx.agents.chat.thread import Thread
@@ -22,6 +22,7 @@ from autoresearch_mlx.agents.prompt.short import menu_brief, values_brief
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import read_knobs
 from autoresearch_mlx.models.wire import ModelFacts
+from autoresearch_mlx.store.forms import LADDER
 
 TAIL = 1 / 8
 """Share of the context reserved for a bad answer and the explanation of what is wrong with it."""

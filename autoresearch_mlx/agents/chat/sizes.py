@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autoresearch_mlx.agents.chat.ladder import asked_of
 from autoresearch_mlx.agents.prompt.brief import Form
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.experiment import History
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.models.wire import ModelFacts
+from autoresearch_mlx.store.forms import asked_of
 
 USUAL_CONTEXT = 32_768
 """Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""

@@ -15,6 +15,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+OPENS = "<" * 5
+"""The shortest mark that opens a block."""
 _OPEN = re.compile(r"[ \t]*(<{5,})(?!<)(.{0,300})")
 _DIVIDE = re.compile(r"[ \t]*(={5,})[ \t]*")
 _CLOSE = re.compile(r"[ \t]*>{5,}(?!>).{0,300}")

@@ -43,8 +43,8 @@ STREAK = 4
 BAN = 25
 """Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
-"""Statuses that count as tries.  A duplicate was not run and an interrupted experiment was not finished, so they do not
-count."""
+"""Statuses that count as tries, if something ran.  A duplicate was not run and an interrupted experiment was not
+finished, so they do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,15 @@ def records(history: History) -> dict[str, Record]:
     """Return a record for each axis that was really tried, in the order of their first tries."""
     tries: dict[str, list[Experiment]] = {}
     for e in history.experiments:
-        if e.number > 0 and e.status in _COUNTS and (axis := axis_tried(e)) is not None:
+        if e.number > 0 and was_tried(e) and (axis := axis_tried(e)) is not None:
             tries.setdefault(axis, []).append(e)
     return {axis: _record(axis, found, history) for axis, found in tries.items()}
+
+
+def was_tried(experiment: Experiment) -> bool:
+    """Return whether an experiment tried its axis; an answer that was no edit tried nothing."""
+    ran = bool(experiment.measurements) or experiment.value is not None
+    return experiment.status in _COUNTS and (experiment.status != "invalid" or ran)
 
 
 def _record(axis: str, tries: Sequence[Experiment], history: History) -> Record:
@@ -143,7 +149,7 @@ def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
     Raises LabError when the installation lacks the table, and TableError when the table is malformed.
     """
     knobs = (axis_of(name) for text in context.files.values() for name in read_knobs(text))
-    tried = (axis_tried(e) for e in context.history.experiments)
+    tried = (axis_tried(e) for e in context.history.experiments if was_tried(e))
     table = (run.axis for run in h100().runs) if context.history.metric == METRIC else ()
     named = [*knobs, *tried, *(idea.axis for idea in ideas), *table]
     return tuple(dict.fromkeys(axis for axis in map(clean_axis, named) if axis is not None))

@@ -31,7 +31,8 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of interrupted experiments after which an idea is given up, because it may be crashing the machine."""
+"""Number of experiments without a try after which an idea is given up: it may be crashing the machine, or be more than
+the model can carry out."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
@@ -169,14 +170,22 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
         return replace(idea, state="taken")
     if _tried(experiment, idea.id):
         return replace(idea, state="done")
-    interrupted = sum(number in finished and finished[number].cut_off for number in takers)
-    return replace(idea, state="dropped") if interrupted >= MOST_INTERRUPTED else replace(idea, experiment=None)
+    missed = sum(number in finished and (finished[number].cut_off or _no_edit(finished[number])) for number in takers)
+    return replace(idea, state="dropped") if missed >= MOST_INTERRUPTED else replace(idea, experiment=None)
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
-    """Return whether an experiment really tried the idea: it finished, it used this idea, and the model answered."""
+    """Return whether an experiment tried the idea: it finished, it used this idea, and the answer was an edit."""
     talk = experiment.talk
-    return not experiment.cut_off and talk.get("idea") == id and talk.get("calls") != 0
+    if experiment.cut_off or _no_edit(experiment):
+        return False
+    return talk.get("idea") == id and talk.get("calls") != 0
+
+
+def _no_edit(experiment: Experiment) -> bool:
+    """Return whether the model answered, but with nothing that could be measured."""
+    calls = experiment.talk.get("calls")
+    return experiment.status == "invalid" and not experiment.measurements and calls != 0
 
 
 def _read(id: int, event: Event) -> Idea | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx.agents.ideas import task_texts
-from autoresearch_mlx.agents.ideas.axes import banned, choose_axis, records
+from autoresearch_mlx.agents.ideas.axes import banned, choose_axis, records, was_tried
 from autoresearch_mlx.agents.ideas.axis_names import axes_touched, axis_tried
 from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import choose_pair
@@ -96,7 +96,7 @@ def crashed(history: History) -> Experiment | None:
 
 
 def never_tried(known: Sequence[str], history: History) -> tuple[str, ...]:
-    tried = {axis for e in history.experiments for axis in axes_touched(e)} | set(records(history))
+    tried = {axis for e in history.experiments if was_tried(e) for axis in axes_touched(e)} | set(records(history))
     return tuple(axis for axis in known if axis not in tried)
 
 
@@ -141,7 +141,7 @@ def _other_kinds(known: Sequence[str], history: History) -> tuple[str, ...]:
 
 def _last_axes(history: History) -> tuple[str, ...]:
     """Return the axes of the last tries, newest first."""
-    named = [axis_tried(e) for e in reversed(history.experiments) if e.number > 0][:_LAST]
+    named = [axis_tried(e) for e in reversed(history.experiments) if e.number > 0 and was_tried(e)][:_LAST]
     return tuple(dict.fromkeys(axis for axis in named if axis is not None))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.agents.ideas.axes import was_tried
 from autoresearch_mlx.agents.ideas.axis_names import axes_touched, clean_axis
 from autoresearch_mlx.agents.ideas.idea import Draft
 from autoresearch_mlx.compare.comparison import best_wins
@@ -49,7 +50,7 @@ def _number(value: Any) -> bool:
 
 def _alike(effect: Effect, own: Experiment) -> bool:
     """Return whether an experiment here made the same change; changes of code are matched by the axes they touched."""
-    if own.number == 0 or own.status in UNTRIED:
+    if own.number == 0 or own.status in UNTRIED or not was_tried(own):
         return False
     if not effect.run.changes:
         return effect.run.axis in axes_touched(own)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.agents.edits.fields import check
+from autoresearch_mlx.agents.edits.example import own_words
+from autoresearch_mlx.agents.edits.fields import check, text_of
 from autoresearch_mlx.agents.edits.objects import NAMES, objects
-from autoresearch_mlx.agents.ideas.axes import banned, knobs_of
-from autoresearch_mlx.agents.ideas.axis_names import axis_in, axis_tried, clean_axis
+from autoresearch_mlx.agents.ideas.axes import banned, knobs_of, was_tried
+from autoresearch_mlx.agents.ideas.axis_names import LONGEST_AXIS, axis_in, axis_tried, clean_axis
 from autoresearch_mlx.agents.ideas.backlog import read_backlog, refilled
-from autoresearch_mlx.agents.ideas.idea import Draft, Idea
+from autoresearch_mlx.agents.ideas.idea import LONGEST_TITLE, Draft, Idea
 from autoresearch_mlx.agents.prompt.quoting import block, cell, phrase, tame
 from autoresearch_mlx.experiment import Context, History
 from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, literal, parse, read_knobs
@@ -32,6 +33,8 @@ EXPERIMENTS = 4
 MOST_READ = 16
 """Maximum number of ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
+_HYPOTHESIS = 200
+"""Greatest length of a hypothesis in the schema, in characters."""
 
 
 def refill_due(folder: Path, history: History) -> bool:
@@ -108,7 +111,7 @@ def _head(node: ast.stmt, indent: str) -> Iterator[str]:
 
 
 def _results(history: History) -> str:
-    tried = [e for e in history.experiments if e.number > 0]
+    tried = [e for e in history.experiments if e.number > 0 and was_tried(e)]
     lines = [
         f"- {e.number}: {cell(e.title)} (axis {axis_tried(e) or 'not known'}): {e.status}, gain {terms.gain(e.gain)}"
         for e in tried[-_ROWS:]
@@ -147,9 +150,9 @@ def _wanted(context: Context, count: int) -> str:
 
 def _schema(count: int) -> dict[str, Any]:
     idea = closed_object(
-        title={"type": "string"},
-        axis={"type": "string"},
-        hypothesis={"type": "string"},
+        title=text_of(LONGEST_TITLE),
+        axis=text_of(LONGEST_AXIS),
+        hypothesis=text_of(_HYPOTHESIS),
         expected_gain={"type": ["number", "null"]},
         cost={"type": "string", "enum": list(COSTS)},
     )
@@ -191,14 +194,14 @@ def _draft(value: Mapping[str, Any]) -> Draft | None:
     """Make a draft from an object.  A wrong field is dropped; only a wrong title drops the whole idea."""
     good = {name: value[name] for name in NAMES if name in value and check({name: value[name]})[0] is not None}
     fields, _ = check(good)
-    if fields is None or not fields.title:
+    if fields is None or not own_words(fields.title):
         return None
     cost = value.get("cost")
     of_knobs = next((axis_of(name) for name in fields.knobs), None)
     return Draft(
         title=fields.title,
-        axis=clean_axis(fields.axis) or clean_axis(of_knobs) or axis_in(fields.title),
-        hypothesis=terms.one_line(fields.hypothesis),
+        axis=clean_axis(own_words(fields.axis or "")) or clean_axis(of_knobs) or axis_in(fields.title),
+        hypothesis=terms.one_line(own_words(fields.hypothesis)),
         expected=fields.expected_gain,
         cost=cost if isinstance(cost, str) and cost in COSTS else None,
         knobs=fields.knobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoresearch_mlx.agents.ideas.axes import knobs_of
+from autoresearch_mlx.agents.ideas.axes import knobs_of, was_tried
 from autoresearch_mlx.agents.ideas.axis_names import axis_tried
 from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.misses import resolution
@@ -26,7 +26,8 @@ def axis(name: str, context: Context) -> str:
         lines.append(f"Constants that belong to it: {', '.join(f'{k} = {literal(v)}' for k, v in knobs.items())}.")
     else:
         lines.append("No constant of the files belongs to it: change the code.")
-    earlier = [e for e in context.history.experiments if e.number > 0 and axis_tried(e) == name][-_EARLIER:]
+    tried = (e for e in context.history.experiments if e.number > 0 and was_tried(e))
+    earlier = [e for e in tried if axis_tried(e) == name][-_EARLIER:]
     if earlier:
         lines.append(f"Tried on it before: {'; '.join(_told(e) for e in earlier)}. Do something else.")
     else:

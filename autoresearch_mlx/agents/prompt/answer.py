@@ -16,6 +16,7 @@ from autoresearch_mlx.agents.prompt.quoting import block, tame
 from autoresearch_mlx.agents.prompt.results import better
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.store.forms import Form
 
 _CONTRACT = re.compile(r"^def (build_model|train)\(", re.MULTILINE)
 
@@ -62,8 +63,6 @@ def _paths(context: Context) -> str:
     return ", ".join(context.files)
 
 
-Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
-"""The form of an answer: a number from a menu, values of knobs, or code as search/replace blocks or the whole file."""
 Asks: TypeAlias = Literal["all", "fields"]
 
 _FIELDS_SHOWN = 2000

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from autoresearch_mlx.agents.prompt import answer, prompt_sections
-from autoresearch_mlx.agents.prompt.answer import Asks, Form, ask_for_code, repair
+from autoresearch_mlx.agents.prompt.answer import Asks, ask_for_code, repair
 from autoresearch_mlx.agents.prompt.prompt_sections import ROWS, Detail, Material
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context
+from autoresearch_mlx.store.forms import Form
 from autoresearch_mlx.terms import plural
 
 __all__ = ["CUTS", "Asks", "Brief", "Form", "agent_brief", "ask_for_code", "repair", "write_brief"]

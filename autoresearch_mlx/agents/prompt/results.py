@@ -171,7 +171,8 @@ def _row(cells: Sequence[str]) -> str:
 
 def tries_by_axis(history: History, most: int = 30) -> str:
     """Return one line for each axis that was tried in the session; the axis tried last comes last."""
-    found = by_axis(effects([from_experiment(e) for e in history.experiments], history.direction))
+    ran = [e for e in history.experiments if e.status != "invalid" or e.measurements]
+    found = by_axis(effects([from_experiment(e) for e in ran], history.direction))
     lines = []
     for axis in list(found.values())[-most:]:
         best = axis.best.gain if axis.best is not None else None

@@ -1,0 +1,142 @@
+"""Read from the ledger in which form each model was asked, and find the form for its next question.
+
+The forms are a ladder, which a model climbs or descends by its own record.  Nothing is stored: the rung is computed
+again from the experiments each time.  The model's name plays no part.
+
+    menu     the number of one of the optimiser's moves; no file is sent
+    values   new values of at most three knobs, from a list of values for each
+    blocks   search/replace blocks
+    whole    the whole file, for a model whose search texts do not match
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from autoresearch_mlx.experiment import Experiment, History
+
+Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
+"""The form of an answer: a number from a menu, values of knobs, or code as search/replace blocks or the whole file."""
+LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
+CODE = ("blocks", "whole")
+CLIMB = 2
+"""Number of experiments in a row, measured at the first reply, after which the next form is tried."""
+MOST_MISMATCHES = 2
+"""After this many experiments in a row with blocks that match nothing, the whole file is asked for."""
+TRIAL = 3
+"""Number of measured experiments after which a form that has kept nothing gives way to a lower one that has."""
+REST = 20
+"""Number of the model's experiments for which a form that failed is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The record of one form: experiments in which it was asked for, those measured at the first reply, and keeps."""
+
+    form: Form
+    asked: int
+    clean: int
+    kept: int
+
+
+def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
+    """Return the experiments for which a model answered, oldest first; ``agent``: only those of this one."""
+    return [
+        e
+        for e in history.experiments
+        if e.talk.get("form") in LADDER and e.talk.get("calls") and agent in (None, e.talk.get("agent"))
+    ]
+
+
+def rung_after(first: Form, asked: Sequence[Experiment]) -> Form:
+    """Return the rung after these experiments of one model."""
+    rung, streak, missed = first, 0, 0
+    rests: dict[Form, int] = {}
+    for at, e in enumerate(asked):
+        for fallen in _fallen(e):
+            rests[fallen] = at + REST
+        if (form := form_of(e)) != rung:
+            rung, streak, missed = form, 0, 0
+        missed = missed + 1 if e.talk.get("mismatches") else 0
+        streak = streak + 1 if is_clean(e) else 0
+        if rung == "blocks" and missed >= MOST_MISMATCHES:
+            rung, streak = "whole", 0
+        elif _lost(e):
+            rests[rung] = at + REST
+            rung, streak = _below(rung), 0
+        elif (better := _kept_more(rung, asked[: at + 1])) is not None:
+            rests[rung] = at + REST
+            rung, streak = better, 0
+        above = _above(rung)
+        if streak >= CLIMB and above is not None and rests.get(above, -1) < at + 1:
+            rung, streak = above, 0
+    return rung
+
+
+def tallies(asked: Iterable[Experiment]) -> tuple[Tally, ...]:
+    """Return the record of each form that was asked for, lowest first."""
+    found = list(asked)
+    return tuple(_tally(form, found) for form in LADDER if any(form in _forms(e) for e in found))
+
+
+def rung_words(history: History) -> str:
+    """Say on which rung the model of the last answer stands, and what each form has brought; empty without a model."""
+    newest = next(reversed(asked_of(history)), None)
+    if newest is None:
+        return ""
+    asked = asked_of(history, newest.talk.get("agent"))
+    first = next(iter(_forms(asked[0])))
+    told = [f"{t.form} {t.clean} of {t.asked}{f' ({t.kept} kept)' if t.kept else ''}" for t in tallies(asked)]
+    return f"{rung_after(first, asked)} next; measured at the first reply: {', '.join(told)}"
+
+
+def _tally(form: Form, asked: Sequence[Experiment]) -> Tally:
+    its = [e for e in asked if form_of(e) == form]
+    fallen = sum(form in _fallen(e) for e in asked)
+    return Tally(form, len(its) + fallen, sum(map(is_clean, its)), sum(e.status == "keep" for e in its))
+
+
+def form_of(e: Experiment) -> Form:
+    form: Form = e.talk["form"]
+    return form
+
+
+def _fallen(e: Experiment) -> tuple[Form, ...]:
+    """Return the forms that were tried first in the same experiment, and failed."""
+    return tuple(form for form in e.talk.get("fallen", ()) if form in LADDER)
+
+
+def _forms(e: Experiment) -> tuple[Form, ...]:
+    return (*_fallen(e), form_of(e))
+
+
+def is_clean(e: Experiment) -> bool:
+    """Return whether the first reply in this form was an edit that could be measured."""
+    return not _lost(e) and e.status != "crash" and e.talk.get("repairs", 0) <= len(_fallen(e))
+
+
+def _lost(e: Experiment) -> bool:
+    """Return whether nothing was measured because the answers were no edits, or repeated an earlier one."""
+    return e.status in ("invalid", "duplicate") and not e.measurements
+
+
+def _kept_more(rung: Form, asked: Sequence[Experiment]) -> Form | None:
+    """Return the lower form that has kept something when this one, after a fair trial, has kept nothing."""
+    its = [e for e in asked if form_of(e) == rung]
+    if rung in CODE or len(its) < TRIAL or any(e.status == "keep" for e in its):
+        return None
+    lower = LADDER[: LADDER.index(rung)]
+    return next(
+        (form for form in reversed(lower) if any(form_of(e) == form and e.status == "keep" for e in asked)), None
+    )
+
+
+def _below(form: Form) -> Form:
+    return "values" if form == "whole" else LADDER[max(0, LADDER.index(form) - 1)]
+
+
+def _above(form: Form) -> Form | None:
+    """Return the next form to climb to; the whole file is no step up from blocks, but a way out."""
+    return LADDER[LADDER.index(form) + 1] if form in ("menu", "values") else None
