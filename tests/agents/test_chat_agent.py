@@ -68,7 +68,7 @@ def test_a_server_that_enforces_a_schema_is_asked_for_the_fields_then_for_the_co
     assert "the code is asked for next" in first["messages"][-1]["content"]
     assert [m["role"] for m in second["messages"]] == ["system", "user", "assistant", "user"]
     assert second["messages"][2]["content"] == fields()
-    assert (proposal.title, proposal.axis, proposal.rationale) == ("X nearer", "x", "3 is best")
+    assert (proposal.title, proposal.axis, proposal.rationale) == ("Y 2 -> 5", "knob.y", "3 is best")
     assert proposal.files == {PATH: SOLVER.replace(Y_LINE, "Y = 5")}
 
 

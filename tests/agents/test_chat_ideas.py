@@ -41,7 +41,7 @@ def test_several_ideas_of_one_reply_are_used_one_by_one() -> None:
     first = agent.propose(context)
     second = agent.propose(context := after(context, done(first, 3)))
     third = agent.propose(after(context, done(second, 4)))
-    assert [p.title for p in (first, second, third)] == ["X nearer", "X past it", "Y right"]
+    assert [p.title for p in (first, second, third)] == ["X 4.0 -> 3.0", "X 4.0 -> 2.5", "Y 2 -> 5"]
     assert len(voice.asks) == 1 and "3 proposals" in voice.prompt()
     assert [p.talk["calls"] for p in (first, second, third)] == [1, 0, 0]
 
@@ -52,9 +52,9 @@ def test_after_a_keep_they_are_read_against_the_new_files_and_dropped_where_they
     first = agent.propose(context)
     context = after(context, done(first, 3, "keep"), files=first.files)
     second = agent.propose(context)
-    assert second.title == "Y right", "X = 4.0 is no longer there"
+    assert second.title == "Y 2 -> 5", "X = 4.0 is no longer there"
     assert second.files == {PATH: SOLVER.replace("4.0", "3.0").replace("Y = 2", "Y = 5")}
-    assert agent.propose(after(context, done(second, 4))).title == "asked anew"
+    assert agent.propose(after(context, done(second, 4))).title == "Y 2 -> 7"
     assert len(voice.asks) == 2
 
 
@@ -63,9 +63,9 @@ def test_an_idea_from_before_that_is_refused_is_followed_by_a_question() -> None
     agent, context = chat(voice, proposals=3), small()
     first = agent.propose(context)
     context = after(context, done(first, 3))
-    assert agent.propose(context).title == "X past it"
+    assert agent.propose(context).title == "X 4.0 -> 2.5"
     anew = agent.propose(replace(context, feedback=("the same as experiment 2",)))
-    assert (anew.title, anew.talk["calls"]) == ("X nearer", 1)
+    assert (anew.title, anew.talk["calls"]) == ("X 4.0 -> 3.0", 1)
 
 
 def test_a_model_that_loads_slowly_is_asked_for_several_ideas_also_after_a_restart() -> None:

@@ -20,7 +20,7 @@ def setting(**knobs: Any) -> str:
     ("name", "written", "value"),
     [
         ("MATRIX_LR", 0.05, 0.05),
-        ("MATRIX_LR", 1, 1.0),
+        ("EMBEDDING_LR", 1, 1.0),
         ("MATRIX_LR", "5e-2", 0.05),
         ("DEPTH", 5, 5),
         ("DEPTH", 5.0, 5),
@@ -90,7 +90,7 @@ def test_a_title_and_an_axis_come_from_the_knobs_when_none_is_given() -> None:
     assert edit.title == "DEPTH 4 -> 5, MATRIX_LR 0.04 -> 0.05"
     assert edit.axis == "lr.matrix"  # the first file that is named
     assert only('{"title": "x", "axis": "Depth Scaling!", "knobs": {"DEPTH": 5}}').axis == "depth"
-    assert only('{"title": "x", "axis": "LR.Matrix", "knobs": {"DEPTH": 5}}').axis == "lr.matrix"
+    assert only('{"title": "x", "axis": "LR.Matrix", "knobs": {"DEPTH": 5}}').axis == "depth"
 
 
 def test_a_knob_is_set_in_the_file_that_has_it() -> None:

@@ -87,7 +87,7 @@ def test_headings_part_proposals() -> None:
         f"## Proposal 2: smoother activation\n{fenced(GOOD)}\n\n**Proposal 3**\n{fields()}",
         FILES,
     )
-    assert [e.title for e in edits] == ["deeper", "smoother activation", "gentler activation"]
+    assert [e.title for e in edits] == ["DEPTH 4 -> 5", "smoother activation", "gentler activation"]
     assert edits[0].files == {PATH: set_knobs(SCRIPT, {"DEPTH": 5})}
     assert edits[1].files == {PATH: WANTED}
     assert edits[2].wants_code
@@ -97,7 +97,7 @@ def test_objects_part_proposals() -> None:
     edits = read_reply(
         f"{knob('deeper', DEPTH=5)}\n\n{fields()}\n{fenced(GOOD)}\n{knob('wider', ASPECT_RATIO=80)}", FILES
     )
-    assert [e.title for e in edits] == ["deeper", "gentler activation", "wider"]
+    assert [e.title for e in edits] == ["DEPTH 4 -> 5", "gentler activation", "ASPECT_RATIO 64 -> 80"]
     assert edits[1].files == {PATH: WANTED}
     assert edits[2].files == {PATH: set_knobs(SCRIPT, {"ASPECT_RATIO": 80})}
 
@@ -105,7 +105,7 @@ def test_objects_part_proposals() -> None:
 @pytest.mark.parametrize("form", ["[{}, {}]", '{{"proposals": [{}, {}]}}', "```json\n[\n{},\n{}\n]\n```"])
 def test_a_list_of_objects_is_a_list_of_proposals(form: str) -> None:
     edits = read_reply(form.format(knob("deeper", DEPTH=5), knob("wider", ASPECT_RATIO=80)), FILES)
-    assert [(e.title, bool(e.files)) for e in edits] == [("deeper", True), ("wider", True)]
+    assert [(e.title, bool(e.files)) for e in edits] == [("DEPTH 4 -> 5", True), ("ASPECT_RATIO 64 -> 80", True)]
 
 
 BAD = [

@@ -16,15 +16,26 @@ from prompt_cases import experiment, small
 from server_behaviours import say
 
 from autoresearch_mlx.agents.chat import Chat
-from autoresearch_mlx.agents.hybrid import FIRST_REST, LONGEST_REST, MORE, MOST, STALLED, Hybrid, share_now, turn
+from autoresearch_mlx.agents.hybrid import (
+    FIRST_REST,
+    LONGEST_REST,
+    MORE,
+    MOST,
+    STALLED,
+    TIME_SHARE,
+    Hybrid,
+    share_now,
+    turn,
+)
 from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas
 from autoresearch_mlx.agents.ideas.idea import YOU, Draft
 from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
-from autoresearch_mlx.experiment import Context, History, Proposal
+from autoresearch_mlx.experiment import Context, Experiment, History, Proposal
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.models.wire import Ask, Reply
 
 KNOBLESS = {"solver.py": "def x():\n    return 4.0\n"}
 LOWER = coded("    return 4.0", "    return 3.0", title="lower")
@@ -211,6 +222,55 @@ def test_an_idea_waits_while_the_model_is_away(tmp_path: Path) -> None:
     assert [i.title for i in open_ideas(tmp_path, history)] == ["Y up to five"]
     always.clock.now += FIRST_REST
     assert always.propose(4, history=history).talk["idea"] == 1
+
+
+def test_a_server_that_was_silent_for_minutes_rests_in_proportion() -> None:
+    always = pair(away("hung"), share=1.0)
+    slow, asked = always.voice.ask, always.voice.asks
+
+    def silent(ask: Ask) -> Reply:
+        always.clock.now += 120.0
+        return slow(ask)
+
+    always.voice.ask = silent  # type: ignore[method-assign]
+    always.propose(3)
+    always.clock.now += 120.0 / TIME_SHARE - 1
+    assert always.propose(4).agent == "knobs" and len(asked) == 1
+    always.clock.now += 2
+    always.propose(5)
+    assert len(asked) == 2
+
+
+# --- the model's share of the time
+
+
+def timed(number: int, model: str | None, propose: float, measure: float = 10.0) -> Experiment:
+    talk = {} if model is None else {"agent": model, "form": "menu", "calls": 1}
+    return experiment(number, "discard", 20.0, talk=talk, seconds={"propose": propose, "measure": measure})
+
+
+@pytest.mark.parametrize(
+    ("propose", "measure", "asked"), [(1.0, 10.0, True), (30.0, 10.0, False), (30.0, 300.0, True), (None, 10.0, True)]
+)
+def test_the_model_is_asked_only_while_its_share_of_the_time_is_small(
+    propose: float | None, measure: float, asked: bool
+) -> None:
+    done = [timed(n, None, 0.1, measure) for n in range(1, 7)]
+    if propose is not None:
+        done[3] = timed(4, NAME, propose, measure)
+    history = History((experiment(0, "keep", 11.0), *done), "score", "min")
+    assert pair(KNOB).hybrid.models_turn(small(number=7, history=history)) is asked
+    assert pair(KNOB, share=1.0).hybrid.models_turn(small(number=7, history=history)), "share = 1 lifts the limit"
+
+
+def test_over_a_night_a_slow_model_stays_within_its_share() -> None:
+    hybrid, done = pair(KNOB).hybrid, [experiment(0, "keep", 11.0, seconds={"measure": 30.0})]
+    for number in range(1, 61):
+        history = History(tuple(done), "score", "min")
+        model = NAME if hybrid.models_turn(small(number=number, history=history)) else None
+        done.append(timed(number, model, 25.0 if model else 0.1))
+    spent = sum(e.seconds["propose"] for e in done if e.talk.get("agent") == NAME)
+    assert 0 < spent <= TIME_SHARE * sum(sum(e.seconds.values()) for e in done)
 
 
 # --- an optimiser with nothing to move

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prompt_cases import experiment, night, small
 
+from autoresearch_mlx.agents.edits.example import example_for
 from autoresearch_mlx.agents.edits.reply import read_reply
 from autoresearch_mlx.agents.knobs.state_summary import describe_state
 from autoresearch_mlx.agents.prompt import answer
@@ -18,6 +19,7 @@ from autoresearch_mlx.agents.prompt.brief import Brief, agent_brief, ask_for_cod
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, History
+from autoresearch_mlx.lab.source import literal
 
 GOLDEN = Path(__file__).parent / "golden"
 ALL = 10**6
@@ -187,29 +189,49 @@ class TestCutting:
 
 class TestAnswers:
     @pytest.mark.parametrize("form", ["blocks", "whole"])
-    def test_the_example_is_a_correct_answer(self, form: Form) -> None:
-        assert answer.example(form) in written(small(), form=form).user
-        edits = read_reply(answer.example(form), {"coffee.py": answer.EXAMPLE_FILE})
-        assert [(edit.title, edit.axis, edit.problem) for edit in edits] == [("pour twice", "pouring", "")]
-        assert edits[0].files["coffee.py"] == answer.EXAMPLE_FILE.replace("[water]", "[water / 2, water / 2]")
+    @pytest.mark.parametrize("context", [small(), night()], ids=["small", "night"])
+    def test_the_example_changes_a_knob_of_the_lab_and_its_copy_is_refused(self, form: Form, context: Context) -> None:
+        found = example_for(context.files)
+        assert found is not None and found.after != found.before
+        shown = answer.example(context.files, found, form, "all")
+        assert shown in written(context, form=form).user
+        (edit,) = read_reply(shown, context.files)
+        assert "only the example" in edit.problem and found.title in edit.problem
+        other = shown.replace(literal(found.after), literal(found.before * 0.9))
+        assert not read_reply(other, context.files)[0].problem, "any other value is a proposal"
 
-    def test_several_answers_in_that_form_are_several_proposals(self) -> None:
-        reply = "\n\n".join([answer.example("blocks")] * 3)
-        assert [edit.problem for edit in read_reply(reply, {"coffee.py": answer.EXAMPLE_FILE})] == ["", "", ""]
-
-    def test_the_example_of_the_fields_leaves_the_code_to_be_asked_for(self) -> None:
-        shown = next(line for line in written(small(), asks="fields").user.splitlines() if line.startswith('{"title"'))
+    @pytest.mark.parametrize("form", ["blocks", "whole"])
+    def test_a_lab_without_knobs_sees_an_example_about_another_program(self, form: Form) -> None:
+        context = small(files={"solver.py": "print(1)\n"})
+        shown = answer.other_example(form)
+        assert shown in written(context, form=form).user
         (edit,) = read_reply(shown, {"coffee.py": answer.EXAMPLE_FILE})
-        assert (edit.problem, edit.wants_code, edit.expected_gain) == ("", True, 0.01)
+        assert edit.files["coffee.py"] == answer.EXAMPLE_FILE.replace("[water]", "[water / 2, water / 2]")
+        assert "pour" not in edit.title and edit.axis is None, "words of the example are nobody's own"
+        assert read_reply(shown, context.files)[0].problem
 
-    def test_copied_for_the_wrong_program_the_example_is_no_proposal(self) -> None:
-        (edit,) = read_reply(answer.example("blocks"), small().files)
-        assert edit.problem
+    def test_the_example_of_the_fields_is_a_change_of_a_knob(self) -> None:
+        shown = next(line for line in written(small(), asks="fields").user.splitlines() if line.startswith('{"title"'))
+        (edit,) = read_reply(shown, small().files)
+        assert "only the example" in edit.problem
+
+    @pytest.mark.parametrize(
+        ("text", "wild"),
+        [
+            ("TIED = False  # knob: choice False True\n", False),
+            ("N = 2  # knob: int 1 4\n", False),
+            ("N = 1024  # knob: pow2 256 1048576\n", True),
+            ("RATE = 0.04  # knob: log 0.004 0.4\n", True),
+        ],
+    )
+    def test_the_example_never_takes_a_value_that_is_worth_a_try(self, text: str, wild: bool) -> None:
+        found = example_for({"a.py": text})
+        assert found is not None and (found.after != found.before) is wild
 
     def test_the_fields_alone_are_asked_for_in_the_first_of_two_calls(self) -> None:
         user = written(small(), asks="fields").user
-        assert "SEARCH" not in user
-        assert '[{"name": "NAME", "value": 1}, ...]' in user
+        assert "SEARCH" not in user and "NAME" not in user
+        assert "a list of objects with name and value" in user
         assert "the code is asked for next" in user
 
     def test_several_proposals_must_differ(self) -> None:

@@ -73,7 +73,16 @@ def test_prompt_is_exactly_what_the_next_run_sends(lab: Lab, server: OllamaServe
     assert text.returncode == 0
     assert len(server.chats) == before, "nothing is sent"
     tokens = estimate(whole["system"]) + estimate(whole["user"])
-    assert text.stderr == f"about {tokens:,} tokens by our estimate\n"
+    first, *forms = text.stderr.splitlines()
+    assert first == f"about {tokens:,} tokens by our estimate"
+    assert [line.partition(":")[0] for line in forms] == ["menu", "values", "blocks", "whole"]
+    assert f"blocks: {tokens:,} + at most 400 tokens (next)" in forms
+    assert [(f["form"], f["next"]) for f in whole["forms"]] == [
+        ("menu", False),
+        ("values", False),
+        ("blocks", True),
+        ("whole", False),
+    ]
     assert (whole["tokens"], whole["cut"]) == (tokens, [])
     assert text.stdout == f"[system]\n{whole['system']}\n\n[user]\n{whole['user']}\n"
     assert "smaller X first" in text.stdout
@@ -122,8 +131,38 @@ def test_an_agent_without_a_model_has_no_prompt(lab: Lab, agent: str) -> None:
     assert "hint: use --agent ollama:MODEL, or another agent with a model" in said
 
 
-def test_prompt_needs_a_session(command_lab: Lab) -> None:
-    assert "no session yet" in refused(command_lab, "prompt")
+@pytest.mark.parametrize(
+    ("form", "part"),
+    [
+        ("menu", "# The choices"),
+        ("values", "# The constants"),
+        ("blocks", "the code is asked for next"),
+        ("whole", "the code is asked for next"),
+    ],
+)
+def test_prompt_shows_the_question_in_each_form(lab: Lab, form: str, part: str) -> None:
+    text = call(lab, "prompt", "--form", form)
+    assert text.returncode == 0 and part in text.stdout
+    assert ("X = 3.5" in text.stdout or "X = 3.0" in text.stdout) or form in ("menu", "values")
+
+
+def test_prompt_works_before_there_is_a_session(tmp_path: Path, server: OllamaServer) -> None:
+    lab, before = begin(tmp_path / "lab", server), len(server.chats)
+    shown = data(lab, "prompt")
+    assert "This is experiment 1." in shown["user"] and "X = 4.0" in shown["user"]
+    menu = call(lab, "prompt", "--form", "menu")
+    assert "1. " in menu.stdout and "X 4.0 -> " in menu.stdout and "(next)" in menu.stderr
+    assert lab.tags() == [] and len(server.chats) == before, "nothing is made and nothing is sent"
+    assert "no session nope" in refused(lab, "prompt", "--tag", "nope")
+
+
+def test_a_form_that_does_not_fit_is_refused_and_named(tmp_path: Path, server: OllamaServer) -> None:
+    lab = begin(tmp_path / "lab", server)
+    (lab.root / "lab.toml").write_text((lab.root / "lab.toml").read_text() + "context_tokens = 1400\n")
+    text = call(lab, "prompt")
+    assert "whole: not possible: the shortest prompt has about" in text.stderr and "values: " in text.stderr
+    assert text.returncode == 0 and "# The constants" in text.stdout
+    assert "there is room for" in refused(lab, "prompt", "--form", "whole")
 
 
 # --- afterwards
@@ -192,9 +231,9 @@ def test_a_cap_ends_a_run_in_words_and_the_next_one_too(tmp_path: Path, server: 
     toml = lab.root / "lab.toml"
     toml.write_text(toml.read_text().replace("1_000_000", "3000"))
     server.default = say(fields(knobs=[{"name": "X", "value": 3.5}]))
-    for _ in range(2):
+    for status in (0, 1):  # the second run measures nothing
         done = call(lab, "run", "--tag", "t", "--experiments", "9")
-        assert done.returncode == 0
+        assert done.returncode == status
         assert "of max_tokens_total = 3,000 tokens are spent" in done.stdout
     assert data(lab, "status")["spent"]["tokens"] < 3000
     assert json.loads(call(lab, "log", "--json").stdout.splitlines()[-1])["number"] > 0

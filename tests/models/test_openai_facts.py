@@ -60,7 +60,7 @@ def test_the_context_is_read_wherever_a_server_puts_it(
     server: OpenAIServer, entry: dict[str, Any], context: int | None
 ) -> None:
     server.models = [{"id": "other"}, {"id": "tiny-1b", **entry}]
-    assert at(server).facts() == ModelFacts("tiny-1b", billions=1.0, context_tokens=context)
+    assert at(server).facts() == ModelFacts("tiny-1b", context_tokens=context, unloads=False)
 
 
 def test_llama_server_is_known_to_enforce_a_schema(server: OpenAIServer) -> None:
@@ -74,8 +74,16 @@ def test_llama_server_is_known_to_enforce_a_schema(server: OpenAIServer) -> None
 def test_facts_are_asked_once_and_unknown_without_a_list(server: OpenAIServer) -> None:
     server.models = None
     endpoint = at(server, "gpt-oss-20b")
-    assert endpoint.facts() == endpoint.facts() == ModelFacts("gpt-oss-20b", billions=20.0)
+    assert endpoint.facts() == endpoint.facts() == ModelFacts("gpt-oss-20b", unloads=False)
     assert len(server.of("/v1/models")) == 1
+
+
+@pytest.mark.parametrize("slot", [4096, None])
+def test_llama_server_tells_the_context_of_one_request(server: OpenAIServer, slot: int | None) -> None:
+    """With several slots, the whole context is divided among them."""
+    server.models = [{"id": "tiny-1b", "owned_by": "llamacpp", "meta": {"n_ctx": 16384}}]
+    server.props = None if slot is None else {"default_generation_settings": {"n_ctx": slot}}
+    assert at(server).facts().context_tokens == (slot or 16384)
 
 
 def test_nothing_is_released_where_there_is_no_word_for_it(server: OpenAIServer) -> None:
@@ -119,7 +127,7 @@ def test_an_older_lm_studio_tells_less(server: OpenAIServer) -> None:
     server.lmstudio_v0 = [{"id": "qwen/coder", "max_context_length": 32768, "loaded_context_length": 4096}]
     assert studio(server).facts().context_tokens == 4096
     assert studio(server).release() is None
-    assert studio(server, "gone-7b").facts() == ModelFacts("gone-7b", 7.0)
+    assert studio(server, "gone-7b").facts() == ModelFacts("gone-7b", unloads=False)
 
 
 def test_lm_studio_unloads_every_instance_of_the_model_and_no_other(server: OpenAIServer) -> None:

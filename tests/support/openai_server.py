@@ -25,6 +25,8 @@ class OpenAIServer(ModelServer):
         self.key: str | None = None
         self.unknown_fields: set[str] = set()
         self.refusal_status = 400
+        self.props: dict[str, Any] | None = None
+        """What llama-server tells under /props."""
         self.lmstudio: list[dict[str, Any]] | None = None
         self.lmstudio_v0: list[dict[str, Any]] | None = None
         self.unloads = True
@@ -41,6 +43,8 @@ class OpenAIServer(ModelServer):
             return self._chat(handler, request)
         if request.path == "/v1/models" and self.models is not None:
             return handler.send_data({"object": "list", "data": self.models})
+        if request.path == "/props" and self.props is not None:
+            return handler.send_data(self.props)
         if request.path == "/api/v0/models" and self.lmstudio_v0 is not None:
             return handler.send_data({"object": "list", "data": self.lmstudio_v0})
         if request.path == "/api/v1/models" and self.lmstudio is not None:

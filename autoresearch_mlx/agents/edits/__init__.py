@@ -3,6 +3,8 @@
 reply         start here: turns a reply and the files into edits, each with new texts or a problem; raises nothing
 reply_parts   the lines, the prose and the proposals of a reply; a file before the edit, prepared once
 objects       finds the JSON objects in a text that have a proposal's fields
+choices       reads a choice from a menu, and defines the schemas of a choice and of knob values
+example       makes the example of an answer from the lab's own knobs, and recognises its copy
 fields        checks title, axis, hypothesis, expected gain and knobs, and defines their schema
 marks         finds the search/replace blocks in a text
 fences        finds the fenced blocks in a text, and the file that each block or fence is for

@@ -18,6 +18,8 @@ from autoresearch_mlx.lab.source import axis_of, describe
 OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
 """Fields of the example for a lab without knobs, which is about another program."""
 WHY = "It should do more in the same time."
+_FINE = 0.1
+"""Step of a whole number, as a share of its range, up to which the far end of the range is a wild guess."""
 _STEP = 0.037
 """Step of the example, as a share of the range: an odd one, which hardly anybody would propose."""
 
@@ -49,18 +51,16 @@ def example_for(files: Mapping[str, str]) -> Example | None:
 @lru_cache(maxsize=16)  # it is asked for in every message of a conversation, about the same files
 def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
     dimensions = read_space(dict(files)).dimensions
-    real = next((d for d in dimensions if not d.tick), None)
-    chosen = real or next(iter(dimensions), None)
+    chosen = min(dimensions, key=lambda d: (d.tick, not isinstance(d.value, float)), default=None)
     return Example(chosen.path, chosen.knob, chosen.value, _after(chosen)) if chosen is not None else None
 
 
 def _after(d: Dimension) -> Any:
-    if d.range.kind == "choice":
-        return next(option for option in d.range.choices if option != d.value)
+    """Return a value that hardly anybody would propose; the present one where every other value may be proposed."""
     here = d.unit(d.value)
-    if d.tick:
-        return d.at(1.0 if here < 0.5 else 0.0)
-    return d.at(here + _STEP if here < 0.9 else here - _STEP)
+    if not d.tick:
+        return d.at(here + _STEP if here < 0.9 else here - _STEP)
+    return d.at(1.0 if here < 0.5 else 0.0) if d.tick <= _FINE else d.value
 
 
 def sample(files: Mapping[str, str]) -> str:

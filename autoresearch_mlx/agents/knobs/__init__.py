@@ -9,6 +9,7 @@ range_notes              an explanation for each range comment that has no effec
 moves, tpe               candidate steps of one to three knobs
 fresh_moves              the candidates that have not been tried yet, best first
 ranked_moves             the same ranking as a list over different axes: RankedMove, ranked_moves(context)
+choices                  a shuffled menu of the ranked moves, and a few values of each knob, for a small model
 knobs_agent              proposes the best candidate
 state_summary            the optimiser's knowledge as text for a language model
 """

@@ -17,7 +17,7 @@ from autoresearch_mlx.experiment import Context
 
 MENU = 10
 """Number of moves on a menu."""
-_PLACES = (-0.25, -0.15, -0.08, -0.04, 0.04, 0.08, 0.15, 0.25)
+_PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
 """Steps to the values offered for a real number, as shares of its range."""
 _TICKS = 3
 """Number of steps each way to the values offered for a number that moves in ticks."""

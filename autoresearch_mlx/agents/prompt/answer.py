@@ -15,7 +15,7 @@ from autoresearch_mlx.agents.prompt.prompt_sections import axes_of_files
 from autoresearch_mlx.agents.prompt.quoting import block, tame
 from autoresearch_mlx.agents.prompt.results import better
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.lab.source import set_knobs
+from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.store.forms import Form
 
 _CONTRACT = re.compile(r"^def (build_model|train)\(", re.MULTILINE)
@@ -152,8 +152,8 @@ def example(files: Mapping[str, str], found: Example, form: Form, asks: Asks) ->
     if form == "whole":
         return block(found.fields({found.knob: found.after}), "json")
     before, after = files[found.path], set_knobs(files[found.path], {found.knob: found.after})
-    pairs = zip(before.split("\n"), after.split("\n"), strict=False)
-    old, new = next((a, b) for a, b in pairs if a != b)
+    at = read_knobs(before)[found.knob].line - 1
+    old, new = before.split("\n")[at], after.split("\n")[at]
     code = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n"
     return f"{block(found.fields({}), 'json')}\n\n{found.path}\n{block(code, 'python')}"
 

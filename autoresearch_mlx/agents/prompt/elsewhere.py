@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from autoresearch_mlx import terms
 from autoresearch_mlx.compare.effects import AxisEffect, by_axis, effects, from_reference
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 
 
 def record_elsewhere(axis: str, metric: str) -> str:
-    """Return ``H100: 2 of 6 kept, best +0.0119; Apple: 9 of 41 kept``, as far as the axis was tried there.
+    """Return ``H100 2/6, best +0.012; Apple 9/41``: kept and tried, as far as the axis was tried there.
 
     The text is empty for a metric other than the tables'.  Gains of several Macs have no common scale, so only their
     keeps are counted.  Raises LabError when the installation lacks a table, and TableError when one is malformed.
@@ -38,9 +37,9 @@ def _of_h100(found: AxisEffect | None) -> str:
     if found is None:
         return ""
     best = found.best.gain if found.best is not None else None
-    return f"H100: {found.kept} of {found.tried} kept" + (f", best {terms.gain(best)}" if best is not None else "")
+    return f"H100 {found.kept}/{found.tried}" + (f", best {best:+.2g}" if best is not None else "")
 
 
 def _of_macs(found: Sequence[AxisEffect]) -> str:
     tried = sum(each.tried for each in found)
-    return f"Apple: {sum(each.kept for each in found)} of {tried} kept" if tried else ""
+    return f"Apple {sum(each.kept for each in found)}/{tried}" if tried else ""

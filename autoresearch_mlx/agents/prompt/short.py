@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import describe, literal
 
-ROWS = 5
+ROWS = 3
 NOTES = 3
 _LEVELS = ((ROWS, True), (ROWS, False), (0, False))
 """Rows of the last experiments, and whether the record of other machines is shown; each level is shorter."""
@@ -32,13 +32,15 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
     ``json``: the server enforces a schema, so the answer is asked for as an object.
     """
     head = (
-        "An optimiser would make one of these changes next. Behind each stand the gain in"
-        f" {context.history.metric} that it expects, and what changes of this kind did on other machines."
+        "An optimiser would make one of these changes next. Behind each stands the gain in"
+        f" {context.history.metric} that it expects"
     )
 
     def body(elsewhere: bool) -> str:
-        lines = [_line(number, choice, context, elsewhere) for number, choice in enumerate(choices, start=1)]
-        return section("The choices", "\n".join([head, *lines]))
+        records = {c.axis: record_elsewhere(c.axis, context.history.metric) if elsewhere else "" for c in choices}
+        told = "; then how many such changes were kept, of those tried, on other machines" * any(records.values())
+        lines = [_line(number, choice, records[choice.axis]) for number, choice in enumerate(choices, start=1)]
+        return section("The choices", "\n".join([f"{head}{told}.", *lines]))
 
     how = (
         'Answer with one JSON object: in "choice" the number of one line, in "why" your reason in one sentence.'
@@ -110,12 +112,12 @@ def _last(context: Context, rows: int) -> str:
     return "\n".join(f"- {phrase(e.title, 80)}: {e.status}, gain {terms.gain(e.gain)}" for e in tried)
 
 
-def _line(number: int, choice: RankedMove, context: Context, elsewhere: bool) -> str:
+def _line(number: int, choice: RankedMove, record: str) -> str:
     told = []
     if choice.gain is not None and choice.deviation is not None:
-        told.append(f"expects {choice.gain:+.2g} ± {choice.deviation:.2g}")
+        told.append(f"{choice.gain:+.1g} ± {choice.deviation:.1g}")
     if choice.failing >= 0.1:
         told.append(f"{choice.failing:.0%} likely to fail")
-    if elsewhere and (record := record_elsewhere(choice.axis, context.history.metric)):
+    if record:
         told.append(record)
     return f"{number}. {describe(choice.changes)}" + (f" ({'; '.join(told)})" if told else "")
