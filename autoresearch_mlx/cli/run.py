@@ -79,8 +79,8 @@ def run_command(tag: str | None, **given: Any) -> None:
       autoresearch-mlx run --until 07:00 --certify 4 --notify desktop
       autoresearch-mlx run --budget match-tokens:500M --tag tokens
     """
-    from autoresearch_mlx.cli.opened import opened, tell_left_out
     from autoresearch_mlx.cli.ending import alarm, close, nothing_done
+    from autoresearch_mlx.cli.opened import opened, tell_left_out
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
