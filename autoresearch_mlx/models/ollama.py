@@ -108,7 +108,7 @@ class Ollama:
             body = request(self.model, ask, context, self._keep_alive, self._thinks_on_request)
             failure = self._converse(body, heard, deadline, ask.most_characters)
             if failure is None:
-                return self._reply(ask, heard, context, ask.seconds - deadline.left)
+                return self._reply(ask, heard, context, deadline.spent)
             if not self._drops_think(ask, failure):
                 raise failure
 

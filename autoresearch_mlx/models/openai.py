@@ -106,7 +106,7 @@ class OpenAICompatible:
         while True:  # ends, because each round removes one field from the request
             heard, failure, status = self._converse(ask, deadline)
             if failure is None:
-                return self._reply(ask, heard, ask.seconds - deadline.left)
+                return self._reply(ask, heard, deadline.spent)
             if deadline.passed or not self._learned(ask, status, str(failure)):
                 raise failure  # outside the handler: the client's own error may hold the key
 

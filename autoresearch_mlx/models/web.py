@@ -50,7 +50,8 @@ class Deadline:
 
     def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:
         self.seconds = seconds
-        self._last_moment = monotonic() + seconds
+        self._began = monotonic()
+        self._last_moment = self._began + seconds
         self._idle_seconds = idle_seconds
         self._heard: float | None = None
 
@@ -63,6 +64,11 @@ class Deadline:
         if self._heard is None or self._idle_seconds is None:
             return self._last_moment
         return min(self._last_moment, self._heard + self._idle_seconds)
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the call began."""
+        return monotonic() - self._began
 
     @property
     def left(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from history_cases import FILES, context, lost, night, tried
@@ -21,7 +22,7 @@ from autoresearch_mlx.agents.ideas.axes import (
     records,
 )
 from autoresearch_mlx.agents.ideas.idea import Idea
-from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.experiment import Experiment, Measurement
 
 
 def test_wins_losses_and_failures_fade_with_every_experiment_since() -> None:
@@ -178,3 +179,15 @@ def test_known_axes_come_from_files_history_ideas_and_for_val_bpb_from_the_table
     with_table = known_axes(context(night(), files=FILES))
     assert with_table[:4] == known[:4] and "schedule.warmdown" in with_table
     assert not {"baseline", "seed", "code"} & set(with_table)
+
+
+@pytest.mark.parametrize("losses", [1, STREAK, 3 * STREAK])
+def test_answers_without_an_edit_are_no_tries_of_their_axis(losses: int) -> None:
+    said = [replace(tried(n, "invalid", "batch"), measurements=(), value=None) for n in range(1, losses + 1)]
+    history = night(*said)
+    assert records(history) == {} and banned(history, losses + 1) == frozenset()
+
+
+def test_an_edit_that_ran_and_was_invalid_is_a_try() -> None:
+    ran = replace(tried(1, "invalid", "batch"), measurements=(Measurement(None, 42, "invalid", "no value"),))
+    assert records(night(ran))["batch"].tries == 1

@@ -105,3 +105,25 @@ def test_limits_that_cannot_be(lab: Lab, options: tuple[str, ...], said: str) ->
 
 def test_an_odd_number_of_pairs_is_refused(lab: Lab) -> None:
     assert "certify_pairs" in refused(lab, "run", "--certify", "3")
+
+
+@pytest.mark.parametrize(
+    ("agent", "options", "status"),
+    [
+        ("chat", ["--experiments", "9"], 1),  # nobody answers
+        ("none", [], 1),  # the script has no step
+        ("same", ["--experiments", "1"], 0),  # as many as asked for, though nothing was new
+        ("none", ["--experiments", "0"], 0),
+        ("edit", [], 0),
+    ],
+)
+def test_a_run_that_measures_nothing_exits_with_status_1(
+    command_lab: Lab, agent: str, options: list[str], status: int
+) -> None:
+    steps = {"none": [], "same": [{"title": "as it is", "knobs": {"X": 4.0}}], "edit": [{"title": "X", "knobs": {"X": 3.5}}]}
+    chosen = script(command_lab, *steps[agent]) if agent in steps else agent
+    with (command_lab.root / "lab.toml").open("a") as file:
+        file.write('\n[agent]\nmodel = "any"\nbase_url = "http://127.0.0.1:9/v1"\npatience_seconds = 0\n')
+    done = call(command_lab, "run", "--tag", "t", "--agent", chosen, *options)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "stopped: " in done.stdout

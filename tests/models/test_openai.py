@@ -19,11 +19,14 @@ from server_behaviours import (
     drop,
     fail,
     filtered,
+    hang,
+    late,
     say,
 )
 
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.models.openai import OpenAICompatible
+from autoresearch_mlx.models.web import sizes_in
 from autoresearch_mlx.models.wire import MOST_CHARACTERS, Ask, Message, split_thoughts
 
 KEY = "sk-very-secret-0123456789"
@@ -52,6 +55,47 @@ def answer(server: OpenAIServer, behaviour: Behaviour) -> tuple[str, str, str]:
     server.then(behaviour)
     reply = at(server).ask(QUESTION)
     return reply.text, reply.reasoning, reply.finish
+
+
+# -- replies without an end --------------------------------------------------------------------------------------------
+
+
+def test_a_reply_that_runs_on_past_its_limit_is_cut_off(server: OpenAIServer) -> None:
+    """Some servers ignore the limit of tokens."""
+    server.then(say("on and " * 20_000))
+    reply = at(server).ask(replace(QUESTION, max_tokens=50))
+    assert reply.finish == "length" and len(reply.text) < 5000
+
+
+def test_a_reply_that_stands_still_in_its_middle_is_cut_off_with_what_has_come(server: OpenAIServer) -> None:
+    server.then(hang("half an ans"))
+    error = failure(server, replace(QUESTION, idle_seconds=0.3))
+    assert (error.kind, error.partial) == ("hung", "half an ans")
+    assert "sent nothing more for 0.3 s" in str(error)
+
+
+def test_a_slow_beginning_is_no_standstill(server: OpenAIServer) -> None:
+    server.then(late("an edit", 0.8))
+    reply = at(server).ask(replace(QUESTION, idle_seconds=0.3))
+    assert reply.text == "an edit" and 0.8 <= reply.think_seconds < 15, "the time of the call, not of its deadline"
+
+
+@pytest.mark.parametrize(
+    ("words", "context", "prompt"),
+    [
+        ("request (5000 tokens) exceeds the available context size (2048 tokens), try increasing it", 2048, 5000),
+        ('{"error": {"type": "exceed_context_size_error", "n_prompt_tokens": 5000, "n_ctx": 2048}}', 2048, 5000),
+        (
+            "This model's maximum context length is 2048 tokens. However, you requested 9 (5000 in the messages",
+            2048,
+            5000,
+        ),
+        ("maximum context length of 131,072 tokens exceeded", 131_072, None),
+        ("the prompt is too long", None, None),
+    ],
+)
+def test_the_sizes_in_a_refusal_are_read(words: str, context: int | None, prompt: int | None) -> None:
+    assert sizes_in(words) == (context, prompt)
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------
