@@ -146,8 +146,8 @@ class AgentSettings(_Frozen):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
     """Maximum number of tokens of prompt and reply together; auto: what the model and the memory allow."""
-    reply_tokens: Count = 8192
-    """Maximum number of tokens of one reply, thinking included."""
+    reply_tokens: Count | Auto = "auto"
+    """Maximum number of tokens of one reply, thinking included; auto: what the form needs (docs/models.md)."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
     """Longest time of one call: loading, reading the prompt, answering."""

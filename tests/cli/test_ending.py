@@ -120,7 +120,11 @@ def test_an_odd_number_of_pairs_is_refused(lab: Lab) -> None:
 def test_a_run_that_measures_nothing_exits_with_status_1(
     command_lab: Lab, agent: str, options: list[str], status: int
 ) -> None:
-    steps = {"none": [], "same": [{"title": "as it is", "knobs": {"X": 4.0}}], "edit": [{"title": "X", "knobs": {"X": 3.5}}]}
+    steps = {
+        "none": [],
+        "same": [{"title": "as it is", "knobs": {"X": 4.0}}],
+        "edit": [{"title": "X", "knobs": {"X": 3.5}}],
+    }
     chosen = script(command_lab, *steps[agent]) if agent in steps else agent
     with (command_lab.root / "lab.toml").open("a") as file:
         file.write('\n[agent]\nmodel = "any"\nbase_url = "http://127.0.0.1:9/v1"\npatience_seconds = 0\n')

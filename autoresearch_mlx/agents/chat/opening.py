@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autoresearch_mlx.agents.chat.ladder import form_now, from_the_rung_down, proven
-from autoresearch_mlx.agents.chat.sizes import AT_ONCE, Room, count_at_once, predicted_seconds, reply_limit
+from autoresearch_mlx.agents.chat.sizes import AT_ONCE, Room, count_at_once, own_limit, predicted_seconds, reply_limit
 from autoresearch_mlx.agents.chat.task_source import TaskSource
 from autoresearch_mlx.agents.chat.thread import Thread
 from autoresearch_mlx.agents.edits.choices import menu_schema, values_schema
@@ -172,7 +172,7 @@ class Opener:
         return self._code(form, context, facts, most, task)
 
     def _choice(self, form: Form, context: Context, facts: ModelFacts, most: int, task: Task) -> Thread:
-        limit = reply_limit(form, context.files, self._office.settings.reply_tokens, self.thinks)
+        limit = reply_limit(form, context.files, own_limit(self._office.settings), self.thinks)
         room = most - limit - min(SHORT_TAIL, most // 4)
         plain = replace(context, feedback=())
         shape: dict[str, Any]
@@ -209,7 +209,7 @@ class Opener:
         if count == "auto":
             count = AT_ONCE if count_at_once(context.history, self._name, form) else 1
         asks_fields = facts.enforces_schema and count == 1
-        room = Room(form, files, settings.reply_tokens, most, self.thinks)
+        room = Room(form, files, own_limit(settings), most, self.thinks)
         brief = write_brief(
             replace(context, files=files, feedback=()),
             int(most * (1 - TAIL)) - room.reserved,

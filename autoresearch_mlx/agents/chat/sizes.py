@@ -31,11 +31,11 @@ AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the person's own limit."""
+    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the person's limit."""
 
     form: Form
     files: Mapping[str, str]
-    setting: int
+    setting: int | None
     most: int
     thinks: bool
 
@@ -49,7 +49,7 @@ class Room:
     @property
     def fields(self) -> int:
         """The most tokens of a first reply with the fields alone."""
-        return min(FIELDS, self.setting) + self.thinks * THOUGHTS
+        return reply_limit("values", self.files, self.setting, self.thinks)
 
     @property
     def reserved(self) -> int:
@@ -57,14 +57,19 @@ class Room:
         return self.limit if self.form == "whole" else min(self.limit, RESERVED + self.thinks * THOUGHTS)
 
 
-def reply_limit(form: Form, files: Mapping[str, str], setting: int, thinks: bool) -> int:
+def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool) -> int:
     """Return the most tokens of a reply: a few fields, or half as much again as the largest file has."""
     thoughts = THOUGHTS if thinks else 0
-    if form in ("menu", "values"):
-        return min(FIELDS, setting) + thoughts
-    wanted = max(LEAST_CODE, FIELDS + int(CODE * max(map(estimate, files.values()), default=0)))
+    wanted = FIELDS
+    if form in ("blocks", "whole"):
+        wanted = max(LEAST_CODE, FIELDS + int(CODE * max(map(estimate, files.values()), default=0)))
     # A whole file needs its length, whatever the setting says.
-    return (wanted if form == "whole" else min(wanted, setting)) + thoughts
+    return (wanted if setting is None or form == "whole" else min(wanted, setting)) + thoughts
+
+
+def own_limit(settings: AgentSettings) -> int | None:
+    """Return the person's own limit of one reply; None when there is none."""
+    return None if settings.reply_tokens == "auto" else settings.reply_tokens
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
