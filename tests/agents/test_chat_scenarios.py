@@ -159,7 +159,7 @@ def outcome(scenario: Scenario, server: ModelServer, lab: Lab, experiment: Exper
 def test_an_openai_compatible_server(scenario: Scenario, command_lab: Lab, screen: Recorder) -> None:
     with OpenAIServer() as server:
         server.then(*scenario.calls)
-        (done,) = night(command_lab, "chat", screen, base_url=f"{server.url}/v1", model=MODEL)
+        (done,) = night(command_lab, "chat", screen, base_url=f"{server.url}/v1", model=MODEL, format="blocks")
         outcome(scenario, server, command_lab, done)
 
 
