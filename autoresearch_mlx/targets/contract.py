@@ -278,7 +278,7 @@ class Confinable(Protocol):
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
         """Test the sandbox with real children; say why runs would not be confined, or return None when it holds.
 
-        ``private``: paths that no run may open.
+        ``private``: paths that no run may open.  Raises LabError when nothing could be measured, with or without it.
         """
         ...
 

@@ -136,7 +136,7 @@ def _losses(
         rows = order[start : start + size]
         asked = np.resize(rows, size)  # every call has the same shape
         model.ask(inputs[asked])
-        answer = model.answer()
+        answer = model.answer(spec.answer_seconds)
         nats = score_wide(answer.bits, answer.logits, wanted[asked])
         if np.isnan(nats).any():
             raise Invalid("finite: some logits are NaN or infinite")

@@ -81,8 +81,10 @@ def evaluate(spec: EvalSpec) -> Evaluated:
             stack.enter_context(Respondent(spec.models[at], spec.environments[at], frame))
             for at in rng.permutation(PROCESSES)
         ]
-        greet(models, tails[:1, : spec.seq_len].astype(np.int32), spec.answer_seconds)
-        found = _Pass(inputs, targets, score_on(spec.device), rng)
+        # On a GPU a call of another size can need other kernels, which both processes would then compile at once.
+        shown = tails[: spec.rows_per_call if spec.device == "gpu" else 1, : spec.seq_len].astype(np.int32)
+        greet(models, shown, spec.answer_seconds)
+        found = _Pass(inputs, targets, score_on(spec.device), rng, spec.answer_seconds)
         plan = draw_plan(len(inputs), len(tails), spec.seq_len, spec.rows_per_call, rng)
         waiting: deque[tuple[Call, ...]] = deque()
         for round_ in calls(plan, inputs, tails, spec.rows_per_call, rng):
@@ -128,17 +130,21 @@ def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
 class _Pass:
     """The losses of all rows as they come in, arrays [n, seq_len]; entries not yet asked for hold NaN or 0."""
 
-    def __init__(self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator) -> None:
+    def __init__(
+        self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator, patience: float
+    ) -> None:
+        """Store the arguments.  ``patience``: seconds for which a model may do nothing."""
         self.scored = np.full(targets.shape, np.nan, np.float32)
         self.witnessed = np.zeros(targets.shape, np.float32)
         self.types: set[str] = set()
         self.clipped = 0
         self._inputs, self._targets, self._score, self._rng = inputs, targets, score, rng
+        self._patience = patience
 
     def take(self, models: list[Respondent], round_: tuple[Call, ...]) -> None:
-        """Wait for the answers to one round.  Raises Invalid, Died."""
+        """Wait for the answers to one round.  Raises Invalid, Died, Hung."""
         for model, call in zip(models, round_, strict=True):
-            answer = model.answer()
+            answer = model.answer(self._patience)
             # After a cut, the targets are the next tokens of the inputs: a witness's losses there must be finite too.
             wanted = np.where(
                 np.arange(call.inputs.shape[1]) < call.cuts[:, None],

@@ -56,10 +56,14 @@ KNOWN: tuple[KnownError, ...] = (
         "machine", "macOS ended the GPU's work", _GPU_STEP,
     ),
     KnownError(r"Insufficient Memory \(0*8:|kIOGPUCommandBufferCallbackErrorOutOfMemory", "memory"),
-    KnownError(r"\[metal::load_device\]|No Metal device available|MTLCreateSystemDefaultDevice.*(nil|null)",
+    # Before version 0.32, MLX ended with the second text where a process has no GPU (codex issue 17644).
+    KnownError(r"\[metal::load_device\]|No Metal device available|NSRangeException.*empty NSArray|"
+               r"MTLCreateSystemDefaultDevice.*(nil|null)",
                "machine", "macOS gives this process no GPU", "log in at the screen and start it in a Terminal there"),
     KnownError(r"MTLCompilerService|XPC_ERROR_CONNECTION_(INTERRUPTED|INVALID)", "machine",
                "Metal's compiler service ended", _GPU_STEP),
+    KnownError(r"cl2Metal failed|com\.apple\.metalfe.*Operation not permitted", "tool",
+               "the sandbox keeps Metal from compiling", "run `autoresearch-mlx doctor --selftest --only sandbox`"),
     KnownError(r"Unable to load kernel|Failed to load the default metallib|metallib.*not supported on this OS", "tool",
                "MLX's own GPU code does not load", _INSTALL_STEP),
     # CUDA: cudaGetErrorString and the names of cudaError_t.

@@ -126,7 +126,7 @@ def test_ctrl_c_leaves_nothing_behind(lab: Lab, tmp_path: Path) -> None:
 
 WRONG_PRODUCT = """\
 import sys
-if "autoresearch_mlx.setup.selftest.device" in sys.orig_argv:
+if {"autoresearch_mlx.setup.selftest.device", "autoresearch_mlx.trial.sandbox.attempts"} & set(sys.orig_argv):
     import mlx.core as mx
     right = mx.array.__matmul__
     mx.array.__matmul__ = lambda a, b: right(a, b) * (1.03 if a.shape[0] == 16 else 1.0)
@@ -174,6 +174,15 @@ def test_a_planted_wrong_product_is_found(planted: Path, lab: Lab) -> None:
     result = planting(planted, lab, "products")["products"]
     assert result.state == "fail"
     assert "product of 16 x 512 and 512 x 64, float32: off by 0.03" in result.words
+
+
+def test_a_session_refuses_to_measure_where_products_are_wrong(planted: Path, tmp_path: Path) -> None:
+    lab = tiny.lab(tmp_path / "lab", tiny.settings(20, '[sandbox]\nenabled = "never"\n'))
+    (planted / "sitecustomize.py").write_text(WRONG_PRODUCT)
+    done = command_line_from_scratch("run", "--experiments", "0", cwd=lab.root, PYTHONPATH=str(planted))
+    assert done.returncode == 1
+    assert "error: MLX computes wrong numbers here, so no result could be trusted: a product of random" in done.stderr
+    assert "hint: install another version of MLX" in done.stderr
 
 
 def test_a_planted_hang_is_ended_at_the_limit_and_said(planted: Path, lab: Lab) -> None:

@@ -25,6 +25,10 @@ MACHINE = [
     "Ignored (for causing prior/excessive GPU errors) (00000004:kIOGPUCommandBufferCallbackErrorSubmissionsIgnored)",
     METAL + "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)",
     METAL + "Impacting Interactivity",
+    METAL + "Caused GPU Hang Error (00000003:kIOGPUCommandBufferCallbackErrorHang)",
+    METAL + "Internal Error (0000000e:Internal Error)",
+    "*** Terminating app due to uncaught exception 'NSRangeException', "
+    "reason: '*** -[__NSArray0 objectAtIndex:]: index 0 beyond bounds for empty NSArray'",
     "RuntimeError: [metal::load_device] No Metal device available. This typically occurs in headless sessions.",
     "RuntimeError: cudaStreamSynchronize failed: the launch timed out and was terminated",
     "RuntimeError: CUDA error: uncorrectable ECC error encountered",
@@ -35,6 +39,8 @@ MACHINE = [
     "OSError: [Errno 5] Input/output error: 'rows.npy'",
 ]
 TOOL = [
+    "cl2Metal failed",
+    "unable to open output file '/x/com.apple.metalfe/1/opencl_c-1.pcm': 'Operation not permitted'",
     "RuntimeError: [metal::Device] Unable to load kernel affine_qmm_t_nax_bfloat16_t_gs_64_b_4_bm64_bn64_bk64_wm2_w",
     "RuntimeError: Failed to load the default metallib. This library is using language version 4.0 which is not",
     "ModuleNotFoundError: No module named 'mlx'",

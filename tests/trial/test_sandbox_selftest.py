@@ -14,7 +14,7 @@ from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.attempts import _compare
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
 from autoresearch_mlx.trial.sandbox.permissions import Permissions
-from autoresearch_mlx.trial.sandbox.selftest import _short_folder, check_sandbox
+from autoresearch_mlx.trial.sandbox.selftest import Selftest, _short_folder, check_sandbox, wrong_numbers
 
 
 @pytest.fixture
@@ -132,3 +132,11 @@ def test_wrong_arithmetic_is_found() -> None:
         _compare("product", right * 0.9, right)
     with pytest.raises(ArithmeticError):
         _compare("product", right * np.nan, right)
+
+
+def test_wrong_numbers_are_told_from_a_product_that_cannot_be_had(under: Conditions) -> None:
+    off = "a compiled expression of random numbers differs from numpy's by 0.3 of its largest value"
+    words = f"must work: ArithmeticError: {off}; without the sandbox too"
+    assert Selftest(False, (("training: MLX product", False, words),)).wrong_numbers == off
+    assert Selftest(False, (("training: MLX product", False, "must work: RuntimeError: no GPU"),)).wrong_numbers is None
+    assert wrong_numbers(under) is None

@@ -191,6 +191,9 @@ class PretrainKind(TargetKind[PretrainConditions]):
             return
         if under.sandbox is not None:
             done = check_sandbox(under.sandbox, under)
+            if (wrong := done.wrong_numbers) is not None:
+                hint = "install another version of MLX; `run` refuses to measure with this one"
+                yield Finding("sandbox", "MLX", f"computes wrong numbers: {wrong}", "fail", hint)
             said = done.words() if done.holds else f"it {done.verdict()}"
             hint = "" if done.holds else "runs continue without it, with a warning; --require-sandbox refuses to run"
             yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)

@@ -36,7 +36,7 @@ from autoresearch_mlx.trial.evaluation import Evaluation
 from autoresearch_mlx.trial.runner import Ended, Log
 from autoresearch_mlx.trial.sandbox.detect import NoSandbox
 from autoresearch_mlx.trial.sandbox.permissions import TMP
-from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
+from autoresearch_mlx.trial.sandbox.selftest import check_sandbox, wrong_numbers
 from autoresearch_mlx.trial.spec import WEIGHTS
 from autoresearch_mlx.trial.training import Training
 
@@ -231,12 +231,17 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; say why it does not hold, or return None when it does."""
+        """Test the sandbox with real children; say why it does not hold, or return None when it does.
+
+        Raises LabError when MLX computes wrong numbers, with or without a sandbox.
+        """
         sandbox = self.conditions.sandbox
         if sandbox is None:
+            _refuse(wrong_numbers(self.conditions))
             recorded = str(self.conditions.machine.get("sandbox", "none"))
             return recorded.removeprefix("none (").removesuffix(")")
         done = check_sandbox(sandbox, self.conditions, private)
+        _refuse(done.wrong_numbers)
         return None if done.holds else f"{sandbox.words} {done.verdict()}"
 
     def without_sandbox(self, why: str) -> Pretrain:
@@ -285,6 +290,12 @@ def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
         return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}
     except CorpusError:
         return {}
+
+
+def _refuse(wrong: str | None) -> None:
+    if wrong is not None:
+        hint = "install another version of MLX; `autoresearch-mlx doctor --selftest --only products` tries it"
+        raise LabError(f"MLX computes wrong numbers here, so no result could be trusted: {wrong}", hint)
 
 
 def _missing(tree: ast.Module) -> list[str]:

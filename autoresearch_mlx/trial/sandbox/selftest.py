@@ -50,6 +50,8 @@ _PRIVATE = (
 )
 """Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
+_WRONG = "ArithmeticError: "
+"""Words in an outcome before what differs from numpy's results."""
 BREACH = "works, but must be denied"
 """Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
@@ -68,6 +70,12 @@ class Selftest:
     def breached(self) -> bool:
         """Whether an action worked that must be denied; False when only actions that a run needs did not work."""
         return any(words == BREACH for _, _, words in self.findings)
+
+    @property
+    def wrong_numbers(self) -> str | None:
+        """What MLX computed wrongly, in words; None when its results were right or could not be had."""
+        found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
+        return next((words.partition(";")[0] for words in found), None)
 
     def verdict(self) -> str:
         """Return one line: why the sandbox does not hold or a run cannot work in it; otherwise :meth:`words`."""
@@ -110,6 +118,15 @@ def check_sandbox(
     essential = {f"training: {_PRODUCT}", "training: read validation rows", "training: connect by TCP"}
     tried = {name for name, ok, _ in findings if ok}
     return Selftest(essential <= tried and all(ok is not False for _, ok, _ in findings), tuple(findings))
+
+
+def wrong_numbers(conditions: Conditions) -> str | None:
+    """Say what MLX computes wrongly here, outside any sandbox; return None when its results are right."""
+    attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
+    environment = without_secrets(child_process_environment(conditions.environment))
+    with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:
+        child = _start(None, None, attempts, Path(name), environment)
+        return Selftest(False, tuple(_findings("alone", attempts, child))).wrong_numbers
 
 
 def _both(
