@@ -189,7 +189,10 @@ class Respondent:
         """Wait until the process has written something.  Raises Hung.
 
         A slow process uses the processor and may go on.  A process that waits for a lock uses none, and has hung.
+        Processor time is first read when an answer is not there at once: looking at all processes takes milliseconds.
         """
+        if select.select([self._hears], [], [], min(_LOOK_SECONDS, patience))[0]:
+            return
         since, used = time.monotonic(), self._cpu_seconds()
         while not select.select([self._hears], [], [], _LOOK_SECONDS)[0]:
             waited = time.monotonic() - since
