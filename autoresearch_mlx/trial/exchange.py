@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
@@ -205,6 +204,8 @@ class Respondent:
 
     def _cpu_seconds(self) -> float:
         """Return the processor time of the process and its children, in seconds; 0 when it has ended."""
+        import psutil  # only a late answer needs it, and its import takes a fifth of the scorer's start
+
         total = 0.0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)

@@ -38,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture
 def ground(lab: Lab, tmp_path: Path) -> Ground:
-    return Ground(tmp_path, lab.root, seconds=0.5, evaluations=2)
+    return Ground(tmp_path, lab.root, seconds=0.5, evaluations=2, probes=2)
 
 
 def found(ground: Ground, *names: str, limit: float | None = None) -> dict[str, Result]:
@@ -157,7 +157,7 @@ from autoresearch_mlx.setup.selftest.checks import check_named
 from autoresearch_mlx.setup.selftest.conduct import conduct
 names, folder, start, limit = json.loads(sys.argv[1])
 checks = [replace(check_named(name), **({"limit": limit} if limit else {})) for name in names]
-ground = Ground(Path(folder), Path(start), seconds=0.5, evaluations=2)
+ground = Ground(Path(folder), Path(start), seconds=0.5, evaluations=2, probes=2)
 print(json.dumps({each.name: each.result.to_json() for each in conduct(checks, ground, lambda words: None)}))
 """
     with tempfile.TemporaryDirectory() as ground:

@@ -57,6 +57,8 @@ class Ground:
     """Seconds of the training whose compiled step is compared with the plain one."""
     evaluations: int = 20
     """Number of evaluations in a row."""
+    probes: int = 10
+    """Number of speed probes in a row."""
 
 
 @dataclass(frozen=True, slots=True)

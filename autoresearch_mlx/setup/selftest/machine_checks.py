@@ -27,7 +27,6 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Watch
 from autoresearch_mlx.trial.sandbox.selftest import check_sandbox
 
 _PRODUCT_SECONDS = 60.0
-_PROBES = 10
 _SHOWN = 3
 GB = 2**30
 
@@ -124,7 +123,10 @@ if limit:
 before = psutil.Process().memory_info().rss
 array = mx.ones((size * 2**18,))
 mx.eval(array)
-info = mx.device_info() if device == "gpu" else {}
+try:
+    info = mx.device_info() if device == "gpu" else {}
+except (AttributeError, RuntimeError, ValueError):
+    info = {}
 print(json.dumps({
     "mlx_mb": mx.get_active_memory() / 2**20, "seen_mb": (psutil.Process().memory_info().rss - before) / 2**20,
     "recommended": info.get("max_recommended_working_set_size"), "buffer": info.get("max_buffer_length"),
@@ -190,7 +192,7 @@ def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) ->
 _SEEN_SECONDS = 3.0
 """Seconds within which the system's list must show that the helper has started, and that it has ended."""
 _LISTS = {"Darwin": ("pmset", "-g", "assertions"), "Linux": ("systemd-inhibit", "--list", "--no-pager")}
-_HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx.*?\s(\d+)\s"}
+_HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+\d+\s+\S+\s+(\d+)\s"}
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
@@ -280,11 +282,11 @@ def check_speed(ground: Ground, doing: Doing) -> Result:
     device = device_of(ground.start)
     speed = Speed(python_command(*probe_arguments(device.name)), trusted_environment(device.environment))
     found: list[float] = []
-    for number in range(1, _PROBES + 1):
-        doing(f"speed probe {number} of {_PROBES}")
+    for number in range(1, ground.probes + 1):
+        doing(f"speed probe {number} of {ground.probes}")
         rate = speed.probe()
         if rate is None:
-            return Result("fail", f"speed probe {number} of {_PROBES} gave no figure")
+            return Result("fail", f"speed probe {number} of {ground.probes} gave no figure")
         found.append(rate)
     return judge_speed(found, device.name)
 

@@ -126,6 +126,7 @@ class Scored:
     """One evaluation."""
 
     value: float
+    """Bits per byte without the estimate of looking ahead, which is random."""
     seconds: float
 
 
@@ -139,7 +140,7 @@ def score(conditions: Conditions, trained: Trained, rows: int) -> Scored:
         blamed = evaluation.blame(ended, log)
         raise Broken(f"{failure[1]}; {blamed.next_step}" if blamed.next_step else failure[1])
     assert evaluation.value is not None and evaluation.seconds is not None
-    return Scored(evaluation.value, evaluation.seconds)
+    return Scored(evaluation.value - float(evaluation.facts["lookahead"]), evaluation.seconds)
 
 
 def _silent(progress: Progress) -> None:
