@@ -1,8 +1,8 @@
 """Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
-Only a line that is understood whole is read: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``, ``WARMDOWN_RATIO=0.7
-(slightly worse)``.  A line with words or figures that may be a further change gets the axis ``other`` and no knobs, so
-that it is never compared with a different change.
+A line is read only if all of it is understood: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``,
+``WARMDOWN_RATIO=0.7 (slightly worse)``.  A line with words or figures that may be a further change gets the axis
+``other`` and no knobs, so that it is never compared with a different change.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class Attempt:
             return
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
         if clash({*allowed, *self.files}):
-            allowed = {}  # no tree can hold these files; the reason names them
+            allowed = {}  # git cannot store these files in one commit; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self._timed("commit"):
             earlier = self.sha or self._made_before()
