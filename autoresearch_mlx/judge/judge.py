@@ -168,7 +168,7 @@ class Judge:
         said = f"the edit adds {case.added_bytes:,} bytes, compressed, which could hold knowledge"
         if not case.audited:
             if len(case.measurements) > MOST_RUNS_FOR_AUDIT:
-                return Verdict("invalid", f"{said}, and in {len(case.measurements)} runs it was not audited")
+                return Verdict("invalid", f"{said}, and none of its {len(case.measurements)} runs was audited")
             gain = history.gain(value, over=standing(history, history.incumbent))
             return Again(f"{said}: an audit first", "candidate", audit=True, gain=gain)
         doubt = next((str(m.extra["audit_doubt"]) for m in case.measurements if "audit_doubt" in m.extra), None)

@@ -156,7 +156,7 @@ def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | Non
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
     if runs >= _PATIENCE:
-        return Verdict("invalid", f"{_size(comparison)}, and in {runs} runs it was not audited")
+        return Verdict("invalid", f"{_size(comparison)}, and none of its {runs} runs was audited")
     needs = "an audit" if runs > 1 else "a second seed" if audited else "a second seed and an audit"
     return Again(f"{_size(comparison)}: {needs} first", "candidate", seed, audit=not audited, gain=comparison.gain)
 

@@ -41,7 +41,7 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Warn if the head was measured only by the runs by which it was chosen: luck makes such runs look too good."""
+    """Warn if the head has only the runs that led to its choice: luck makes such runs look too good."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""

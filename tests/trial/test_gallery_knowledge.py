@@ -93,7 +93,7 @@ def test_a_small_edit_an_accepted_one_and_one_that_loses_need_none() -> None:
 def test_an_edit_that_can_never_be_audited_is_given_up() -> None:
     found = decided(*[Measurement(1.95, 42 + i) for i in range(7)])
     assert isinstance(found, Verdict) and found.status == "invalid"
-    assert found.reason.endswith("in 7 runs it was not audited")
+    assert found.reason.endswith("none of its 7 runs was audited")
 
 
 END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
