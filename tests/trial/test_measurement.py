@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +72,54 @@ def test_the_shipped_script_holds_over_its_knobs(knobs: dict[str, object], under
     assert done.steps == 3
 
 
-ON_GPU = "if mx.default_device() == mx.Device(mx.gpu):"
-BF16 = "mx.bfloat16 if mx.default_device() == mx.Device(mx.gpu) else mx.float32"
+def as_on_a_gpu(text: str, stream: str, compiled: bool) -> str:
+    """Return the script with what it does on a GPU: fused attention and loss, a stream of this type, a compiled step."""
+    for there, instead in (
+        ("return bool(mx.default_device() == mx.Device(mx.gpu))", "return True"),
+        ("mx.bfloat16 if on_gpu() else mx.float32", stream),
+        ("    if on_gpu():\n        whole_step", f"    if {compiled}:\n        whole_step"),
+    ):
+        assert text.count(there) == 1, there
+        text = text.replace(there, instead)
+    return text
+
+
+GRADIENTS = """
+import importlib.util, sys
+import mlx.core as mx, mlx.nn as nn
+from mlx.utils import tree_flatten
+mx.set_default_device(mx.cpu)
+tokens = mx.array([[(7 * i * i + 3 * j) % 300 for i in range(32)] for j in range(4)])
+found = []
+for path in sys.argv[1:]:
+    spec = importlib.util.spec_from_file_location("train_mlx", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    mx.random.seed(1)
+    model = module.build_model(300, 31)
+    model.apply(lambda w: w + 0.1 * mx.sin(mx.arange(w.size).reshape(w.shape)))  # no projection is zero
+    loss, grads = nn.value_and_grad(model, module.loss_of)(model, tokens[:, :-1], tokens[:, 1:])
+    found.append({"loss": loss, **dict(tree_flatten(grads))})
+for name, here in found[0].items():
+    away = mx.max(mx.abs(here - found[1][name])).item() / mx.max(mx.abs(here)).item()
+    assert away < 2e-5, (name, away)
+"""
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"SOFTCAP": 0.0, "DEPTH": 2, "HEAD_DIM": 32},
+        {"WINDOW_PATTERN": "SL", "DEPTH": 3, "SHORT_WINDOW": 0.1},
+    ],
+)
+def test_loss_and_gradients_on_a_cpu_are_those_of_a_gpu(knobs: dict[str, object], tmp_path: Path) -> None:
+    here, there = tmp_path / "cpu.py", tmp_path / "gpu.py"
+    here.write_text(tiny.script(**knobs))
+    there.write_text(as_on_a_gpu(tiny.script(**knobs), "mx.float32", compiled=False))
+    done = subprocess.run([sys.executable, "-c", GRADIENTS, here, there], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -100,15 +147,14 @@ def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(
     """On a CPU the step is not compiled, so the test forces it; this takes the C++ compiler some time."""
     path = f"{quick_compiler}{os.pathsep}{os.environ['PATH']}"
     fixed = replace(under, steps=4, compile_seconds=200.0, environment={**under.environment, "PATH": path})
-    assert ON_GPU in tiny.script()
-    plain = tiny.measure(tiny.script(), tmp_path / "a", fixed)
-    compiled = tiny.measure(tiny.script().replace(ON_GPU, "if True:"), tmp_path / "b", fixed)
+    plain = tiny.measure(as_on_a_gpu(tiny.script(), "mx.float32", compiled=False), tmp_path / "a", fixed)
+    compiled = tiny.measure(as_on_a_gpu(tiny.script(), "mx.float32", compiled=True), tmp_path / "b", fixed)
     assert compiled.value == pytest.approx(plain.value, abs=1e-5)
 
 
 def test_the_bf16_stream_of_a_gpu_stays_bf16_and_starts_alike(under: Conditions, tmp_path: Path) -> None:
     """Later steps differ by more than rounding, as between any two ways of computing."""
-    told = tiny.script(DEPTH=2).replace(BF16, "mx.bfloat16")
+    told = as_on_a_gpu(tiny.script(DEPTH=2), "mx.bfloat16", compiled=False)
     told = told.replace(
         "        logits = self.lm_head(", "        assert x.dtype == mx.bfloat16\n        logits = self.lm_head("
     )

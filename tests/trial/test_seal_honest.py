@@ -19,7 +19,7 @@ WTE = "        self.lm_head = Linear(width, vocab_size)\n"
 ATTEND = "        x = x + self.attention(norm(x), extra, mask)\n"
 STEP = "        mx.async_eval(loss, state)\n"
 LOOP = "    for step, batch in enumerate("
-STREAM = "mx.bfloat16 if mx.default_device() == mx.Device(mx.gpu) else mx.float32"
+STREAM = "mx.bfloat16 if on_gpu() else mx.float32"
 LOG = "        trial.log(step, loss, tokens=passes * rows * trial.seq_len)\n"
 BUILT = "    mx.eval(model.parameters())\n    return model\n"
 
