@@ -160,7 +160,9 @@ PATCHES = {
     "the losses": (
         "    import mlx.core, numpy\n"
         "    mlx.core.logsumexp = lambda *a, **k: mlx.core.array(0.0)\n"
-        "    numpy.log = numpy.exp = lambda *a, **k: numpy.zeros(1)\n"
+        "    true = numpy.exp  # which the model itself needs on a CPU; the scorer calls it with `out`\n"
+        "    numpy.exp = lambda x, *a, **k: numpy.zeros(1) if k else true(x)\n"
+        "    numpy.log = lambda *a, **k: numpy.zeros(1)\n"
         "    import autoresearch_mlx.trial.scoring as scoring\n"
         "    scoring.bits_per_byte = scoring.losses = lambda *a, **k: 0.1\n"
     ),
