@@ -36,7 +36,8 @@ WINDOW_PATTERN = "L"        # per layer, repeated: L full, S short; the last is 
 SHORT_WINDOW = 0.5          # span of an S layer as a share of the sequence             # knob: log 0.0625 0.5
 MLP_RATIO = 4.0             # hidden width of the MLP over the model's width            # knob: lin 2 6
 ROPE_BASE = 10000.0         # longest wavelength of the rotary embedding                # knob: log 1000 1000000
-SOFTCAP = 15.0              # logits are squeezed into +-SOFTCAP; 0: they are not       # knob: choice 0 10 15 20 30 60
+SOFTCAP = 15.0              # logits are squeezed into +-SOFTCAP ...                    # knob: log 5 60
+CAP_LOGITS = True           # ... if this is set                                        # knob: choice True False
 VE_GATE_CHANNELS = 32       # channels that decide how much value embedding enters      # knob: choice 8 16 32 64
 VE_GATE_SCALE = 2.0         # largest factor on the value embedding                     # knob: lin 0.5 4
 
@@ -218,7 +219,7 @@ class GPT(nn.Module):
         logits = self.lm_head(norm(x))
         if not self.training:
             logits = logits.astype(mx.float32)
-        if SOFTCAP == 0:
+        if not CAP_LOGITS:
             return logits
         # A soft limit (Gemma 2, arXiv:2408.00118), so that no single logit can dominate the loss and its gradient.
         return SOFTCAP * mx.tanh(logits / SOFTCAP)

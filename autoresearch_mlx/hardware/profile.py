@@ -133,7 +133,7 @@ _TABLE = {
 _FURTHER: Mapping[str, Mapping[str, Any]] = {
     # Without the cap a step costs a tenth less on a CPU, where tanh is slow.  The head's rate is three times the
     # shipped one, which is meant for runs of a hundred times as many tokens (docs/log.md).
-    "cpu": {"SOFTCAP": 0.0, "UNEMBEDDING_LR": 0.012},
+    "cpu": {"CAP_LOGITS": False, "UNEMBEDDING_LR": 0.012},
 }
 """Further knobs of a profile, besides sizes."""
 

@@ -26,7 +26,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "attention.heads": ("HEAD_DIM", "N_HEAD", "N_KV_HEAD"),
     "attention.window": ("WINDOW_PATTERN", "SHORT_WINDOW"),
     "rope": ("ROPE_BASE",),
-    "softcap": ("SOFTCAP",),
+    "softcap": ("SOFTCAP", "CAP_LOGITS"),
     "batch": ("TOTAL_BATCH_SIZE",),
     "batch.device": ("DEVICE_BATCH_SIZE",),
     "lr.matrix": ("MATRIX_LR",),

@@ -370,12 +370,14 @@ def test_other_expressions_are_no_knobs(written: str) -> None:
         ("SOFTCAP", "1.0", True),
         ("WEIGHT_DECAY", "None", False),  # may switch something off
         ("SOFTCAP", "0", False),  # so may this
+        ("CAP_LOGITS", "False", False),
         ("OURS", "3", False),  # whatever it does
     ],
 )
 def test_an_edit_of_rates_and_schedules_leaves_the_work_of_a_step_as_it_was(knob: str, now: str, same: bool) -> None:
     knobs = {"MATRIX_LR": "0.04", "WEIGHT_DECAY": "0.2", "WARMUP_RATIO": "0.0", "ADAM_BETAS": "(0.8, 0.95)"}
     knobs |= {"DEPTH": "4", "TOTAL_BATCH_SIZE": "2**14", "WINDOW_PATTERN": '"SSSL"', "SOFTCAP": "15.0", "OURS": "2"}
+    knobs |= {"CAP_LOGITS": "True"}
     write = "".join(f"{name} = {{{name}}}\n" for name in knobs) + "print(DEPTH)\n"
     before, after = write.format(**knobs), write.format(**{**knobs, knob: now})
     assert same_work({"train.py": before}, {"train.py": after}) is same

@@ -110,7 +110,7 @@ for name, here in found[0].items():
     "knobs",
     [
         {},
-        {"SOFTCAP": 0.0, "DEPTH": 2, "HEAD_DIM": 32},
+        {"CAP_LOGITS": False, "DEPTH": 2, "HEAD_DIM": 32},
         {"WINDOW_PATTERN": "SL", "DEPTH": 3, "SHORT_WINDOW": 0.1},
     ],
 )
