@@ -38,7 +38,7 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
 
     if pairs % 2:
         raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")
-    with opened(lab_here(), tag) as here:
+    with opened(lab_here(), tag, existing=True) as here:
         recover(here.session, here.screen)
         found = certify(here.session, pairs, against, here.screen)
     if as_json:

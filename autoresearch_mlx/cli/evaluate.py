@@ -33,7 +33,7 @@ def evaluate_command(
     from autoresearch_mlx.loop.rescore import evaluate
     from autoresearch_mlx.loop.research import recover
 
-    with opened(lab_here(), tag) as here:
+    with opened(lab_here(), tag, existing=True) as here:
         recover(here.session, here.screen)
         found = evaluate(here.session, number, rows, split, full, here.screen)
     if as_json:

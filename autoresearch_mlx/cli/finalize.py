@@ -58,12 +58,16 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
         session = _looked_at(lab, tag)
         findings = planned(session)
     else:
-        with opened(lab, tag) as here:
+        with opened(lab, tag, existing=True) as here:
             session = here.session
             chosen = prefix or f"finalize/{session.tag}"
             session.workspace.refuse_prefix(chosen)
             recover(session, here.screen)
-            findings = finalize(session, pairs, chosen, here.screen)
+            try:
+                findings = finalize(session, pairs, chosen, here.screen)
+            except KeyboardInterrupt:
+                say("interrupted; the next `autoresearch-mlx finalize` continues with the run that is missing")
+                raise
             texts = _write_texts(session, findings)
     if as_json:
         click.echo(json.dumps({"start": session.start, "changes": [record(f) for f in findings]}))
@@ -74,8 +78,13 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
         runs = f"at most {pairs * (alone + 1)} runs: {pairs} of each change and {pairs} of the baseline"
         say(f"{plural(len(findings), 'change')}; {runs}")
         return
-    held = sum(f.branch is not None for f in findings)
-    say(f"{held} of {plural(len(findings), 'change')} held alone; each of those has a branch on {session.start[:7]}")
+    if held := sum(f.branch is not None for f in findings):
+        said = (
+            f"{held} of {plural(len(findings), 'change')} held alone; each of those has a branch on {session.start[:7]}"
+        )
+    else:
+        said = f"none of {plural(len(findings), 'change')} held alone, so there is no branch"
+    say(said)
     for path in texts:
         say(f"text for a pull request: {path}")
 

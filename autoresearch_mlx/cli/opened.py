@@ -11,6 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx.cli.options import say
+from autoresearch_mlx.lab.lab import find_session
 
 if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
@@ -28,12 +29,17 @@ class Opened:
 
 @contextmanager
 def opened(
-    lab: Lab, tag: str | None, options: Mapping[str, Any] | None = None, plain: bool = False
+    lab: Lab,
+    tag: str | None,
+    options: Mapping[str, Any] | None = None,
+    plain: bool = False,
+    existing: bool = False,
 ) -> Iterator[Opened]:
     """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
-    ``plain``: print plain lines, even if standard error is a terminal.
+    ``plain``: print plain lines, even if standard error is a terminal.  ``existing``: start no new session; raise
+    LabError if there is none of that tag, or none at all.
     Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
     chooses the conditions of a new session.
     """
@@ -41,6 +47,8 @@ def opened(
     from autoresearch_mlx.loop.session import open_session
     from autoresearch_mlx.report.screens import open_screen
 
+    if existing:
+        find_session(lab, tag)
     resolved = load_settings(lab.root, options)
     with interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
         session = _confined(found, resolved.settings)

@@ -167,7 +167,8 @@ def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox:
     from autoresearch_mlx.cli.opened import opened
     from autoresearch_mlx.loop.accept import accept
 
-    with opened(lab_here(), tag, {"agent.repairs": 0, "sandbox.require": require_sandbox}) as here:
+    options = {"agent.repairs": 0, "sandbox.require": require_sandbox}
+    with opened(lab_here(), tag, options, existing=True) as here:
         session, workspace = here.session, here.session.workspace
         done = accept(session, number, here.screen)
         said = _said(done, session.target.metric, workspace.branch, workspace.editable, as_json)

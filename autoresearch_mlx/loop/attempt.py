@@ -48,7 +48,8 @@ from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
 _TURN_SECONDS = 0.2
-_CARRIED = " (carried onto #"
+CARRIED = " (carried onto #"
+"""What stands between the title of an experiment that was carried onto a newer version, and the number of that."""
 OneRun: TypeAlias = Callable[[int, Watch], Measurement]
 Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
 """Function that calls its first argument with each of these numbers, side by side, and returns the results in order."""
@@ -282,9 +283,9 @@ class Attempt:
         """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` holds this change applied to it."""
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
-        title = self.title.partition(_CARRIED)[0]
+        title = self.title.partition(CARRIED)[0]
         if history.incumbent is not None:
-            title += f"{_CARRIED}{history.incumbent.number})"
+            title += f"{CARRIED}{history.incumbent.number})"
         self.proposal = replace(self.proposal, title=title, files=files)
         self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
         self.tried = False

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, Measurement, Split
 from autoresearch_mlx.judge.certificate import Certificate, certificate, in_words
@@ -18,6 +19,7 @@ from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import noise_of
 from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.lab.source import changed_knobs, describe, only_knobs_differ
+from autoresearch_mlx.loop.attempt import CARRIED
 from autoresearch_mlx.loop.independent import Change, Files, Step, apply, cancelled, changes_of, kept
 from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
 from autoresearch_mlx.loop.screen import Screen
@@ -31,6 +33,8 @@ _SEEDS = 2_000_000
 """First seed.  It is above all seeds of experiments, and above those of certifications, which begin at a million."""
 _BASELINE: tuple[int, ...] = ()
 """What the ledger has instead of experiment numbers for a run of the baseline."""
+_TITLE = 100
+"""Longest title of a change, in columns: it is the first line of a commit and the headline of a pull request."""
 _SLUG = 40
 """Longest part of a branch's name that comes from a title, in characters."""
 
@@ -242,13 +246,22 @@ def _message(session: Session, f: Finding) -> str:
 def _title(change: Change, baseline: Files) -> str:
     """Return the title of the keep if there is only one; for several keeps, what they do to the knobs, or the last
     title."""
-    titles = [" ".join(step.experiment.title.split()) for step in change.steps]
-    if len(titles) == 1:
-        return titles[0]
+    last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
+    if len(change.steps) == 1:
+        return last
     edited = _edited(change.files, baseline)
     if edited and all(path in baseline and only_knobs_differ(baseline[path], text) for path, text in edited.items()):
         return "; ".join(describe(changed_knobs(baseline[path], text)) for path, text in edited.items())
-    return f"{titles[-1]} (with {len(titles) - 1} earlier)"
+    return f"{last} (with {len(change.steps) - 1} earlier)"
+
+
+def title_outside(title: str) -> str:
+    """Return an experiment's title as others than this lab can read it: on one line, printable, and without ``#7``.
+
+    Outside of the lab, ``#7`` would be the number of an issue or of a pull request.
+    """
+    own = terms.one_line(title).partition(CARRIED)[0]
+    return re.sub(r"#(?=\d)", "experiment ", own)
 
 
 def _listed(numbers: Sequence[int]) -> str:

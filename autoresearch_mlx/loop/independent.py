@@ -1,13 +1,15 @@
 """Split the keeps of a session into changes that apply on their own.
 
 Two keeps belong to one change when they set the same knob, when one removes the other, or when one cannot be applied
-without the other: their lines overlap or touch, or one uses a name that the other defines.
+without the other: their lines overlap or touch, or one uses a name that the other defines, in any of the files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ast
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
 from autoresearch_mlx.agents.edits import gate
@@ -79,7 +81,7 @@ def cancelled(change: Change, baseline: Files) -> bool:
 def apply(files: Files, steps: Sequence[Step]) -> Files | None:
     """Return the files with the steps applied in order; None if one does not apply, or if the result cannot run.
 
-    A result cannot run when it does not parse, or when it uses a name that nothing defines any more.
+    A result cannot run when it does not parse, or when it uses a name or a module that nothing defines any more.
     """
     now = dict(files)
     for step in steps:
@@ -88,7 +90,13 @@ def apply(files: Files, steps: Sequence[Step]) -> Files | None:
         if isinstance(found, Overlap):
             return None
         now |= found
-    return now if all(_runs(text, files.get(path)) for path, text in now.items() if path.endswith(".py")) else None
+    if any(now == step.after for step in steps):
+        return now  # a whole version of the night, which did run
+    if not all(_runs(text, files.get(path)) for path, text in now.items() if path.endswith(".py")):
+        return None
+    known = frozenset(path for version in (files, *(step.after for step in steps)) for path in version)
+    usual = dangling(files, known).union(*(dangling(step.after, known) for step in steps))
+    return now if dangling(now, known) <= usual else None
 
 
 def _runs(text: str, before: str | None) -> bool:
@@ -99,6 +107,79 @@ def _runs(text: str, before: str | None) -> bool:
         return False
     known = gate.Survey() if old is None or isinstance(old, str) else gate.survey(old)
     return gate.missing_names(gate.survey(tree), known) is None
+
+
+def dangling(files: Files, known: frozenset[str]) -> frozenset[str]:
+    """Return what the Python files take from one another without any of them defining it, as ``file: module.name``.
+
+    ``known``: the paths of all files that exist in some version.  An import of any other module is left out, as it is
+    not the lab's.
+    """
+    if sum(path.endswith(".py") for path in known) < 2:
+        return frozenset()
+    trees = {path: tree for path, text in files.items() if not isinstance(tree := _tree(path, text), str)}
+    found: set[str] = set()
+    for path, tree in trees.items():
+        for module, name in _taken(path, tree):
+            homes = _homes(module, known)
+            here = [trees[home] for home in homes if home in trees]
+            inner = name is not None and any(home in files for home in _homes(f"{module}.{name}", known))
+            if homes and not inner and not any(name is None or _defines(home, name) for home in here):
+                found.add(f"{path}: {module}.{name}")
+    return frozenset(found)
+
+
+def _tree(path: str, text: str) -> ast.Module | str:
+    return gate.parse(text) if path.endswith(".py") else "not Python"
+
+
+def _homes(module: str, known: frozenset[str]) -> list[str]:
+    """Return the paths at which a module may lie; the folders that Python searches are not known."""
+    path = module.replace(".", "/")
+    return [p for p in known for end in (f"{path}.py", f"{path}/__init__.py") if p == end or p.endswith(f"/{end}")]
+
+
+def _taken(path: str, tree: ast.Module) -> Iterator[tuple[str, str | None]]:
+    """Yield (module, name) for each name that a file takes from a module; the name is None for the module itself."""
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None
+                modules[alias.asname or alias.name] = alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = PurePosixPath(path).parts[: -node.level] if node.level else ()
+            module = ".".join((*above, *([node.module] if node.module else [])))
+            for alias in node.names:
+                yield module, None if alias.name == "*" else alias.name
+                modules[alias.asname or alias.name] = f"{module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (taken := modules.get(_dotted(node.value))) is not None:
+            yield taken, node.attr
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return ``a.b`` for such an expression, and an empty text for any other."""
+    if isinstance(node, ast.Attribute):
+        before = _dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _defines(tree: ast.Module, name: str) -> bool:
+    """Return whether a file may define a name; if it takes all names of another module, it may define any."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if name == (node.id if isinstance(node, ast.Name) else node.attr):
+                return True
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name in (name, "__getattr__"):
+                return True
+        elif isinstance(node, ast.Import | ast.ImportFrom) and any(
+            (alias.asname or alias.name).partition(".")[0] in (name, "*") for alias in node.names
+        ):
+            return True
+    return False
 
 
 def _related(step: Step, group: Sequence[Step]) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.loop.finalize import Finding
+from autoresearch_mlx.loop.finalize import Finding, title_outside
 from autoresearch_mlx.report.page.markdown import code, fenced, plain
+
+_LONGEST = 1000
+"""Longest title or reason of an experiment in the text for a pull request, in columns."""
 
 
 def findings_table(findings: Sequence[Finding], width: int) -> str:
@@ -34,10 +37,14 @@ def pull_request(f: Finding, metric: str, session: str, machine: str, diff: str)
         lines += ["The branch has this machine's knob values too, because the change does not apply without them.", ""]
     for step in f.change.steps:
         e = step.experiment
-        lines.append(f"- Experiment {e.number}: {plain(e.title)}")
+        lines.append(f"- Experiment {e.number}: {_short(e.title)}")
         if e.rationale.strip():
-            lines.append(f"  {plain(e.rationale)}")
+            lines.append(f"  {_short(e.rationale)}")
     return "\n".join([*lines, "", fenced(diff.rstrip("\n"), "diff"), ""])
+
+
+def _short(text: str) -> str:
+    return plain(terms.cut(title_outside(text), _LONGEST))
 
 
 def _experiments(f: Finding) -> str:

@@ -6,8 +6,9 @@ All of it happens in a temporary copy of the commit, without a session: nothing 
 from __future__ import annotations
 
 import ast
+import re
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -45,21 +46,18 @@ class _Lab:
     runs: Path
     seed: int
     say: Say
+    renew: Callable[[], None]
+    """Puts the copy back to the commit: what a run wrote, or left behind, is not there for the next one."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
-        """Measure the copy with these files in it, then put the unedited files back."""
+        """Measure a new copy of the commit with these files in it."""
         folder = self.runs / str(sum(1 for _ in self.runs.iterdir()))
         folder.mkdir()
-        self._write(files)
-        self.say(f"measures {name}")
-        try:
-            return self.target.measure(Assignment(self.tree, folder, seed, lambda progress: None))
-        finally:
-            self._write(self.files)
-
-    def _write(self, files: Files) -> None:
+        self.renew()
         for path, text in files.items():
             (self.tree / path).write_bytes(text.encode())
+        self.say(f"measures {name}")
+        return self.target.measure(Assignment(self.tree, folder, seed, lambda progress: None))
 
     def better(self, value: float, than: float) -> float:
         return than - value if self.target.direction == "min" else value - than
@@ -82,9 +80,9 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
             m = lab.measure(f"run {run + 1} of {runs}", lab.files, lab.seed + run)
             if m.value is None:
                 said = f"run {run + 1} of the unedited commit ended as {m.failure}: {m.reason}"
-                yield Finding(
-                    SECTION, "number", said, "fail", "correct that first: a night would begin with the same run"
-                )
+                hint = _not_committed(root, start, m.reason)
+                hint = hint or "correct that first: a night would begin with the same run"
+                yield Finding(SECTION, "number", said, "fail", hint)
                 return
             taken.append(m)
         values = [m.value for m in taken if m.value is not None]
@@ -100,8 +98,14 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
     workspace = Workspace(root, temporary, "check", place.settings.target.editable)
     tree = temporary / "copy"
     git(temporary, "clone", "--quiet", "--shared", "--no-checkout", str(workspace.top), str(tree))
-    git(tree, "checkout", "--quiet", "--detach", start)
-    fill(tree, fillings_of(workspace.top, common_of(workspace.top), start, entries_of(workspace.top, start)))
+    fillings = fillings_of(workspace.top, common_of(workspace.top), start, entries_of(workspace.top, start))
+
+    def renew() -> None:
+        git(tree, "checkout", "--quiet", "--force", "--detach", start)
+        git(tree, "clean", "-ffdxq")
+        fill(tree, fillings)
+
+    renew()
     files = workspace.read(start)
     if not files:
         wanted = ", ".join(workspace.editable)
@@ -111,9 +115,17 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
     files = {path: preset_text(text, preset, place.profile.knobs) for path, text in files.items()}
     runs = temporary / "runs"
     runs.mkdir()
-    lab = _Lab(target, tree / workspace.prefix, files, runs, place.settings.seed, say)
-    lab._write(files)
-    return lab
+    return _Lab(target, tree / workspace.prefix, files, runs, place.settings.seed, say, renew)
+
+
+def _not_committed(root: Path, start: str, reason: str) -> str:
+    """Return a hint if the reason of a failure names a file of the checkout that the commit lacks, else nothing."""
+    has = entries_of(root, start)
+    for word in re.findall(r"[\w./-]+", reason):
+        for path in (word, f"{word.replace('.', '/')}.py"):
+            if (root / path).is_file() and not any(name == path or name.endswith(f"/{path}") for name in has):
+                return f"{path} is in your checkout, but not in the last commit: git add -f {path} && git commit"
+    return ""
 
 
 def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterator[Finding]:
@@ -123,8 +135,8 @@ def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterato
     span = f"{terms.value(min(values))} to {terms.value(max(values))}"
     yield Finding(SECTION, "number", f"{metric} {terms.value(mean)} in {len(values)} runs ({span}); {word} is better")
     hourly = 3600 / max(seconds, 1e-3)
-    night = f"about {terms.count(int(hourly))} runs an hour, {terms.count(int(hourly * _NIGHT_HOURS))} in a night of 8"
-    yield Finding(SECTION, "time", f"{terms.took(seconds)} a run; {night}")
+    night = f"{_about(hourly)} runs an hour, {_about(hourly * _NIGHT_HOURS)} in a night of {_NIGHT_HOURS}"
+    yield Finding(SECTION, "time", f"{terms.took(seconds)} a run, so at most about {night}")
     if sigma == 0:
         yield Finding(SECTION, "noise", "none: the same number in each run, so one run shows any difference")
         return
@@ -135,6 +147,11 @@ def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterato
     loud = bool(mean) and told > abs(mean) / 2
     hint = "make the program's number steadier: more cases, a longer run, a fixed seed" if loud else ""
     yield Finding(SECTION, "noise", said, "note" if loud else "ok", hint)
+
+
+def _about(number: float) -> str:
+    """Return a whole number with two digits that count."""
+    return terms.count(int(float(f"{number:.2g}")))
 
 
 def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:

@@ -324,13 +324,20 @@ class Workspace:
         return found
 
     def refuse_prefix(self, prefix: str) -> None:
-        """Raise WorkspaceError when branches below ``prefix`` would have no valid name, or lie among the sessions'."""
+        """Raise WorkspaceError when branches below ``prefix`` would have no valid name, or lie among the sessions'.
+
+        Git cannot have a branch ``wins`` and a branch ``wins/01`` at one time.
+        """
         try:
-            git(self.top, "check-ref-format", f"refs/heads/{prefix}/01-change")
+            git(self.top, "check-ref-format", "--branch", f"{prefix}/01-change")  # no name may begin with a dash
         except WorkspaceError:
             raise WorkspaceError(f"{prefix!r} cannot begin the name of a branch", "for example --prefix wins") from None
         if prefix == "autoresearch" or prefix.startswith("autoresearch/"):
             raise WorkspaceError("branches below autoresearch/ belong to sessions", "for example --prefix wins")
+        parents = PurePosixPath(prefix, "x").parents
+        if there := next((p for p in map(str, parents) if resolve(self.top, f"refs/heads/{p}") is not None), None):
+            said = f"git cannot make branches below {there}/, because there is a branch {there}"
+            raise WorkspaceError(said, "choose another --prefix, for example --prefix wins")
 
     def branches(self, prefix: str) -> list[str]:
         """Return the names of the branches below ``prefix``, and of the branch of that name itself."""

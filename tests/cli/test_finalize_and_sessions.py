@@ -41,3 +41,11 @@ def test_sessions_are_listed_with_their_best_and_one_is_chosen(command_lab: Lab)
         False,
         True,
     ]
+
+
+def test_an_unknown_tag_starts_no_session(command_lab: Lab) -> None:
+    for command in (("finalize",), ("certify",), ("accept", "1"), ("evaluate",)):
+        done = command_line(*command, "--tag", "typo", cwd=command_lab.root)
+        assert done.returncode == 1 and "there is no session typo" in done.stderr
+        assert "no session yet" in command_line(*command, cwd=command_lab.root).stderr
+    assert not (command_lab.root / ".autoresearch").exists()

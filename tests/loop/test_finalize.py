@@ -145,7 +145,8 @@ def test_without_a_keep_or_with_a_bad_prefix_it_says_what_to_do(command_lab: Lab
         research(session, Steps(), Policy(experiments=0), Recorder())
         with pytest.raises(LabError, match="nothing has been kept yet"):
             planned(session)
-        for prefix in ("a..b", "-x~", "autoresearch/t", ""):
+        git(command_lab.root, "branch", "wins")
+        for prefix in ("a..b", "-x~", "-x", "autoresearch/t", "", "wins/night", "wins/of/may"):
             with pytest.raises(WorkspaceError):
                 session.workspace.refuse_prefix(prefix)
 
@@ -157,3 +158,18 @@ def test_the_table_fits_a_narrow_terminal(command_lab: Lab) -> None:
     shown = findings_table(findings, 60)
     assert max(map(len, shown.splitlines())) <= 60 and "experiment 1: " in shown
     assert pull_request(findings[0], "score", "t", "a Mac", "+K1 = 5\n").startswith("# \\{'K1': 5\\}")
+
+
+@pytest.mark.parametrize(
+    ("title", "outside"),
+    [
+        ("\x1b[31mred\x1b[0m \x07\u202eleft\nSigned-off-by: x", "red left Signed-off-by: x"),
+        ("as #7, closes #12 # 3", "as experiment 7, closes experiment 12 # 3"),
+        ("K1 up (carried onto #3)", "K1 up"),
+        ("L" * 10_000, "L" * 99 + "…"),
+    ],
+)
+def test_a_title_can_be_read_outside_of_the_lab(command_lab: Lab, title: str, outside: str) -> None:
+    with made_up(command_lab) as session:
+        keep(session, {"K1": 5}, title)
+        assert [f.title for f in planned(session)] == [outside]

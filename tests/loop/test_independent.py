@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+import pytest
+
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.loop.independent import Files, Step, apply, cancelled, changes_of
 
@@ -106,3 +108,34 @@ def test_all_changes_together_are_the_head() -> None:
     steps = night(one, two, three)
     every = [step for change in changes_of({"f.py": START}, steps) for step in change.steps]
     assert apply({"f.py": START}, every) == {"f.py": three}
+
+
+def files(**texts: str) -> Files:
+    return {f"src/{name}.py": text for name, text in texts.items()}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from src.b import helper\n\n\ndef run():\n    return helper()\n",
+        "from .b import helper\n\n\ndef run():\n    return helper()\n",
+        "import src.b\n\n\ndef run():\n    return src.b.helper()\n",
+        "from src import b as other\n\n\ndef run():\n    return other.helper()\n",
+    ],
+)
+def test_a_keep_goes_with_the_one_that_defines_the_name_in_another_file(use: str) -> None:
+    start = files(a="def run():\n    return 1\n", b="def base():\n    return 2\n", c="C = 1\n")
+    one = {**start, **files(b=start["src/b.py"] + "\n\ndef helper():\n    return 3\n")}
+    two = {**one, **files(c="C = 2\n")}
+    three = {**two, **files(a=use)}
+    steps = [Step(kept(at, None), *pair) for at, pair in enumerate(pairwise((start, one, two, three)), 1)]
+    assert [change.numbers for change in changes_of(start, steps)] == [(1, 3), (2,)]
+
+
+def test_a_keep_goes_with_the_one_that_added_the_file_it_imports() -> None:
+    start = files(a="import math\n\n\ndef run():\n    return 1\n")
+    one = {**start, **files(math="def sin():\n    return 3\n")}  # beside a module of Python with the same name
+    two = {**one, **files(new="NEW = 3\n")}
+    three = {**two, **files(a="import math\nfrom src.new import NEW\n\n\ndef run():\n    return math.cos(NEW)\n")}
+    steps = [Step(kept(at, None), *pair) for at, pair in enumerate(pairwise((start, one, two, three)), 1)]
+    assert [change.numbers for change in changes_of(start, steps)] == [(1,), (2, 3)]

@@ -54,6 +54,25 @@ def test_no_number_ends_the_trial(command_lab: Lab) -> None:
     assert "run 1 of the unedited commit ended as invalid" in found["number"][1]
 
 
+@pytest.mark.parametrize(
+    ("uses", "file"),
+    [("open('data.txt')", "data.txt"), ("open('data/a.csv')", "data/a.csv"), ("import helper", "helper.py")],
+)
+def test_a_file_that_is_not_committed_is_named(command_lab: Lab, uses: str, file: str) -> None:
+    (command_lab.root / ".git" / "info" / "exclude").write_text(f"{file}\n")
+    (command_lab.root / file).parent.mkdir(exist_ok=True)
+    (command_lab.root / file).write_text("x = 1\n")
+    found = state_of(command_lab, bench_py=f"{uses}\nprint('METRIC score=3')\n")
+    assert f"{file} is in your checkout, but not in the last commit" in found["number"][2]
+
+
+@pytest.mark.parametrize("path", ["left.txt", "solver.py", "bench.py"])
+def test_each_run_finds_the_commit_whatever_the_one_before_it_wrote(command_lab: Lab, path: str) -> None:
+    grows = f"with open({path!r}, 'a') as file:\n    file.write('#')\nsize = len(open({path!r}).read())\n"
+    found = state_of(command_lab, bench_py=f"from solver import X\n{grows}print(f'METRIC score={{X + size}}')\n")
+    assert found["noise"][1].startswith("none: the same number")
+
+
 @pytest.mark.parametrize("number", ["3", "random.random()"], ids=["constant", "noise alone"])
 def test_a_number_that_does_not_follow_the_file(command_lab: Lab, number: str) -> None:
     found = state_of(command_lab, bench_py=f"import random\nprint(f'METRIC score={{{number}}}')\n")
