@@ -113,7 +113,9 @@ def test_forty_experiments_with_an_endpoint_that_dies_and_returns(command_lab: L
     with OpenAIServer() as server, dying(server, 4, 0.5) as deaths:
         server.default = answer
         toml = (command_lab.root / "lab.toml").read_text()
-        settings = f'name = "{agent}"\nmodel = "m"\nbase_url = "{server.base_url}"\npatience_seconds = 60\n'
+        settings = (
+            f'name = "{agent}"\nmodel = "m"\nbase_url = "{server.base_url}"\npatience_seconds = 60\nshare = 1.0\n'
+        )
         (command_lab.root / "lab.toml").write_text(f"{toml}\n[agent]\n{settings}")
         done = command_line("run", "--experiments", "40", "--tag", "t", cwd=command_lab.root)
     assert done.returncode == 0, done.stderr

@@ -31,16 +31,15 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
 
     ``json``: the server enforces a schema, so the answer is asked for as an object.
     """
-    head = (
-        "An optimiser would make one of these changes next. Behind each stands the gain in"
-        f" {context.history.metric} that it expects"
-    )
+    head = "An optimiser would make one of these changes next"
+    gains = f"the gain in {context.history.metric} that it expects" if any(c.gain is not None for c in choices) else ""
 
     def body(elsewhere: bool) -> str:
         records = {c.axis: record_elsewhere(c.axis, context.history.metric) if elsewhere else "" for c in choices}
-        told = "; then how many such changes were kept, of those tried, on other machines" * any(records.values())
+        kept = "how many such changes were kept, of those tried, on other machines" if any(records.values()) else ""
+        told = "; then ".join(words for words in (gains, kept) if words)
         lines = [_line(number, choice, records[choice.axis]) for number, choice in enumerate(choices, start=1)]
-        return section("The choices", "\n".join([f"{head}{told}.", *lines]))
+        return section("The choices", "\n".join([f"{head}.{f' Behind each: {told}.' if told else ''}", *lines]))
 
     how = (
         'Answer with one JSON object: in "choice" the number of one line, in "why" your reason in one sentence.'
