@@ -5,7 +5,7 @@ Needs the package installed (``pip install -e .``), or the repository's root on 
 A night has 12 edits without effect, 3 real wins and 3 real losses in random order.  This package's own rules judge them
 while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power law,
 so the judge's straight line over the logarithm of the work is only nearly right.  For each course of the speed, three
-rows show edits whose steps cost the same, so that tokens tell the work; other edits, where only the speed tells it; and
+rows show edits whose steps cost the same, so that tokens show the work; other edits, where only the speed shows it; and
 the same rules without the speed:
 
     beyond 3     edits without effect, out of 12, that are reported beyond 3 sigma, and the worst night
@@ -93,7 +93,7 @@ WAYS = (
 class SlowMachine(Machine):
     """A machine whose values depend on its speed too.
 
-    While it is slow, the speed tells the work with an error; tokens tell it without one.
+    While it is slow, the speed shows the work with an error, and tokens show it without one.
     """
 
     def __init__(self, rng: np.random.Generator, speeds: Speeds, told: bool, common: float) -> None:

@@ -158,8 +158,8 @@ def _key_in(variable: str) -> str:
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     """Return a model to use when none is named, or ``None``; and the reason in words.
 
-    Without a ``base_url`` an Ollama on this machine is asked for one that suits it.  A server at ``base_url`` is asked
-    as what it is: an Ollama in the same way, any other for the model that it has.
+    Without a ``base_url``, the model is chosen among those of an Ollama on this machine. An Ollama at ``base_url`` is
+    asked in the same way; any other server there is asked for the one model that it has.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 

@@ -118,7 +118,8 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 
 
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
-    """Return the values of the last baseline and the last kept run; None for one baseline, which the rows show."""
+    """Return the values of the last baseline and the last kept run; None if there is only one baseline, because the
+    rows then show both."""
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]
     if len(opened) < 2 or opened[-1].value is None or kept[-1].value is None:

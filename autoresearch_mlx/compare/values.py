@@ -115,7 +115,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading; if it counts rows, it is the device's batch size, with that knob's own value before."""
+    """Return the reading; if it counts rows, return it as a reading of the device's batch size, with that knob's value
+    before."""
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read
     was = read.was if read.was != known.get(read.knob) else known.get("DEVICE_BATCH_SIZE")

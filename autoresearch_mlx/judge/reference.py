@@ -11,8 +11,8 @@ from autoresearch_mlx.experiment import History, Measurement, Reference
 from autoresearch_mlx.judge.history import taken_now
 
 _SAME_COST = 0.15
-"""Relative difference in processor time up to which a step of two files costs the same.  On a busy machine the time of
-the same step varies by so much, because programs push each other's data out of the caches."""
+"""Relative difference in processor time up to which the steps of two files count as equally expensive.  On a busy
+machine the time of the same step varies by so much, because programs push each other's data out of the caches."""
 
 _FASTER = 1.15
 """If a baseline run is more than this many times as fast as the reference, the reference ran on a busy machine."""

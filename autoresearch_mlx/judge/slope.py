@@ -109,7 +109,7 @@ def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
 
 
 def _updated(before: Slope, spread: float, cross: float, noise: float) -> tuple[Slope, float]:
-    """Return the slope after these sums, and the share of it that comes from them."""
+    """Return the slope updated by these sums, and the share of it that comes from them."""
     if not noise:
         return replace(before, value=cross / spread, error=0.0), 1.0
     told, known = spread / noise**2, 1 / before.error**2

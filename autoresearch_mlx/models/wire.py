@@ -74,7 +74,8 @@ class ModelFacts:
 
     model: str
     billions: float | None = None
-    """Parameters, in units of 1e9, as the server or the checkpoint reports them; a name is no report."""
+    """Parameters, in units of 1e9, as the server or the checkpoint reports them; a number in the model's name does not
+    count."""
     context_tokens: int | None = None
     """The longest context in tokens that the model can have."""
     size_bytes: int | None = None

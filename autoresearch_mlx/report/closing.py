@@ -45,7 +45,7 @@ def _chosen(history: History) -> str:
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
-    return f"#{best.number} has only the run that it was chosen by; `autoresearch-mlx certify` measures it again"
+    return f"#{best.number} has only the run that led to its choice; `autoresearch-mlx certify` measures it again"
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ class Calls:
 
     def _worth_waiting(self, error: EndpointError, tries: int, spent_then: float) -> bool:
         if error.kind not in _PASSING or (error.kind == "hung" and error.partial.strip()):
-            return False  # a reply that stood still in its middle would do so again, with the same prompt and seed
+            return False  # a reply that stalled midway would stall again, with the same prompt and seed
         return spent_then <= self.patience or (tries == 1 and error.kind in _AT_ONCE)
 
     def _wait(self, error: EndpointError, tries: int, pause: float) -> None:

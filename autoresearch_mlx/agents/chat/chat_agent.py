@@ -33,9 +33,9 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 LOST_IN_A_ROW = 3
 """Number of experiments in a row lost to a silent server after which the agent gives up."""
 MOST_OVERFLOWS = 4
-"""Number of refusals of one prompt as too long after which the server is no longer believed to have room for any."""
+"""Number of times that the server may refuse a prompt as too long before the agent gives up."""
 MOST_CUT_OFFS = 2
-"""Number of replies in one experiment that ran on or hung, after which the model is not asked again."""
+"""Number of replies in one experiment that did not end or hung, after which the model is not asked again."""
 _NO_EDIT = "no usable answer"
 
 
@@ -50,18 +50,19 @@ class Chat:
         self._tasks = TaskSource(office, self._calls, endpoint.name)
         self._opener = Opener(endpoint.name, office, self._tasks)
         self._learned: int | None = None
-        """Tokens of the context that a refusal has shown, by our own estimate."""
+        """Size of the context as a refusal has shown it, in tokens by our own estimate."""
         self._asked_tokens = 0
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """Number of an experiment without an answer, and the proposal made instead, repeated if the loop asks again."""
+        """Number of an experiment without an answer, and the proposal made in its place, which is returned again if the
+        loop asks again."""
         self._lost = 0
 
     # --- what the loop calls
 
     def propose(self, context: Context) -> Proposal:
-        """Return an edit, or a Proposal whose problem is worded for the model.
+        """Return an edit, or a Proposal whose ``problem`` tells the model what is wrong.
 
         Raises AgentError when asking again cannot help: caps reached, a refused key or model, a prompt that does not
         fit, a server that stays silent.
@@ -182,9 +183,9 @@ class Chat:
         raise refused
 
     def _learn(self, refused: EndpointError) -> None:
-        """Take the length of the context from a refusal, or half of what was refused when it names none.
+        """Learn the length of the context from a refusal; if the refusal names none, take half of the refused length.
 
-        The server counts other tokens than our estimate does, so its limit is put into our tokens.
+        The server counts tokens differently from our estimate, so its limit is converted to our tokens.
         """
         asked = self._asked_tokens
         limit = refused.context_tokens or asked // 2

@@ -14,7 +14,7 @@ BLOCKS_FROM = 14.0
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
     """Return the form that the settings name, or else the one with which a model begins.
 
-    A large model begins with blocks.  So does a remote one whose size nobody reports; any other begins with the menu.
+    A large model begins with blocks, and so does a remote model of unknown size; any other begins with the menu.
     """
     if settings.format != "auto":
         return settings.format

@@ -27,7 +27,7 @@ from autoresearch_mlx.store.forms import LADDER
 TAIL = 1 / 8
 """Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
 SHORT_TAIL = 600
-"""The same in tokens for a form without code, where such answers are short."""
+"""The same reserve in tokens for a form without code, where bad answers are short."""
 
 
 class NothingToChoose(PromptTooLong):
@@ -36,7 +36,8 @@ class NothingToChoose(PromptTooLong):
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """One form of the next question: tokens of its prompt and the most of its reply, or why it cannot be asked."""
+    """One form of the next question: the tokens of its prompt and the largest number for its reply, or why it cannot be
+    asked."""
 
     form: Form
     tokens: int | None
@@ -55,7 +56,7 @@ class Opener:
         """Whether this model has been seen to think before it answers."""
         self._wishes_fit = True
         self.seconds: float | None = None
-        """Seconds that one answer may take before a form that is only tried counts as too slow; None: any time."""
+        """Seconds that one answer may take before a form on trial counts as too slow; None for no limit."""
 
     def open(self, context: Context, facts: ModelFacts, most: int, looking: bool = False) -> Thread:
         """Return the conversation of the next experiment, in the first form that fits a context of ``most`` tokens.
@@ -85,10 +86,10 @@ class Opener:
         return self._wishes_fit and self._tasks.wished(context)
 
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
-        """Return a conversation in a lower form, after an answer in this one was no edit; None when it is repaired.
+        """Return a conversation in a lower form after an answer in this form was no edit; None if the answer should be
+        repaired.
 
-        A form that the model has not mastered yet is left at once; a choice that was repaired once gives way to the
-        menu.
+        A form that the model has not mastered yet is given up at once; after one repair of a choice, the menu is next.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
             return None

@@ -15,17 +15,17 @@ from autoresearch_mlx.store.forms import asked_of
 USUAL_CONTEXT = 32_768
 """Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
 FIELDS = 400
-"""Most tokens of a reply without code: a few fields, each a sentence at most."""
+"""Maximum number of tokens of a reply without code: a few fields, each a sentence at most."""
 CODE = 1.5
-"""Most tokens of a reply with code, as a multiple of the largest file's."""
+"""Maximum number of tokens of a reply with code, as a multiple of the largest file's."""
 LEAST_CODE = 1000
-"""The same for a small file, to which a model may add."""
+"""Smallest such maximum: a model may add to a small file."""
 RESERVED = 2048
 """Tokens that a prompt leaves for search/replace blocks, which are seldom longer; a whole file needs them all."""
 THOUGHTS = 4096
 """Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
 SLOW_LOAD = 15.0
-"""Loading time in seconds from which one call asks for several ideas."""
+"""Loading time in seconds from which on one call asks for several ideas."""
 AT_ONCE = 3
 
 
@@ -41,24 +41,24 @@ class Room:
 
     @property
     def limit(self) -> int:
-        """The most tokens of the reply."""
+        """Maximum number of tokens of the reply."""
         wanted = reply_limit(self.form, self.files, self.setting, self.thinks)
         # At most half of the context goes to blocks, because the prompt needs room too.
         return wanted if self.form == "whole" else min(wanted, max(self.most // 2, FIELDS))
 
     @property
     def fields(self) -> int:
-        """The most tokens of a first reply with the fields alone."""
+        """Maximum number of tokens of a first reply with the fields alone."""
         return reply_limit("values", self.files, self.setting, self.thinks)
 
     @property
     def reserved(self) -> int:
-        """The tokens that the prompt must leave free."""
+        """Number of tokens that the prompt must leave free."""
         return self.limit if self.form == "whole" else min(self.limit, RESERVED + self.thinks * THOUGHTS)
 
 
 def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool) -> int:
-    """Return the most tokens of a reply: a few fields, or half as much again as the largest file has."""
+    """Return the maximum number of tokens of a reply: a few fields, or half as much again as the largest file has."""
     thoughts = THOUGHTS if thinks else 0
     wanted = FIELDS
     if form in ("blocks", "whole"):
@@ -68,12 +68,13 @@ def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, think
 
 
 def own_limit(settings: AgentSettings) -> int | None:
-    """Return the person's own limit of one reply; None when there is none."""
+    """Return the person's own limit on one reply; None when there is none."""
     return None if settings.reply_tokens == "auto" else settings.reply_tokens
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the tokens of prompt and reply together: the least of what is wished, reported and learned."""
+    """Return the number of tokens for prompt and reply together: the smallest of the numbers set, reported and
+    learned."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)
@@ -87,7 +88,7 @@ def count_at_once(history: History, agent: str, form: Form) -> bool:
 
 
 def predicted_seconds(history: History, agent: str, tokens: int) -> float | None:
-    """Predict how long a model takes for so many tokens, prompt and reply together, by its last answers.
+    """Predict from its last answers how long a model takes for so many tokens, prompt and reply together.
 
     Returns None before it has answered.
     """

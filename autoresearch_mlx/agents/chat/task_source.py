@@ -18,7 +18,7 @@ from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
 
 _REPLY_TOKENS = 1600
-"""Most tokens of the reply: eight ideas of some sentences each."""
+"""Maximum number of tokens of the reply: eight ideas of some sentences each."""
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
 
 

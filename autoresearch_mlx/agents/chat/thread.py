@@ -36,9 +36,9 @@ class Thread:
     base: str | None = None
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 0
-    """Most tokens of the next reply."""
+    """Maximum number of tokens of the next reply."""
     code_tokens: int = 0
-    """Most tokens of a reply with code."""
+    """Maximum number of tokens of a reply with code."""
     context_tokens: int = 0
     """Maximum number of tokens of prompt and reply together."""
     room: int = 0

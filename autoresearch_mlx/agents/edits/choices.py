@@ -13,7 +13,7 @@ from autoresearch_mlx.models.wire import closed_object
 from autoresearch_mlx.terms import one_line
 
 WHY = 200
-"""Greatest length of a reason, in characters."""
+"""Maximum length of a reason, in characters."""
 _FIELD = re.compile(r'"?\bchoice"?\s*[:=]\s*"?(?:number\s*)?(\d{1,3})\b', re.IGNORECASE)
 _FIRST = re.compile(
     r"\W*(?:(?:my|the|your) )?(?:i (?:would )?(?:choose|pick|select) )?(?:best )?"
@@ -25,7 +25,8 @@ _WHY = re.compile(r'"why"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
 
 
 def menu_schema(count: int) -> dict[str, Any]:
-    """Return the schema of a choice among ``count`` entries.  The number comes first, so that a cut reply has it."""
+    """Return the schema of a choice among ``count`` entries.  The number comes first, so that even a reply that is cut
+    off has it."""
     return closed_object(choice={"type": "integer", "enum": list(range(1, count + 1))}, why=text_of(WHY))
 
 

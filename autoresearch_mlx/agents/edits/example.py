@@ -19,9 +19,9 @@ OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
 """Fields of the example for a lab without knobs, which is about another program."""
 WHY = "It should do more in the same time."
 _FINE = 0.1
-"""Step of a whole number, as a share of its range, up to which the far end of the range is a wild guess."""
+"""If one step of a whole number is at most this share of its range, hardly anybody would propose the far end."""
 _STEP = 0.037
-"""Step of the example, as a share of the range: an odd one, which hardly anybody would propose."""
+"""Step of the example, as a share of the range: an odd value that hardly anybody would propose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
 
 
 def _after(d: Dimension) -> Any:
-    """Return a value that hardly anybody would propose; the present one where every other value may be proposed."""
+    """Return a value that hardly anybody would propose; the present value if any other might be proposed."""
     here = d.unit(d.value)
     if not d.tick:
         return d.at(here + _STEP if here < 0.9 else here - _STEP)

@@ -20,9 +20,9 @@ _KNOBS = 64
 _TEXT = 200
 _ENTRIES = 64
 _REASON = 400
-"""Greatest length of a hypothesis in a schema, in characters."""
+"""Maximum length of a hypothesis in a schema, in characters."""
 MOST_CHANGES = 3
-"""Most knobs that a schema lets one proposal change: no more than a person can reason about."""
+"""Maximum number of knobs that a schema lets one proposal change: no more than a person can reason about."""
 
 Text: TypeAlias = Annotated[str, Field(strict=True, max_length=_TEXT)]
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | Text
@@ -95,8 +95,8 @@ def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
     """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
     Strict modes do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
-    ``knobs``: the names of the files' knobs; no other name is allowed then.  Each text has a greatest length, without
-    which a small model may never end one.
+    ``knobs``: the names of the files' knobs; no other name is allowed then.  Each text has a maximum length, because a
+    small model might otherwise never end it.
     """
     value = {
         "anyOf": [

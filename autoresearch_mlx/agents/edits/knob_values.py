@@ -64,7 +64,7 @@ def fit(knob: Knob, value: Any) -> Any:
 def out_of_range(knob: Knob, value: Any) -> str:
     """Say that a value lies outside the range of the knob's ``# knob:`` comment; empty when it does not.
 
-    A value at which the knob already is counts as inside, and so does every value of a knob without a comment.
+    The knob's present value counts as inside, and so does every value of a knob without a comment.
     """
     span = range_in_comment(knob)
     if span is None or value == knob.value:

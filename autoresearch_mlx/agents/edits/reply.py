@@ -60,7 +60,7 @@ def read_reply(
 
     ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call.  With fields,
     the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``: the values
-    outside a knob's range that were refused before; a model that sends one again means it.
+    outside a knob's range that were refused before; a model that sends one of them again means it.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."

@@ -99,7 +99,7 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """Make the person the source of open ideas from another source that the person now adds as well."""
+    """Make the person the source of open ideas that the person has now added too."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)

@@ -34,7 +34,7 @@ MOST_READ = 16
 """Maximum number of ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
 _HYPOTHESIS = 200
-"""Greatest length of a hypothesis in the schema, in characters."""
+"""Maximum length of a hypothesis in the schema, in characters."""
 
 
 def refill_due(folder: Path, history: History) -> bool:

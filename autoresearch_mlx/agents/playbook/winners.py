@@ -39,9 +39,9 @@ class Winner:
     log: str = ""
     """Name of the log whose change and gain these are; empty for the only log of a playbook."""
     agree: int = 1
-    """Number of logs in which a knob won in this direction, and ..."""
+    """Number of logs in which the knob won in this direction."""
     disagree: int = 0
-    """... in which it won in another one."""
+    """Number of logs in which it won in another direction."""
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:
@@ -89,7 +89,7 @@ def _winner(group: Sequence[Effect]) -> Winner | None:
 
 
 def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
-    """Return the knobs that won in the same direction in at least ``least`` logs, and in fewer in any other.
+    """Return the knobs that won in one direction in at least ``least`` logs, and in any other direction in fewer logs.
 
     The knob with the most agreeing logs comes first.  Its change and its gain are those of one of these logs: the log
     whose change has the median size.  Gains of different logs are not added, because each log has its own data,
@@ -108,7 +108,8 @@ def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
 
 
 def _agreed(ways: dict[Any, list[Winner]], least: int) -> Winner | None:
-    """Return the direction that won most often; None when another one won as often, or too few logs agree."""
+    """Return a winner in the direction that won most often; None when another direction won as often, or too few logs
+    agree."""
     first, *others = sorted(ways.values(), key=len, reverse=True)
     if len(first) < least or (others and len(others[0]) == len(first)):
         return None

@@ -75,7 +75,7 @@ class Standing:
     gain: float | None
     percent: float | None
     chosen: bool
-    """True if the head was measured only by the runs by which it was chosen: luck makes such runs look too good."""
+    """True if the head has only the runs that led to its choice: luck makes such runs look too good."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def _certified_or_not(page: Page) -> str:
         return f"{words} {moved}; `autoresearch-mlx certify` measures that."
     if standing.gain is None:
         return "No change has been kept, so there is nothing to certify."
-    chosen = " The head has only the run that it was chosen by." if standing.chosen else ""
+    chosen = " The head has only the run that led to its choice." if standing.chosen else ""
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
         f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "

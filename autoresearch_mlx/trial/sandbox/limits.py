@@ -50,13 +50,13 @@ class Limits:
     folder: Path | None = None
     """The run folder; its size and the free space of its disk are watched where they are limited."""
     memory_bytes: int | None = None
-    """The most memory that the child and its descendants may use together."""
+    """Maximum memory that the child and its descendants may use together."""
     folder_bytes: int | None = None
-    """The most bytes that the run folder may hold."""
+    """Maximum number of bytes that the run folder may hold."""
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     processes: int | None = None
-    """The most processes, including the child itself."""
+    """Maximum number of processes, including the child itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ _MEMORY_DOUBT = 2.0
 count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Most reference seconds that a second counts as: a budget is never shorter than its seconds by the wall clock.  If the
-baseline ran on a busy machine, shorter budgets would make later runs equal to it, but would cost them more than that is
-worth."""
+"""Largest number of reference seconds that a second counts as: a budget is never shorter than its seconds by the wall
+clock.  If the baseline ran on a busy machine, shorter budgets would make later runs equal to it, but would cost them
+more than that is worth."""
 _NEWEST = 3
 """Number of newest probes whose median gives the current speed: one of them may have been slowed down by chance.  The
 reference is a median too; the fastest of three would make each later run look faster."""
