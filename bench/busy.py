@@ -76,7 +76,7 @@ def edits(quick: bool, rng: random.Random) -> list[Edit]:
 
 @contextmanager
 def busy_programs(rng: random.Random, seconds: float) -> Iterator[None]:
-    """Switch two to six programs on and off until the end of the block; a spell takes up to four runs."""
+    """Switch two to six programs on and off until the end of the block; a spell lasts up to four runs."""
     over = threading.Event()
 
     def spells() -> None:

@@ -1,9 +1,9 @@
-"""Run the real coding agents against a scripted model on this machine, offline: does each edit a lab, and drive one?
+"""Run the real coding agents against a scripted model on this machine, offline: can each edit a lab, and drive one?
 
     .venv/bin/python -m bench.coding_agents --bin node_modules/.bin [--bin DIR ...] [--only claude ...] [--seconds 40]
 
-``autoresearch_mlx/agents/presets.py`` says how to install each.  Every agent that is found gets a home and labs of its
-own, and a model that follows a script:
+``autoresearch_mlx/agents/presets.py`` says how to install each.  Every agent that is found gets its own home folder and
+labs, and a model that follows a script:
 
 edits     `run --agent NAME` for one experiment; the model edits a file and says its title
 drives    the agent is in charge: the model edits, calls `try --detach` and `wait`, and reads the verdict; a measurement

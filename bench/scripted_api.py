@@ -22,7 +22,7 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shell:
-    """Run a shell command; with ``until``, again and again until the conversation has that text."""
+    """Run a shell command; with ``until``, repeat it until the conversation contains that text."""
 
     command: str
     until: str = ""
@@ -123,7 +123,8 @@ class ScriptedModel:
 
 
 def _moves(step: Step, tools: Mapping[str, Tool]) -> Iterator[Say | Call]:
-    """Yield the calls that make a step with these tools: an edit needs two where the file must be read first."""
+    """Yield the calls that carry out a step with these tools: an edit takes two calls if the agent must read the file
+    first."""
     shell = next((tools[name] for name in _SHELLS if name in tools), None)
     if isinstance(step, Say):
         yield step

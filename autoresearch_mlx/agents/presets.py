@@ -1,6 +1,6 @@
-"""Know the coding agents that people have: the shell line with which each edits files by itself, and what forbids it.
+"""List the coding agents that are known by name, each with the shell lines that let it work without a person.
 
-Each line was run with the version in ``ran`` against a scripted server (``bench/coding_agents.py``).
+Each line was run with the version in ``ran``, against a scripted server (``bench/coding_agents.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Preset:
     """A coding agent that ``--agent NAME`` calls."""
 
     name: str
-    """Its name, which is also that of its program on PATH."""
+    """Its name, which is also the name of its program on PATH."""
     install: str
     """The command that installs it."""
     ran: str
@@ -25,18 +25,19 @@ class Preset:
     line: str
     """Shell line that reads the prompt from standard input; ``{more}`` is the place for a person's own options."""
     drives: str
-    """Shell line with which it is in charge: it may also run commands, and ``{tool}``, the path of autoresearch-mlx."""
+    """Shell line that puts it in charge, so that it may also run commands; ``{tool}`` is the path of
+    autoresearch-mlx."""
     needs: str = ""
-    """The option of ``line`` that lets it edit files; empty: it edits without one."""
+    """The option in ``line`` that lets it edit files; empty if it needs none."""
     allows: str = ""
-    """Pattern of all options that let it edit, of which a person's own line needs one."""
+    """Pattern of the options that let it edit; a person's own line needs one of them."""
 
     def shell_line(self, options: str = "") -> str:
-        """Return the shell line, with a person's own options in it."""
+        """Return the shell line with a person's own options."""
         return self.line.replace("{more}", f" {options}" if options else "")
 
     def driving_line(self, tool: str, options: str = "") -> str:
-        """Return the shell line with which it is in charge; ``tool`` is what it calls for autoresearch-mlx."""
+        """Return the shell line that puts it in charge; ``tool`` is the path of autoresearch-mlx."""
         return self.drives.replace("{tool}", tool).replace("{more}", f" {options}" if options else "")
 
 
@@ -123,9 +124,9 @@ _ASSIGNED = re.compile(r"\w+=")
 
 
 def preset_line(name: str) -> str | None:
-    """Return the shell line of an agent's name, such as ``claude`` or ``claude:--model opus``; None for another name.
+    """Return the shell line of an agent such as ``claude`` or ``claude:--model opus``; None for an unknown name.
 
-    What follows the colon is added as options of the program, and begins with a dash.
+    The options after the colon are passed to the program; they begin with a dash.
     """
     kind, colon, options = name.partition(":")
     preset = _BY_NAME.get(kind)
@@ -135,7 +136,8 @@ def preset_line(name: str) -> str | None:
 
 
 def driving_line(name: str, tool: str) -> str | None:
-    """Return the shell line with which an agent, named as above or as ``command:LINE``, is in charge; None: unknown."""
+    """Return the shell line that puts an agent in charge, named as above or as ``command:LINE``; None if it is
+    unknown."""
     kind, _, options = name.partition(":")
     if kind == "command" and options:
         return options
@@ -143,18 +145,18 @@ def driving_line(name: str, tool: str) -> str | None:
 
 
 def command_line(name: str) -> str | None:
-    """Return the shell line of a coding agent's name, with or without ``hybrid:``; None for another kind of agent.
+    """Return the shell line of a coding agent, named with or without ``hybrid:``; None for another kind of agent.
 
-    The line of a bare ``command`` is empty: lab.toml has it.
+    For ``command`` alone the line is empty, because lab.toml has it.
     """
     kind, _, rest = name.removeprefix("hybrid:").partition(":")
     return rest if kind == "command" else preset_line(name.removeprefix("hybrid:"))
 
 
 def program_of(line: str) -> str:
-    """Return the program that a shell line starts, without its folder; empty if it starts with another word.
+    """Return the name of the program that a shell line starts, without its folder; empty if there is none.
 
-    Variables that are set in front of the program, and ``env``, are passed over.
+    Variables that are set before the program, and ``env``, are skipped.
     """
     for word in _words(line):
         if not _ASSIGNED.match(word) and word != "env":
@@ -163,7 +165,7 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Say which option a coding agent's shell line lacks to edit files; empty if it lacks none that is known."""
+    """Say which option a coding agent's shell line needs to edit files and lacks; empty if it lacks no known option."""
     preset = _BY_NAME.get(program_of(line))
     if preset is None or not preset.allows or re.search(preset.allows, line):
         return ""

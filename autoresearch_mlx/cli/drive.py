@@ -21,9 +21,9 @@ from autoresearch_mlx.store.tries import try_of
 def drive_command(agent: str | None, prompt: str | None) -> None:
     """Let a coding agent drive: it edits the file, calls `try --detach` and `wait`, and reads the verdicts.
 
-    AGENT is claude, codex, opencode, pi, qwen, gemini, aider or mini, with options of its own as in
-    "claude:--model opus", or "command:LINE".  This command measures for the agent, outside of the agent's sandbox, and
-    ends with the agent.
+    AGENT is claude, codex, opencode, pi, qwen, gemini, aider or mini, if you like with options for it, as in
+    "claude:--model opus"; or it is "command:LINE".  This command measures for the agent, outside the agent's sandbox,
+    and ends when the agent ends.
 
     Without AGENT it only measures, for an agent in another terminal, until Ctrl-C.
 
@@ -58,7 +58,7 @@ def _measured(lab: Lab) -> int:
 
 
 def _closing(lab: Lab, before: int) -> Iterator[str]:
-    """Yield how the session stands after the agent has ended, and what still goes on."""
+    """Yield sentences that say how the session stands after the agent has ended, and what is still being measured."""
     from autoresearch_mlx.report.closing import outcome
 
     tag = lab.current()

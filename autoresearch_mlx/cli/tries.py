@@ -44,8 +44,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
     The file is taken from your checkout as it is now, committed or not, and compared with the incumbent.  A keep moves
     the session's branch; your checkout stays as you left it.
 
-    With --detach the measurement goes on by itself, even when the shell that called this ends or is killed, as a coding
-    agent's shell is after some minutes.  The file may be edited again at once.
+    With --detach the measurement goes on by itself even if the calling shell is killed, which coding agents do after
+    some minutes.  The file may be edited again at once.
 
     \b
     Example:
@@ -84,7 +84,7 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Start the same command in a process that outlives this one, and print the number that it promises.
 
-    If `drive` works in this lab, the request goes there: this command may be in a sandbox, whose end ends all in it.
+    If `drive` works in this lab, the request goes there, because this command may be in a sandbox that ends with it.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver
@@ -113,11 +113,11 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
 )
 @_json_option("Print the experiment as one JSON object.")
 def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:
-    """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, that of the newest detached try.
+    """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
 
-    It may be a detached try or an experiment of a run, and it may be over already.  To end this command ends only the
-    waiting: call it again as often as you like.  The exit code is that of the try: 0 for any verdict, 1 for an error,
-    130 if the try was ended by hand.
+    It may be a detached try or an experiment of a run, and it may have ended already.  Ending this command ends only
+    the waiting: call it again as often as you like.  The exit code is that of the try: 0 for any verdict, 1 for an
+    error, 130 if the try was ended by hand.
 
     \b
     Example:

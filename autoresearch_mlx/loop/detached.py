@@ -1,7 +1,7 @@
 """Measure in a process that outlives its caller: ``try --detach``.
 
-A coding agent's shell ends a command that takes too long, and with it every process of its group, its session or its
-descent.  So the measurement runs in a session of its own, as a child of nobody, without a terminal and without the
+When a command takes too long, a coding agent's shell ends it together with its descendants and all processes of its
+group and its session.  So the measurement runs in a process session of its own, without a parent, a terminal or the
 caller's pipes.  The caller waits only until that process has promised a number for the experiment, or has failed.
 """
 
@@ -37,8 +37,9 @@ class Promise:
 def start_detached(arguments: Sequence[str]) -> Promise | int:
     """Start the command ``autoresearch-mlx`` with these arguments as a process that outlives this one.
 
-    The command must take the option ``--report-to``.  Returns its promise, or its exit code if it ended without one;
-    then it has printed its error to our standard error.  Raises LabError when it was killed before it could say either.
+    The command must take the option ``--report-to``.  Returns the promise of that process, or its exit code if it ended
+    without a promise; it has then printed its error to our standard error.  Raises LabError when it was killed before
+    it could report either.
     """
     ours, theirs = os.pipe()
     process = subprocess.Popen(
@@ -58,7 +59,7 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
 
 
 class Detached:
-    """The side of the detached process: its promise, and the note of how it ends.
+    """What the detached process does for its caller: the promise, and the note of how it ended.
 
     Without ``report_to``, the file descriptor on which the caller listens, the process is not detached: nothing is
     promised and nothing noted.
@@ -70,9 +71,10 @@ class Detached:
         self._note: Try | None = None
 
     def promise(self, folder: Path, number: int) -> None:
-        """Promise the caller a number in the session in ``folder``, and let go of the caller's streams.
+        """Promise the caller the experiment ``number`` of the session in ``folder``, and let go of the caller's
+        streams.
 
-        Needs the session's lock.  Raises OSError when the note cannot be written.
+        The caller must hold the session's lock.  Raises OSError when the note cannot be written.
         """
         if self._report_to is None:
             return
@@ -88,12 +90,12 @@ class Detached:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Detach, and report how the block ends: to the caller before there is a promise, in the note after it."""
+        """Detach, and report how the block ends: to the caller if nothing is promised yet, else in the note."""
         if self._report_to is None:
             yield
             return
         if os.fork():
-            os._exit(0)  # the caller's descendants end here, so that whoever ends all of them spares the measurement
+            os._exit(0)  # the parent ends, so the measurement is no longer the caller's descendant
         try:
             yield
         except AutoresearchError as error:

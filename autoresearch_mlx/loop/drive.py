@@ -1,4 +1,4 @@
-"""Put a coding agent in charge of a lab, and measure for it outside of its sandbox: the command ``drive``."""
+"""Put a coding agent in charge of a lab, and measure for it outside its sandbox: the command ``drive``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.trial.runner import python_command
 
 AT_DESK = "AUTORESEARCH_AT_DESK"
-"""Environment variable of a command that was asked for at the desk, so that it does not ask there again."""
+"""Environment variable of a command that was requested at the desk, so that it does not send a request itself."""
 _DETACHED = ("try", "--detach", "--json")
 _TICK_SECONDS = 0.1
 
@@ -29,8 +29,8 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
 
     ``files``: the paths of the editable files, which the line can use as ``"$@"``.
 
-    Meanwhile every ``try --detach`` in this lab is carried out by this process.  Without a line it does only that,
-    until Ctrl-C.  Raises LabError when another process does so already.
+    Meanwhile this process carries out every ``try --detach`` of this lab.  Without a line it does only that, until
+    Ctrl-C.  Raises LabError when another process does this already.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
@@ -53,7 +53,7 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
 
 
 def _end(agent: subprocess.Popen[bytes]) -> None:
-    """End the agent's shell and all its descendants; a measurement that it has detached is none of them."""
+    """End the agent's shell and all its descendants; a detached measurement is not among them."""
     import psutil
 
     with suppress(psutil.Error):
@@ -73,7 +73,7 @@ def editable_files(lab: Lab) -> list[str]:
 
 
 def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
-    """Carry out a ``try --detach``; nothing else is done for those who write requests."""
+    """Carry out a ``try --detach``; any other request is refused."""
     if tuple(arguments[: len(_DETACHED)]) != _DETACHED:
         return Answer(2, "", "only `try --detach` is carried out here\n")
     done = subprocess.run(
@@ -89,10 +89,10 @@ def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
 
 
 def ask_driver(lab: Lab, arguments: Sequence[str], say: Callable[[str], None]) -> Promise | int | None:
-    """Have a ``try`` with these arguments detached by the process that drives this lab; None when there is none.
+    """Ask the process that drives this lab to detach a ``try`` with these arguments; return None when there is none.
 
-    Returns the promise, or the exit code of a try that was refused, whose error is passed to ``say``.  Raises OSError
-    when the request cannot be written.
+    Returns the promise, or the exit code of a refused try; the error is passed to ``say``.  Raises OSError when the
+    request cannot be written.
     """
     if AT_DESK in os.environ or not is_served(lab.state):
         return None

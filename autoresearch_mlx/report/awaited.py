@@ -1,6 +1,6 @@
 """Wait until an experiment has its verdict, whichever process measures it: ``wait``.
 
-The waiting process only reads.  It may be killed, started again, or run twice; the measurement does not notice.
+The waiting process only reads.  It may be killed, started again, or run twice without any effect on the measurement.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ STILL_MEASURED = 3
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _DEAD_LOOKS = 3
-"""Number of looks in a row at which nobody measures the experiment before that is believed: a process that is starting
-or ending may hold the lock for an instant without its name in it."""
+"""Number of looks in a row that must find nobody measuring the experiment: a process that is starting or ending may
+hold the lock for an instant without its name in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ def await_verdict(
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``; say how far it is.
 
     Returns the exit code that ``try`` had or would have had.  Raises LabError when there is no such experiment, when
-    the process that measured it died, and with the try's own error when no experiment came of it.
+    the process that measured it died, or when the try failed before it became an experiment; then with the try's own
+    error.
     """
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds
@@ -78,7 +79,7 @@ def await_verdict(
 
 
 def _promised(note: Try | None, pid: int | None) -> bool:
-    """Return whether the process that holds the session is the one that promised this experiment and goes on."""
+    """Return whether the process that holds the session has promised this experiment and is still at work on it."""
     return note is not None and note.exit_code is None and note.pid == pid
 
 
@@ -99,7 +100,8 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
 
 
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:
-    """Return what is measured now: this experiment, if it is one of several lanes, or the one before it."""
+    """Return what is being measured now: this experiment if one of several lanes measures it, else whatever comes
+    before it."""
     lanes = lanes_in(folder, journal)
     return next((lane for lane in lanes if lane.number == number), running_in(folder, journal))
 

@@ -1,12 +1,12 @@
 """Pass commands out of a coding agent's sandbox, through files in the lab's ``.autoresearch/desk/``.
 
-A sandbox may end every process with the command that started it (Codex on Linux has a process namespace for each), and
-may lack git's folder, the caches and the GPU.  So `drive` works outside of it and serves the desk: the command in the
-sandbox writes a request, and reads the answer.
+When a command ends, a sandbox may end all processes that it started (Codex on Linux has a process namespace for each
+command), and it may close git's folder, the caches and the GPU.  So `drive` works outside the sandbox and serves the
+desk: the command in the sandbox writes a request, and reads the answer.
 
     desk/served            locked by the process that serves the desk
     desk/ID.request        the arguments of a command, as JSON
-    desk/ID.answer         what came of it: ``{"exit_code": ..., "out": ..., "error": ...}``
+    desk/ID.answer         the result: ``{"exit_code": ..., "out": ..., "error": ...}``
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Note the tries that outlive the command that asked for them (``try --detach``), so that ``wait`` finds them.
+"""Keep notes of the tries that outlive their command (``try --detach``), so that ``wait`` finds them.
 
     tries/0005.json     experiment 5: the process that measures it, and how that process ended
     tries/0005.log      the messages and the verdict that the process printed
 
 The ledger has the experiment itself.  The note has what the ledger cannot know: the number that was promised while the
-baseline was still being measured, and the error with which no experiment came of it.
+baseline was still being measured, and the error of a try that became no experiment.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class CodingAgent:
             self._asked = _Asked(context.number)
             self._refuse_to_go_on()
         elif self._asked.last is not None and self._is_in_vain(self._asked.last):
-            return self._asked.last  # the same answer once more ends the experiment, without another call that is paid
+            return self._asked.last  # the same answer again ends the experiment without another paid call
         prompt = self._prompt(context)
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
@@ -199,7 +199,7 @@ class CodingAgent:
         return problem
 
     def _is_in_vain(self, last: Proposal) -> bool:
-        """Return whether asking again is in vain: the agent made no edit, and none in the experiment before either."""
+        """Return whether asking again is useless: the agent made no edit now, and none in the experiment before."""
         return self._asked.number in self._lost and len(self._lost) > 1 and not last.files
 
     def _refuse_to_go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""Let the optimiser propose beside a coding agent: while its service has an outage or a limit, or by turns."""
+"""Let the optimiser propose beside a coding agent: during an outage or a usage limit, or in turns."""
 
 from __future__ import annotations
 

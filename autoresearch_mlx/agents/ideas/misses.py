@@ -35,7 +35,8 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return discarded experiments within one resolution of their incumbent that the files do not contain now."""
+    """Return the discarded experiments with an effect within one resolution whose change the files do not contain
+    now."""
     unit = resolution(context)
     if unit is None:
         return ()

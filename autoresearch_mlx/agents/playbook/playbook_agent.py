@@ -1,7 +1,7 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
 Without a table there are two chapters: the winners on the H100, and after them those on which several logs of Macs
-agree.  Two winners that come to the same files here, from whichever chapter, are one play.
+agree.  Two winners that lead to the same files here are one play, even if they are from different chapters.
 
 The next play follows from the history alone: a play counts as tried when any agent measured files with the same
 fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
@@ -186,7 +186,7 @@ def _stacked(
 
 
 def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
-    """Leave out plays that move a knob which an earlier one moves too: the two chapters may both have a batch, say."""
+    """Leave out a play that moves a knob of an earlier play: both chapters may change the batch, for example."""
     chosen: list[Play] = []
     moved: set[str] = set()
     for play in plays:
