@@ -180,3 +180,14 @@ def test_a_probe_far_from_the_usual_one_is_told_once_there_is_a_usual_one() -> N
 def test_this_mac_tells_its_power_and_its_heat() -> None:
     state = read_state("metal")
     assert state.power is not None and state.thermal is not None
+
+
+def test_a_program_that_hangs_with_one_that_it_started_delays_no_reading(tmp_path: Path) -> None:
+    (tmp_path / "hangs").write_text("#!/bin/sh\nsleep 8\n")
+    (tmp_path / "hangs").chmod(0o755)
+    began = time.monotonic()
+    assert run_together({"a": [str(tmp_path / "hangs")], "b": ["echo", "here"]}, seconds=0.3) == {
+        "a": "",
+        "b": "here\n",
+    }
+    assert time.monotonic() - began < 6
