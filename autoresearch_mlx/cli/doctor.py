@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -89,8 +90,9 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
     blot, findings = blot_of(Path.cwd()), []
     say(f"{terms.plural(len(checks), 'check')}, some minutes in all; Ctrl-C ends them and leaves nothing behind")
     with interruptible():
-        for finding in selftest(checks, Path.cwd(), sleep, say):
+        for finding in selftest(checks, Path.cwd(), sleep, _doing):
             findings.append(finding)
+            _doing("")
             if not as_json:
                 click.echo(line_of(finding, blot))
     machine = read_machine()
@@ -100,6 +102,14 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
         click.echo(f"\n{block(findings, machine, blot)}\n")
         say(summary(findings))
     raise SystemExit(1 if any(f.result.state == "fail" for f in findings) else 0)
+
+
+def _doing(text: str) -> None:
+    """Say what a check is doing; on a terminal the next line replaces this one, so that the report can be copied."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{terms.cut(terms.one_line(text), width() - 1)}", nl=False, err=True)
+    elif text:
+        say(text)
 
 
 def finding_lines(finding: Finding, columns: int) -> list[str]:

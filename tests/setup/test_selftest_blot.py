@@ -44,13 +44,30 @@ JANE = Blot(
         pytest.param("from 192.168.1.23 to fe80::1c2d:3e4f:5a6b:7c8d%en0", "from (address) to (address)", id="IP"),
         pytest.param(" -InternalBattery-0 (id=4522083)\t80%;", " -InternalBattery-0 (id=(serial))\t80%;", id="battery"),
         pytest.param('named: "Playing for Jane"', 'named: "(name)"', id="assertion"),
+        pytest.param("   pid 7(Secret App): [0x2] 00:01:00", "   pid 7(name): [0x2] 00:01:00", id="program's process"),
+        pytest.param(
+            "Created for PID: 7. Description: Jane's song", "Created for PID: 7. Description: (name)", id="song"
+        ),
         pytest.param("on behalf of 'Secret App' (pid 3)", "on behalf of '(name)' (pid 3)", id="program"),
         pytest.param('"ManufacturerData" = <0001000a00300030>', '"ManufacturerData" = (serial)', id="data"),
     ],
 )
 def test_what_identifies_somebody_goes(text: str, left: str | None) -> None:
     found = JANE(text)
-    for secret in ("jdoe", "jane", "C02XK", "FVFX", "d86abc", "F8Y", "0a1b2c3d", "somebody", "0x1", "XYZ12", "corp"):
+    for secret in (
+        "jdoe",
+        "jane",
+        "C02XK",
+        "FVFX",
+        "d86abc",
+        "F8Y",
+        "0a1b2c3d",
+        "somebody",
+        "0x1",
+        "XYZ12",
+        "corp",
+        "secret",
+    ):
         assert secret.lower() not in found.lower()
     assert left is None or found == left
 
@@ -64,6 +81,7 @@ def test_what_identifies_somebody_goes(text: str, left: str | None) -> None:
         '"PerformanceStatistics" = {"Device Utilization %"=16,"In use system memory"=2363801600}',
         'PreventUserIdleSystemSleep named: "Powerd - Prevent sleep while display is on"',
         "/usr/bin/sandbox-exec and /proc/cpuinfo",
+        "   pid 386(powerd): [0x00044fc100018b2d] 00:06:53 PreventUserIdleSystemSleep",
         "MLX 0.32.4 (cp311-cp311-macosx_26_0_arm64)",
         "20 in a row, 1.3 s each; 145 GFLOP/s, 2,048 tokens/s; CPU_Speed_Limit = 100",
         "no Ollama answers at 127.0.0.1:11434",

@@ -87,6 +87,22 @@ def test_an_error_that_programs_cause_stays_the_candidates(tmp_path: Path, text:
     assert (done.tainted, done.failure, done.extra) == (False, "crash", {})
 
 
+SAMPLES = Path(__file__).parent / "samples"
+PUBLIC = [
+    (name, line)
+    for name in ("metal-errors", "metal-no-device-in-sandbox", "mlx-wheel-minos", "sandbox-metalfe-denied")
+    for line in (SAMPLES / f"{name}.txt").read_text().splitlines()
+    if line.startswith(("RuntimeError", "cl2Metal"))
+]
+
+
+@pytest.mark.parametrize(("name", "line"), PUBLIC, ids=[f"{name}-{at}" for at, (name, _) in enumerate(PUBLIC)])
+def test_an_error_that_others_have_published_is_no_crash(name: str, line: str, tmp_path: Path) -> None:
+    done = raising(tmp_path, line)
+    assert (done.tainted, done.value, done.failure) == (True, None, "interrupted")
+    assert done.extra["fault"] == ("machine" if name.startswith("metal") else "tool")
+
+
 def test_a_run_that_ends_well_counts_whatever_it_printed(tmp_path: Path) -> None:
     done = raising(tmp_path, MACHINE[0], "exit 0")
     assert (done.value, done.tainted) == (1.0, False)

@@ -45,6 +45,9 @@ _SECONDS = 3.0
 _NAMED = r"serial|uuid|udid|guid|asset.?tag|mac.?address|manufacturer ?data|device ?name|computer ?name"
 _KEY = rf"[\w .()#-]*(?:{_NAMED})[\w .()#-]*"
 _HEX = "[0-9A-Fa-f]{1,4}"
+_OF_MACOS = (
+    "caffeinate|powerd|coreaudiod|apsd|sharingd|runningboardd|bluetoothd|mds|mds_stores|WindowServer|useractivityd"
+)
 _RULES = (
     # "BatterySerialNumber" = "D86..."   Serial Number (system): C02...   "_name" stays: a chip is named there
     (re.compile(rf'("?{_KEY}"?\s*[=:]\s*)("[^"\n]*"|<[^>\n]*>|[^\s,}}]+)', re.IGNORECASE), r"\1(serial)"),
@@ -60,6 +63,8 @@ _RULES = (
     (re.compile(r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{8,}\b"), "(serial)"),
     (re.compile(r"<[0-9a-fA-F ]{16,}>"), "<(serial)>"),
     (re.compile(r'\b(named: )"[^"\n]*"(?<!display is on")(?<!command-line tool")'), r'\1"(name)"'),
+    (re.compile(rf"(\bpid \d+)\((?!(?:{_OF_MACOS})\))[^)\n]*\)"), r"\1(name)"),
+    (re.compile(r"(\bDescription: |\bLocalized=)[^\n]*"), r"\1(name)"),
     (re.compile(r"(on behalf of )'[^'\n]*'"), r"\1'(name)'"),
 )
 """Patterns and their replacements, applied in this order."""

@@ -27,7 +27,7 @@ CHECKS = (
     Check("speed", "the speed probe gives the same figure again and again", 120, check_speed),
     Check("evaluations", "twenty evaluations in a row end, with one score", 240, check_evaluations),
     Check("training", "a compiled step trains as a plain step does", 300, check_training),
-    Check("resume", "a run goes on after kill -9, without loss", 180, check_resume),
+    Check("resume", "a run goes on after kill -9, without loss", 300, check_resume),
     Check("agent", "the agent, or a server of models, is found", 60, check_agent),
 )
 

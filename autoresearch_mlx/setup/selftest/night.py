@@ -50,7 +50,7 @@ keep_awake = "never"
 probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
-_MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 60.0, 1.0, 5.0
+_MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
 """Seconds for the run until its first edit is measured; into that measurement until the kill; until all have ended."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
