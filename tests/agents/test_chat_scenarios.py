@@ -128,8 +128,10 @@ SCENARIOS = [
 
 
 def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
-    """Run the real loop with this agent; return the experiments after the baseline."""
+    """Run the real loop with this agent, and each measurement once; return the experiments after the baseline."""
     options = {
+        "judge__mode": "margin",
+        "judge__replicates": 1,
         "agent__name": agent,
         "agent__timeout_seconds": 1.0,
         "agent__patience_seconds": 2.5,

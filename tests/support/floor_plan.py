@@ -92,14 +92,14 @@ def files(package: Path) -> dict[str, set[str]]:
     """Return, for each module by its dotted name, the modules of the same package that it imports."""
     paths = {_dotted(file, package): file for file in package.rglob("*.py")}
     return {
-        module: {each for each in _imported(_parsed(file.read_text()), paths) if each != module}
+        module: {each for each in _imported(file.read_text(), paths) if each != module}
         for module, file in paths.items()
     }
 
 
 @cache
-def _parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+def _imports(text: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _dotted(file: Path, package: Path) -> str:
@@ -107,11 +107,11 @@ def _dotted(file: Path, package: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imported(tree: ast.Module, known: Mapping[str, Path]) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imported(text: str, known: Mapping[str, Path]) -> Iterator[str]:
+    for node in _imports(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module in known:
+        elif node.module in known:
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"  # a module of a package, or a name in the package's own file
                 yield module if module in known else node.module
