@@ -136,3 +136,41 @@ def test_an_excerpt_of_nothing_but_constants_sets_them() -> None:
     )
     (edit,) = read_reply(fields(knobs={"DEPTH": 5}) + "\n" + fenced("DEPTH = 5"), FILES)
     assert edit.files == {PATH: set_knobs(SCRIPT, {"DEPTH": 5})}
+
+
+RANGED = """\
+RATE = 0.04  # knob: log 0.004 0.4
+SHARE = 0.5  # knob: lin 0 1
+DEPTH = 4  # knob: int 1 12
+BATCH = 1024  # knob: pow2 256 4096
+WINDOW = "L"  # knob: choice L SL SSSL
+FREE = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RATE", 1.0, "RATE (now 0.04) must lie from 0.004 to 0.4, as its range comment says, not 1.0"),
+        ("SHARE", -0.1, "SHARE (now 0.5) must lie from 0 to 1"),
+        ("DEPTH", 13, "DEPTH (now 4) must lie from 1 to 12"),
+        ("BATCH", 8192, "BATCH (now 2**10) must lie from 256 to 4096"),
+        ("WINDOW", "LLL", "must be one of"),
+    ],
+)
+def test_a_value_outside_the_range_of_its_comment_is_refused_once(name: str, value: Any, said: str) -> None:
+    files = {PATH: RANGED}
+    line = next(each for each in RANGED.splitlines() if each.startswith(name))
+    moved = line.replace(line.split("  #")[0], f"{name} = {value!r}")
+    for reply in (setting(**{name: value}), f"{fields()}\n{fenced(block(line, moved))}"):
+        (edit,) = read_reply(reply, files)
+        assert said in edit.problem and not edit.files
+        (again,) = read_reply(reply, files, insisted=edit.beyond)
+        assert not again.problem and read_knobs(again.files[PATH])[name].value == value, "a model that insists"
+
+
+def test_a_value_within_its_range_a_free_knob_and_a_new_range_are_not_refused() -> None:
+    files = {PATH: RANGED}
+    assert not read_reply(setting(RATE=0.4, FREE=10**6), files)[0].problem
+    wider = fenced(block("DEPTH = 4  # knob: int 1 12", "DEPTH = 20  # knob: int 1 30"))
+    assert not read_reply(f"{fields()}\n{wider}", files)[0].problem

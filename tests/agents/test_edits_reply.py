@@ -36,7 +36,8 @@ def test_fields_alone_leave_the_code_to_be_asked_for() -> None:
 
 def test_code_alone_is_an_edit_named_by_its_first_changed_line() -> None:
     edit = only(fenced(GOOD))
-    assert edit.title == "train_mlx.py, line 144: return self.c_proj(nn.silu(self.c_fc(x)))"
+    line = SCRIPT.split(ACTIVATION)[0].count("\n") + 1
+    assert edit.title == f"train_mlx.py, line {line}: return self.c_proj(nn.silu(self.c_fc(x)))"
     assert edit.axis is None
     assert only(block("    return mx.fast.rms_norm(x, None, 1e-6)\n", "    return x\n")).title.endswith(": return x")
 

@@ -61,6 +61,9 @@ def changed(
         problem, beyond = _tune(texts, originals, wanted, insisted)
         if problem:
             return {}, Outcome(problem=f"{name_it}: {problem}", has_code=outcome.has_code, beyond=beyond)
+    problem, beyond = _beyond(texts, originals, insisted)
+    if problem:
+        return {}, Outcome(problem=problem, has_code=outcome.has_code, beyond=beyond)
     new = {path: originals[path].restored(text) for path, text in texts.items()}
     return {path: text for path, text in new.items() if text != originals[path].raw}, outcome
 
@@ -199,6 +202,22 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 
 
 # --- knobs
+
+
+def _beyond(
+    texts: Mapping[str, str], originals: Mapping[str, Original], insisted: knob_values.Beyond
+) -> tuple[str, knob_values.Beyond]:
+    """Name the values that the code sets outside the range of their comment, unless it changes that comment too."""
+    found: dict[tuple[str, str], str] = {}
+    for path, text in texts.items():
+        had, has = originals[path].knobs, read_knobs(text)
+        for name, knob in has.items():
+            was = had.get(name)
+            if was is None or (was.kind, was.words) != (knob.kind, knob.words):
+                continue
+            if (said := knob_values.out_of_range(was, knob.value)) and (name, repr(knob.value)) not in insisted:
+                found[name, repr(knob.value)] = said
+    return "; ".join([*found.values()][:5]), frozenset(found)
 
 
 def _tune(
