@@ -18,7 +18,6 @@ from autoresearch_mlx.cli.options import (
     sandbox_option,
     say,
     tag_option,
-    uncollected,
 )
 from autoresearch_mlx.errors import LabError
 
@@ -124,7 +123,6 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
       autoresearch-mlx wait 5
       autoresearch-mlx wait 5 --seconds 90
     """
-    uncollected()
     from autoresearch_mlx.lab.lab import find_session
     from autoresearch_mlx.report.awaited import STILL_MEASURED, await_verdict
     from autoresearch_mlx.store.ledger import FILE, read

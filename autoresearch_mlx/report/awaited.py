@@ -16,6 +16,7 @@ from autoresearch_mlx.loop.detached import INTERRUPTED
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.status import lanes_in, running_in
 from autoresearch_mlx.report.terminal import running_words
+from autoresearch_mlx.store.journal import stamp
 from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.tries import Try, read_try
@@ -54,9 +55,12 @@ def await_verdict(
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds
     said_at, phase, dead = float("-inf"), None, 0
+    seen, journal = None, ledger.read()
     while True:
         pid = holder(folder)  # before the ledger: a process that is gone by now has written all that it will write
-        note, journal = read_try(folder, number), ledger.read()
+        note = read_try(folder, number)
+        if (now := stamp(ledger.path)) != seen:  # replaying a long ledger at every look would disturb the measurement
+            seen, journal = now, ledger.read()
         measured = pid is not None and (_promised(note, pid) or any(r.number == number for r in journal.running))
         done = next((e for e in journal.history.experiments if e.number == number), None)
         if done is not None and not _promised(note, pid):
