@@ -6,8 +6,8 @@
 labs, and a model that follows a script:
 
 edits     `run --agent NAME` for one experiment; the model edits a file and says its title
-drives    the agent is in charge: the model edits, calls `try --detach` and `wait`, and reads the verdict; a measurement
-          takes --seconds
+drives    `drive NAME`: the model edits, calls `try --detach` and `wait`, and reads the verdict; its edit is measured
+          for --seconds
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from typing import Any
 from autoresearch_mlx.agents.presets import PRESETS, Preset
 from bench.scripted_api import Replace, Say, ScriptedModel, Shell, Step
 
-BENCH = "import sys, time\nfrom solver import X\ntime.sleep(float(sys.argv[1]))\nprint(f'METRIC score={X:.6f}')\n"
+BENCH = """\
+import sys, time
+from solver import X
+time.sleep(0 if X == 4.0 else float(sys.argv[1]))
+print(f"METRIC score={X:.6f}")
+"""
 LAB = '[target]\nkind = "command"\neditable = ["solver.py"]\nrun = "{run}"\nmetric = "score"\n'
 VERDICT = "experiment 1: keep"
 EDITED = "TITLE: X nearer\nWHY: it is smaller"
