@@ -6,6 +6,7 @@ An installed package offers agents of its own in the entry-point group :data:`GR
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from autoresearch_mlx.agents.choose_model import PREFIXES
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.agents.presets import PRESETS, preset_line
+from autoresearch_mlx.agents.presets import PRESETS, find_preset, preset_line
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Agent, History
 from autoresearch_mlx.lab.plugins import import_named, offered, said
@@ -164,7 +165,7 @@ def _command(name: str, office: Office) -> Agent:
 
 
 def _coding_agent(name: str, office: Office) -> CodingAgent:
-    """Return the coding agent ``command:LINE``, or the preset of that name."""
+    """Return the coding agent ``command:LINE``, or the preset of that name.  Raises AgentError."""
     from autoresearch_mlx.agents.command import CodingAgent
 
     kind, _, rest = name.partition(":")
@@ -175,6 +176,8 @@ def _coding_agent(name: str, office: Office) -> CodingAgent:
             "command needs the shell line of a coding agent",
             f'[agent] command = "claude -p ..." in lab.toml, --agent "command:LINE", or one of these names: {known}',
         )
+    if (preset := find_preset(kind)) is not None and shutil.which(preset.name) is None:
+        raise AgentError(f"{preset.name} is not on PATH", preset.install)
     if office.lend is None:
         raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
     return CodingAgent(chosen, office, office.lend, office.may_edit, kind)

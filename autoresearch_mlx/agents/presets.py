@@ -123,6 +123,11 @@ _BY_NAME = {preset.name: preset for preset in PRESETS}
 _ASSIGNED = re.compile(r"\w+=")
 
 
+def find_preset(name: str) -> Preset | None:
+    """Return the preset of this name; None when there is none."""
+    return _BY_NAME.get(name)
+
+
 def preset_line(name: str) -> str | None:
     """Return the shell line of an agent such as ``claude`` or ``claude:--model opus``; None for an unknown name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 
@@ -32,7 +33,7 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
       autoresearch-mlx drive claude
       autoresearch-mlx drive "codex:-m gpt-5-codex"
     """
-    from autoresearch_mlx.agents.presets import PRESETS, driving_line
+    from autoresearch_mlx.agents.presets import PRESETS, driving_line, find_preset
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.loop.drive import drive, editable_files
 
@@ -40,6 +41,9 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
     if agent is not None and (line := driving_line(agent, itself())) is None:
         known = ", ".join(preset.name for preset in PRESETS)
         raise AgentError(f"there is no coding agent named {agent!r}", f'one of {known}, or "command:LINE"')
+    preset = find_preset((agent or "").partition(":")[0])
+    if preset is not None and shutil.which(preset.name) is None:
+        raise AgentError(f"{preset.name} is not on PATH", preset.install)
     told = prompt or "Read program.md and follow it."
     if line is None:
         say("measuring for agents in this lab; Ctrl-C ends this")

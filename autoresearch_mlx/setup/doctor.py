@@ -15,7 +15,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.knobs.range_notes import notes_on_ranges
 from autoresearch_mlx.agents.office import Office
-from autoresearch_mlx.agents.presets import PRESETS, command_line, lacks_permission, program_of
+from autoresearch_mlx.agents.presets import PRESETS, command_line, find_preset, lacks_permission, program_of
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Tenant
 from autoresearch_mlx.hardware.blas import advice, child_environment, find_blas
@@ -212,7 +212,7 @@ def _command(name: str, line: str) -> Finding:
         hint = '[agent] command = "claude -p ..." in lab.toml'
         return Finding("agent", "agent", "the agent `command` has no command line", "fail", hint)
     if program.isidentifier() and shutil.which(program) is None:
-        preset = next((each for each in PRESETS if each.name == program), None)
+        preset = find_preset(program)
         hint = f"{program} is not on PATH" + (f": {preset.install}" if preset is not None else "")
         return Finding("agent", "agent", shown, "note", hint)
     if lacking := lacks_permission(line):

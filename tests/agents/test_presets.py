@@ -22,6 +22,7 @@ from autoresearch_mlx.agents.presets import (
     preset_line,
     program_of,
 )
+from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.lab.config import AgentSettings
 
 __all__ = ["house"]
@@ -120,12 +121,24 @@ def test_an_agent_called_by_its_name_edits_and_alone_or_in_turns_it_is_the_same(
     os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{before}"
     try:
         proposal = load_agent(name, office).propose(house.context())
+        assert load_agent(f"hybrid:{name}", office).name == "hybrid"
     finally:
         os.environ["PATH"] = before
     assert (proposal.problem, proposal.files) == ("", {"solver.py": EDITED})
     assert (proposal.agent, proposal.title) == (name, "X nearer")
     assert "TITLE: the change" in told.read_text()
-    assert load_agent(f"hybrid:{name}", office).name == "hybrid"
+
+
+@pytest.mark.parametrize("name", ["codex", "hybrid:codex", "codex:-m x"])
+def test_an_agent_that_is_not_installed_is_missed_before_anything_is_measured(name: str, tmp_path: Path) -> None:
+    before = os.environ["PATH"]
+    os.environ["PATH"] = str(tmp_path)
+    try:
+        with pytest.raises(AgentError, match="codex is not on PATH") as caught:
+            load_agent(name, Office())
+    finally:
+        os.environ["PATH"] = before
+    assert caught.value.hint == "npm install -g @openai/codex"
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
