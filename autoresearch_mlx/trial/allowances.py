@@ -24,11 +24,11 @@ _SAVED_BYTES = 1e8
 _STEP_SHARE = 0.1
 """How long after the end of the budget the last step may end, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
-"""Allowance for the processor time of an evaluation: a multiple of the baseline's, and seconds on top."""
+"""Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
 _MODELS_PART = 4.0
 """Assumed ratio between a model's growth and its evaluation's growth: part of an evaluation never grows."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
-"""When an evaluation is killed, by the wall clock: a multiple of the baseline's time, and seconds on top."""
+"""Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16
 """Maximum number of weights that a model may have, as a multiple of the baseline's."""
 
