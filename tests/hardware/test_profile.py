@@ -9,6 +9,7 @@ import pytest
 from autoresearch_mlx.hardware.machine import Gpu, Machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.source import literal
+from autoresearch_mlx.loop.session import preset_text
 
 GB = 2**30
 
@@ -81,6 +82,11 @@ def test_profiles_hold_together(name: str) -> None:
     assert min(profile.budget_seconds, profile.compile_seconds, profile.eval_rows, profile.margin) > 0
     assert profile.device == ("cpu" if name == "cpu" else "gpu")
     assert all(literal(value) for value in knobs.values())
+
+
+def test_a_cpu_leaves_the_cap_alone_in_an_older_file_which_divides_by_it() -> None:
+    older = "SOFTCAP = 15.0\nUNEMBEDDING_LR = 0.004\n"
+    assert preset_text(older, choose_profile(MACHINES["cpu"]).knobs) == "SOFTCAP = 15.0\nUNEMBEDDING_LR = 0.012\n"
 
 
 @pytest.mark.parametrize("name", [n for n in MACHINES if n.startswith("mac-")])
