@@ -1,4 +1,4 @@
-"""Measure a peer's training script and ours at equal size, data, order, seed and BLAS, in turns.
+"""Measure a peer's training script and ours in turn, at equal size, data, order, seed and BLAS.
 
     python -m bench.peer CHECKOUT                 a checkout of trevin-creator/autoresearch-mlx or of a fork
     python -m bench.peer CHECKOUT --adapter other_adapter.py --seconds 20
@@ -49,7 +49,8 @@ def main(
     text: Path | None,
     job: str | None,
 ) -> None:
-    """Train the peer in CHECKOUT and ours in turns; print speed, val_bpb and the seconds beyond training."""
+    """Train the script of the peer in CHECKOUT and ours in turn; print speed, val_bpb and the seconds beyond
+    training."""
     if job is not None:
         click.echo(json.dumps(asdict(_child(Job(**json.loads(job)), adapter))))
         return

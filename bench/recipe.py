@@ -5,7 +5,7 @@
 
 A busy machine changes seconds, so two things are measured apart.  The cost of a step is processor time, measured in
 short trainings that take turns; it is given as a ratio to the first file's, the median of the rounds.  ``--steps`` is
-the number of steps that the first file makes in the time in question (a ledger tells it); every other file gets this
+the number of steps that the first file makes in the time in question (a ledger shows it); every other file gets this
 number divided by its ratio.  The trainings with these numbers of steps share seeds, data and its order, so the values
 are compared in pairs.  All files get this machine's preset, then the knobs that follow their paths.
 """
@@ -122,7 +122,7 @@ def difference(own: Sequence[float], first: Sequence[float]) -> str:
 
 
 def knob_in(text: str) -> tuple[str, Any]:
-    """Return name and value of ``NAME=VALUE``; what is no literal is a text."""
+    """Return name and value of ``NAME=VALUE``; a value that is not a literal is a text."""
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)

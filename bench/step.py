@@ -58,7 +58,7 @@ class Part:
 @click.option("--repeats", type=int, default=9, show_default=True)
 @click.option("--child", hidden=True, type=click.Path(), help="Be the child: the script to profile.")
 def main(script: Path | None, knobs: Sequence[str], repeats: int, child: str | None) -> None:
-    """Print one row a part, then the whole step."""
+    """Print one row for each part, then the whole step."""
     if child is not None:
         click.echo(json.dumps([asdict(part) for part in parts(Path(child), repeats)]))
         return

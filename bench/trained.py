@@ -64,7 +64,7 @@ class Ran:
     seconds: float
     """Processor seconds of the steps after the first one."""
     beyond: float
-    """Processor seconds of the whole process besides: start, first step and evaluation."""
+    """Processor seconds of the rest of the process: start, first step and evaluation."""
 
     @property
     def step_seconds(self) -> float:

@@ -165,7 +165,7 @@ def _command(name: str, office: Office) -> Agent:
 
 
 def _coding_agent(name: str, office: Office) -> CodingAgent:
-    """Return the coding agent ``command:LINE``, or the preset of that name.  Raises AgentError."""
+    """Return the coding agent of ``command:LINE``, or the preset with that name.  Raises AgentError."""
     from autoresearch_mlx.agents.command import CodingAgent
 
     kind, _, rest = name.partition(":")

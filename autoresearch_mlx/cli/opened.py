@@ -39,9 +39,8 @@ def opened(
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
     ``plain``: print plain lines, even if standard error is a terminal.  ``existing``: start no new session; raise
-    LabError if there is none of that tag, or none at all.
-    Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
-    chooses the conditions of a new session.
+    LabError if no session has that tag, or if there is no session at all. Raises ConfigError, LabError, LedgerError,
+    LockedError, WorkspaceError, and whatever the target raises when it chooses the conditions of a new session.
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session

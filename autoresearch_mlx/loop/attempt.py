@@ -49,7 +49,7 @@ from autoresearch_mlx.trial.autopsy import tail_of
 
 _TURN_SECONDS = 0.2
 CARRIED = " (carried onto #"
-"""What stands between the title of an experiment that was carried onto a newer version, and the number of that."""
+"""Text between the title of an experiment that was carried onto a newer version and the number of that version."""
 OneRun: TypeAlias = Callable[[int, Watch], Measurement]
 Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
 """Function that calls its first argument with each of these numbers, side by side, and returns the results in order."""

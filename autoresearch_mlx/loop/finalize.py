@@ -256,9 +256,9 @@ def _title(change: Change, baseline: Files) -> str:
 
 
 def title_outside(title: str) -> str:
-    """Return an experiment's title as others than this lab can read it: on one line, printable, and without ``#7``.
+    """Return an experiment's title in a form for readers outside the lab: one printable line, without ``#7``.
 
-    Outside of the lab, ``#7`` would be the number of an issue or of a pull request.
+    To them ``#7`` would be the number of an issue or of a pull request.
     """
     own = terms.one_line(title).partition(CARRIED)[0]
     return re.sub(r"#(?=\d)", "experiment ", own)

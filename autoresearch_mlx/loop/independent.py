@@ -91,7 +91,7 @@ def apply(files: Files, steps: Sequence[Step]) -> Files | None:
             return None
         now |= found
     if any(now == step.after for step in steps):
-        return now  # a whole version of the night, which did run
+        return now  # the files of a whole version of the night, and that version did run
     if not all(_runs(text, files.get(path)) for path, text in now.items() if path.endswith(".py")):
         return None
     known = frozenset(path for version in (files, *(step.after for step in steps)) for path in version)
@@ -110,10 +110,10 @@ def _runs(text: str, before: str | None) -> bool:
 
 
 def dangling(files: Files, known: frozenset[str]) -> frozenset[str]:
-    """Return what the Python files take from one another without any of them defining it, as ``file: module.name``.
+    """Return the names that the Python files import from one another although none of them defines these names.
 
-    ``known``: the paths of all files that exist in some version.  An import of any other module is left out, as it is
-    not the lab's.
+    Each is given as ``file: module.name``.  ``known``: the paths of all files that exist in some version.  Imports of
+    modules outside the lab are left out.
     """
     if sum(path.endswith(".py") for path in known) < 2:
         return frozenset()
@@ -134,7 +134,8 @@ def _tree(path: str, text: str) -> ast.Module | str:
 
 
 def _homes(module: str, known: frozenset[str]) -> list[str]:
-    """Return the paths at which a module may lie; the folders that Python searches are not known."""
+    """Return the paths at which a module may lie; all are possible, because the folders that Python searches are not
+    known."""
     path = module.replace(".", "/")
     return [p for p in known for end in (f"{path}.py", f"{path}/__init__.py") if p == end or p.endswith(f"/{end}")]
 
@@ -167,7 +168,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _defines(tree: ast.Module, name: str) -> bool:
-    """Return whether a file may define a name; if it takes all names of another module, it may define any."""
+    """Return whether a file may define a name; a file that imports all names of another module may define any name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             if name == (node.id if isinstance(node, ast.Name) else node.attr):

@@ -57,7 +57,7 @@ def await_verdict(
     said_at, phase, dead = float("-inf"), None, 0
     seen, journal = None, ledger.read()
     while True:
-        pid = holder(folder)  # before the ledger: a process that is gone by now has written all that it will write
+        pid = holder(folder)  # read before the ledger: a process that has ended by now has written everything
         note = read_try(folder, number)
         if (now := stamp(ledger.path)) != seen:  # replaying a long ledger at every look would disturb the measurement
             seen, journal = now, ledger.read()

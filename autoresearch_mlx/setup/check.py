@@ -47,7 +47,7 @@ class _Lab:
     seed: int
     say: Say
     renew: Callable[[], None]
-    """Puts the copy back to the commit: what a run wrote, or left behind, is not there for the next one."""
+    """Resets the copy to the commit, so that the next run does not find what this run wrote or left behind."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
         """Measure a new copy of the commit with these files in it."""
@@ -150,7 +150,7 @@ def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterato
 
 
 def _about(number: float) -> str:
-    """Return a whole number with two digits that count."""
+    """Return a whole number, rounded to two significant digits."""
     return terms.count(int(float(f"{number:.2g}")))
 
 

@@ -52,7 +52,7 @@ def test_an_agent_that_may_not_edit_ends_the_night_after_five_experiments(comman
     imitate(tmp_path / "bin", "codex")
     options = ["--tag", "t", "--experiments", "20", "--agent", "command:codex exec -"]
     done = beside(tmp_path / "bin", command_lab, "run", *options)
-    assert done.returncode == 0
+    assert done.returncode == 1  # no experiment was measured
     assert experiments(command_lab) == {0: "keep", **dict.fromkeys(range(1, 6), "invalid")}
     lost = read(command_lab.folder("t") / FILE).history.experiments[1:]
     assert [e.talk["calls"] for e in lost] == [3, 1, 1, 1, 1]
