@@ -26,6 +26,7 @@ from autoresearch_mlx.hardware.state import State
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import changed_knobs, read_knobs
+from autoresearch_mlx.setup.selftest.checks import CHECKS
 
 pytestmark = pytest.mark.uncounted
 
@@ -138,6 +139,15 @@ def test_the_night_page_names_every_fact_of_a_record_and_its_console_runs(comman
     (line,) = blocks(page, "console")
     done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
     assert re.search(r"^  power .*\n  heat .*\n  memory now .*\n  sleep ", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_the_page_about_a_mac_explains_every_check_and_its_console_runs(command_lab: Lab) -> None:
+    page = ROOT / "docs" / "mac.md"
+    table = page.read_text().split("| check |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [check.name for check in CHECKS]
+    (line,) = blocks(page, "console")
+    done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_console_of_the_hardware_page_runs_as_written(command_lab: Lab) -> None:
