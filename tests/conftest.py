@@ -54,6 +54,18 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
 
 
+FIRST = (
+    "tests/test_first_night.py",
+    "tests/loop/test_night",
+    "tests/trial/test_measurement.py::test_the_compiled_step",
+)
+"""Beginnings of the names of the longest tests: begun last, each would keep one process busy and the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the torture suite killed, and what was lost by that."""
     reports = (report for state in ("passed", "failed") for report in terminalreporter.stats.get(state, []))
