@@ -265,8 +265,8 @@ class Auditable(Protocol):
 
         ``assignment``: the assignment of that run; its folder still holds the files that the run left, and its
         ``incumbent`` lays out the run that it is compared with.  ``gain``: the apparent gain of the run, in the
-        metric's unit.  The audit may put a doubt that only a person can decide, in words, into
-        ``extra["audit_doubt"]``.
+        metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in
+        words.
         """
         ...
 
