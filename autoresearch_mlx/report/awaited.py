@@ -113,4 +113,6 @@ def _running(folder: Path, journal: Journal, number: int) -> Running | None:
 def _words(number: int, running: Running) -> str:
     if running.number == number:
         return running_words(running)
+    if running.number is None and running.phase is None:
+        return f"experiment {number} comes next; process {running.pid} is about to begin it"
     return f"experiment {number} comes next; now {running_words(running)}"

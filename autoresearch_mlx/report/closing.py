@@ -55,7 +55,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
     if e.value is not None:
         lines.append(f"{metric} {terms.value(e.value)}" + (f" ({terms.gain(e.gain)})" if e.gain is not None else ""))
     if e.status == "keep":
-        lines.append(f"branch {branch} is now at {(e.commit or '')[:7]}")
+        lines.append(f"kept as commit {(e.commit or '')[:7]} on branch {branch}")
     else:
         lines.append(f"to get the incumbent's file back: git restore --source {branch} -- {files}")
     if e.measurements:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -17,6 +18,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents.knobs.ranges import range_of
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Measurement, Target
+from autoresearch_mlx.judge.student_t import quantile
 from autoresearch_mlx.lab.source import UNPARSABLE, parse, read_knobs, set_knobs
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.store.fill import fill, fillings_of
@@ -30,8 +32,12 @@ _KNOBS = 3
 """Largest number of knobs that are moved, to see whether the number follows the file."""
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
+_SURE = 0.995
+"""Quantile of Student's t beyond which a moved knob has moved the number: noise alone gets there once in 100 times."""
 _RUNS = 2
 """Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
+_LONG = 10.0
+"""Seconds of a run after which it is said how long all runs take."""
 SECTION = "check"
 Files = Mapping[str, str]
 
@@ -48,6 +54,10 @@ class _Lab:
     say: Say
     renew: Callable[[], None]
     """Resets the copy to the commit, so that the next run does not find what this run wrote or left behind."""
+    guarded: bool
+    """Whether the target can have a guard."""
+    took: list[float] = field(default_factory=list)
+    """Seconds of each run by the wall clock."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
         """Measure a new copy of the commit with these files in it."""
@@ -57,7 +67,10 @@ class _Lab:
         for path, text in files.items():
             (self.tree / path).write_bytes(text.encode())
         self.say(f"measures {name}")
-        return self.target.measure(Assignment(self.tree, folder, seed, lambda progress: None))
+        began = time.monotonic()
+        m = self.target.measure(Assignment(self.tree, folder, seed, lambda progress: None))
+        self.took.append(time.monotonic() - began)
+        return m
 
     def better(self, value: float, than: float) -> float:
         return than - value if self.target.direction == "min" else value - than
@@ -85,8 +98,11 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
                 yield Finding(SECTION, "number", said, "fail", hint)
                 return
             taken.append(m)
+            if run == 0 and lab.took[0] > _LONG:
+                longest = terms.clock((runs + _KNOBS) * lab.took[0])
+                say(f"that took {terms.clock(lab.took[0])}; the other runs take about {longest}, and Ctrl-C ends them")
         values = [m.value for m in taken if m.value is not None]
-        yield from _number(lab, taken, values)
+        yield from _number(lab, values)
         moved = yield from _follows(lab, values)
         yield from _broken(lab, values, moved)
 
@@ -115,7 +131,16 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
     files = {path: preset_text(text, preset, place.profile.knobs) for path, text in files.items()}
     runs = temporary / "runs"
     runs.mkdir()
-    return _Lab(target, tree / workspace.prefix, files, runs, place.settings.seed, say, renew)
+    return _Lab(
+        target,
+        tree / workspace.prefix,
+        files,
+        runs,
+        place.settings.seed,
+        say,
+        renew,
+        place.settings.target.kind == "command",
+    )
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
@@ -128,9 +153,9 @@ def _not_committed(root: Path, start: str, reason: str) -> str:
     return ""
 
 
-def _number(lab: _Lab, taken: list[Measurement], values: list[float]) -> Iterator[Finding]:
+def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
     mean, sigma = fmean(values), stdev(values)
-    seconds = fmean(m.seconds.total() for m in taken)
+    seconds = fmean(lab.took)
     metric, word = lab.target.metric, "lower" if lab.target.direction == "min" else "higher"
     span = f"{terms.value(min(values))} to {terms.value(max(values))}"
     yield Finding(SECTION, "number", f"{metric} {terms.value(mean)} in {len(values)} runs ({span}); {word} is better")
@@ -157,7 +182,7 @@ def _about(number: float) -> str:
 def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:
     """Move some knobs, one at a time; return whether the number followed one of them, None if there are no knobs."""
     moves = list(_moves(lab.files))[:_KNOBS]
-    noise = _SIGMAS * stdev(values) * (1 + 1 / len(values)) ** 0.5
+    noise = quantile(_SURE, len(values) - 1) * stdev(values) * (1 + 1 / len(values)) ** 0.5
     for name, path, other, text in moves:
         m = lab.measure(f"{name} = {other}", {**lab.files, path: text}, lab.seed)
         if m.value is None or abs(m.value - fmean(values)) > noise:
@@ -200,7 +225,10 @@ def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Find
     if lab.better(m.value, 0.0) < worst:
         yield Finding(SECTION, "broken", f"{got}, which is worse; such an edit is not kept")
         return
-    guard = 'add guard = "..." to [target]: a command that fails when the program\'s results are wrong'
+    if lab.guarded:
+        guard = 'add guard = "..." to [target]: a command that fails when the program\'s results are wrong'
+    else:
+        guard = "let the target check the results, and return a measurement without a value when they are wrong"
     if moved is False and m.value in values:
         guard = "the program does not use the editable file: correct `editable` or `run`"
     yield Finding(SECTION, "broken", f"{got}, so a night would keep an edit that breaks the program", "fail", guard)

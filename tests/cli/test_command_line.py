@@ -123,7 +123,7 @@ def test_try_measures_the_users_edit_and_says_what_came_of_it(command_lab: Lab) 
     kept = call(command_lab, "try", "-m", "X is best at 3")
     assert kept.returncode == 0
     assert kept.stdout.startswith("experiment 1: keep\ngain 1.000000")
-    assert "branch autoresearch/t is now at" in kept.stdout
+    assert "kept as commit " in kept.stdout and " on branch autoresearch/t" in kept.stdout
     (command_lab.root / "solver.py").write_text("X = 3.0\nY = 1\n")
     done = json.loads(call(command_lab, "try", "-m", "Y lower", "--json").stdout)
     assert (done["number"], done["status"], done["title"], done["agent"]) == (2, "discard", "Y lower", "manual")

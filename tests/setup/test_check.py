@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import command_line, git
+from conftest import ROOT, command_line, git
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.check import broken
@@ -75,7 +75,8 @@ def test_each_run_finds_the_commit_whatever_the_one_before_it_wrote(command_lab:
 
 @pytest.mark.parametrize("number", ["3", "random.random()"], ids=["constant", "noise alone"])
 def test_a_number_that_does_not_follow_the_file(command_lab: Lab, number: str) -> None:
-    found = state_of(command_lab, bench_py=f"import random\nprint(f'METRIC score={{{number}}}')\n")
+    seeded = "import os, random\nrandom.seed(os.environ['AUTORESEARCH_SEED'])\n"
+    found = state_of(command_lab, bench_py=f"{seeded}print(f'METRIC score={{{number}}}')\n")
     assert found["follows"][0] == ("fail" if number == "3" else "note")
     if number == "3":
         assert found["broken"][0] == "fail" and "does not use the editable file" in found["broken"][2]
@@ -128,3 +129,9 @@ def test_what_is_broken(text: str, words: str) -> None:
     said, files = broken({"a.py": text, "b.txt": "two"})
     assert said == words and files["a.py"] != text
     assert files["b.txt"] == ("two" if words.startswith("with functions") else "")
+
+
+def test_a_target_of_the_labs_own_gets_a_remedy_of_its_own(command_lab: Lab) -> None:
+    toy = (ROOT / "tests" / "support" / "toy_target.py").read_text()
+    found = state_of(command_lab, toy_py=toy, words_txt="two words", lab_toml='[target]\nkind = "toy:ToyKind"\n')
+    assert found["broken"][0] == "fail" and "let the target check the results" in found["broken"][2]
