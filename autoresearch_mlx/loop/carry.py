@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import History, Running, Verdict
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.store.records import measurement_to
-from autoresearch_mlx.store.workspace import merge_texts
+from autoresearch_mlx.store.workspace import Killed, git
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
@@ -106,3 +107,15 @@ def merged(mine: str, base: str, theirs: str) -> str | None:
     """Return both changes of ``base`` in one text, merged line by line as git does; None if they overlap."""
     with tempfile.TemporaryDirectory() as folder:
         return merge_texts(Path(folder), mine, base, theirs)
+
+
+def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
+    """Merge the changes of two texts, in an empty ``folder``; return None when they overlap."""
+    for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
+        (folder / name).write_bytes(text.encode())
+    try:
+        return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
+    except Killed:
+        raise
+    except WorkspaceError:
+        return None

@@ -152,18 +152,6 @@ def ignored(directory: Path, patterns: Sequence[str]) -> list[str]:
     return git(directory, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--", *patterns).split("\0")[:-1]
 
 
-def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
-    """Merge the changes of two texts, in an empty ``folder``; return None when they overlap."""
-    for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
-        (folder / name).write_bytes(text.encode())
-    try:
-        return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
-    except Killed:
-        raise
-    except WorkspaceError:
-        return None
-
-
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Return whether a whole path fits a glob, as ``Path.glob`` reads it: ``**`` is any number of folders."""
     if not pattern or not parts:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from autoresearch_mlx.loop.carry import Overlap, carried
+from autoresearch_mlx.loop.carry import Overlap, carried, merge_texts
 
 BASE = "X = 4.0  # knob: lin 0 10\nY = 2\n\n\ndef score():\n    return X + Y\n"
 
@@ -49,3 +51,17 @@ def test_a_file_that_the_newer_version_left_alone_is_taken_whole() -> None:
 def test_a_file_that_both_made_overlaps_unless_they_made_the_same() -> None:
     assert carried({"new.py": "A = 1\n"}, {}, {"new.py": "A = 1\n"}) == {"new.py": "A = 1\n"}
     assert isinstance(carried({"new.py": "A = 1\n"}, {}, {"new.py": "A = 2\n"}), Overlap)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "merged"),
+    [
+        ("A = 9\nx\ny\nB = 2\n", "A = 1\nx\ny\nB = 8\n", "A = 9\nx\ny\nB = 8\n"),
+        ("A = 1\nx\ny\nB = 2\n", "A = 7\nx\ny\nB = 2\n", "A = 7\nx\ny\nB = 2\n"),
+        ("A = 9\nx\ny\nB = 2\n", "A = 8\nx\ny\nB = 2\n", None),
+    ],
+)
+def test_two_changes_of_one_text_merge_when_they_do_not_overlap(
+    tmp_path: Path, mine: str, theirs: str, merged: str | None
+) -> None:
+    assert merge_texts(tmp_path, mine, "A = 1\nx\ny\nB = 2\n", theirs) == merged

@@ -13,7 +13,7 @@ from workspaces import NEW, head, started, workspace
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.store.workspace import diff, merge_texts
+from autoresearch_mlx.store.workspace import diff
 
 # --- paths
 
@@ -252,20 +252,3 @@ def test_a_branch_is_started_once(command_lab: Lab) -> None:
     ws = started(command_lab)
     with pytest.raises(WorkspaceError, match="exists already"):
         ws.start(head(command_lab))
-
-
-# --- merging
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs", "merged"),
-    [
-        ("A = 9\nx\ny\nB = 2\n", "A = 1\nx\ny\nB = 8\n", "A = 9\nx\ny\nB = 8\n"),
-        ("A = 1\nx\ny\nB = 2\n", "A = 7\nx\ny\nB = 2\n", "A = 7\nx\ny\nB = 2\n"),
-        ("A = 9\nx\ny\nB = 2\n", "A = 8\nx\ny\nB = 2\n", None),
-    ],
-)
-def test_two_changes_of_one_text_merge_when_they_do_not_overlap(
-    tmp_path: Path, mine: str, theirs: str, merged: str | None
-) -> None:
-    assert merge_texts(tmp_path, mine, "A = 1\nx\ny\nB = 2\n", theirs) == merged
