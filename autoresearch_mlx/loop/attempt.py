@@ -388,9 +388,8 @@ class Attempt:
 
     def _disturbance(self) -> str:
         """Return what disturbed the last run, if no run counts; else nothing."""
-        if not self.measurements or not all(m.tainted for m in self.measurements):
-            return ""
-        return str(self.measurements[-1].extra.get("tainted") or "")
+        none_counts = bool(self.measurements) and all(m.tainted for m in self.measurements)
+        return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
