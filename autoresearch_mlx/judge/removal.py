@@ -53,8 +53,8 @@ def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
 def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     """Judge the head without a change (the candidate) against the head with it: the verdict ``keep`` drops the change.
 
-    One run of the candidate decides.  Simulated against an incumbent with three runs, a change that does nothing is
-    dropped in six of ten trials, one that is worth two sigma of a run in about one of thirteen.
+    One run of the candidate decides.  In simulations against an incumbent with three runs, a change that does nothing
+    is dropped in six of ten trials, and a change that is worth two sigma of a run in about one of thirteen.
     """
     rules = rules or Rules()
     now = counted(evidence)

@@ -37,7 +37,7 @@ _SURE = 0.995
 _RUNS = 2
 """Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
 _LONG = 10.0
-"""Seconds of a run after which it is said how long all runs take."""
+"""If the first run takes longer than this many seconds, a message says how long all runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 
