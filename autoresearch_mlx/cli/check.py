@@ -24,6 +24,7 @@ def check_command(runs: int, as_json: bool) -> None:
       autoresearch-mlx check
     """
     from autoresearch_mlx.cli.doctor import finding_lines, findings_summary
+    from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.hardware.machine import read_machine
     from autoresearch_mlx.hardware.profile import choose_profile
     from autoresearch_mlx.lab.config import load_settings
@@ -34,13 +35,12 @@ def check_command(runs: int, as_json: bool) -> None:
     lab, machine = lab_here(), read_machine()
     settings = load_settings(lab.root).settings
     settings = with_defaults(settings, kind_of(settings, lab.root))
-    findings = []
-    for finding in check(
-        Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say), runs, say
-    ):
-        findings.append(finding)
-        if not as_json:
-            click.echo("\n".join(finding_lines(finding, width())))
+    place, findings = Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say), []
+    with interruptible():  # so that a closed terminal leaves no copy behind
+        for finding in check(place, runs, say):
+            findings.append(finding)
+            if not as_json:
+                click.echo("\n".join(finding_lines(finding, width())))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:

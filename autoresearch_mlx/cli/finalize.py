@@ -76,6 +76,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
     if only_plan:
         alone = sum(not f.problem for f in findings)
         runs = f"at most {pairs * (alone + 1)} runs: {pairs} of each change and {pairs} of the baseline"
+        runs = runs if alone else "nothing to measure"
         say(f"{plural(len(findings), 'change')}; {runs}")
         return
     if held := sum(f.branch is not None for f in findings):

@@ -245,9 +245,11 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     """
     folder = find_session(lab, tag)
     ledger = Ledger(folder)
-    kind = find_kind(ledger.read().session["target"], lab.root)
+    record = ledger.read().session
+    kind = find_kind(record["target"], lab.root)
     place = place_of(lab, with_defaults(resolved.settings, kind))
-    workspace = Workspace(lab.root, folder, folder.name, place.settings.target.editable)
+    editable = record.get("editable") or place.settings.target.editable  # lab.toml may have changed since
+    workspace = Workspace(lab.root, folder, folder.name, editable)
     return _session(place, kind, workspace, ledger)
 
 

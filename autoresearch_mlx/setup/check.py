@@ -23,7 +23,7 @@ from autoresearch_mlx.lab.source import UNPARSABLE, parse, read_knobs, set_knobs
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.store.fill import fill, fillings_of
 from autoresearch_mlx.store.laid_out import entries_of
-from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve
+from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve, top_of
 from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Finding, Place, Say
 from autoresearch_mlx.targets.registry import kind_of
@@ -83,6 +83,8 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
     editable file, and the errors of the target.
     """
     root = place.lab.root
+    if top_of(root) is None:
+        raise LabError(f"{root} is not in a git checkout", "`git init && git add -A && git commit` there")
     start = resolve(root, "HEAD")
     if start is None:
         raise LabError(f"the repository of {root} has no commit yet", "`git add -A && git commit` there")

@@ -49,3 +49,15 @@ def test_an_unknown_tag_starts_no_session(command_lab: Lab) -> None:
         assert done.returncode == 1 and "there is no session typo" in done.stderr
         assert "no session yet" in command_line(*command, cwd=command_lab.root).stderr
     assert not (command_lab.root / ".autoresearch").exists()
+
+
+def test_the_plan_reads_the_files_of_the_session_also_when_lab_toml_has_changed(command_lab: Lab) -> None:
+    root = command_lab.root
+    (root / "steps.jsonl").write_text(json.dumps({"title": "there", "knobs": {"X": 3.5}}))
+    ran = command_line("run", "--agent", "scripted:steps.jsonl", "--experiments", "1", "--tag", "t", cwd=root)
+    assert ran.returncode == 0, ran.stderr
+    toml = root / "lab.toml"
+    toml.write_text(toml.read_text().replace('["solver.py"]', '["bench.py"]'))
+    plan = command_line("finalize", "--plan", cwd=root)
+    assert "experiment 1: there" in plan.stdout and "undid" not in plan.stdout
+    assert "1 change; at most 8 runs" in plan.stderr

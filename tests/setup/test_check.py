@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -135,3 +138,28 @@ def test_a_target_of_the_labs_own_gets_a_remedy_of_its_own(command_lab: Lab) -> 
     toy = (ROOT / "tests" / "support" / "toy_target.py").read_text()
     found = state_of(command_lab, toy_py=toy, words_txt="two words", lab_toml='[target]\nkind = "toy:ToyKind"\n')
     assert found["broken"][0] == "fail" and "let the target check the results" in found["broken"][2]
+
+
+def test_a_folder_without_git_is_told_to_begin_with_git(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(settings())
+    done = command_line("check", cwd=tmp_path)
+    assert done.returncode == 1 and "is not in a git checkout\nhint: `git init && git add -A" in done.stderr
+
+
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_an_interrupted_check_leaves_no_copy_behind(command_lab: Lab, tmp_path: Path, ends: signal.Signals) -> None:
+    (command_lab.root / "bench.py").write_text("while True:\n    pass\n")
+    git(command_lab.root, "commit", "--quiet", "--all", "-m", "endless")
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "autoresearch_mlx", "check"],
+        cwd=command_lab.root,
+        env={**os.environ, "TMPDIR": str(copies)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None and child.stderr.readline() == "measures run 1 of 5\n"
+    child.send_signal(ends)
+    child.communicate(timeout=60)
+    assert child.returncode == 130 and not any(copies.iterdir())
