@@ -131,8 +131,8 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
 def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
 
-    Pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep``: how values move with
-    the work that the machine's speed left to a run.
+    Pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep``: how values change with
+    the work that a run could do at the machine's speed.
     """
     groups = []
     best: Experiment | None = None
