@@ -70,8 +70,10 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
     if before.error and any(run.off_speed for group in plain_groups for run in group):
         before = replace(before, doubt=doubt(plain_groups))
     plain = pooled([run.value for run in group] for group in repeated)
+    if not before.error or plain.dof < 2:
+        return before, plain
     spread, cross = _sums(repeated)
-    if not spread or not before.error or plain.dof < 2:
+    if not spread:
         return before, plain
     reach = _CREDIBLE * before.error
     first = min(max(cross / spread, before.value - reach), before.value + reach)
@@ -82,8 +84,10 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
 
 def with_repeats(slope: Slope, runs: Sequence[Run], sigma: Sigma) -> Slope:
     """Return the slope, updated by one more group of repeats of one commit."""
+    if not slope.error or not sigma.known:
+        return slope
     spread, cross = _sums([runs])
-    if not spread or not slope.error or not sigma.known:
+    if not spread:
         return slope
     return _updated(slope, spread, cross, sigma.value or 0.0)[0]
 
