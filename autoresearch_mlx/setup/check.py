@@ -209,7 +209,8 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
             found = range_of(knob)
             if found is None:
                 continue
-            ends = found.choices or tuple(type(knob.value)(end) for end in (found.high, found.low))
+            # The low end comes first, because a model at the high end may be too large to finish.
+            ends = found.choices or tuple(type(knob.value)(end) for end in (found.low, found.high))
             others = [end for end in ends if end != knob.value]
             if others:
                 yield name, path, others[0], set_knobs(text, {name: others[0]})

@@ -45,7 +45,7 @@ def test_a_sound_lab_passes_and_nothing_is_left_of_the_trial(command_lab: Lab) -
     assert {state for state, _, _ in found.values()} == {"ok"}
     assert found["number"][1] == "score 11.000000 in 3 runs (11.000000 to 11.000000); lower is better"
     assert found["noise"][1].startswith("none: the same number")
-    assert found["follows"][1].startswith("X = 10.0 gives score 59.000000")
+    assert found["follows"][1].startswith("X = 0.0 gives score 19.000000")
     assert found["broken"][1].startswith("with empty files: crash")
     assert git(command_lab.root, "worktree", "list").count("\n") == 0, "one worktree: the checkout"
     assert not (command_lab.root / ".autoresearch").exists()
