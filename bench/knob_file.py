@@ -1,4 +1,4 @@
-"""Hold the knob file that every search of the bench starts from: upstream's constants with their ranges."""
+"""Hold the knob files that the searches of the bench start from: a range and a first value for each knob."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Row:
     low: float
     high: float
     start: Any
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
 
     def unit(self, value: Any) -> float:
         """Return the place of a value in its range: 0 at the low end, 1 at the high end."""
@@ -28,30 +28,51 @@ class Row:
 
     def line(self) -> str:
         ends = self.choices if self.kind == "choice" else (f"{self.low:.9g}", f"{self.high:.9g}")
-        return f"{self.name} = {self.start!r}  # knob: {self.kind} {' '.join(ends)}"
+        return f"{self.name} = {self.start!r}  # knob: {self.kind} {' '.join(map(str, ends))}"
 
 
-ROWS = (
-    Row("DEPTH", "int", 2, 16, 8),
-    Row("ASPECT_RATIO", "int", 32, 96, 64),
-    Row("HEAD_DIM", "pow2", 32, 256, 128),
-    Row("WINDOW_PATTERN", "choice", 0, 0, "SSSL", ("SSSL", "SSSSL", "SL", "L")),
-    Row("TOTAL_BATCH_SIZE", "pow2", 2**14, 2**21, 2**18),
-    Row("DEVICE_BATCH_SIZE", "pow2", 8, 256, 64),
-    Row("EMBEDDING_LR", "log", 0.06, 6, 0.6),
-    Row("UNEMBEDDING_LR", "log", 0.0004, 0.04, 0.004),
-    Row("MATRIX_LR", "log", 0.004, 0.4, 0.04),
-    Row("SCALAR_LR", "log", 0.05, 5, 0.5),
-    Row("WEIGHT_DECAY", "lin", 0, 1, 0.2),
-    Row("WARMUP_RATIO", "lin", 0, 0.3, 0.0),
-    Row("WARMDOWN_RATIO", "lin", 0, 1, 0.5),
-    Row("FINAL_LR_FRAC", "lin", 0, 0.3, 0.0),
-    Row("ROPE_BASE", "log", 1000, 1000000, 10000),
-    Row("X0_LAMBDA", "lin", 0, 1, 0.1),
+@dataclass(frozen=True, slots=True)
+class KnobFile:
+    """A file of knobs and nothing else."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The first value of each knob."""
+        return {row.name: row.start for row in self.rows}
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{row.line()}\n" for row in self.rows)
+
+
+DRAWN = KnobFile(
+    (
+        Row("DEPTH", "int", 2, 16, 8),
+        Row("ASPECT_RATIO", "int", 32, 96, 64),
+        Row("HEAD_DIM", "pow2", 32, 256, 128),
+        Row("WINDOW_PATTERN", "choice", 0, 0, "SSSL", ("SSSL", "SSSSL", "SL", "L")),
+        Row("TOTAL_BATCH_SIZE", "pow2", 2**14, 2**21, 2**18),
+        Row("DEVICE_BATCH_SIZE", "pow2", 8, 256, 64),
+        Row("EMBEDDING_LR", "log", 0.06, 6, 0.6),
+        Row("UNEMBEDDING_LR", "log", 0.0004, 0.04, 0.004),
+        Row("MATRIX_LR", "log", 0.004, 0.4, 0.04),
+        Row("SCALAR_LR", "log", 0.05, 5, 0.5),
+        Row("WEIGHT_DECAY", "lin", 0, 1, 0.2),
+        Row("WARMUP_RATIO", "lin", 0, 0.3, 0.0),
+        Row("WARMDOWN_RATIO", "lin", 0, 1, 0.5),
+        Row("FINAL_LR_FRAC", "lin", 0, 0.3, 0.0),
+        Row("ROPE_BASE", "log", 1000, 1000000, 10000),
+        Row("X0_LAMBDA", "lin", 0, 1, 0.1),
+    )
 )
+"""Upstream's constants, for the landscapes that are drawn (``bench/landscapes.py``)."""
+
+ROWS = DRAWN.rows
 BY_NAME = {row.name: row for row in ROWS}
-START_VALUES: dict[str, Any] = {row.name: row.start for row in ROWS}
-TEXT = "".join(f"{row.line()}\n" for row in ROWS)
+START_VALUES: dict[str, Any] = DRAWN.start
+TEXT = DRAWN.text
 
 
 def unit(name: str, value: Any) -> float:

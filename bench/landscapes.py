@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.knob_file import BY_NAME, ROWS, START_VALUES, Row, unit
+from bench.knob_file import BY_NAME, DRAWN, ROWS, START_VALUES, KnobFile, Row, unit
 
 Values = Mapping[str, Any]
 SEQUENCE = 2048
@@ -138,6 +138,15 @@ class Landscape:
     def measure(self, values: Values, rng: np.random.Generator) -> float | None:
         value, shock = self.true(values), rng.normal()
         return None if value is None else value + self.sigma * shock
+
+    @property
+    def knobs(self) -> KnobFile:
+        """The knob file that a search starts from."""
+        return DRAWN
+
+    def memory_mb(self, values: Values) -> float:
+        """Return the peak memory of a run, in MB; the limit is always at 80 GB."""
+        return float(80_000 * 2 ** (memory(values) - self.memory_limit))
 
     def fails(self, values: Values) -> bool:
         too_hot = self._offset("MATRIX_LR", values) > self.family.fragile

@@ -96,7 +96,7 @@ def _chip(
 def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
     yield Finding("machine", "machine", describe(machine))
     yield Finding("machine", "python", f"{machine.python} ({sys.executable})")
-    packages = {name: _version(name) for name in ("mlx", "mlx-lm", "optuna", "tokenizers", "openai")}
+    packages = {name: _version(name) for name in ("mlx", "mlx-lm", "tokenizers", "openai")}
     missing = [name for name, version in packages.items() if version is None]
     known = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     hint = "install autoresearch-mlx again" if missing else ""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.joint_moves import MOST
 from autoresearch_mlx.agents.knobs.ranges import Range
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
@@ -65,7 +66,7 @@ def test_every_proposal_is_a_small_fresh_change_of_knobs_within_their_ranges(out
         proposal = session.step(status, change)
         after = proposal.files[FILE]
         changes = changed_knobs(before, after)
-        assert 1 <= len(changes) <= 3
+        assert 1 <= len(changes) <= MOST
         assert proposal.title == describe(changes)
         assert _without_values(after) == _without_values(before)
         for name, (_, value) in changes.items():
@@ -98,7 +99,12 @@ def test_the_same_context_and_seed_give_the_same_proposal(outcomes, seed: int) -
 
 
 def test_another_seed_walks_another_way() -> None:
-    assert len({Knobs(seed).propose(Session().next()).title for seed in range(8)}) > 1
+    """The first step follows the public records, whatever the seed; the next ones do not."""
+    walks = set()
+    for seed in range(4):
+        session = Session(seed=seed)
+        walks.add(tuple(session.step("discard", 0.01).title for _ in range(3)))
+    assert len(walks) > 1
 
 
 def test_each_refusal_passes_on_to_another_point() -> None:
@@ -135,10 +141,13 @@ def _run_with_ceiling(session: Session, ceiling: int) -> bool:
     return depth > ceiling
 
 
-def test_the_first_steps_move_one_knob_each() -> None:
-    session = Session()
-    steps = [len(changed_knobs(session.text, session.step("discard", 0.05).files[FILE])) for _ in range(6)]
-    assert steps == [1] * 6
+def test_every_knob_is_moved_alone_before_it_moves_with_others() -> None:
+    session, alone = Session(), set()
+    for number in range(10):
+        moved = set(changed_knobs(session.text, session.step("discard", 0.05).files[FILE]))
+        assert number > 1 or len(moved) == 1
+        assert len(moved) == 1 or moved <= alone
+        alone |= moved if len(moved) == 1 else set()
 
 
 def test_a_tiny_space_is_used_up_to_its_last_point_and_then_says_so() -> None:

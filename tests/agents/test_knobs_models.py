@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.knobs import region
 from autoresearch_mlx.agents.knobs.coordinates import coordinates
+from autoresearch_mlx.agents.knobs.failures import learn_failures, learn_memory
+from autoresearch_mlx.agents.knobs.kernel import USUAL, Scales, along, covariance, learn_scales
 from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.moves import last_resort, point_of, single_moves
 from autoresearch_mlx.agents.knobs.space import read_space
-from autoresearch_mlx.agents.knobs.surrogate import fit, learn_failures, log_expected_improvement
+from autoresearch_mlx.agents.knobs.surrogate import fit, log_expected_improvement
 from bench.knob_file import TEXT
 
 SPACE = read_space({"t.py": "A = 0.5\nB = 0.5\nC = 0.5\n"})
@@ -90,33 +92,96 @@ def test_log_expected_improvement_never_falls_with_the_mean() -> None:
     assert np.all(np.diff(found) > -0.03)
 
 
+def chances(rows: np.ndarray, failed: list[bool], asked: list[list[float]]) -> np.ndarray:
+    """Return the chance of failing at the points asked for, where no knob changes the memory."""
+    model = learn_failures(PLANE, rows, np.zeros(len(rows)), np.array(failed, bool), np.array([0.5, 0.5]))
+    return model.chance(np.array(asked), np.zeros(len(asked)))
+
+
 def test_a_failure_speaks_against_what_lies_beyond_it() -> None:
-    here = np.array([0.5, 0.5])
     rows = np.array([[0.5, 0.5], [0.65, 0.5], [0.7, 0.5], [0.5, 0.7], [0.4, 0.5]])
-    model = learn_failures(PLANE, rows, np.array([False, True, True, False, False]), here)
-    beyond, beside, back = model.chance(np.array([[0.9, 0.5], [0.5, 0.7], [0.3, 0.5]]))
+    beyond, beside, back = chances(rows, [False, True, True, False, False], [[0.9, 0.5], [0.5, 0.7], [0.3, 0.5]])
     assert beyond > 0.8 > 0.2 > beside > back
 
 
+def test_one_failure_is_enough_to_expect_it_again() -> None:
+    rows = np.array([[0.5, 0.5], [0.65, 0.5], [0.4, 0.5], [0.5, 0.6]])
+    again, other = chances(rows, [False, True, False, False], [[0.65, 0.52], [0.5, 0.65]])
+    assert again > 0.5 > 0.2 > other
+
+
 def test_failures_on_both_sides_are_told_by_what_is_close_by() -> None:
-    here = np.array([0.5, 0.5])
     rows = np.array([[0.5, 0.5], [0.3, 0.5], [0.31, 0.52], [0.7, 0.5], [0.69, 0.48], [0.5, 0.3], [0.5, 0.7]])
-    model = learn_failures(PLANE, rows, np.array([False, True, True, True, True, False, False]), here)
-    left, right, up, stay = model.chance(np.array([[0.3, 0.49], [0.7, 0.49], [0.5, 0.69], [0.5, 0.5]]))
+    asked = [[0.3, 0.49], [0.7, 0.49], [0.5, 0.69], [0.5, 0.5]]
+    left, right, up, stay = chances(rows, [False, True, True, True, True, False, False], asked)
     assert min(left, right) > 0.6 > max(up, stay)
 
 
 def test_before_anything_is_known_a_run_is_expected_to_run() -> None:
-    model = learn_failures(PLANE, np.zeros((0, 2)), np.zeros(0, bool), np.array([0.5, 0.5]))
-    assert model.chance(np.array([[0.9, 0.1]]))[0] < 0.1
+    assert chances(np.zeros((0, 2)), [], [[0.9, 0.1]])[0] < 0.1
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()), max_size=30))
-def test_any_pattern_of_failures_gives_probabilities(seen: list[tuple[float, float, bool]]) -> None:
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.floats(-4, 4)), max_size=30))
+def test_any_pattern_of_failures_gives_probabilities(seen: list[tuple[float, float, bool, float]]) -> None:
     rows = np.array([s[:2] for s in seen]).reshape(len(seen), 2)
-    model = learn_failures(PLANE, rows, np.array([s[2] for s in seen], bool), np.array([0.5, 0.5]))
-    chance = model.chance(np.array([[0.0, 1.0], [0.5, 0.5]]))
+    doublings = np.array([s[3] for s in seen])
+    model = learn_failures(PLANE, rows, doublings, np.array([s[2] for s in seen], bool), np.array([0.5, 0.5]))
+    chance = model.chance(np.array([[0.0, 1.0], [0.5, 0.5]]), np.array([4.0, 0.0]))
     assert np.all((chance >= 0) & (chance <= 1))
+
+
+SIZES = read_space(
+    {
+        "t.py": "DEPTH = 8  # knob: int 2 16\nDEVICE_BATCH_SIZE = 64  # knob: pow2 8 256\n"
+        "LEAN = 512  # knob: pow2 64 4096\nMATRIX_LR = 0.04\n"
+    }
+)
+
+
+def sized(depth: int, rows: int, lean: int = 512, memory: float | None = None) -> Trial:
+    point = (depth, rows, lean, 0.04)
+    return Trial(point, SIZES.start, None if memory is None else 0.0, None, False, memory)
+
+
+def test_before_a_run_was_measured_the_names_of_the_sizes_tell_the_memory() -> None:
+    deeper, wider, lean, rate = learn_memory(SIZES, []).doublings(
+        [(16, 64, 512, 0.04), (8, 128, 512, 0.04), (8, 64, 1024, 0.04), (8, 64, 512, 0.4)]
+    )
+    assert deeper > 0.5 and wider > 0.5
+    assert lean == rate == 0
+
+
+@pytest.mark.parametrize(
+    ("trials", "point", "low", "high"),
+    [
+        # Memory in proportion to the rows; twice the rows take twice as much.
+        ([sized(8, 64, 512, 40e3), sized(8, 32, 512, 20e3), sized(8, 16, 512, 10e3)], (8, 128, 512, 0.04), 0.85, 1.1),
+        # Depth that costs nothing is learned to cost nothing.
+        ([sized(8, 64, 512, 40e3), sized(4, 64, 512, 40e3), sized(6, 64, 512, 40e3)], (16, 64, 512, 0.04), -0.1, 0.2),
+        # A knob without a telling name is learned from the runs alone.
+        (
+            [sized(8, 64, v, m) for v, m in ((512, 4e4), (256, 2e4), (128, 1e4), (64, 5e3))],
+            (8, 64, 2048, 0.04),
+            1.0,
+            2.1,
+        ),
+    ],
+    ids=["rows", "depth", "an unknown size"],
+)
+def test_memory_is_learned_from_measured_runs(trials: list[Trial], point: tuple, low: float, high: float) -> None:
+    assert low < learn_memory(SIZES, trials).doublings([point])[0] < high
+
+
+def test_one_lack_of_memory_warns_of_every_way_to_use_as_much() -> None:
+    """Only the device batch ran out of memory; a depth that would take as much has never been tried."""
+    where = coordinates(SIZES)
+    trials = [sized(8, 64, 512, 40e3), sized(4, 64, 512, 22e3), sized(8, 32, 512, 21e3), sized(8, 128), sized(8, 256)]
+    appetite, rows = learn_memory(SIZES, trials), where.rows([t.point for t in trials])
+    failed = np.array([t.failed for t in trials])
+    model = learn_failures(where, rows, appetite.doublings([t.point for t in trials]), failed, rows[0])
+    asked = [(16, 64, 512, 0.04), (5, 64, 512, 0.04)]
+    deep, shallow = model.chance(where.rows(asked), appetite.doublings(asked))
+    assert deep > 0.3 > 0.1 > shallow
 
 
 def test_single_moves_go_both_ways_within_the_width_and_at_least_one_tick() -> None:
@@ -134,3 +199,40 @@ def test_the_last_resort_reaches_every_point_of_a_small_space() -> None:
     space = read_space({"t.py": "TIED = True\nDEPTH = 3  # knob: int 2 4\nWINDOW = 'L'  # knob: choice L SL S\n"})
     points = {point_of(space, move) for move in last_resort(space)}
     assert len(points) == 2 * 3 * 3 - 1
+
+
+def random_points(count: int, knobs: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, knobs))
+
+
+@pytest.mark.parametrize("matters", [0, 1, 2])
+def test_the_knob_that_moves_the_gain_gets_the_highest_relevance(matters: int) -> None:
+    rows = random_points(25, 3)
+    squares = (rows[:, None] - rows[None]) ** 2
+    scales = learn_scales(squares, 3 * np.sin(5 * rows[:, matters]), np.ones(3))
+    assert int(np.argmax(scales.relevance)) == matters
+    assert scales.relevance[matters] > 0.6
+
+
+def test_the_noise_of_pure_noise_is_large_and_that_of_a_smooth_gain_is_small() -> None:
+    rows = random_points(30, 3)
+    squares = (rows[:, None] - rows[None]) ** 2
+    noisy = learn_scales(squares, np.random.default_rng(1).normal(size=30), np.ones(3))
+    smooth = learn_scales(squares, 2 * rows[:, 0] - rows[:, 1], np.ones(3))
+    assert noisy.noise > 0.2 > 0.02 > smooth.noise
+
+
+def test_with_no_more_than_one_point_the_scales_stay_as_usual() -> None:
+    scales = learn_scales(np.zeros((1, 1, 2)), np.array([1.0]), np.array([1.0, 3.0]))
+    assert scales.relevance == pytest.approx([0.25, 0.75], abs=0.1)
+    assert (scales.single, scales.joint, scales.share) == pytest.approx(USUAL[:3], rel=0.2)
+
+
+def test_the_kernel_along_one_knob_is_that_of_the_whole_points() -> None:
+    rows, here = random_points(6, 3), random_points(1, 3, seed=5)[0]
+    scales = Scales(np.array([0.5, 0.3, 0.2]), 0.2, 0.7, 0.4, 0.1)
+    moved = np.tile(here, (3, 1))
+    moved[np.arange(3), [0, 1, 2]] = 0.9
+    squares, changed = (here - rows) ** 2, (0.9 - rows.T) ** 2
+    whole = covariance(scales, (moved[:, None] - rows[None]) ** 2)
+    assert along(scales, squares, changed, np.arange(3)) == pytest.approx(whole)

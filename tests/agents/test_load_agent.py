@@ -107,7 +107,9 @@ def test_what_cannot_be_loaded_is_said_with_the_next_step(name: str, said: str, 
 
 
 def test_importing_agents_imports_no_optimiser() -> None:
-    heavy = "import sys, autoresearch_mlx.agents; sys.exit(any(m in sys.modules for m in ('optuna', 'numpy')))"
+    heavy = (
+        "import sys, autoresearch_mlx.agents; sys.exit(any(m in sys.modules for m in ('optuna', 'sklearn', 'numpy')))"
+    )
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
 
 

@@ -4,9 +4,11 @@ ranges, space            which constants may move, and the place of each value i
 memory                   past experiments as points of that space, each with its outcome
 coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
 region                   the trust region: how far each knob may move, and what each has gained
-surrogate                what a step is expected to gain, and how likely it is to fail
+kernel, surrogate        what a step is expected to gain, with scales that are learned from the measurements
+failures                 how likely a run is to fail, from its memory, its step and outcomes close by
+outlook                  these models and the trust region together, for ranking moves
 range_notes              an explanation for each range comment that has no effect
-moves, tpe               candidate steps of one to three knobs
+moves, joint_moves       candidate steps of one knob, of two that belong together, and of several
 fresh_moves              the candidates that have not been tried yet, best first
 ranked_moves             the same ranking as a list over different axes: RankedMove, ranked_moves(context)
 choices                  a shuffled menu of the ranked moves, and a few values of each knob, for a small model

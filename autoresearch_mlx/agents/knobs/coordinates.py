@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,18 @@ class Coordinates:
     scale: Array
     unordered: NDArray[np.bool_]
 
+    @property
+    def option(self) -> float:
+        """The squared distance between any two options of a choice."""
+        return OPTION**2
+
     def rows(self, points: Sequence[Point]) -> Array:
         """Return the points as an array of shape (points, knobs)."""
         return np.array([self.space.units(p) for p in points]).reshape(len(points), len(self.space)) * self.scale
+
+    def place(self, index: int, value: Any) -> float:
+        """Return the coordinate of one knob at a value."""
+        return float(self.space.dimensions[index].unit(value) * self.scale[index])
 
     def squares(self, a: Array, b: Array) -> Array:
         """Return squared distances, of shape (rows of a, rows of b, knobs)."""

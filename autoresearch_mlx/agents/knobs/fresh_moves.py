@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autoresearch_mlx.agents.knobs import tpe
+from autoresearch_mlx.agents.knobs.joint_moves import joint_moves
 from autoresearch_mlx.agents.knobs.memory import Memory
-from autoresearch_mlx.agents.knobs.moves import Move, last_resort, point_of, single_moves
-from autoresearch_mlx.agents.knobs.surrogate import Outlook
+from autoresearch_mlx.agents.knobs.moves import Move, last_resort, paired_moves, point_of, single_moves
+from autoresearch_mlx.agents.knobs.outlook import Outlook
 
-JOINT = 8
-"""Number of joint moves to ask Optuna for; each takes about 3 ms."""
 STRETCHES = (1.0, 2.0, 4.0)
 """Factors on the widths of the trust region; the next factor applies once every move under the last one was tried."""
+SHORTER = 0.5
+"""Joint moves choose from single steps of the whole length and of this share of it."""
 
 
 def fresh_moves(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
     """Yield each move to a point that was not tried, best first."""
     seen = set(memory.tried)
-    for moves in _pools(outlook, memory, rng):
+    for moves in _pools(outlook, rng):
         for move in moves:
             point = point_of(outlook.space, move)
             if point not in seen:
@@ -28,14 +28,15 @@ def fresh_moves(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> I
                 yield move
 
 
-def _pools(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Iterator[Move] | list[Move]]:
+def _pools(outlook: Outlook, rng: np.random.Generator) -> Iterator[Iterator[Move] | list[Move]]:
+    space, known = outlook.space, outlook.moved_alone
     for stretch in STRETCHES:
         widths = outlook.widths * stretch
-        moves = single_moves(outlook.space, widths, rng)
-        yield _ranked(
-            outlook, moves + tpe.joint_moves(outlook.space, memory.trials, widths, outlook.weights, JOINT, rng)
-        )
-    yield last_resort(outlook.space)
+        singles = single_moves(space, widths, rng)
+        shorter = single_moves(space, widths * SHORTER, rng)
+        several = paired_moves(space, known) + joint_moves(outlook, [step for (step,) in singles + shorter])
+        yield _ranked(outlook, singles + several)
+    yield last_resort(space)
 
 
 def _ranked(outlook: Outlook, moves: list[Move]) -> list[Move]:

@@ -8,6 +8,8 @@ layers gained most.  They only order the first tries: the gains in this session 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +38,16 @@ _INTEREST = {
     "batch.device": 0.3,
 }
 
+_DOWN = frozenset({"batch"})
+"""Axes whose smaller values gained first in the public records: the H100's best change halved the batch, and all logs
+of Apple chips went down with it."""
+
 
 def interest(space: Space) -> NDArray[np.float64]:
     """Return one weight per knob, shape (knobs,); 1 for a knob that the table does not name."""
     return np.array([_INTEREST.get(axis_of(d.name), _USUAL) for d in space])
+
+
+def goes_the_usual_way(axis: str, was: Any, now: Any) -> bool:
+    """Return whether a change of a knob on this axis is one that gained in the public records."""
+    return axis in _DOWN and now < was

@@ -9,8 +9,8 @@ import numpy as np
 from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, point_of
+from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import Space, read_space
-from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, describe, literal

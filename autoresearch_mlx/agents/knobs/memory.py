@@ -30,6 +30,8 @@ class Trial:
     """Gain over the baseline's knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
     kept: bool
+    memory_mb: float | None = None
+    """Largest peak memory of its runs, in MB; None when no run reported one."""
 
     @property
     def failed(self) -> bool:
@@ -163,8 +165,9 @@ def _trial(experiment: Experiment, point: Point, origin: Point, score: float, ga
     if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False) if measured else None
+    memory = max((m.peak_memory_mb for m in experiment.measurements if m.peak_memory_mb), default=None)
     if point == origin:
-        return Trial(point, origin, 0.0, None, kept=False)
+        return Trial(point, origin, 0.0, None, kept=False, memory_mb=memory)
     if gain is None:
         return None
-    return Trial(point, origin, score + gain, gain, kept=experiment.status == "keep")
+    return Trial(point, origin, score + gain, gain, experiment.status == "keep", memory)

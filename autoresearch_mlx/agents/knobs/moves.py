@@ -1,4 +1,5 @@
-"""List candidate moves: steps of one knob within the trust region and, as a last resort, every value in the ranges."""
+"""List candidate moves: steps of one knob within the trust region, steps of two knobs that belong together and, as a
+last resort, every value in the ranges."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ import numpy as np
 
 from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
+from autoresearch_mlx.lab.source import axis_of
 
 MOST = 3
-"""Maximum number of knobs in one proposal: no more than a person can reason about."""
+"""Maximum number of knobs in a move of the last resort."""
 SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
+TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
+"""Axes that change by the same factor (1), which keeps the number of passes, or by opposite ones (-1), which keeps the
+model's width.  Alone, one of them may fail or lose where both together gain."""
 GRID = 9
 """Number of values of a real knob that the last resort tries."""
 
@@ -60,6 +65,41 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
     # A knob that can only move in large ticks moves at least one tick, however narrow its width has become.
     lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
     return [dimension.at(here + float(length)) for length in lengths]
+
+
+def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
+    """Return steps of two knobs that belong together, each way; only pairs of ``known`` knobs, given by their
+    indices."""
+    by_axis = {axis_of(space.dimensions[index].name): index for index in sorted(known)}
+    found = []
+    for first, second, way in TOGETHER:
+        if first in by_axis and second in by_axis:
+            leads, follows = by_axis[first], by_axis[second]
+            found += [
+                tuple(sorted((Step(leads, value), Step(follows, other)), key=lambda step: step.index))
+                for value in _next_values(space.dimensions[leads])
+                if (other := _scaled(space.dimensions[follows], value, space.dimensions[leads], way)) is not None
+            ]
+    return found
+
+
+def _next_values(dimension: Dimension) -> list[Any]:
+    """Return the next values each way: half and double for a power of two, and one and two more or less for the
+    rest."""
+    value, r = dimension.value, dimension.range
+    if not isinstance(value, int) or r.kind == "choice":
+        return []
+    values = (value // 2, value * 2) if r.kind == "pow2" else (value - 2, value - 1, value + 1, value + 2)
+    return [each for each in values if r.low <= each <= r.high and each > 0]
+
+
+def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
+    """Return this knob's value times the leader's factor to the power ``way``; None where it has no such value."""
+    if dimension.range.kind == "choice" or leader.value <= 0:
+        return None
+    wanted = dimension.value * (value / leader.value) ** way
+    found = dimension.at(dimension.unit(wanted)) if dimension.range.low <= wanted <= dimension.range.high else None
+    return None if found == dimension.value else found
 
 
 def last_resort(space: Space) -> Iterator[Move]:

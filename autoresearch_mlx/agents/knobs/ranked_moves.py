@@ -11,8 +11,8 @@ import numpy as np
 from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, Step, point_of
+from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import read_space
-from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
 from autoresearch_mlx.experiment import Context, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 

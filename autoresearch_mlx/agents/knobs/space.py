@@ -1,7 +1,8 @@
 """Define the search space of a lab: every movable knob of its files is one coordinate from 0 to 1.
 
-For rates and sizes ratios matter, for shares differences matter.  So ``log`` and ``pow2`` knobs are placed by their
-logarithm, and the others evenly.  The options of a choice have no order; their places only number them.
+For rates and sizes ratios matter, for shares differences matter.  So ``log`` and ``pow2`` knobs, and whole numbers over
+a wide range, are placed by their logarithm, and the others evenly.  The options of a choice have no order; their places
+only number them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ Point: TypeAlias = tuple[Any, ...]
 """One value for each dimension of a space, as it is written in the files."""
 
 _HUGE = 1e300
+WIDE = 4
+"""Ratio of the ends of a range from which whole numbers are placed by their logarithm: one layer more is a larger step
+for 4 layers than for 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,12 @@ class Dimension:
     range: Range
     value: Any
 
+    @property
+    def by_ratio(self) -> bool:
+        """Whether places follow the logarithm: for rates and sizes, and for whole numbers over a wide range."""
+        r = self.range
+        return r.kind in ("log", "pow2") or (r.kind == "int" and r.low >= 1 and WIDE * r.low <= r.high)
+
     def holds(self, value: Any) -> bool:
         """Return whether a value has a place in the range; a number outside the range is placed at its end."""
         if self.range.kind == "choice":
@@ -44,7 +54,7 @@ class Dimension:
         r = self.range
         if r.kind == "choice":
             return r.choices.index(value) / (len(r.choices) - 1)
-        if r.kind in ("log", "pow2"):
+        if self.by_ratio:
             place = math.log(max(value, r.low) / r.low) / math.log(r.high / r.low)
         else:
             place = (value - r.low) / (r.high - r.low)
@@ -57,7 +67,7 @@ class Dimension:
             return r.choices[round(unit * (len(r.choices) - 1))]
         if r.kind == "pow2":
             return self._power(unit)
-        raw = r.low * (r.high / r.low) ** unit if r.kind == "log" else r.low + (r.high - r.low) * unit
+        raw = r.low * (r.high / r.low) ** unit if self.by_ratio else r.low + (r.high - r.low) * unit
         short = float(f"{raw:.3g}")
         if r.kind == "int" or isinstance(self.value, int):
             return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
@@ -77,6 +87,10 @@ class Dimension:
             return 1.0
         if r.kind == "pow2":
             return min(1.0, 1 / math.log2(r.high / r.low))
+        if r.kind == "int" and self.by_ratio:
+            # One less than the value, the longer of the two ways; the small rest is for rounding.
+            step = self.value / (self.value - 1) if self.value > max(1, r.low) else (self.value + 1) / self.value
+            return min(1.0, math.log(step) / math.log(r.high / r.low) + 1e-3)
         return min(1.0, 1 / (r.high - r.low)) if r.kind == "int" else 0.0
 
 

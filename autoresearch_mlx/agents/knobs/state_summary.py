@@ -11,9 +11,9 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.interest import interest
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial, first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, single_moves
+from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.region import FIRST
 from autoresearch_mlx.agents.knobs.space import Point, Space, read_space
-from autoresearch_mlx.agents.knobs.surrogate import Outlook, look
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import describe, literal
 

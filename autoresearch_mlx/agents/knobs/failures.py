@@ -1,0 +1,145 @@
+"""Estimate the chance that a run fails: from its memory, from its step, and from outcomes close by.
+
+Most failures of a training are a lack of memory, and memory is predictable: it grows with the sizes in the file.  So
+the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of failing
+rises with it.  It is a logistic regression, in which the step of every knob also counts, for what fails in other ways
+(a rate that diverges, a batch that does not divide).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
+from autoresearch_mlx.agents.knobs.memory import Trial
+from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
+from autoresearch_mlx.lab.source import axis_of
+
+PRIOR = -3.0
+"""Log-odds of failing before anything is known, which is a chance of about 1 in 20."""
+RIDGE = 0.0007
+"""Penalty on the slopes; it is weak because one more tick of a size may turn a safe run into a certain crash, and
+because the same settings fail again, whatever the noise."""
+RIDGE_PRIOR = 0.1
+STEPS = 12
+REACH = 0.05
+"""Largest distance of a nearby outcome, as a share of the ranges."""
+
+DOUBLING = 1.5
+"""Expected rise of the log-odds for each doubling of memory, before any failure."""
+RIDGE_DOUBLING = 0.02
+GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
+"""Expected doublings of memory for each doubling of a knob, by its axis; 0 for every other knob."""
+UNSURE, FIXED = 0.5, 0.1
+"""Standard deviation of that expectation, for the axes named above and for all others."""
+SCATTER = 0.1
+"""Standard deviation of a measured memory around the model, in doublings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appetite:
+    """A model of peak memory: linear in the logarithms of the knobs.  ``growth``: shape (knobs,)."""
+
+    space: Space
+    growth: Array
+
+    def step(self, index: int, value: object) -> float:
+        """Return the doublings of memory of moving one knob from the incumbent's value to this one."""
+        dimension = self.space.dimensions[index]
+        return float(self.growth[index] * (_size(dimension, value) - _size(dimension, dimension.value)))
+
+    def doublings(self, points: Sequence[Point]) -> Array:
+        """Return the predicted memory of each point over the incumbent's, as a logarithm to base 2; shape (points,)."""
+        return np.asarray(_sizes(self.space, points) @ self.growth)
+
+
+def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
+    """Fit memory to the trials that have a measured one, around what the sizes' names suggest; there may be none."""
+    prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
+    measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb]
+    if len(measured) < 2:
+        return Appetite(space, prior)
+    deviation = np.where(prior > 0, UNSURE, FIXED)
+    sizes = _sizes(space, [point for point, _ in measured])
+    memory = np.log2([memory for _, memory in measured])
+    # Differences from the mean leave out the level, which no prediction needs.
+    sizes, memory = sizes - sizes.mean(axis=0), memory - memory.mean()
+    a = sizes * deviation
+    residual = memory - sizes @ prior
+    gram = a @ a.T + SCATTER**2 * np.eye(len(measured))
+    return Appetite(space, prior + deviation * (a.T @ np.linalg.solve(gram, residual)))
+
+
+def _sizes(space: Space, points: Sequence[Point]) -> Array:
+    """Return the doublings of each knob over the incumbent's value, shape (points, knobs); shares stay as they are."""
+    rows = [[_size(d, value) - _size(d, d.value) for d, value in zip(space, point, strict=True)] for point in points]
+    return np.array(rows).reshape(len(points), len(space))
+
+
+def _size(dimension: Dimension, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and dimension.range.low >= 1:
+        return math.log2(value)
+    numeric = isinstance(value, int | float) and dimension.range.kind != "choice"
+    return dimension.unit(value) if numeric else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureModel:
+    """The chance of failing: log-odds that are linear in memory and in the step from the incumbent, and nearby
+    outcomes.
+
+    ``rows``: shape (trials, knobs).  ``failed``: shape (trials,).  ``origin``, ``slope``: shape (knobs,).
+    """
+
+    where: Coordinates
+    rows: Array
+    failed: NDArray[np.bool_]
+    origin: Array
+    intercept: float
+    per_doubling: float
+    slope: Array
+
+    def chance(self, rows: Array, doublings: Array) -> Array:
+        """Return the chance of failing of each point, shape (points,); ``doublings`` of memory, shape (points,)."""
+        return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
+
+    def beyond(self, rows: Array, doublings: Array) -> Array:
+        """Return the same without the outcomes close by."""
+        return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
+
+    def _close_by(self, rows: Array) -> Array:
+        """Return the share of failures among nearby outcomes, with one success added."""
+        if not len(self.rows):
+            return np.zeros(len(rows))
+        near = np.exp(-0.5 * self.where.squares(rows, self.rows).sum(axis=-1) / REACH**2)
+        return np.asarray(near @ self.failed / (near.sum(axis=-1) + 1))
+
+
+def learn_failures(
+    where: Coordinates, rows: Array, doublings: Array, failed: NDArray[np.bool_], origin: Array
+) -> FailureModel:
+    """Fit a ridge-penalised logistic regression to all trials, by damped Newton steps; there may be no trials."""
+    a = np.hstack([np.ones((len(rows), 1)), doublings[:, None], rows - origin])
+    prior, ridge = np.zeros(a.shape[1]), np.full(a.shape[1], RIDGE)
+    prior[:2], ridge[:2] = (PRIOR, DOUBLING), (RIDGE_PRIOR, RIDGE_DOUBLING)
+
+    def loss(w: Array) -> float:
+        log_odds = np.where(failed, -1, 1) * (a @ w)
+        return float(np.logaddexp(0, log_odds).sum() + 0.5 * (ridge * (w - prior) ** 2).sum())
+
+    w = prior.copy()
+    for _ in range(STEPS):
+        p = _sigmoid(a @ w)
+        slope = a.T @ (p - failed) + ridge * (w - prior)
+        step = np.linalg.solve((a.T * (p * (1 - p))) @ a + np.diag(ridge), slope)
+        w = next((w - s * step for s in (1.0, 0.5, 0.25, 0.1, 0.03) if loss(w - s * step) < loss(w)), w)
+    return FailureModel(where, rows, failed, origin, float(w[0]), float(w[1]), w[2:])
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))

@@ -1,0 +1,145 @@
+"""Learn the scales of the Gaussian process's kernel from the measurements: how much each knob matters, and how far.
+
+The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
+al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs
+together, for their interactions; in it a relevant knob has a shorter length (automatic relevance determination, MacKay
+1994).  All scales are those with the highest posterior density: marginal likelihood times log-normal priors around the
+usual values, so that a few measurements move them little.  The gradient is exact, and Adam (Kingma and Ba 2015,
+arXiv:1412.6980) climbs it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.coordinates import Array
+
+STEPS = 40
+RATE = 0.15
+USUAL = (0.2, 0.7, 0.4, 0.1)
+"""The usual length of a single knob and of all knobs together, the share of the joint part, and the share of noise."""
+UNSURE = (0.5, 0.5, 1.0, 1.5)
+"""Standard deviations of the priors on these four: of their logarithms, and of the log-odds of the share."""
+UNSURE_RELEVANCE = 1.0
+NOISE = (1e-4, math.e)
+"""Bounds of the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The hyperparameters of the kernel; lengths are shares of a knob's range, the noise one of the signal variance."""
+
+    relevance: Array
+    """Shape (knobs,), with sum 1."""
+    single: float
+    joint: float
+    share: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The two parts of the kernel for given pairs of points, flattened to (pairs,)."""
+
+    each: Array
+    """One squared exponential for each knob, shape (pairs, knobs)."""
+    single: Array
+    distance: Array
+    joint: Array
+
+
+def covariance(scales: Scales, squares: Array) -> Array:
+    """Return the kernel without noise for squared distances of shape (a, b, knobs); shape (a, b)."""
+    parts = _parts(scales, squares.reshape(-1, squares.shape[-1]))
+    return ((1 - scales.share) * parts.single + scales.share * parts.joint).reshape(squares.shape[:2])
+
+
+def along(scales: Scales, squares: Array, changed: Array, index: Array) -> Array:
+    """Return the kernel of points that differ from one point in a single knob each, shape (points, measured).
+
+    ``squares``: squared distances of that point, shape (measured, knobs).  ``changed``: those along the changed knob,
+    shape (points, measured).  ``index``: which knob that is, shape (points,).
+    """
+    here = _parts(scales, squares)
+    relevance = scales.relevance[index][:, None]
+    single = here.single + relevance * (np.exp(changed * (-0.5 / scales.single**2)) - here.each[:, index].T)
+    distance = here.distance + len(scales.relevance) * relevance * (changed - squares[:, index].T)
+    return np.asarray((1 - scales.share) * single + scales.share * np.exp(-0.5 * distance / scales.joint**2))
+
+
+def learn_scales(squares: Array, residual: Array, weights: Array) -> Scales:
+    """Fit the scales to measured gains.
+
+    ``squares``: squared distances, shape (points, points, knobs).  ``residual``: gains less the prior mean, shape
+    (points,).  ``weights``: the relevance to expect, shape (knobs,).
+    """
+    single, joint, share, noise = USUAL
+    usual = np.array(
+        [*np.log(weights), math.log(single), math.log(joint), math.log(share / (1 - share)), math.log(noise)]
+    )
+    unsure = np.array([*(UNSURE_RELEVANCE for _ in weights), *UNSURE])
+    flat = squares.reshape(-1, len(weights))
+    theta, first, second = usual.copy(), np.zeros(len(usual)), np.zeros(len(usual))
+    best, highest = theta, -math.inf
+    for step in range(1, STEPS + 1):
+        height, slope = _likelihood(theta, flat, residual)
+        away = (theta - usual) / unsure
+        height, slope = height - 0.5 * float(away @ away), slope - away / unsure
+        if height > highest:
+            best, highest = theta.copy(), height
+        first, second = 0.8 * first + 0.2 * slope, 0.95 * second + 0.05 * slope**2
+        theta = theta + RATE * (first / (1 - 0.8**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-8)
+        theta[-1] = np.clip(theta[-1], math.log(NOISE[0]), math.log(NOISE[1]))
+    return _scales(best)
+
+
+def _scales(theta: Array) -> Scales:
+    relevance = np.exp(theta[:-4] - theta[:-4].max())
+    return Scales(
+        relevance / relevance.sum(),
+        math.exp(theta[-4]),
+        math.exp(theta[-3]),
+        1 / (1 + math.exp(-theta[-2])),
+        math.exp(theta[-1]),
+    )
+
+
+def _parts(scales: Scales, flat: Array) -> _Parts:
+    each = np.exp(flat * (-0.5 / scales.single**2))
+    distance = flat @ (len(scales.relevance) * scales.relevance)
+    return _Parts(each, each @ scales.relevance, distance, np.exp(-0.5 * distance / scales.joint**2))
+
+
+def _likelihood(theta: Array, flat: Array, residual: Array) -> tuple[float, Array]:
+    """Return the log marginal likelihood at the best signal variance, and its gradient."""
+    n, s = len(residual), _scales(theta)
+    parts = _parts(s, flat)
+    matrix = ((1 - s.share) * parts.single + s.share * parts.joint).reshape(n, n) + s.noise * np.eye(n)
+    factor = np.linalg.cholesky(matrix)
+    whiten = np.linalg.inv(factor)
+    inverse = whiten.T @ whiten
+    pull = inverse @ residual
+    # One pseudo-observation of variance 1 keeps the variance stable while there are few points.
+    variance = float((residual @ pull + 1) / (n + 1))
+    height = -0.5 * (n + 1) * math.log(variance) - float(np.log(np.diag(factor)).sum())
+    # d height = tr(outer d matrix) / 2 for every parameter (Rasmussen and Williams 2006, eq. 5.9).
+    outer = (np.outer(pull, pull) / variance - inverse).ravel()
+    joint = outer * parts.joint
+    by_knob = joint @ flat
+    relevance = s.relevance
+    slope = np.concatenate(
+        [
+            (1 - s.share) * relevance * (outer @ parts.each - outer @ parts.single)
+            - 0.5 * s.share / s.joint**2 * len(relevance) * relevance * (by_knob - by_knob @ relevance),
+            [
+                (1 - s.share) * float((outer @ (parts.each * flat)) @ relevance) / s.single**2,
+                s.share * float(joint @ parts.distance) / s.joint**2,
+                s.share * (1 - s.share) * float(joint.sum() - outer @ parts.single),
+                s.noise * float(outer[:: n + 1].sum()),
+            ],
+        ]
+    )
+    return height, 0.5 * slope

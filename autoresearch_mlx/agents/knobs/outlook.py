@@ -1,0 +1,140 @@
+"""Bring the models and the trust region together: what each candidate may gain, and how likely it is to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates, coordinates
+from autoresearch_mlx.agents.knobs.failures import Appetite, FailureModel, learn_failures, learn_memory
+from autoresearch_mlx.agents.knobs.interest import goes_the_usual_way, interest
+from autoresearch_mlx.agents.knobs.memory import Memory, Trial
+from autoresearch_mlx.agents.knobs.moves import Move, Step
+from autoresearch_mlx.agents.knobs.region import gains, tiredness, weights, widths
+from autoresearch_mlx.agents.knobs.space import Space
+from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected_improvement
+from autoresearch_mlx.lab.source import axis_of
+
+MOST_TRIALS = 200
+"""Maximum number of trials that the models see: those nearest to the incumbent.  More would only take time."""
+CAUTION = 6.0
+"""Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
+MARGIN = 1.0
+"""Deviations of one measurement by which a move must be better than the incumbent to count as an improvement.  A
+smaller gain would not be kept, and without this margin the search measures points close to the incumbent until one is
+lucky."""
+HEAD_START = 1.0
+"""Amount added to the rank of the first step of a knob in the direction that gained in the public records."""
+
+TIRED = 0.5
+"""Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
+LIKELY, REFUSED = 0.5, 1e6
+"""The second number is subtracted from the rank of a move whose chance to run is below the first: it comes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Both models and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
+
+    space: Space
+    where: Coordinates
+    widths: Array
+    gains: Array
+    weights: Array
+    tired: Array
+    surrogate: Surrogate
+    failures: FailureModel
+    appetite: Appetite
+    trials: tuple[Trial, ...]
+
+    @property
+    def moved_alone(self) -> frozenset[int]:
+        """The knobs that some trial moved by itself."""
+        return frozenset(t.moved[0] for t in self.trials if len(t.moved) == 1)
+
+    def rank(self, moves: Sequence[Move]) -> Array:
+        """Return a rank for each move; higher is better.
+
+        The rank is log(expected improvement x P(runs)^CAUTION), reduced for tired knobs.  The improvement is what
+        exceeds the incumbent by more than the noise of a measurement.
+        """
+        rows = self._rows(moves)
+        runs = 1 - self.failures.chance(rows, self._doublings(moves))
+        mean, deviation = self.surrogate.predict(rows)
+        ranks = log_expected_improvement(mean - MARGIN * self.surrogate.noise, deviation)
+        ranks += CAUTION * np.log(np.maximum(runs, 1e-9)) + HEAD_START * self._usual(moves)
+        ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
+        return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
+
+    def expect(self, move: Move) -> tuple[float, float, float]:
+        """Return expected gain over the incumbent, its deviation (both in the metric's unit), and chance of failing."""
+        rows = self._rows([move])
+        mean, deviation = self.surrogate.predict(rows)
+        unit = self.surrogate.unit
+        failing = self.failures.chance(rows, self._doublings([move]))
+        return float(mean[0]) * unit, float(deviation[0]) * unit, float(failing[0])
+
+    def _doublings(self, moves: Sequence[Move]) -> Array:
+        return np.array([sum(self.appetite.step(step.index, step.value) for step in move) for move in moves])
+
+    def _usual(self, moves: Sequence[Move]) -> Array:
+        """Return 1 for a step of one knob, never moved before, in the direction that gained in the public records; else
+        0."""
+        moved = {index for trial in self.trials for index in trial.moved}
+        return np.array(
+            [float(len(move) == 1 and move[0].index not in moved and self._is_usual(move[0])) for move in moves]
+        )
+
+    def _is_usual(self, step: Step) -> bool:
+        dimension = self.space.dimensions[step.index]
+        return goes_the_usual_way(axis_of(dimension.name), dimension.value, step.value)
+
+    def _rows(self, moves: Sequence[Move]) -> Array:
+        rows = np.repeat(self.where.rows([self.space.start]), len(moves), axis=0)
+        for row, move in zip(rows, moves, strict=True):
+            for step in move:
+                row[step.index] = self.where.place(step.index, step.value)
+        return rows
+
+
+def look(space: Space, memory: Memory) -> Outlook:
+    """Fit both models to the trials."""
+    where = coordinates(space)
+    here = where.rows([space.start])
+    trials = _nearest(where, here, memory.trials)
+    measured = [t for t in trials if t.score is not None]
+    # A point that is being measured counts as measured, with the incumbent's score (the constant liar of Ginsbourger et
+    # al. 2010), so that the next proposal looks elsewhere.  It changes neither widths nor weights.
+    points = [*(t.point for t in measured), *memory.running] or [space.start]
+    rows = where.rows(points)
+    gained = [t.score - memory.score for t in measured if t.score is not None]
+    scores = np.array([*gained, *(0.0 for _ in memory.running)] or [0.0])
+    share = weights(memory.trials, interest(space))
+    appetite = learn_memory(space, trials)
+    return Outlook(
+        space,
+        where,
+        widths(memory.trials, len(space)),
+        gains(memory.trials, len(space)),
+        share,
+        tiredness(memory.trials, len(space)),
+        fit(where, rows, scores, share),
+        learn_failures(
+            where,
+            where.rows([t.point for t in trials]),
+            appetite.doublings([t.point for t in trials]),
+            np.array([t.failed for t in trials], bool),
+            here[0],
+        ),
+        appetite,
+        memory.trials,
+    )
+
+
+def _nearest(where: Coordinates, here: Array, trials: Sequence[Trial]) -> list[Trial]:
+    if len(trials) <= MOST_TRIALS:
+        return list(trials)
+    distance = where.squares(here, where.rows([t.point for t in trials])).sum(axis=-1)[0]
+    return [trials[i] for i in sorted(np.argsort(distance, kind="stable")[:MOST_TRIALS])]
