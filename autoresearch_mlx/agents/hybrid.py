@@ -30,6 +30,8 @@ FIRST_REST, LONGEST_REST = 10.0, 1800.0
 """Seconds until a model that did not answer is asked again: the first value, doubled each time up to the second."""
 TIME_SHARE = 0.15
 """Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
+MARGIN = 1.5
+"""Expected length of an answer as a multiple of the longest of the last three: a new form may take longer."""
 
 
 class Hybrid:
@@ -144,13 +146,13 @@ def share_now(share: float, history: History) -> float:
 def affordable(history: History, model: str) -> bool:
     """Return whether one more answer keeps the model's share of the session's time below ``TIME_SHARE``.
 
-    An answer is expected to take as long as the last three did; the first one is always affordable.
+    An answer is expected to take a little longer than the longest of the last three; the first one is always
+    affordable.
     """
     spent = [_answering(e) for e in history.experiments if e.talk.get("agent") == model]
     if not spent:
         return True
-    last = spent[-3:]
-    expected = sum(last) / len(last)
+    expected = MARGIN * max(spent[-3:])
     whole = sum(sum(e.seconds.values()) for e in history.experiments)
     return sum(spent) + expected <= TIME_SHARE * (whole + expected)
 
