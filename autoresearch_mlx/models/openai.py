@@ -239,7 +239,7 @@ class OpenAICompatible:
     # -- refusals -------------------------------------------------------------------------------------------------
 
     def _learned(self, ask: Ask, status: int | None, text: str) -> bool:
-        """Return whether the server refused a request field by name; that field is not sent again."""
+        """Return whether the call is worth repeating without a field, which is then never sent again."""
         if status not in (400, 404, 422, 500, 501) or overflowed(text):
             return False
         sent = self._fields(ask)
@@ -250,6 +250,9 @@ class OpenAICompatible:
             if name in sent and any(word in text.lower() for word in words):
                 self._unwanted.add(name)
                 return True
+        if "response_format" in sent and not (self._facts is not None and self._facts.enforces_schema):
+            self._unwanted.add("response_format")  # llama-cpp-python fails on a schema without saying so
+            return True
         return False
 
     def _refusal(self, status: int, response: httpx2.Response) -> EndpointError:

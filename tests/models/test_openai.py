@@ -148,6 +148,17 @@ def test_a_field_refused_by_name_is_left_out_at_once_and_from_then_on(
     assert [name in chat.body for chat in server.chats] == [True, False, False]
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_schema_is_left_out_where_a_server_fails_with_it_for_no_reason_given(
+    server: OpenAIServer, status: int
+) -> None:
+    server.then(fail(status, "Internal Server Error"), say("3"), say("4"))
+    endpoint = at(server)
+    assert endpoint.ask(replace(QUESTION, schema=SCHEMA)).text == "3"
+    assert endpoint.ask(replace(QUESTION, schema=SCHEMA)).text == "4"
+    assert ["response_format" in chat.body for chat in server.chats] == [True, False, False]
+
+
 def test_the_newer_name_of_the_limit_is_used_where_the_older_is_refused(server: OpenAIServer) -> None:
     server.unknown_fields = {"max_tokens"}
     endpoint = at(server)
