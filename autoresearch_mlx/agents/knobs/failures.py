@@ -49,7 +49,7 @@ class Appetite:
     growth: Array
 
     def step(self, index: int, value: object) -> float:
-        """Return the doublings of memory of moving one knob from the incumbent's value to this one."""
+        """Return by how many doublings memory grows when one knob moves from the incumbent's value to this one."""
         dimension = self.space.dimensions[index]
         return float(self.growth[index] * (_size(dimension, value) - _size(dimension, dimension.value)))
 
@@ -59,7 +59,8 @@ class Appetite:
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit memory to the trials that have a measured one, around what the sizes' names suggest; there may be none."""
+    """Fit the model to the measured memory of the trials, with a prior from the knobs' axes; there may be no such
+    trials."""
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
     measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb]
     if len(measured) < 2:

@@ -12,7 +12,8 @@ from autoresearch_mlx.agents.knobs.moves import Move, last_resort, paired_moves,
 from autoresearch_mlx.agents.knobs.outlook import Outlook
 
 STRETCHES = (1.0, 2.0, 4.0)
-"""Factors on the widths of the trust region; the next factor applies once every move under the last one was tried."""
+"""Factors on the widths of the trust region; once every move within one factor has been tried, the next factor
+applies."""
 SHORTER = 0.5
 """Joint moves choose from single steps of the whole length and of this share of it."""
 

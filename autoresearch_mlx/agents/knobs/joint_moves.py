@@ -1,10 +1,9 @@
 """Put steps of several knobs together into joint moves, where the surrogate expects the sum to gain.
 
-Late in a session each single step gains less than the noise, and only several together can be told from it.  So steps
-are added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Three rules
-keep this from guessing: only knobs that were moved alone take part, the lengths of all steps together stay within a
-ball in the trust region, and points close to measured ones are left to the ranking, which sees that they can gain
-little.
+Late in a session each single step gains less than the noise, and only several together stand out from it.  So steps are
+added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Three rules keep
+this from guessing: only knobs that were moved alone take part, the lengths of all steps together stay within a ball in
+the trust region, and points close to measured ones are left to the ranking, which sees that they can gain little.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ class _Pool:
         return list(first.values())[:count]
 
     def allowed(self, chosen: dict[int, int]) -> NDArray[np.bool_]:
-        """Return whether each step may be added to the chosen ones, or take the place of the one of its knob."""
+        """Return whether each step may be added to the chosen ones, or may replace the chosen step of its knob."""
         used = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
             used[knob] = self.length[at]
@@ -119,7 +118,7 @@ class _Pool:
         return np.asarray(mean + np.log(np.maximum(runs, 1e-9)))
 
     def score_without(self, chosen: dict[int, int], knob: int) -> float:
-        """Return the same for the chosen steps without that of one knob."""
+        """Return the same for the chosen steps without the step of one knob."""
         now, row, grown = self._at({k: at for k, at in chosen.items() if k != knob})
         mean = self.outlook.surrogate.mean_at(now)
         runs = 1 - self.outlook.failures.beyond(row[None], np.array([grown.sum()]))[0]

@@ -30,7 +30,8 @@ NOISE = (1e-4, math.e)
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """The hyperparameters of the kernel; lengths are shares of a knob's range, the noise one of the signal variance."""
+    """The hyperparameters of the kernel; lengths are shares of a knob's range, and the noise is a share of the signal
+    variance."""
 
     relevance: Array
     """Shape (knobs,), with sum 1."""

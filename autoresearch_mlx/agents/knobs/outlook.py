@@ -31,7 +31,8 @@ HEAD_START = 1.0
 TIRED = 0.5
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""The second number is subtracted from the rank of a move whose chance to run is below the first: it comes last."""
+"""A move whose chance to run is below the first number comes last, because the second number is subtracted from its
+rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Outlook:
         return np.array([sum(self.appetite.step(step.index, step.value) for step in move) for move in moves])
 
     def _usual(self, moves: Sequence[Move]) -> Array:
-        """Return 1 for a step of one knob, never moved before, in the direction that gained in the public records; else
-        0."""
+        """Return 1 for each first step of a knob in the direction that gained in the public records, and 0 for other
+        moves."""
         moved = {index for trial in self.trials for index in trial.moved}
         return np.array(
             [float(len(move) == 1 and move[0].index not in moved and self._is_usual(move[0])) for move in moves]

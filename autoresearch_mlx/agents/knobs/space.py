@@ -88,7 +88,7 @@ class Dimension:
         if r.kind == "pow2":
             return min(1.0, 1 / math.log2(r.high / r.low))
         if r.kind == "int" and self.by_ratio:
-            # One less than the value, the longer of the two ways; the small rest is for rounding.
+            # The step down by one is the longer of the two steps; the small addition is for rounding.
             step = self.value / (self.value - 1) if self.value > max(1, r.low) else (self.value + 1) / self.value
             return min(1.0, math.log(step) / math.log(r.high / r.low) + 1e-3)
         return min(1.0, 1 / (r.high - r.low)) if r.kind == "int" else 0.0
