@@ -10,6 +10,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -27,6 +28,7 @@ from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve,
 from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Finding, Place, Say
 from autoresearch_mlx.targets.registry import kind_of
+from autoresearch_mlx.trial.orphans import end_orphans
 
 _KNOBS = 3
 """Largest number of knobs that are moved, to see whether the number follows the file."""
@@ -76,6 +78,19 @@ class _Lab:
         return than - value if self.target.direction == "min" else value - than
 
 
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    """Make a temporary folder; at the end, end what still works in it, and remove it.
+
+    A signal may arrive while a program is being started, before anybody knows its process.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as temporary:
+        try:
+            yield Path(temporary).resolve()
+        finally:
+            end_orphans(Path(temporary))
+
+
 def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
     """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth the time.
 
@@ -88,8 +103,8 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
     start = resolve(root, "HEAD")
     if start is None:
         raise LabError(f"the repository of {root} has no commit yet", "`git add -A && git commit` there")
-    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as temporary:
-        lab = _copied(place, start, Path(temporary).resolve(), say)
+    with _temporary() as temporary:
+        lab = _copied(place, start, temporary, say)
         taken = []
         for run in range(runs):
             m = lab.measure(f"run {run + 1} of {runs}", lab.files, lab.seed + run)

@@ -14,6 +14,7 @@ from conftest import ROOT, command_line, git
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.check import broken
+from autoresearch_mlx.trial.orphans import end_orphans
 
 
 def state_of(lab: Lab, **files: str) -> dict[str, tuple[str, str, str]]:
@@ -163,3 +164,4 @@ def test_an_interrupted_check_leaves_no_copy_behind(command_lab: Lab, tmp_path: 
     child.send_signal(ends)
     child.communicate(timeout=60)
     assert child.returncode == 130 and not any(copies.iterdir())
+    assert end_orphans(copies) == 0, "the program has ended too"
