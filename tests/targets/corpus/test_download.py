@@ -96,7 +96,7 @@ def test_a_full_disk_is_named_and_what_arrived_is_kept(hub, served, cache) -> No
     )
     command = [sys.executable, "-c", code, str(cache), hub.endpoint]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "ERROR cannot write" in output and "big.bin" in output and "Free some space" in output
+    assert "ERROR cannot write" in output and "big.bin" in output and "free some space" in output
     assert not (cache / "big.bin").exists()
     assert fetch("owner/data", "big.bin", cache, print, hub.endpoint).read_bytes() == DATA
     assert hub.ranges()[-1] == "bytes=100000-"
