@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import tiny_training as tiny
-from conftest import command_line
+from conftest import command_line, opened
 
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.lab.lab import Lab
@@ -151,9 +151,11 @@ def test_text_that_cannot_be_closed_is_for_demonstration(text: str, corpus: Corp
     assert found.closed == () and "the folder of the text" in str(found.open_because)
 
 
-def test_demonstration_text_is_said_and_not_certified(cache: Path, tmp_path: Path) -> None:
+def test_demonstration_text_is_said_and_not_certified(tmp_path: Path) -> None:
     lab = tiny.lab(tmp_path / "lab", tiny.settings(0.5).replace("{text}", str(tiny.CODE)))
-    done = command_line("certify", cwd=lab.root, AUTORESEARCH_CACHE=str(cache))
+    with opened(lab, "t"):
+        pass
+    done = command_line("certify", cwd=lab.root)
     assert done.returncode != 0
     assert "demonstration text, which cannot be certified: Python, the rows or the lab lie in" in done.stderr
     assert "error: this is demonstration text" in done.stderr
