@@ -38,10 +38,14 @@ from autoresearch_mlx.lab.source import set_knobs
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 
 Kind = Literal["nothing", "win", "loss"]
-SPOILED: Mapping[str, float] = {"EMBEDDING_LR": 0.06, "UNEMBEDDING_LR": 0.0005, "MATRIX_LR": 0.006}
-"""Knobs that the baseline of the bench has far too low, so that their shipped values are real wins."""
-WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.004}, {"MATRIX_LR": 0.03}, {"EMBEDDING_LR": 0.6})
-LOSSES: Sequence[Mapping[str, float]] = ({"SOFTCAP": 1.0}, {"WARMUP_RATIO": 0.95}, {"EMBEDDING_INIT_STD": 0.01})
+SPOILED: Mapping[str, float] = {"UNEMBEDDING_LR": 0.0015, "WARMDOWN_RATIO": 0.99, "WARMUP_RATIO": 0.4}
+"""Knobs that are bad in the bench's baseline, so that their shipped values are real wins.
+
+With 36 steps, the baseline's val_bpb is 2.771 with a standard deviation of 0.006 over seeds.  A win lowers it by 0.12
+or more, a loss raises it by 0.06 or more.  (Rates far below these gave baselines of 2.95 to 3.18, seed by seed.)
+"""
+WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.004}, {"WARMDOWN_RATIO": 0.5}, {"WARMUP_RATIO": 0.0})
+LOSSES: Sequence[Mapping[str, float]] = ({"SOFTCAP": 3.0}, {"EMBEDDING_LR": 0.02}, {"MATRIX_LR": 0.5})
 SPIN = "while True: pass"
 
 
