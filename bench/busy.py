@@ -41,11 +41,11 @@ Kind = Literal["nothing", "win", "loss"]
 SPOILED: Mapping[str, float] = {"UNEMBEDDING_LR": 0.0015, "WARMDOWN_RATIO": 0.99, "WARMUP_RATIO": 0.4}
 """Knobs that are bad in the bench's baseline, so that their shipped values are real wins.
 
-With 36 steps, the baseline's val_bpb is 2.771 with a standard deviation of 0.006 over seeds.  A win lowers it by 0.12
-or more, a loss raises it by 0.06 or more.  (Rates far below these gave baselines of 2.95 to 3.18, seed by seed.)
+With 55 steps, the baseline's val_bpb is 2.586 with a standard deviation of about 0.01 over seeds.  A win lowers it by
+0.11 or more, a loss raises it by 0.05 or more.  (Rates far below these gave baselines of 2.95 to 3.18, seed by seed.)
 """
-WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.004}, {"WARMDOWN_RATIO": 0.5}, {"WARMUP_RATIO": 0.0})
-LOSSES: Sequence[Mapping[str, float]] = ({"SOFTCAP": 3.0}, {"EMBEDDING_LR": 0.02}, {"MATRIX_LR": 0.5})
+WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.012}, {"WARMDOWN_RATIO": 0.5}, {"WARMUP_RATIO": 0.0})
+LOSSES: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.0005}, {"EMBEDDING_LR": 0.02}, {"MATRIX_LR": 0.5})
 SPIN = "while True: pass"
 
 
