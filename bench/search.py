@@ -31,7 +31,7 @@ import numpy as np
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.hybrid import Hybrid, turn
-from autoresearch_mlx.agents.knobs import ranked_moves
+from autoresearch_mlx.agents.knobs.ranked_moves import ranked_moves
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import (

@@ -106,7 +106,7 @@ def _auto(rest: str, office: Office) -> Agent:
 
 
 def _knobs(rest: str, office: Office) -> Agent:
-    from autoresearch_mlx.agents.knobs import Knobs
+    from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 
     return Knobs(office.seed)
 

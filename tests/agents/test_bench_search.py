@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from bench.fitted import DATA, H200_KNOBS, TABLES, Fitted, Table, features, rank_correlation, read
 from bench.forest import Forest, fit
 from bench.knob_file import KnobFile, Row

@@ -17,8 +17,8 @@ from autoresearch_mlx.agents.chat.sizes import CODE as TIMES
 from autoresearch_mlx.agents.chat.sizes import FIELDS, USUAL_CONTEXT
 from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.edits.choices import menu_schema, read_choice, values_schema
-from autoresearch_mlx.agents.knobs import ranked_moves
 from autoresearch_mlx.agents.knobs.choices import knob_values, menu
+from autoresearch_mlx.agents.knobs.ranked_moves import ranked_moves
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError

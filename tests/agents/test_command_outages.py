@@ -15,7 +15,7 @@ from autoresearch_mlx.agents.command import CodingAgent, Standby
 from autoresearch_mlx.agents.command.outages import asks_for_a_person, outage
 from autoresearch_mlx.agents.command.patience import Patience
 from autoresearch_mlx.agents.command.shell import Called
-from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AgentAway
 from autoresearch_mlx.experiment import Context, Proposal
@@ -226,7 +226,7 @@ def test_where_the_optimiser_has_nothing_to_move_the_run_waits(command_lab: Lab,
 def test_an_agent_that_never_edits_ends_the_night_with_its_reason(command_lab: Lab, screen: Recorder) -> None:
     reason, done = night(command_lab, "echo 'I would rather not.'", 20, screen, standby=True)
     assert done == [("command", "invalid")] * 5
-    assert reason.startswith("5 experiments in a row had no edit, and now: ") and "I would rather not." in reason
+    assert reason.startswith("5 experiments in a row had no edit; the last one: ") and "I would rather not." in reason
 
 
 def test_by_turns_with_the_optimiser_a_limit_or_an_agent_that_gives_up_ends_nothing(

@@ -42,7 +42,7 @@ def test_every_way_of_not_being_a_program_is_caught(line: str, said: str) -> Non
 
 def test_a_name_that_nothing_defines_is_named_with_its_line() -> None:
     said = problem(block(ACTIVATION, "        return self.c_proj(F.silu(self.c_fc(x)))"))
-    assert "uses F (line 144) but never defines or imports it" in said
+    assert "uses F (line 174) but never defines or imports it" in said
 
 
 def test_a_name_of_another_function_is_not_defined_here() -> None:

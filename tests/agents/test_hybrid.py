@@ -29,7 +29,7 @@ from autoresearch_mlx.agents.hybrid import (
 )
 from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas
 from autoresearch_mlx.agents.ideas.idea import YOU, Draft
-from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError

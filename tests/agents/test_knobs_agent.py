@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_mlx.agents.knobs import Knobs
 from autoresearch_mlx.agents.knobs.joint_moves import MOST
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from autoresearch_mlx.agents.knobs.ranges import Range
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from prompt_cases import experiment, night, small
 
-from autoresearch_mlx.agents.knobs import Knobs, ranked_moves
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
+from autoresearch_mlx.agents.knobs.ranked_moves import ranked_moves
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.experiment import History
 from autoresearch_mlx.lab.source import changed_knobs

@@ -12,7 +12,7 @@ from openai_server import OpenAIServer
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.hybrid import Hybrid
-from autoresearch_mlx.agents.knobs import Knobs
+from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.playbook import Playbook
 from autoresearch_mlx.agents.scripted import Scripted

@@ -34,6 +34,22 @@ metric = "score"
 refresh_every = 4
 removal_every = 3
 """
+AGENT = """\
+import json
+from autoresearch_mlx.experiment import Proposal
+from autoresearch_mlx.lab.source import set_knobs
+
+class Replayed:
+    '''Proposes what the optimiser of that version proposed.'''
+
+    name = "knobs"
+
+    def propose(self, context):
+        lines = map(json.loads, open({golden!r}))
+        e = next(e for e in lines if e["event"] == "finished" and e["number"] == context.number)
+        text = set_knobs(context.files["solver.py"], {{name: after for name, (_, after) in e["knobs"].items()}})
+        return Proposal(e["title"], {{"solver.py": text}}, e["axis"], e["rationale"], e["agent"], talk=e["talk"])
+"""
 DATES = {f"GIT_{who}_DATE": "2026-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
 """The same dates give the same commits."""
 
@@ -46,7 +62,8 @@ def test_a_night_with_one_lane_is_written_as_before(tmp_path: Path) -> None:
     told(root, "git", "init", "--quiet", "-b", "main")
     told(root, "git", "add", "-A")
     told(root, "git", "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "a lab")
-    run = ("run", "--tag", "t", "--agent", "knobs", "--experiments", "14")
+    (root / "replayed.py").write_text(AGENT.format(golden=str(GOLDEN)))  # not committed
+    run = ("run", "--tag", "t", "--agent", "replayed:Replayed", "--experiments", "14")
     assert command_line(*run, cwd=root, **DATES).returncode == 0
     written = (root / ".autoresearch" / "t" / "ledger.jsonl").read_text().splitlines()
     expected = [json.loads(line) for line in GOLDEN.read_text().splitlines()]

@@ -285,6 +285,6 @@ def test_packed_weights_count_as_the_numbers_in_them(tmp_path: Path) -> None:
     assert MlxServer(str(tmp_path)).facts().billions == 5
 
 
-def test_a_model_that_is_not_on_this_machine_is_known_by_its_name_alone() -> None:
+def test_nothing_is_known_of_a_model_that_is_not_on_this_machine_whatever_its_name_says() -> None:
     facts = MlxServer("no-such-organisation/model-8B-4bit").facts()
-    assert (facts.billions, facts.context_tokens, facts.size_bytes, facts.thinks) == (8, None, None, None)
+    assert (facts.billions, facts.context_tokens, facts.size_bytes, facts.thinks) == (None, None, None, None)

@@ -15,8 +15,3 @@ choices                  a shuffled menu of the ranked moves, and a few values o
 knobs_agent              proposes the best candidate
 state_summary            the optimiser's knowledge as text for a language model
 """
-
-from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
-from autoresearch_mlx.agents.knobs.ranked_moves import RankedMove, ranked_moves
-
-__all__ = ["Knobs", "RankedMove", "ranked_moves"]
