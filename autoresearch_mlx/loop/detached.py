@@ -51,6 +51,7 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
     os.close(theirs)
     with os.fdopen(ours, encoding="utf-8") as report:
         line = report.readline()
+        report.read()  # a process without a promise closes it at its end, after its error is printed
     process.wait()
     if not line:
         raise LabError("the detached process was killed before it had a number", "`autoresearch-mlx try` again")
@@ -87,6 +88,8 @@ class Detached:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         self._report(number=number, session=folder.name, pid=note.pid)
+        assert self._report_to is not None
+        os.close(self._report_to)
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -111,7 +114,7 @@ class Detached:
 
     def _end(self, code: int, error: str = "", hint: str = "") -> None:
         if self._folder is None or self._note is None:
-            self._report(exit_code=code)
+            self._report(exit_code=code)  # the end of the process closes the pipe
             return
         with suppress(OSError):
             write_try(self._folder, replace(self._note, exit_code=code, error=error, hint=hint))
@@ -120,4 +123,3 @@ class Detached:
         assert self._report_to is not None
         with suppress(OSError):  # the caller was killed meanwhile; `status` shows the experiment
             os.write(self._report_to, f"{json.dumps(said)}\n".encode())
-        os.close(self._report_to)
