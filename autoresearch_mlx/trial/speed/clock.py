@@ -23,7 +23,7 @@ WINDOW_SECONDS = 0.5
 """Length in seconds of one window, for which one speed is measured: long compared with the scheduler's slices of some
 ms, short compared with a budget."""
 _PROBE_SECONDS = 4.0
-"""Seconds between two probes, each of which takes some 10 ms of one processor."""
+"""Seconds between two probes, each of which takes some 5 ms of one processor."""
 _COMPANY_SECONDS = 2.0
 """Seconds between two looks at all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4

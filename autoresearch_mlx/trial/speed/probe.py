@@ -16,13 +16,13 @@ import numpy as np
 _SIDE = 64
 """Number of rows and columns of the product's matrices.  All three, 49 kB of float32, fit into a core's own cache, and
 OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
-_PRODUCTS = 400
-"""Number of products in one probe; they take some 2 ms.  On a quiet machine with one training beside it, 20 products
-took 0.74 to 1.38 times their median, 400 took 0.9 to 1.25 times, and the medians of three probes 0.91 to 1.06 times,
-except for one of 1.3 times."""
+_PRODUCTS = 150
+"""Number of products in one probe, a compromise.  On a quiet machine with one training beside it, 20 products took
+0.74 to 1.38 times their median, and 400 took 0.9 to 1.25 times; but with 400, three times a probe, all looks at the
+machine took 1.1 % of a run of 20 s."""
 _COPY_BYTES = 2**24
 """Number of bytes that are copied: more than a core's own cache holds, so that the copy uses memory."""
-_PIECES = 3
+_PIECES = 2
 """Number of times that product and copy are each timed; the fastest time counts, because an interruption can only slow
 it down."""
 
