@@ -47,7 +47,7 @@ def main(seconds: float | None, runs: int, same_seed: bool, knobs: Sequence[str]
         kind = PretrainKind()
         conditions = kind.settle(place)
         target = kind.build(conditions, place)
-        text = set_knobs(preset_text(asset(SCRIPT).read_text(), profile.knobs), dict(_knob(k) for k in knobs))
+        text = set_knobs(preset_text(asset(SCRIPT).read_text(), profile.knobs), dict(knob_in(k) for k in knobs))
         (lab.root / SCRIPT).write_text(text)
         click.echo(f"{describe(machine)}; profile {profile.name}; {conditions.budget.in_words()}")
         click.echo("seed   val_bpb  tokens/s  steps  peak MB  " + "  ".join(f"{p:>8}" for p in PHASES) + "  overhead")
@@ -88,7 +88,8 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{said} (n = {len(values)})"
 
 
-def _knob(text: str) -> tuple[str, Any]:
+def knob_in(text: str) -> tuple[str, Any]:
+    """Return name and value of ``NAME=VALUE``; a value that is not a literal is a text."""
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)

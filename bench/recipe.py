@@ -12,7 +12,6 @@ are compared in pairs.  All files get this machine's preset, then the knobs that
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import statistics
@@ -26,6 +25,7 @@ import click
 
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.trial.conditions import Conditions
+from bench.baseline import knob_in
 from bench.trained import Job, conditions_for, job_for, run, train
 
 COST_STEPS = 8
@@ -119,15 +119,6 @@ def difference(own: Sequence[float], first: Sequence[float]) -> str:
     percent = [100 * (a / b - 1) for a, b in zip(own, first, strict=True)]
     said = f"{statistics.fmean(percent):+.2f} %"
     return f"{said} +- {statistics.stdev(percent) / math.sqrt(len(percent)):.2f}" if len(percent) > 1 else said
-
-
-def knob_in(text: str) -> tuple[str, Any]:
-    """Return name and value of ``NAME=VALUE``; a value that is not a literal is a text."""
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import SCRIPT
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.targets.corpus.prepare import default_cache
-from bench.recipe import knob_in
+from bench.baseline import knob_in
 from bench.trained import imported
 
 _SIDE = 1024

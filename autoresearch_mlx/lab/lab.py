@@ -62,14 +62,14 @@ class Lab:
         if note.is_dir():
             said = f"{note} is a folder, but the lab needs a file of that name to note which session was used last"
             raise LabError(said, f"give the folder another name: mv {note} {self.state / 'session-current'}")
-        _write(note, tag + "\n")
+        write_whole(note, tag + "\n")
 
     def make_state(self) -> None:
         """Make the folder of the sessions; it ignores itself, so the user's .gitignore needs no line for it."""
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"
         if not ignore.exists():
-            _write(ignore, "*\n")
+            write_whole(ignore, "*\n")
 
     def program(self) -> str:
         """Return the text of ``program.md``, the research brief; empty when there is none."""
@@ -77,8 +77,8 @@ class Lab:
         return path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
 
 
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing, even when this process is killed."""
+def write_whole(path: Path, text: str) -> None:
+    """Write the whole file or nothing, even when this process is killed.  Raises OSError."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

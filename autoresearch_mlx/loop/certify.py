@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Split
+from autoresearch_mlx.experiment import Experiment, History, Measurement
 from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, in_words, slots_of
 from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import noise_of, sigma_of
 from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.judge.waiting import waiting, waiting_in_words
-from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
+from autoresearch_mlx.loop.measure import Order, fresh_split, measure, undisturbed
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
@@ -61,7 +61,7 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
         "before": contest.before.number,
         "head": contest.head.number,
         "time": now(),
-        "split": _split(session),
+        "split": fresh_split(session),
         "runs": runs,
         **asdict(found),
         "words": in_words(found),
@@ -109,21 +109,14 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
     """Take one run for the slot; a disturbed run is logged and taken again.  Raises LabError."""
-    tried: list[Measurement] = []
-    for left in reversed(range(DISTURBED_RUNS)):
-        measured = _run(session, contest, slot, pairs, screen, tried)
-        if not measured.tainted:
-            break
-        tried.append(measured)
-        again = " and is measured again" if left else ""
-        screen.say(f"the run was disturbed{again}: {_why_disturbed(measured)}")
     experiment = contest.head if slot.side == "head" else contest.before
-    hint = "`autoresearch-mlx certify` continues with that run; the runs so far are kept"
-    if measured.tainted:
-        said = f"{DISTURBED_RUNS} runs of experiment {experiment.number} were disturbed: {_why_disturbed(measured)}"
-        raise LabError(said, f"wait until the machine is quiet, or close other programs; then {hint}")
+    what = f"experiment {experiment.number}"
+    measured = undisturbed(
+        lambda tried: _run(session, contest, slot, pairs, screen, tried), what, screen.say, "certify"
+    )
     if measured.value is None:
-        raise LabError(f"a run of experiment {experiment.number} ended as {measured.failure}: {measured.reason}", hint)
+        hint = "`autoresearch-mlx certify` continues with that run; the runs so far are kept"
+        raise LabError(f"a run of {what} ended as {measured.failure}: {measured.reason}", hint)
 
 
 def _run(
@@ -135,7 +128,7 @@ def _run(
     side = "baseline" if experiment.number == 0 else "head" if slot.side == "head" else "earlier keep"
     title = f"certify, pair {slot.pair + 1} of {pairs}: {side}, #{experiment.number}"
     screen.started(experiment.number, title, None, None)
-    order = Order(slot.seed, split=_split(session), earlier=tuple(tried))
+    order = Order(slot.seed, split=fresh_split(session), earlier=tuple(tried))
     name = f"certify-{slot.side}-"
     number, run = experiment.number, slot.pair + 1
     measured = measure(session, session.worker, experiment.commit, number, run, screen.progress, order, name)
@@ -151,10 +144,6 @@ def _run(
     return measured
 
 
-def _why_disturbed(m: Measurement) -> str:
-    return str(m.extra.get("tainted") or m.disturbed_by or "the cause is unknown")
-
-
 def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate, int]:
     journal = session.journal()
     events = list(_unfinished(journal, contest.before, contest.head))
@@ -167,14 +156,9 @@ def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate,
 
 def _counts(session: Session, m: Measurement) -> bool:
     """Return whether a run counts: it has a value, was not disturbed, and was taken under the current key."""
-    return m.value is not None and not m.tainted and m.key in (None, session.key.on(_split(session)).mark)
+    return m.value is not None and not m.tainted and m.key in (None, session.key.on(fresh_split(session)).mark)
 
 
 def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
     newest = {e["pair"]: measurement_from(e["measurement"]) for e in events if e["side"] == side}
     return [Run(m.value, m.seed, pair=pair, log_work=log_work(m)) for pair, m in newest.items() if m.value is not None]
-
-
-def _split(session: Session) -> Split:
-    """Return the hidden rows if the target has them, else the rows on which every run is scored."""
-    return "hidden" if "hidden" in session.target.splits else "val"

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, Measurement, Split
+from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.certificate import Certificate, certificate, in_words
 from autoresearch_mlx.judge.evidence import Run
 from autoresearch_mlx.judge.history import noise_of
@@ -21,13 +21,12 @@ from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.lab.source import changed_knobs, describe, only_knobs_differ
 from autoresearch_mlx.loop.attempt import CARRIED
 from autoresearch_mlx.loop.independent import Change, Files, Step, apply, cancelled, changes_of, kept
-from autoresearch_mlx.loop.measure import DISTURBED_RUNS, Order, measure
+from autoresearch_mlx.loop.measure import Order, fresh_split, measure, undisturbed
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import tell_of_machine
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_from, measurement_to
-from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 2_000_000
 """First seed.  It is above all seeds of experiments, and above those of certifications, which begin at a million."""
@@ -106,7 +105,8 @@ def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[
         bench.take(first, pending)
     findings = [_settled(bench.judged(f, pairs)) for f in findings]
     findings = [_with_branch(session, f, at, prefix) for at, f in enumerate(findings, start=1)]
-    session.append("finalized", time=now(), start=session.start, split=_split(session), changes=_records(findings))
+    told = [record(f) for f in findings]
+    session.append("finalized", time=now(), start=session.start, split=fresh_split(session), changes=told)
     return findings
 
 
@@ -162,32 +162,29 @@ class _Bench:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
 
     def _take(self, numbers: tuple[int, ...], pair: int) -> None:
-        session, tried = self.session, list[Measurement]()
+        """Take and log one run of a change or of the baseline.  Raises LabError when it cannot count."""
+        session = self.session
         history = session.journal().history
         assert history.baseline is not None and history.baseline.commit is not None
         commit = self.commits.get(numbers, history.baseline.commit)
         number = numbers[0] if numbers else 0
         what = f"{_listed(numbers)} alone" if numbers else "the baseline"
-        for left in reversed(range(DISTURBED_RUNS)):
+
+        def one(tried: Sequence[Measurement]) -> Measurement:
             self.screen.started(number, f"finalize, pair {pair + 1} of {self.pairs}: {what}", None, None)
-            order = Order(session.seed + _SEEDS + pair, split=_split(session), earlier=tuple(tried))
+            order = Order(session.seed + _SEEDS + pair, split=fresh_split(session), earlier=tuple(tried))
             m = measure(session, session.worker, commit, number, pair + 1, self.screen.progress, order, "alone-")
             session.append("alone", numbers=list(numbers), pair=pair, measurement=measurement_to(m))
-            if not m.tainted:
-                break
-            tried.append(m)
-            why = m.extra.get("tainted") or m.disturbed_by or "the cause is unknown"
-            self.screen.say(f"the run was disturbed{' and is measured again' if left else ''}: {why}")
-            if not left:
-                hint = "wait until the machine is quiet; then `autoresearch-mlx finalize` continues with that run"
-                raise LabError(f"{DISTURBED_RUNS} runs of {what} were disturbed: {why}", hint)
+            return m
+
+        m = undisturbed(one, what, self.screen.say, "finalize")
         if m.value is None and not numbers:
             hint = "correct that; then `autoresearch-mlx finalize` continues with that run"
             raise LabError(f"a run of the baseline ended as {m.failure}: {m.reason}", hint)
 
     def _runs(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, Measurement]]:
         """Yield (pair, run) for the runs that count: undisturbed, and under the current conditions."""
-        mark = self.session.key.on(_split(self.session)).mark
+        mark = self.session.key.on(fresh_split(self.session)).mark
         for event in self.session.journal().alone:
             m = measurement_from(event["measurement"])
             failed = m.value is None and not numbers
@@ -229,7 +226,7 @@ def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
 
 
 def _message(session: Session, f: Finding) -> str:
-    rows = " and hidden rows" if _split(session) == "hidden" else ""
+    rows = " and hidden rows" if fresh_split(session) == "hidden" else ""
     lines = [
         f.title,
         "",
@@ -278,18 +275,8 @@ def _edited(files: Files, before: Files) -> dict[str, str]:
 
 
 def _baseline_files(session: Session) -> Files:
-    baseline: Experiment | None = session.journal().history.baseline
+    baseline = session.journal().history.baseline
     return {} if baseline is None or baseline.commit is None else session.workspace.read(baseline.commit)
-
-
-def _split(session: Session) -> Split:
-    """Return the hidden rows if the target has them and they are secret, else the rows on which every run is scored."""
-    secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
-    return "hidden" if "hidden" in session.target.splits and secret else "val"
-
-
-def _records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    return [record(f) for f in findings]
 
 
 def record(f: Finding) -> dict[str, Any]:

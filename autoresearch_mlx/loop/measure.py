@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import (
     Assignment,
     Experiment,
@@ -17,6 +18,7 @@ from autoresearch_mlx.experiment import (
     Measurement,
     Progress,
     Reference,
+    Split,
     Stopper,
     Watch,
 )
@@ -29,7 +31,7 @@ from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.records import measurement_to
-from autoresearch_mlx.targets.contract import Auditable
+from autoresearch_mlx.targets.contract import Auditable, Certifiable, Say
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
@@ -195,6 +197,34 @@ def repeat(
         if not measured.tainted:
             return
         tried.append(measured)
+
+
+def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:
+    """Take a run until it is not disturbed, three times at most; return it.
+
+    ``take`` takes and logs one run; it is given the disturbed ones so far.  ``what``: the version that runs, in words.
+    Raises LabError when all runs were disturbed; ``command`` is the command that continues later.
+    """
+    tried: list[Measurement] = []
+    for left in reversed(range(DISTURBED_RUNS)):
+        measured = take(tried)
+        if not measured.tainted:
+            return measured
+        tried.append(measured)
+        say(f"the run was disturbed{' and is measured again' if left else ''}: {_why_disturbed(measured)}")
+    said = f"{DISTURBED_RUNS} runs of {what} were disturbed: {_why_disturbed(tried[-1])}"
+    hint = "wait until the machine is quiet, or close other programs; then"
+    raise LabError(said, f"{hint} `autoresearch-mlx {command}` continues with that run; the runs so far are kept")
+
+
+def _why_disturbed(m: Measurement) -> str:
+    return str(m.extra.get("tainted") or m.disturbed_by or "the cause is unknown")
+
+
+def fresh_split(session: Session) -> Split:
+    """Return the hidden rows if the target has them and they are secret, else the rows on which every run is scored."""
+    secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
+    return "hidden" if "hidden" in session.target.splits and secret else "val"
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:

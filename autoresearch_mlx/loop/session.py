@@ -362,15 +362,15 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         table=profile.knobs,
         lanes=settings.run.lanes,
         lines=tuple(line for line in (settings.target.run, settings.target.guard) if line),
-        literals=_bounds(settings.literals, record["target"]),
+        literals=_bounds(settings.literals, kind.bounds_literals),
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
 
 
-def _bounds(wanted: LiteralSettings, target: str) -> Bounds | None:
-    """Return the limits that the settings ask for; by default a training script has limits, and a program has none."""
+def _bounds(wanted: LiteralSettings, by_default: bool) -> Bounds | None:
+    """Return the limits that the settings ask for; ``by_default``: whether the target has limits without a setting."""
     chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
-    return replace(Bounds(), **chosen) if chosen or target == "pretrain" else None
+    return replace(Bounds(), **chosen) if chosen or by_default else None
 
 
 def _judge(settings: Settings, record: Mapping[str, Any], budget_seconds: float | None) -> Judge:

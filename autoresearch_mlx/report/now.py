@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch_mlx.lab.lab import write_whole
+
 FILE = "now.json"
 
 
@@ -84,9 +86,7 @@ def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running
     fields = fields_of(replace(running, time=time))
     if lanes:
         fields["lanes"] = [fields_of(lane) for lane in lanes]
-    temporary = folder / f"{FILE}.tmp"
-    temporary.write_text(json.dumps(fields, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / FILE)
+    write_whole(folder / FILE, json.dumps(fields, allow_nan=False) + "\n")
 
 
 def remove_now(folder: Path) -> None:

@@ -9,7 +9,7 @@ import ast
 import re
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,8 +74,8 @@ class _Lab:
         self.took.append(time.monotonic() - began)
         return m
 
-    def better(self, value: float, than: float) -> float:
-        return than - value if self.target.direction == "min" else value - than
+    def is_worse(self, value: float, than: Sequence[float]) -> bool:
+        return value > max(than) if self.target.direction == "min" else value < min(than)
 
 
 @contextmanager
@@ -143,7 +143,8 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
     if not files:
         wanted = ", ".join(workspace.editable)
         raise LabError(f"no file that matches {wanted} is in the last commit", "commit it, or correct `editable`")
-    target = confine(kind.build(kind.settle(place), place), place.settings.sandbox, [], place.say)
+    conditions = kind.settle(place)
+    target = confine(kind.build(conditions, place), place.settings.sandbox, [], place.say)
     preset = kind.preset(place.profile.knobs)
     files = {path: preset_text(text, preset, place.profile.knobs) for path, text in files.items()}
     runs = temporary / "runs"
@@ -156,7 +157,7 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
         place.settings.seed,
         say,
         renew,
-        place.settings.target.kind == "command",
+        "target.guard" in kind.fixed(conditions),
     )
 
 
@@ -239,8 +240,7 @@ def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Find
         yield Finding(SECTION, "broken", f"{what}: {m.failure}, {terms.one_line(m.reason)}; such an edit is not kept")
         return
     got = f"{what}: still {lab.target.metric} {terms.value(m.value)}"
-    worst = min(lab.better(value, 0.0) for value in values)
-    if lab.better(m.value, 0.0) < worst:
+    if lab.is_worse(m.value, values):
         yield Finding(SECTION, "broken", f"{got}, which is worse; such an edit is not kept")
         return
     if lab.guarded:

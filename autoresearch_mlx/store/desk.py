@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autoresearch_mlx.lab.lab import write_whole
 from autoresearch_mlx.store.locks import take_lock
 
 FOLDER = "desk"
@@ -73,7 +74,7 @@ def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
     """
     desk, name = state / FOLDER, uuid.uuid4().hex
     request, answer = desk / f"{name}.request", desk / f"{name}.answer"
-    _write(request, json.dumps(list(arguments)))
+    write_whole(request, json.dumps(list(arguments)))
     try:
         while not answer.exists():
             if not is_served(state) and not answer.exists():
@@ -92,7 +93,7 @@ def serve(desk: Path, answer: Callable[[Sequence[str]], Answer]) -> int:
         with suppress(OSError, ValueError):
             arguments = [str(word) for word in json.loads(request.read_bytes())]
             request.unlink(missing_ok=True)
-            _write(request.with_suffix(".answer"), json.dumps(asdict(answer(arguments))))
+            write_whole(request.with_suffix(".answer"), json.dumps(asdict(answer(arguments))))
     return len(requests)
 
 
@@ -101,9 +102,3 @@ def _age(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, History
+from autoresearch_mlx.lab.lab import write_whole
 from autoresearch_mlx.lab.source import describe
 
 RESULTS = "results.tsv"
@@ -20,9 +21,7 @@ def write_results(folder: Path, history: History) -> None:
     metric = history.metric
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent\tdirection"]
     lines += ["\t".join([*_row(e), history.direction]) for e in history.experiments]
-    temporary = folder / f"{RESULTS}.tmp"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(folder / RESULTS)
+    write_whole(folder / RESULTS, "\n".join(lines) + "\n")
 
 
 _UPSTREAM = {"conflict": "discard"}

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autoresearch_mlx.lab.lab import write_whole
+
 FOLDER = "tries"
 
 
@@ -42,9 +44,7 @@ def write_try(folder: Path, note: Try) -> None:
     """Replace the note in one step.  Raises OSError when it cannot be written."""
     path = _path(folder, note.number)
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(note)) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(asdict(note)) + "\n")
 
 
 def read_try(folder: Path, number: int) -> Try | None:

@@ -91,6 +91,8 @@ class TargetKind(ABC, Generic[C]):
     """Default of ``target.direction``."""
     editable: ClassVar[tuple[str, ...]] = ("train_mlx.py",)
     """Default of ``target.editable``."""
+    bounds_literals: ClassVar[bool] = False
+    """Whether edits have limits on literals by default, because what a file knows must come from its training."""
 
     # --- what a session fixes
 

@@ -12,7 +12,8 @@ from bench.fitted import DATA, H200_KNOBS, TABLES, Fitted, Table, features, rank
 from bench.forest import Forest, fit
 from bench.knob_file import KnobFile, Row
 from bench.landscapes import FAMILIES, draw
-from bench.search import knobs, local, walk
+from bench.search import knobs, walk
+from bench.simulated_night import local
 
 pytestmark = pytest.mark.uncounted
 

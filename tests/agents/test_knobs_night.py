@@ -5,7 +5,8 @@ import pytest
 
 from bench.knob_file import START_VALUES
 from bench.landscapes import FAMILIES, START, draw
-from bench.search import knobs, local, walk
+from bench.search import knobs, walk
+from bench.simulated_night import local
 
 pytestmark = pytest.mark.uncounted
 

@@ -19,9 +19,11 @@ OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
 """Fields of the example for a lab without knobs, which is about another program."""
 WHY = "It should do more in the same time."
 _FINE = 0.1
-"""If one step of a whole number is at most this share of its range, hardly anybody would propose the far end."""
+"""If a step of 1 is at most this share of a whole number's range, the example uses the far end of the range, which a
+model would hardly propose by itself."""
 _STEP = 0.037
-"""Step of the example, as a share of the range: an odd value that hardly anybody would propose."""
+"""Distance of the example's value from the present one, as a share of the knob's range.  The odd number makes it a
+value that a model would hardly propose by itself, so that a copy of the example is recognised."""
 
 
 @dataclass(frozen=True, slots=True)

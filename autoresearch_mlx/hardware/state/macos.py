@@ -64,9 +64,10 @@ def power(batt: str) -> Literal["mains", "battery"] | None:
 
 
 def low_power_mode(settings: str) -> bool | None:
-    """Read ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (2).
+    """Return whether Low Power Mode is on, from the output of ``pmset -g``; None if the output does not say.
 
-    ``pmset -g custom`` prints the settings of both sources of power, of which one is in use; so they tell nothing.
+    The line is ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (``powermode 2``).  The
+    output of ``pmset -g custom`` has the settings for mains and for battery, but not which of them is in use.
     """
     if re.search(r"^(Battery|AC|UPS) Power:$", settings, re.MULTILINE):
         return None

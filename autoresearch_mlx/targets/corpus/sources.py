@@ -73,8 +73,8 @@ class Pooled:
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
     open_text: Callable[[], Batches] | None = None
-    """Starts a stream of the text that the edited code can read; no row that scores may come from it.  None if the
-    edited code can read no text."""
+    """Function that starts a stream of the text that the edited code can read; rows that score are never taken from it.
+    None if the edited code can read no text."""
 
 
 @dataclass(frozen=True, slots=True)

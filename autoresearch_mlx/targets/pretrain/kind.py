@@ -34,6 +34,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
     """Train the edited script for a fixed budget on a fixed corpus, then score its weights in another process."""
 
     name = "pretrain"
+    bounds_literals = True
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
