@@ -192,7 +192,8 @@ def test_a_planted_hang_is_ended_at_the_limit_and_said(planted: Path, lab: Lab) 
 
 
 def test_a_planted_program_that_hangs_is_named(planted: Path, lab: Lab, tmp_path: Path) -> None:
-    (planted / "git").write_text("#!/bin/sh\nsleep 621\n")
+    asleep = ["sleep", str(600 + os.getpid())]  # a program of this run of the tests alone
+    (planted / "git").write_text(f"#!/bin/sh\n{' '.join(asleep)}\n")
     (planted / "git").chmod(0o755)
     path = f"{planted}{os.pathsep}{os.environ['PATH']}"
     result = planting(planted, lab, "outputs", limit=3.0, PATH=path)["outputs"]
@@ -200,7 +201,7 @@ def test_a_planted_program_that_hangs_is_named(planted: Path, lab: Lab, tmp_path
         "fail",
         "did not end within 3 s and was ended (running the programs of the system)",
     )
-    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "621"]]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == asleep]
 
 
 def test_a_planted_output_that_cannot_be_read_is_found(lab: Lab, tmp_path: Path) -> None:

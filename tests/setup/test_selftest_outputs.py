@@ -140,13 +140,14 @@ def test_a_program_that_is_slow_is_said_to_be_unknown_at_night(tmp_path: Path) -
 
 
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
-    (tmp_path / "hangs").write_text("#!/bin/sh\nsleep 617 &\nsleep 617\n")
+    asleep = ["sleep", str(600 + os.getpid())]  # a program of this run of the tests alone
+    (tmp_path / "hangs").write_text(f"#!/bin/sh\n{' '.join(asleep)} &\n{' '.join(asleep)}\n")
     (tmp_path / "hangs").chmod(0o755)
     began = time.monotonic()
     output, trouble = run_program([str(tmp_path / "hangs")], seconds=0.5)
     assert (output.text, trouble) == ("", "did not end within 0.5 s and was ended")
     assert time.monotonic() - began < 5
-    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "617"]]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == asleep]
 
 
 def test_a_program_that_is_not_there_is_said_not_to_run() -> None:
