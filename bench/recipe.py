@@ -51,7 +51,9 @@ class File:
     "--seeds", type=click.IntRange(min=0), default=10, show_default=True, help="Common seeds; 0: only the cost."
 )
 @click.option("--first-seed", type=int, default=42, show_default=True)
-@click.option("--rounds", type=int, default=5, show_default=True, help="Rounds of short trainings for the cost.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of short trainings for the cost."
+)
 @click.option("--text", type=click.Path(path_type=Path), help="A folder of text; default: the standard library.")
 @click.option("--job", hidden=True, help="Be the child: a Job as JSON.")
 def main(

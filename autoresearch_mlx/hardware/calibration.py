@@ -78,6 +78,8 @@ class Pace:
     peak_memory_mb: Positive | None = None
     failure: str | None = None
     """Why the run failed."""
+    head_dim: int | None = None
+    """Width of one attention head; None: the profile's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Calibration:
     """Seconds of the first step, which compiles."""
     paces: tuple[Pace, ...] = ()
     """Step times at several batch sizes, the profile's own first."""
+    other_head: Pace | None = None
+    """Step time with the other head size at one of these batch sizes; None where only one size was timed."""
     scored: Scored | None = None
     matrix_params: Annotated[int, Field(gt=0)] | None = None
     """Number of the timed model's weights that are used in matrix products."""
@@ -129,6 +133,14 @@ class Calibration:
     def pace(self, tokens: int | None) -> Pace | None:
         """Return the times of steps of ``tokens`` tokens; None when that batch was not timed."""
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
+
+    def head_ratio(self) -> float | None:
+        """Return the step time with the other head size over that with the profile's; None when not both were timed."""
+        other = self.other_head
+        if other is None or other.seconds is None:
+            return None
+        own = next((p for p in self.paces if (p.rows, p.tokens) == (other.rows, other.tokens)), None)
+        return None if own is None or own.seconds is None else other.seconds / own.seconds
 
     def product(self) -> Product | None:
         """Return the product whose rate is the peak for MFU: bfloat16 on a GPU, float32 on a CPU, as in training."""

@@ -205,7 +205,8 @@ def _calibration(subject: Subject) -> Iterator[Line]:
         yield Line("calibration", why, hint="`autoresearch-mlx doctor --calibrate` measures this machine in a minute")
         return
     yield Line("calibration", f"{found.day}: {', '.join(_rates(found))}")
-    yield from (Line("steps", pace_words(pace), note=pace.failure is not None) for pace in found.paces)
+    timed = [*found.paces, *([] if found.other_head is None else [found.other_head])]
+    yield from (Line("steps", pace_words(pace), note=pace.failure is not None) for pace in timed)
     if (overhead := found.overhead(subject.profile.eval_rows)) is not None:
         yield Line("beyond training", f"{overhead:.1f} s a run: {_overhead_words(found, subject.profile.eval_rows)}")
     yield Line("chosen", choose(subject.profile, found).words)
@@ -220,7 +221,8 @@ def _rates(found: Calibration) -> Iterator[str]:
 
 def pace_words(pace: Pace) -> str:
     """Return ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps, 4.1 GB``."""
-    batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows"
+    heads = "" if pace.head_dim is None else f", heads of {pace.head_dim}"
+    batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows{heads}"
     if pace.seconds is None:
         return f"{batch}: {pace.failure}"
     noise = "" if pace.median is None else f" (median {1000 * pace.median:.0f}{_spread(pace)})"

@@ -1,7 +1,7 @@
-"""Choose the batch and the budget of a lab from a calibration of its machine.
+"""Choose the head size, the batch and the budget of a lab from a calibration of its machine.
 
-A search learns little from runs of few optimiser steps.  So the profile's batch is halved until a run has enough steps.
-If no batch gives enough, the budget grows.
+The head size is the faster one of two.  A search learns little from runs of few optimiser steps.  So the profile's
+batch is halved until a run has enough steps.  If no batch gives enough, the budget grows.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ LONGEST = 3.0
 """Longest budget that is chosen, as a multiple of the profile's.  On a 16 GB Mac, 15 minutes gave 1.482 bits per byte
 and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
+HEAD_SIZES = (64, 128)
+"""Head sizes that MLX's fused attention has kernels for.  Which one is faster depends on the chip, the length of the
+sequence and the version of MLX: the gradient of a proposed kernel took 0.73 to 0.85 of the time of the unfused one at
+64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
+FASTER = 0.97
+"""Ratio of step times from which the other head size is chosen: less than that is noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The batch and budget that were chosen, and why."""
+    """The head size, batch and budget that were chosen, and why."""
 
     budget_seconds: float
     knobs: Mapping[str, Any]
@@ -31,10 +38,20 @@ class Choice:
 
 
 def choose(profile: Profile, calibration: Calibration) -> Choice:
-    """Choose batch and budget: the largest timed batch with enough steps, else the fastest with a longer budget.
+    """Choose the head size that is faster, then the largest timed batch with enough steps.
 
-    The function is pure: the same calibration always leads to the same choice.
+    If no batch gives enough steps, the fastest gets a longer budget.  The function is pure: the same calibration always
+    leads to the same choice.
     """
+    other, ratio = calibration.other_head, calibration.head_ratio()
+    if other is not None and ratio is not None and ratio <= FASTER:
+        paces = tuple(_scaled(pace, ratio) for pace in calibration.paces)
+        found = choose(
+            replace(profile, knobs={**profile.knobs, "HEAD_DIM": other.head_dim}),
+            replace(calibration, paces=paces, other_head=None),
+        )
+        own = profile.knobs["HEAD_DIM"]
+        return replace(found, words=f"{found.words}; heads of {other.head_dim}: {ratio:.2f} of the time of {own}")
     timed = [p for p in calibration.paces if p.seconds is not None and p.tokens >= profile.least_batch]
     if not timed:
         return Choice(profile.budget_seconds, profile.knobs, "no step was timed: the profile's batch and budget stay")
@@ -48,8 +65,22 @@ def choose(profile: Profile, calibration: Calibration) -> Choice:
 
 
 def fitted(profile: Profile, choice: Choice) -> Profile:
-    """Return the profile with the chosen batch and budget."""
+    """Return the profile with the chosen head size, batch and budget."""
     return replace(profile, budget_seconds=choice.budget_seconds, knobs=choice.knobs)
+
+
+def other_head(profile: Profile) -> int | None:
+    """Return the head size that is worth timing besides the profile's, in channels; None on a CPU.
+
+    It keeps the width of the model, which is a whole number of heads, so that both sizes compute the same products.
+    The head size of the profile `cpu` was measured once and for all (docs/log.md).
+    """
+    if profile.device != "gpu":
+        return None
+    own, knobs = profile.knobs["HEAD_DIM"], profile.knobs
+    width = math.ceil(knobs["DEPTH"] * knobs["ASPECT_RATIO"] / own) * own
+    fit = [size for size in HEAD_SIZES if size != own and width % size == 0]
+    return fit[0] if fit else None
 
 
 def batches(profile: Profile) -> tuple[tuple[int, int], ...]:
@@ -61,6 +92,10 @@ def batches(profile: Profile) -> tuple[tuple[int, int], ...]:
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     halves = [(rows // part, max(tokens // part, min(tokens, profile.least_batch))) for part in (1, 2, 4)]
     return tuple((r, t) for r, t in halves if r >= 1)
+
+
+def _scaled(pace: Pace, ratio: float) -> Pace:
+    return pace if pace.seconds is None else replace(pace, seconds=pace.seconds * ratio)
 
 
 def _steps(pace: Pace, seconds: float) -> int:

@@ -17,12 +17,13 @@ from typing import Any
 
 from autoresearch_mlx.errors import AutoresearchError, LabError
 from autoresearch_mlx.hardware.calibration import Basis, Calibration, Product, store
+from autoresearch_mlx.hardware.fit import other_head
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.hardware.surroundings import machine_for
 from autoresearch_mlx.lab.config import Resolved, Settings, TargetSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
-from autoresearch_mlx.setup.timing import Patience, Runs, paces_of
+from autoresearch_mlx.setup.timing import Patience, Runs, pace_of_head, paces_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Place
@@ -121,6 +122,8 @@ def calibrate(
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(conditions, Path(folder), profile, say)
         paces = tuple(paces_of(runs, profile, patience, began))
+        head = other_head(profile)
+        other = pace_of_head(runs, head, paces, patience) if head is not None else None
     if all(pace.seconds is None for pace in paces):
         said = f"no step of the shipped script could be timed: {paces[0].failure}"
         raise LabError(said, "`autoresearch-mlx doctor` checks whether MLX works here")
@@ -134,6 +137,7 @@ def calibrate(
         start_seconds=runs.start,
         compile_seconds=runs.compile,
         paces=paces,
+        other_head=other,
         scored=runs.scored(),
         matrix_params=runs.matrix_params,
         info=info,

@@ -1,4 +1,4 @@
-"""Time short runs of the shipped training script: a training step at several batch sizes, and the evaluation.
+"""Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
 The parent process keeps the time.  The mean step time is the training time after the first step, divided by the number
 of those steps.  Its spread comes from the moments at which the parent heard of each step.
@@ -7,7 +7,7 @@ of those steps.  Its spread comes from the moments at which the parent heard of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +48,10 @@ class Patience:
     another: float = 40.0
     """Time after which no third batch is tried."""
 
+    def half(self) -> Patience:
+        """Return the patience for a run that is compared with the first."""
+        return replace(self, pace=self.pace / 2)
+
 
 def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
     """Yield the pace of the preset's batch, then of a smaller one, then of a third if neither gives enough steps.
@@ -59,8 +63,14 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
         enough = any(p.seconds and profile.budget_seconds / p.seconds >= profile.enough_steps for p in timed)
         if len(timed) >= 2 and (enough or time.monotonic() - began > patience.another):
             return
-        timed.append(runs.pace(rows, tokens, patience if not timed else replace(patience, pace=patience.pace / 2)))
+        timed.append(runs.pace(rows, tokens, patience if not timed else patience.half()))
         yield timed[-1]
+
+
+def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Patience) -> Pace | None:
+    """Return the pace with another head size, at the first batch of ``paces`` that was timed; None when none was."""
+    own = next((pace for pace in paces if pace.seconds is not None), None)
+    return None if own is None else runs.pace(own.rows, own.tokens, patience.half(), head_dim)
 
 
 class Runs:
@@ -84,20 +94,21 @@ class Runs:
         most, least = max(self._scored), min(self._scored)
         return Scored(most[0], most[1], least[0], least[1])
 
-    def pace(self, rows: int, tokens: int, patience: Patience) -> Pace:
-        """Time one batch size: as many steps as fit into the time.
+    def pace(self, rows: int, tokens: int, patience: Patience, head_dim: int | None = None) -> Pace:
+        """Time one batch size: as many steps as fit into the time.  ``head_dim`` None: the profile's head size.
 
         The first call takes a run of a few steps before that, to learn how long a step takes.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
-            short = self._run(rows, tokens, _FIRST_STEPS, least)
+            short = self._run(rows, tokens, _FIRST_STEPS, least, head_dim)
             if short.seconds is None:
                 return short
             self._token_seconds = short.seconds / tokens
         steps = int(patience.pace / (self._token_seconds * tokens))
         steps = min(max(steps, _LEAST_STEPS), _MOST_STEPS)
-        return self._run(rows, tokens, steps, self._more_rows(patience.evaluation))
+        more = self._more_rows(patience.evaluation) if head_dim is None else None
+        return self._run(rows, tokens, steps, more, head_dim)
 
     def _more_rows(self, seconds: float) -> int | None:
         """Return the number of rows for one more evaluation that fits into the time; None once all were scored.
@@ -115,8 +126,8 @@ class Runs:
         wanted = min(self._conditions.eval_rows, max(least, min(rows * _GROWTH, fit)))
         return wanted if wanted > rows else None
 
-    def _run(self, rows: int, tokens: int, steps: int, eval_rows: int | None) -> Pace:
-        assignment = self._assign(rows, tokens, beats := _Beats())
+    def _run(self, rows: int, tokens: int, steps: int, eval_rows: int | None, head_dim: int | None) -> Pace:
+        assignment = self._assign(rows, tokens, head_dim, beats := _Beats())
         patient = min(_MOST_SECONDS, self._conditions.budget_seconds)
         conditions = replace(self._conditions, steps=steps, budget_seconds=patient)
         training, log = Training(conditions, assignment), assignment.folder / "log.txt"
@@ -126,28 +137,32 @@ class Runs:
         spent = training.seconds(ended)
         done = training.facts.get("steps") or 0
         if failure is None and done == steps < _MOST_STEPS and not spent["train"]:
-            return self._run(rows, tokens, min(steps * _GROWTH, _MOST_STEPS), eval_rows)  # too quick to be timed
+            more = min(steps * _GROWTH, _MOST_STEPS)
+            return self._run(rows, tokens, more, eval_rows, head_dim)  # too quick to be timed
         if failure is not None or not spent["train"] or done < 2:
             said = failure[1] if failure is not None else f"it ended after {done} steps"
-            self._say(f"{tokens:,} tokens a step, {rows} rows a pass: {said}")
-            return Pace(rows, tokens, failure=said)
+            failed = Pace(rows, tokens, failure=said, head_dim=head_dim)
+            self._say(f"{_batch(failed)}: {said}")
+            return failed
         self.start = spent["start"] if self.start is None else min(self.start, spent["start"] or self.start)
         self.compile = self.compile or spent["compile"]
         self.matrix_params = self.matrix_params or training.facts.get("matrix_params")
         seconds = spent["train"] / (done - 1)
-        pace = Pace(rows, tokens, done - 1, seconds, *beats.spread(), _memory(training, ended.peak_memory_mb))
+        memory = _memory(training, ended.peak_memory_mb)
+        pace = Pace(rows, tokens, done - 1, seconds, *beats.spread(), memory, head_dim=head_dim)
         self._say(_in_words(pace))
         if eval_rows is not None:
             self._evaluate(conditions, assignment, eval_rows)
         return pace
 
-    def _assign(self, rows: int, tokens: int, watch: _Beats) -> Assignment:
-        """Return an assignment with a new tree, in which the script has this batch size, and a new folder."""
+    def _assign(self, rows: int, tokens: int, head_dim: int | None, watch: _Beats) -> Assignment:
+        """Return an assignment with a new tree, in which the script has these sizes, and a new folder."""
         self._count += 1
         tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
         tree.mkdir()
         run.mkdir()
-        text = set_knobs(self._text, {"DEVICE_BATCH_SIZE": rows, "TOTAL_BATCH_SIZE": tokens})
+        sizes = {"DEVICE_BATCH_SIZE": rows, "TOTAL_BATCH_SIZE": tokens}
+        text = set_knobs(self._text, sizes if head_dim is None else {**sizes, "HEAD_DIM": head_dim})
         (tree / self._conditions.script).write_text(text, encoding="utf-8")
         return Assignment(tree, run, _SEED, watch)
 
@@ -192,6 +207,11 @@ def _memory(training: Training, outside: float | None) -> float | None:
     return float(inside) if inside else outside
 
 
+def _batch(pace: Pace) -> str:
+    heads = "" if pace.head_dim is None else f", heads of {pace.head_dim}"
+    return f"{pace.tokens:,} tokens a step, {pace.rows} rows a pass{heads}"
+
+
 def _in_words(pace: Pace) -> str:
     assert pace.seconds is not None
     rate = pace.tokens / pace.seconds
@@ -199,4 +219,4 @@ def _in_words(pace: Pace) -> str:
     if pace.median is not None and pace.spread is not None:
         noise = f", median {1000 * pace.median:,.0f} +- {1000 * pace.spread:,.0f} ms"
     said = f"{1000 * pace.seconds:,.0f} ms a step over {pace.steps} steps{noise}"
-    return f"{pace.tokens:,} tokens a step, {pace.rows} rows a pass: {said}, {rate:,.0f} tokens/s"
+    return f"{_batch(pace)}: {said}, {rate:,.0f} tokens/s"

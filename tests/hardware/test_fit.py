@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_up_machines import calibrated, mac
 
-from autoresearch_mlx.hardware.fit import batches, choose, fitted
+from autoresearch_mlx.hardware.calibration import Calibration, Pace
+from autoresearch_mlx.hardware.fit import batches, choose, fitted, other_head
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import choose_profile
 
@@ -66,3 +69,41 @@ def test_a_cpu_is_content_with_fewer_steps() -> None:
 def test_every_batch_is_whole_passes(machine: Machine) -> None:
     profile = choose_profile(machine)
     assert all(tokens % (rows * profile.seq_len) == 0 for rows, tokens in batches(profile))
+
+
+def with_head(ratio: float | None, *step_seconds: float | None) -> Calibration:
+    """Return a calibration in which a step with heads of 64 takes ``ratio`` of the time; None: that run failed."""
+    found = calibrated(MAX, *step_seconds)
+    own = next((p for p in found.paces if p.seconds is not None), found.paces[0])
+    seconds = None if ratio is None or own.seconds is None else ratio * own.seconds
+    return replace(found, other_head=Pace(own.rows, own.tokens, 30, seconds, failure=None, head_dim=64))
+
+
+def test_the_faster_head_size_is_chosen_and_the_steps_follow_from_it() -> None:
+    found = choose(choose_profile(MAX), with_head(0.5, 0.7, 0.36))
+    assert (found.knobs["HEAD_DIM"], found.knobs["TOTAL_BATCH_SIZE"]) == (64, 2**14)
+    assert found.words == (
+        "857 steps of 16,384 tokens in 5:00, 750 wanted: the profile's batch and budget stay; "
+        "heads of 64: 0.50 of the time of 128"
+    )
+
+
+@pytest.mark.parametrize("ratio", [0.98, 1.0, 1.4, None])
+def test_a_head_size_that_is_no_faster_than_noise_changes_nothing(ratio: float | None) -> None:
+    plain, found = calibrated(MAX, 0.7, 0.36), with_head(ratio, 0.7, 0.36)
+    assert choose(choose_profile(MAX), found) == choose(choose_profile(MAX), plain)
+
+
+def test_the_other_head_size_is_compared_at_the_batch_at_which_it_was_timed() -> None:
+    found = with_head(0.8, None, 0.3)
+    assert found.head_ratio() == pytest.approx(0.8)
+    assert choose(choose_profile(MAX), found).knobs["HEAD_DIM"] == 64
+
+
+def test_the_other_head_size_is_timed_on_a_gpu_where_the_model_keeps_its_width() -> None:
+    profile = choose_profile(MAX)
+    assert other_head(profile) == 64
+    assert other_head(replace(profile, knobs={**profile.knobs, "HEAD_DIM": 64})) == 128
+    narrow = {**profile.knobs, "HEAD_DIM": 64, "DEPTH": 3, "ASPECT_RATIO": 64}  # 192 wide: no whole heads of 128
+    assert other_head(replace(profile, knobs=narrow)) is None
+    assert other_head(choose_profile(CPU)) is None

@@ -13,14 +13,14 @@ from conftest import opened
 from made_up_machines import calibrated, mac
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.hardware.calibration import Calibration, load, place, store
+from autoresearch_mlx.hardware.calibration import Calibration, Pace, load, place, store
 from autoresearch_mlx.hardware.doctor_lines import Subject, machine_lines
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.calibrate import before_first_run, calibrate, calibrate_here
-from autoresearch_mlx.setup.timing import Patience
+from autoresearch_mlx.setup.timing import Patience, Runs, pace_of_head
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here
@@ -69,6 +69,20 @@ def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
     assert " % at 264 tokens a step, of " in told["MFU"]
     plan = expected(settings, profile, done)
     assert plan.overhead_seconds is not None and plan.overhead_source == f"calibrated {now()[:10]}"
+
+
+def test_the_other_head_size_is_timed_at_the_first_batch_that_worked(lab: Lab, tmp_path: Path) -> None:
+    profile = small(choose_profile(read_machine(), "cpu"))
+    with opened(lab, "t") as session:
+        conditions = session.target.conditions  # type: ignore[attr-defined]
+    said: list[str] = []
+    runs = Runs(conditions, tmp_path, profile, said.append)
+    paces = [Pace(8, 264, failure="no memory"), Pace(4, 132, 9, 0.5)]
+    found = pace_of_head(runs, 32, paces, Patience(pace=0.2))
+    assert found is not None and found.seconds is not None
+    assert (found.rows, found.tokens, found.head_dim) == (4, 132, 32)
+    assert said[-1].startswith("132 tokens a step, 4 rows a pass, heads of 32: ")
+    assert pace_of_head(runs, 16, paces[:1], Patience()) is None
 
 
 def test_a_script_that_does_not_run_is_an_error_and_no_figure(lab: Lab, tmp_path: Path) -> None:
