@@ -221,6 +221,8 @@ class Context:
     """Function that returns the last lines that an experiment's program wrote; empty when there are none."""
     running: Sequence[Running] = ()
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
+    findings: str = ""
+    """What the runs showed besides their values, in the target's words; empty when the target tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from autoresearch_mlx.loop.upkeep import (
 from autoresearch_mlx.store.heartbeat import forget_all, last_seen
 from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
+from autoresearch_mlx.targets.contract import Appraising
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
@@ -160,6 +161,10 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
             fact = f"the measured commit lacks {named(files_missed)}, which your checkout has"
             hint = f"{fact}: `git add -f {names} && git commit`, and start again with --tag NAME"
         raise LabError(f"the baseline ended as {done.status}: {done.reason}", hint)
+    if isinstance(session.target, Appraising):
+        for found in session.target.appraise([m for m in done.measurements if m.value is not None]):
+            if found.state != "ok":
+                screen.say(f"{found.name}: {found.value}" + (f"; {found.hint}" if found.hint else ""))
 
 
 def recover(session: Session, screen: Screen) -> None:

@@ -38,7 +38,7 @@ from autoresearch_mlx.store.tags import TagTaken, claiming, refuse_copy, refuse_
 from autoresearch_mlx.store.workspace import Workspace, ignored, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import limits_of
-from autoresearch_mlx.targets.contract import Place, Say, TargetKind
+from autoresearch_mlx.targets.contract import Informing, Place, Say, TargetKind
 from autoresearch_mlx.targets.registry import find_kind, kind_of, with_defaults
 from autoresearch_mlx.trial.orphans import end_orphans
 
@@ -143,6 +143,7 @@ class Session:
             read=self.workspace.read,
             log_tail=lambda experiment: log_of(self.folder, experiment),
             running=running,
+            findings=self.target.findings(self.folder, history) if isinstance(self.target, Informing) else "",
         )
 
     def opening(self) -> str:

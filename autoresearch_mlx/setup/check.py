@@ -26,7 +26,7 @@ from autoresearch_mlx.store.fill import fill, fillings_of
 from autoresearch_mlx.store.laid_out import entries_of
 from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve, top_of
 from autoresearch_mlx.targets.confine import confine
-from autoresearch_mlx.targets.contract import Finding, Place, Say
+from autoresearch_mlx.targets.contract import Appraising, Finding, Place, Say
 from autoresearch_mlx.targets.registry import kind_of
 from autoresearch_mlx.trial.orphans import end_orphans
 
@@ -120,6 +120,8 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
                 say(f"that took {terms.clock(lab.took[0])}; the other runs take about {longest}, and Ctrl-C ends them")
         values = [m.value for m in taken if m.value is not None]
         yield from _number(lab, values)
+        if isinstance(lab.target, Appraising):
+            yield from lab.target.appraise(taken)
         moved = yield from _follows(lab, values)
         yield from _broken(lab, values, moved)
 

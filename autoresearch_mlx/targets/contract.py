@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, T
 from pydantic import TypeAdapter, ValidationError
 
 from autoresearch_mlx.errors import AutoresearchError, ConfigError
-from autoresearch_mlx.experiment import Assignment, Direction, Measurement, Split, Target, Workload
+from autoresearch_mlx.experiment import Assignment, Direction, History, Measurement, Split, Target, Workload
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
@@ -286,6 +286,31 @@ class Confinable(Protocol):
 
     def without_sandbox(self, why: str) -> Self:
         """Return the same target without a sandbox; its measurements record the reason ``why``."""
+        ...
+
+
+@runtime_checkable
+class Informing(Protocol):
+    """A target that tells whoever proposes the next edit more than the values of its runs."""
+
+    def findings(self, folder: Path, history: History) -> str:
+        """Return what the runs showed, for a model or a coding agent; empty when there is nothing to tell.
+
+        ``folder``: the session's folder, in which the logs named by the measurements lie.  The text may quote what
+        edited code printed, so that the prompt treats it as data.  Raises nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class Appraising(Protocol):
+    """A target that can tell from runs of the unedited file whether a night is worth its time."""
+
+    def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
+        """Return what runs of one version say about a night; ``fail``: no edit could be kept.
+
+        `check` shows it, and so does `run` once the baseline is measured.  ``runs`` all have a value.
+        """
         ...
 
 

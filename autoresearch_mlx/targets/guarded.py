@@ -13,19 +13,22 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast, get_args
 
 from autoresearch_mlx.errors import AutoresearchError, ConfigError, LabError
-from autoresearch_mlx.experiment import Assignment, Direction, Measurement, Split, Target, Workload
+from autoresearch_mlx.experiment import Assignment, Direction, History, Measurement, Split, Target, Workload
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.plugins import said
 from autoresearch_mlx.targets.contract import (
+    Appraising,
     Auditable,
     Certifiable,
     Confinable,
     Finding,
+    Informing,
     Place,
     PlanFacts,
     Rescorable,
@@ -213,11 +216,25 @@ class _Confines(_Guarded):
             return guarded(self.inner.without_sandbox(why), self.where)
 
 
+class _Informs(_Guarded):
+    def findings(self, folder: Path, history: History) -> str:
+        return self._words("findings", self.inner.findings, folder, history) or ""
+
+
+class _Appraises(_Guarded):
+    def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
+        with _asking(self.where, "appraise", LabError):
+            found = list(self.inner.appraise(runs))
+        return [_of_type(Finding, self.where, "appraise", each, LabError) for each in found]
+
+
 _ALSO: Mapping[Any, type[_Guarded]] = {
     Auditable: _Audits,
     Certifiable: _Certifies,
     Rescorable: _Rescores,
     Confinable: _Confines,
+    Informing: _Informs,
+    Appraising: _Appraises,
 }
 """The optional protocols that a target may implement, besides the one that every target implements."""
 
