@@ -49,6 +49,7 @@ _COMMANDS = {
     "policy": ("control", "Show when the run ends; change its limits while it runs."),
     "dashboard": ("dashboard", "Watch and control a run in the browser, on this machine only."),
     "report": ("report", "Write the night as a page, a picture and a text for a post."),
+    "kernel": ("kernel", "Profile a training step, and make one of its functions faster."),
     "compare": ("compare", "Compare this machine's experiments with the H100's."),
     "gc": ("keep", "Free disk space: old logs, weights, the worktree."),
     "archive": ("keep", "Pack a session into one file, for another machine."),

@@ -1,0 +1,1 @@
+"""Code that imports MLX, and runs in child processes only."""

@@ -1,0 +1,117 @@
+"""Define the operations of a traced step, and the plain JSON in which a child process hands them to its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+Shape = tuple[int, ...]
+BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4}
+"""Bytes of one number by its type; other types count four, and those that end in 64 eight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape and number type of one array."""
+
+    shape: Shape
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * BYTES.get(self.dtype, 8 if self.dtype.endswith("64") else 4)
+
+    def words(self) -> str:
+        return "x".join(map(str, self.shape)) or "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One input of an operation: an array in memory, and the views through which the operation reads it.
+
+    A view (a transpose, a broadcast) costs nothing by itself, but decides in which order memory is read, so a replay
+    has to repeat it.
+    """
+
+    base: Spec
+    views: tuple[tuple[str, Any], ...] = ()
+    """Names and arguments of the views, from the array in memory to the operation."""
+    read: Spec | None = None
+    """What the operation sees; None: the array itself."""
+    value: float | None = None
+    """Value of a scalar constant; None when it is not one."""
+
+    @property
+    def seen(self) -> Spec:
+        return self.read or self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the graph, up to what its time depends on."""
+
+    name: str
+    arguments: Any
+    inputs: tuple[Operand, ...]
+    outputs: tuple[Spec, ...]
+
+    @property
+    def row(self) -> tuple[str, tuple[Shape, ...], str]:
+        """Return what one row of the table stands for: name, shapes of the inputs, number type of the output."""
+        shapes = tuple(operand.seen.shape for operand in self.inputs) or tuple(spec.shape for spec in self.outputs)
+        return self.name, shapes, self.outputs[0].dtype if self.outputs else ""
+
+    @property
+    def bytes(self) -> int:
+        """Return the least number of bytes that it must read and write."""
+        read = sum(min(operand.base.bytes, operand.seen.bytes) for operand in self.inputs)
+        return read + sum(spec.bytes for spec in self.outputs)
+
+    @property
+    def flops(self) -> int:
+        """Return the number of floating-point operations of a matrix product; 0 for other operations."""
+        if self.name not in ("Matmul", "AddMM") or not self.inputs[0].seen.shape:
+            return 0
+        return 2 * prod(self.outputs[0].shape) * self.inputs[0].seen.shape[-1]
+
+
+def frozen(value: Any) -> Any:
+    """Return nested lists as tuples, so that the value can be compared and hashed."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def spec_from(found: Sequence[Any]) -> Spec:
+    return Spec(tuple(found[0]), found[1])
+
+
+def spec_to(spec: Spec) -> list[Any]:
+    return [list(spec.shape), spec.dtype]
+
+
+def operation_to(op: Operation) -> dict[str, Any]:
+    """Return an operation as plain JSON values, which :func:`operation_from` reads back."""
+    inputs = [
+        {
+            "base": spec_to(each.base),
+            "views": each.views,
+            "read": spec_to(each.read) if each.read else None,
+            "value": each.value,
+        }
+        for each in op.inputs
+    ]
+    return {"name": op.name, "arguments": op.arguments, "inputs": inputs, "outputs": list(map(spec_to, op.outputs))}
+
+
+def operation_from(found: Mapping[str, Any]) -> Operation:
+    inputs = tuple(
+        Operand(
+            spec_from(each["base"]),
+            frozen(each["views"]),
+            spec_from(each["read"]) if each["read"] else None,
+            each["value"],
+        )
+        for each in found["inputs"]
+    )
+    return Operation(found["name"], frozen(found["arguments"]), inputs, tuple(map(spec_from, found["outputs"])))

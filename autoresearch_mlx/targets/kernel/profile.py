@@ -1,0 +1,177 @@
+"""Turn what a child process measured into the table of a step: rows, shares, and what is left to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from autoresearch_mlx.targets.kernel.operations import Operation, Shape, operation_from
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation of the step: all its calls with the same shapes and number type."""
+
+    number: int
+    op: str
+    shapes: tuple[Shape, ...]
+    dtype: str
+    calls: int
+    seconds: float | None
+    """Time of all calls together, in a step; None when it could not be replayed."""
+    share: float | None
+    """Percent of the time of all replays together."""
+    cumulative: float | None
+    """Sum of the shares down to this row."""
+    limit: float | None
+    """How much faster it could get, by the fastest copy and product that were measured here; at least 1."""
+    gain: float | None
+    """The most percent of the step that this row can still give, by Amdahl's law: share x (1 - 1 / limit)."""
+    why: str = ""
+    """Why it could not be replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRow:
+    """One function of the script: all its calls with the same arguments.  Functions may contain each other."""
+
+    name: str
+    """``f1``, ``f2`` ...: the name under which `kernel extract` takes it."""
+    function: str
+    arguments: tuple[tuple[str, Any], ...]
+    """(parameter, [shape, number type] or {"constant": value}) of each argument."""
+    dtype: str
+    differentiated: bool
+    calls: int
+    seconds: float | None
+    share: float | None
+    """Percent of the measured step."""
+    limit: float | None
+    gain: float | None
+    why: str = ""
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        return tuple(tuple(value[0]) for _, value in self.arguments if isinstance(value, list | tuple))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile of one step, or of one forward pass."""
+
+    script: str
+    mode: str
+    step_seconds: float
+    """Median of the measured steps."""
+    replayed_seconds: float
+    """Sum of all replays."""
+    building_seconds: float
+    """Time that the script and MLX take to build the graph of the step, which no replay contains."""
+    rows: tuple[Row, ...]
+    functions: tuple[FunctionRow, ...]
+    copy_bytes_per_second: float
+    flops_per_second: float
+    clock: str
+    """``processor`` or ``wall``: what the seconds are."""
+    chip: str
+    mlx: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"remainder_seconds": self.remainder}
+
+    @property
+    def remainder(self) -> float:
+        """Seconds of the measured step that the replays do not explain; negative when they take longer than it."""
+        return self.step_seconds - self.replayed_seconds
+
+
+def profile_from(found: Mapping[str, Any], script: str, mode: str, device: str, chip: str) -> Profile:
+    """Return the profile from the JSON of the child."""
+    step = median(found["step_seconds"])
+    limits = found["limits"]
+    copy, flops = limits["copy_bytes_per_second"], limits["flops_per_second"]
+    rows = _rows(found["operations"], copy, flops)
+    return Profile(
+        script,
+        mode,
+        step,
+        sum(row.seconds or 0.0 for row in rows),
+        found["building_seconds"],
+        rows,
+        _functions(found["functions"], step, copy),
+        copy,
+        flops,
+        "processor" if device == "cpu" else "wall",
+        chip,
+        found["mlx"],
+        tuple(found["notes"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    calls: int
+    seconds: float | None
+    least: float
+    """Seconds that the calls would take at the machine's measured limits."""
+    why: str
+
+
+def _rows(operations: Sequence[Mapping[str, Any]], copy: float, flops: float) -> tuple[Row, ...]:
+    sums: dict[tuple[str, tuple[Shape, ...], str], _Sum] = {}
+    for each in operations:
+        op: Operation = operation_from(each["operation"])
+        calls, seconds = int(each["calls"]), each["seconds"]
+        least = calls * max(op.bytes / copy, op.flops / flops)
+        was = sums.get(op.row, _Sum(0, 0.0, 0.0, ""))
+        total = None if seconds is None or was.seconds is None else was.seconds + calls * seconds
+        sums[op.row] = _Sum(was.calls + calls, total, was.least + least, was.why or each["why"])
+    whole = sum(each.seconds or 0.0 for each in sums.values())
+    rows, cumulative = [], 0.0
+    ordered = sorted(sums.items(), key=lambda item: (item[1].seconds is None, -(item[1].seconds or 0.0)))
+    for number, ((op_name, shapes, dtype), found) in enumerate(ordered, start=1):
+        share = None if found.seconds is None or not whole else 100 * found.seconds / whole
+        cumulative += share or 0.0
+        limit = _limit(found.seconds, found.least)
+        gain = None if share is None or limit is None else share * (1 - 1 / limit)
+        running = None if share is None else cumulative
+        rows.append(
+            Row(number, op_name, shapes, dtype, found.calls, found.seconds, share, running, limit, gain, found.why)
+        )
+    return tuple(rows)
+
+
+def _functions(functions: Sequence[Mapping[str, Any]], step: float, copy: float) -> tuple[FunctionRow, ...]:
+    ordered = sorted(functions, key=lambda f: (f["seconds"] is None, -(f["seconds"] or 0.0) * f["calls"]))
+    rows = []
+    for number, each in enumerate(ordered, start=1):
+        seconds = None if each["seconds"] is None else each["seconds"] * each["calls"]
+        share = None if seconds is None else 100 * seconds / step
+        # With its gradient a function reads and writes its arrays about twice more.
+        least = each["calls"] * each["bytes"] * (3 if each["differentiated"] else 1) / copy
+        limit = _limit(seconds, least)
+        rows.append(
+            FunctionRow(
+                f"f{number}",
+                each["name"],
+                tuple((name, value) for name, value in each["arguments"]),
+                each["outputs"][0][1] if each["outputs"] else "",
+                each["differentiated"],
+                each["calls"],
+                seconds,
+                share,
+                limit,
+                None if share is None or limit is None else share * (1 - 1 / limit),
+                each["why"],
+            )
+        )
+    return tuple(rows)
+
+
+def _limit(seconds: float | None, least: float) -> float | None:
+    if seconds is None:
+        return None
+    return max(1.0, seconds / least) if least > 0 else None

@@ -1,0 +1,58 @@
+"""Profile the script of a lab on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.hardware.profile import Profile as MachineProfile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import SCRIPT
+from autoresearch_mlx.targets.kernel.children import asked, surroundings
+from autoresearch_mlx.targets.kernel.profile import Profile, profile_from
+from autoresearch_mlx.targets.kernel.request import Mode, Request
+from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox
+
+_SECONDS = 540.0
+"""The longest time that a profile may take."""
+
+
+def script_of(root: Path, script: Path | None) -> Path:
+    """Return the script to profile, by default the lab's.  Raises LabError when there is none."""
+    found = (script if script is not None else root / SCRIPT).resolve()
+    if not found.is_file():
+        raise LabError(f"there is no script {found}", "name one: --script FILE; it defines build_model and train")
+    return found
+
+
+def profiled(
+    root: Path,
+    script: Path | None,
+    mode: Mode,
+    machine: Machine,
+    fit: MachineProfile,
+    sandbox: Sandbox | NoSandbox,
+    settings: Settings,
+    sizes: Mapping[str, int | None],
+) -> Profile:
+    """Profile a script in a child process.
+
+    ``sizes``: ``vocab_size``, ``seq_len`` and ``rows``; None: what fits the machine.  Raises LabError when the script
+    cannot be run or traced.
+    """
+    found = script_of(root, script)
+    wanted = {
+        "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
+        "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),
+        "rows": sizes.get("rows") or 8,
+    }
+    request = Request(str(found), mode, fit.device, seed=settings.seed, **wanted)
+    around = surroundings(machine, fit.device, sandbox)
+    measured = asked(around, "profile", request.to_json(), [found.parent], _SECONDS)
+    return profile_from(measured, found.name, mode, fit.device, machine.chip or machine.arch)
+
+
+def _or(value: int | str, automatic: int) -> int:
+    return automatic if isinstance(value, str) else value
