@@ -125,6 +125,13 @@ def test_the_console_of_the_lanes_page_runs_as_written(command_lab: Lab) -> None
     assert "\n6 experiments: " in done.stdout
 
 
+def test_the_console_of_the_team_page_runs_as_written(command_lab: Lab) -> None:
+    (script,) = blocks(ROOT / "docs" / "team.md", "console")
+    for line in script.splitlines():
+        done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_console_of_the_recovery_page_runs_as_written(command_lab: Lab) -> None:
     (line,) = blocks(ROOT / "docs" / "recovery.md", "console")
     done = command_line(*shlex.split(line.removeprefix("$ autoresearch-mlx ")), cwd=command_lab.root)

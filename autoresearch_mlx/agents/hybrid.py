@@ -60,6 +60,32 @@ class Hybrid:
     def make_room(self, context: Context) -> Mapping[str, float]:
         return self._model.make_room(context)
 
+    def ahead_refused(self, context: Context) -> str | None:
+        """Say why the model must not think while an experiment is measured; None when it may."""
+        return self._model.ahead_refused(context)
+
+    def ahead(self, context: Context) -> Proposal | None:
+        """Ask the model while an experiment is measured, if the next turn is its own.
+
+        Returns None for the optimiser's turn, which needs the result and takes no time worth saving, and for a model
+        that does not answer.
+        """
+        if not context.feedback or context.number != self._number:
+            if not self._models_turn(context):
+                return None
+            self._number, self._author = context.number, self._model
+        share = self._office.settings.share
+        seconds = seconds_for_an_answer(context.history, share)
+        whole = seconds_for_an_answer(context.history, TIME_SHARE)  # beside a run it may take as long as the run
+        self._model.allow(max(seconds, whole) if share < 1 and seconds is not None and whole is not None else None)
+        try:
+            proposal = self._model.propose(context)
+        except AgentError as error:
+            self._excuse(error)
+            return None
+        self._rest = FIRST_REST
+        return proposal
+
     def memory_words(self, history: History) -> str:
         return f"with {self._model.name}, which {self._model.memory_words(history)}"
 

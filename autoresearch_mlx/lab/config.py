@@ -157,6 +157,9 @@ class AgentSettings(_Frozen):
     """Ideas asked for in one call; auto: more than one when the model loads slowly."""
     keep_loaded: bool | Auto = "auto"
     """Whether the model stays in memory while training; auto: when both fit."""
+    think_ahead: bool | Auto = "auto"
+    """Whether a model thinks out the next proposal while an experiment is measured; auto: when it runs elsewhere, or
+    when both fit into memory (docs/team.md)."""
     max_tokens_total: Count | None = None
     """Tokens that a session may spend, prompts and replies together."""
     max_cost: Positive | None = None

@@ -332,7 +332,7 @@ class Attempt:
             if not kept:
                 with self._timed("settle"):
                     self.worker.worktree.ensure()
-            done = self._experiment(verdict)
+            done = self.as_logged(verdict)
             self.session.ledger.finish(done)
             if kept and self.sha is not None:
                 self.session.workspace.keep(self.sha, self.incumbent, self.session.commits(self.history))
@@ -355,7 +355,7 @@ class Attempt:
         changes = (changed_knobs(self.files.get(path, ""), text) for path, text in self.proposal.files.items())
         return {name: change for each in changes for name, change in each.items()}
 
-    def _experiment(self, verdict: Verdict) -> Experiment:
+    def as_logged(self, verdict: Verdict) -> Experiment:
         value, before = mean_value(self.measurements), self.incumbent_value
         measured = value is not None and verdict.status in ("keep", "discard", "conflict")
         gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None

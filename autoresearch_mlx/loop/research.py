@@ -11,6 +11,7 @@ from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.source import changed_knobs, describe
+from autoresearch_mlx.loop.ahead import thinking_ahead
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
 from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
@@ -41,11 +42,15 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
     """
     refuse_lanes(session)
     screen = TakingTurns(screen) if session.lanes > 1 else screen
-    with listening(session.folder, policy, screen.say) as orders, crew_of(session, screen, orders) as crew:
+    with (
+        listening(session.folder, policy, screen.say) as orders,
+        crew_of(session, screen, orders) as crew,
+        thinking_ahead(session, agent, orders, screen.say) as ahead,
+    ):
         recover(session, screen)
         if (reason := wait_until_fit(session, screen, orders, NOTHING_DONE)) is not None:
             return reason
-        baseline(session, screen, crew)
+        baseline(session, screen, crew, ahead.begin)
         if session.lanes > 1:
             return research_side_by_side(crew, agent)
         done = idle = 0
@@ -63,9 +68,10 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
                 continue
             history = session.journal().history
             removal = next_removal(session, history)
-            author = Fixed(REMOVER, removal) if removal else agent
+            author = Fixed(REMOVER, removal) if removal else ahead
+            eta, ahead.done, ahead.idle = orders.policy.eta_seconds(done, pace(history)), done, idle
             try:
-                ended = experiment(session, author, screen, orders.policy.eta_seconds(done, pace(history)), orders)
+                ended = experiment(session, author, screen, eta, orders, meanwhile=ahead.begin)
             except AgentAway as away:
                 if (reason := wait_for_agent(away, screen, orders, come)) is not None:
                     return reason
@@ -85,10 +91,12 @@ def experiment(
     orders: Orders | None = None,
     crew: Crew | None = None,
     accepted: bool = False,
+    meanwhile: Callable[[Attempt], None] = lambda attempt: None,
 ) -> Experiment:
     """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
 
-    ``accepted`` is True when a person vouches for its gain, however large it is.
+    ``accepted`` is True when a person vouches for its gain, however large it is.  ``meanwhile`` is called before each
+    of its runs.
 
     A skip ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
     Raises AgentError when there is no proposal; then no experiment took place.
@@ -104,6 +112,7 @@ def experiment(
         if crew is not None and isinstance(decision, Again):
             decision = attempt.measure_together(crew.workers[: session.judge.baseline_runs], crew.together)
         while isinstance(decision, Again):
+            meanwhile(attempt)
             decision = attempt.measure(decision, watch)
         finished = attempt.conclude(decision)
     except Skipped as skipped:
@@ -137,7 +146,12 @@ def measure_edit(
     return experiment(session, Fixed(proposal.agent, proposal), screen)
 
 
-def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None:
+def baseline(
+    session: Session,
+    screen: Screen,
+    crew: Crew | None = None,
+    meanwhile: Callable[[Attempt], None] = lambda attempt: None,
+) -> None:
     """Measure the unchanged file, with this machine's preset, unless the session has a baseline already.
 
     A ``crew`` with several lanes takes the runs side by side.
@@ -151,7 +165,7 @@ def baseline(session: Session, screen: Screen, crew: Crew | None = None) -> None
     preset = describe({k: v for path in files for k, v in changed_knobs(before[path], files[path]).items()})
     title = f"baseline; preset {preset}" if preset else "baseline"
     author = Fixed("baseline", Proposal(title, files, axis="baseline"))
-    done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None)
+    done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None, meanwhile=meanwhile)
     if done.status != "keep":
         hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
         if done.measurements and fault_of(done.measurements[-1]) is not None:

@@ -45,6 +45,7 @@ class Calls:
         """Seconds that one call may wait for a server that is down or busy."""
         self._secrets = secrets_of(office.settings)
         self.spent = talks.spent(office.folder) if office.folder else talks.Spent()
+        self._closed = False
 
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
         """Return one reply, and the name of the file in which it is stored (None without a folder).
@@ -58,6 +59,10 @@ class Calls:
             return self._once(experiment, purpose, ask, cut)
 
         return self._patiently(once)
+
+    def close(self) -> None:
+        """Let no call be tried again: the run has ended."""
+        self._closed = True
 
     def facts(self) -> ModelFacts:
         """Return the facts about the model, with the same retries as for a reply.
@@ -84,7 +89,7 @@ class Calls:
             return answer
 
     def _worth_waiting(self, error: EndpointError, tries: int, spent_then: float) -> bool:
-        if error.kind not in _PASSING or (error.kind == "hung" and error.partial.strip()):
+        if self._closed or error.kind not in _PASSING or (error.kind == "hung" and error.partial.strip()):
             return False  # a reply that stalled midway would stall again, with the same prompt and seed
         return spent_then <= self.patience or (tries == 1 and error.kind in _AT_ONCE)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autoresearch_mlx.agents.chat.calls import Calls
-from autoresearch_mlx.agents.chat.memory_fit import fit
+from autoresearch_mlx.agents.chat.memory_fit import fit, room_beside
 from autoresearch_mlx.agents.chat.opening import FormSize, Opener
 from autoresearch_mlx.agents.chat.sizes import THOUGHTS, context_tokens
 from autoresearch_mlx.agents.chat.task_source import SpareEdits, TaskSource
@@ -132,7 +132,29 @@ class Chat:
             return True, f"stays in memory: {found.words}"
         return False, f"unloads before training: {found.words}"
 
+    def ahead_refused(self, context: Context) -> str | None:
+        """Say why the model must not think while an experiment is measured; None when it may."""
+        wanted = self._office.settings.think_ahead
+        if wanted is False:
+            return "think_ahead is false"
+        try:
+            facts = self._endpoint.facts()
+        except EndpointError as error:
+            return f"{self.name} does not report its memory: {error}"
+        stays, words = self._lodging(facts, context.history)
+        if not facts.here or (stays and wanted is True):
+            return None
+        if not stays:
+            return words
+        found = room_beside(facts, context.history, self._office)
+        return None if found.fits else found.words
+
+    def ahead(self, context: Context) -> Proposal | None:
+        """Propose while the experiments in ``context.running`` are measured.  Raises what :meth:`propose` raises."""
+        return self.propose(context)
+
     def close(self) -> None:
+        self._calls.close()
         self._endpoint.close()
 
     def next_brief(self, context: Context) -> Brief:

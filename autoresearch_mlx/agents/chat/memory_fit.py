@@ -14,6 +14,9 @@ LOADED = 1.2
 RESERVE = 0.25
 """Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 
+FREE_RESERVE = 0.05
+"""Share of main memory that must stay free beside a run and a model that is loaded already."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -27,6 +30,23 @@ def run_bytes(history: History) -> int | None:
     """Return the largest memory peak of the last measured runs, in bytes."""
     recent = [m.peak_memory_mb for e in history.experiments[-8:] for m in e.measurements if m.peak_memory_mb]
     return int(max(recent) * 2**20) if recent else None
+
+
+def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
+    """Say whether a model that stays on this machine may answer while an experiment is measured.
+
+    A server that does not report the model's size, and that cannot unload it, has it in memory already.  Then what is
+    free now must hold a run.
+    """
+    found = fit(facts, history, office)
+    run = run_bytes(history)
+    if found.fits is not None or run is None or facts.unloads:
+        return found
+    import psutil
+
+    free, reserve = psutil.virtual_memory().available, FREE_RESERVE * psutil.virtual_memory().total
+    sizes = f"run {run / GB:.1f} GB against {free / GB:.1f} GB free beside the model"
+    return Fit(run + reserve <= free, sizes)
 
 
 def fit(facts: ModelFacts, history: History, office: Office) -> Fit:

@@ -1,0 +1,56 @@
+"""Say how much a model that thinks beside a run slows that run down, by the speeds that the runs have recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from autoresearch_mlx.experiment import History, Measurement
+from autoresearch_mlx.judge.speeds import SLOW
+
+_FEWEST = 3
+"""Number of runs on each side from which the two speeds are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The mean speed of runs with and without a model that thought beside them; 1 is the speed of the baseline."""
+
+    speed: float
+    runs: int
+    alone: float
+    alone_runs: int
+
+    @property
+    def too_much(self) -> bool:
+        """Whether the runs beside which a model thought were clearly slower."""
+        return self.speed < SLOW * self.alone
+
+    @property
+    def words(self) -> str:
+        mine, others = f"{self.speed:.2f} in {self.runs} runs", f"{self.alone:.2f} in {self.alone_runs} others"
+        return f"the machine's speed was {mine} beside which a model thought, and {others}"
+
+
+def slowed(history: History) -> Beside | None:
+    """Compare the speeds of the runs with and without thinking beside them; None before there are enough of both.
+
+    Runs of the incumbent between experiments count as runs without.
+    """
+    ahead = [e.talk.get("ahead") for e in history.experiments]
+    marked = {told.get("beside") for told in ahead if isinstance(told, dict)}
+    with_it = _speeds([m for e in history.experiments if e.number in marked for m in e.measurements[:1]])
+    without = _speeds(
+        [
+            *(m for e in history.experiments if e.number not in marked for m in e.measurements),
+            *(r.measurement for r in history.repeats),
+        ]
+    )
+    if len(with_it) < _FEWEST or len(without) < _FEWEST:
+        return None
+    return Beside(fmean(with_it), len(with_it), fmean(without), len(without))
+
+
+def _speeds(runs: Sequence[Measurement]) -> list[float]:
+    return [m.speed for m in runs if m.speed is not None]

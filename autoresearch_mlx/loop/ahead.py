@@ -1,0 +1,213 @@
+"""Think out the next proposal while an experiment is measured, so that the machine does not wait for a model.
+
+The thinking is done by a thread.  It asks the agent as the loop would, and asks again with the reason when the edit
+would be refused.  The agent is told which experiment is being measured; if that one is kept, the proposal is carried
+over to the new incumbent.  Only agents that implement :class:`Foresighted` think ahead, and only when
+they say that they may.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Tenant, Verdict
+from autoresearch_mlx.judge.beside import slowed
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.carry import Overlap, carried
+from autoresearch_mlx.loop.control import Orders
+from autoresearch_mlx.loop.policy import sofar
+from autoresearch_mlx.loop.refusal import Candidate, ask, refuse, writable
+from autoresearch_mlx.loop.session import Session
+
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 2.0
+"""Longest wait in seconds for a thread that still thinks when the run ends."""
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """An agent that can think out a proposal while an experiment is measured."""
+
+    def ahead_refused(self, context: Context) -> str | None:
+        """Say why the next proposal must not be thought out beside a run; None when it may be."""
+        ...
+
+    def ahead(self, context: Context) -> Proposal | None:
+        """Return a proposal, or None if it is better to wait for the results of ``context.running``."""
+        ...
+
+
+@dataclass(slots=True)
+class _Thought:
+    """One conversation that goes on in a thread."""
+
+    context: Context
+    beside: int
+    """Number of the experiment that is measured meanwhile."""
+    answer: Proposal | None = None
+    """The agent's last answer."""
+    seconds: float | None = None
+    """How long the agent thought; None while it does."""
+    thread: threading.Thread | None = None
+    waited: float = 0.0
+    """Seconds for which the loop waited for it."""
+    used: bool = False
+    over: bool = False
+    """Whether the run has ended, so that nobody needs the answer."""
+
+
+class Ahead:
+    """An agent that hands out what was thought out ahead, and otherwise asks the agent that it stands for."""
+
+    def __init__(self, session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> None:
+        self.name = agent.name
+        self.done = -1
+        self.idle = 0
+        """The loop's counts when the running experiment began, as in :class:`policy.Sofar`; -1 during the baseline."""
+        self._session, self._agent, self._orders, self._say = session, agent, orders, say
+        self._thought: _Thought | None = None
+        self._off = False
+
+    def propose(self, context: Context) -> Proposal:
+        """Return the proposal that was thought out, once it is there; ask the agent when there is none.  Raises what it
+        raises."""
+        thought = self._thought
+        if thought is not None and thought.used and not context.feedback:
+            thought = None  # it belongs to an earlier experiment
+        if thought is not None and (answer := self._answer(thought, context)) is not None:
+            return answer
+        self._thought = None
+        return self._agent.propose(context)
+
+    def make_room(self, context: Context) -> Mapping[str, float]:
+        return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
+
+    def close(self) -> None:
+        """Wait a moment for a thread that still thinks; the agent itself is closed by whoever made it."""
+        if self._thought is not None and self._thought.thread is not None:
+            self._thought.over = True
+            self._thought.thread.join(_PATIENCE_SECONDS)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Let the agent think out the next proposal while this experiment is measured, if it can and may.
+
+        Called before each run.  The first run of a baseline is awaited: its value belongs into the first prompt, and
+        the memory that it took shows whether a model fits beside a run.
+        """
+        agent = self._agent
+        unused = self._thought is not None and not self._thought.used
+        if not isinstance(agent, Foresighted) or self._off or unused or self._last(attempt.history):
+            return
+        if attempt.number == 0 and not attempt.measurements:
+            return
+        context = self._next_context(attempt)
+        if agent.ahead_refused(context) is not None or self._disturbs(context):
+            return
+        thought = self._thought = _Thought(context, attempt.number)
+        thought.thread = threading.Thread(target=self._think, args=(agent, thought), name="ahead", daemon=True)
+        thought.thread.start()
+
+    def _last(self, history: History) -> bool:
+        """Return whether no experiment is to follow the running one, as far as the limits of the run tell."""
+        come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
+        both = None if come.next_seconds is None else 2 * come.next_seconds
+        return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None
+
+    def _next_context(self, attempt: Attempt) -> Context:
+        """Return the context of the next experiment, as if this one were to keep nothing, or be kept if it is the
+        baseline."""
+        session, history = self._session, attempt.history
+        if attempt.number > 0:
+            files = session.workspace.read(attempt.incumbent)
+            return session.context(history, attempt.number + 1, files, running=(attempt.running(),))
+        sofar = attempt.as_logged(Verdict("keep", "its first run"))
+        history = replace(history, experiments=(*history.experiments, sofar))
+        return session.context(history, 1, {**attempt.files, **attempt.proposal.files})
+
+    def _disturbs(self, context: Context) -> bool:
+        """Return whether thinking has slowed the runs beside it too much; say so once."""
+        found = slowed(context.history)
+        if found is not None and found.too_much:
+            self._off = True
+            self._say(f"{self.name} no longer thinks while an experiment is measured: {found.words}")
+        return self._off
+
+    def _think(self, agent: Foresighted, thought: _Thought) -> None:
+        """Ask the agent, and ask again as long as its edit would be refused; keep the last answer."""
+        began = time.monotonic()
+        feedback: tuple[str, ...] = ()
+        try:
+            for _ in range(self._session.repairs + 1):
+                context = replace(thought.context, feedback=feedback)
+                proposal = agent.ahead(context)
+                if proposal is None or thought.over:
+                    break
+                before, thought.answer = thought.answer, writable(ask(_Said(self.name, proposal), context))
+                if thought.answer == before or (refused := self._refusal(context, thought.answer)) is None:
+                    break
+                feedback = (*feedback, refused)
+        except Exception:
+            # The loop then asks the agent itself, so that its error is reported as usual.
+            thought.answer = None
+        thought.seconds = time.monotonic() - began
+
+    def _refusal(self, context: Context, proposal: Proposal) -> str | None:
+        if proposal.base is not None:
+            return None  # the loop checks it, on the files of that commit
+        history, running = context.history, context.running
+        origin = "the incumbent"
+        candidate = Candidate(self._session, history, context.number, context.files, proposal, origin, running)
+        refused = refuse(candidate)
+        return None if refused is None else refused.reason
+
+    def _answer(self, thought: _Thought, context: Context) -> Proposal | None:
+        """Return the answer that was thought out for this context; None when the agent has to be asked."""
+        if context.feedback:
+            return None
+        began = time.monotonic()
+        while thought.seconds is None:
+            time.sleep(_LOOK_SECONDS)
+        thought.waited += time.monotonic() - began
+        if (found := thought.answer) is None:
+            return None
+        thought.used = True
+        ahead: dict[str, object] = {
+            "beside": thought.beside,
+            "seconds": round(thought.seconds, 3),
+            "waited": round(thought.waited, 3),
+        }
+        if found.base is None and context.files != thought.context.files:
+            files = carried(found.files, thought.context.files, context.files)
+            best = context.history.incumbent
+            number = None if best is None else best.number
+            if isinstance(files, Overlap):
+                self._say(f"a proposal thought out ahead is dropped: experiment {number} was kept, and {files.words}")
+                return None
+            found, ahead = replace(found, files=files), {**ahead, "carried_onto": number}
+        return replace(found, talk={**found.talk, "ahead": ahead})
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An agent that has answered already; ``ask`` then checks the answer."""
+
+    name: str
+    answer: Proposal
+
+    def propose(self, context: Context) -> Proposal:
+        return self.answer
+
+
+@contextmanager
+def thinking_ahead(session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> Iterator[Ahead]:
+    """Yield an agent that thinks ahead where it can; when the block ends, so does its thinking."""
+    ahead = Ahead(session, agent, orders, say)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
