@@ -223,6 +223,8 @@ class Context:
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
     findings: str = ""
     """What the runs showed besides their values, in the target's words; empty when the target tells nothing."""
+    elsewhere: Sequence[str] = ()
+    """Lines about what labs of other people published, in which their words are quoted."""
 
 
 @dataclass(frozen=True, slots=True)

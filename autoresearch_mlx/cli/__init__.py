@@ -51,6 +51,7 @@ _COMMANDS = {
     "report": ("report", "Write the night as a page, a picture and a text for a post."),
     "kernel": ("kernel", "Profile a training step, and make one of its functions faster."),
     "compare": ("compare", "Compare this machine's experiments with the H100's."),
+    "share": ("share", "Exchange results with other people's labs through a git remote."),
     "gc": ("keep", "Free disk space: old logs, weights, the worktree."),
     "archive": ("keep", "Pack a session into one file, for another machine."),
     "restore": ("keep", "Unpack a session from an archive."),

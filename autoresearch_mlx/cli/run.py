@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Measure N experiments side by side on this machine; default 1; see docs/lanes.md.",
 )
+@click.option(
+    "--share", metavar="REMOTE", help="Exchange results with other labs through a git remote; see docs/share.md."
+)
 @click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and reserve time for it.")
 @click.option(
     "--report/--no-report", default=None, help="Write the page at the end; default: if --hours or --until ends the run."
@@ -81,6 +84,7 @@ def run_command(tag: str | None, **given: Any) -> None:
     """
     from autoresearch_mlx.cli.ending import alarm, close, nothing_done
     from autoresearch_mlx.cli.opened import opened, tell_left_out
+    from autoresearch_mlx.cli.share import sharing
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
@@ -91,7 +95,8 @@ def run_command(tag: str | None, **given: Any) -> None:
     lab, options = lab_here(), _settings(given)
     before_first_run(lab, load_settings(lab.root, options), tag, say)
     with opened(lab, tag, options) as here:
-        session, settings, screen = here.session, here.settings, here.screen
+        settings, screen = here.settings, here.screen
+        session = sharing(here.session, lab, given["share"], screen.say)
         policy = _policy(settings, given)
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
@@ -105,6 +110,7 @@ def run_command(tag: str | None, **given: Any) -> None:
                 except KeyboardInterrupt:
                     screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
                     raise
+            session.exchange(at_the_end=True)
             said = close(session, lab, settings, policy, reason, screen)
             idle = nothing_done(session.journal().history, begun, policy, reason)
     click.echo(said)

@@ -76,8 +76,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
             screen,
             lambda number: detached.promise(session.folder, number),
         )
-        said = _said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
-    click.echo(said)
+        words = said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
+    click.echo(words)
 
 
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
@@ -139,7 +139,7 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
     if ended.experiment is not None:
         session = read(folder / FILE).session
         branch = session.get("branch") or f"autoresearch/{folder.name}"
-        click.echo(_said(ended.experiment, session["metric"], branch, session.get("editable") or (), as_json))
+        click.echo(said(ended.experiment, session["metric"], branch, session.get("editable") or (), as_json))
     elif ended.exit_code == STILL_MEASURED:
         say(f"experiment {number} is still being measured; call `{itself()} wait {number}` again")
     raise SystemExit(ended.exit_code)
@@ -169,11 +169,11 @@ def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox:
     with opened(lab_here(), tag, options, existing=True) as here:
         session, workspace = here.session, here.session.workspace
         done = accept(session, number, here.screen)
-        said = _said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
-    click.echo(said)
+        words = said(done, session.target.metric, workspace.branch, workspace.editable, as_json)
+    click.echo(words)
 
 
-def _said(done: Experiment, metric: str, branch: str, editable: Sequence[str], as_json: bool) -> str:
+def said(done: Experiment, metric: str, branch: str, editable: Sequence[str], as_json: bool) -> str:
     """Return the verdict on an experiment as text, or the experiment as JSON."""
     from autoresearch_mlx.report.closing import verdict
     from autoresearch_mlx.store.records import experiment_to

@@ -66,6 +66,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
                 screen.say(f"the incumbent's new run was {skipped}")
             if session.worker.health.failing:
                 continue
+            session.exchange()
             history = session.journal().history
             removal = next_removal(session, history)
             author = Fixed(REMOVER, removal) if removal else ahead

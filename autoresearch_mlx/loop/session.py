@@ -25,6 +25,8 @@ from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_
 from autoresearch_mlx.lab.literals import Bounds
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
 from autoresearch_mlx.loop.worker import Worker
+from autoresearch_mlx.share.hints import hints
+from autoresearch_mlx.share.sharing import Sharing
 from autoresearch_mlx.store.freed import log_of
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
@@ -92,6 +94,8 @@ class Session:
     """Shell lines that the session measures with."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
+    sharing: Sharing | None = None
+    """The exchange with labs of other people; None when this run has none."""
 
     @property
     def target(self) -> Target:
@@ -144,7 +148,13 @@ class Session:
             log_tail=lambda experiment: log_of(self.folder, experiment),
             running=running,
             findings=self.target.findings(self.folder, history) if isinstance(self.target, Informing) else "",
+            elsewhere=hints(self.folder.parent, self.journal(), self.workspace.top / self.workspace.prefix),
         )
+
+    def exchange(self, at_the_end: bool = False) -> None:
+        """Publish what has finished and pull what other labs published, if this run shares."""
+        if self.sharing is not None:
+            self.sharing.between(self.workspace.read(self.incumbent(self.journal().history)), at_the_end)
 
     def opening(self) -> str:
         """Return one line that says what is about to happen."""

@@ -73,6 +73,7 @@ class _Night:
 
     def experiment(self, worker: Worker, author: Agent) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose."""
+        self.session.exchange()
         running = self.crew.running()
         attempt = Attempt.start(self.session, worker)
         watch = self.crew.watching(attempt.number)

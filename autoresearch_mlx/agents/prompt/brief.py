@@ -44,6 +44,7 @@ def _notes_cut(before: int | None, after: int) -> Callable[[Context], str]:
 CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"curves": False}, "loss curves"),
     ({"hints": False}, "H100 results"),
+    ({"elsewhere": False}, "reports of other labs"),
     ({"rows": FEWER_ROWS}, _rows_cut(ROWS, FEWER_ROWS)),
     ({"logs": False}, "logs of failures"),
     ({"code": False}, "code of failures"),
@@ -146,6 +147,7 @@ def _record(material: Material, detail: Detail) -> list[str]:
         prompt_sections.found(context, detail.findings),
         prompt_sections.failed(material.failures, detail.code, detail.logs) if detail.failures else "",
         prompt_sections.hinted(material.hints) if detail.hints else "",
+        prompt_sections.published(context.elsewhere) if detail.elsewhere else "",
         prompt_sections.optimised(material.optimiser) if detail.optimiser else "",
     ]
 

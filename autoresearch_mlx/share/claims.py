@@ -1,0 +1,153 @@
+"""Claim what is about to be tried, so that two labs do not measure the same thing in one night.
+
+    refs/autoresearch/claims/<question>/<hypothesis>
+
+A claim is a ref that one lab makes by a push that succeeds only where the ref does not exist; git compares and writes
+in one step, so of several labs exactly one gets it.  It ends after a time that its author states.  After that another
+lab may replace it, by a push that succeeds only while the ref has the old claim.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.share.place import Place
+from autoresearch_mlx.share.remote import Push, Remote, RemoteAway, mark_of
+from autoresearch_mlx.store.workspace import git
+
+REFS = "refs/autoresearch/claims"
+FILE = "claim.json"
+_SCHEMA, _KIND = 1, "claim"
+_MOST_BYTES = 4096
+LEAST_SECONDS, MOST_SECONDS = 600.0, 12 * 3600.0
+"""Shortest and longest time for which a claim holds; the shortest exceeds the time until others pull its result."""
+_CREATED = {
+    **{f"GIT_{who}_NAME": "autoresearch-mlx" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{who}_EMAIL": "autoresearch-mlx@localhost" for who in ("AUTHOR", "COMMITTER")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as it is on the remote."""
+
+    lab: str
+    machine: str
+    begun: float
+    """Seconds since 1970, by its author's clock."""
+    seconds: float
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims of one run on one remote."""
+
+    place: Place
+    remote: Remote
+    machine: str
+    seen: dict[str, float] = field(default_factory=dict)
+    """Time at which a claim (by its commit) was seen first, by this machine's clock."""
+    held: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Our claims: ref -> (commit, time at which it ends)."""
+
+    def __post_init__(self) -> None:
+        """Read which claims earlier runs of this lab left on the remote."""
+        for event in self.place.events():
+            ref, commit, ends = (event.get(name) for name in ("ref", "commit", "ends"))
+            if event.get("address") != mark_of(self.remote) or not isinstance(ref, str):
+                continue
+            if event["event"] == "claimed" and isinstance(commit, str) and isinstance(ends, int | float):
+                self.held[ref] = (commit, ends)
+            elif event["event"] == "unclaimed":
+                self.held.pop(ref, None)
+
+    def take(self, question: str, hypothesis: str, seconds: float) -> str | None:
+        """Claim a hypothesis for so many seconds; return None, or words that say who has it.  Raises RemoteAway."""
+        ref = f"{REFS}/{question}/{hypothesis}"
+        seconds = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
+        now = time.time()
+        if ref in self.held and self.held[ref][1] > now:
+            return None
+        commit = self._commit({"question": question, "hypothesis": hypothesis, "begun": int(now), "seconds": seconds})
+        there = None
+        for _ in range(2):
+            if self.remote.push([Push(ref, commit, there)])[ref]:
+                self.held[ref] = (commit, now + seconds)
+                self.place.note("claimed", address=mark_of(self.remote), ref=ref, commit=commit, ends=now + seconds)
+                return None
+            if (found := self.remote.refs(ref).get(ref)) is None:
+                there = None  # its owner has just removed it
+                continue
+            if (words := self._taken(ref, found, now)) is not None:
+                return words
+            there = found  # it is over, or ours from an earlier run: replace exactly this one
+        return "another lab has just claimed it"
+
+    def _taken(self, ref: str, commit: str, now: float) -> str | None:
+        """Say for how long another lab holds a claim; None when it is over, unreadable, or our own."""
+        claim = self._read(ref, commit)
+        if claim is None or claim.lab == self.place.lab:
+            return None
+        # A clock that is ahead must not stretch a claim: it begins at the latest when it is seen first.
+        begun = min(claim.begun, self.seen.setdefault(commit, now))
+        left = begun + claim.seconds - now
+        if left <= 0:
+            return None
+        return f"lab {claim.lab} has claimed it and measures it; its claim ends in {math.ceil(left / 60)} minutes"
+
+    def expire(self) -> None:
+        """Remove our claims that are over from the remote.  Raises RemoteAway."""
+        over = {ref: commit for ref, (commit, end) in self.held.items() if end <= time.time()}
+        if over:
+            self.remote.push([Push(ref, "", commit) for ref, commit in over.items()])
+        for ref in over:  # one that was not removed has been replaced by another lab, or is gone
+            del self.held[ref]
+            self.place.note("unclaimed", address=mark_of(self.remote), ref=ref)
+
+    def _commit(self, about: dict[str, Any]) -> str:
+        fields = {"schema": _SCHEMA, "kind": _KIND, "lab": self.place.lab, "machine": self.machine, **about}
+        pool, text = self.place.pool, json.dumps(fields, indent=1) + "\n"
+        blob = _fed(pool, text, "hash-object", "-w", "--stdin")
+        tree = _fed(pool, f"100644 blob {blob}\t{FILE}\n", "mktree")
+        when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{about['begun']} +0000")
+        return git(pool, "commit-tree", tree, "-m", "claim", env={**_CREATED, **when}).strip()
+
+    def _read(self, ref: str, commit: str) -> Claim | None:
+        """Return the claim at a ref; None when it cannot be read as one."""
+        if self.remote.fetch({ref: commit}):
+            return None
+        try:
+            size = int(git(self.place.pool, "cat-file", "-s", f"{commit}:{FILE}"))
+            text = git(self.place.pool, "cat-file", "blob", f"{commit}:{FILE}") if size <= _MOST_BYTES else ""
+            found = json.loads(text)
+        except RemoteAway:
+            raise
+        except (LabError, ValueError, RecursionError):
+            return None
+        return _claim(found)
+
+
+def _claim(found: Any) -> Claim | None:
+    if not isinstance(found, dict) or found.get("kind") != _KIND:
+        return None
+    lab, machine, begun, seconds = (found.get(name) for name in ("lab", "machine", "begun", "seconds"))
+    named = all(
+        isinstance(name, str) and len(name) <= 10 and name.isalnum() and name.isascii() for name in (lab, machine)
+    )
+    timed = all(type(number) in (int, float) and 0 <= number <= 1e11 for number in (begun, seconds))  # type: ignore[operator]
+    if not named or not timed:
+        return None
+    return Claim(str(lab), str(machine), float(begun), min(float(seconds), MOST_SECONDS))  # type: ignore[arg-type]
+
+
+def _fed(pool: Any, text: str, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(pool), *arguments], input=text.encode(), capture_output=True)
+    if done.returncode:
+        raise LabError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()[:200]}", "free some space")
+    return done.stdout.decode().strip()

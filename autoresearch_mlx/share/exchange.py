@@ -1,0 +1,251 @@
+"""Push this lab's results to a remote, and pull those of others: each result is a commit under a ref of its own.
+
+    refs/autoresearch/share/<lab>/<machine>/<session>-<number>
+
+The commit has no parent and one file, ``result.json``.  For a winning edit its parents are two more commits with the
+changed files before and after the edit; they have no other history, so nothing of the repository goes with them.  A ref
+is never changed once it exists, neither by us nor, for us, by others.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError, WorkspaceError
+from autoresearch_mlx.share.outgoing import Outgoing, Source
+from autoresearch_mlx.share.place import Place, Pulled
+from autoresearch_mlx.share.remote import Push, Remote, mark_of
+from autoresearch_mlx.share.result import FILE, MOST_BYTES, Result, read_result, result_to
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.workspace import git
+
+REFS = "refs/autoresearch/share"
+_REF = re.compile(rf"{REFS}/([0-9a-f]{{10}})/([0-9a-f]{{8}})/([0-9a-f]{{8}})-([1-9][0-9]{{0,6}})")
+_AT_ONCE = 100
+"""Number of refs in one push."""
+MOST_AT_ONCE, MOST_OF_ONE_LAB, MOST_KEPT = 2000, 2000, 20_000
+"""Results that one pull takes, that are kept of one lab, and that are kept at all."""
+MOST_FILE_BYTES = 512 * 1024
+_WHO = "autoresearch-mlx <autoresearch-mlx@localhost>"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a push has done."""
+
+    published: tuple[str, ...] = ()
+    """Names of the results that are on the remote now and were not before."""
+    refused: tuple[str, ...] = ()
+    """Names whose refs exist on the remote with other contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a pull has done."""
+
+    new: tuple[Pulled, ...] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Reasons why objects were not taken, each with their number."""
+    left: int = 0
+    """Results that did not fit into this pull."""
+
+
+# --- push
+
+
+def push(source: Source, remote: Remote) -> Sent:
+    """Publish the results of a session that this remote does not have yet.  Raises RemoteAway, LedgerError."""
+    place, mark = source.place, mark_of(remote)
+    published: list[str] = []
+    refused: list[str] = []
+    with place.alone():
+        waiting = list(source.outgoing(place.pushed(mark)))
+        for start in range(0, len(waiting), _AT_ONCE):
+            batch = waiting[start : start + _AT_ONCE]
+            commits = write_commits(place, batch)
+            pushes = [Push(f"{REFS}/{name}", commit) for name, commit in commits.items()]
+            accepted = remote.push(pushes)
+            there = remote.refs(f"{REFS}/{place.lab}/*") if not all(accepted.values()) else {}
+            done = [p for p in pushes if accepted[p.ref] or there.get(p.ref) == p.commit]
+            names = [p.ref.removeprefix(f"{REFS}/") for p in done]
+            published += names
+            # A ref with other contents stays as it is; it is noted too, so that it is not offered time and again.
+            others = [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref in there]
+            refused += others
+            place.note("pushed", remote=mark, names=[*names, *others])
+    return Sent(tuple(published), tuple(refused))
+
+
+def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:
+    """Write results into the pool; return the commit of each by its name.  The same result gives the same commit."""
+    if not results:
+        return {}
+    refs = {each.result.name: f"refs/outgoing/{each.result.name}" for each in results}
+    stream = b"".join(part for each in results for part in _commits(each, refs[each.result.name]))
+    command = ["git", "-C", str(place.pool), "fast-import", "--quiet", "--force", "--date-format=raw"]
+    done = subprocess.run(command, input=stream, capture_output=True)
+    if done.returncode:
+        raise LabError(f"git fast-import: {done.stderr.decode(errors='replace').strip()[:200]}", "free some space")
+    listed = git(place.pool, "for-each-ref", "--format=%(refname) %(objectname)", "refs/outgoing").splitlines()
+    found = dict(line.split(" ") for line in listed)
+    return {name: found[ref] for name, ref in refs.items()}
+
+
+def _commits(each: Outgoing, ref: str) -> Iterator[bytes]:
+    """Yield the commits of one result as a stream for ``git fast-import``."""
+    seconds = int(datetime.fromisoformat(each.result.finished).replace(tzinfo=UTC).timestamp())
+    head = f"commit {ref}\ncommitter {_WHO} {max(seconds, 0)} +0000\n".encode()
+    text = json.dumps(result_to(each.result), indent=1).encode() + b"\n"
+    yield f"reset {ref}\n".encode()
+    if each.after:
+        yield head + _data(b"the files before the edit\n") + b"deleteall\n" + _files(each.before) + b"\n"
+        yield head + _data(f"{each.result.title}\n".encode()) + b"deleteall\n" + _files(each.after) + b"\n"
+    yield head + _data(f"result: {each.result.title}\n".encode()) + b"deleteall\n" + _files({FILE: text}) + b"\n"
+
+
+def _files(files: Mapping[str, str] | Mapping[str, bytes]) -> bytes:
+    whole = {path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()}
+    return b"".join(f"M 100644 inline {_quoted(path)}\n".encode() + _data(text) for path, text in whole.items())
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _data(text: bytes) -> bytes:
+    return f"data {len(text)}\n".encode() + text + b"\n"
+
+
+# --- pull
+
+
+def pull(place: Place, remote: Remote) -> Received:
+    """Take the results of other labs that are new.  Raises RemoteAway, LedgerError.
+
+    An object that is no result is noted with the reason and not fetched again.
+    """
+    mark = mark_of(remote)
+    with place.alone():
+        events = place.events()
+        seen = {str(e.get("ref")): str(e.get("commit")) for e in events if e["event"] in ("pulled", "refused")}
+        kept = Counter(
+            str(e.get("ref")).removeprefix(f"{REFS}/").split("/")[0] for e in events if e["event"] == "pulled"
+        )
+        refused: Counter[str] = Counter()
+        wanted: dict[str, list[str]] = defaultdict(list)
+        there = remote.refs(f"{REFS}/*")
+        for ref, commit in there.items():
+            found = _REF.fullmatch(ref)
+            if found is None:
+                refused["the name of its ref has another form"] += 1
+            elif ref in seen:
+                if seen[ref] != commit:
+                    refused["it was changed after it was published; the first version stays"] += 1
+            elif found[1] != place.lab:
+                wanted[found[1]].append(ref)
+        chosen, left = _in_turns(wanted, kept, MOST_KEPT - kept.total())
+        failed = remote.fetch({ref: there[ref] for ref in chosen})
+        texts = _read(place, {ref: there[ref] for ref in chosen if ref not in failed})
+        new: list[Pulled] = []
+        number = max((e["number"] for e in events if type(e.get("number")) is int), default=0)
+        for ref in chosen:
+            result = failed.get(ref) or _checked(ref, texts[ref])
+            if isinstance(result, str):
+                refused[result] += 1
+                place.note("refused", remote=mark, ref=ref, commit=there[ref], reason=result)
+                continue
+            number += 1
+            place.note("pulled", number=number, remote=mark, ref=ref, commit=there[ref], result=result_to(result))
+            new.append(Pulled(number, mark, ref, there[ref], now(), result))
+    return Received(tuple(new), dict(refused), left)
+
+
+def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room: int) -> tuple[list[str], int]:
+    """Return the refs to fetch now, a turn for each lab, and the number of those left for later.
+
+    So a lab that publishes thousands of results does not keep the others waiting.
+    """
+    ranked = [
+        (at, ref) for lab, refs in wanted.items() for at, ref in enumerate(refs[: MOST_OF_ONE_LAB - kept.get(lab, 0)])
+    ]
+    chosen = [ref for _, ref in sorted(ranked)][: max(0, min(MOST_AT_ONCE, room))]
+    return chosen, sum(map(len, wanted.values())) - len(chosen)
+
+
+def _checked(ref: str, text: bytes | str) -> Result | str:
+    """Return the result at a ref; the reason when it is none, or is published under a name that is not its own."""
+    result = read_result(text) if isinstance(text, bytes) else text
+    if isinstance(result, Result) and ref != f"{REFS}/{result.name}":
+        return "it is published under the name of another result"
+    return result
+
+
+def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
+    """Return the text of each commit's result, or the reason why it has none; sizes are looked up before reading."""
+    names = {ref: f"{commit}:{FILE}" for ref, commit in commits.items()}
+    listed = _batch(place, "--batch-check=%(objecttype) %(objectsize)", names.values())
+    found: dict[str, bytes | str] = {}
+    for ref, line in zip(names, listed.decode(errors="replace").splitlines(), strict=True):
+        kind, _, size = line.partition(" ")
+        if kind != "blob" or not size.isdigit():
+            found[ref] = f"it has no file {FILE}"
+        elif int(size) > MOST_BYTES:
+            found[ref] = f"its text has {int(size):,} bytes; at most {MOST_BYTES:,} are read"
+    rest = {ref: name for ref, name in names.items() if ref not in found}
+    stream = io.BytesIO(_batch(place, "--batch=%(objectsize)", rest.values()))
+    for ref in rest:  # for each object a line with its size, then its bytes and a line end
+        found[ref] = stream.read(int(stream.readline()))
+        stream.readline()
+    return found
+
+
+def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the files of a winning edit before and after it, by path; only those that its result names.
+
+    Raises LabError when they are not there, are too large, or are not UTF-8 text.
+    """
+    after, before = (_tree(pool, f"{pulled.commit}{up}", pulled) for up in ("^", "^^"))
+    if missing := [path for path in pulled.result.files if path not in after]:
+        raise _unusable(pulled, f"{', '.join(missing)} is not among its files")
+    return before, after
+
+
+def _tree(pool: Path, commit: str, pulled: Pulled) -> dict[str, str]:
+    try:
+        listed = git(pool, "ls-tree", "-r", "-z", "-l", commit).split("\0")
+    except WorkspaceError:
+        raise _unusable(pulled, "its files were not published") from None
+    found: dict[str, str] = {}
+    for entry in listed:
+        about, _, path = entry.partition("\t")
+        if path not in pulled.result.files:
+            continue
+        mode, _, blob, size = about.split()
+        if mode not in ("100644", "100755") or not size.isdigit() or int(size) > MOST_FILE_BYTES:
+            raise _unusable(pulled, f"{path} is no regular file of at most {MOST_FILE_BYTES:,} bytes")
+        found[path] = git(pool, "cat-file", "blob", blob)
+        if any("\udc80" <= c <= "\udcff" for c in found[path]):
+            raise _unusable(pulled, f"{path} is not UTF-8 text")
+    return found
+
+
+def _unusable(pulled: Pulled, why: str) -> LabError:
+    said = f"result {pulled.number} cannot be adopted: {why}"
+    return LabError(said, "`autoresearch-mlx share REMOTE log` lists the others")
+
+
+def _batch(place: Place, how: str, names: Iterable[str]) -> bytes:
+    asked = "".join(f"{name}\n" for name in names).encode()
+    done = subprocess.run(["git", "-C", str(place.pool), "cat-file", "--buffer", how], input=asked, capture_output=True)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()[:200]
+        raise LabError(f"git cat-file: {said}", f"remove {place.pool}; what was received is in the journal beside it")
+    return done.stdout

@@ -1,0 +1,119 @@
+"""Turn what other labs published into hints for prompts and ideas for the backlog.
+
+Their words are quoted and marked as another's.  Their numbers are differences on other machines; nothing here hands on
+a value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.agents.ideas.backlog import add_ideas, open_ideas
+from autoresearch_mlx.agents.ideas.idea import Draft
+from autoresearch_mlx.agents.prompt.quoting import phrase
+from autoresearch_mlx.lab.source import literal, read_knobs
+from autoresearch_mlx.share.place import Pulled, pulled_here
+from autoresearch_mlx.share.question import question_here
+from autoresearch_mlx.share.result import Effect, Result
+from autoresearch_mlx.store.ledger import Journal
+
+MOST, MOST_OF_ONE_LAB = 8, 3
+"""Hints in a prompt, and hints of one lab."""
+SOURCE = "lab:"
+"""Beginning of the source of an idea that another lab's result gave; the lab's name follows."""
+_OPEN = 4
+"""Most open ideas of other labs; the backlog has room for sixteen."""
+
+
+def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
+    """Return lines about what other labs measured for the same question, wins first; ``state`` is ``.autoresearch``.
+
+    Raises LedgerError.
+    """
+    received = pulled_here(state)
+    if not received:
+        return ()
+    asked = question_here(journal.comparability or {}, journal, root)
+    chosen = _chosen([each.result for each in received if each.result.question == asked])
+    return tuple(_hint(result) for result in chosen)
+
+
+def _chosen(results: Sequence[Result]) -> list[Result]:
+    """Return the newest results, those that won first, with a few of each lab."""
+    newest = sorted(results, key=lambda r: r.finished, reverse=True)
+    counts: Counter[str] = Counter()
+    chosen: list[Result] = []
+    for result in sorted(newest, key=lambda r: r.status != "keep"):
+        counts[result.lab] += 1
+        if counts[result.lab] <= MOST_OF_ONE_LAB:
+            chosen.append(result)
+    return chosen[:MOST]
+
+
+def _hint(result: Result) -> str:
+    changed = changes_in_words(result) or "a change of code"
+    axis = f" (axis {result.axis})" if result.axis else ""
+    words = f'; they call it "{phrase(result.title, 60)}"' if result.title and not result.knobs else ""
+    return f"lab {result.lab} on {phrase(result.chip, 40)}{axis}: {changed}: {outcome(result)}{words}"
+
+
+def changes_in_words(result: Result) -> str:
+    """Return ``DEPTH 8 -> 6``; empty for a change of code."""
+    pairs = ((name, *change) for name, change in result.knobs.items())
+    return phrase(", ".join(f"{name} {_value(was)} -> {_value(now)}" for name, was, now in pairs), 160)
+
+
+def _value(value: object) -> str:
+    return "?" if value is None else literal(value)
+
+
+def outcome(result: Result) -> str:
+    """Return the status, and the gain on that machine: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
+    return f"{result.status}, gain there {effect_in_words(result.effect)}" if result.effect else result.status
+
+
+def effect_in_words(effect: Effect | None) -> str:
+    if effect is None:
+        return terms.UNKNOWN
+    interval = ""
+    if effect.low is not None and effect.high is not None:
+        interval = f" (90 %: {effect.low:+.2g} to {effect.high:+.2g})"
+    return f"{effect.gain:+.2g}{interval}"
+
+
+def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files: Mapping[str, str], root: Path) -> int:
+    """Add an idea for each win of another lab that can be tried here; return how many were added.
+
+    The title is ours, made of the knobs, because the title becomes a task for a model; the other lab's own words are
+    quoted as the reason.  An idea names no expected gain: that was measured elsewhere.  Raises LedgerError.
+    """
+    asked = question_here(journal.comparability or {}, journal, root)
+    room = _OPEN - sum(idea.source.startswith(SOURCE) for idea in open_ideas(folder, journal.history))
+    known = {name: knob.value for text in files.values() for name, knob in read_knobs(text).items()}
+    added = 0
+    for each in new:
+        result = each.result
+        if added >= room or result.status != "keep" or result.question != asked:
+            continue
+        values = {name: now for name, (_, now) in result.knobs.items()}
+        if values and any(name not in known for name in values):
+            continue
+        if values and all(known[name] == value for name, value in values.items()):
+            continue  # it is so here already
+        added += len(add_ideas(folder, [_draft(each, values)], f"{SOURCE}{result.lab}"))
+    return added
+
+
+def _draft(each: Pulled, values: Mapping[str, object]) -> Draft:
+    result = each.result
+    if values:
+        title = "set " + ", ".join(f"{name} to {_value(value)}" for name, value in values.items())
+    else:
+        on = f" on the axis {result.axis}" if result.axis else ""
+        title = f"a change of code{on} that won in another lab; result {each.number} of `share log` has it"
+    quoted = phrase(f"{result.title}. {result.note}", 160)
+    why = f'It won on {phrase(result.chip, 40)} in another lab, whose unchecked words are: "{quoted}"'
+    return Draft(phrase(title, 110), result.axis, why, knobs=dict(values))

@@ -1,0 +1,147 @@
+"""Keep what a lab knows about the labs with which it exchanges results: who it is, what it sent, what it received.
+
+All of it lies in ``.autoresearch/.share``:
+
+    identity.json   two random texts from which the names under which this lab publishes follow
+    pool.git        a bare repository of its own: no object that a stranger published enters the person's repository
+    journal.jsonl   what was pushed and what was pulled
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.lab.lab import write_whole
+from autoresearch_mlx.share.result import Result, result_from
+from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
+from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.workspace import git
+
+FOLDER = ".share"
+"""Name of the folder in ``.autoresearch``.  No session can have it, because a tag never begins with a dot."""
+_LOCK_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One result of another lab, as it was received."""
+
+    number: int
+    """Its number in this lab, by which a person names it."""
+    remote: str
+    """Short hash of the remote's address."""
+    ref: str
+    commit: str
+    time: str
+    """Local time at which it was pulled first."""
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a lab for its exchange with others."""
+
+    folder: Path
+    lab: str
+    """Name of this lab for others: ten random hexadecimal digits."""
+    salt: str
+
+    @property
+    def pool(self) -> Path:
+        """The bare repository with the objects that are sent and received."""
+        return self.folder / "pool.git"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    def session_id(self, tag: str) -> str:
+        """Return the name of a session for others; a tag may say something about its owner."""
+        return self._named("session", tag)
+
+    def machine_id(self, machine: Mapping[str, Any]) -> str:
+        """Return the name of a machine for others, from the description that its measurements carry."""
+        facts = (machine.get(name) for name in ("chip", "gpu", "gpu_cores", "memory_gb"))
+        return self._named("machine", json.dumps([str(fact) for fact in facts]))
+
+    def _named(self, *parts: str) -> str:
+        return hashlib.sha256("\0".join((self.salt, *parts)).encode()).hexdigest()[:8]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the exchange for this process.  Raises LockedError when another process keeps it for minutes."""
+        with (self.folder / "lock").open("a") as file:
+            if not take_lock(file, _LOCK_SECONDS):
+                raise LockedError("another process of this lab exchanges results at the moment", "try again later")
+            yield
+
+    def events(self) -> tuple[Event, ...]:
+        """Return the journal's events, oldest first.  Raises LedgerError."""
+        return read_events(self.journal).events
+
+    def pulled(self) -> tuple[Pulled, ...]:
+        """Return the results of other labs, in the order of their numbers.  Raises LedgerError."""
+        return pulled_here(self.folder.parent)
+
+    def pushed(self, remote: str) -> frozenset[str]:
+        """Return the names of the results that this lab has published on a remote.  Raises LedgerError."""
+        sent = (e for e in self.events() if e["event"] == "pushed" and e.get("remote") == remote)
+        return frozenset(name for event in sent for name in event.get("names") or () if isinstance(name, str))
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """Add an event to the journal.  Raises LedgerError."""
+        with writing(self.journal) as journal:
+            journal.append(kind, **fields)
+
+
+def place_of(state: Path) -> Place:
+    """Return the lab's place for the exchange, and make it at the first call; ``state`` is ``.autoresearch``.
+
+    Raises LabError when the file with the lab's identity is damaged, OSError.
+    """
+    folder = state / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = folder / "identity.json"
+    if not identity.exists():
+        made = {"lab": secrets.token_hex(5), "salt": secrets.token_hex(16)}
+        write_whole(identity, json.dumps(made) + "\n")
+    try:
+        read = json.loads(identity.read_bytes())
+        place = Place(folder, str(read["lab"]), str(read["salt"]))
+    except (ValueError, KeyError, TypeError):
+        hint = "restore it from a backup; without it, remove it, and the lab publishes under another name"
+        raise LabError(f"{identity} is damaged", hint) from None
+    if not (place.pool / "HEAD").exists():
+        git(folder, "init", "--quiet", "--bare", place.pool.name)
+    return place
+
+
+def pulled_here(state: Path) -> tuple[Pulled, ...]:
+    """Return the results of other labs that this lab has received; makes nothing.  Raises LedgerError."""
+    journal = state / FOLDER / "journal.jsonl"
+    return _received(journal, stamp(journal))
+
+
+@lru_cache(maxsize=1)  # a night asks for every proposal, and the journal may have thousands of lines
+def _received(journal: Path, version: tuple[int, int] | None) -> tuple[Pulled, ...]:
+    """Return the results in a journal; ``version`` changes with each write to it."""
+    return tuple(one for event in read_events(journal).events if (one := _pulled(event)) is not None)
+
+
+def _pulled(event: Event) -> Pulled | None:
+    if event["event"] != "pulled" or type(number := event.get("number")) is not int:
+        return None
+    result = result_from(event.get("result"))
+    if not isinstance(result, Result):
+        return None  # a later version of this program may have written it
+    remote, ref, commit, time = (str(event.get(name, "")) for name in ("remote", "ref", "commit", "time"))
+    return Pulled(number, remote, ref, commit, time, result)

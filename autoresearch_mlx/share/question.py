@@ -1,0 +1,79 @@
+"""Say what a session asks, and what an edit tries, as hashes that are the same in the labs of all who do the same.
+
+Two labs ask the same question when they improve the same metric under the same conditions; the machine does not belong
+to the question, because what wins on one machine is worth a try on another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.experiment import KnobChanges
+from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ
+from autoresearch_mlx.share.personal import without_folders
+from autoresearch_mlx.store.ledger import Journal
+from autoresearch_mlx.store.workspace import git
+
+_OF_THE_MACHINE = frozenset(
+    {"device", "machine", "chip", "gpu", "gpu_cores", "blas", "mlx", "mlx_wheel", "os", "python"}
+)
+"""The parts of a comparability key that describe the machine."""
+
+
+def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
+    """Return twelve hexadecimal digits for what is asked; ``parts`` are those of the comparability key.
+
+    A program's shell line says little about the program, so the first commit of the lab's repository counts too: the
+    clones of one project ask the same question, and two projects with a ``bench.py`` each do not.
+    """
+    asked = {name: part for name, part in parts.items() if name not in _OF_THE_MACHINE}
+    first = None if asked.get("data") is not None else _first_commit(root)
+    return _digest({"target": target, "first": first, **asked})[:12]
+
+
+def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
+    """Return the question of runs of a session with these parts of a comparability key.
+
+    Folders of absolute paths do not count: each lab has its Python in another place.
+    """
+    plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return question_of(plain, str(journal.session["target"]), root)
+
+
+@lru_cache(maxsize=8)  # the first commit of a repository does not change
+def _first_commit(root: Path) -> str | None:
+    commits = git(root, "rev-list", "--max-parents=0", "HEAD").split()
+    return commits[-1] if commits else None
+
+
+def tried_by_knobs(question: str, knobs: KnobChanges) -> str:
+    """Return sixteen hexadecimal digits for an edit that sets these knobs, each from one value to another."""
+    return _digest({"question": question, "knobs": {name: list(change) for name, change in knobs.items()}})[:16]
+
+
+def tried_by_code(question: str, fingerprint: str) -> str:
+    """Return sixteen hexadecimal digits for an edit of code that leads to files with this fingerprint."""
+    return _digest({"question": question, "files": fingerprint})[:16]
+
+
+def tried(question: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return sixteen hexadecimal digits for an edit; ``after`` holds the changed files, ``before`` all files."""
+    if knobs := knobs_alone(before, after):
+        return tried_by_knobs(question, knobs)
+    return tried_by_code(question, fingerprint({**before, **after}))
+
+
+def knobs_alone(before: Mapping[str, str], after: Mapping[str, str]) -> KnobChanges:
+    """Return the knobs that an edit changes; empty if it changes anything else too."""
+    if not all(path in before and only_knobs_differ(before[path], text) for path, text in after.items()):
+        return {}
+    return {name: c for path, text in after.items() for name, c in changed_knobs(before[path], text).items()}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()

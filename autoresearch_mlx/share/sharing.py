@@ -1,0 +1,155 @@
+"""Exchange results during a run (``run --share``): between experiments, each call of git with a time limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.share.claims import LEAST_SECONDS, Claims
+from autoresearch_mlx.share.exchange import pull, push
+from autoresearch_mlx.share.hints import add_to_backlog
+from autoresearch_mlx.share.outgoing import Source
+from autoresearch_mlx.share.question import question_here, tried
+from autoresearch_mlx.share.remote import Remote, RemoteAway
+from autoresearch_mlx.store.ledger import FILE, read
+
+CALL_SECONDS = 20.0
+"""Time limit of one call of git during a run."""
+_PULL_SECONDS = 30.0
+"""Shortest time between two pulls."""
+_FIRST_WAIT, _LONGEST_WAIT = 60.0, 1800.0
+"""Time until a remote that is away is asked again, at first and at most; it doubles each time."""
+_NIGHT_SECONDS = 12 * 3600.0
+"""Time for which what another lab has measured is not measured again here by a run."""
+_CLAIM = 3.0
+"""Length of a claim, as a multiple of the usual time of an experiment."""
+
+
+@dataclass(slots=True)
+class Sharing:
+    """The exchange of one run with one remote."""
+
+    source: Source
+    remote: Remote
+    machine: str
+    say: Callable[[str], None]
+    claims: Claims = field(init=False)
+    away_until: float = 0.0
+    """Time on the monotonic clock before which the remote is left alone."""
+    wait: float = _FIRST_WAIT
+    pulled_at: float = -_PULL_SECONDS
+    finished: int = -1
+    """Number of experiments that had finished at the last push."""
+
+    def __post_init__(self) -> None:
+        self.claims = Claims(self.source.place, self.remote, self.machine)
+
+    def between(self, files: Mapping[str, str], at_the_end: bool = False) -> None:
+        """Publish what has finished and pull what is new; ``files``: the incumbent's, for which ideas must fit.
+
+        A remote that does not answer is named once, and the run goes on alone; what was not published goes later.
+        """
+        if time.monotonic() < self.away_until and not at_the_end:
+            return
+        try:
+            self._push()
+            if time.monotonic() - self.pulled_at >= _PULL_SECONDS and not at_the_end:
+                self._pull(files)
+            self.claims.expire()
+        except RemoteAway as error:
+            self._left_alone(error)
+        except AutoresearchError as error:  # the exchange never ends a run: a full disk ends it where it measures
+            self._left_alone(error)
+        else:
+            self._answered()
+
+    def _push(self) -> None:
+        finished = len(read(self.source.folder / FILE).history.experiments)
+        if finished == self.finished:
+            return
+        sent = push(self.source, self.remote)
+        self.finished = finished
+        if self.away_until and sent.published:
+            self.say(f"share: {terms.plural(len(sent.published), 'result')} published that had waited")
+        if sent.refused:
+            self.say(f"share: {terms.plural(len(sent.refused), 'result')} not published: the refs have other contents")
+
+    def _pull(self, files: Mapping[str, str]) -> None:
+        received = pull(self.source.place, self.remote)
+        self.pulled_at = time.monotonic()
+        for words, number in received.refused.items():
+            self.say(f"share: {terms.plural(number, 'object')} not taken: {words}")
+        if received.new:
+            journal = read(self.source.folder / FILE)
+            ideas = add_to_backlog(self.source.folder, received.new, journal, files, self.source.root)
+            more = f", {terms.plural(ideas, 'idea')} for the backlog" if ideas else ""
+            self.say(f"share: {terms.plural(len(received.new), 'result')} of other labs{more}")
+
+    def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
+        """Claim an edit before it is measured; return None to measure it, or the reason why it is not worth a run.
+
+        ``before`` holds the files of its base, ``after`` those that it changes.  Without an answer of the remote it is
+        measured.
+        """
+        journal = read(self.source.folder / FILE)
+        asked = question_here(journal.comparability or {}, journal, self.source.root)
+        hypothesis = tried(asked, before, after)
+        if (known := self._measured_elsewhere(hypothesis)) is not None:
+            return known
+        if time.monotonic() < self.away_until:
+            return None
+        try:
+            taken = self.claims.take(asked, hypothesis, _CLAIM * (_pace(history) or 0.0) + LEAST_SECONDS)
+        except AutoresearchError as error:
+            self._left_alone(error)
+            return None
+        return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
+
+    def _measured_elsewhere(self, hypothesis: str) -> str | None:
+        """Say which result of another lab tried the same in this night; None when none did."""
+        for each in reversed(self.source.place.pulled()):
+            if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
+                result = each.result
+                return f"lab {result.lab} has just measured the same edit on {result.chip}: {result.status}"
+        return None
+
+    def _left_alone(self, error: AutoresearchError) -> None:
+        if self.away_until == 0.0:
+            self.say(f"share: {error}; the run goes on alone and tries again in {terms.took(self.wait)}")
+        self.away_until = time.monotonic() + self.wait
+        self.wait = min(2 * self.wait, _LONGEST_WAIT)
+
+    def _answered(self) -> None:
+        if self.away_until:
+            self.say(f"share: {self.remote.said} answers again")
+        self.away_until, self.wait = 0.0, _FIRST_WAIT
+
+
+def _pace(history: History) -> float | None:
+    """Return the mean seconds of an experiment from its start to its end; None when none has finished."""
+    times = [(_moment(e.started), _moment(e.finished)) for e in history.experiments if e.number > 0]
+    spans = [end - begin for begin, end in times if begin is not None and end is not None]
+    return sum(spans) / len(spans) if spans else None
+
+
+def _moment(time: str) -> float | None:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None
+
+
+def _age(then: str) -> float:
+    moment = _moment(then)
+    return float("inf") if moment is None else time.time() - moment
+
+
+def machine_name(source: Source, machine: Machine) -> str:
+    """Return the name under which this machine claims."""
+    return source.place.machine_id({"chip": machine.chip})
