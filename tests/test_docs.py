@@ -237,3 +237,15 @@ def test_the_training_script_stays_readable() -> None:
 def test_no_file_of_the_package_outgrows_a_room() -> None:
     for path in (ROOT / "autoresearch_mlx").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_the_console_of_the_share_page_runs_as_written(command_lab: Lab) -> None:
+    (script,) = blocks(ROOT / "docs" / "share.md", "console")
+    for line in script.splitlines():
+        words = shlex.split(line.removeprefix("$ "))
+        where = command_lab.root
+        if words[0] == "git":
+            subprocess.run(words, cwd=where, check=True)
+        else:
+            done = command_line(*words[1:], cwd=where)
+            assert done.returncode == 0, done.stderr

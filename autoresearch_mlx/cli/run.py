@@ -88,6 +88,7 @@ def run_command(tag: str | None, **given: Any) -> None:
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.hire import hired
     from autoresearch_mlx.loop.research import research
+    from autoresearch_mlx.loop.upkeep import exchange
     from autoresearch_mlx.report.closing import closing_line
     from autoresearch_mlx.setup.calibrate import before_first_run
     from autoresearch_mlx.setup.plan_facts import opening_lines
@@ -110,7 +111,7 @@ def run_command(tag: str | None, **given: Any) -> None:
                 except KeyboardInterrupt:
                     screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
                     raise
-            session.exchange(at_the_end=True)
+            exchange(session, at_the_end=True)
             said = close(session, lab, settings, policy, reason, screen)
             idle = nothing_done(session.journal().history, begun, policy, reason)
     click.echo(said)

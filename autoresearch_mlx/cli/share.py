@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
-from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.lab.lab import Lab, find_session
 from autoresearch_mlx.share.exchange import REFS, pull, push
 from autoresearch_mlx.share.hints import add_to_backlog
@@ -138,11 +139,25 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
         raise LabError(f"nothing with the number {number} was pulled from {name}", known)
     # What strangers wrote never runs outside of a sandbox; values of knobs are no code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}
-    with opened(lab, tag, options) as here:
+    with _explained(number, name), opened(lab, tag, options) as here:
         done = adopt(here.session, place.pool, found, here.screen)
         workspace = here.session.workspace
         words = said(done, here.session.target.metric, workspace.branch, workspace.editable, as_json)
     click.echo(words)
+
+
+@contextmanager
+def _explained(number: int, name: str) -> Iterator[None]:
+    """Say why code of a stranger is refused where it could not be confined, and what a person can do."""
+    try:
+        yield
+    except ConfigError as error:
+        if "sandbox.require" not in str(error):
+            raise
+        why = str(error).partition(": ")[2]
+        said = f"result {number} is code of a stranger, which is measured only in a sandbox: {why}"
+        hint = f"read its patch (`autoresearch-mlx share {name} log --json`), make the edit yourself and `try` it"
+        raise LabError(said, hint) from None
 
 
 def sharing(session: Session, lab: Lab, name: str | None, say: Callable[[str], None]) -> Session:

@@ -22,6 +22,7 @@ from autoresearch_mlx.loop.side_by_side import research_side_by_side
 from autoresearch_mlx.loop.upkeep import (
     NOTHING_DONE,
     REMOVER,
+    exchange,
     look_for_drift,
     measure_anew,
     next_removal,
@@ -66,7 +67,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> 
                 screen.say(f"the incumbent's new run was {skipped}")
             if session.worker.health.failing:
                 continue
-            session.exchange()
+            exchange(session)
             history = session.journal().history
             removal = next_removal(session, history)
             author = Fixed(REMOVER, removal) if removal else ahead

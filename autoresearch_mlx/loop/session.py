@@ -151,11 +151,6 @@ class Session:
             elsewhere=hints(self.folder.parent, self.journal(), self.workspace.top / self.workspace.prefix),
         )
 
-    def exchange(self, at_the_end: bool = False) -> None:
-        """Publish what has finished and pull what other labs published, if this run shares."""
-        if self.sharing is not None:
-            self.sharing.between(self.workspace.read(self.incumbent(self.journal().history)), at_the_end)
-
     def opening(self) -> str:
         """Return one line that says what is about to happen."""
         lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""

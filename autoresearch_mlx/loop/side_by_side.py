@@ -15,6 +15,7 @@ from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import (
     REMOVER,
     anew_due,
+    exchange,
     look_for_drift,
     measure_anew,
     next_removal,
@@ -73,7 +74,7 @@ class _Night:
 
     def experiment(self, worker: Worker, author: Agent) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose."""
-        self.session.exchange()
+        exchange(self.session)
         running = self.crew.running()
         attempt = Attempt.start(self.session, worker)
         watch = self.crew.watching(attempt.number)

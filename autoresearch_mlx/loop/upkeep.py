@@ -77,6 +77,13 @@ def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar
     return None
 
 
+def exchange(session: Session, at_the_end: bool = False) -> None:
+    """Publish what has finished and pull what other labs published, if this run shares (``run --share``)."""
+    if session.sharing is not None:
+        incumbent = session.incumbent(session.journal().history)
+        session.sharing.between(session.workspace.read(incumbent), at_the_end)
+
+
 def anew_due(session: Session) -> bool:
     """Return whether the incumbent has no run yet that counts in the current regime."""
     history = session.journal().history

@@ -158,7 +158,7 @@ class Remote:
             text, words = (_read(file) for file in (out, trouble))
         if status == 0 or (refusable and text.strip()):
             return text
-        if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or "File too large" in words:
+        if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or _cut_off(words):
             raise TooLarge(f"{self.said} sent more than {most:,} bytes", "nothing of it was read")
         last = next((line for line in words.splitlines() if line.startswith(("fatal:", "error:"))), words)
         reason = one_line(_USERINFO.sub("", last.replace(self.address, self.said))) or f"exit code {status}"
@@ -181,6 +181,12 @@ class Remote:
             if "GIT_SSH_COMMAND" not in kept and not any(name == "core.sshcommand" for name, _ in self.settings):
                 given["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"
         return {**kept, **given, "LC_ALL": "C", **self.environment}
+
+
+def _cut_off(words: str) -> bool:
+    """Return whether git says that its child, which writes what it receives, was ended by the limit on its size."""
+    ended = "invalid index-pack output" in words or f"died of signal {int(signal.SIGXFSZ)}" in words
+    return "File too large" in words or (ended and "fsck" not in words)
 
 
 def _read(file: Iterable[bytes]) -> str:

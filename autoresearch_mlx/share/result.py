@@ -8,7 +8,6 @@ can be compared with a value measured here.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -235,7 +234,7 @@ def _change(name: str, change: Any) -> tuple[object, object]:
 def _value(name: str, value: Any, nested: bool = False) -> object:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) <= _LARGEST:
+    if isinstance(value, int | float) and abs(value) <= _LARGEST:  # not so for NaN
         return value
     if isinstance(value, str) and len(value) <= _VALUE and value.isprintable():
         return value

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import command_line, git, write_command_lab
+from conftest import Recorder, command_line, git, opened, write_command_lab
 from share_cases import bare, mutated, publish, result_fields
 
 from autoresearch_mlx.agents.prompt.brief import write_brief
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.adopt import adopt
 from autoresearch_mlx.share.exchange import REFS, pull
 from autoresearch_mlx.share.hints import hints
 from autoresearch_mlx.share.place import place_of, pulled_here
@@ -189,15 +191,18 @@ def test_files_that_may_not_be_edited_are_not_adopted(tmp_path: Path) -> None:
     remote, lab = bare(tmp_path / "remote.git"), write_command_lab(tmp_path / "lab")
     fields = {**result_fields(), "knobs": {}, "patch": "+++", "files": ["bench.py"]}
     ref = f"{REFS}/1e74be3278/46954e61/e256e1e1-1"
-    publish(remote, {"refs/heads/base": b"print('METRIC score=0')\n"}, "bench.py")
-    publish(remote, {"refs/heads/base": json.dumps(fields).encode()})
+    published = json.dumps(fields).encode()
+    publish(remote, {"refs/heads/base": published}, beside={"bench.py": b"print('METRIC score=0')\n"})
     base = git(remote, "rev-parse", "refs/heads/base")
     tree = git(remote, "rev-parse", f"{base}^{{tree}}")
     edit = git(remote, "commit-tree", tree, "-p", base, "-m", "edit")
     git(remote, "update-ref", ref, git(remote, "commit-tree", tree, "-p", edit, "-m", "result"))
     assert command_line("share", str(remote), "pull", cwd=lab.root).stdout.startswith("1 new result")
+    (found,) = pulled_here(lab.state)
+    with opened(lab) as here, pytest.raises(LabError, match=r"result 1 edits bench.py; only solver.py may be edited"):
+        adopt(here, place_of(lab.state).pool, found, Recorder())
     done = command_line("share", str(remote), "adopt", "1", cwd=lab.root)
-    assert done.returncode == 1 and "result 1 edits bench.py; only solver.py may be edited here" in done.stderr
+    assert done.returncode == 1 and "code of a stranger, which is measured only in a sandbox" in done.stderr
     assert "METRIC score=0" not in (lab.root / "bench.py").read_text()
 
 

@@ -69,15 +69,23 @@ def _break(fields: dict[str, Any], dice: random.Random) -> None:
         fields.setdefault(name, {})
 
 
-def publish(remote: Path, objects: Mapping[str, bytes], file: str = "result.json") -> None:
-    """Put these texts into a bare repository, each as the file of a commit under its ref, with one call of git."""
+def publish(
+    remote: Path, objects: Mapping[str, bytes], file: str = "result.json", beside: Mapping[str, bytes] | None = None
+) -> None:
+    """Put these texts into a bare repository, each as the file of a commit under its ref, with one call of git.
+
+    ``beside``: further files of each commit.
+    """
 
     def data(text: bytes) -> bytes:
         return b"data %d\n" % len(text) + text + b"\n"
 
+    def whole(text: bytes) -> dict[str, bytes]:
+        return {file: text, **(beside or {})}
+
     stream = b"".join(
         b"commit " + ref.encode() + b"\ncommitter A <a@example.org> 1 +0000\n" + data(b"x")
-        + b"M 100644 inline " + file.encode() + b"\n" + data(text) + b"\n"
+        + b"".join(b"M 100644 inline " + path.encode() + b"\n" + data(more) for path, more in whole(text).items())
         for ref, text in objects.items()
     )  # fmt: skip
     subprocess.run(["git", "-C", str(remote), "fast-import", "--quiet", "--force"], input=stream, check=True)
