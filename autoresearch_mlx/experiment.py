@@ -1,7 +1,6 @@
 """Define the central types, all of them frozen, and the few protocols between the packages.
 
-A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  An unknown value is
-``None``, never a guess.
+A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  An unknown value is ``None``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "gu
 the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""
-
 Split: TypeAlias = Literal["val", "hidden"]
 """The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
 

@@ -145,7 +145,7 @@ class Attempt:
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
             self.measurements.clear()  # a smoke run of the previous try left one
-            refused = refuse(self._candidate(running)) or self._claimed() or self._smoke(agent, context, watch)
+            refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
                 return Again("not measured yet")
@@ -158,14 +158,6 @@ class Attempt:
         base = self.proposal.base or self.incumbent
         if base != self.base:
             self.base, self.files = base, self.session.workspace.read(base)
-
-    def _claimed(self) -> Verdict | None:
-        """Claim the edit among the labs with which this run shares; return a verdict when another lab has it."""
-        again = {"removes", "accepts", "adopts"} & self.proposal.talk.keys()  # these are measured here on purpose
-        if self.session.sharing is None or self.number == 0 or again:
-            return None
-        taken = self.session.sharing.claim(self.files, self.proposal.files, self.history)
-        return Verdict("duplicate", taken) if taken is not None else None
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
         """Take a smoke run of an edit that may not work at all, and return its failure.

@@ -56,7 +56,16 @@ def refuse(c: Candidate) -> Verdict | None:
     again = "removes" in c.proposal.talk or "accepts" in c.proposal.talk
     if c.number > 0 and not again and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
-    return None
+    taken = _claimed_elsewhere(c)
+    return Verdict("duplicate", taken) if taken is not None else None
+
+
+def _claimed_elsewhere(c: Candidate) -> str | None:
+    """Claim the edit among the labs with which this run shares; say why it is not worth a run when another has it."""
+    on_purpose = {"removes", "accepts", "adopts"} & c.proposal.talk.keys()  # these are measured here in any case
+    if c.session.sharing is None or c.number == 0 or on_purpose:
+        return None
+    return c.session.sharing.claim(c.files, c.proposal.files, c.history)
 
 
 def _carries_data(c: Candidate) -> str | None:
