@@ -93,6 +93,7 @@ def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files:
     asked = question_here(journal.comparability or {}, journal, root)
     room = _OPEN - sum(idea.source.startswith(SOURCE) for idea in open_ideas(folder, journal.history))
     known = {name: knob.value for text in files.values() for name, knob in read_knobs(text).items()}
+    tried = [{name: now for name, (_, now) in e.knobs.items()} for e in journal.history.experiments if e.measurements]
     added = 0
     for each in new:
         result = each.result
@@ -101,8 +102,8 @@ def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files:
         values = {name: now for name, (_, now) in result.knobs.items()}
         if values and any(name not in known for name in values):
             continue
-        if values and all(known[name] == value for name, value in values.items()):
-            continue  # it is so here already
+        if values and (values in tried or all(known[name] == value for name, value in values.items())):
+            continue  # it was measured here, or is so already
         added += len(add_ideas(folder, [_draft(each, values)], f"{SOURCE}{result.lab}"))
     return added
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,10 @@ from autoresearch_mlx.share.hints import changes_in_words, effect_in_words
 from autoresearch_mlx.share.outgoing import Outgoing
 from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.share.question import question_here, tried_by_code, tried_by_knobs
-from autoresearch_mlx.share.result import Result, result_to
+from autoresearch_mlx.share.result import result_to
 from autoresearch_mlx.store.ledger import Journal
 
-_LEAST, _CHIP, _AXIS = 20, 20, 18
+_LEAST, _CHIP = 20, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,6 @@ def as_json(row: Beside) -> dict[str, Any]:
 
 def render_outgoing(each: Outgoing, ref: str) -> str:
     """Return all that one result would publish: the ref, the JSON text and the files."""
-    import json
-
     lines = [ref, json.dumps(result_to(each.result), indent=1)]
     for when, files in (("before the edit", each.before), ("after the edit", each.after)):
         for path, text in files.items():
@@ -93,8 +92,3 @@ def render_outgoing(each: Outgoing, ref: str) -> str:
 
 def outgoing_json(each: Outgoing, ref: str) -> Mapping[str, Any]:
     return {"ref": ref, "result": result_to(each.result), "before": dict(each.before), "after": dict(each.after)}
-
-
-def summary(result: Result) -> str:
-    """Return one line about a result, for a message."""
-    return f"{result.status} of lab {result.lab} on {result.chip}: {changes_in_words(result) or result.title}"

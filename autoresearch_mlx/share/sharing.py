@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from autoresearch_mlx.share.exchange import pull, push
 from autoresearch_mlx.share.hints import add_to_backlog
 from autoresearch_mlx.share.outgoing import Source
 from autoresearch_mlx.share.question import question_here, tried
-from autoresearch_mlx.share.remote import Remote, RemoteAway
+from autoresearch_mlx.share.remote import Remote
 from autoresearch_mlx.store.ledger import FILE, read
 
 CALL_SECONDS = 20.0
@@ -46,6 +47,8 @@ class Sharing:
     pulled_at: float = -_PULL_SECONDS
     finished: int = -1
     """Number of experiments that had finished at the last push."""
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    """Lock held during an exchange or a claim: proposals are thought out on another thread while a run is measured."""
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.source.place, self.remote, self.machine)
@@ -55,6 +58,10 @@ class Sharing:
 
         A remote that does not answer is named once, and the run goes on alone; what was not published goes later.
         """
+        with self.one_at_a_time:
+            self._between(files, at_the_end)
+
+    def _between(self, files: Mapping[str, str], at_the_end: bool) -> None:
         if time.monotonic() < self.away_until and not at_the_end:
             return
         try:
@@ -62,8 +69,6 @@ class Sharing:
             if time.monotonic() - self.pulled_at >= _PULL_SECONDS and not at_the_end:
                 self._pull(files)
             self.claims.expire()
-        except RemoteAway as error:
-            self._left_alone(error)
         except AutoresearchError as error:  # the exchange never ends a run: a full disk ends it where it measures
             self._left_alone(error)
         else:
@@ -97,6 +102,10 @@ class Sharing:
         ``before`` holds the files of its base, ``after`` those that it changes.  Without an answer of the remote it is
         measured.
         """
+        with self.one_at_a_time:
+            return self._claim(before, after, history)
+
+    def _claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
         journal = read(self.source.folder / FILE)
         asked = question_here(journal.comparability or {}, journal, self.source.root)
         hypothesis = tried(asked, before, after)
