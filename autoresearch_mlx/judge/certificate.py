@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Literal
 
 from autoresearch_mlx.experiment import Direction
+from autoresearch_mlx.judge.by_case import by_case
 from autoresearch_mlx.judge.evidence import Run, Sigma, Slope
 from autoresearch_mlx.judge.shrinkage import digits_of
 from autoresearch_mlx.judge.slope import at_reference, error_between
@@ -46,7 +47,8 @@ class Certificate:
     pairs: int
     """Number of pairs in complete blocks; only these count."""
     certified: bool
-    """Whether the evidence ratio reached 1 / alpha.  Checking it after every block keeps the error rate under alpha."""
+    """Whether the evidence ratio reached 1 / alpha.  Checking it after every block keeps the error rate under alpha.
+    For a comparison by cases: whether the exact test's one-sided mid-p value is at most alpha / 2."""
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
@@ -83,6 +85,11 @@ def certificate(
     effects = block_effects(before, head, direction, slope)
     if not effects:
         raise ValueError("no block A B B A is complete; measure one again")
+    if (cases := by_case(head, before, direction)) is not None:
+        reach = quantile((1 + _COVERAGE) / 2, cases.cases - 1) * cases.error
+        better = NormalDist().cdf(cases.score)
+        certified = better >= 1 - alpha / 2  # one look: no rule of stopping chose the number of cases
+        return Certificate(cases.gain, cases.gain - reach, cases.gain + reach, better, 2 * len(effects), certified)
     dof = len(effects) - 1 + (sigma.dof if sigma.value is not None else 0)
     if dof < 1:
         raise ValueError("the error is unknown with one block and no sigma; measure a second block")

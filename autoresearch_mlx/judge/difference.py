@@ -4,7 +4,8 @@ Two estimates are made and the more precise one is taken.  One is the difference
 the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences on
 common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  When the machine was
 not equally fast for all runs, everything is calculated at the reference speed (:mod:`slope`), and a third estimate is
-made: the difference from those runs of the incumbent that ran at a similar speed.
+made: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
+compared case by case instead (:mod:`by_case`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from autoresearch_mlx.judge.by_case import ByCase, by_case
 from autoresearch_mlx.judge.evidence import STEADY, Evidence, Run, Slope
 from autoresearch_mlx.judge.sigma import pair_differences, pairs_apart, with_repeats
 from autoresearch_mlx.judge.slope import at_reference, error_between
@@ -22,6 +24,8 @@ from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
 """The errors of the runs' own values are ignored below this share of the standard error: they add at most 0.5 %."""
+_MANY = 200
+"""Degrees of freedom of a comparison by cases, whose score comes from an exact test and needs no allowance."""
 _PAIR_DOF = 4
 """Smallest number of degrees of freedom behind the standard deviation of pairs for which the paired estimate is
 used."""
@@ -48,6 +52,8 @@ class Difference:
     """Part of the standard error that is due to a difference in the machine's speed."""
     speed_gain: float = 0.0
     """Part of the gain that was added because the runs were not equally fast."""
+    by_case: ByCase | None = None
+    """The comparison behind the gain, if all runs scored the same cases."""
 
     @property
     def score(self) -> float:
@@ -86,6 +92,9 @@ def difference(evidence: Evidence, most: int) -> Difference:
     Both must have runs, all of which count (:func:`counted`).
     """
     against = newest_unselected(evidence.incumbent, most)
+    if (cases := by_case(evidence.candidate, against, evidence.direction)) is not None:
+        before, sides = fmean(run.value for run in against), (len(evidence.candidate), len(against))
+        return Difference(cases.gain, cases.error, _MANY, cases.error, before, *sides, by_case=cases)
     means = _of_means(evidence, against)
     others = (_of_pairs(evidence, against, means), _at_like_speed(evidence, most))
     return min((means, *(found for found in others if found is not None)), key=_width)

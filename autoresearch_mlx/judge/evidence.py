@@ -6,6 +6,7 @@ Gains are in the metric's unit and positive when better, whether the metric is m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -40,6 +41,8 @@ class Run:
     """Natural logarithm of the number of tokens in its training; None if that or the machine's speed is unknown."""
     off_speed: bool = False
     """Whether the machine was clearly slower or faster than usual during it."""
+    cases: Mapping[str, float] | None = None
+    """Score of each case, if the value is a mean over cases; versions are then compared case by case."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

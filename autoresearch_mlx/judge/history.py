@@ -69,10 +69,17 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
             log_work=log_work(m),
             log_tokens=log_tokens(m),
             off_speed=off_speed(m),
+            cases=cases_of(m),
         )
         for at, m in enumerate(measured)
         if m.value is not None
     )
+
+
+def cases_of(m: Measurement) -> Mapping[str, float] | None:
+    """Return the score of each case behind a run's value; None when the value is not a mean over cases."""
+    found = m.extra.get("cases")
+    return {str(case): float(score) for case, score in found.items()} if isinstance(found, Mapping) and found else None
 
 
 def _error(m: Measurement) -> float:

@@ -30,6 +30,7 @@ from autoresearch_mlx.judge.history import (
 from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
+from autoresearch_mlx.judge.side_conditions import side_conditions
 from autoresearch_mlx.judge.waiting import UNCOUNTED
 from autoresearch_mlx.judge.work import compared
 
@@ -109,6 +110,7 @@ class Judge:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
         decision = confirmed(self._decide(history, case), history, case.measurements)
         decision = self._examined(decision, history, case)
+        decision = side_conditions(decision, history, case.measurements)
         return _with_command(_uncounted(decision, history, case), case)
 
     def _decide(self, history: History, case: Case) -> Decision:

@@ -45,7 +45,7 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
     found = difference(now, rules.record)
     if unlike(found, now, rules):
         return refresh(now, OTHER_SPEED)
-    decision = _quarantined(now, found, rules) or _decided(now, found, mode, rules)
+    decision = (None if found.by_case else _quarantined(now, found, rules)) or _decided(now, found, mode, rules)
     if isinstance(decision, Again) and decision.whom == "candidate" and disturbed(evidence) >= rules.spoiled:
         return _given_up(now, found, disturbed(evidence))
     return decision
@@ -90,7 +90,7 @@ def _decided(now: Evidence, found: Difference, mode: Mode, rules: Rules) -> Deci
         return _without_sigma(now, found, rules)
     if mode == "auto":
         mode = settled_mode(now.recent_effects, now.sigma, rules)
-    if mode == "fast":
+    if mode == "fast" and not found.by_case:
         return _fast(now, found, rules)
     return _staged(now, found, rules.strict if mode == "strict" else rules.adaptive, rules)
 
@@ -113,7 +113,8 @@ def _fast(now: Evidence, found: Difference, rules: Rules) -> Decision:
 
 
 def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> Decision:
-    runs, score = len(now.candidate), found.score
+    settled = found.by_case is not None and found.by_case.settled  # another run would give the same answers
+    runs, score = stages.limit if settled else len(now.candidate), found.score
     lower, upper = stages.at(runs)
     if score >= upper:
         return _keep(now, found, "fast" if runs == 1 else "")

@@ -13,7 +13,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History, Measurement
 from autoresearch_mlx.judge.certificate import Certificate, Slot, certificate, in_words, slots_of
 from autoresearch_mlx.judge.evidence import Run
-from autoresearch_mlx.judge.history import noise_of, sigma_of
+from autoresearch_mlx.judge.history import cases_of, noise_of, sigma_of
 from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.judge.waiting import waiting, waiting_in_words
 from autoresearch_mlx.loop.measure import Order, fresh_split, measure, undisturbed
@@ -161,4 +161,8 @@ def _counts(session: Session, m: Measurement) -> bool:
 
 def _runs(events: Sequence[Mapping[str, Any]], side: str) -> list[Run]:
     newest = {e["pair"]: measurement_from(e["measurement"]) for e in events if e["side"] == side}
-    return [Run(m.value, m.seed, pair=pair, log_work=log_work(m)) for pair, m in newest.items() if m.value is not None]
+    return [
+        Run(m.value, m.seed, pair=pair, log_work=log_work(m), cases=cases_of(m))
+        for pair, m in newest.items()
+        if m.value is not None
+    ]

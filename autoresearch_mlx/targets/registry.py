@@ -18,6 +18,7 @@ GROUP = "autoresearch_mlx.targets"
 BUILT_IN = {
     "pretrain": "autoresearch_mlx.targets.pretrain.kind:PretrainKind",
     "command": "autoresearch_mlx.targets.command.kind:CommandKind",
+    "evals": "autoresearch_mlx.targets.evals.kind:EvalsKind",
 }
 """Names of the built-in kinds, each with its class as ``module:Class``; a module is imported only when it is needed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -156,6 +157,32 @@ def test_no_socket_can_be_opened(room: Room) -> None:
 def test_a_network_that_is_allowed_is_there(room: Room) -> None:
     said = room.python("import socket; socket.socket(); print('open')", replace(room.permissions, network=True))
     assert said == "open"
+
+
+@pytest.mark.skipif(landlock.abi() < landlock.PORTS_ABI, reason="Landlock 4, of Linux 6.7")
+def test_with_one_port_open_only_a_tcp_connection_to_that_port_is_possible(room: Room) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as open_, socket.create_server(("127.0.0.1", 0)) as closed:
+        port, other = open_.getsockname()[1], closed.getsockname()[1]
+        said = room.python(
+            "import socket\n"
+            f"socket.create_connection(('127.0.0.1', {port}), 5).sendall(b'x')\n"
+            "def refused(what):\n"
+            "    try: what()\n"
+            "    except PermissionError: return\n"
+            "    print('open')\n"
+            f"refused(lambda: socket.create_connection(('127.0.0.1', {other}), 5))\n"
+            "for family in ('AF_INET6', 'AF_UNIX', 'AF_NETLINK', 'AF_VSOCK'):\n"
+            "    refused(lambda: socket.socket(getattr(socket, family), socket.SOCK_STREAM))\n"
+            "for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):\n"
+            "    refused(lambda: socket.socket(socket.AF_INET, kind))\n"
+            "refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262))\n"
+            "refused(lambda: socket.socket().listen())\n"
+            "refused(lambda: socket.socket().bind(('127.0.0.1', 0)))\n"
+            f"refused(lambda: socket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {other})))\n"
+            "print('all refused')",
+            replace(room.permissions, ports=(port,)),
+        )
+    assert said == "all refused"
 
 
 def test_other_processes_cannot_be_signalled_traced_or_looked_into(room: Room) -> None:
@@ -314,7 +341,7 @@ def test_a_machine_without_a_table_of_calls_has_no_sandbox() -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_jumps_of_the_filter_stay_inside_it(machine: str) -> None:
-    steps = seccomp.program(seccomp.Rules(network=False, fork=False, own_signals=7), machine)
+    steps = seccomp.program(seccomp.Rules(network=False, fork=False, own_signals=7, ports=True), machine)
     assert len(steps) < 4096
     for at, (code, yes, no, _) in enumerate(steps):
         jumps = (yes, no) if code & 7 == 5 else (0,)

@@ -72,6 +72,8 @@ def test_nothing_lets_it_out_to_the_network_or_the_home_directory() -> None:
 def test_each_permission_is_a_rule_of_its_own() -> None:
     assert "(allow process-fork)" in profile(replace(PERMISSIONS, processes=32), CACHE)
     assert "(allow network*)" in profile(replace(PERMISSIONS, network=True), CACHE)
+    only = profile(replace(PERMISSIONS, ports=(8080,)), CACHE)
+    assert '(allow network-outbound (remote tcp "localhost:8080"))' in only and "network*" not in only
     assert "SYS_setsid" not in profile(replace(PERMISSIONS, leave_group=True), CACHE)
     assert "AGXDeviceUserClient" not in profile(replace(PERMISSIONS, gpu=False), CACHE)
     assert "/private/var/folders" not in profile(PERMISSIONS, None)

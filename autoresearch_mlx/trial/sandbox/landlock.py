@@ -13,11 +13,13 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 LEAST_ABI = 3
 """The oldest version that can be used (Linux 6.2): under older ones any file could be truncated despite the rules."""
+PORTS_ABI = 4
+"""The first version (Linux 6.7) that can confine TCP to ports."""
 SIGNALS_ABI = 6
 """The first version (Linux 6.12) that can also confine signals and abstract Unix sockets."""
 
@@ -36,7 +38,8 @@ DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """Numbers of the three system calls, the same on every architecture."""
 _VERSION_FLAG = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
+_CONNECT_TCP = 1 << 1
 
 
 class _Ruleset(ctypes.Structure):
@@ -49,6 +52,10 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
+class _NetPort(ctypes.Structure):
+    _fields_ = (("rights", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 def abi() -> int:
     """Return the kernel's version of Landlock; 0 when the kernel has no Landlock or it is switched off."""
     with contextlib.suppress(OSError):
@@ -56,11 +63,14 @@ def abi() -> int:
     return 0
 
 
-def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> None:
-    """Give up all access but ``rules``, pairs of a path and the rights on it.  Raises OSError.
+def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int, ports: Sequence[int] = ()) -> None:
+    """Give up all access but ``rules``, pairs of a path and the rights on it, and connections to ``ports``.
 
-    The process must have set PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
+    Raises OSError, also when the kernel is too old to confine TCP to ports.  The process must have set
+    PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """
+    if ports and version < PORTS_ABI:
+        raise OSError(errno.ENOSYS, f"Landlock: version {PORTS_ABI} is needed to allow single ports, not {version}")
     files = _ALL_FILE_RIGHTS if version >= 5 else _ALL_FILE_RIGHTS & ~_IOCTL_DEV
     # "Handled" rights are denied unless a rule grants them: TCP bind and connect (3), and both scopes (3).
     wanted = _Ruleset(files, 0 if network else 3, 3)
@@ -70,6 +80,8 @@ def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int) -> 
     try:
         for path, rights in rules:
             _add(ruleset, path, rights & files)
+        for port in ports:
+            _call(_ADD_RULE, ruleset, _NET_PORT, ctypes.byref(_NetPort(_CONNECT_TCP, port)), 0)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

@@ -87,9 +87,10 @@ def confine(permissions: Permissions, version: int | None = None) -> None:
         code = ctypes.get_errno()
         raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")
     _drop_capabilities(libc)
-    landlock.restrict(_rules(permissions), permissions.network, version)
+    landlock.restrict(_rules(permissions), permissions.network, version, permissions.ports)
     own = None if version >= landlock.SIGNALS_ABI else os.getpid()
-    seccomp.install(seccomp.Rules(permissions.network, permissions.processes != 1, permissions.leave_group, own))
+    fork, leave = permissions.processes != 1, permissions.leave_group
+    seccomp.install(seccomp.Rules(permissions.network, fork, leave, own, bool(permissions.ports)))
 
 
 def _rules(permissions: Permissions) -> Iterator[tuple[Path, int]]:

@@ -43,6 +43,8 @@ class Permissions:
     rows that score, and copies of it."""
     gpu: bool = False
     network: bool = False
+    ports: tuple[int, ...] = ()
+    """TCP ports to which the child may connect although it has no network: a server of the parent on this machine."""
     processes: int | None = None
     """Maximum number of processes, including the child itself; None for no limit.  With 1 the kernel refuses a second
     process."""
@@ -68,7 +70,8 @@ class Permissions:
 
 def permissions_from_json(text: str) -> Permissions:
     values: dict[str, Any] = json.loads(text)
-    return Permissions(**values | {name: tuple(map(Path, values[name])) for name in _PATHS})
+    paths = {name: tuple(map(Path, values[name])) for name in _PATHS}
+    return Permissions(**values | paths | {"ports": tuple(values["ports"])})
 
 
 def private_tmp(folder: Path) -> dict[str, str]:

@@ -82,6 +82,7 @@ def profile(permissions: Permissions, cache: Path | None) -> str:
         rules += _metal(cache)
     if permissions.network:
         rules += ["(allow network*)", "(allow system-socket)"]
+    rules += [f'(allow network-outbound (remote tcp "localhost:{port}"))' for port in permissions.ports]
     if not permissions.leave_group:
         rules.append("(deny syscall-unix (syscall-number SYS_setsid) (syscall-number SYS_setpgid))")
     return "\n".join(rules) + "\n"

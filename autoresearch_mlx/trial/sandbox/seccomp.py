@@ -54,7 +54,7 @@ _NUMBERS = {
         "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
         "migrate_pages": 256, "move_pages": 279, "kcmp": 312, "syslog": 103, "acct": 163, "quotactl": 179,
         "mincore": 27, "fadvise64": 221, "readahead": 187, "preadv2": 327, "pwritev2": 328, "sync_file_range": 277,
-        "fcntl": 72, "ioctl": 16, "madvise": 28,
+        "fcntl": 72, "ioctl": 16, "madvise": 28, "listen": 50, "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
     },
     "aarch64": _SAME | {
         "socket": 198, "clone": 220, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138,
@@ -73,12 +73,13 @@ _NUMBERS = {
         "sched_setattr": 274, "migrate_pages": 238, "move_pages": 239, "kcmp": 272, "syslog": 116, "acct": 89,
         "quotactl": 60, "mincore": 232, "fadvise64": 223, "readahead": 213, "preadv2": 286, "pwritev2": 287,
         "sync_file_range": 84, "fcntl": 25, "ioctl": 29, "madvise": 233,
+        "listen": 201, "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
     },
 }  # fmt: skip
 _JUDGED = {
     "socket", "clone", "clone3", "fork", "vfork", "prlimit64", "setsid", "setpgid",
     "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "fcntl", "ioctl",
-    "madvise",
+    "madvise", "listen", "sendto", "sendmsg", "sendmmsg",
 }  # fmt: skip
 """Calls that are refused only under some permissions, or only for some arguments."""
 
@@ -100,6 +101,9 @@ _IOCTLS = {
 _MADVICES = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22}
 """Values of madvise(2) with which a process decides which parts of a file stay in memory; the other values concern only
 its own memory."""
+
+_AF_INET, _SOCK_STREAM, _OTHER_TYPES, _IPPROTO_TCP, _MSG_FASTOPEN = 2, 1, 0xE, 6, 0x20000000
+"""Of <sys/socket.h>.  The type of a socket is in the lowest four bits of its argument; SOCK_STREAM is the lowest."""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
@@ -133,6 +137,8 @@ class Rules:
     leave_group: bool = False
     own_signals: int | None = None
     """Number of the only process that may be signalled; set where Landlock is too old to confine signals, else None."""
+    ports: bool = False
+    """Whether TCP sockets may be made without a network: Landlock then decides to which ports they may connect."""
 
 
 def supported(machine: str = "") -> bool:
@@ -170,8 +176,13 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     ]
     for name in sorted(numbers.keys() - _JUDGED):
         steps += _refuse(numbers[name])
-    for name in ["socket"] * (not rules.network) + ["setsid", "setpgid"] * (not rules.leave_group):
+    closed = not rules.network and not rules.ports
+    for name in (
+        ["socket"] * closed + ["listen"] * (not rules.network) + ["setsid", "setpgid"] * (not rules.leave_group)
+    ):
         steps += _refuse(numbers[name])
+    if rules.ports and not rules.network:
+        steps += _connections(numbers)
     steps += _processes(rules, numbers) + _signals(rules, numbers)
     steps += _operations(numbers)
     # prlimit64 on process 0 reads a process's own limits, as Python does; limits of other processes stay closed.
@@ -203,6 +214,32 @@ def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
         _when(numbers["fcntl"], [*listed, *flags], 1)
         + _when(numbers["ioctl"], requests, 1)
         + _when(numbers["madvise"], advice, 2)
+    )
+
+
+def _connections(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
+    """Return steps that allow plain TCP sockets over IPv4 and refuse all others, which Landlock does not confine.
+
+    TCP Fast Open sends data to an address without a call of connect, past Landlock, so its flag is refused too.
+    """
+    refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
+    socket = [
+        *((_EQUAL, 1, 0, _AF_INET), refuse),
+        *(
+            (_LOAD, 0, 0, _argument_at(1)),
+            (_ANY_BIT, 0, 1, _OTHER_TYPES),
+            refuse,
+            (_ANY_BIT, 1, 0, _SOCK_STREAM),
+            refuse,
+        ),
+        *((_LOAD, 0, 0, _argument_at(2)), (_EQUAL, 2, 0, 0), (_EQUAL, 1, 0, _IPPROTO_TCP), refuse),
+    ]
+    fast_open = [(_ANY_BIT, 0, 1, _MSG_FASTOPEN), refuse]
+    return (
+        _when(numbers["socket"], socket)
+        + _when(numbers["sendto"], fast_open, 3)
+        + _when(numbers["sendmsg"], fast_open, 2)
+        + _when(numbers["sendmmsg"], fast_open, 3)
     )
 
 

@@ -1,0 +1,139 @@
+"""Say what a start is worth, and what the runs showed: text for a person before the night, and for whoever proposes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autoresearch_mlx.experiment import Experiment, History, Measurement
+from autoresearch_mlx.targets.contract import Finding
+
+TRACES = "traces.jsonl"
+_SECTION = "check"
+LEAST_FIXED = 3
+"""Number of cases that must turn from wrong to right, with none the other way, before an edit is kept: the score of
+such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge asks for 1.5."""
+_GAIN = 0.1
+"""Gain in score that a night should be able to see."""
+_KEPT, _SEEN = 1.5, 1.28
+"""Normal scores: the judge's last bound, and nine chances in ten of passing it."""
+_SHOWN, _LONGEST = 8, 600
+"""Number of failed cases in the findings, and of characters of a text in them."""
+
+
+def appraised(runs: Sequence[Measurement]) -> list[Finding]:
+    """Return what runs of one version say about the dev cases: too easy, too hard, or too few for their spread."""
+    tables = [m.extra["cases"] for m in runs if isinstance(m.extra.get("cases"), Mapping)]
+    if not tables:
+        return []
+    means = {case: fmean(table[case] for table in tables) for case in tables[0] if all(case in t for t in tables)}
+    n, lost = len(means), sum(1 - score for score in means.values())
+    right = f"{n - lost:.3g} of {n} dev cases are right"
+    if lost < 1e-9:
+        hint = "write harder cases; a night could only make the agent worse or cheaper"
+        return [Finding(_SECTION, "cases", f"saturated: all {n} dev cases are right, so none can be won", "fail", hint)]
+    if lost > n - 1e-9:
+        hint = "read the traces: most often the answer's form is not what the checks want, or the model cannot do it"
+        return [Finding(_SECTION, "cases", f"hopeless: none of {n} dev cases is right", "fail", hint)]
+    found = []
+    if lost < LEAST_FIXED:
+        needed = math.ceil(2 * LEAST_FIXED * n / lost)
+        said = f"nearly saturated: {right}, and {LEAST_FIXED} must turn right before an edit can be kept"
+        found.append(Finding(_SECTION, "cases", said, "note", f"about {needed} dev cases as hard as these would do"))
+    found += _spread(tables, means, n)
+    if not found:
+        said = f"{right}; an edit must win {LEAST_FIXED} more of them, {LEAST_FIXED / n:.2g} of the score"
+        found.append(Finding(_SECTION, "cases", said))
+    return found
+
+
+def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
+    """Say how many cases a gain of 0.1 needs, if the answers change from run to run and there are fewer."""
+    if len(tables) < 2:
+        return []
+    within = fmean(
+        sum((table[case] - mean) ** 2 for table in tables) / (len(tables) - 1) for case, mean in means.items()
+    )
+    if within == 0:
+        return []
+    # A difference of two versions varies by the answers of both, and by the cases that the change concerns.
+    needed = math.ceil((_KEPT + _SEEN) ** 2 * (2 * within + _GAIN) / _GAIN**2)
+    said = f"a case's score varies by {math.sqrt(within):.2g} from run to run"
+    if needed <= n:
+        return []
+    hint = "write more cases, raise repeats, or set temperature = 0"
+    words = f"{said}: to see a gain of {_GAIN:g} nine times in ten takes about {needed} dev cases, and there are {n}"
+    return [Finding(_SECTION, "spread", words, "note", hint)]
+
+
+def findings(folder: Path, history: History) -> str:
+    """Return the incumbent's failed dev cases with their traces, then which cases each later experiment changed."""
+    best = history.incumbent
+    if best is None:
+        return ""
+    parts = [_failed_cases(folder, best)]
+    before = _scores(best)
+    changes = [_changes(e, before) for e in history.experiments if e.number > best.number]
+    return "\n\n".join(filter(None, [*parts, "\n".join(filter(None, changes))]))
+
+
+def _failed_cases(folder: Path, best: Experiment) -> str:
+    entries = _traces(folder, best)
+    failed = [entry for entry in entries if entry["score"] < 1][:_SHOWN]
+    if not failed:
+        return ""
+    count = sum(entry["score"] < 1 for entry in entries)
+    head = f"Experiment {best.number}, the incumbent, loses {count} of {len(entries)} dev cases. {len(failed)} of them:"
+    return "\n\n".join([head, *(_told(entry) for entry in failed)])
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    lines = [
+        f"case {entry['id']} {entry['tags']}: score {entry['score']:.2g}: {entry['error'] or entry['why']}",
+        f"  question: {_short(entry['input'])}",
+        f"  wanted: {_short(entry['wanted'])}",
+        f"  answer: {_short(entry['answer'])}",
+    ]
+    for step in entry["steps"]:
+        if "tool" in step:
+            lines.append(f"  tool {step['tool']}({_short(step['arguments'])}) -> {_short(step['result'])}")
+        else:
+            lines.append(f"  model said: {_short(step['said'])}")
+    return "\n".join(lines)
+
+
+def _changes(e: Experiment, before: Mapping[str, float]) -> str:
+    now = _scores(e)
+    better = [case for case in now if now[case] > before.get(case, now[case])]
+    worse = [case for case in now if now[case] < before.get(case, now[case])]
+    if not better and not worse:
+        return ""
+    won = f"won {', '.join(better[:_SHOWN]) or 'none'}"
+    return f"Experiment {e.number} ({e.status}): {won}; lost {', '.join(worse[:_SHOWN]) or 'none'}"
+
+
+def _scores(e: Experiment) -> Mapping[str, float]:
+    tables = (m.extra.get("cases") for m in e.measurements)
+    found: Mapping[str, Any] = next((table for table in tables if isinstance(table, Mapping)), {})
+    return {str(case): float(score) for case, score in found.items()}
+
+
+def _traces(folder: Path, e: Experiment) -> list[Mapping[str, Any]]:
+    for m in reversed(e.measurements):
+        path = (folder / m.log).with_name(TRACES) if m.log else None
+        if path is None or not path.resolve().is_relative_to(folder.resolve()):
+            continue
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError):
+            continue
+    return []
+
+
+def _short(value: Any) -> str:
+    text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,152 @@
+"""Read the cases that score an agent, and split them into dev, guard and hidden by a hash of their ids.
+
+``cases.jsonl`` has one case a line:
+
+    {"id": "area-3", "tags": ["units"], "input": "2 acres in m2?", "check": {"number": 8093.7, "tolerance": 1}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.errors import ConfigError
+
+Part: TypeAlias = Literal["dev", "guard", "hidden"]
+PARTS: tuple[Part, ...] = ("dev", "guard", "hidden")
+KINDS: Mapping[str, frozenset[str]] = {
+    "exact": frozenset({"ignore_case"}),
+    "number": frozenset({"tolerance", "relative"}),
+    "regex": frozenset({"ignore_case"}),
+    "schema": frozenset(),
+    "python": frozenset(),
+    "rubric": frozenset({"reference"}),
+}
+"""Kinds of checks, each with the further names that it may have."""
+FUNCTION = re.compile(r"([\w./-]+\.py):([A-Za-z_]\w*)")
+"""Form of a function's place: ``checks.py:is_sorted``."""
+_HINT = "docs/agents-as-targets.md describes the file of cases"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question with the check of its answer."""
+
+    id: str
+    input: Any
+    """The question: any JSON value, which the agent gets as it is."""
+    check: Mapping[str, Any]
+    tags: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return next(name for name in KINDS if name in self.check)
+
+    @property
+    def wanted(self) -> str:
+        """The check in words, for a trace."""
+        return json.dumps(dict(self.check), ensure_ascii=False)
+
+
+def part_of(case_id: str, dev_share: float, guard_share: float) -> Part:
+    """Return the part of a case; it depends on the id alone, so that adding cases moves no other."""
+    at = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:6]) / 2**48
+    return "dev" if at < dev_share else "guard" if at < dev_share + guard_share else "hidden"
+
+
+def split(cases: Sequence[Case], dev_share: float, guard_share: float) -> Mapping[Part, tuple[Case, ...]]:
+    """Return the cases of each part, in the order of the file."""
+    parts: dict[Part, list[Case]] = {part: [] for part in PARTS}
+    for case in cases:
+        parts[part_of(case.id, dev_share, guard_share)].append(case)
+    return {part: tuple(found) for part, found in parts.items()}
+
+
+def read_cases(path: Path) -> tuple[Case, ...]:
+    """Return the cases of a file.  Raises ConfigError that names the line and what is wrong with it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the cases cannot be read: {path}: {error}", _HINT) from None
+    found: dict[str, Case] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            case = _case(json.loads(line))
+        except ValueError as error:
+            raise ConfigError(f"{path}, line {number}: {error}", _HINT) from None
+        if case.id in found:
+            raise ConfigError(f"{path}, line {number}: a second case has the id {case.id!r}", "give each its own id")
+        found[case.id] = case
+    if not found:
+        raise ConfigError(f"{path} has no case", _HINT)
+    return tuple(found.values())
+
+
+def _case(entry: Any) -> Case:
+    if not isinstance(entry, dict):
+        raise ValueError("a case is a JSON object")
+    if unknown := entry.keys() - {"id", "tags", "input", "check"}:
+        raise ValueError(f"unknown name {sorted(unknown)[0]!r}; a case has id, tags, input and check")
+    case_id, tags = entry.get("id"), entry.get("tags", [])
+    if not isinstance(case_id, str) or not case_id.strip() or not case_id.isprintable():
+        raise ValueError(f"the id is {case_id!r}, not a text")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("tags is not a list of texts")
+    if "input" not in entry:
+        raise ValueError("the case has no input")
+    return Case(case_id, entry["input"], _check(entry.get("check")), tuple(tags))
+
+
+def _check(check: Any) -> Mapping[str, Any]:
+    if not isinstance(check, dict):
+        raise ValueError('the check is not an object, such as {"exact": "42"}')
+    kinds = [name for name in KINDS if name in check]
+    if len(kinds) != 1:
+        raise ValueError(f"a check has one of {', '.join(KINDS)}; this one has {', '.join(map(str, check)) or 'none'}")
+    (kind,) = kinds
+    if unknown := check.keys() - KINDS[kind] - {kind}:
+        raise ValueError(f"a check {kind!r} has no {sorted(unknown)[0]!r}")
+    if (wrong := _wrong(kind, check)) is not None:
+        raise ValueError(wrong)
+    return check
+
+
+def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the value of a check; None for a sound one."""
+    value = check[kind]
+    if kind == "number":
+        numbers = [value, *(check[name] for name in ("tolerance", "relative") if name in check)]
+        sound = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        return None if sound and all(n >= 0 for n in numbers[1:]) else "number, tolerance and relative are numbers"
+    if kind == "schema":
+        return _wrong_schema(value)
+    if not isinstance(value, str) or not value.strip():
+        return f"{kind} is not a text"
+    if kind == "regex":
+        try:
+            re.compile(value)
+        except re.error as error:
+            return f"{value!r} is not a regular expression: {error}"
+    if kind == "python" and not FUNCTION.fullmatch(value):
+        return f"python is {value!r}, not a function as file.py:name"
+    return None
+
+
+def _wrong_schema(schema: Any) -> str | None:
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    if not isinstance(schema, dict):
+        return "schema is not a JSON schema"
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        return f"schema is not a JSON schema: {error.message}"
+    return None

@@ -1,0 +1,128 @@
+"""Define what a session of the target ``evals`` fixes, and read the files that it measures with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.targets.evals.cases import Case, Part, read_cases, split
+
+SCRIPTED = "scripted:"
+"""Beginning of a model's name that names a Python file with ``reply(messages, seed)`` in place of a server."""
+DOCS = "docs/agents-as-targets.md describes the options"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalsConditions:
+    """The table ``[target.options]`` of lab.toml; the ledger keeps the same names."""
+
+    model: str = ""
+    """The model's name on its server, or ``scripted:FILE``."""
+    endpoint: str = ""
+    """Address of an OpenAI-compatible server, such as ``http://127.0.0.1:11434/v1``."""
+    api_key_env: str = ""
+    """Environment variable with the server's key; the agent never sees the key."""
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    """Longest reply of the model in tokens."""
+    entry: str = "agent.py:run"
+    """The agent's function, called as ``run(question, tools)``."""
+    cases: str = "cases.jsonl"
+    """The file of cases; it may lie outside the lab."""
+    tools: str = ""
+    """Python file whose public functions are the tools; empty for none."""
+    files: tuple[str, ...] = ()
+    """Further files of the lab that the agent may read; the editable ones are always readable."""
+    repeats: int = 1
+    """How often each case runs in one measurement."""
+    dev_share: float = 0.5
+    guard_share: float = 0.2
+    """Shares of the cases; the rest is hidden."""
+    calls: int = 12
+    tokens: int = 20_000
+    tool_calls: int = 24
+    seconds: float = 60.0
+    """Budget of one case: calls of the model, their tokens, calls of tools, and time."""
+    tokens_limit: float | None = None
+    seconds_limit: float | None = None
+    errors_limit: float | None = None
+    """The most by which tokens, seconds and errors of a case may rise when an edit is kept, as a share of the
+    incumbent's; None for no limit."""
+    judge_model: str = ""
+    judge_endpoint: str = ""
+    """The model that judges rubrics; empty: the agent's."""
+    votes: int = 2
+    """How often a rubric is asked in each of its two orders."""
+    patience_seconds: float = 600.0
+    """How long a measurement waits for a server that is down."""
+    cases_sha256: str = ""
+    own_sha256: str = ""
+    """Hashes of the cases, and of the tools, checks and scripted model; computed when the session begins."""
+
+    @property
+    def script(self) -> str | None:
+        """File of the scripted model; None for a server."""
+        return self.model.removeprefix(SCRIPTED) if self.model.startswith(SCRIPTED) else None
+
+
+def wrong_with(c: EvalsConditions) -> str | None:
+    """Return what is wrong with the options, in words; None when they can be used."""
+    if not c.model:
+        return 'target.options.model is missing: a model on a server, or "scripted:model.py"'
+    for model, endpoint, name in ((c.model, c.endpoint, ""), (c.judge_model, c.judge_endpoint, "judge_")):
+        if model and not model.startswith(SCRIPTED) and not endpoint.startswith(("http://", "https://")):
+            return f"target.options.{name}endpoint is {endpoint!r}, not the address of a server"
+    if c.judge_model.startswith(SCRIPTED) and c.judge_model != c.model:
+        return "target.options.judge_model: a scripted judge is the scripted model itself; leave judge_model out"
+    if not c.dev_share > 0 or c.guard_share < 0 or c.dev_share + c.guard_share > 1:
+        return f"dev_share {c.dev_share:g} and guard_share {c.guard_share:g} are not shares with a sum of at most 1"
+    if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
+        return "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
+    file, colon, function = c.entry.rpartition(":")
+    if not colon or not file.endswith(".py") or not function.isidentifier():
+        return f"target.options.entry is {c.entry!r}, not FILE.py:FUNCTION"
+    return None
+
+
+def cases_path(c: EvalsConditions, root: Path) -> Path:
+    return (root / Path(c.cases).expanduser()).resolve()
+
+
+def own_files(c: EvalsConditions, cases: tuple[Case, ...]) -> tuple[str, ...]:
+    """Return the files of the person's own code that measures, relative to the lab."""
+    checks = {case.check["python"].partition(":")[0] for case in cases if "python" in case.check}
+    return tuple(sorted({*filter(None, (c.tools, c.script)), *checks}))
+
+
+def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
+    """Return the hash of the cases and the one of the person's own code.  Raises ConfigError for a missing file."""
+    path = cases_path(c, root)
+    cases = read_cases(path)
+    own = hashlib.sha256()
+    for name in own_files(c, cases):
+        try:
+            own.update(f"{name}\0".encode() + (root / name).read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{root / name} cannot be read: {error.strerror}", DOCS) from None
+    return hashlib.sha256(path.read_bytes()).hexdigest(), own.hexdigest()
+
+
+def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
+    """Return the cases of each part.  Raises ConfigError when dev is empty, or the files are not the session's."""
+    if hashes(c, root) != (c.cases_sha256, c.own_sha256):
+        said = "the cases, or the tools, checks or scripted model beside them, have changed since the session began"
+        raise ConfigError(said, "put them back, or start another session with --tag NAME")
+    parts = split(read_cases(cases_path(c, root)), c.dev_share, c.guard_share)
+    if not parts["dev"]:
+        counts = ", ".join(f"{len(found)} {part}" for part, found in parts.items())
+        raise ConfigError(f"no case falls into dev ({counts})", "write more cases, or raise target.options.dev_share")
+    return parts
+
+
+def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ledger's values with their types: JSON has no tuples."""
+    return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}

@@ -1,0 +1,94 @@
+"""Score the answers of a sitting: by checks in the scorer's process, or by a model that judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from autoresearch_mlx.errors import EndpointError
+from autoresearch_mlx.experiment import Assignment, Progress
+from autoresearch_mlx.targets.evals.conditions import EvalsConditions
+from autoresearch_mlx.targets.evals.inside.checks import Score
+from autoresearch_mlx.targets.evals.rubric import judged
+from autoresearch_mlx.targets.evals.scorer import Scorer
+from autoresearch_mlx.targets.evals.sitting import Sat, wait_for
+from autoresearch_mlx.targets.evals.upstream import Away, Refused, Upstream
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One answer with its score, from 0 to 1."""
+
+    sat: Sat
+    score: float
+    why: str
+    broken: str = ""
+    """Why the check itself failed, so that the run has no value; empty when it worked."""
+
+    def trace(self) -> str:
+        """Return a line of JSON with everything about the case, for whoever proposes."""
+        case, account = self.sat.case, self.sat.account
+        entry: dict[str, Any] = {
+            "id": case.id,
+            "tags": list(case.tags),
+            "repeat": self.sat.repeat,
+            "input": case.input,
+            "wanted": case.wanted,
+            "answer": self.sat.answer,
+            "score": self.score,
+            "why": self.why,
+            "error": self.sat.error,
+            "seconds": round(self.sat.seconds, 3),
+            "calls": account.calls,
+            "tokens": account.tokens,
+            "tool_calls": account.tool_calls,
+            "refused": account.refused,
+            "steps": account.trace,
+        }
+        return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+def score_all(
+    sat: Sequence[Sat], scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment
+) -> list[Scored]:
+    """Return the score of each answer.  Raises EndpointError when the judging model stays away."""
+    found = []
+    for each in sat:
+        assignment.watch(Progress("evaluate"))
+        found.append(_scored(each, scorer, judge, c, assignment))
+    return found
+
+
+def _scored(each: Sat, scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment) -> Scored:
+    if each.error:
+        return Scored(each, 0.0, each.account.refused or each.error)
+    case = each.case
+    if case.kind == "rubric":
+        ask = partial(_asked, judge, c, assignment)
+        try:
+            score = judged(case, each.answer, c.votes, ask, c.cases_sha256)
+        except Refused as refused:
+            return Scored(each, 0.0, str(refused), f"the judge of case {case.id} failed: {refused}")
+        return Scored(each, score.score, score.why)
+    told = {"id": case.id, "input": case.input}
+    found = scorer.ask(do="check", check=dict(case.check), answer=each.answer, case=told)
+    if "error" not in found:
+        return Scored(each, *Score(float(found["score"]), str(found["why"])))
+    # An answer that the person's check cannot take, or that keeps a regular expression busy, is a wrong answer.
+    return Scored(each, 0.0, f"the check failed: {found['error']}")
+
+
+def _asked(judge: Upstream, c: EvalsConditions, assignment: Assignment, messages: Any, seed: int) -> str:
+    for _ in range(_TRIES):
+        try:
+            reply = judge.chat({"messages": list(messages)}, assignment.seed + seed, c.seconds)
+        except Away as away:
+            wait_for(judge, c.patience_seconds, assignment, str(away))
+            continue
+        return str(reply["choices"][0]["message"].get("content") or "")
+    raise EndpointError("busy", "the model that judges rubrics fails again and again")

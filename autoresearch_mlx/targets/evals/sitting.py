@@ -1,0 +1,229 @@
+"""Let a confined agent answer cases, one after the other, and keep what each of them took."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import AutoresearchError, EndpointError
+from autoresearch_mlx.experiment import Assignment, Progress
+from autoresearch_mlx.targets.evals.cases import Case
+from autoresearch_mlx.targets.evals.proxy import Account, Proxy
+from autoresearch_mlx.targets.evals.upstream import Upstream
+from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, python_command, run_child
+from autoresearch_mlx.trial.sandbox.detect import Sandbox
+from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
+from autoresearch_mlx.trial.sandbox.permissions import (
+    MOST_PROCESSES,
+    Permissions,
+    package,
+    private_tmp,
+    python_paths,
+    real,
+    without_secrets,
+)
+
+_START_SECONDS = 120.0
+"""Longest time in which the agent's file may be imported."""
+_FILE_BYTES = 2**30
+_FAILED_ANSWERS = 3
+"""Number of times that a case is asked while its server fails, although it answers otherwise."""
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the agent runs, and what it may touch there."""
+
+    folder: Path
+    """Folder with copies of the files that it may read; it is the agent's current directory."""
+    closed: tuple[Path, ...]
+    """Paths that stay closed even inside a readable folder: the cases."""
+    sandbox: Sandbox | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Sat:
+    """One case, answered once."""
+
+    case: Case
+    repeat: int
+    answer: Any
+    error: str
+    """Why there is no answer; empty when there is one."""
+    seconds: float
+    account: Account
+
+
+class Broken(Exception):
+    """Raised when the agent's file cannot be imported, or its process ends again and again."""
+
+    def __init__(self, reason: str, ended: Ended) -> None:
+        super().__init__(reason)
+        self.ended = ended
+
+
+def sit(
+    cases: Sequence[tuple[Case, int]],
+    proxy: Proxy,
+    place: Place,
+    assignment: Assignment,
+    log: Path,
+    progress: Callable[[int], None],
+    tools: Sequence[Mapping[str, Any]],
+) -> list[Sat]:
+    """Answer cases, given with the number of the repeat, in this order; ``progress`` gets the number that are done.
+
+    Waits while the model's server is away, and asks the case again.  Raises Broken; EndpointError when the server stays
+    away; AutoresearchError when its settings are wrong.
+    """
+    done: list[Sat] = []
+    failures = deaths = 0
+    while len(done) < len(cases):
+        left, before = cases[len(done) :], len(done)
+        sitting = _Sitting(left, proxy, assignment, tools, partial(_shifted, progress, before))
+        ended = sitting.run(place, log)
+        done += sitting.done
+        failures = 0 if sitting.done else failures
+        if sitting.away is not None:
+            if isinstance(sitting.away, AutoresearchError):
+                raise sitting.away
+            failures += 1
+            wait_for(proxy.upstream, proxy.conditions.patience_seconds, assignment, str(sitting.away))
+            if failures >= _FAILED_ANSWERS:
+                done.append(sitting.failed(f"the model's server failed {failures} times on this case"))
+                failures = 0
+        elif len(done) < len(cases):
+            if not sitting.ready or ended.exceeded is not None:
+                raise Broken(ended.exceeded or ended.killed or "", ended)
+            deaths = deaths + 1 if ended.killed is None else deaths
+            if deaths > max(3, len(cases) // 4):
+                raise Broken(f"its process ended {deaths} times", ended)
+            done.append(sitting.failed(ended.killed or f"its process ended with {ended.returncode}"))
+    return done
+
+
+def wait_for(upstream: Upstream, patience: float, assignment: Assignment, why: str) -> None:
+    """Wait until a model's server answers.  Raises EndpointError after ``patience`` seconds."""
+    began = time.monotonic()
+    while not upstream.answers():
+        if time.monotonic() - began > patience:
+            hint = "start the server, then run again: this experiment was not counted"
+            raise EndpointError("unreachable", f"the model's server does not answer: {why}", hint)
+        assignment.watch(Progress("waiting", words="the server of the agent's model is away"))
+        time.sleep(_LOOK_SECONDS)
+
+
+def _shifted(progress: Callable[[int], None], before: int, count: int) -> None:
+    progress(before + count)
+
+
+class _Sitting:
+    """One process of the agent, from its start to the last case or to its end."""
+
+    def __init__(
+        self,
+        cases: Sequence[tuple[Case, int]],
+        proxy: Proxy,
+        assignment: Assignment,
+        tools: Sequence[Mapping[str, Any]],
+        progress: Callable[[int], None],
+    ) -> None:
+        self.done: list[Sat] = []
+        self.ready = False
+        self.away: Exception | None = None
+        self._cases, self._proxy, self._assignment = cases, proxy, assignment
+        self._tools, self._progress = tools, progress
+        self._began = time.monotonic()
+        self._account = Account(0)
+        self._asks = -1
+
+    def run(self, place: Place, log: Path) -> Ended:
+        c = self._proxy.conditions
+        hears, self._asks = os.pipe()
+        permissions = Permissions(
+            read=real([*python_paths(), place.folder]),
+            closed=real(place.closed),
+            write=(),
+            listed=real([package().parent]),
+            processes=MOST_PROCESSES,
+            file_bytes=_FILE_BYTES,
+            ports=(self._proxy.port,),
+        )
+        marker = uuid.uuid4().hex
+        tmp = private_tmp(place.folder.parent / "scratch")
+        environment = {**without_secrets(child_process_environment({})), **tmp, MARKER: marker}
+        permissions = replace(permissions, write=real([Path(tmp["TMPDIR"])]))
+        command = python_command("-m", "autoresearch_mlx.targets.evals.inside.agent_process", c.entry, str(hears))
+        try:
+            with Log(log) as output:
+                return run_child(
+                    command if place.sandbox is None else place.sandbox.wrap(command, permissions),
+                    cwd=place.folder,
+                    environment=environment,
+                    log=output,
+                    allowed=self._allowed,
+                    on_event=self._on_event,
+                    watch=Watch(replace(place.limits, folder=Path(tmp["TMPDIR"]), processes=MOST_PROCESSES), marker),
+                    inherited=(hears,),
+                    on_start=lambda: os.close(hears),
+                )
+        finally:
+            self._proxy.end_case()
+            self._stop_asking()
+
+    def failed(self, reason: str) -> Sat:
+        """Return the case that was being answered, as one without an answer."""
+        case, repeat = self._cases[len(self.done)]
+        return Sat(case, repeat, None, reason, time.monotonic() - self._began, self._account)
+
+    def _allowed(self) -> str | None:
+        self._progress(len(self.done))
+        if self._account.away is not None:
+            self.away = self._account.away
+            return "the model's server is away"
+        limit = self._proxy.conditions.seconds if self.ready else _START_SECONDS
+        return f"no answer within {limit:g} s" if time.monotonic() - self._began > limit else None
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        if not self.ready and event.get("ready"):
+            self.ready = True
+            self._next()
+        elif self.ready and event.get("case") == self._account.token and self._account.away is None:
+            case, repeat = self._cases[len(self.done)]
+            error = str(event.get("error") or "")
+            seconds = time.monotonic() - self._began
+            self._proxy.end_case()
+            answer = None if error else event.get("answer")
+            self.done.append(Sat(case, repeat, answer, error, seconds, self._account))
+            self._next()
+
+    def _next(self) -> None:
+        if len(self.done) >= len(self._cases):
+            self._account = Account(0)
+            self._stop_asking()
+            return
+        case, repeat = self._cases[len(self.done)]
+        self._account = self._proxy.open(self._assignment.seed + repeat)
+        url, token = self._proxy.url(self._account), self._account.token
+        line = json.dumps({"token": token, "input": case.input, "url": url, "tools": list(self._tools)}) + "\n"
+        self._began = time.monotonic()
+        data = line.encode()
+        try:
+            while data:
+                data = data[os.write(self._asks, data) :]
+        except BrokenPipeError:
+            pass  # the process has ended, which run_child reports
+
+    def _stop_asking(self) -> None:
+        if self._asks >= 0:
+            os.close(self._asks)
+            self._asks = -1

@@ -1,0 +1,102 @@
+"""Ask the model that a session fixes: on its server, or by the person's script."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.targets.evals.scorer import Scorer
+
+_PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
+"""Fields of an agent's request that reach the model; every other field is the session's."""
+_PROBE_SECONDS = 5.0
+
+
+class Away(Exception):
+    """Raised when the model's server does not answer; the agent is not to blame."""
+
+
+class Refused(Exception):
+    """Raised when the server refuses this one request, as it does for a prompt that is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One model, pinned: name, temperature and longest reply.  An empty ``endpoint`` means the scripted model."""
+
+    model: str
+    endpoint: str
+    api_key_env: str
+    temperature: float
+    max_tokens: int
+    scorer: Scorer
+
+    def chat(self, request: Mapping[str, Any], seed: int, seconds: float) -> dict[str, Any]:
+        """Return the reply in OpenAI's form.
+
+        Raises Away, Refused, and ConfigError when the server refuses the key or does not know the model.
+        """
+        if not self.endpoint:
+            return self._scripted(request.get("messages") or [], seed, seconds)
+        pinned = {"model": self.model, "temperature": self.temperature, "seed": seed, "stream": False}
+        wanted = request.get("max_tokens")
+        most = min(self.max_tokens, wanted) if isinstance(wanted, int) and wanted > 0 else self.max_tokens
+        body = {name: request[name] for name in _PASSED_ON if name in request} | pinned | {"max_tokens": most}
+        return self._served(body, seconds)
+
+    def answers(self) -> bool:
+        """Return whether the server is there; any answer counts, also a refusal."""
+        import httpx2
+
+        if not self.endpoint:
+            return True
+        try:
+            with httpx2.Client(trust_env=False, timeout=_PROBE_SECONDS, verify=self._verify) as client:
+                return client.get(f"{self.endpoint.rstrip('/')}/models", headers=self._headers).status_code < 500
+        except (httpx2.HTTPError, httpx2.InvalidURL):
+            return False
+
+    @property
+    def _verify(self) -> bool:
+        return not self.endpoint.lower().startswith("http://")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def _served(self, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        import httpx2
+
+        try:
+            with httpx2.Client(trust_env=False, timeout=seconds, verify=self._verify) as client:
+                url = f"{self.endpoint.rstrip('/')}/chat/completions"
+                answer = client.post(url, json=dict(body), headers=self._headers)
+                found = answer.json() if answer.status_code == 200 else None
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            raise Away(f"{self.endpoint}: {type(error).__name__}: {error}") from None
+        if answer.status_code in (401, 403, 404):
+            said = f"{self.endpoint} answered {answer.status_code} for the model {self.model!r}: {answer.text[:200]}"
+            raise ConfigError(said, "correct model, endpoint and api_key_env in [target.options]")
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise Away(f"{self.endpoint} answered {answer.status_code}: {answer.text[:200]}")
+        if answer.status_code != 200:
+            raise Refused(f"the model's server answered {answer.status_code}: {answer.text[:500]}")
+        if not isinstance(found, dict) or not found.get("choices"):
+            raise Away(f"{self.endpoint} sent no reply: {answer.text[:200]}")
+        return found
+
+    def _scripted(self, messages: Sequence[Any], seed: int, seconds: float) -> dict[str, Any]:
+        found = self.scorer.ask(seconds, do="model", messages=messages, seed=seed)
+        if "error" in found:
+            raise Refused(f"the scripted model failed: {found['error']}")
+        read, said = sum(len(str(m.get("content", "")).split()) for m in messages), len(found["text"].split())
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": found["text"]}}
+        # A scripted model has no tokens; its words stand for them.
+        usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+        reply = {"object": "chat.completion", "created": int(time.time()), "model": self.model}
+        return {"id": "scripted", **reply, "choices": [choice], "usage": usage}
