@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import tiny_training as tiny
 from conftest import write_command_lab
+from evals_lab import example_lab
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.experiment import Assignment, Measurement, Target
@@ -36,6 +38,8 @@ class Case:
     fails: str | None
     """A text with which the file fails; None removes the file."""
     changed: Mapping[str, Any]
+    rescorable: bool = False
+    confinable: bool = False
 
 
 def toy_lab(root: Path) -> Lab:
@@ -51,8 +55,11 @@ KINDS = {
         "train_mlx.py",
         "X = 1 / 0\n\n\ndef build_model() -> None: ...\n\n\ndef train() -> None: ...\n",
         {"budget.seconds": 1.0},
+        rescorable=True,
+        confinable=True,
     ),
     "command": Case(write_command_lab, "solver.py", "X = 1 / 0\nY = 2\n", {"target.run": "echo METRIC score=2"}),
+    "evals": Case(example_lab, "agent.py", "X = 1 / 0\n", {"target.options.repeats": 2}, confinable=True),
     "toy": Case(toy_lab, "words.txt", None, {"target.options.unit": 2}),
 }
 
@@ -76,6 +83,8 @@ class Subject:
         for file in self.place.lab.root.iterdir():
             if file.is_file():
                 (tree / file.name).write_bytes(file.read_bytes())
+            elif file.name == "prompts":
+                shutil.copytree(file, tree / file.name)
         (tree / self.case.file).unlink()
         if text is not None:
             (tree / self.case.file).write_text(text)
@@ -179,9 +188,10 @@ def test_a_failure_of_the_edited_file_is_data(subject: Subject) -> None:
 
 
 def test_a_smoke_run_passes_for_the_files_of_the_lab_where_there_is_one(subject: Subject, tmp_path: Path) -> None:
-    (tmp_path / subject.case.file).write_text(subject.text)
+    tree = tmp_path / "tree"
+    shutil.copytree(subject.place.lab.root, tree)
     (run := tmp_path / "run").mkdir()
-    done = subject.target.smoke(Assignment(tmp_path, run, 7, lambda progress: None))
+    done = subject.target.smoke(Assignment(tree, run, 7, lambda progress: None))
     assert done is None or done.failure is None, done.reason
 
 
@@ -205,8 +215,8 @@ def test_the_preset_is_a_part_of_the_profiles_knobs(subject: Subject) -> None:
 
 
 def test_a_target_that_can_be_rescored_or_confined_says_so_by_its_methods(subject: Subject) -> None:
-    trains = subject.target.workload.device is not None
-    assert isinstance(subject.target, Rescorable) == isinstance(subject.target, Confinable) == trains
+    assert isinstance(subject.target, Rescorable) == subject.case.rescorable
+    assert isinstance(subject.target, Confinable) == subject.case.confinable
 
 
 def test_conditions_that_lack_a_value_are_an_error_with_the_next_step() -> None:

@@ -134,7 +134,8 @@ class Evals(TargetBase):
                         return not_counted(self._failed(assignment, reason, began), blame(error.ended, output))
                     done += len(cases)
                     scored[part] = score_all(sat, scorer, judge, c, assignment)
-        shutil.rmtree(assignment.folder / _AGENT, ignore_errors=True)
+        for left in (_AGENT, "scratch"):
+            shutil.rmtree(assignment.folder / left, ignore_errors=True)
         if phase == "smoke":
             errors = [s.sat.error for s in scored["dev"]]
             if errors and all(errors) and not any(s.sat.account.refused for s in scored["dev"]):
