@@ -35,7 +35,7 @@ class TargetSettings(_Frozen):
     """Settings of the target: what is optimised."""
 
     kind: str = "pretrain"
-    """pretrain, command, a name that an installed package offers, or ``module:Class``."""
+    """pretrain, command, evals, a name that an installed package offers, or ``module:Class``."""
     editable: tuple[str, ...] = ("train_mlx.py",)
     """Paths or globs, relative to the lab, of the files that an edit may change."""
     metric: str = "val_bpb"

@@ -183,7 +183,8 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
     night = f"{_about(hourly)} runs an hour, {_about(hourly * _NIGHT_HOURS)} in a night of {_NIGHT_HOURS}"
     yield Finding(SECTION, "time", f"{terms.took(seconds)} a run, so at most about {night}")
     if sigma == 0:
-        yield Finding(SECTION, "noise", "none: the same number in each run, so one run shows any difference")
+        enough = "" if isinstance(lab.target, Appraising) else ", so one run shows any difference"
+        yield Finding(SECTION, "noise", f"none: the same number in each run{enough}")
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
     share = f" ({100 * sigma / abs(mean):.2g} %)" if mean else ""

@@ -11,7 +11,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab.config import Settings, load_settings
 from autoresearch_mlx.targets.command.kind import CommandKind
 from autoresearch_mlx.targets.pretrain.kind import PretrainKind
-from autoresearch_mlx.targets.registry import find_kind, kind_of, with_defaults
+from autoresearch_mlx.targets.registry import BUILT_IN, find_kind, kind_of, with_defaults
 
 
 def settings(folder: Path, text: str) -> Settings:
@@ -33,11 +33,11 @@ def test_a_module_in_the_lab_is_found_from_anywhere(tmp_path: Path) -> None:
     assert find_kind("kind_of_this_lab:ToyKind", tmp_path).name == "toy"
 
 
-@pytest.mark.parametrize("name", ["kernel", "", ":", "toy_target:", ":ToyKind"])
+@pytest.mark.parametrize("name", ["no-such-target", "", ":", "toy_target:", ":ToyKind"])
 def test_a_name_that_does_not_exist_says_what_does(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"there is no target {name!r}") as caught:
         find_kind(name, tmp_path)
-    assert "one of pretrain, command, or module:Class" in caught.value.hint
+    assert f"one of {', '.join(BUILT_IN)}, or module:Class" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def _asked(judge: Upstream, c: EvalsConditions, assignment: Assignment, messages
         try:
             reply = judge.chat({"messages": list(messages)}, assignment.seed + seed, c.seconds)
         except Away as away:
-            wait_for(judge, c.patience_seconds, assignment, str(away))
+            wait_for(judge, c, assignment, str(away))
             continue
         return str(reply["choices"][0]["message"].get("content") or "")
     raise EndpointError("busy", "the model that judges rubrics fails again and again")

@@ -15,6 +15,7 @@ from typing import Any
 from autoresearch_mlx.errors import AutoresearchError, EndpointError
 from autoresearch_mlx.experiment import Assignment, Progress
 from autoresearch_mlx.targets.evals.cases import Case
+from autoresearch_mlx.targets.evals.conditions import EvalsConditions
 from autoresearch_mlx.targets.evals.proxy import Account, Proxy
 from autoresearch_mlx.targets.evals.upstream import Upstream
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, python_command, run_child
@@ -35,7 +36,8 @@ _START_SECONDS = 120.0
 _FILE_BYTES = 2**30
 _FAILED_ANSWERS = 3
 """Number of times that a case is asked while its server fails, although it answers otherwise."""
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS, _PROBE_SECONDS = 0.5, 30.0
+"""Seconds between two looks for a server that is away, and for the answer to one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def sit(
             if isinstance(sitting.away, AutoresearchError):
                 raise sitting.away
             failures += 1
-            wait_for(proxy.upstream, proxy.conditions.patience_seconds, assignment, str(sitting.away))
+            wait_for(proxy.upstream, proxy.conditions, assignment, str(sitting.away))
             if failures >= _FAILED_ANSWERS:
                 done.append(sitting.failed(f"the model's server failed {failures} times on this case"))
                 failures = 0
@@ -111,10 +113,10 @@ def sit(
     return done
 
 
-def wait_for(upstream: Upstream, patience: float, assignment: Assignment, why: str) -> None:
-    """Wait until a model's server answers.  Raises EndpointError after ``patience`` seconds."""
-    began = time.monotonic()
-    while not upstream.answers():
+def wait_for(upstream: Upstream, c: EvalsConditions, assignment: Assignment, why: str) -> None:
+    """Wait until a model's server answers.  Raises EndpointError after the session's patience."""
+    began, patience, seconds = time.monotonic(), c.patience_seconds, min(c.seconds, _PROBE_SECONDS)
+    while not upstream.answers(seconds):
         if time.monotonic() - began > patience:
             hint = "start the server, then run again: this experiment was not counted"
             raise EndpointError("unreachable", f"the model's server does not answer: {why}", hint)

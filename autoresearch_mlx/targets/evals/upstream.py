@@ -13,7 +13,6 @@ from autoresearch_mlx.targets.evals.scorer import Scorer
 
 _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
 """Fields of an agent's request that reach the model; every other field is the session's."""
-_PROBE_SECONDS = 5.0
 
 
 class Away(Exception):
@@ -48,17 +47,15 @@ class Upstream:
         body = {name: request[name] for name in _PASSED_ON if name in request} | pinned | {"max_tokens": most}
         return self._served(body, seconds)
 
-    def answers(self) -> bool:
-        """Return whether the server is there; any answer counts, also a refusal."""
-        import httpx2
-
-        if not self.endpoint:
-            return True
+    def answers(self, seconds: float) -> bool:
+        """Return whether the model answers a question of one word.  Raises ConfigError as :meth:`chat` does."""
         try:
-            with httpx2.Client(trust_env=False, timeout=_PROBE_SECONDS, verify=self._verify) as client:
-                return client.get(f"{self.endpoint.rstrip('/')}/models", headers=self._headers).status_code < 500
-        except (httpx2.HTTPError, httpx2.InvalidURL):
+            self.chat({"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 1}, 0, seconds)
+        except Away:
             return False
+        except Refused:
+            return True
+        return True
 
     @property
     def _verify(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from conftest import command_line
 from evals_lab import example_lab, known_answers
 from openai_server import OpenAIServer
-from server_behaviours import Behaviour, Received, say
+from server_behaviours import Behaviour, Received, fail, say
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
@@ -112,3 +112,34 @@ def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_pa
     command_line("certify", "--pairs", "2", "--tag", "t", cwd=lab.root)
     event = read(lab.folder("t") / FILE).certificates[-1]
     assert (event["effect"], event["certified"]) == (0.0, False), event["words"]
+
+
+def test_a_server_that_dies_in_an_experiment_costs_none(tmp_path: Path, sandbox: Sandbox) -> None:
+    lab = example_lab(tmp_path / "lab")
+    text = (lab.root / "prompts" / "system.md").read_text()
+    steps = [{"title": f"edit {n}", "files": {"prompts/system.md": f"{text}Edit {n}.\n"}} for n in range(2)]
+    (script := tmp_path / "steps.json").write_text(json.dumps(steps))
+    settings = (lab.root / "lab.toml").read_text()
+    with OpenAIServer() as server:
+        mine = f'model = "tiny-1b"\nendpoint = "{server.base_url}"\npatience_seconds = 0.3'
+        (lab.root / "lab.toml").write_text(settings.replace('model = "scripted:model.py"', mine))
+        dead = False
+
+        def answer(request: Received) -> Behaviour:
+            nonlocal dead
+            dead = dead or "Edit 0." in request.prompt
+            return fail(503, "gone") if dead else say("ANSWER: 12")
+
+        server.default = answer
+        run = ["run", "--agent", f"scripted:{script}", "--experiments", "1", "--tag", "t"]
+        done = command_line(*run, cwd=lab.root)
+        assert "the model's server does not answer" in done.stdout + done.stderr
+        assert [e.number for e in read(lab.folder("t") / FILE).history.experiments] == [0]
+        server.default = say("ANSWER: 12")
+        done = command_line(*run, cwd=lab.root)
+    assert done.returncode == 0, done.stderr
+    found = read(lab.folder("t") / FILE).history.experiments
+    assert [(e.number, e.title, e.status) for e in found] == [
+        (0, "baseline", "keep"),
+        (1, "edit 0", "discard"),
+    ]
