@@ -34,7 +34,7 @@ def prompt(title: str, line: str) -> str:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[Lab, OpenAIServer]:
-    """Run six experiments: the model offers two wordings that do nothing, two tricks, and two better prompts."""
+    """Run five experiments: the model offers two wordings that do nothing, two tricks, and two better prompts."""
     lab = example_lab(tmp_path_factory.mktemp("night") / "lab")
     dev = split(read_cases(lab.root / "cases.jsonl"), 0.5, 0.2)["dev"]
     table = f"TABLE = {known_answers(dev)!r}\n\n\n{SAID}"
@@ -49,7 +49,6 @@ def night(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[L
         prompt("always a tool", "Always use a tool for sums, conversions and dates."),
         prompt("think hard", "Think hard."),
         prompt("value alone", "Give the value alone, in no sentence."),
-        prompt("be brief", "Be brief, please."),
     ]
 
     def answer(request: Received) -> Behaviour:
@@ -61,6 +60,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[L
         options = ["--agent", "chat", "--experiments", str(len(ideas)), "--tag", "t"]
         with (lab.root / "lab.toml").open("a") as settings:
             settings.write(f'model = "openai:tiny-1b"\nbase_url = "{server.base_url}"\n')
+            settings.write("\n[judge]\nreplicates = 2  # equal runs say as much as three\n")
         done = command_line("run", *options, cwd=lab.root)
         assert done.returncode == 0, done.stderr
     return lab, server
@@ -101,6 +101,8 @@ def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_pa
     lab = example_lab(tmp_path / "lab")
     dev = split(read_cases(lab.root / "cases.jsonl"), 0.5, 0.2)["dev"]
     known = known_answers(dev)
+    with (lab.root / "lab.toml").open("a") as settings:
+        settings.write("\n[judge]\nreplicates = 2\n")
     text = (lab.root / "agent.py").read_text()
     trick = text.replace(
         SAID, f"TABLE = {known!r}\n\n\n{SAID}    if question in TABLE:\n        return TABLE[question]\n"
@@ -122,7 +124,8 @@ def test_a_server_that_dies_in_an_experiment_costs_none(tmp_path: Path, sandbox:
     settings = (lab.root / "lab.toml").read_text()
     with OpenAIServer() as server:
         mine = f'model = "tiny-1b"\nendpoint = "{server.base_url}"\npatience_seconds = 0.3'
-        (lab.root / "lab.toml").write_text(settings.replace('model = "scripted:model.py"', mine))
+        settings = settings.replace('model = "scripted:model.py"', mine) + "\n[judge]\nreplicates = 1\n"
+        (lab.root / "lab.toml").write_text(settings)
         dead = False
 
         def answer(request: Received) -> Behaviour:

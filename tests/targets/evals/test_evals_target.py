@@ -70,20 +70,20 @@ def test_what_an_agent_says_of_its_own_use_is_not_read(tmp_path: Path, sandbox: 
     assert (done.value, done.extra["tool_calls"], done.extra["model_calls"]) == (0.0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "place", ["{lab}/cases.jsonl", "{lab}/model.py", "../cases.jsonl", "{example}/cases.jsonl", "/etc/shadow", "{lab}"]
-)
-def test_the_cases_cannot_be_read(place: str, tmp_path: Path, sandbox: Sandbox) -> None:
+def test_the_cases_cannot_be_read(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = tmp_path / "lab"
-    where = place.format(lab=lab, example=EXAMPLE)
+    inside = [lab, lab / "cases.jsonl", lab / "model.py", EXAMPLE / "cases.jsonl", "../cases.jsonl", "/etc/shadow"]
     text = "import os\n" + agent(
-        f"try:\n        return repr(os.listdir({where!r}) if os.path.isdir({where!r}) else open({where!r}).read())",
-        "except OSError as error:\n        return type(error).__name__",
+        "found = []",
+        f"for place in {list(map(str, inside))!r}:",
+        "    try:\n            found.append(repr(os.listdir(place) if os.path.isdir(place) else open(place).read()))",
+        "    except OSError as error:\n            found.append(type(error).__name__)",
+        "return found",
     )
-    done = measured(small_lab(lab, text, cases("PermissionError")), tmp_path / "run")
+    done = measured(small_lab(lab, text, cases("none")), tmp_path / "run")
     (told,) = traces(tmp_path / "run")
-    assert told["answer"] in ("PermissionError", "FileNotFoundError"), told
-    assert done.value is not None
+    assert done.value == 0 and len(told["answer"]) == len(inside), told
+    assert set(told["answer"]) <= {"PermissionError", "FileNotFoundError"}, told
 
 
 def test_only_the_port_of_the_harness_is_reached(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -122,24 +122,22 @@ def test_a_case_that_takes_too_long_fails_alone(tmp_path: Path, sandbox: Sandbox
     assert "no answer within 0.8 s" in traces(tmp_path / "run")[1]["error"]
 
 
-@pytest.mark.parametrize(
-    ("text", "failure", "said"),
-    [
-        ("import nothing_of_this_name\n" + ECHO, "crash", "ModuleNotFoundError"),
-        ("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n" + ECHO, None, ""),
-        (agent("import os", "os._exit(3)"), None, "ended with 3 before the agent had answered"),
-        (agent("raise KeyError('x')"), None, "KeyError: 'x'"),
-        (agent("return {1, 2}"), None, "TypeError"),
-        (agent("return 'x' * 100_000"), None, "longer than 60,000 bytes"),
-    ],
-)
-def test_what_an_agent_does_wrong_is_data(
-    text: str, failure: str | None, said: str, tmp_path: Path, sandbox: Sandbox
-) -> None:
-    done = measured(small_lab(tmp_path / "lab", text, cases("q0")), tmp_path / "run")
-    reason = done.reason if done.failure else traces(tmp_path / "run")[0]["error"]
-    assert done.failure in (failure, "crash") if not said else done.failure == failure, done
-    assert said in reason
+def test_an_agent_that_cannot_be_imported_is_a_crash(tmp_path: Path, sandbox: Sandbox) -> None:
+    done = measured(small_lab(tmp_path / "lab", "import nothing_here\n" + ECHO, cases("q0")), tmp_path / "run")
+    assert (done.value, done.failure) == (None, "crash") and "ModuleNotFoundError" in done.reason
+
+
+def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: Sandbox) -> None:
+    text = "import os\n" + agent(
+        "if question == 'q0': os._exit(3)",
+        "if question == 'q1': raise KeyError('x')",
+        "return {1, 2} if question == 'q2' else 'x' * 100_000",
+    )
+    done = measured(small_lab(tmp_path / "lab", text, cases("a", "b", "c", "d")), tmp_path / "run")
+    errors = [told["error"] for told in traces(tmp_path / "run")]
+    said = ["ended with 3 before the agent had answered", "KeyError: 'x'", "TypeError", "longer than 60,000 bytes"]
+    assert done.value == 0 and done.extra["secondary"]["errors"]["value"] == 1
+    assert all(words in error for words, error in zip(said, errors, strict=True)), errors
 
 
 def test_no_memory_carries_over_from_case_to_case(tmp_path: Path, sandbox: Sandbox) -> None:
