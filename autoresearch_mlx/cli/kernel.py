@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, width
-
-if TYPE_CHECKING:
-    from autoresearch_mlx.targets.kernel.request import Mode
+from autoresearch_mlx.cli.options import json_option, lab_here, say, width
 
 
 @click.group("kernel", context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +17,7 @@ def kernel_command() -> None:
 
     \b
     autoresearch-mlx kernel profile           show the operations of a step, and what is left to gain
+    autoresearch-mlx kernel extract f1        make a lab in which a night makes one function faster
     """
 
 
@@ -43,10 +41,11 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
     Example:
       autoresearch-mlx kernel profile --top 10 --picture bars.svg
     """
+    from autoresearch_mlx.setup.kernel_labs import profile_here
     from autoresearch_mlx.targets.kernel.table import lines
     from autoresearch_mlx.targets.kernel.table import picture as drawn
 
-    found = profile_here(**wanted)
+    found = profile_here(lab_here(), **wanted)
     if picture is not None:
         picture.write_text(drawn(found, top), encoding="utf-8")
     if as_json:
@@ -56,15 +55,28 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
         click.echo(line)
 
 
-def profile_here(mode: Mode, script: Path | None, **sizes: int | None) -> Any:
-    """Return the profile of the lab's script."""
-    from autoresearch_mlx.hardware.machine import read_machine
-    from autoresearch_mlx.hardware.profile import choose_profile
-    from autoresearch_mlx.lab.config import load_settings
-    from autoresearch_mlx.targets.confine import sandbox_of
-    from autoresearch_mlx.targets.kernel.profiled import profiled
+@kernel_command.command("extract")
+@click.argument("row", metavar="ROW")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="The new lab; default: kernels/NAME.")
+@click.option("--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The first candidate.")
+@click.option("--script", type=click.Path(path_type=Path), help="The script; default: the lab's train_mlx.py.")
+@json_option
+def extract_command(row: str, folder: Path | None, first: Path | None, script: Path | None, as_json: bool) -> None:
+    """Take a row of the profile out into a lab of its own, where `run` makes it faster.
 
-    lab, machine = lab_here(), read_machine()
-    settings = load_settings(lab.root).settings
-    fit = choose_profile(machine, settings.hardware.profile)
-    return profiled(lab.root, script, mode, machine, fit, sandbox_of(settings), settings, sizes)
+    ROW is the number of an operation, f1, f2 ... for a function of the script, or its name. The new lab is a git
+    repository of its own; the reference, the shapes and the tolerances in it cannot be edited by candidates.
+
+    \b
+    Example:
+      autoresearch-mlx kernel extract f1
+      cd kernels/orthogonalise && autoresearch-mlx run --experiments 12
+    """
+    from autoresearch_mlx.setup.kernel_labs import new_kernel_lab
+
+    made = new_kernel_lab(lab_here(), row, folder, first, script, say)
+    if as_json:
+        click.echo(json.dumps(made.facts()))
+        return
+    for line in made.lines():
+        click.echo(line)

@@ -19,6 +19,7 @@ BUILT_IN = {
     "pretrain": "autoresearch_mlx.targets.pretrain.kind:PretrainKind",
     "command": "autoresearch_mlx.targets.command.kind:CommandKind",
     "evals": "autoresearch_mlx.targets.evals.kind:EvalsKind",
+    "kernel": "autoresearch_mlx.targets.kernel.kind:KernelKind",
 }
 """Names of the built-in kinds, each with its class as ``module:Class``; a module is imported only when it is needed."""
 

@@ -31,6 +31,8 @@ class Row:
     """The most percent of the step that this row can still give, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
     """Why it could not be replayed."""
+    operation: Mapping[str, Any] | None = None
+    """One of these operations in full, from which `kernel extract` makes a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class FunctionRow:
     arguments: tuple[tuple[str, Any], ...]
     """(parameter, [shape, number type] or {"constant": value}) of each argument."""
     dtype: str
+    outputs: int
     differentiated: bool
     calls: int
     seconds: float | None
@@ -121,11 +124,13 @@ class _Sum:
 
 
 def _rows(operations: Sequence[Mapping[str, Any]], copy: float, flops: float) -> tuple[Row, ...]:
+    whole_ones: dict[Any, Mapping[str, Any]] = {}
     sums: dict[tuple[str, tuple[Shape, ...], str], _Sum] = {}
     for each in operations:
         op: Operation = operation_from(each["operation"])
         calls, seconds = int(each["calls"]), each["seconds"]
         least = calls * max(op.bytes / copy, op.flops / flops)
+        whole_ones.setdefault(op.row, each["operation"])
         was = sums.get(op.row, _Sum(0, 0.0, 0.0, ""))
         total = None if seconds is None or was.seconds is None else was.seconds + calls * seconds
         sums[op.row] = _Sum(was.calls + calls, total, was.least + least, was.why or each["why"])
@@ -138,8 +143,12 @@ def _rows(operations: Sequence[Mapping[str, Any]], copy: float, flops: float) ->
         limit = _limit(found.seconds, found.least)
         gain = None if share is None or limit is None else share * (1 - 1 / limit)
         running = None if share is None else cumulative
+        said = whole_ones[op_name, shapes, dtype]
         rows.append(
-            Row(number, op_name, shapes, dtype, found.calls, found.seconds, share, running, limit, gain, found.why)
+            Row(
+                *(number, op_name, shapes, dtype, found.calls, found.seconds),
+                *(share, running, limit, gain, found.why, said),
+            )
         )
     return tuple(rows)
 
@@ -149,7 +158,8 @@ def _functions(functions: Sequence[Mapping[str, Any]], step: float, copy: float)
     rows = []
     for number, each in enumerate(ordered, start=1):
         seconds = None if each["seconds"] is None else each["seconds"] * each["calls"]
-        share = None if seconds is None else 100 * seconds / step
+        # Alone, a function finds nothing to share with the rest of the step, so it may take longer than the step.
+        share = None if seconds is None else min(100.0, 100 * seconds / step)
         # With its gradient a function reads and writes its arrays about twice more.
         least = each["calls"] * each["bytes"] * (3 if each["differentiated"] else 1) / copy
         limit = _limit(seconds, least)
@@ -159,6 +169,7 @@ def _functions(functions: Sequence[Mapping[str, Any]], step: float, copy: float)
                 each["name"],
                 tuple((name, value) for name, value in each["arguments"]),
                 each["outputs"][0][1] if each["outputs"] else "",
+                len(each["outputs"]),
                 each["differentiated"],
                 each["calls"],
                 seconds,
@@ -175,3 +186,13 @@ def _limit(seconds: float | None, least: float) -> float | None:
     if seconds is None:
         return None
     return max(1.0, seconds / least) if least > 0 else None
+
+
+def profile_of(found: Mapping[str, Any]) -> Profile:
+    """Return a profile from :meth:`Profile.to_json`, for `kernel extract`.  Raises KeyError or TypeError."""
+    rows = tuple(Row(**each | {"shapes": tuple(map(tuple, each["shapes"]))}) for each in found["rows"])
+    functions = tuple(
+        FunctionRow(**each | {"arguments": tuple(map(tuple, each["arguments"]))}) for each in found["functions"]
+    )
+    known = {name: found[name] for name in Profile.__dataclass_fields__}
+    return Profile(**known | {"rows": rows, "functions": functions, "notes": tuple(found["notes"])})

@@ -27,31 +27,29 @@ def script_of(root: Path, script: Path | None) -> Path:
     return found
 
 
-def profiled(
-    root: Path,
-    script: Path | None,
-    mode: Mode,
-    machine: Machine,
-    fit: MachineProfile,
-    sandbox: Sandbox | NoSandbox,
-    settings: Settings,
-    sizes: Mapping[str, int | None],
-) -> Profile:
-    """Profile a script in a child process.
-
-    ``sizes``: ``vocab_size``, ``seq_len`` and ``rows``; None: what fits the machine.  Raises LabError when the script
-    cannot be run or traced.
-    """
-    found = script_of(root, script)
-    wanted = {
+def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
+    """Return ``vocab_size``, ``seq_len`` and ``rows``: those asked for, the lab's, or those that fit the machine."""
+    return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
         "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),
         "rows": sizes.get("rows") or 8,
     }
-    request = Request(str(found), mode, fit.device, seed=settings.seed, **wanted)
+
+
+def profiled(
+    script: Path,
+    mode: Mode,
+    machine: Machine,
+    fit: MachineProfile,
+    sandbox: Sandbox | NoSandbox,
+    seed: int,
+    sizes: Mapping[str, int],
+) -> Profile:
+    """Profile a script in a child process.  Raises LabError when it cannot be run or traced."""
+    request = Request(str(script), mode, fit.device, seed=seed, **sizes)
     around = surroundings(machine, fit.device, sandbox)
-    measured = asked(around, "profile", request.to_json(), [found.parent], _SECONDS)
-    return profile_from(measured, found.name, mode, fit.device, machine.chip or machine.arch)
+    measured = asked(around, "profile", request.to_json(), [script.parent], _SECONDS)
+    return profile_from(measured, script.name, mode, fit.device, machine.chip or machine.arch)
 
 
 def _or(value: int | str, automatic: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal["step", "forward"]
 
@@ -29,4 +29,32 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOut:
+    """One function to take out of a script, or of a starter's reference."""
+
+    name: str
+    """Name of the task."""
+    function: str
+    reference: str
+    """Path of reference.py, which has the function."""
+    script: str
+    """Path of the script that calls it; empty for a starter."""
+    device: str
+    vocab_size: int
+    seq_len: int
+    arguments: list[list[Any]]
+    """Parameters in order, each with [shape, number type] or {"constant": value}."""
+    outputs: int
+    differentiated: bool
+    seed: int = 42
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TakeOut:
         return cls(**json.loads(text))

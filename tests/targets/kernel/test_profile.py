@@ -14,8 +14,13 @@ from autoresearch_mlx.targets.kernel.table import lines, picture
 
 
 @pytest.fixture(scope="module")
-def step(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return kernel_json(example_lab(tmp_path_factory.mktemp("labs") / "lab"), "profile", "--step")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return example_lab(tmp_path_factory.mktemp("labs") / "lab")
+
+
+@pytest.fixture(scope="module")
+def step(lab: Path) -> Any:
+    return kernel_json(lab, "profile", "--step")
 
 
 def test_the_shares_of_a_step_sum_to_100(step: Any) -> None:
@@ -27,8 +32,8 @@ def test_the_trace_goes_through_the_gradients(step: Any) -> None:
     by_name: dict[str, int] = {}
     for row in step["rows"]:
         by_name[row["op"]] = by_name.get(row["op"], 0) + row["calls"]
-    assert by_name["Tanh"] == 64 + 1, "one for each row of the loss, and the layer's"
-    assert by_name["Scatter"] >= 64, "the gradient of each look-up"
+    assert by_name["Tanh"] == 12 + 1, "one for each part of the loss, and the layer's"
+    assert by_name["ScatterAxis"] == 12, "the gradient of each look-up"
     assert all(row["why"] == "" for row in step["rows"]), [r for r in step["rows"] if r["why"]]
 
 
@@ -36,6 +41,35 @@ def test_the_slow_function_is_the_first_of_the_functions(step: Any) -> None:
     first = step["functions"][0]
     assert (first["name"], first["function"], first["calls"]) == ("f1", "capped_loss", 1)
     assert first["differentiated"] and first["share"] > 30
+
+
+def test_a_function_becomes_a_lab_with_its_reference_shapes_and_a_first_candidate(lab: Path, step: Any) -> None:
+    made = kernel_json(lab, "extract", step["functions"][0]["name"])
+    folder = Path(made["folder"])
+    assert folder == lab / "kernels" / "capped_loss"
+    assert made["free"] == ["N1", "N2"] and {"N1": 95, "N2": 128} in made["odd"]
+    assert "def capped_loss(" in (folder / "reference.py").read_text()
+    first = (folder / "kernel.py").read_text()
+    assert "def kernel(logits: mx.array, targets: mx.array, cap: float)" in first
+    assert "ROWS_AT_ONCE = 8" in first and "# knob: pow2 1 256" in first
+    brief = (folder / "program.md").read_text()
+    assert "Row f1 of the profile of train_mlx.py" in brief and "def capped_loss(" in brief
+    again = command_line("kernel", "extract", "f1", cwd=lab)
+    assert again.returncode == 1 and "is not empty" in again.stderr
+
+
+def test_a_row_that_does_not_exist_names_those_that_do(lab: Path, step: Any) -> None:
+    done = command_line("kernel", "extract", "f9", cwd=lab)
+    assert done.returncode == 1
+    assert "the profile has no row 'f9'" in done.stderr and "f1 (capped_loss)" in done.stderr
+
+
+def test_an_operation_becomes_a_lab_too_and_one_that_moves_numbers_does_not(lab: Path, step: Any) -> None:
+    number = {row["op"]: str(row["number"]) for row in step["rows"]}
+    made = kernel_json(lab, "extract", number["Tanh"], "--to", "tanh")
+    assert "return mx.tanh(a)" in (Path(made["folder"]) / "reference.py").read_text()
+    done = command_line("kernel", "extract", number["Concatenate"], "--to", "other", cwd=lab)
+    assert done.returncode == 1 and "cannot be taken out alone" in done.stderr
 
 
 def test_no_row_promises_more_than_its_share(step: Any) -> None:

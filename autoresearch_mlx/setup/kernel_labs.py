@@ -1,0 +1,88 @@
+"""Profile a lab's script, and make kernel labs from rows of the profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.profile import choose_profile
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.workspace import commit_all, init_repository
+from autoresearch_mlx.targets.confine import sandbox_of
+from autoresearch_mlx.targets.kernel.children import surroundings
+from autoresearch_mlx.targets.kernel.extract import FOLDER, extract, remember, remembered, row_named, wanted_of
+from autoresearch_mlx.targets.kernel.profile import Profile, profile_of
+from autoresearch_mlx.targets.kernel.profiled import profiled, script_of, sizes_of
+from autoresearch_mlx.targets.kernel.request import Mode
+from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task
+
+_FILES = (KERNEL, REFERENCE, TASK, "lab.toml", "program.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new kernel lab."""
+
+    folder: Path
+    task: Task
+
+    def facts(self) -> dict[str, Any]:
+        return {"folder": str(self.folder), "task": self.task.name, "free": self.task.free, "odd": self.task.odd}
+
+    def lines(self) -> list[str]:
+        from autoresearch_mlx.targets.kernel.measuring import in_words
+
+        task = self.task
+        odd = "; ".join(map(in_words, task.odd)) or "none: the function takes no other shape"
+        gradient = ", with its gradient" if task.differentiated else ""
+        return [
+            f"{task.function}{gradient}: sizes {in_words(task.sizes)}; odd shapes: {odd}",
+            f"tolerance {task.tolerance:g} of a number's size, {task.typical:g} on average;"
+            f" to beat: the fastest of {', '.join(task.baselines)}",
+            f"next: cd {self.folder} && autoresearch-mlx run --experiments 12",
+        ]
+
+
+def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None) -> Profile:
+    """Profile a script of this lab, and keep the profile of a whole step for `kernel extract`.  Raises LabError."""
+    machine, settings = read_machine(), load_settings(lab.root).settings
+    fit = choose_profile(machine, settings.hardware.profile)
+    path = script_of(lab.root, script)
+    wanted = sizes_of(settings, fit, sizes)
+    found = profiled(path, mode, machine, fit, sandbox_of(settings), settings.seed, wanted)
+    if mode == "step":
+        lab.make_state()
+        remember(lab.state, path, found, wanted)
+    return found
+
+
+def new_kernel_lab(
+    lab: Lab, row: str, folder: Path | None, first: Path | None, script: Path | None, say: Callable[[str], None]
+) -> Made:
+    """Make a kernel lab, as a git repository of its own, from a row of the profile.  Raises LabError."""
+    path = script_of(lab.root, script)
+    note = remembered(lab.state, path)
+    if note is None:
+        say(f"profiling {path.name} first")
+        profile_here(lab, "step", script)
+        note = remembered(lab.state, path)
+    if note is None:
+        raise LabError(f"{path.name} was changed while it was profiled", "try again")
+    profile, sizes = profile_of(note["profile"]), note["sizes"]
+    wanted = wanted_of(row_named(profile, row), path)
+    target = (folder if folder is not None else path.parent / FOLDER / wanted.name).resolve()
+    machine, settings = read_machine(), load_settings(lab.root).settings
+    fit = choose_profile(machine, settings.hardware.profile)
+    around = surroundings(machine, fit.device, sandbox_of(settings))
+    text = first.read_text(encoding="utf-8") if first is not None else None
+    task = extract(wanted, target, around, profile.chip, profile.mlx, sizes["vocab_size"], sizes["seq_len"], text)
+    if folder is None and not (target.parent / ".gitignore").exists():
+        (target.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    init_repository(target)
+    commit_all(target, _FILES, f"A lab for {task.name}")
+    return Made(target, task)

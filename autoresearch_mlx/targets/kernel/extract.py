@@ -1,0 +1,180 @@
+"""Make a kernel lab: the function as a reference, the inputs on which it is tried, and a first candidate."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.targets.kernel.candidate import Refused, read_candidate
+from autoresearch_mlx.targets.kernel.children import Surroundings, asked
+from autoresearch_mlx.targets.kernel.lab_texts import LAB_TOML, first_candidate, no_candidate, program
+from autoresearch_mlx.targets.kernel.operation_source import POSITIVE, operation_source
+from autoresearch_mlx.targets.kernel.operations import operation_from
+from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
+from autoresearch_mlx.targets.kernel.request import TakeOut
+from autoresearch_mlx.targets.kernel.sliced import sliced
+from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Array, Task
+
+FOLDER = "kernels"
+"""Folder of kernel labs, beside the script; git ignores it, because each lab is a repository of its own."""
+_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A function to take out: where its text comes from, and how the step calls it."""
+
+    name: str
+    function: str
+    reference: str
+    """Text of reference.py."""
+    arguments: list[list[Any]]
+    outputs: int
+    differentiated: bool
+    row: Mapping[str, Any] | None
+    script: Path | None
+    first: str | None = None
+    """Text of the first candidate, where one comes with it."""
+    positive: bool = False
+
+
+def row_named(profile: Profile, name: str) -> Row | FunctionRow:
+    """Return a row of the profile: a number for an operation, f1 for a function, or the function's own name.
+
+    Raises LabError.
+    """
+    for row in profile.rows:
+        if name == str(row.number):
+            return row
+    for function in profile.functions:
+        if name in (function.name, function.function):
+            return function
+    some = [*(f"{f.name} ({f.function})" for f in profile.functions[:6])]
+    said = f"the profile has no row {name!r}: operations are 1 to {len(profile.rows)}"
+    raise LabError(said, f"functions are {', '.join(some)}" if some else "the script has no function of arrays alone")
+
+
+def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
+    """Return what a row of the profile stands for.  Raises LabError when it cannot be taken out."""
+    if isinstance(row, FunctionRow):
+        text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)
+        shown = {"row": row.name, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}
+        arguments = [[name, value] for name, value in row.arguments]
+        return Wanted(row.function, row.function, text, arguments, row.outputs, row.differentiated, shown, script)
+    if row.operation is None:
+        raise LabError(
+            "this profile was made by an earlier version", "`autoresearch-mlx kernel profile` makes a new one"
+        )
+    op = operation_from(row.operation)
+    shown = {"row": row.number, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}
+    arguments = [[chr(ord("a") + at), [list(each.seen.shape), each.seen.dtype]] for at, each in enumerate(op.inputs)]
+    name = f"{re.sub('[^a-z0-9]', '', op.name.lower())}_{row.number}"
+    return Wanted(
+        name, "operation", operation_source(op), arguments, 1, False, shown, None, positive=op.name in POSITIVE
+    )
+
+
+def extract(
+    wanted: Wanted, folder: Path, around: Surroundings, chip: str, mlx: str, vocab: int, seq_len: int, first: str | None
+) -> Task:
+    """Write a kernel lab into ``folder``, which must not exist; return its task.
+
+    ``first``: text of the first candidate; None: the reference's own text, or nothing where it may not be a candidate.
+    Raises LabError when the function cannot be a task, or the candidate is refused.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")
+    with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
+        reference = Path(made).resolve() / REFERENCE
+        reference.write_text(wanted.reference, encoding="utf-8")
+        script = "" if wanted.script is None else str(wanted.script)
+        request = TakeOut(
+            *(wanted.name, wanted.function, str(reference), script, around.device, vocab, seq_len),
+            *(wanted.arguments, wanted.outputs, wanted.differentiated),
+        )
+        read = [reference, *([wanted.script.parent] if wanted.script is not None else [])]
+        task = _task(wanted, asked(around, "take_out", request.to_json(), read, _SECONDS), chip, mlx)
+    text = first if first is not None else wanted.first
+    if text is None:
+        text = _own_text(wanted, task)
+    try:
+        read_candidate(text, task)
+    except Refused as refused:
+        raise LabError(f"the first candidate is refused: {refused}", "correct the file that --first names") from None
+    _write(folder, wanted, task, text)
+    return task
+
+
+def _own_text(wanted: Wanted, task: Task) -> str:
+    """Return the reference as a candidate; where a candidate may not do what it does, one that replaces nothing."""
+    text = first_candidate(wanted.reference, wanted.function, task)
+    try:
+        read_candidate(text, task)
+    except Refused as refused:
+        return no_candidate(task, str(refused))
+    return text
+
+
+def _task(wanted: Wanted, found: Mapping[str, Any], chip: str, mlx: str) -> Task:
+    arrays = tuple(Array(**each | {"axes": tuple(each["axes"])}) for each in found["arrays"])
+    if wanted.positive:
+        arrays = tuple(replace(each, mean=1.5, std=0.2) for each in arrays)
+    return Task(
+        name=wanted.name,
+        function=wanted.function,
+        parameters=tuple(name for name, _ in wanted.arguments),
+        arrays=arrays,
+        constants=found["constants"],
+        outputs=wanted.outputs,
+        differentiated=wanted.differentiated,
+        sizes=found["sizes"],
+        free=tuple(found["free"]),
+        odd=tuple(found["odd"]),
+        tolerance=found["tolerance"],
+        typical=found["typical"],
+        baselines=tuple(found["baselines"]),
+        script=wanted.script.name if wanted.script is not None else "",
+        row=wanted.row,
+        made_on={"chip": chip, "mlx": mlx},
+    )
+
+
+def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
+    fresh = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REFERENCE).write_text(wanted.reference, encoding="utf-8")
+        (folder / TASK).write_text(task.to_json(), encoding="utf-8")
+        (folder / KERNEL).write_text(first, encoding="utf-8")
+        (folder / "lab.toml").write_text(LAB_TOML, encoding="utf-8")
+        (folder / "program.md").write_text(program(task, wanted.reference), encoding="utf-8")
+    except OSError as error:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise LabError(f"{folder} cannot be written: {error.strerror}", "choose another: --to DIR") from None
+
+
+def remembered(state: Path, script: Path) -> Mapping[str, Any] | None:
+    """Return the last profile of this very text of the script; None when there is none."""
+    try:
+        found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
+        same = found["text"] == script.read_text(encoding="utf-8") and found["path"] == str(script)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if same else None
+
+
+def remember(state: Path, script: Path, profile: Profile, sizes: Mapping[str, int]) -> None:
+    """Keep a profile, so that `kernel extract` need not take it again."""
+    said = {"path": str(script), "text": script.read_text(encoding="utf-8"), "sizes": dict(sizes)}
+    (state / _NOTE).write_text(json.dumps({**said, "profile": profile.to_json()}), encoding="utf-8")
+
+
+_NOTE = "kernel-profile.json"

@@ -1,0 +1,63 @@
+"""Say what a bench process and its referee have to do, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoresearch_mlx.targets.kernel.candidate import Candidate, candidate_from
+from autoresearch_mlx.targets.kernel.task import Sizes, Task, task_from
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Inputs on which a candidate is tried: sizes, seed and spread."""
+
+    name: str
+    """Name of the files of its outputs."""
+    sizes: Sizes
+    seed: int
+    scale: float = 1.0
+    kind: str = ""
+    """What it stands for, in words: ``the model's shape``, ``an odd shape``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One measurement of one candidate."""
+
+    task: Task
+    reference: str
+    """Path of reference.py."""
+    candidate: Candidate | None
+    """None: only the baselines are timed."""
+    device: str
+    folder: str
+    """Folder for the outputs."""
+    trials: tuple[Trial, ...]
+    timed: Sizes
+    """Sizes on which the candidate is timed."""
+    seed: int
+    """Seed of the inputs that are timed."""
+
+    def to_json(self) -> str:
+        plain = asdict(self) | {
+            "task": self.task.to_json(),
+            "candidate": None if self.candidate is None else self.candidate.to_json(),
+        }
+        return json.dumps(plain)
+
+
+def order_from(text: str) -> Order:
+    """Return an order from its JSON."""
+    found: dict[str, Any] = json.loads(text)
+    trials: Sequence[Mapping[str, Any]] = found.pop("trials")
+    candidate = found.pop("candidate")
+    return Order(
+        task=task_from(found.pop("task")),
+        candidate=None if candidate is None else candidate_from(candidate),
+        trials=tuple(Trial(**each) for each in trials),
+        **found,
+    )
