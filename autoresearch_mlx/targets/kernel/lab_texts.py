@@ -73,7 +73,8 @@ What it has to compute, in float32 on the CPU (reference.py, which cannot be edi
 - `METAL = \"\"\"...\"\"\"`: the body of a Metal kernel, and `CUDA = \"\"\"...\"\"\"`: of a CUDA kernel. Inputs
   have their names above, outputs are {", ".join(task.output_names)}; shapes are there as `NAME_shape`.
   `launch(shapes)` returns (grid, threadgroup), three whole numbers each; the grid is counted in threads.
-  `TEMPLATE = ("THREADS",)` passes whole-number constants, and `T` is the type of the first float input. The harness makes the call.
+  `TEMPLATE = ("THREADS",)` passes whole-number constants, and `T` is the type of the first
+  float input. The harness makes the call.
 - Whole numbers at the top level with a range comment are knobs: `THREADS = 256  # knob: pow2 32 1024`.
 
 ## The gates, in this order
