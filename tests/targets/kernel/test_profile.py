@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import command_line
+from conftest import ROOT, command_line
 from kernel_labs import example_lab, kernel_json
 
 from autoresearch_mlx.targets.kernel.profile import profile_from
@@ -161,3 +162,15 @@ def test_a_step_that_reads_a_value_on_the_way_is_named(tmp_path: Path) -> None:
     done = command_line("kernel", "profile", cwd=lab)
     assert done.returncode == 1
     assert "reads the value of an array in the middle of a step" in done.stderr
+
+
+# --- the page
+
+
+def test_the_console_of_the_page_about_kernels_runs_as_written(tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```console\n(.*?)^```", (ROOT / "docs" / "kernels.md").read_text(), re.M | re.S)
+    lab = example_lab(tmp_path / "lab")
+    for line in script.splitlines():
+        done = command_line(*line.removeprefix("$ autoresearch-mlx ").split(), cwd=lab)
+        assert done.returncode == 0, done.stderr
+    assert "next: cd " in done.stdout and (lab / "kernels" / "capped_loss" / "kernel.py").exists()
