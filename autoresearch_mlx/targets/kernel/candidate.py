@@ -181,6 +181,11 @@ class _Body:
             _refuse(function, "a function has no decorator: the harness compiles it (COMPILE = True)")
         if function.args.vararg or function.args.kwarg or function.args.defaults or function.args.kw_defaults:
             _refuse(function, "a function has plain parameters, without defaults: a default could keep a value")
+        written = [*(arg.annotation for arg in _all_arguments(function)), function.returns]
+        if any(each is not None and not isinstance(each, ast.Name | ast.Attribute | ast.Subscript) for each in written):
+            _refuse(function, "an annotation is a type, and computes nothing")
+        if any(isinstance(node, ast.Call) for each in written if each is not None for node in ast.walk(each)):
+            _refuse(function, "an annotation is a type, and computes nothing")
         if taken := self._own & ({"mx", "math"} | allowed.BUILT_IN):
             _refuse(function, f"{sorted(taken)[0]} may not be defined anew")
         for node in _below(function):

@@ -1,6 +1,7 @@
 """Make the functions that are tried and timed: the reference in each of its versions, and the candidate."""
 
 from __future__ import annotations
+import __future__
 
 import builtins
 import math
@@ -73,7 +74,8 @@ def _space(candidate: Candidate) -> dict[str, Any]:
 
     names = {name: getattr(builtins, name) for name in allowed.BUILT_IN}
     space: dict[str, Any] = {"__builtins__": {**names, "__import__": only}, "mx": mx, "math": math}
-    exec(compile(candidate.source, "kernel.py", "exec"), space)
+    # With this flag annotations stay texts; evaluated, they would run whatever stands in them.
+    exec(compile(candidate.source, "kernel.py", "exec", __future__.annotations.compiler_flag), space)
     space["mx"] = mx
     return space
 
