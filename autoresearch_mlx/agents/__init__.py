@@ -41,6 +41,8 @@ NAMES = (
     "command",
     "command:LINE",
     *(preset.name for preset in PRESETS),
+    "team",
+    "team:MODEL",
     "scripted:PATH",
     "module:Class",
 )
@@ -71,8 +73,9 @@ def load_agent(name: str, office: Office) -> Agent:
         "playbook": _playbook,
         "command": lambda line, office: _command(f"command:{line}", office),
         "scripted": _scripted,
+        "team": _team,
     }
-    takes = {"hybrid", "command", "scripted"}
+    takes = {"hybrid", "command", "scripted", "team"}
     if kind in makers and (not colon or (kind in takes and rest)):
         return makers[kind](rest, office)
     if name not in makers and (where := offered(GROUP).get(name)) is not None:
@@ -97,6 +100,8 @@ def _auto(rest: str, office: Office) -> Agent:
     """Return ``hybrid`` with a suitable model where a server has one, else ``knobs``; print which, and why."""
     from autoresearch_mlx.agents.choose_model import suitable_model
 
+    if office.team.juniors:
+        return _team("", office)
     if office.settings.model is not None:
         office.say(f"agent: hybrid with {office.settings.model}, as the settings name it")
         return _hybrid("", office)
@@ -181,6 +186,12 @@ def _coding_agent(name: str, office: Office) -> CodingAgent:
     if office.lend is None:
         raise AgentError("a coding agent needs a session's worktree", "start it with `autoresearch-mlx run`")
     return CodingAgent(chosen, office, office.lend, office.may_edit, kind)
+
+
+def _team(model: str, office: Office) -> Agent:
+    from autoresearch_mlx.agents.team.hire_team import hire_team
+
+    return hire_team(model, office, load_agent)
 
 
 def _scripted(path: str, office: Office) -> Agent:

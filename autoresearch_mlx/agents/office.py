@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from autoresearch_mlx.lab.config import AgentSettings
+from autoresearch_mlx.lab.config import AgentSettings, TeamSettings
+from autoresearch_mlx.store.minutes import Minute
+
+Files: TypeAlias = Mapping[str, str]
 
 
 def _quiet(text: str) -> None:
     pass
+
+
+def _unrecorded(event: str, fields: Mapping[str, Any]) -> None:
+    pass
+
+
+def _uncarried(mine: Files, base: Files, theirs: Files) -> Files | str:
+    return "it cannot be carried over outside a session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,16 @@ class Office:
     """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
     caps: Callable[[], Caps] | None = None
     """Function that returns the current caps, which a person may change during a run; None: the settings' caps."""
+
+    team: TeamSettings = field(default_factory=TeamSettings)
+    pool: Callable[[int], Callable[[str], AbstractContextManager[Path]]] | None = None
+    """Function that returns, for junior n of a team, a function like ``lend`` that lends a worktree of its own."""
+    record: Callable[[str, Mapping[str, Any]], None] = _unrecorded
+    """Function that writes one event of a team into the session's ledger."""
+    minutes: Callable[[], Sequence[Minute]] = tuple
+    """Function that returns the minutes of the session's team so far."""
+    carry: Callable[[Files, Files, Files], Files | str] = _uncarried
+    """Function that carries changed files from one version of the files to another; returns the files, or why not."""
 
     def most(self) -> Caps:
         """Return what the session may spend on models; called before each call to a model."""

@@ -58,11 +58,14 @@ def log_command(tag: str | None, as_json: bool) -> None:
     from autoresearch_mlx.judge.waiting import waiting
     from autoresearch_mlx.report.terminal import render_log
     from autoresearch_mlx.store.ledger import FILE, read
+    from autoresearch_mlx.store.minutes import minutes_of
 
     journal = read(find_session(lab_here(), tag) / FILE)
     if not as_json:
         history = journal.history
-        click.echo(render_log(history.experiments, history.metric, history.direction, width(), waiting(history)))
+        minutes = minutes_of(journal.briefs, history)
+        shown = history.experiments, history.metric, history.direction, width(), waiting(history), minutes
+        click.echo(render_log(*shown))
         return
     for record in journal.records:
         click.echo(json.dumps({k: v for k, v in record.items() if k not in ("schema", "event")}))

@@ -182,6 +182,17 @@ class AgentSettings(_Frozen):
         return self
 
 
+class TeamSettings(_Frozen):
+    """Settings of a team: a chief and juniors; a table with juniors makes ``auto`` a team (docs/team.md)."""
+
+    chief: str = "policy"
+    """policy, or a model that words the questions and orders the axes: ``ollama:qwen3:8b``."""
+    juniors: tuple[str, ...] = ()
+    """Names of agents; empty: knobs, and a suitable model if there is one."""
+    critic: str | None = None
+    """A model that may drop or reorder proposals before anything is measured; None: nobody."""
+
+
 class SandboxSettings(_Frozen):
     """Settings of the sandbox that confines edited code."""
 
@@ -278,6 +289,7 @@ class Settings(_Frozen):
     data: DataSettings = DataSettings()
     judge: JudgeSettings = JudgeSettings()
     agent: AgentSettings = AgentSettings()
+    team: TeamSettings = TeamSettings()
     sandbox: SandboxSettings = SandboxSettings()
     limits: LimitSettings = LimitSettings()
     literals: LiteralSettings = LiteralSettings()

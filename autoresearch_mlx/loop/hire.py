@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,10 +17,14 @@ from autoresearch_mlx.experiment import Agent, Context, History, Tenant
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.carry import Overlap, carried
 from autoresearch_mlx.loop.control import live_run
 from autoresearch_mlx.loop.first_context import first_context
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.store.forms import Form
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.minutes import Minute, minutes_of
+from autoresearch_mlx.store.worktree import FOLDER, Worktree
 
 
 @runtime_checkable
@@ -139,7 +143,22 @@ def office_of(session: Session, settings: Settings, say: Callable[[str], None]) 
         say=say,
         memory_bytes=session.worker.memory_bytes,
         caps=lambda: _caps(session, settings),
+        team=settings.team,
+        pool=lambda junior: Worktree(session.workspace, f"{FOLDER}-junior-{junior}").lent,
+        record=lambda event, fields: session.append(event, time=now(), **fields),
+        minutes=lambda: _minutes(session),
+        carry=_carry,
     )
+
+
+def _minutes(session: Session) -> tuple[Minute, ...]:
+    journal = session.journal()
+    return minutes_of(journal.briefs, journal.history)
+
+
+def _carry(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> Mapping[str, str] | str:
+    found = carried(mine, base, theirs)
+    return found.words if isinstance(found, Overlap) else found
 
 
 def _caps(session: Session, settings: Settings) -> Caps:

@@ -22,6 +22,7 @@ from autoresearch_mlx.store.forms import rung_words
 from autoresearch_mlx.store.heartbeat import SILENT_SECONDS, last_beat
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.minutes import Minute, minutes_of
 from autoresearch_mlx.store.talks import Spent, spent
 from autoresearch_mlx.store.tries import try_of
 
@@ -128,6 +129,8 @@ class Status:
     """The form in which the model is asked next, and what each form has brought; empty without a model."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
+    minutes: tuple[Minute, ...] = ()
+    """The briefs of a team, oldest first."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -167,6 +170,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         detached=detached.number if (detached := try_of(folder, holder(folder))) is not None else None,
         form=rung_words(history),
         waiting=waiting(history),
+        minutes=minutes_of(journal.briefs, history),
     )
 
 
@@ -254,6 +258,7 @@ def to_json(status: Status) -> dict[str, Any]:
         **({"speed": asdict(status.speed)} if status.speed else {}),
         **({"detached": status.detached} if status.detached is not None else {}),
         **({"form": status.form} if status.form else {}),
+        **({"minutes": [asdict(each) for each in status.minutes]} if status.minutes else {}),
     }
 
 

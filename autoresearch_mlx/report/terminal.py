@@ -18,6 +18,7 @@ from autoresearch_mlx.report.conversation import spent_words
 from autoresearch_mlx.report.live_line import phase_word, time_left, waiting
 from autoresearch_mlx.report.now import Running
 from autoresearch_mlx.report.status import Mark, Speed, Status, count_outcomes
+from autoresearch_mlx.store.minutes import Minute
 from autoresearch_mlx.store.rules import MARK
 
 
@@ -40,6 +41,8 @@ def _limit_words() -> Mapping[str, Callable[[Any], str]]:
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _AXIS = 16
+_BRIEFS = 5
+"""Number of ended briefs that ``status`` shows."""
 _TITLE = 24
 """Number of columns for titles below which the table leaves out the axis."""
 _ROOM = 45
@@ -86,7 +89,14 @@ def render_status(status: Status, width: int) -> str:
         facts.append(("asked", spent_words(status.spent, status.cost, status.caps)))
     if status.form:
         facts.append(("form", status.form))
+    facts += [("brief", each.words) for each in _newest(status.minutes)]
     return "\n".join(line for name, text in facts for line in terms.field(name, text, width, 13))
+
+
+def _newest(minutes: Sequence[Minute]) -> list[Minute]:
+    """Return the briefs that are out, and the last ones that came back."""
+    ended = [each for each in minutes if each.outcome != "open"][-_BRIEFS:]
+    return [*ended, *(each for each in minutes if each.outcome == "open")]
 
 
 def _disturbed(status: Status) -> str:
@@ -170,7 +180,12 @@ def running_words(running: Running | None) -> str:
 
 
 def render_log(
-    experiments: Sequence[Experiment], metric: str, direction: Direction, width: int, waiting: Sequence[Waiting] = ()
+    experiments: Sequence[Experiment],
+    metric: str,
+    direction: Direction,
+    width: int,
+    waiting: Sequence[Waiting] = (),
+    minutes: Sequence[Minute] = (),
 ) -> str:
     """Write one row for each experiment, newest last, and a closing line with the counts.
 
@@ -190,6 +205,7 @@ def render_log(
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     star += "; ~ ran on a slow machine (`show N`)" if any(slowed(e.measurements) for e in experiments) else ""
     below = [f"{note}{star}; {metric}: {_BETTER[direction]}", *(f"? waiting for you: {each.words}" for each in waiting)]
+    below += [each.words for each in minutes]
     return "\n".join([*_fit(rows, width), "", *(line for text in below for line in terms.wrap(text, width))])
 
 

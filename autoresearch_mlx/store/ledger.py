@@ -6,6 +6,9 @@
     abandoned   the agent had nothing to propose; the number is free again
     carried     the change of an experiment was carried to a newer incumbent, and is measured again there; the line has
                 its runs on the old base
+    agenda      what the chief of a team knows
+    brief       a brief of the chief to a junior (:mod:`minutes`)
+    brief_ended a brief that led to no experiment, and why
     accepted    a person vouches for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed
@@ -79,6 +82,8 @@ class Journal:
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The ledger's lines about finished experiments, in the order of the history; keys unknown to us are kept."""
 
+    briefs: tuple[Mapping[str, Any], ...] = ()
+    """The ledger's lines about the briefs of a team, oldest first."""
     rules: Mapping[str, Any] | None = None
     """The present settings on which verdicts depend, by name; None in a ledger that does not note them."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
@@ -139,6 +144,7 @@ class _Replay:
         self._pairs: list[Mapping[str, Any]] = []
         self._certificates: list[Mapping[str, Any]] = []
         self._alone: list[Mapping[str, Any]] = []
+        self._briefs: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
         """Add one event.  Raises LookupError, TypeError, ValueError or AttributeError for a malformed event."""
@@ -168,6 +174,8 @@ class _Replay:
             self._pairs.append(event)
         elif kind == "certified":
             self._certificates.append(event)
+        elif kind in ("agenda", "brief", "brief_ended"):
+            self._briefs.append(event)
         elif kind == "alone":
             self._alone.append(event)
         elif kind == "finalized":
@@ -202,6 +210,7 @@ class _Replay:
             tuple(self._alone),
             dict(self._regimes),
             records=records,
+            briefs=tuple(self._briefs),
             rules=self._rules,
             rule_changes=tuple(self._rule_changes),
         )

@@ -13,6 +13,7 @@ from autoresearch_mlx.agents.ideas.idea import YOU, Idea
 from autoresearch_mlx.agents.ideas.refill import read_ideas, refill_due, refill_request
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate
+from autoresearch_mlx.agents.team.brief import brief_of
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
@@ -32,13 +33,19 @@ class TaskSource:
 
     def look(self, context: Context) -> Task:
         """Return the next task without marking its idea as taken and without asking the model."""
-        ideas = self._open(context)
+        ideas, brief = self._open(context), brief_of(context)
+        if brief is not None and not self.wished(context):
+            return Task("axis", brief.axis, brief.words, experiments=brief.evidence)
         return choose_task(context, ideas, known_axes(context, ideas))
 
     def refill(self, context: Context) -> None:
         """Ask the model for ideas when the backlog runs out.  Raises EndpointError and Spending."""
         self.load_seconds = None
-        if self._office.folder is not None and refill_due(self._office.folder, context.history):
+        if (
+            brief_of(context) is None
+            and self._office.folder is not None
+            and refill_due(self._office.folder, context.history)
+        ):
             self._refill(context)
 
     def take(self, task: Task, number: int) -> None:
@@ -47,8 +54,10 @@ class TaskSource:
             take(self._office.folder, task.idea, number)
 
     def wished(self, context: Context) -> bool:
-        """Return whether the backlog holds one of the person's own ideas that has not been tried yet."""
-        return any(idea.source == YOU for idea in self._open(context))
+        """Return whether one of the person's own ideas waits that does not belong to the axis of another brief."""
+        brief = brief_of(context)
+        others = () if brief is None else brief.must_not
+        return any(idea.source == YOU and idea.axis not in others for idea in self._open(context))
 
     def _open(self, context: Context) -> tuple[Idea, ...]:
         return open_ideas(self._office.folder, context.history) if self._office.folder is not None else ()

@@ -19,6 +19,7 @@ from autoresearch_mlx.store import notes, talks
 from autoresearch_mlx.store.journal import stamp
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.minutes import minutes_of
 
 _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talks.CALLS}")
 
@@ -73,6 +74,7 @@ class WatchedSession:
         self._curve.see(running, (journal.session.get("conditions") or {}).get("budget_seconds"))
         return {
             "running": asdict(running) if running is not None else None,
+            "briefs": [each.words for each in minutes_of(journal.briefs, journal.history) if each.outcome == "open"],
             "lanes": [asdict(lane) for lane in lanes_in(self._folder, journal)],
             "points": [list(point) for point in self._curve.points],
             "trace": self._curve.run,

@@ -303,6 +303,8 @@ class Page:
     """Sentences that say what is missing from this page, and why."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
+    minutes: tuple[str, ...] = ()
+    """One line for each brief of a team, oldest first."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

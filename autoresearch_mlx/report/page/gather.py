@@ -26,6 +26,7 @@ from autoresearch_mlx.report.status import count_outcomes
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder
+from autoresearch_mlx.store.minutes import minutes_of
 from autoresearch_mlx.store.rules import changes_in_words
 
 Prices = tuple[float | None, float | None]
@@ -62,6 +63,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
         stops=stops_of(journal),
         remarks=(*changes_in_words(journal), *missing),
         waiting=waiting(history),
+        minutes=tuple(each.words for each in minutes_of(journal.briefs, history)),
     )
 
 

@@ -22,6 +22,8 @@ from autoresearch_mlx.report.page.sentences import (
 from autoresearch_mlx.store.rules import MARK
 
 _SHORT = 10
+_MINUTES = 40
+"""Number of the last briefs that the text lists; the page lists all of them."""
 _DIFF_LINES = 120
 
 
@@ -48,6 +50,9 @@ def _parts(page: Page) -> Iterator[str]:
             (plain(c.status), code(c.cause), str(len(c.numbers)), code(c.example[:120])) for c in page.failures[:_SHORT]
         ]
         yield _table(("status", "cause", "times", "the last one said"), rows)
+    if page.minutes:
+        yield "## Minutes of the team"
+        yield "\n".join(f"- {plain(line)}" for line in page.minutes[-_MINUTES:])
     caution = "absolute values can be compared only on the same data, evaluation and hardware"
     yield f"Made {page.made} by autoresearch-mlx; {caution}."
 

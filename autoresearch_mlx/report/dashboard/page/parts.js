@@ -41,6 +41,7 @@ export function showNow(session, now) {
   the("bar").hidden = !trains;
   if (trains) the("bar").firstChild.style.width = `${Math.min(Math.max(used, 0), 1) * 100}%`;
   facts("now-facts", [
+    ...(now.briefs ?? []).map((line) => ["brief", line.replace(/^brief /, "")]),
     ["step", r?.step != null ? count(r.step) : null],
     ["loss", r?.loss != null ? r.loss.toFixed(4) : null],
     ["tokens/s", r?.tokens_per_second != null ? count(r.tokens_per_second) : null],

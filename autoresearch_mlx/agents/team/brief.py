@@ -1,0 +1,65 @@
+"""Define a brief: what a chief asks of a junior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.experiment import Context
+
+BriefKind: TypeAlias = Literal["explore", "refine", "bracket", "ablate", "combine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One brief.  It names a question and an axis, never an edit."""
+
+    number: int
+    """Number of the brief, from 1."""
+    junior: str
+    kind: BriefKind
+    question: str
+    parent: str | None
+    """Commit from which the junior starts."""
+    axis: str | None
+    """The kind of change; None if the junior chooses among the axes that are free."""
+    must_not: tuple[str, ...] = ()
+    """Axes of other briefs that are out, or being measured."""
+    evidence: tuple[int, ...] = ()
+    """Numbers of the experiments behind the question."""
+
+    @property
+    def words(self) -> str:
+        """The brief as a text for a model."""
+        told = [f"Your brief ({self.kind}): {self.question}"]
+        if self.axis is not None:
+            told.append(f"Change only what belongs to the axis {self.axis!r}; name it as the axis.")
+        if self.must_not:
+            told.append(f"Others work on these axes; leave them alone: {', '.join(self.must_not)}.")
+        if self.evidence:
+            told.append(f"Look at experiments {', '.join(f'#{number}' for number in self.evidence)} first.")
+        return "\n".join(told)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the brief as plain JSON values for the ledger."""
+        told = asdict(self)
+        return {"brief": told.pop("number"), **{k: list(v) if isinstance(v, tuple) else v for k, v in told.items()}}
+
+
+@dataclass(frozen=True)
+class Briefed(Context):
+    """The context of a junior: that of any agent, and a brief."""
+
+    brief: Assignment | None = None
+
+
+def briefed(context: Context, brief: Assignment) -> Briefed:
+    """Return the context with a brief in it."""
+    plain: Mapping[str, Any] = {f.name: getattr(context, f.name) for f in fields(Context)}
+    return Briefed(**{**plain, "brief": brief})
+
+
+def brief_of(context: Context) -> Assignment | None:
+    """Return the brief that a context holds; None for an agent that works alone."""
+    return context.brief if isinstance(context, Briefed) else None

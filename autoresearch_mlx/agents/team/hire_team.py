@@ -1,0 +1,65 @@
+"""Make a team from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_mlx.agents.choose_model import PREFIXES, open_endpoint, suitable_model
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.team.chief import Chief, ModelVoice, ScriptedVoice, Voice
+from autoresearch_mlx.agents.team.critic import Critic
+from autoresearch_mlx.agents.team.team_agent import Junior, Team
+from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.experiment import Agent
+
+POLICY = "policy"
+
+
+def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) -> Agent:
+    """Return the team that the settings describe; ``model`` is the chief's, and the juniors' if none are named.
+
+    A team of one junior without a model as chief and without a critic is that junior.  Raises AgentError.
+    """
+    wanted = office.team
+    chief = model or wanted.chief
+    names = wanted.juniors or _usual(model, office)
+    if any(name.partition(":")[0] in ("team", "auto") for name in names):
+        raise AgentError("a junior cannot be a team, or auto", "name agents under [team] juniors in lab.toml")
+    if len(names) == 1 and chief == POLICY and not wanted.critic:
+        office.say(f"agent: a team of one junior, which is {names[0]} alone")
+        return load(names[0], office)
+    voice = None if chief == POLICY else _voice(chief, office)
+    juniors = [_junior(at, name, names.count(name) > 1, office, load) for at, name in enumerate(names, 1)]
+    critic = None if wanted.critic is None else Critic(_voice(wanted.critic, office), office.say)
+    return Team(office, Chief(office.seed, voice, office), juniors, critic)
+
+
+def _usual(model: str, office: Office) -> tuple[str, ...]:
+    """Return the juniors of a team that names none: the optimiser, and a model if there is one."""
+    named = model or office.settings.model
+    if named is not None:
+        return ("knobs", named)
+    endpoint, why = suitable_model(office)
+    office.say(f"agent: a team of {'knobs' if endpoint is None else f'knobs and {endpoint.name}'}: {why}")
+    return ("knobs",) if endpoint is None else ("knobs", endpoint.name)
+
+
+def _junior(at: int, name: str, twice: bool, office: Office, load: Callable[[str, Office], Agent]) -> Junior:
+    from autoresearch_mlx.agents.chat import Chat
+
+    own = office if office.pool is None else replace(office, lend=office.pool(at))
+    label = f"{name} ({at})" if twice else name
+    model = office.settings.model
+    if name.partition(":")[0] in PREFIXES or name in ("chat", model):
+        if name == "chat" and model is None:
+            raise AgentError("the junior chat needs a model", "[agent] model in lab.toml, or name ollama:MODEL")
+        return Junior(label, Chat(open_endpoint(model if name == "chat" and model else name, own), own, 0.0), True)
+    agent = load(name, own)
+    return Junior(label, agent, hasattr(agent, "next_brief"))
+
+
+def _voice(name: str, office: Office) -> Voice:
+    kind, _, rest = name.partition(":")
+    return ScriptedVoice(Path(rest)) if kind == "scripted" else ModelVoice(open_endpoint(name, office), office)

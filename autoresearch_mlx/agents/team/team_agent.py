@@ -1,0 +1,439 @@
+"""Let a chief give briefs to juniors, and hand their proposals to the loop one after the other.
+
+A brief is out from the moment it is written until its experiment has ended, and no two of them have an axis in common.
+A junior that may think while an experiment is measured has a thread; the others are asked in turn.  The loop measures
+and judges as with any agent, so that nothing here can keep an edit.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoresearch_mlx.agents.hybrid import share_now, turn
+from autoresearch_mlx.agents.ideas.axis_names import clean_axis
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.agents.team.agenda import agenda_of
+from autoresearch_mlx.agents.team.bracket import brackets
+from autoresearch_mlx.agents.team.brief import Assignment, briefed
+from autoresearch_mlx.agents.team.chief import Chief, assignment
+from autoresearch_mlx.agents.team.critic import Critic
+from autoresearch_mlx.errors import AgentAway, AgentError, EndpointError
+from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Tenant
+from autoresearch_mlx.lab.source import axis_of, changed_knobs
+
+CHIEF = "chief"
+"""Name of the author of brackets, which need no junior."""
+_LOOK_SECONDS = 0.05
+_MOST_TRIES = 24
+"""Number of proposals that an agent without a model may make for one brief, until one lies on free axes."""
+_FIRST_REST, _LONGEST_REST = 10.0, 1800.0
+_BUSY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Work:
+    """A junior's thinking about one brief; ``done`` is set when there is a proposal or an error."""
+
+    brief: Assignment
+    context: Context
+    done: threading.Event = field(default_factory=threading.Event)
+    proposal: Proposal | None = None
+    error: AgentError | None = None
+    reviewed: bool = False
+
+
+@dataclass(slots=True)
+class Junior:
+    """One agent of the team."""
+
+    name: str
+    agent: Agent
+    thinks: bool
+    """Whether it asks a model, so that the model's share counts for it."""
+    work: Work | None = None
+    away_until: float = 0.0
+    rest: float = _FIRST_REST
+
+    def may_think(self, context: Context) -> bool:
+        """Return whether it may think while an experiment is measured."""
+        refused = getattr(self.agent, "ahead_refused", None)
+        return refused is not None and refused(context) is None
+
+
+@dataclass(slots=True)
+class _Out:
+    """A brief that is out, the axes that it occupies, and the experiment that it became."""
+
+    brief: Assignment
+    axes: frozenset[str]
+    number: int | None = None
+    note: str | None = None
+
+
+class Team:
+    """An agent that is a team.  ``juniors`` are made with their own offices; ``critic`` may be None."""
+
+    name = "team"
+
+    def __init__(self, office: Office, chief: Chief, juniors: Sequence[Junior], critic: Critic | None = None) -> None:
+        self._office, self._chief, self._juniors, self._critic = office, chief, tuple(juniors), critic
+        self._out: dict[int, _Out] = {}
+        self._last: tuple[int, Junior | None, Assignment] | None = None
+        self._next_brief = self._lost_briefs() + 1
+        self._agenda: tuple[object, ...] | None = None
+        self._bracketed: set[tuple[int, str]] = set()
+        self._order: list[int] = []
+        self._error: AgentError | None = None
+        self._closed = False
+
+    # --- what the loop calls
+
+    def propose(self, context: Context) -> Proposal:
+        """Return the next proposal.  Raises AgentError when no junior has one."""
+        if context.feedback and self._last is not None and self._last[0] == context.number:
+            if (again := self._again(context)) is not None:
+                return again
+            context = replace(context, feedback=())
+        found = self._next(context, beside=False)
+        if found is not None:
+            return found
+        if self._out or self._error is None:
+            raise AgentAway("every axis is being measured, or its junior rests", seconds=_BUSY_SECONDS)
+        raise self._error
+
+    def ahead_refused(self, context: Context) -> str | None:
+        """Say why no junior may think while an experiment is measured; None when one may."""
+        may = any(junior.may_think(context) for junior in self._juniors)
+        return None if may else "no junior may think beside a run"
+
+    def ahead(self, context: Context) -> Proposal | None:
+        """Let the juniors think while an experiment is measured; None when the next one waits for its result."""
+        if context.feedback and self._last is not None and self._last[0] == context.number:
+            return self._again(context)
+        return self._next(context, beside=True)
+
+    def make_room(self, context: Context) -> Mapping[str, float]:
+        spent: dict[str, float] = {}
+        for junior in self._juniors:
+            if isinstance(junior.agent, Tenant):
+                for name, seconds in junior.agent.make_room(context).items():
+                    spent[name] = spent.get(name, 0.0) + seconds
+        return spent
+
+    def memory_words(self, history: History) -> str:
+        told = [(j.name, getattr(j.agent, "memory_words", None)) for j in self._juniors]
+        return "of " + " and ".join(
+            name if words is None else f"{name}, which {words(history)}" for name, words in told
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        for junior in self._juniors:
+            if isinstance(junior.agent, Tenant):
+                junior.agent.close()
+        for voice in (self._chief.voice, self._critic):
+            if voice is not None:
+                voice.close()
+
+    # --- one proposal
+
+    def _next(self, context: Context, beside: bool) -> Proposal | None:
+        self._settle(context)
+        follow = self._follow_up(context)
+        if follow is not None:
+            return None if beside else self._bracket(context, *follow)
+        there = [junior for junior in self._juniors if time.monotonic() >= junior.away_until]
+        thinkers = [junior for junior in there if junior.work is not None or junior.may_think(context)]
+        others = [junior for junior in there if junior not in thinkers]
+        theirs = bool(thinkers) and (not others or self._models_turn(context))
+        self._dispatch(context, thinkers, others, now=theirs)
+        if theirs and (found := self._take(context)) is not None:
+            return found
+        if beside:
+            return None
+        for at in range(len(others)):
+            if (found := self._ask(others[(context.number + at) % len(others)], context)) is not None:
+                return found
+        return self._take(context)
+
+    def _models_turn(self, context: Context) -> bool:
+        return turn(context.number, share_now(self._office.settings.share, context.history))
+
+    def _settle(self, context: Context) -> None:
+        """Forget the briefs whose experiments have ended, or were never begun."""
+        done = {e.number: e for e in context.history.experiments}
+        running = {each.number for each in context.running}
+        for number, out in list(self._out.items()):
+            at = out.number
+            if at is None or at in running or (at not in done and at > context.number):
+                continue
+            del self._out[number]
+            if at not in done or done[at].talk.get("brief") != number:
+                self._end(out.brief, "dropped", "it was not measured")
+
+    def _taken(self, context: Context, but: int | None = None) -> frozenset[str]:
+        """Return the axes of the briefs that are out, and of the running experiments."""
+        out = [each.axes for number, each in self._out.items() if number != but]
+        own = self._out[but].number if but in self._out else None
+        busy = [
+            frozenset({*_clean(each.axis), *(axis_of(name) for name in each.knobs)})
+            for each in context.running
+            if each.number != own
+        ]
+        return frozenset().union(*out, *busy)
+
+    # --- brackets
+
+    def _follow_up(self, context: Context) -> tuple[Any, frozenset[str]] | None:
+        taken = self._taken(context)
+        for each in brackets(context):
+            axes = _axes(None, each.files, context.files)
+            if (each.of, each.side) not in self._bracketed and not axes & taken:
+                return each, axes
+        return None
+
+    def _bracket(self, context: Context, found: Any, axes: frozenset[str]) -> Proposal:
+        self._bracketed.add((found.of, found.side))
+        question = f"Where between its old value and beyond its new one is the best value of #{found.of}?"
+        axis = sorted(axes)[0] if axes else None
+        best = context.history.incumbent
+        parent = best.commit if best is not None else None
+        taken = tuple(sorted(self._taken(context)))
+        brief = Assignment(self._next_brief, CHIEF, "bracket", question, parent, axis, taken, (found.of,))
+        self._issue(brief, axes, context)
+        rationale = f"#{found.of} gained more than three sigma; this is the {found.side} of its step."
+        proposal = Proposal(found.title, found.files, axis, rationale, CHIEF, talk={"bracket": [found.of, found.side]})
+        return self._handed(proposal, None, brief, context)
+
+    # --- juniors that think beside a run
+
+    def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
+        """Give briefs to juniors that have none, as many as the model's share will need soon."""
+        share = share_now(self._office.settings.share, context.history)
+        soon = range(context.number, context.number + len(self._juniors) + 1)
+        due = len(thinkers) if not others else sum(turn(number, share) for number in soon)
+        for junior in thinkers:
+            pending = sum(each.work is not None for each in self._juniors)
+            if pending >= max(due, int(now)):
+                return
+            if junior.work is not None or any(out.brief.junior == junior.name for out in self._out.values()):
+                continue
+            brief = self._brief(junior, context, spare=int(bool(others) and not now))
+            if brief is None:
+                return
+            junior.work = Work(brief, context)
+            threading.Thread(target=self._think, args=(junior, junior.work), name=junior.name, daemon=True).start()
+
+    def _brief(self, junior: Junior, context: Context, spare: int = 0) -> Assignment | None:
+        """Write a brief for a junior; None if not more than ``spare`` axes are free."""
+        taken, agenda = self._taken(context), agenda_of(context)
+        if len([note for note in agenda.axes if note.axis not in taken]) <= spare:
+            return None
+        order = self._chief.order(context, agenda, taken, self._next_brief)
+        if order is None:
+            return None
+        brief = assignment(order, self._next_brief, junior.name, context, taken)
+        self._issue(brief, frozenset({order.axis}), context, order.note)
+        return brief
+
+    def _think(self, junior: Junior, work: Work) -> None:
+        try:
+            work.proposal = self._answer(junior, work.brief, work.context, self._office.settings.repairs + 1, True)
+        except AgentError as error:
+            work.error = error
+        except Exception as error:  # a user's own agent may raise anything
+            work.error = AgentError(f"{junior.name} failed: {type(error).__name__}: {error}")
+        work.done.set()
+
+    def _take(self, context: Context) -> Proposal | None:
+        """Return the next proposal of the juniors that think, and wait for one if need be; None if there is none."""
+        while not self._closed:
+            working = [junior for junior in self._juniors if junior.work is not None]
+            ready = [(j, j.work) for j in working if j.work is not None and j.work.done.is_set()]
+            if not working:
+                return None
+            if not ready:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            self._review(context, ready)
+            ranked = sorted(ready, key=lambda each: self._rank(each[1].brief.number))
+            for junior, work in ranked:
+                if junior.work is not work:
+                    continue  # dropped by the critic
+                junior.work = None
+                if work.error is not None:
+                    self._failed(junior, work.brief, work.error)
+                elif work.proposal is not None and (found := self._fitting(work, context)) is not None:
+                    junior.rest = _FIRST_REST
+                    return self._handed(found, junior, work.brief, context)
+        return None
+
+    def _rank(self, number: int) -> tuple[int, int]:
+        return (self._order.index(number) if number in self._order else len(self._order), number)
+
+    def _review(self, context: Context, ready: Sequence[tuple[Junior, Work]]) -> None:
+        fresh = [(j, w) for j, w in ready if not w.reviewed and w.proposal is not None and not w.proposal.problem]
+        if self._critic is None or not fresh:
+            return
+        order, drops = self._critic.review(context, [(w.brief, w.proposal) for _, w in fresh if w.proposal is not None])
+        self._order = [*self._order, *order]
+        for junior, work in fresh:
+            work.reviewed = True
+            if (reason := drops.get(work.brief.number)) is not None:
+                junior.work = None
+                self._out.pop(work.brief.number, None)
+                self._end(work.brief, "dropped", f"by the critic: {reason}")
+
+    def _fitting(self, work: Work, context: Context) -> Proposal | None:
+        """Return a proposal as an edit of the present files; end its brief if it has none any more."""
+        proposal, brief = work.proposal, work.brief
+        assert proposal is not None
+        if proposal.problem:
+            return proposal
+        axes = _axes(proposal.axis, proposal.files, work.context.files)
+        if common := axes & self._taken(context, but=brief.number):
+            self._failed_brief(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
+            return None
+        if proposal.base is None and context.files != work.context.files:
+            files = self._office.carry(proposal.files, work.context.files, context.files)
+            if isinstance(files, str):
+                self._failed_brief(brief, "conflict", f"another change was kept meanwhile, and {files}")
+                return None
+            proposal = replace(proposal, files=files)
+        self._out[brief.number].axes |= axes
+        return proposal
+
+    # --- juniors that are asked in turn
+
+    def _ask(self, junior: Junior, context: Context) -> Proposal | None:
+        if junior.thinks:
+            brief = self._brief(junior, context)
+            if brief is None:
+                return None
+        else:
+            best = context.history.incumbent
+            words = "What is the most promising step on the axes that are free?"
+            parent, taken = best.commit if best is not None else None, tuple(sorted(self._taken(context)))
+            brief = Assignment(self._next_brief, junior.name, "explore", words, parent, None, taken)
+        try:
+            tries = self._office.settings.repairs + 1 if junior.thinks else _MOST_TRIES
+            proposal = self._answer(junior, brief, context, tries, False)
+        except AgentError as error:
+            if brief.number not in self._out:
+                self._issue(brief, frozenset(), context)
+            self._failed(junior, brief, error)
+            return None
+        axes = _axes(proposal.axis, proposal.files, context.files)
+        common = axes & self._taken(context, but=brief.number)
+        if not junior.thinks:
+            axis = None if common else clean_axis(proposal.axis) or next(iter(sorted(axes)), None)
+            self._issue(replace(brief, axis=axis), axes - common, context)
+        else:
+            self._out[brief.number].axes |= axes
+        brief = self._out[brief.number].brief
+        if not proposal.problem and common:
+            self._failed_brief(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
+            return None
+        return self._handed(proposal, junior, brief, context)
+
+    def _answer(self, junior: Junior, brief: Assignment, context: Context, tries: int, ahead: bool) -> Proposal:
+        """Ask a junior; ask again with the reason when its answer is no edit, or belongs to another brief's axis."""
+        feedback: tuple[str, ...] = ()
+        proposal: Proposal | None = None
+        think = getattr(junior.agent, "ahead", None) if ahead else None
+        for _ in range(tries):
+            asked = briefed(replace(context, feedback=feedback), brief)
+            answer = think(asked) if think is not None else None
+            before, proposal = proposal, answer if answer is not None else junior.agent.propose(asked)
+            if not isinstance(proposal, Proposal):
+                raise AgentError(f"{junior.name} returned {type(proposal).__name__}, not a Proposal")
+            common = _axes(proposal.axis, proposal.files, context.files) & frozenset(brief.must_not)
+            why = proposal.problem or (f"{sorted(common)[0]} is the axis of another brief" if common else "")
+            if not why or proposal == before:
+                break
+            feedback = (*feedback, why)
+        assert proposal is not None
+        return proposal
+
+    def _again(self, context: Context) -> Proposal | None:
+        """Ask the author of a refused proposal again; None for a bracket, which has nothing else to offer."""
+        assert self._last is not None
+        _, junior, brief = self._last
+        if junior is None:
+            self._failed_brief(brief, "dropped", context.feedback[-1].splitlines()[0])
+            return None
+        try:
+            proposal = junior.agent.propose(briefed(context, brief))
+        except AgentError as error:
+            self._failed(junior, brief, error)
+            return None
+        if axes := _axes(proposal.axis, proposal.files, context.files) & self._taken(context, but=brief.number):
+            proposal = replace(proposal, files={}, problem=f"{sorted(axes)[0]} is the axis of another brief")
+        return self._handed(proposal, junior, brief, context)
+
+    # --- the ledger
+
+    def _issue(self, brief: Assignment, axes: frozenset[str], context: Context, note: str | None = None) -> None:
+        self._next_brief = brief.number + 1
+        self._out[brief.number] = _Out(brief, axes, note=note)
+        agenda = agenda_of(context)
+        seen = (agenda.stale, agenda.keeps, tuple(note.axis for note in agenda.axes if note.exhausted))
+        if seen != self._agenda:
+            self._agenda = seen
+            self._office.record("agenda", agenda.fields())
+        self._office.record("brief", brief.fields())
+
+    def _handed(self, proposal: Proposal, junior: Junior | None, brief: Assignment, context: Context) -> Proposal:
+        self._last = context.number, junior, brief
+        out = self._out.get(brief.number)
+        told: dict[str, Any] = {"brief": brief.number, "junior": brief.junior, "kind": brief.kind}
+        if out is not None:
+            out.number = context.number
+            told |= {"note": out.note} if out.note else {}
+        return replace(proposal, axis=proposal.axis or brief.axis, talk={**proposal.talk, **told})
+
+    def _failed(self, junior: Junior, brief: Assignment, error: AgentError) -> None:
+        """End a brief whose junior gave no answer, and let the junior rest; for good if it can never answer."""
+        self._error = error
+        passing = isinstance(error, AgentAway) or (
+            isinstance(error, EndpointError) and error.kind not in ("refused", "overflow")
+        )
+        asked = error.seconds if isinstance(error, AgentAway) else None
+        rest = (junior.rest if asked is None else asked) if passing else math.inf
+        junior.away_until, junior.rest = time.monotonic() + rest, min(2 * junior.rest, _LONGEST_REST)
+        until = f"for {rest:.0f} s" if passing else "for the rest of this run"
+        self._office.say(f"{junior.name}: {error}; it gets no brief {until}")
+        self._failed_brief(brief, "failed", str(error))
+
+    def _failed_brief(self, brief: Assignment, outcome: str, reason: str) -> None:
+        self._out.pop(brief.number, None)
+        self._end(brief, outcome, reason)
+
+    def _end(self, brief: Assignment, outcome: str, reason: str) -> None:
+        self._office.record("brief_ended", {"brief": brief.number, "outcome": outcome, "reason": reason[:500]})
+
+    def _lost_briefs(self) -> int:
+        """Close the briefs that a dead process left open; return the number of the last brief."""
+        last = 0
+        for minute in self._office.minutes():
+            last = max(last, minute.number)
+            if minute.outcome == "open":
+                fields = {"brief": minute.number, "outcome": "lost", "reason": "the process that gave it ended"}
+                self._office.record("brief_ended", fields)
+        return last
+
+
+def _axes(axis: str | None, files: Mapping[str, str], before: Mapping[str, str]) -> frozenset[str]:
+    """Return the axes that an edit occupies: the one that it names, and those of the constants that it changes."""
+    knobs = (name for path, text in files.items() for name in changed_knobs(before.get(path, ""), text))
+    return frozenset({*_clean(axis), *(axis_of(name) for name in knobs)})
+
+
+def _clean(axis: str | None) -> tuple[str, ...]:
+    cleaned = clean_axis(axis)
+    return () if cleaned is None else (cleaned,)
