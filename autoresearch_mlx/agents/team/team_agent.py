@@ -22,9 +22,9 @@ from autoresearch_mlx.agents.team.bracket import brackets
 from autoresearch_mlx.agents.team.brief import Assignment, briefed
 from autoresearch_mlx.agents.team.chief import Chief, assignment
 from autoresearch_mlx.agents.team.critic import Critic
+from autoresearch_mlx.agents.team.register import Register, axes_of
 from autoresearch_mlx.errors import AgentAway, AgentError, EndpointError
 from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Tenant
-from autoresearch_mlx.lab.source import axis_of, changed_knobs
 
 CHIEF = "chief"
 """Name of the author of brackets, which need no junior."""
@@ -65,16 +65,6 @@ class Junior:
         return refused is not None and refused(context) is None
 
 
-@dataclass(slots=True)
-class _Out:
-    """A brief that is out, the axes that it occupies, and the experiment that it became."""
-
-    brief: Assignment
-    axes: frozenset[str]
-    number: int | None = None
-    note: str | None = None
-
-
 class Team:
     """An agent that is a team.  ``juniors`` are made with their own offices; ``critic`` may be None."""
 
@@ -82,10 +72,8 @@ class Team:
 
     def __init__(self, office: Office, chief: Chief, juniors: Sequence[Junior], critic: Critic | None = None) -> None:
         self._office, self._chief, self._juniors, self._critic = office, chief, tuple(juniors), critic
-        self._out: dict[int, _Out] = {}
+        self._book = Register(office)
         self._last: tuple[int, Junior | None, Assignment] | None = None
-        self._next_brief = self._lost_briefs() + 1
-        self._agenda: tuple[object, ...] | None = None
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._error: AgentError | None = None
@@ -102,7 +90,7 @@ class Team:
         found = self._next(context, beside=False)
         if found is not None:
             return found
-        if self._out or self._error is None:
+        if self._book.out or self._error is None:
             raise AgentAway("every axis is being measured, or its junior rests", seconds=_BUSY_SECONDS)
         raise self._error
 
@@ -143,7 +131,7 @@ class Team:
     # --- one proposal
 
     def _next(self, context: Context, beside: bool) -> Proposal | None:
-        self._settle(context)
+        self._book.settle(context)
         follow = self._follow_up(context)
         if follow is not None:
             return None if beside else self._bracket(context, *follow)
@@ -164,35 +152,12 @@ class Team:
     def _models_turn(self, context: Context) -> bool:
         return turn(context.number, share_now(self._office.settings.share, context.history))
 
-    def _settle(self, context: Context) -> None:
-        """Forget the briefs whose experiments have ended, or were never begun."""
-        done = {e.number: e for e in context.history.experiments}
-        running = {each.number for each in context.running}
-        for number, out in list(self._out.items()):
-            at = out.number
-            if at is None or at in running or (at not in done and at > context.number):
-                continue
-            del self._out[number]
-            if at not in done or done[at].talk.get("brief") != number:
-                self._end(out.brief, "dropped", "it was not measured")
-
-    def _taken(self, context: Context, but: int | None = None) -> frozenset[str]:
-        """Return the axes of the briefs that are out, and of the running experiments."""
-        out = [each.axes for number, each in self._out.items() if number != but]
-        own = self._out[but].number if but in self._out else None
-        busy = [
-            frozenset({*_clean(each.axis), *(axis_of(name) for name in each.knobs)})
-            for each in context.running
-            if each.number != own
-        ]
-        return frozenset().union(*out, *busy)
-
     # --- brackets
 
     def _follow_up(self, context: Context) -> tuple[Any, frozenset[str]] | None:
-        taken = self._taken(context)
+        taken = self._book.taken(context)
         for each in brackets(context):
-            axes = _axes(None, each.files, context.files)
+            axes = axes_of(None, each.files, context.files)
             if (each.of, each.side) not in self._bracketed and not axes & taken:
                 return each, axes
         return None
@@ -203,9 +168,9 @@ class Team:
         axis = sorted(axes)[0] if axes else None
         best = context.history.incumbent
         parent = best.commit if best is not None else None
-        taken = tuple(sorted(self._taken(context)))
-        brief = Assignment(self._next_brief, CHIEF, "bracket", question, parent, axis, taken, (found.of,))
-        self._issue(brief, axes, context)
+        taken = tuple(sorted(self._book.taken(context)))
+        brief = Assignment(self._book.next_number, CHIEF, "bracket", question, parent, axis, taken, (found.of,))
+        self._book.issue(brief, axes, context)
         rationale = f"#{found.of} gained more than three sigma; this is the {found.side} of its step."
         proposal = Proposal(found.title, found.files, axis, rationale, CHIEF, talk={"bracket": [found.of, found.side]})
         return self._handed(proposal, None, brief, context)
@@ -221,7 +186,7 @@ class Team:
             pending = sum(each.work is not None for each in self._juniors)
             if pending >= max(due, int(now)):
                 return
-            if junior.work is not None or any(out.brief.junior == junior.name for out in self._out.values()):
+            if junior.work is not None or any(out.brief.junior == junior.name for out in self._book.out.values()):
                 continue
             brief = self._brief(junior, context, spare=int(bool(others) and not now))
             if brief is None:
@@ -231,14 +196,14 @@ class Team:
 
     def _brief(self, junior: Junior, context: Context, spare: int = 0) -> Assignment | None:
         """Write a brief for a junior; None if not more than ``spare`` axes are free."""
-        taken, agenda = self._taken(context), agenda_of(context)
+        taken, agenda = self._book.taken(context), agenda_of(context)
         if len([note for note in agenda.axes if note.axis not in taken]) <= spare:
             return None
-        order = self._chief.order(context, agenda, taken, self._next_brief)
+        order = self._chief.order(context, agenda, taken, self._book.next_number)
         if order is None:
             return None
-        brief = assignment(order, self._next_brief, junior.name, context, taken)
-        self._issue(brief, frozenset({order.axis}), context, order.note)
+        brief = assignment(order, self._book.next_number, junior.name, context, taken)
+        self._book.issue(brief, frozenset({order.axis}), context, order.note)
         return brief
 
     def _think(self, junior: Junior, work: Work) -> None:
@@ -286,8 +251,7 @@ class Team:
             work.reviewed = True
             if (reason := drops.get(work.brief.number)) is not None:
                 junior.work = None
-                self._out.pop(work.brief.number, None)
-                self._end(work.brief, "dropped", f"by the critic: {reason}")
+                self._book.end(work.brief, "dropped", f"by the critic: {reason}")
 
     def _fitting(self, work: Work, context: Context) -> Proposal | None:
         """Return a proposal as an edit of the present files; end its brief if it has none any more."""
@@ -295,17 +259,17 @@ class Team:
         assert proposal is not None
         if proposal.problem:
             return proposal
-        axes = _axes(proposal.axis, proposal.files, work.context.files)
-        if common := axes & self._taken(context, but=brief.number):
-            self._failed_brief(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
+        axes = axes_of(proposal.axis, proposal.files, work.context.files)
+        if common := axes & self._book.taken(context, but=brief.number):
+            self._book.end(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
             return None
         if proposal.base is None and context.files != work.context.files:
             files = self._office.carry(proposal.files, work.context.files, context.files)
             if isinstance(files, str):
-                self._failed_brief(brief, "conflict", f"another change was kept meanwhile, and {files}")
+                self._book.end(brief, "conflict", f"another change was kept meanwhile, and {files}")
                 return None
             proposal = replace(proposal, files=files)
-        self._out[brief.number].axes |= axes
+        self._book.out[brief.number].axes |= axes
         return proposal
 
     # --- juniors that are asked in turn
@@ -318,26 +282,26 @@ class Team:
         else:
             best = context.history.incumbent
             words = "What is the most promising step on the axes that are free?"
-            parent, taken = best.commit if best is not None else None, tuple(sorted(self._taken(context)))
-            brief = Assignment(self._next_brief, junior.name, "explore", words, parent, None, taken)
+            parent, taken = best.commit if best is not None else None, tuple(sorted(self._book.taken(context)))
+            brief = Assignment(self._book.next_number, junior.name, "explore", words, parent, None, taken)
         try:
             tries = self._office.settings.repairs + 1 if junior.thinks else _MOST_TRIES
             proposal = self._answer(junior, brief, context, tries, False)
         except AgentError as error:
-            if brief.number not in self._out:
-                self._issue(brief, frozenset(), context)
+            if brief.number not in self._book.out:
+                self._book.issue(brief, frozenset(), context)
             self._failed(junior, brief, error)
             return None
-        axes = _axes(proposal.axis, proposal.files, context.files)
-        common = axes & self._taken(context, but=brief.number)
+        axes = axes_of(proposal.axis, proposal.files, context.files)
+        common = axes & self._book.taken(context, but=brief.number)
         if not junior.thinks:
             axis = None if common else clean_axis(proposal.axis) or next(iter(sorted(axes)), None)
-            self._issue(replace(brief, axis=axis), axes - common, context)
+            self._book.issue(replace(brief, axis=axis), axes - common, context)
         else:
-            self._out[brief.number].axes |= axes
-        brief = self._out[brief.number].brief
+            self._book.out[brief.number].axes |= axes
+        brief = self._book.out[brief.number].brief
         if not proposal.problem and common:
-            self._failed_brief(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
+            self._book.end(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
             return None
         return self._handed(proposal, junior, brief, context)
 
@@ -352,7 +316,7 @@ class Team:
             before, proposal = proposal, answer if answer is not None else junior.agent.propose(asked)
             if not isinstance(proposal, Proposal):
                 raise AgentError(f"{junior.name} returned {type(proposal).__name__}, not a Proposal")
-            common = _axes(proposal.axis, proposal.files, context.files) & frozenset(brief.must_not)
+            common = axes_of(proposal.axis, proposal.files, context.files) & frozenset(brief.must_not)
             why = proposal.problem or (f"{sorted(common)[0]} is the axis of another brief" if common else "")
             if not why or proposal == before:
                 break
@@ -365,32 +329,22 @@ class Team:
         assert self._last is not None
         _, junior, brief = self._last
         if junior is None:
-            self._failed_brief(brief, "dropped", context.feedback[-1].splitlines()[0])
+            self._book.end(brief, "dropped", context.feedback[-1].splitlines()[0])
             return None
         try:
             proposal = junior.agent.propose(briefed(context, brief))
         except AgentError as error:
             self._failed(junior, brief, error)
             return None
-        if axes := _axes(proposal.axis, proposal.files, context.files) & self._taken(context, but=brief.number):
+        if axes := axes_of(proposal.axis, proposal.files, context.files) & self._book.taken(context, but=brief.number):
             proposal = replace(proposal, files={}, problem=f"{sorted(axes)[0]} is the axis of another brief")
         return self._handed(proposal, junior, brief, context)
 
     # --- the ledger
 
-    def _issue(self, brief: Assignment, axes: frozenset[str], context: Context, note: str | None = None) -> None:
-        self._next_brief = brief.number + 1
-        self._out[brief.number] = _Out(brief, axes, note=note)
-        agenda = agenda_of(context)
-        seen = (agenda.stale, agenda.keeps, tuple(note.axis for note in agenda.axes if note.exhausted))
-        if seen != self._agenda:
-            self._agenda = seen
-            self._office.record("agenda", agenda.fields())
-        self._office.record("brief", brief.fields())
-
     def _handed(self, proposal: Proposal, junior: Junior | None, brief: Assignment, context: Context) -> Proposal:
         self._last = context.number, junior, brief
-        out = self._out.get(brief.number)
+        out = self._book.out.get(brief.number)
         told: dict[str, Any] = {"brief": brief.number, "junior": brief.junior, "kind": brief.kind}
         if out is not None:
             out.number = context.number
@@ -408,32 +362,4 @@ class Team:
         junior.away_until, junior.rest = time.monotonic() + rest, min(2 * junior.rest, _LONGEST_REST)
         until = f"for {rest:.0f} s" if passing else "for the rest of this run"
         self._office.say(f"{junior.name}: {error}; it gets no brief {until}")
-        self._failed_brief(brief, "failed", str(error))
-
-    def _failed_brief(self, brief: Assignment, outcome: str, reason: str) -> None:
-        self._out.pop(brief.number, None)
-        self._end(brief, outcome, reason)
-
-    def _end(self, brief: Assignment, outcome: str, reason: str) -> None:
-        self._office.record("brief_ended", {"brief": brief.number, "outcome": outcome, "reason": reason[:500]})
-
-    def _lost_briefs(self) -> int:
-        """Close the briefs that a dead process left open; return the number of the last brief."""
-        last = 0
-        for minute in self._office.minutes():
-            last = max(last, minute.number)
-            if minute.outcome == "open":
-                fields = {"brief": minute.number, "outcome": "lost", "reason": "the process that gave it ended"}
-                self._office.record("brief_ended", fields)
-        return last
-
-
-def _axes(axis: str | None, files: Mapping[str, str], before: Mapping[str, str]) -> frozenset[str]:
-    """Return the axes that an edit occupies: the one that it names, and those of the constants that it changes."""
-    knobs = (name for path, text in files.items() for name in changed_knobs(before.get(path, ""), text))
-    return frozenset({*_clean(axis), *(axis_of(name) for name in knobs)})
-
-
-def _clean(axis: str | None) -> tuple[str, ...]:
-    cleaned = clean_axis(axis)
-    return () if cleaned is None else (cleaned,)
+        self._book.end(brief, "failed", str(error))
