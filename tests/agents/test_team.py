@@ -17,7 +17,7 @@ from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.team.chief import Chief
 from autoresearch_mlx.agents.team.team_agent import Junior, Team
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.errors import AgentAway, AgentError
 from autoresearch_mlx.experiment import Context, Experiment, History, Proposal, Running
 from autoresearch_mlx.lab.config import TeamSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab
@@ -103,6 +103,19 @@ def test_a_junior_that_insists_on_a_taken_axis_gets_no_experiment() -> None:
     assert found.title == "C = 2"
     (ended,) = ledger.of("brief_ended")
     assert (ended["outcome"], ended["reason"]) == ("failed", "its change belongs to an axis of another brief: knob.a")
+
+
+def test_an_axis_is_free_when_its_experiment_has_ended_though_a_lane_still_lists_it() -> None:
+    ledger = Ledger()
+    crowd = team(ledger, Say("a", *["A"] * 60))
+    first = crowd.propose(context(1))
+    busy = [running(1, "A")]
+    for _ in range(2):  # the same refusal is written once
+        with pytest.raises(AgentAway):
+            crowd.propose(context(2, running=busy))
+    assert [e["outcome"] for e in ledger.of("brief_ended")] == ["failed"]
+    ended = History((measured(1, "discard", first),), "score", "min")
+    assert crowd.propose(context(2, ended, busy)).axis == "knob.a"
 
 
 def test_the_briefs_of_juniors_that_think_side_by_side_have_different_axes() -> None:

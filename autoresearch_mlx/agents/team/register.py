@@ -41,10 +41,12 @@ class Register:
         """Return the axes of the briefs that are out, and of the running experiments; ``but``: a brief left out."""
         out = [each.axes for number, each in self.out.items() if number != but]
         own = self.out[but].number if but in self.out else None
+        # A lane may still list an experiment whose end is in the history already.
+        ended = {e.number for e in context.history.experiments}
         busy = [
             frozenset({*_clean(each.axis), *(axis_of(name) for name in each.knobs)})
             for each in context.running
-            if each.number != own
+            if each.number != own and each.number not in ended
         ]
         return frozenset().union(*out, *busy)
 
@@ -70,7 +72,7 @@ class Register:
         running = {each.number for each in context.running}
         for number, out in list(self.out.items()):
             at = out.number
-            if at is None or at in running or (at not in done and at > context.number):
+            if at is None or (at not in done and (at in running or at > context.number)):
                 continue
             if at in done and done[at].talk.get("brief") == number:
                 del self.out[number]

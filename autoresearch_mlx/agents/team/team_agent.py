@@ -76,6 +76,8 @@ class Team:
         self._last: tuple[int, Junior | None, Assignment] | None = None
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
+        self._insisted: set[tuple[str, str]] = set()
+        """Proposals on taken axes whose refusal stands in the ledger already, each with its junior."""
         self._error: AgentError | None = None
         self._closed = False
 
@@ -294,6 +296,8 @@ class Team:
             return None
         axes = axes_of(proposal.axis, proposal.files, context.files)
         common = axes & self._book.taken(context, but=brief.number)
+        if common and not junior.thinks and (junior.name, proposal.title) in self._insisted:
+            return None
         if not junior.thinks:
             axis = None if common else clean_axis(proposal.axis) or next(iter(sorted(axes)), None)
             self._book.issue(replace(brief, axis=axis), axes - common, context)
@@ -301,6 +305,7 @@ class Team:
             self._book.out[brief.number].axes |= axes
         brief = self._book.out[brief.number].brief
         if not proposal.problem and common:
+            self._insisted.add((junior.name, proposal.title))
             self._book.end(brief, "failed", f"its change belongs to an axis of another brief: {sorted(common)[0]}")
             return None
         return self._handed(proposal, junior, brief, context)
