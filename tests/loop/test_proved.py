@@ -35,7 +35,9 @@ for _ in range(200):
     for name, text in (("solver.py", "X = 3.0\\nY = 5\\n"), ("bench.py", "print('METRIC score=0')\\n")):
         file = pathlib.Path(name)
         if file.exists() and (name == "solver.py" or sys.argv[1] == "bench"):
-            file.write_text(text)
+            # One call, of the file's length: a writer that is killed leaves a whole file, never an empty one.
+            with file.open("r+b", buffering=0) as open_file:
+                open_file.write(text.encode().ljust(file.stat().st_size, b"\\n"))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,13 +39,17 @@ def counted(under: Conditions) -> Conditions:
     return replace(under, budget_tokens=32 * 256, budget_seconds=60.0)
 
 
-@pytest.fixture(scope="module")
-def usual(counted: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Usual:
-    done = tiny.measure(tiny.script(), tmp_path_factory.mktemp("baseline"), counted)
+def baseline(counted: Conditions, folder: Path) -> Usual:
+    done = tiny.measure(tiny.script(), folder, counted)
     assert done.failure is None and done.tokens, done.reason
     assert "operation_time" not in done.extra, "the baseline has nothing to compare with"
     cpu, matrix = done.extra["train_cpu_seconds"], done.extra["matrix_params"]
     return Usual(token_cpu=cpu / done.tokens, matrix_params=matrix, evaluate_cpu=done.extra["evaluate_cpu_seconds"])
+
+
+@pytest.fixture(scope="module")
+def usual(counted: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Usual:
+    return baseline(counted, tmp_path_factory.mktemp("baseline"))
 
 
 def edited(edits: list[tuple[str, str]]) -> str:
@@ -73,9 +78,18 @@ def test_work_that_is_not_counted_takes_time(
 
 
 def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual: Usual, tmp_path: Path) -> None:
-    """The judge counts the least of an experiment's runs, because other programs can only add to it."""
-    runs = (tiny.measure(tiny.script(MATRIX_LR=0.03), tmp_path / n, counted, usual=usual) for n in "abc")
-    assert any(done.extra["operation_time"] < UNCOUNTED_HELD for done in runs)
+    """The judge counts the least of an experiment's runs, because other programs can only add to it.
+
+    A machine that became busy after the baseline slows every run, so a later attempt has a baseline of its own.
+    """
+
+    def attempts() -> Iterator[float]:
+        for name, own in (("a", None), ("b", "baseline-b"), ("c", "baseline-c")):
+            beside = usual if own is None else baseline(counted, tmp_path / own)
+            done = tiny.measure(tiny.script(MATRIX_LR=0.03), tmp_path / name, counted, usual=beside)
+            yield done.extra["operation_time"]
+
+    assert any(time < UNCOUNTED_HELD for time in attempts())
 
 
 def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usual, tmp_path: Path) -> None:
