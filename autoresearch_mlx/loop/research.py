@@ -32,6 +32,7 @@ from autoresearch_mlx.loop.upkeep import (
 )
 from autoresearch_mlx.store.heartbeat import forget_all, last_seen
 from autoresearch_mlx.store.laid_out import named
+from autoresearch_mlx.store.tags import drop_broken
 from autoresearch_mlx.store.worktree import FOLDER, Worktree
 from autoresearch_mlx.targets.contract import Appraising
 
@@ -189,6 +190,7 @@ def recover(session: Session, screen: Screen) -> None:
     This process holds the session alone, so the worker of any experiment that is still open is dead.
     """
     for left in session.journal().running:
+        drop_broken(session.workspace.top, session.tag, left.number)
         attempt = Attempt.left_open(session, left)
         reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
         screen.finished(attempt.conclude(Verdict("interrupted", reason)))

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.errors import LabError, LockedError, WorkspaceError
 from autoresearch_mlx.lab.lab import STATE
 from autoresearch_mlx.store.locks import take_lock
-from autoresearch_mlx.store.workspace import branch_of, git, top_of
+from autoresearch_mlx.store.workspace import branch_of, git, ref_of, top_of
 
 _BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
 _LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends with .lock for one of its own
@@ -83,3 +83,14 @@ def _rename(ref: str) -> str:
     if ref == _BRANCHES:
         return "give that branch another name: git branch -m autoresearch autoresearch-old"
     return f"keep its commit under another name: git update-ref refs/kept-autoresearch {ref} && git update-ref -d {ref}"
+
+
+def drop_broken(root: Path, tag: str, number: int) -> None:
+    """Drop the ref of an experiment if git lacks parts of its commit: a collection took them while it was made."""
+    ref = ref_of(tag, number)
+    if not git(root, "for-each-ref", "--format=%(refname)", ref):
+        return
+    try:  # with --quiet, git looks whether each file of the commit is there (git-rev-list)
+        git(root, "rev-list", "--objects", "--quiet", "-1", ref)
+    except WorkspaceError:
+        git(root, "update-ref", "-d", ref)

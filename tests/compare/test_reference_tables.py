@@ -90,7 +90,9 @@ def test_the_tables_are_small_enough_for_a_wheel() -> None:
 def test_the_readme_explains_every_table() -> None:
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     assert all(f"## {path.name}" in readme for path in DATA.glob("*.tsv"))
-    assert {DATA.name + "/" + path.name for path in DATA.glob("*_*.tsv")} == set(TABLES)
+    trials = {"cpu_trials.tsv"}  # of the bench's landscape, which `compare` does not read
+    found = {path.name for path in DATA.glob("*_*.tsv")} - trials
+    assert {f"{DATA.name}/{name}" for name in found} == set(TABLES)
 
 
 def test_a_name_that_is_none_has_a_near_one() -> None:

@@ -15,7 +15,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
-from autoresearch_mlx.store.tags import refuse_taken, tags_taken
+from autoresearch_mlx.store.tags import drop_broken, refuse_taken, tags_taken
 
 
 def two_labs(tmp_path: Path) -> tuple[Lab, Lab]:
@@ -128,3 +128,22 @@ def test_a_copy_of_a_lab_does_not_move_the_branch_of_the_first(tmp_path: Path, s
     shutil.rmtree(one.root)  # moved, not copied
     with opened(two, "t"):
         pass
+
+
+@pytest.mark.parametrize("part", ["file", "tree", "commit", None])
+def test_the_ref_of_a_commit_that_a_collection_took_parts_of_is_dropped(tmp_path: Path, part: str | None) -> None:
+    git(tmp_path, "init", "-q")
+    blob = tmp_path / "a.txt"
+    blob.write_text("text of this test\n")
+    parts = {"file": git(tmp_path, "hash-object", "-w", "a.txt").strip()}
+    git(tmp_path, "add", "a.txt")
+    parts["tree"] = git(tmp_path, "write-tree").strip()
+    parts["commit"] = git(tmp_path, "commit-tree", "-m", "one", parts["tree"]).strip()
+    git(tmp_path, "update-ref", "refs/autoresearch/t/4", parts["commit"])
+    if part is not None:
+        (tmp_path / ".git" / "objects" / parts[part][:2] / parts[part][2:]).unlink()
+    drop_broken(tmp_path, "t", 4)
+    drop_broken(tmp_path, "t", 5)
+    assert git(tmp_path, "for-each-ref", "--format=%(refname)").split() == (
+        ["refs/autoresearch/t/4"] if part is None else []
+    )
