@@ -6,6 +6,7 @@ desk: the command in the sandbox writes a request, and reads the answer.
 
     desk/served            locked by the process that serves the desk
     desk/ID.request        the arguments of a command, as JSON
+    desk/ID.taken          the same while the command is carried out
     desk/ID.answer         the result: ``{"exit_code": ..., "out": ..., "error": ...}``
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -46,11 +48,17 @@ def serving(state: Path) -> Iterator[Path | None]:
     desk = state / FOLDER
     desk.mkdir(parents=True, exist_ok=True)
     with (desk / _SERVED).open("a+") as file:
+        os.utime(file.fileno())  # times of files come from one coarse clock, which time.time() may be ahead of
+        began = os.fstat(file.fileno()).st_mtime_ns
         if not take_lock(file, 0.2):
             yield None
             return
-        for left in [*desk.glob("*.request"), *desk.glob("*.answer")]:
-            left.unlink(missing_ok=True)  # nobody waits for them any more
+        # The lock tells others that the desk is served, so a request may lie here by now.  What is older was meant for
+        # an earlier process.
+        for left in [*desk.glob("*.request"), *desk.glob("*.taken"), *desk.glob("*.answer")]:
+            with suppress(FileNotFoundError):
+                if left.stat().st_mtime_ns < began:
+                    left.unlink()
         yield desk
 
 
@@ -68,21 +76,25 @@ def is_served(state: Path) -> bool:
 
 
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
-    """Ask for a command and wait for its end; None when the desk is not served any more.
+    """Ask for a command and wait for its end; None when the process that should have carried it out has ended.
 
     Raises OSError when the request cannot be written.
     """
     desk, name = state / FOLDER, uuid.uuid4().hex
-    request, answer = desk / f"{name}.request", desk / f"{name}.answer"
+    steps = tuple(desk / f"{name}.{step}" for step in ("request", "taken", "answer"))
+    request, _, answer = steps
     write_whole(request, json.dumps(list(arguments)))
     try:
         while not answer.exists():
-            if not is_served(state) and not answer.exists():
+            # A process that serves the desk after another one's death removes the requests that it finds.  The files
+            # are looked for in the order in which they appear, so one that changes its name meanwhile is not missed.
+            waits = is_served(state) and any(path.exists() for path in steps)
+            if not waits and not answer.exists():
                 return None
             time.sleep(_POLL_SECONDS)
         return Answer(**json.loads(answer.read_bytes()))
     finally:
-        for left in (request, answer):
+        for left in steps:
             left.unlink(missing_ok=True)
 
 
@@ -90,10 +102,12 @@ def serve(desk: Path, answer: Callable[[Sequence[str]], Answer]) -> int:
     """Answer all requests that lie on the desk, oldest first; return how many there were."""
     requests = sorted(desk.glob("*.request"), key=_age)
     for request in requests:
+        taken = request.with_suffix(".taken")
         with suppress(OSError, ValueError):
-            arguments = [str(word) for word in json.loads(request.read_bytes())]
-            request.unlink(missing_ok=True)
+            request.replace(taken)
+            arguments = [str(word) for word in json.loads(taken.read_bytes())]
             write_whole(request.with_suffix(".answer"), json.dumps(asdict(answer(arguments))))
+        taken.unlink(missing_ok=True)
     return len(requests)
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -140,6 +141,28 @@ def test_a_damaged_request_is_dropped_and_without_a_server_nobody_answers(comman
         assert serve(desk, lambda arguments: Answer(len(arguments), "", "")) == 2
         assert json.loads((desk / "a.answer").read_text()) == {"exit_code": 1, "out": "", "error": ""}
     assert ask(command_lab.state, ["try"]) is None
+
+
+def test_a_process_that_begins_to_serve_removes_only_what_is_older(command_lab: Lab) -> None:
+    """Others see at once that the desk is served, so a request may arrive before the old ones are removed."""
+    command_lab.make_state()
+    desk = command_lab.state / "desk"
+    desk.mkdir()
+    for name, age in (("old.request", 10), ("old.taken", 10), ("old.answer", 10), ("new.request", -10)):
+        (desk / name).write_text('["try"]')
+        os.utime(desk / name, (time.time() - age, time.time() - age))
+    with serving(command_lab.state):
+        assert sorted(path.name for path in desk.iterdir()) == ["new.request", "served"]
+
+
+def test_who_asks_is_told_when_the_process_that_took_the_request_has_ended(command_lab: Lab) -> None:
+    command_lab.make_state()
+    with serving(command_lab.state) as desk, ThreadPoolExecutor() as pool:
+        assert desk is not None
+        asks = pool.submit(ask, command_lab.state, ["try"])
+        assert wait_for(lambda: [*desk.glob("*.request")] != [], 10.0)
+        next(desk.glob("*.request")).unlink()  # as by the next process that serves the desk
+        assert asks.result(10) is None
 
 
 def test_a_read_only_folder_is_said_to_be_a_sandbox_and_what_measures_outside_of_it() -> None:
