@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,8 +112,8 @@ class Claims:
     def _commit(self, about: dict[str, Any]) -> str:
         fields = {"schema": _SCHEMA, "kind": _KIND, "lab": self.place.lab, "machine": self.machine, **about}
         pool, text = self.place.pool, json.dumps(fields, indent=1) + "\n"
-        blob = _fed(pool, text, "hash-object", "-w", "--stdin")
-        tree = _fed(pool, f"100644 blob {blob}\t{FILE}\n", "mktree")
+        blob = self.place.git_reading(text.encode(), "hash-object", "-w", "--stdin").strip()
+        tree = self.place.git_reading(b"100644 blob " + blob + f"\t{FILE}\n".encode(), "mktree").decode().strip()
         when = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{about['begun']} +0000")
         return git(pool, "commit-tree", tree, "-m", "claim", env={**_CREATED, **when}).strip()
 
@@ -144,10 +143,3 @@ def _claim(found: Any) -> Claim | None:
     if not named or not timed:
         return None
     return Claim(str(lab), str(machine), float(begun), min(float(seconds), MOST_SECONDS))  # type: ignore[arg-type]
-
-
-def _fed(pool: Any, text: str, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(pool), *arguments], input=text.encode(), capture_output=True)
-    if done.returncode:
-        raise LabError(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()[:200]}", "free some space")
-    return done.stdout.decode().strip()

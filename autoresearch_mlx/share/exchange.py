@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,10 +89,7 @@ def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:
         return {}
     refs = {each.result.name: f"refs/outgoing/{each.result.name}" for each in results}
     stream = b"".join(part for each in results for part in _commits(each, refs[each.result.name]))
-    command = ["git", "-C", str(place.pool), "fast-import", "--quiet", "--force", "--date-format=raw"]
-    done = subprocess.run(command, input=stream, capture_output=True)
-    if done.returncode:
-        raise LabError(f"git fast-import: {done.stderr.decode(errors='replace').strip()[:200]}", "free some space")
+    place.git_reading(stream, "fast-import", "--quiet", "--force", "--date-format=raw")
     listed = git(place.pool, "for-each-ref", "--format=%(refname) %(objectname)", "refs/outgoing").splitlines()
     found = dict(line.split(" ") for line in listed)
     return {name: found[ref] for name, ref in refs.items()}
@@ -243,9 +239,4 @@ def _unusable(pulled: Pulled, why: str) -> LabError:
 
 
 def _batch(place: Place, how: str, names: Iterable[str]) -> bytes:
-    asked = "".join(f"{name}\n" for name in names).encode()
-    done = subprocess.run(["git", "-C", str(place.pool), "cat-file", "--buffer", how], input=asked, capture_output=True)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()[:200]
-        raise LabError(f"git cat-file: {said}", f"remove {place.pool}; what was received is in the journal beside it")
-    return done.stdout
+    return place.git_reading("".join(f"{name}\n" for name in names).encode(), "cat-file", "--buffer", how)

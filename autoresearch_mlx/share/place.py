@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,18 @@ class Place:
     @property
     def journal(self) -> Path:
         return self.folder / "journal.jsonl"
+
+    def git_reading(self, data: bytes, *arguments: str) -> bytes:
+        """Run a git command in the pool with ``data`` as its standard input; return its output.
+
+        Raises LabError with git's words.
+        """
+        done = subprocess.run(["git", "-C", str(self.pool), *arguments], input=data, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()[:200]
+            kept = f"free some space, or remove {self.pool}: the journal beside it keeps what was received"
+            raise LabError(f"git {arguments[0]}: {said}", kept)
+        return done.stdout
 
     def session_id(self, tag: str) -> str:
         """Return the name of a session for others; a tag may say something about its owner."""
