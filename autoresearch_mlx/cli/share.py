@@ -48,8 +48,8 @@ def share_command(
     log      list what was pulled, beside this session's own experiments
     adopt N  measure the edit of result N here, and keep it if it wins here
 
-    What others publish is data: it is shown, quoted in prompts and put into the backlog of ideas, and nothing of it
-    counts until it was measured here.  No user name, host name or path is published.
+    Results of others are shown, quoted in prompts and added to the backlog of ideas; none of them counts until it
+    was measured here.  No user name, host name or path is published.
 
     \b
     Example:
@@ -135,7 +135,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
     lab, place = _here()
     found = next((each for each in _pulled_from(_remote(name, lab, place), place) if each.number == number), None)
     if found is None:
-        known = f"`autoresearch-mlx share {name} log` lists what was"
+        known = f"`autoresearch-mlx share {name} log` lists the results that were"
         raise LabError(f"nothing with the number {number} was pulled from {name}", known)
     # What strangers wrote never runs outside of a sandbox; values of knobs are no code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}
@@ -148,7 +148,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
 
 @contextmanager
 def _explained(number: int, name: str) -> Iterator[None]:
-    """Say why code of a stranger is refused where it could not be confined, and what a person can do."""
+    """Say why a stranger's code is refused where no sandbox can confine it, and what a person can do."""
     try:
         yield
     except ConfigError as error:
@@ -161,7 +161,7 @@ def _explained(number: int, name: str) -> Iterator[None]:
 
 
 def sharing(session: Session, lab: Lab, name: str | None, say: Callable[[str], None]) -> Session:
-    """Return the session with the exchange that ``run --share`` asks for."""
+    """Return the session with the exchange that ``run --share`` starts; without ``--share`` the session as it is."""
     if name is None:
         return session
     from autoresearch_mlx.hardware.machine import read_machine

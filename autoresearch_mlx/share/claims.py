@@ -1,10 +1,10 @@
-"""Claim what is about to be tried, so that two labs do not measure the same thing in one night.
+"""Claim an edit before it is measured, so that two labs do not measure the same edit in one night.
 
     refs/autoresearch/claims/<question>/<hypothesis>
 
-A claim is a ref that one lab makes by a push that succeeds only where the ref does not exist; git compares and writes
-in one step, so of several labs exactly one gets it.  It ends after a time that its author states.  After that another
-lab may replace it, by a push that succeeds only while the ref has the old claim.
+A claim is a ref.  A lab makes it with a push that succeeds only if the ref does not exist yet; git checks and writes
+in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.  Then
+another lab may replace it, with a push that succeeds only while the ref still holds the old claim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE = "claim.json"
 _SCHEMA, _KIND = 1, "claim"
 _MOST_BYTES = 4096
 LEAST_SECONDS, MOST_SECONDS = 600.0, 12 * 3600.0
-"""Shortest and longest time for which a claim holds; the shortest exceeds the time until others pull its result."""
+"""Shortest and longest duration of a claim; even the shortest leaves others time to pull the result."""
 _CREATED = {
     **{f"GIT_{who}_NAME": "autoresearch-mlx" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "autoresearch-mlx@localhost" for who in ("AUTHOR", "COMMITTER")},
@@ -39,7 +39,7 @@ class Claim:
     lab: str
     machine: str
     begun: float
-    """Seconds since 1970, by its author's clock."""
+    """Start of the claim in seconds since 1970, by its author's clock."""
     seconds: float
 
 
@@ -51,9 +51,9 @@ class Claims:
     remote: Remote
     machine: str
     seen: dict[str, float] = field(default_factory=dict)
-    """Time at which a claim (by its commit) was seen first, by this machine's clock."""
+    """Commit of a claim -> time at which this machine first saw it, in seconds since 1970."""
     held: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """Our claims: ref -> (commit, time at which it ends)."""
+    """The claims that this lab holds: ref -> (commit, end of the claim in seconds since 1970)."""
 
     def __post_init__(self) -> None:
         """Read which claims earlier runs of this lab left on the remote."""
@@ -67,7 +67,7 @@ class Claims:
                 self.held.pop(ref, None)
 
     def take(self, question: str, hypothesis: str, seconds: float) -> str | None:
-        """Claim a hypothesis for so many seconds; return None, or words that say who has it.  Raises RemoteAway."""
+        """Claim a hypothesis.  Return None on success, or a text that says who has claimed it.  Raises RemoteAway."""
         ref = f"{REFS}/{question}/{hypothesis}"
         seconds = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         now = time.time()
@@ -85,15 +85,15 @@ class Claims:
                 continue
             if (words := self._taken(ref, found, now)) is not None:
                 return words
-            there = found  # it is over, or ours from an earlier run: replace exactly this one
+            there = found  # the claim has ended, or is ours from an earlier run: replace exactly this one
         return "another lab has just claimed it"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
-        """Say for how long another lab holds a claim; None when it is over, unreadable, or our own."""
+        """Say how long another lab still holds a claim; None when the claim is over, unreadable or our own."""
         claim = self._read(ref, commit)
         if claim is None or claim.lab == self.place.lab:
             return None
-        # A clock that is ahead must not stretch a claim: it begins at the latest when it is seen first.
+        # The author's clock may be ahead, so a claim starts no later than when this machine first saw it.
         begun = min(claim.begun, self.seen.setdefault(commit, now))
         left = begun + claim.seconds - now
         if left <= 0:
@@ -101,11 +101,11 @@ class Claims:
         return f"lab {claim.lab} has claimed it and measures it; its claim ends in {math.ceil(left / 60)} minutes"
 
     def expire(self) -> None:
-        """Remove our claims that are over from the remote.  Raises RemoteAway."""
+        """Remove our ended claims from the remote.  Raises RemoteAway."""
         over = {ref: commit for ref, (commit, end) in self.held.items() if end <= time.time()}
         if over:
             self.remote.push([Push(ref, "", commit) for ref, commit in over.items()])
-        for ref in over:  # one that was not removed has been replaced by another lab, or is gone
+        for ref in over:  # a claim that the push did not remove is gone already, or another lab replaced it
             del self.held[ref]
             self.place.note("unclaimed", address=mark_of(self.remote), ref=ref)
 
@@ -118,7 +118,7 @@ class Claims:
         return git(pool, "commit-tree", tree, "-m", "claim", env={**_CREATED, **when}).strip()
 
     def _read(self, ref: str, commit: str) -> Claim | None:
-        """Return the claim at a ref; None when it cannot be read as one."""
+        """Return the claim at a ref; None when there is no readable claim."""
         if self.remote.fetch({ref: commit}):
             return None
         try:

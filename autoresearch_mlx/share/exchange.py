@@ -1,10 +1,10 @@
-"""Push this lab's results to a remote, and pull those of others: each result is a commit under a ref of its own.
+"""Push this lab's results to a remote, and pull those of other labs; each result is a commit under its own ref.
 
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
-The commit has no parent and one file, ``result.json``.  For a winning edit its parents are two more commits with the
-changed files before and after the edit; they have no other history, so nothing of the repository goes with them.  A ref
-is never changed once it exists, neither by us nor, for us, by others.
+The commit has one file, ``result.json``.  The result of a winning edit has two commits before it: the changed files as
+they were before the edit, then after it.  There is no other history, so nothing else of the repository is published.
+We never change a ref once it exists, and we ignore changes that others make to it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from autoresearch_mlx.store.workspace import git
 REFS = "refs/autoresearch/share"
 _REF = re.compile(rf"{REFS}/([0-9a-f]{{10}})/([0-9a-f]{{8}})/([0-9a-f]{{8}})-([1-9][0-9]{{0,6}})")
 _AT_ONCE = 100
-"""Number of refs in one push."""
+"""Most refs in one push."""
 MOST_AT_ONCE, MOST_OF_ONE_LAB, MOST_KEPT = 2000, 2000, 20_000
-"""Results that one pull takes, that are kept of one lab, and that are kept at all."""
+"""Most results that one pull takes, that are kept from one lab, and that are kept in all."""
 MOST_FILE_BYTES = 512 * 1024
 _WHO = "autoresearch-mlx <autoresearch-mlx@localhost>"
 
@@ -43,7 +43,7 @@ class Sent:
     published: tuple[str, ...] = ()
     """Names of the results that are on the remote now and were not before."""
     refused: tuple[str, ...] = ()
-    """Names whose refs exist on the remote with other contents."""
+    """Names of results that were not published, because their refs exist on the remote with other contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Received:
 
     new: tuple[Pulled, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Reasons why objects were not taken, each with their number."""
+    """Reason -> number of objects that were not taken for that reason."""
     left: int = 0
-    """Results that did not fit into this pull."""
+    """Number of results left for a later pull."""
 
 
 # --- push
@@ -76,7 +76,7 @@ def push(source: Source, remote: Remote) -> Sent:
             done = [p for p in pushes if accepted[p.ref] or there.get(p.ref) == p.commit]
             names = [p.ref.removeprefix(f"{REFS}/") for p in done]
             published += names
-            # A ref with other contents stays as it is; it is noted too, so that it is not offered time and again.
+            # A ref with other contents stays as it is.  Its name is noted too, so that the next push does not offer it.
             others = [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref in there]
             refused += others
             place.note("pushed", remote=mark, names=[*names, *others])
@@ -84,7 +84,7 @@ def push(source: Source, remote: Remote) -> Sent:
 
 
 def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:
-    """Write results into the pool; return the commit of each by its name.  The same result gives the same commit."""
+    """Write results into the pool; return name -> commit.  The same result gives the same commit."""
     if not results:
         return {}
     refs = {each.result.name: f"refs/outgoing/{each.result.name}" for each in results}
@@ -124,9 +124,9 @@ def _data(text: bytes) -> bytes:
 
 
 def pull(place: Place, remote: Remote) -> Received:
-    """Take the results of other labs that are new.  Raises RemoteAway, LedgerError.
+    """Fetch the new results of other labs.  Raises RemoteAway, LedgerError.
 
-    An object that is no result is noted with the reason and not fetched again.
+    An object that is not a result is noted with the reason, and is not fetched again.
     """
     mark = mark_of(remote)
     with place.alone():
@@ -165,9 +165,9 @@ def pull(place: Place, remote: Remote) -> Received:
 
 
 def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room: int) -> tuple[list[str], int]:
-    """Return the refs to fetch now, a turn for each lab, and the number of those left for later.
+    """Return the refs to fetch now, taken from the labs in turn, and the number left for later.
 
-    So a lab that publishes thousands of results does not keep the others waiting.
+    The turns keep a lab with thousands of results from making the others wait.
     """
     ranked = [
         (at, ref) for lab, refs in wanted.items() for at, ref in enumerate(refs[: MOST_OF_ONE_LAB - kept.get(lab, 0)])
@@ -177,7 +177,7 @@ def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room
 
 
 def _checked(ref: str, text: bytes | str) -> Result | str:
-    """Return the result at a ref; the reason when it is none, or is published under a name that is not its own."""
+    """Return the result at a ref, or the reason why there is none or why it has the name of another."""
     result = read_result(text) if isinstance(text, bytes) else text
     if isinstance(result, Result) and ref != f"{REFS}/{result.name}":
         return "it is published under the name of another result"

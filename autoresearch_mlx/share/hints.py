@@ -1,7 +1,7 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Their words are quoted and marked as another's.  Their numbers are differences on other machines; nothing here hands on
-a value.
+Words of another lab are quoted and named as such.  Its numbers are differences measured on its machine; no value is
+passed on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from autoresearch_mlx.share.result import Effect, Result
 from autoresearch_mlx.store.ledger import Journal
 
 MOST, MOST_OF_ONE_LAB = 8, 3
-"""Hints in a prompt, and hints of one lab."""
+"""Most hints in a prompt, and most of one lab."""
 SOURCE = "lab:"
-"""Beginning of the source of an idea that another lab's result gave; the lab's name follows."""
+"""First part of an idea's ``source`` when the idea comes from another lab; the lab's name follows."""
 _OPEN = 4
 """Most open ideas of other labs; the backlog has room for sixteen."""
 
@@ -42,7 +42,7 @@ def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
 
 
 def _chosen(results: Sequence[Result]) -> list[Result]:
-    """Return the newest results, those that won first, with a few of each lab."""
+    """Return the newest results, wins first, and only a few of each lab."""
     newest = sorted(results, key=lambda r: r.finished, reverse=True)
     counts: Counter[str] = Counter()
     chosen: list[Result] = []
@@ -103,7 +103,7 @@ def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files:
         if values and any(name not in known for name in values):
             continue
         if values and (values in tried or all(known[name] == value for name, value in values.items())):
-            continue  # it was measured here, or is so already
+            continue  # it was measured here, or the incumbent has these values already
         added += len(add_ideas(folder, [_draft(each, values)], f"{SOURCE}{result.lab}"))
     return added
 

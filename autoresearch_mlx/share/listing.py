@@ -47,7 +47,7 @@ def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> lis
 
 
 def render(rows: Sequence[Beside], width: int) -> str:
-    """Return one line a result, with the author's gain, this session's own gain for the same edit, and the edit."""
+    """Return a table: one line for each result, with the author's gain, this session's gain, and the edit."""
     if not rows:
         return "no results of other labs yet; `autoresearch-mlx share REMOTE pull` fetches them"
     head = ("N", "lab", "machine", "conditions", "status", "gain there", "gain here", "edit")
@@ -69,7 +69,7 @@ def _row(row: Beside) -> tuple[str, ...]:
 
 
 def as_json(row: Beside) -> dict[str, Any]:
-    """Return a row as a JSON object; the result is as it was published, within the bounds of what is read."""
+    """Return a row as a JSON object; the result has the values that were published."""
     return {
         "number": row.pulled.number,
         "ref": row.pulled.ref,

@@ -68,7 +68,7 @@ class Source:
         return (regime.parts if regime is not None else None) or {}
 
     def _machine(self, e: Experiment, journal: Journal) -> dict[str, Any]:
-        """Return what is published about the machine: those facts of its measurement that say how it is built."""
+        """Return the published facts about the machine: its hardware, system and MLX version."""
         facts = e.measurements[-1].machine
         known = {name: facts[name] for name in _MACHINE if facts.get(name) is not None}
         named = self._parts(e, journal).get("machine")
@@ -171,7 +171,7 @@ def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _utc(time: str) -> str:
-    """Return a local time with its offset as UTC: the offset says where its owner lives."""
+    """Return a local time in UTC, because its offset says where its owner lives."""
     try:
         return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:

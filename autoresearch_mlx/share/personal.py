@@ -1,4 +1,4 @@
-"""Take out of a text what names a person, a machine or a place on its disk, before it is published."""
+"""Remove the names of people, machines and folders from a text before it is published."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autoresearch_mlx.store.workspace import git
 _PATH = re.compile(
     r"""(?:(?<![\w./<])~|(?<![\w./<])[A-Za-z]:(?=[\\/])|(?<![\w.<]))[\\/](?:[^\s'"<>:,;|()\\/]+[\\/])+"""
 )
-"""Pattern of the folders at the beginning of an absolute path; the name at its end stays."""
+"""Pattern of the folders of an absolute path; the name at its end stays."""
 _EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _LOCAL = re.compile(r"\b[\w-]+\.(?:local|lan|home|internal|fritz\.box)\b", re.IGNORECASE)
 _ADDRESS = re.compile(
@@ -30,7 +30,7 @@ _ADDRESS = re.compile(
 _OF_MANY = frozenset(
     {"localhost", "root", "user", "users", "admin", "test", "guest", "home", "main", "data", "build", "runner", "train"}
 )
-"""Names of users and machines that are everybody's, and that source code is full of."""
+"""Common names of users and machines, which are also common words in source code."""
 _LEAST = 3
 
 
@@ -54,7 +54,7 @@ class Personal:
         return self._users.sub("[user]", text) if self._users else text
 
     def named_in(self, text: str) -> str:
-        """Say what personal thing a file contains; empty if it contains none.
+        """Say what personal information a file contains; empty if it contains none.
 
         A file cannot be cleaned, because it would no longer be the file that was measured.
         """

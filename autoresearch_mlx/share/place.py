@@ -1,9 +1,9 @@
-"""Keep what a lab knows about the labs with which it exchanges results: who it is, what it sent, what it received.
+"""Keep a lab's public identity, and the record of what it sent to other labs and received from them.
 
-All of it lies in ``.autoresearch/.share``:
+The folder is ``.autoresearch/.share``:
 
-    identity.json   two random texts from which the names under which this lab publishes follow
-    pool.git        a bare repository of its own: no object that a stranger published enters the person's repository
+    identity.json   the lab's public name, and a salt for those of its sessions and machines; both are random
+    pool.git        a separate bare repository, so that no stranger's object enters the person's own
     journal.jsonl   what was pushed and what was pulled
 """
 
@@ -37,13 +37,13 @@ class Pulled:
     """One result of another lab, as it was received."""
 
     number: int
-    """Its number in this lab, by which a person names it."""
+    """The result's number in this lab, as in ``share REMOTE adopt N``."""
     remote: str
     """Short hash of the remote's address."""
     ref: str
     commit: str
     time: str
-    """Local time at which it was pulled first."""
+    """Local time of the pull."""
     result: Result
 
 
@@ -53,7 +53,7 @@ class Place:
 
     folder: Path
     lab: str
-    """Name of this lab for others: ten random hexadecimal digits."""
+    """Public name of this lab: ten random hexadecimal digits."""
     salt: str
 
     @property
@@ -78,11 +78,11 @@ class Place:
         return done.stdout
 
     def session_id(self, tag: str) -> str:
-        """Return the name of a session for others; a tag may say something about its owner."""
+        """Return the public name of a session; the tag itself may say something about its owner."""
         return self._named("session", tag)
 
     def machine_id(self, machine: Mapping[str, Any]) -> str:
-        """Return the name of a machine for others, from the description that its measurements carry."""
+        """Return the public name of a machine, from its description in the measurements."""
         facts = (machine.get(name) for name in ("chip", "gpu", "gpu_cores", "memory_gb"))
         return self._named("machine", json.dumps([str(fact) for fact in facts]))
 
@@ -91,7 +91,7 @@ class Place:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the exchange for this process.  Raises LockedError when another process keeps it for minutes."""
+        """Lock the exchange for this process.  Raises LockedError when another process holds it for two minutes."""
         with (self.folder / "lock").open("a") as file:
             if not take_lock(file, _LOCK_SECONDS):
                 raise LockedError("another process of this lab exchanges results at the moment", "try again later")
@@ -119,7 +119,7 @@ class Place:
 def place_of(state: Path) -> Place:
     """Return the lab's place for the exchange, and make it at the first call; ``state`` is ``.autoresearch``.
 
-    Raises LabError when the file with the lab's identity is damaged, OSError.
+    Raises LabError when the file with the lab's identity is damaged, and OSError.
     """
     folder = state / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,12 +139,12 @@ def place_of(state: Path) -> Place:
 
 
 def pulled_here(state: Path) -> tuple[Pulled, ...]:
-    """Return the results of other labs that this lab has received; makes nothing.  Raises LedgerError."""
+    """Return the results that this lab has received from others, without creating the folder.  Raises LedgerError."""
     journal = state / FOLDER / "journal.jsonl"
     return _received(journal, stamp(journal))
 
 
-@lru_cache(maxsize=1)  # a night asks for every proposal, and the journal may have thousands of lines
+@lru_cache(maxsize=1)  # called for every proposal, and the journal may have thousands of lines
 def _received(journal: Path, version: tuple[int, int] | None) -> tuple[Pulled, ...]:
     """Return the results in a journal; ``version`` changes with each write to it."""
     return tuple(one for event in read_events(journal).events if (one := _pulled(event)) is not None)

@@ -1,7 +1,7 @@
-"""Say what a session asks, and what an edit tries, as hashes that are the same in the labs of all who do the same.
+"""Hash a session's question and an edit, so that labs notice when they ask or try the same.
 
-Two labs ask the same question when they improve the same metric under the same conditions; the machine does not belong
-to the question, because what wins on one machine is worth a try on another.
+Two labs ask the same question when they improve the same metric under the same conditions; the machine is not part
+of the question, because an edit that wins on one machine is worth a try on another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OF_THE_MACHINE = frozenset(
 
 
 def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
-    """Return twelve hexadecimal digits for what is asked; ``parts`` are those of the comparability key.
+    """Return the hash of a question, twelve hexadecimal digits; ``parts`` are those of the comparability key.
 
     A program's shell line says little about the program, so the first commit of the lab's repository counts too: the
     clones of one project ask the same question, and two projects with a ``bench.py`` each do not.
@@ -37,7 +37,7 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 
 
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
-    """Return the question of runs of a session with these parts of a comparability key.
+    """Return the hash of a session's question, for runs whose comparability key has these parts.
 
     Folders of absolute paths do not count: each lab has its Python in another place.
     """

@@ -1,7 +1,7 @@
 """Talk to a git remote within bounds: list refs, fetch small objects, push refs.
 
-A remote may be away, slow, full or hostile.  Each call has a time limit; whatever git writes on the disk meanwhile has
-a size limit, which the system enforces on git's own process; and each failure is a RemoteAway in git's words.
+A remote may be away, slow, full or hostile.  Each call has a time limit.  What git writes to the disk has a size limit,
+which the operating system enforces on git's process.  Each failure is a RemoteAway in git's words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_mlx.trial.runner import GIT_PLACES
 
 _LIST_BYTES = 16 * 2**20
 _BATCH, _BATCH_BYTES, _ONE_BYTES = 100, 8 * 2**20, 2**20
-"""Refs that are fetched at once, the bytes that they may have together, and those of one that is fetched alone."""
+"""Most refs of one fetch, most bytes of that fetch, and most bytes of a ref that is fetched alone."""
 _BOUNDED = (
     "fetch.unpackLimit=1",  # one pack, whose size the system limits, in place of many files
     "core.bigFileThreshold=1m",  # a small pack may unfold to gigabytes: it is then read as a stream, not into memory
@@ -38,22 +38,22 @@ _BOUNDED = (
     "push.followTags=false",
 )
 _CARRIED_SETTINGS = r"^(core\.sshcommand|ssh\..*|credential\..*|http\..*|url\..*)$"
-"""Settings of the person's repository that say how to reach a remote; ours is another repository."""
+"""Settings that say how to reach a remote: they are copied from the person's repository, as git runs in another."""
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class RemoteAway(LabError):
-    """The remote did not do what it was asked; the words are git's."""
+    """Raised when the remote did not do what was asked; the words are git's."""
 
 
 class TooLarge(RemoteAway):
-    """The remote sent more than is accepted."""
+    """Raised when the remote sent more bytes than are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One ref to push; ``expected``: the commit that it must have on the remote now, None: it must not exist."""
+    """One ref to push.  ``expected`` is the commit that the remote must have now; None: the ref must not exist."""
 
     ref: str
     commit: str
@@ -89,7 +89,7 @@ class Remote:
     def fetch(self, refs: Mapping[str, str]) -> dict[str, str]:
         """Fetch the commits of these refs (ref -> commit) into the pool; return those that failed, with the reasons.
 
-        One damaged or endless object does not keep the others away: a batch that fails is halved until it is found.
+        A batch that fails is halved until the damaged or endless object is found, so all other commits still arrive.
         Raises RemoteAway when the remote itself does not answer.
         """
         failed: dict[str, str] = {}
@@ -115,9 +115,9 @@ class Remote:
             self._fetch(names[half:], refs, failed)
 
     def push(self, pushes: Sequence[Push]) -> dict[str, bool]:
-        """Push these refs, each only if the remote has what is expected; return for each whether it was accepted.
+        """Push each ref if the remote has its expected commit; return ref -> whether it was accepted.
 
-        The remote compares and writes in one step, so of several who push the same new ref exactly one succeeds.
+        The remote checks and writes in one step: if several labs push the same new ref, exactly one succeeds.
         Raises RemoteAway when nothing was pushed at all.
         """
         leases = [f"--force-with-lease={push.ref}:{push.expected or ''}" for push in pushes]
@@ -133,7 +133,7 @@ class Remote:
     def _git(self, *arguments: str, most: int, refusable: bool = False) -> str:
         """Run git in the pool; no file that it writes may be larger than ``most`` bytes.
 
-        ``refusable``: return the output also when git reports a failure after it.  Raises RemoteAway.
+        ``refusable``: also return the output when git then fails.  Raises RemoteAway.
         """
         settings = [word for setting in _BOUNDED for word in ("-c", setting)]
         blocks = most // 512  # the unit of `ulimit -f` in POSIX shells
@@ -184,7 +184,7 @@ class Remote:
 
 
 def _cut_off(words: str) -> bool:
-    """Return whether git says that its child, which writes what it receives, was ended by the limit on its size."""
+    """Return whether git reports that the size limit ended its child process, which writes the received data."""
     ended = "invalid index-pack output" in words or f"died of signal {int(signal.SIGXFSZ)}" in words
     return "File too large" in words or (ended and "fsck" not in words)
 
@@ -195,9 +195,9 @@ def _read(file: Iterable[bytes]) -> str:
 
 
 def find_remote(name: str, root: Path, pool: Path, *, asks: bool = True, seconds: float = 120.0) -> Remote:
-    """Return the remote that a name of the lab's repository, an address or a path means.
+    """Return the remote with this name in the lab's repository, this address or this path.
 
-    Raises ConfigError for a name that git would take for an option, or an empty one.
+    Raises ConfigError for an empty name, or one that git would take for an option.
     """
     if not name.strip() or name.startswith("-") or any(c in name for c in "\n\0"):
         raise ConfigError(f"{name!r} is not a git remote", "give the name of a remote, an address or a path")
@@ -225,5 +225,5 @@ def _settings(root: Path) -> tuple[tuple[str, str], ...]:
 
 
 def mark_of(remote: Remote) -> str:
-    """Return a short hash of a remote's address, by which the journal names it."""
+    """Return a short hash of the remote's address; the journal uses it as the remote's name."""
     return sha256(remote.address.encode()).hexdigest()[:8]

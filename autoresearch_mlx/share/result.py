@@ -1,8 +1,8 @@
-"""Define a published result, and read what strangers publish as one.
+"""Define a published result, and read results that strangers published.
 
-Whatever a stranger publishes is data: it is read within bounds, each field by its type, and a fault is a reason in
-words, never an exception.  A result has an effect (a difference on its author's machine) and no value: nothing in it
-can be compared with a value measured here.
+A stranger's text is data: its size is bounded, the type of each field is checked, and a fault gives a reason in words,
+never an exception.  A result has an effect (a difference on its author's machine) but no value, so nothing in it can be
+compared with a value measured here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Result:
     session: str
     experiment: int
     question: str
-    """Hash of what was asked: the conditions without the machine (:mod:`question`)."""
+    """Hash of the question, which is the conditions without the machine (:mod:`question`)."""
     key: str
     """Comparability key of its runs, the machine included."""
     target: str
@@ -65,7 +65,7 @@ class Result:
     title: str
     note: str
     hypothesis: str
-    """Hash of the question and the change; two labs that try the same have the same."""
+    """Hash of the question and the edit; it is the same in every lab that tries this edit."""
     finished: str
     """Time in UTC at which the experiment ended, by its author's clock."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Result:
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None
     patch: str = ""
-    """The change as a unified diff; empty when its knobs say all, or when it was withheld."""
+    """The change as a unified diff; empty when the knobs describe the whole change, or when it was withheld."""
     files: tuple[str, ...] = ()
     """Paths of the files that are published whole, before and after a winning edit."""
     withheld: str = ""
@@ -82,7 +82,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The end of its ref, which no other result has."""
+        """The last parts of the result's ref; no other result has them."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property
@@ -91,7 +91,7 @@ class Result:
 
 
 def read_result(text: bytes) -> Result | str:
-    """Return the result in a JSON text; the reason in words when it is none."""
+    """Return the result in a JSON text, or the reason why the text is not a result."""
     if len(text) > MOST_BYTES:
         return f"its text has {len(text):,} bytes; at most {MOST_BYTES:,} are read"
     try:
@@ -101,7 +101,7 @@ def read_result(text: bytes) -> Result | str:
 
 
 def result_from(found: Any) -> Result | str:
-    """Return the result in a JSON value; the reason in words when it is none."""
+    """Return the result in a JSON value, or the reason why the value is not a result."""
     try:
         return _result(found)
     except _Fault as fault:
@@ -109,7 +109,7 @@ def result_from(found: Any) -> Result | str:
 
 
 class _Fault(Exception):
-    """What is wrong with a published object."""
+    """Raised for a published object that is not a result; the text says why."""
 
 
 def _result(found: Any) -> Result:
@@ -159,7 +159,7 @@ def _object(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _line(text: str, most: int) -> str:
-    """Return one line without control codes, and without half characters, which no file could hold."""
+    """Return the text as one line, without control codes and lone surrogates, which no file can hold."""
     whole = text[: 10 * most].encode(errors="replace").decode()
     return cut(one_line(whole), most)
 

@@ -25,11 +25,11 @@ CALL_SECONDS = 20.0
 _PULL_SECONDS = 30.0
 """Shortest time between two pulls."""
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 1800.0
-"""Time until a remote that is away is asked again, at first and at most; it doubles each time."""
+"""First and longest wait in seconds before a remote that is away is asked again; the wait doubles each time."""
 _NIGHT_SECONDS = 12 * 3600.0
-"""Time for which what another lab has measured is not measured again here by a run."""
+"""Time in seconds during which a run does not repeat what another lab has measured."""
 _CLAIM = 3.0
-"""Length of a claim, as a multiple of the usual time of an experiment."""
+"""Length of a claim, as a multiple of an experiment's usual length; ``LEAST_SECONDS`` is added."""
 
 
 @dataclass(slots=True)
@@ -42,21 +42,21 @@ class Sharing:
     say: Callable[[str], None]
     claims: Claims = field(init=False)
     away_until: float = 0.0
-    """Time on the monotonic clock before which the remote is left alone."""
+    """Time of the monotonic clock until which the remote is not asked again."""
     wait: float = _FIRST_WAIT
     pulled_at: float = -_PULL_SECONDS
     finished: int = -1
     """Number of experiments that had finished at the last push."""
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-    """Lock held during an exchange or a claim: proposals are thought out on another thread while a run is measured."""
+    """Lock held during an exchange or a claim: another thread may claim an edit while a run is measured."""
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.source.place, self.remote, self.machine)
 
     def between(self, files: Mapping[str, str], at_the_end: bool = False) -> None:
-        """Publish what has finished and pull what is new; ``files``: the incumbent's, for which ideas must fit.
+        """Publish finished experiments and pull new results; ``files`` are the incumbent's, which new ideas must fit.
 
-        A remote that does not answer is named once, and the run goes on alone; what was not published goes later.
+        If the remote does not answer, the run says so once and goes on alone; unpublished results follow later.
         """
         with self.one_at_a_time:
             self._between(files, at_the_end)
@@ -69,7 +69,7 @@ class Sharing:
             if time.monotonic() - self.pulled_at >= _PULL_SECONDS and not at_the_end:
                 self._pull(files)
             self.claims.expire()
-        except AutoresearchError as error:  # the exchange never ends a run: a full disk ends it where it measures
+        except AutoresearchError as error:  # a failed exchange never ends a run
             self._left_alone(error)
         else:
             self._answered()
@@ -99,8 +99,8 @@ class Sharing:
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
         """Claim an edit before it is measured; return None to measure it, or the reason why it is not worth a run.
 
-        ``before`` holds the files of its base, ``after`` those that it changes.  Without an answer of the remote it is
-        measured.
+        ``before`` holds the files of its base, ``after`` those that it changes.  If the remote does not answer, the
+        edit is measured.
         """
         with self.one_at_a_time:
             return self._claim(before, after, history)
@@ -121,7 +121,7 @@ class Sharing:
         return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
 
     def _measured_elsewhere(self, hypothesis: str) -> str | None:
-        """Say which result of another lab tried the same in this night; None when none did."""
+        """Say which other lab measured this edit within the last ``_NIGHT_SECONDS``; None when none did."""
         for each in reversed(self.source.place.pulled()):
             if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
                 result = each.result
@@ -160,5 +160,5 @@ def _age(then: str) -> float:
 
 
 def machine_name(source: Source, machine: Machine) -> str:
-    """Return the name under which this machine claims."""
+    """Return the name of this machine in claims."""
     return source.place.machine_id({"chip": machine.chip})
