@@ -1,4 +1,4 @@
-"""Say what a start is worth, and what the runs showed: text for a person before the night, and for whoever proposes."""
+"""Judge the dev cases before a night, and describe the failed ones to whoever proposes the next edit."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""Number of cases that must turn from wrong to right, with none the other way, before an edit is kept: the score of
-such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge asks for 1.5."""
+"""Number of cases that must turn from wrong to right, and none from right to wrong, before an edit is kept: the score
+of such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge asks for 1.5."""
 _GAIN = 0.1
-"""Gain in score that a night should be able to see."""
+"""Gain in score that a night should be able to detect."""
 _KEPT, _SEEN = 1.5, 1.28
-"""Normal scores: the judge's last bound, and nine chances in ten of passing it."""
+"""Two normal scores: the judge's last bound, and a chance of nine in ten (power)."""
 _SHOWN, _LONGEST = 8, 600
-"""Number of failed cases in the findings, and of characters of a text in them."""
+"""Most failed cases in the findings, and most characters of each text in them."""
 
 
 def appraised(runs: Sequence[Measurement]) -> list[Finding]:
-    """Return what runs of one version say about the dev cases: too easy, too hard, or too few for their spread."""
+    """Return findings from runs of one version: whether the dev cases are too easy, too hard, or too few."""
     tables = [m.extra["cases"] for m in runs if isinstance(m.extra.get("cases"), Mapping)]
     if not tables:
         return []
@@ -34,7 +34,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
     n, lost = len(means), sum(1 - score for score in means.values())
     right = f"{n - lost:.3g} of {n} dev cases are right"
     if lost < 1e-9:
-        hint = "write harder cases; a night could only make the agent worse or cheaper"
+        hint = "write harder cases; a night could only make the agent cheaper or worse"
         return [Finding(_SECTION, "cases", f"saturated: all {n} dev cases are right, so none can be won", "fail", hint)]
     if lost > n - 1e-9:
         hint = "read the traces: most often the answer's form is not what the checks want, or the model cannot do it"
@@ -52,7 +52,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Say how many cases a gain of 0.1 needs, if the answers change from run to run and there are fewer."""
+    """Say how many cases it takes to see a gain of 0.1, if the scores vary from run to run and there are too few."""
     if len(tables) < 2:
         return []
     within = fmean(
@@ -60,7 +60,7 @@ def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n
     )
     if within == 0:
         return []
-    # A difference of two versions varies by the answers of both, and by the cases that the change concerns.
+    # The difference of two versions varies with the answers of both, and with the cases that the edit changes.
     needed = math.ceil((_KEPT + _SEEN) ** 2 * (2 * within + _GAIN) / _GAIN**2)
     said = f"a case's score varies by {math.sqrt(within):.2g} from run to run"
     if needed <= n:

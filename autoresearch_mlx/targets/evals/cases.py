@@ -27,15 +27,15 @@ KINDS: Mapping[str, frozenset[str]] = {
     "python": frozenset(),
     "rubric": frozenset({"reference"}),
 }
-"""Kinds of checks, each with the further names that it may have."""
+"""Kinds of checks; each kind maps to the other fields that it may have."""
 FUNCTION = re.compile(r"([\w./-]+\.py):([A-Za-z_]\w*)")
-"""Form of a function's place: ``checks.py:is_sorted``."""
+"""Pattern of a file and a function in it, such as ``checks.py:is_sorted``."""
 _HINT = "docs/agents-as-targets.md describes the file of cases"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question with the check of its answer."""
+    """One question, and the check that scores the answer."""
 
     id: str
     input: Any
@@ -54,13 +54,13 @@ class Case:
 
 
 def part_of(case_id: str, dev_share: float, guard_share: float) -> Part:
-    """Return the part of a case; it depends on the id alone, so that adding cases moves no other."""
+    """Return the part of a case.  It depends on the id alone, so a new case moves no other case."""
     at = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:6]) / 2**48
     return "dev" if at < dev_share else "guard" if at < dev_share + guard_share else "hidden"
 
 
 def split(cases: Sequence[Case], dev_share: float, guard_share: float) -> Mapping[Part, tuple[Case, ...]]:
-    """Return the cases of each part, in the order of the file."""
+    """Split the cases into dev, guard and hidden; each part keeps the order of the file."""
     parts: dict[Part, list[Case]] = {part: [] for part in PARTS}
     for case in cases:
         parts[part_of(case.id, dev_share, guard_share)].append(case)
@@ -68,7 +68,7 @@ def split(cases: Sequence[Case], dev_share: float, guard_share: float) -> Mappin
 
 
 def read_cases(path: Path) -> tuple[Case, ...]:
-    """Return the cases of a file.  Raises ConfigError that names the line and what is wrong with it."""
+    """Return the cases of a file.  Raises ConfigError, which names the faulty line and the fault."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -135,7 +135,7 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
         except re.error as error:
             return f"{value!r} is not a regular expression: {error}"
     if kind == "python" and not FUNCTION.fullmatch(value):
-        return f"python is {value!r}, not a function as file.py:name"
+        return f"python is {value!r}, not a function such as file.py:name"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Define what a session of the target ``evals`` fixes, and read the files that it measures with."""
+"""Define the options that a session of the target ``evals`` fixes, and read its cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.targets.evals.cases import Case, Part, read_cases, split
 
 SCRIPTED = "scripted:"
-"""Beginning of a model's name that names a Python file with ``reply(messages, seed)`` in place of a server."""
+"""Prefix of a model's name; a Python file with ``reply(messages, seed)`` follows, and stands in for a server."""
 DOCS = "docs/agents-as-targets.md describes the options"
 
 
@@ -25,7 +25,7 @@ class EvalsConditions:
     endpoint: str = ""
     """Address of an OpenAI-compatible server, such as ``http://127.0.0.1:11434/v1``."""
     api_key_env: str = ""
-    """Environment variable with the server's key; the agent never sees the key."""
+    """Name of the environment variable that holds the server's key; the agent never sees the key."""
     temperature: float = 0.0
     max_tokens: int = 1024
     """Longest reply of the model in tokens."""
@@ -41,7 +41,7 @@ class EvalsConditions:
     """How often each case runs in one measurement."""
     dev_share: float = 0.5
     guard_share: float = 0.2
-    """Shares of the cases; the rest is hidden."""
+    """Share of the cases in dev, and in guard; all other cases are hidden."""
     calls: int = 12
     tokens: int = 20_000
     tool_calls: int = 24
@@ -50,18 +50,17 @@ class EvalsConditions:
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """The most by which tokens, seconds and errors of a case may rise when an edit is kept, as a share of the
-    incumbent's; None for no limit."""
+    """Largest rise of tokens, seconds and errors for a kept edit, as a share of the incumbent's; None: no limit."""
     judge_model: str = ""
     judge_endpoint: str = ""
-    """The model that judges rubrics; empty: the agent's."""
+    """The model that judges rubrics, and its server; empty: the agent's model."""
     votes: int = 2
-    """How often a rubric is asked in each of its two orders."""
+    """Number of votes on a rubric; each vote asks the judge twice, in two orders."""
     patience_seconds: float = 600.0
     """How long a measurement waits for a server that is down."""
     cases_sha256: str = ""
     own_sha256: str = ""
-    """Hashes of the cases, and of the tools, checks and scripted model; computed when the session begins."""
+    """SHA-256 of the cases, and of the tools, checks and scripted model together; computed when the session begins."""
 
     @property
     def script(self) -> str | None:
@@ -70,7 +69,7 @@ class EvalsConditions:
 
 
 def wrong_with(c: EvalsConditions) -> str | None:
-    """Return what is wrong with the options, in words; None when they can be used."""
+    """Return what is wrong with the options, in words; None when nothing is."""
     if not c.model:
         return 'target.options.model is missing: a model on a server, or "scripted:model.py"'
     for model, endpoint, name in ((c.model, c.endpoint, ""), (c.judge_model, c.judge_endpoint, "judge_")):
@@ -93,13 +92,13 @@ def cases_path(c: EvalsConditions, root: Path) -> Path:
 
 
 def own_files(c: EvalsConditions, cases: tuple[Case, ...]) -> tuple[str, ...]:
-    """Return the files of the person's own code that measures, relative to the lab."""
+    """Return the files with the person's tools, checks and scripted model, relative to the lab."""
     checks = {case.check["python"].partition(":")[0] for case in cases if "python" in case.check}
     return tuple(sorted({*filter(None, (c.tools, c.script)), *checks}))
 
 
 def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
-    """Return the hash of the cases and the one of the person's own code.  Raises ConfigError for a missing file."""
+    """Return the hash of the cases, and the hash of the person's own code.  Raises ConfigError for a missing file."""
     path = cases_path(c, root)
     cases = read_cases(path)
     own = hashlib.sha256()
@@ -112,7 +111,7 @@ def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
 
 
 def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
-    """Return the cases of each part.  Raises ConfigError when dev is empty, or the files are not the session's."""
+    """Return the cases of each part.  Raises ConfigError when dev is empty or a file has changed."""
     if hashes(c, root) != (c.cases_sha256, c.own_sha256):
         said = "the cases, or the tools, checks or scripted model beside them, have changed since the session began"
         raise ConfigError(said, "put them back, or start another session with --tag NAME")
@@ -124,5 +123,5 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 
 
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ledger's values with their types: JSON has no tuples."""
+    """Return the values of a ledger with lists turned back into tuples, which JSON lacks."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}

@@ -1,4 +1,4 @@
-"""Settle, keep and build sessions of the target ``evals``."""
+"""Define the kind ``evals``: check a session's options, record them in the ledger, and build the target from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class EvalsKind(TargetKind[EvalsConditions]):
             raise ConfigError('target.kind = "evals" needs a section [target.options] in lab.toml', DOCS)
 
     def settle(self, place: Place) -> EvalsConditions:
-        """Return the options with the hashes of the files.  Raises ConfigError for what cannot be used."""
+        """Return the options, with hashes of the cases and of the person's code.
+
+        Raises ConfigError for an option with a bad value, a file that cannot be read, or an empty dev part.
+        """
         wanted = super().settle(place)
         if (wrong := wrong_with(wanted)) is not None:
             raise ConfigError(wrong, DOCS)
@@ -89,7 +92,7 @@ class EvalsKind(TargetKind[EvalsConditions]):
         yield limits_row(limits_of(place.settings, place.profile))
         found = _sandbox(place.settings)
         if isinstance(found, Sandbox):
-            yield Finding("sandbox", "sandbox", f"{found.words}; the agent reaches one port of this machine")
+            yield Finding("sandbox", "sandbox", f"{found.words}; the agent can reach one port of this machine")
             return
         hint = "the agent runs with your rights and could read the cases; no certificate is given"
         yield Finding(
@@ -103,7 +106,7 @@ class EvalsKind(TargetKind[EvalsConditions]):
 
 
 def _sandbox(settings: Settings) -> Sandbox | NoSandbox:
-    """Return the sandbox of this system if it can open a single port."""
+    """Return the sandbox of this system; NoSandbox if it cannot limit connections to a single port."""
     found = sandbox_of(settings)
     if isinstance(found, Sandbox) and found.kind == "landlock" and abi() < PORTS_ABI:
         return NoSandbox(f"{found.words} cannot open a single port; Linux 6.7 can")

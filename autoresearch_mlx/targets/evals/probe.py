@@ -1,4 +1,4 @@
-"""Try, from inside the sandbox of an agent, what must fail and what must work."""
+"""Test an agent's sandbox from inside: forbidden actions must fail, and allowed ones must work."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SECONDS = 60.0
 
 
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
-    """Return what an agent could do that it must not, or could not do that it must; None when the sandbox holds.
+    """Return the first forbidden action that worked, or allowed action that failed; None when the sandbox holds.
 
-    ``private``: the cases and other paths that it may not open.
+    ``private``: the cases and other paths that the agent may not open.
     """
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,

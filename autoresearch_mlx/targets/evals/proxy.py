@@ -1,7 +1,7 @@
-"""Serve the model and the tools to the agent on 127.0.0.1, and count what it uses.
+"""Serve the model and the tools to the agent on 127.0.0.1, and count the agent's use of them.
 
-Each case has a secret path of its own, so that a process left over from an earlier case spends nothing of this one.
-After the budget every call is refused with status 429.  What the agent says of its own use is never read.
+Each case has its own secret path, so a process left over from an earlier case cannot spend the budget of this one.
+Once the budget is used up, every call is refused with status 429.  The agent's own reports are ignored.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from autoresearch_mlx.targets.evals.upstream import Away, Refused, Upstream
 _MOST_BYTES = 4 * 2**20
 _MOST_THREADS = 32
 _LONGEST = 4000
-"""Number of characters of a text that a trace keeps."""
+"""Most characters of a text that a trace keeps."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What one case has used."""
+    """The calls and tokens that one case has used, and its trace."""
 
     seed: int
     token: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -36,14 +36,14 @@ class Account:
     tokens: int | None = 0
     """Tokens of all calls; None when the server did not say."""
     refused: str = ""
-    """The budget that is used up, in words; empty while there is some left."""
+    """Message that names the budget that is used up; empty while every budget has some left."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     away: Exception | None = None
-    """The failure of the model's server, or of the settings, that ended the case."""
+    """Failure of the model's server, or of the settings, that ended the case."""
 
 
 class Proxy:
-    """A server for the cases of one measurement; ``open`` begins a case, and ends the one before."""
+    """A server for the cases of one measurement; ``open`` begins a case and ends the case before it."""
 
     def __init__(self, conditions: EvalsConditions, upstream: Upstream, scorer: Scorer) -> None:
         self.conditions, self.upstream, self.scorer = conditions, upstream, scorer
@@ -72,7 +72,7 @@ class Proxy:
             self.account = None
 
     def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Return status and JSON for one request."""
+        """Return the HTTP status and the JSON object that answer one request."""
         token, _, what = path.strip("/").partition("/")
         account = self.account
         if account is None or not secrets.compare_digest(token.encode(), account.token.encode()):
@@ -143,7 +143,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a connection that broke: its process was ended."""
+        """Ignore a broken connection: the process at its other end was killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Write nothing: the traces have it."""
+        """Write nothing: the traces record the calls."""
 
 
 def _error(status: int, message: str) -> tuple[int, dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Let a pinned model judge an answer by a rubric: quoted, in both orders, several votes.
+"""Let a pinned model judge an answer by a rubric, in several votes of two questions each.
 
-What the agent wrote may try to steer the judge.  So the answer stands between marks that it cannot know, the judge
-answers with one of two words chosen anew for each question, and half of the questions ask for the opposite.  A text
-that makes the judge say the same about both fails.
+An answer may try to steer the judge.  So it is quoted between random marks, the judge replies with one of two words
+drawn anew for each question, and the second question of a vote asks for the opposite.  An answer that makes the judge
+say the same to both questions loses the vote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.evals.cases import Case
 from autoresearch_mlx.targets.evals.inside.checks import Score
 
 Ask = Callable[[Sequence[dict[str, str]], int], str]
-"""Function that returns the judge's reply to messages, for a seed."""
+"""Function that takes messages and a seed, and returns the judge's reply."""
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron", "islet", "jumbo", "koala", "larch")
 _LONGEST = 8000
 _STEERS = re.compile(
@@ -28,14 +28,14 @@ _STEERS = re.compile(
     r"|\b(answer|reply|respond|output|say|return|print)\b.{0,25}\b(yes|pass|passed|correct|true|approved?)\b",
     re.IGNORECASE | re.DOTALL,
 )
-"""Texts that speak to the judge and not to the person who asked."""
+"""Pattern of a text that addresses the judge instead of answering the question."""
 
 
 def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
-    """Return the share of votes for the answer; 0 for an answer that speaks to the judge.
+    """Return the share of votes for the answer; 0 for an answer that addresses the judge.
 
-    A vote asks twice: in the first order whether the answer meets the rubric (with a reference: is better than it), in
-    the second whether it fails to (is worse), with the texts the other way round.  It counts when both agree.
+    A vote asks two questions: first whether the answer meets the rubric (with a reference: is at least as good), then,
+    with the texts in the opposite order, whether it fails to (is worse).  The vote is won by a yes and then a no.
     """
     text = (answer if isinstance(answer, str) else json.dumps(answer))[:_LONGEST]
     if answer is None or not text.strip():
@@ -50,7 +50,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:
-    """Return whether the judge said yes to the question of this order; None for a reply that is neither word."""
+    """Return whether the judge replied yes to the question of this order; None when it replied neither word."""
     drawn = hashlib.sha256(f"{secret}\0{case.id}\0{vote}\0{order}".encode()).digest()
     yes = _WORDS[drawn[0] % len(_WORDS)]
     no = _WORDS[(drawn[0] + 1 + drawn[1] % (len(_WORDS) - 1)) % len(_WORDS)]

@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 
 class Scorer:
-    """One process; it is started at the first question, and again after one that did not end in time."""
+    """The scorer's process.  It starts at the first question, and again after a question that it did not answer."""
 
     def __init__(self, root: Path, tools: str, script: str | None, folder: Path) -> None:
         self._setup = {"root": str(root), "tools": tools or None, "model": script}
@@ -31,7 +31,7 @@ class Scorer:
         self._rest = b""
 
     def ask(self, seconds: float = _SECONDS, **question: Any) -> Mapping[str, Any]:
-        """Return the answer; ``error`` in it says what went wrong.  Several threads may ask, one after the other."""
+        """Return the answer; its field ``error`` says what went wrong.  Threads that ask at once take turns."""
         with self._turn:
             try:
                 process = self._running()

@@ -1,4 +1,4 @@
-"""Score the answers of a sitting: by checks in the scorer's process, or by a model that judges."""
+"""Score answers, by a check in the scorer's process or by a model that judges a rubric."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from autoresearch_mlx.errors import EndpointError
 from autoresearch_mlx.experiment import Assignment, Progress
+from autoresearch_mlx.targets.evals.answering import Answered, wait_for
 from autoresearch_mlx.targets.evals.conditions import EvalsConditions
 from autoresearch_mlx.targets.evals.inside.checks import Score
 from autoresearch_mlx.targets.evals.rubric import judged
 from autoresearch_mlx.targets.evals.scorer import Scorer
-from autoresearch_mlx.targets.evals.sitting import Sat, wait_for
 from autoresearch_mlx.targets.evals.upstream import Away, Refused, Upstream
 
 _TRIES = 3
@@ -24,26 +24,26 @@ _TRIES = 3
 class Scored:
     """One answer with its score, from 0 to 1."""
 
-    sat: Sat
+    answered: Answered
     score: float
     why: str
     broken: str = ""
     """Why the check itself failed, so that the run has no value; empty when it worked."""
 
     def trace(self) -> str:
-        """Return a line of JSON with everything about the case, for whoever proposes."""
-        case, account = self.sat.case, self.sat.account
+        """Return a line of JSON with all facts about this answer, for whoever proposes the next edit."""
+        case, account = self.answered.case, self.answered.account
         entry: dict[str, Any] = {
             "id": case.id,
             "tags": list(case.tags),
-            "repeat": self.sat.repeat,
+            "repeat": self.answered.repeat,
             "input": case.input,
             "wanted": case.wanted,
-            "answer": self.sat.answer,
+            "answer": self.answered.answer,
             "score": self.score,
             "why": self.why,
-            "error": self.sat.error,
-            "seconds": round(self.sat.seconds, 3),
+            "error": self.answered.error,
+            "seconds": round(self.answered.seconds, 3),
             "calls": account.calls,
             "tokens": account.tokens,
             "tool_calls": account.tool_calls,
@@ -54,17 +54,17 @@ class Scored:
 
 
 def score_all(
-    sat: Sequence[Sat], scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment
+    answered: Sequence[Answered], scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment
 ) -> list[Scored]:
     """Return the score of each answer.  Raises EndpointError when the judging model stays away."""
     found = []
-    for each in sat:
+    for each in answered:
         assignment.watch(Progress("evaluate"))
         found.append(_scored(each, scorer, judge, c, assignment))
     return found
 
 
-def _scored(each: Sat, scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment) -> Scored:
+def _scored(each: Answered, scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment) -> Scored:
     if each.error:
         return Scored(each, 0.0, each.account.refused or each.error)
     case = each.case
@@ -79,7 +79,7 @@ def _scored(each: Sat, scorer: Scorer, judge: Upstream, c: EvalsConditions, assi
     found = scorer.ask(do="check", check=dict(case.check), answer=each.answer, case=told)
     if "error" not in found:
         return Scored(each, *Score(float(found["score"]), str(found["why"])))
-    # An answer that the person's check cannot take, or that keeps a regular expression busy, is a wrong answer.
+    # An answer on which the person's check fails, or a regular expression runs too long, is a wrong answer.
     return Scored(each, 0.0, f"the check failed: {found['error']}")
 
 

@@ -23,6 +23,7 @@ from autoresearch_mlx.experiment import (
 )
 from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.contract import Finding, TargetBase
+from autoresearch_mlx.targets.evals.answering import Broken, Place, answer_cases
 from autoresearch_mlx.targets.evals.appraisal import TRACES, appraised, findings
 from autoresearch_mlx.targets.evals.cases import Case, Part
 from autoresearch_mlx.targets.evals.conditions import EvalsConditions, cases_path, own_files
@@ -30,7 +31,6 @@ from autoresearch_mlx.targets.evals.probe import sandbox_breach
 from autoresearch_mlx.targets.evals.proxy import Proxy
 from autoresearch_mlx.targets.evals.scorer import Scorer
 from autoresearch_mlx.targets.evals.scoring import Scored, score_all
-from autoresearch_mlx.targets.evals.sitting import Broken, Place, sit
 from autoresearch_mlx.targets.evals.upstream import Upstream
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.blame import blame, not_counted
@@ -39,9 +39,9 @@ from autoresearch_mlx.trial.sandbox.limits import Limits
 
 _SMOKE_CASES = 2
 _AGENT = "agent"
-"""Name of the folder, in that of a run, with the copies of the files that the agent may read."""
+"""Name of the folder, within a run's folder, that holds copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of each secondary figure that its limit always allows, because a share of 0 is 0."""
+"""Rise of each secondary figure that is always allowed, because any share of an incumbent's 0 would be 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Evals(TargetBase):
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Refuse Python that does not parse, and an agent without its function."""
+        """Refuse Python that does not parse, and an agent file that lacks the entry function."""
         file, _, function = self.conditions.entry.rpartition(":")
         for path, text in files.items():
             if path.endswith(".py"):
@@ -92,7 +92,7 @@ class Evals(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Answer two dev cases; an agent that fails in both, or cannot be imported, fails here."""
+        """Answer two dev cases; an agent that answers neither, or cannot be imported, fails here."""
         cases = [(case, 0) for case in self.parts["dev"][:_SMOKE_CASES]]
         return self._measured(assignment, {"dev": cases}, "smoke")
 
@@ -125,20 +125,20 @@ class Evals(TargetBase):
                     def progress(count: int, before: int = done) -> None:
                         assignment.watch(Progress(phase, share=(before + count) / max(1, whole)))
 
-                    # What an agent prints about guard and hidden cases must not reach whoever proposes.
+                    # The agent's output on guard and hidden cases must not reach whoever proposes the next edit.
                     output = log if part == "dev" else assignment.folder / f"{part}.txt"
                     try:
-                        sat = sit(cases, proxy, place, assignment, output, progress, tools["tools"])
+                        answered = answer_cases(cases, proxy, place, assignment, output, progress, tools["tools"])
                     except Broken as error:
                         reason = str(error) or how_it_ended(error.ended.returncode, output)
                         return not_counted(self._failed(assignment, reason, began), blame(error.ended, output))
                     done += len(cases)
-                    scored[part] = score_all(sat, scorer, judge, c, assignment)
+                    scored[part] = score_all(answered, scorer, judge, c, assignment)
         for left in (_AGENT, "scratch"):
             shutil.rmtree(assignment.folder / left, ignore_errors=True)
         if phase == "smoke":
-            errors = [s.sat.error for s in scored["dev"]]
-            if errors and all(errors) and not any(s.sat.account.refused for s in scored["dev"]):
+            errors = [s.answered.error for s in scored["dev"]]
+            if errors and all(errors) and not any(s.answered.account.refused for s in scored["dev"]):
                 return self._failed(assignment, errors[0], began)
         return self._result(assignment, scored, began)
 
@@ -153,17 +153,17 @@ class Evals(TargetBase):
         figures = _figures(counted)
         c = self.conditions
         limits = {"tokens": c.tokens_limit, "seconds": c.seconds_limit, "errors": c.errors_limit}
-        tags = {tag for s in counted for tag in s.sat.case.tags}
+        tags = {tag for s in counted for tag in s.answered.case.tags}
         extra = {
             "cases": cases,
             **({"guard": _means(guard)} if guard else {}),
             "secondary": {
                 name: {"value": figures[name], "limit": limit, "slack": _SLACK[name]} for name, limit in limits.items()
             },
-            "tags": {t: round(fmean(s.score for s in counted if t in s.sat.case.tags), 4) for t in sorted(tags)},
-            "model_calls": sum(s.sat.account.calls for s in counted),
-            "tool_calls": sum(s.sat.account.tool_calls for s in counted),
-            "over_budget": sum(bool(s.sat.account.refused) for s in counted),
+            "tags": {t: round(fmean(s.score for s in counted if t in s.answered.case.tags), 4) for t in sorted(tags)},
+            "model_calls": sum(s.answered.account.calls for s in counted),
+            "tool_calls": sum(s.answered.account.tool_calls for s in counted),
+            "over_budget": sum(bool(s.answered.account.refused) for s in counted),
         }
         seconds = Seconds(train=round(time.monotonic() - began, 3))
         value = fmean(cases.values())
@@ -178,7 +178,7 @@ class Evals(TargetBase):
     def _laid_out(self, assignment: Assignment) -> Path:
         """Copy the files that the agent may read into a folder of their own, and return it.
 
-        Nothing else of the lab is there: neither the cases nor anything from which they were made.
+        The folder has no other file of the lab, and so none of the cases.
         """
         folder = assignment.folder / _AGENT
         shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +193,7 @@ class Evals(TargetBase):
         return folder
 
     def _closed(self) -> tuple[Path, ...]:
-        """Return the files with answers that lie in folders which every Python program may read."""
+        """Return the files with answers, which the sandbox hides even where they lie in a readable folder."""
         from autoresearch_mlx.lab.assets import asset
 
         shipped = [asset(f"examples/tool-agent/{name}") for name in ("cases.jsonl", "model.py")]
@@ -230,16 +230,16 @@ def _means(scored: Sequence[Scored]) -> dict[str, float]:
     """Return the mean score of each case over its repeats."""
     scores: dict[str, list[float]] = {}
     for s in scored:
-        scores.setdefault(s.sat.case.id, []).append(s.score)
+        scores.setdefault(s.answered.case.id, []).append(s.score)
     return {case: round(fmean(found), 6) for case, found in scores.items()}
 
 
 def _figures(scored: Sequence[Scored]) -> dict[str, float | None]:
-    """Return mean tokens and seconds of a case, and the share of cases that ended in an error; None is unknown."""
-    tokens = [s.sat.account.tokens for s in scored]
+    """Return the mean tokens and seconds of a case, and the share of cases that ended in an error; None: unknown."""
+    tokens = [s.answered.account.tokens for s in scored]
     known = [t for t in tokens if t is not None]
     return {
         "tokens": round(fmean(known), 1) if len(known) == len(tokens) else None,
-        "seconds": round(fmean(s.sat.seconds for s in scored), 4),
-        "errors": round(fmean(bool(s.sat.error) for s in scored), 4),
+        "seconds": round(fmean(s.answered.seconds for s in scored), 4),
+        "errors": round(fmean(bool(s.answered.error) for s in scored), 4),
     }

@@ -1,4 +1,4 @@
-"""Ask the model that a session fixes: on its server, or by the person's script."""
+"""Call the model that the session fixed: on its server, or in the person's script."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.targets.evals.scorer import Scorer
 
 _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
-"""Fields of an agent's request that reach the model; every other field is the session's."""
+"""Fields of an agent's request that are passed to the model; the session sets all others."""
 
 
 class Away(Exception):
@@ -20,12 +20,12 @@ class Away(Exception):
 
 
 class Refused(Exception):
-    """Raised when the server refuses this one request, as it does for a prompt that is too long."""
+    """Raised when the server refuses one request, such as a prompt that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One model, pinned: name, temperature and longest reply.  An empty ``endpoint`` means the scripted model."""
+    """One model, with name, temperature and longest reply fixed.  An empty ``endpoint`` means the scripted model."""
 
     model: str
     endpoint: str
@@ -48,7 +48,7 @@ class Upstream:
         return self._served(body, seconds)
 
     def answers(self, seconds: float) -> bool:
-        """Return whether the model answers a question of one word.  Raises ConfigError as :meth:`chat` does."""
+        """Return whether the model answers a one-word question.  Raises ConfigError as :meth:`chat` does."""
         try:
             self.chat({"messages": [{"role": "user", "content": "Say ok."}], "max_tokens": 1}, 0, seconds)
         except Away:

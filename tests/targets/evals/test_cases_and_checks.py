@@ -66,7 +66,7 @@ def test_a_check_decides(check: Mapping[str, Any], answer: Any, right: bool) -> 
         ('{"id": "a", "input": 1, "check": {"exact": "1", "tolerance": 1}}', "has no 'tolerance'"),
         ('{"id": "a", "input": 1, "check": {"regex": "("}}', "is not a regular expression"),
         ('{"id": "a", "input": 1, "check": {"schema": {"type": 3}}}', "is not a JSON schema"),
-        ('{"id": "a", "input": 1, "check": {"python": "os.system"}}', "not a function as file.py:name"),
+        ('{"id": "a", "input": 1, "check": {"python": "os.system"}}', "not a function such as file.py:name"),
         ('{"id": "a", "input": 1, "check": {"number": "7"}}', "are numbers"),
         ('{"id": "a", "answer": 1, "input": 1, "check": {"exact": "1"}}', "unknown name 'answer'"),
     ],

@@ -3,9 +3,9 @@
     python -P -m autoresearch_mlx.targets.evals.inside.agent_process FILE:FUNCTION DESCRIPTOR
 
 This process imports the agent once and then forks for each case, so that nothing carries over from one case to the
-next.  A line of JSON on the descriptor names a case: its question, the address of the harness, and the tools.  What
-happened goes to the event pipe: ``{"ready": true}``, then ``{"case": token, "answer": ...}`` or ``{"case": token,
-"error": ...}``.  All of it runs in the sandbox; the agent reaches nothing but the harness.
+next.  Each line of JSON on the descriptor is a case: its question, the address of the harness, and the tools.  The
+outcome goes to the event pipe: ``{"ready": true}``, then ``{"case": token, "answer": ...}`` or ``{"case": token,
+"error": ...}``.  This process and its children run in the sandbox; the agent can reach only the harness.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV
 MOST_BYTES = 60_000
 """Longest answer in bytes of JSON: the parent reads events in lines of at most 64 KB."""
 _SECONDS = 3600.0
-"""Longest wait for the harness, which has limits of its own."""
+"""Longest wait in seconds for a reply of the harness, which has time limits of its own."""
 
 
 class BudgetSpent(Exception):
-    """Raised by a call of the model or of a tool after the budget of the case."""
+    """Raised by a call of the model or a tool when the budget of the case is used up."""
 
 
 class CallFailed(Exception):
-    """Raised when the model or a tool answers with an error, which the text names."""
+    """Raised when the model or a tool answers with an error; the text is that error."""
 
 
 class Tools:
-    """What an agent may use in one case: the model, and the lab's tools as methods.
+    """The model, and the lab's tools as methods: all that an agent may use in one case.
 
     ``tools.model(messages)`` returns the text of the model's reply; ``tools.calculator(expression="2+2")`` calls a
     tool, and ``tools.call("calculator", expression="2+2")`` does the same.

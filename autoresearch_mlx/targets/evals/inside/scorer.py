@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.targets.evals.inside.scorer SETUP
 
-SETUP is a JSON object: ``root``, the lab's folder; ``tools`` and ``model``, file names in it or null.  The process
-answers one line of JSON for each line on its standard input, and ends when that is closed.  What the person's code
-prints goes to standard error.
+SETUP is a JSON object: ``root``, the lab's folder; ``tools`` and ``model``, file names in it or null.  The
+process answers each line on its standard input with one line of JSON, and ends when its input is closed.  What the
+person's code prints goes to standard error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Let a confined agent answer cases, one after the other, and keep what each of them took."""
+"""Let an agent in a sandbox answer cases one after the other, and record what each case used."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from autoresearch_mlx.trial.sandbox.permissions import (
 )
 
 _START_SECONDS = 120.0
-"""Longest time in which the agent's file may be imported."""
+"""Longest time in seconds for importing the agent's file."""
 _FILE_BYTES = 2**30
 _FAILED_ANSWERS = 3
-"""Number of times that a case is asked while its server fails, although it answers otherwise."""
+"""Number of tries of a case on which the model's server fails, although the server answers other calls."""
 _LOOK_SECONDS, _PROBE_SECONDS = 0.5, 30.0
-"""Seconds between two looks for a server that is away, and for the answer to one."""
+"""Seconds between two test calls to a server that is away, and the time limit of one test call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Place:
     """Where the agent runs, and what it may touch there."""
 
     folder: Path
-    """Folder with copies of the files that it may read; it is the agent's current directory."""
+    """Folder with copies of the files that the agent may read; its working directory."""
     closed: tuple[Path, ...]
     """Paths that stay closed even inside a readable folder: the cases."""
     sandbox: Sandbox | None
@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Sat:
+class Answered:
     """One case, answered once."""
 
     case: Case
@@ -66,14 +66,14 @@ class Sat:
 
 
 class Broken(Exception):
-    """Raised when the agent's file cannot be imported, or its process ends again and again."""
+    """Raised when the agent's file cannot be imported, or the agent's process dies repeatedly."""
 
     def __init__(self, reason: str, ended: Ended) -> None:
         super().__init__(reason)
         self.ended = ended
 
 
-def sit(
+def answer_cases(
     cases: Sequence[tuple[Case, int]],
     proxy: Proxy,
     place: Place,
@@ -81,40 +81,40 @@ def sit(
     log: Path,
     progress: Callable[[int], None],
     tools: Sequence[Mapping[str, Any]],
-) -> list[Sat]:
-    """Answer cases, given with the number of the repeat, in this order; ``progress`` gets the number that are done.
+) -> list[Answered]:
+    """Answer cases, each with the number of its repeat, in the given order; ``progress`` gets the count of answers.
 
-    Waits while the model's server is away, and asks the case again.  Raises Broken; EndpointError when the server stays
-    away; AutoresearchError when its settings are wrong.
+    Waits while the model's server is away, then asks the case again.  Raises Broken; EndpointError when the server
+    stays away; AutoresearchError when the server's settings are wrong.
     """
-    done: list[Sat] = []
+    done: list[Answered] = []
     failures = deaths = 0
     while len(done) < len(cases):
         left, before = cases[len(done) :], len(done)
-        sitting = _Sitting(left, proxy, assignment, tools, partial(_shifted, progress, before))
-        ended = sitting.run(place, log)
-        done += sitting.done
-        failures = 0 if sitting.done else failures
-        if sitting.away is not None:
-            if isinstance(sitting.away, AutoresearchError):
-                raise sitting.away
+        agent = _AgentProcess(left, proxy, assignment, tools, partial(_shifted, progress, before))
+        ended = agent.run(place, log)
+        done += agent.done
+        failures = 0 if agent.done else failures
+        if agent.away is not None:
+            if isinstance(agent.away, AutoresearchError):
+                raise agent.away
             failures += 1
-            wait_for(proxy.upstream, proxy.conditions, assignment, str(sitting.away))
+            wait_for(proxy.upstream, proxy.conditions, assignment, str(agent.away))
             if failures >= _FAILED_ANSWERS:
-                done.append(sitting.failed(f"the model's server failed {failures} times on this case"))
+                done.append(agent.failed(f"the model's server failed {failures} times on this case"))
                 failures = 0
         elif len(done) < len(cases):
-            if not sitting.ready or ended.exceeded is not None:
+            if not agent.ready or ended.exceeded is not None:
                 raise Broken(ended.exceeded or ended.killed or "", ended)
             deaths = deaths + 1 if ended.killed is None else deaths
             if deaths > max(3, len(cases) // 4):
                 raise Broken(f"its process ended {deaths} times", ended)
-            done.append(sitting.failed(ended.killed or f"its process ended with {ended.returncode}"))
+            done.append(agent.failed(ended.killed or f"its process ended with {ended.returncode}"))
     return done
 
 
 def wait_for(upstream: Upstream, c: EvalsConditions, assignment: Assignment, why: str) -> None:
-    """Wait until a model's server answers.  Raises EndpointError after the session's patience."""
+    """Wait until a model's server answers.  Raises EndpointError after ``patience_seconds``."""
     began, patience, seconds = time.monotonic(), c.patience_seconds, min(c.seconds, _PROBE_SECONDS)
     while not upstream.answers(seconds):
         if time.monotonic() - began > patience:
@@ -128,8 +128,8 @@ def _shifted(progress: Callable[[int], None], before: int, count: int) -> None:
     progress(before + count)
 
 
-class _Sitting:
-    """One process of the agent, from its start to the last case or to its end."""
+class _AgentProcess:
+    """One process of the agent, from its start to the last case or to its death."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class _Sitting:
         tools: Sequence[Mapping[str, Any]],
         progress: Callable[[int], None],
     ) -> None:
-        self.done: list[Sat] = []
+        self.done: list[Answered] = []
         self.ready = False
         self.away: Exception | None = None
         self._cases, self._proxy, self._assignment = cases, proxy, assignment
@@ -182,10 +182,10 @@ class _Sitting:
             self._proxy.end_case()
             self._stop_asking()
 
-    def failed(self, reason: str) -> Sat:
-        """Return the case that was being answered, as one without an answer."""
+    def failed(self, reason: str) -> Answered:
+        """Return the current case, recorded as one without an answer."""
         case, repeat = self._cases[len(self.done)]
-        return Sat(case, repeat, None, reason, time.monotonic() - self._began, self._account)
+        return Answered(case, repeat, None, reason, time.monotonic() - self._began, self._account)
 
     def _allowed(self) -> str | None:
         self._progress(len(self.done))
@@ -205,7 +205,7 @@ class _Sitting:
             seconds = time.monotonic() - self._began
             self._proxy.end_case()
             answer = None if error else event.get("answer")
-            self.done.append(Sat(case, repeat, answer, error, seconds, self._account))
+            self.done.append(Answered(case, repeat, answer, error, seconds, self._account))
             self._next()
 
     def _next(self) -> None:
