@@ -1,4 +1,4 @@
-"""Say how much a model that thinks beside a run slows that run down, by the speeds that the runs have recorded."""
+"""Say how much a model that thinks during a run slows the run down, from the speeds that runs have recorded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.speeds import SLOW
 
 _FEWEST = 3
-"""Number of runs on each side from which the two speeds are compared."""
+"""Fewest runs with, and without, a thinking model for a comparison of their speeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The mean speed of runs with and without a model that thought beside them; 1 is the speed of the baseline."""
+    """Mean speed of the runs during which a model thought, and of the others; 1 is the speed of the baseline."""
 
     speed: float
     runs: int
@@ -24,19 +24,19 @@ class Beside:
 
     @property
     def too_much(self) -> bool:
-        """Whether the runs beside which a model thought were clearly slower."""
+        """Whether the runs during which a model thought were clearly slower."""
         return self.speed < SLOW * self.alone
 
     @property
     def words(self) -> str:
         mine, others = f"{self.speed:.2f} in {self.runs} runs", f"{self.alone:.2f} in {self.alone_runs} others"
-        return f"the machine's speed was {mine} beside which a model thought, and {others}"
+        return f"the machine's speed was {mine} during which a model thought, and {others}"
 
 
 def slowed(history: History) -> Beside | None:
-    """Compare the speeds of the runs with and without thinking beside them; None before there are enough of both.
+    """Compare the speeds of runs with and without a thinking model; None until there are enough of both.
 
-    Runs of the incumbent between experiments count as runs without.
+    Runs of the incumbent between experiments count as runs without one.
     """
     ahead = [e.talk.get("ahead") for e in history.experiments]
     marked = {told.get("beside") for told in ahead if isinstance(told, dict)}

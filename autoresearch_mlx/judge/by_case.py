@@ -1,9 +1,9 @@
 """Compare two versions of an agent case by case, when every run scored the same cases.
 
-The cases are a sample of those that the agent will meet, so the error of a gain is that of a mean over cases, also when
-every run gives the same answers.  The test flips the signs of the differences in all possible ways (Fisher, "The Design
-of Experiments", 1935, section 21) and takes the mid-p value; for scores of 0 and 1 that is McNemar's test (Fagerland,
-Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
+The cases are a sample of those that the agent will meet.  So the error of a gain is the standard error of a mean over
+cases, even when every run gives the same answers.  The test flips the signs of the differences in all possible ways
+(Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value; for scores of 0 and 1 it is McNemar's
+test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.judge.evidence import Run
 
 PASSED = 0.5
-"""Mean score from which on a case counts as passed: the majority of its repeats."""
+"""Lowest mean score of a passed case: at least half of its repeats are right."""
 _STEPS = 24
-"""The test rounds differences of a case to multiples of 1 / 24, which hold halves, thirds, quarters and eighths."""
+"""The test rounds differences to multiples of 1 / 24, so halves, thirds, quarters and eighths stay exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
-"""Smallest standard error, as a number of cases: differences that are all equal say nothing about other cases."""
+"""Smallest standard error, in cases; it is needed when all differences are equal and so show no spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class ByCase:
     gain: float
     """Mean difference of a case's score."""
     error: float
-    """Standard error of the gain, so large that ``gain / error`` is no further from 0 than the exact test allows."""
+    """Standard error of the gain, enlarged until ``gain / error`` is no further from 0 than ``score``."""
     score: float
     """The normal score with the exact test's one-sided mid-p value."""
     cases: int
     better: int
-    """Number of cases with a higher score."""
+    """Number of cases on which the score is higher."""
     worse: int
     settled: bool
-    """Whether more runs would tell nothing new, because runs of one version agree in every case."""
+    """Whether more runs would add nothing, because all runs of a version agree on every case."""
 
     @property
     def words(self) -> str:
@@ -67,9 +67,10 @@ def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Directi
 
 
 def sign_flip_score(differences: Sequence[float]) -> float:
-    """Return the normal score of the sum of the differences among the sums with all other signs.
+    """Return the normal score of the sum of the differences, among the sums under all choices of signs.
 
-    It is positive when the sum is; 0 when every difference is 0.  Time grows with the square of their number.
+    The score is positive when the sum is positive, and 0 when every difference is 0.  The time grows with
+    the square of the number of differences.
     """
     units = [round(_STEPS * d) for d in differences]
     sizes = [abs(unit) for unit in units if unit]

@@ -1,10 +1,10 @@
-"""Block a keep that breaks a guard case or costs too much: what a version must not lose while its value rises.
+"""Block a keep that breaks a guard case or costs too much, although its value is better.
 
-A target names both in the ``extra`` of its measurements:
+A target puts both conditions into the ``extra`` of its measurements:
 
     guard       {case: score}: cases that do not enter the value; one that passed must not fail
-    secondary   {name: {"value": 812.0, "limit": 0.5}}: a figure that may rise by at most this share of the incumbent's;
-                ``slack`` is a rise that is always allowed, in the figure's unit
+    secondary   {name: {"value": 812.0, "limit": 0.5}}: a figure that may rise by at most this share of the incumbent's
+                figure; ``slack`` is a rise that is always allowed, in the figure's unit
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoresearch_mlx.judge.evidence import Again, Decision
 from autoresearch_mlx.judge.history import taken_now
 
 _ENOUGH = 3
-"""Number of runs after which the majority decides about a guard case whose result changes from run to run."""
+"""Number of runs after which the majority decides, for a guard case whose result changes from run to run."""
 _NAMED = 3
 """Number of broken cases that a reason names."""
 
@@ -43,7 +43,7 @@ def side_conditions(decision: Decision, history: History, measured: Sequence[Mea
 
 
 def _broken(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> list[str]:
-    """Return the guard cases that pass in the majority of the incumbent's runs, and fail in that of the candidate's."""
+    """Return the guard cases that pass in most runs of the incumbent and fail in most runs of the candidate."""
     now, before = _passes(ours), _passes(theirs)
     return sorted(case for case, share in before.items() if share > 0.5 and now.get(case, 1.0) < 0.5)
 
@@ -63,7 +63,7 @@ def _repeats_agree(*sides: Sequence[Measurement]) -> bool:
 
 
 def _dearer(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> str | None:
-    """Say which figure rose beyond its limit; None when none did.  A figure that one side lacks has no limit."""
+    """Say which figure exceeds its limit; None when none does.  A figure that one side lacks is not compared."""
     for name, entry in _table(ours[-1], "secondary").items() if ours else ():
         limit = entry.get("limit") if isinstance(entry, Mapping) else None
         now, before = _figure(ours, name), _figure(theirs, name)

@@ -1,4 +1,4 @@
-"""Adopt what another lab published: its edit is measured here like any other, and kept only if it wins here."""
+"""Adopt another lab's result: measure its edit here like any other, and keep it only if it wins here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Name under which adopted experiments appear in the ledger."""
+"""Agent's name of adopted experiments in the ledger."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:
     """Measure the edit of a pulled result as an experiment on the present incumbent, and return that experiment.
 
-    Raises LabError when the result has no edit, when its edit does not fit the incumbent's files, or when the incumbent
-    has it already.
+    Raises LabError when the result has no edit, when the edit does not fit the incumbent's files,
+    or when the incumbent has the edit already.
     """
     _refuse_other_target(session, pulled)
     return measure_edit(session, lambda: _proposal(session, pool, pulled), screen)
@@ -54,7 +54,7 @@ def _proposal(session: Session, pool: Path, pulled: Pulled) -> Proposal:
 
 
 def _by_knobs(pulled: Pulled, here: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the incumbent's files with the published values of knobs; None when one of the knobs is not here."""
+    """Return the incumbent's files with the published values of knobs; None when the files lack one of the knobs."""
     values = {name: now for name, (_, now) in pulled.result.knobs.items()}
     found: dict[str, str] = {}
     for path, text in here.items():

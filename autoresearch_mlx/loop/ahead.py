@@ -1,9 +1,8 @@
-"""Think out the next proposal while an experiment is measured, so that the machine does not wait for a model.
+"""Prepare the next proposal while an experiment is measured, so that the machine does not wait for a model.
 
-The thinking is done by a thread.  It asks the agent as the loop would, and asks again with the reason when the edit
-would be refused.  The agent is told which experiment is being measured; if that one is kept, the proposal is carried
-over to the new incumbent.  Only agents that implement :class:`Foresighted` think ahead, and only when
-they say that they may.
+A thread asks the agent as the loop would, and asks again with the reason when the edit would be refused.  The agent is
+told which experiment is being measured; if that experiment is kept, the proposal is carried over to the new incumbent.
+Only agents that implement :class:`ThinksAhead` think ahead, and only when they say that they may.
 """
 
 from __future__ import annotations
@@ -30,39 +29,39 @@ _PATIENCE_SECONDS = 2.0
 
 
 @runtime_checkable
-class Foresighted(Protocol):
-    """An agent that can think out a proposal while an experiment is measured."""
+class ThinksAhead(Protocol):
+    """An agent that can prepare a proposal while an experiment is measured."""
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the next proposal must not be thought out beside a run; None when it may be."""
+        """Say why the agent must not think during a run; None when it may."""
         ...
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Return a proposal, or None if it is better to wait for the results of ``context.running``."""
+        """Return a proposal; None if it is better to wait for the results of ``context.running``."""
         ...
 
 
 @dataclass(slots=True)
 class _Thought:
-    """One conversation that goes on in a thread."""
+    """One conversation with the agent, in a thread."""
 
     context: Context
     beside: int
-    """Number of the experiment that is measured meanwhile."""
+    """Number of the experiment that is measured during the conversation."""
     answer: Proposal | None = None
     """The agent's last answer."""
     seconds: float | None = None
-    """How long the agent thought; None while it does."""
+    """Seconds for which the agent thought; None while it is thinking."""
     thread: threading.Thread | None = None
     waited: float = 0.0
-    """Seconds for which the loop waited for it."""
+    """Seconds for which the loop waited for the answer."""
     used: bool = False
     over: bool = False
-    """Whether the run has ended, so that nobody needs the answer."""
+    """Whether the run has ended, so that the answer is no longer needed."""
 
 
 class Ahead:
-    """An agent that hands out what was thought out ahead, and otherwise asks the agent that it stands for."""
+    """Wraps an agent: returns a proposal that was prepared ahead, and asks the agent when there is none."""
 
     def __init__(self, session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> None:
         self.name = agent.name
@@ -74,11 +73,13 @@ class Ahead:
         self._off = False
 
     def propose(self, context: Context) -> Proposal:
-        """Return the proposal that was thought out, once it is there; ask the agent when there is none.  Raises what it
-        raises."""
+        """Wait for the prepared proposal and return it; ask the agent when there is none.
+
+        Raises what the agent raises.
+        """
         thought = self._thought
         if thought is not None and thought.used and not context.feedback:
-            thought = None  # it belongs to an earlier experiment
+            thought = None  # the thought belongs to an earlier experiment
         if thought is not None and (answer := self._answer(thought, context)) is not None:
             return answer
         self._thought = None
@@ -88,20 +89,20 @@ class Ahead:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Wait a moment for a thread that still thinks; the agent itself is closed by whoever made it."""
+        """Wait briefly for a thread that is still thinking; whoever made the agent closes it."""
         if self._thought is not None and self._thought.thread is not None:
             self._thought.over = True
             self._thought.thread.join(_PATIENCE_SECONDS)
 
     def begin(self, attempt: Attempt) -> None:
-        """Let the agent think out the next proposal while this experiment is measured, if it can and may.
+        """Let the agent prepare the next proposal while this experiment is measured, if it can and may.
 
-        Called before each run.  The first run of a baseline is awaited: its value belongs into the first prompt, and
-        the memory that it took shows whether a model fits beside a run.
+        Called before each run.  During the first run of a baseline the agent does not think: the first prompt needs the
+        run's value, and the memory that the run took shows whether a model fits into memory beside it.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used
-        if not isinstance(agent, Foresighted) or self._off or unused or self._last(attempt.history):
+        if not isinstance(agent, ThinksAhead) or self._off or unused or self._last(attempt.history):
             return
         if attempt.number == 0 and not attempt.measurements:
             return
@@ -113,14 +114,13 @@ class Ahead:
         thought.thread.start()
 
     def _last(self, history: History) -> bool:
-        """Return whether no experiment is to follow the running one, as far as the limits of the run tell."""
+        """Return whether the limits of the run allow no experiment after the running one."""
         come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
         both = None if come.next_seconds is None else 2 * come.next_seconds
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None
 
     def _next_context(self, attempt: Attempt) -> Context:
-        """Return the context of the next experiment, as if this one were to keep nothing, or be kept if it is the
-        baseline."""
+        """Return the next experiment's context, as if the running one were discarded, or kept if it is the baseline."""
         session, history = self._session, attempt.history
         if attempt.number > 0:
             files = session.workspace.read(attempt.incumbent)
@@ -130,15 +130,15 @@ class Ahead:
         return session.context(history, 1, {**attempt.files, **attempt.proposal.files})
 
     def _disturbs(self, context: Context) -> bool:
-        """Return whether thinking has slowed the runs beside it too much; say so once."""
+        """Return whether thinking has slowed runs down too much; if so, turn it off and say so once."""
         found = slowed(context.history)
         if found is not None and found.too_much:
             self._off = True
             self._say(f"{self.name} no longer thinks while an experiment is measured: {found.words}")
         return self._off
 
-    def _think(self, agent: Foresighted, thought: _Thought) -> None:
-        """Ask the agent, and ask again as long as its edit would be refused; keep the last answer."""
+    def _think(self, agent: ThinksAhead, thought: _Thought) -> None:
+        """Ask the agent until its edit would not be refused, at most ``repairs`` times again; keep the last answer."""
         began = time.monotonic()
         feedback: tuple[str, ...] = ()
         try:
@@ -147,7 +147,7 @@ class Ahead:
                 proposal = agent.ahead(context)
                 if proposal is None or thought.over:
                     break
-                before, thought.answer = thought.answer, writable(ask(_Said(self.name, proposal), context))
+                before, thought.answer = thought.answer, writable(ask(_Answered(self.name, proposal), context))
                 if thought.answer == before or (refused := self._refusal(context, thought.answer)) is None:
                     break
                 feedback = (*feedback, refused)
@@ -166,7 +166,7 @@ class Ahead:
         return None if refused is None else refused.reason
 
     def _answer(self, thought: _Thought, context: Context) -> Proposal | None:
-        """Return the answer that was thought out for this context; None when the agent has to be asked."""
+        """Return the prepared answer for this context; None when the agent has to be asked."""
         if context.feedback:
             return None
         began = time.monotonic()
@@ -186,15 +186,15 @@ class Ahead:
             best = context.history.incumbent
             number = None if best is None else best.number
             if isinstance(files, Overlap):
-                self._say(f"a proposal thought out ahead is dropped: experiment {number} was kept, and {files.words}")
+                self._say(f"a proposal prepared ahead is dropped: experiment {number} was kept, and {files.words}")
                 return None
             found, ahead = replace(found, files=files), {**ahead, "carried_onto": number}
         return replace(found, talk={**found.talk, "ahead": ahead})
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """An agent that has answered already; ``ask`` then checks the answer."""
+class _Answered:
+    """An agent with one fixed answer, so that ``ask`` can check the answer."""
 
     name: str
     answer: Proposal
@@ -205,7 +205,7 @@ class _Said:
 
 @contextmanager
 def thinking_ahead(session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> Iterator[Ahead]:
-    """Yield an agent that thinks ahead where it can; when the block ends, so does its thinking."""
+    """Yield the agent wrapped in :class:`Ahead`; its thread ends with the block."""
     ahead = Ahead(session, agent, orders, say)
     try:
         yield ahead

@@ -79,7 +79,7 @@ def test_a_proposal_that_cannot_be_carried_is_dropped_and_the_agent_is_asked_aga
     mine, theirs = "X = 3.0\nY = 2\nZ = 1\n", "X = 1.0\nY = 2\nZ = 2\n"
     first, second = night(command_lab, Thinker([mine, theirs, {"Y": 5}]), screen, 2)
     assert first.status == "keep"
-    assert any("thought out ahead is dropped: experiment 1 was kept" in said for said in screen.said)
+    assert any("prepared ahead is dropped: experiment 1 was kept" in said for said in screen.said)
     assert (second.title, second.status, told(second)) == ("try {'Y': 5}", "keep", {})
 
 
@@ -117,4 +117,4 @@ def test_the_speed_of_runs_with_and_without_a_model_beside_them_is_compared() ->
     busy = [run(3, 0.8), *(run(at, 0.8, at - 1) for at in (4, 5, 6))]
     found = slowed(History((*alone, *busy), "score", "min"))
     assert found is not None and found.too_much
-    assert "0.80 in 3 runs beside which a model thought" in found.words
+    assert "0.80 in 3 runs during which a model thought" in found.words

@@ -1,4 +1,4 @@
-"""Say what the chief knows, from the history alone, so that a killed session continues with the same agenda."""
+"""Work out the chief's agenda from the history alone, so that a killed session continues with the same agenda."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from autoresearch_mlx.agents.ideas.misses import near_misses
 from autoresearch_mlx.experiment import Context, Experiment
 
 COLLAPSE = 5
-"""Number of experiments in a row on one class of axes, each gaining less than three sigma, after which it is stale."""
+"""A class of axes is stale after so many experiments in a row on it that each gained less than three sigma."""
 _PRIOR = 2.0
-"""Weight of the prior gain of 0, in experiments: an axis that gained once by luck is not expected to gain much."""
+"""Weight of a prior gain of 0, as a number of experiments: it keeps one lucky gain from raising the expectation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +24,25 @@ class AxisNote:
     axis: str
     tries: int
     keeps: float
-    """Decayed number of keeps."""
+    """Number of keeps, in which old ones count less."""
     expected_gain: float
-    """Mean gain of its tries, shrunk towards 0, in the metric's unit."""
+    """Mean gain of the axis's tries, shrunk towards 0, in the metric's unit."""
     exhausted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """The chief's notes before a brief."""
+    """What the chief knows before it writes a brief."""
 
     axes: tuple[AxisNote, ...]
     stale: tuple[str, ...]
-    """Classes of axes (``lr`` for ``lr.matrix``) that are worked out for now."""
+    """Classes of axes (``lr`` for ``lr.matrix``) on which nothing is gained at present."""
     misses: tuple[int, ...]
     """Numbers of discarded experiments within the noise of a gain."""
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes for a new brief: not taken, and not exhausted or stale as long as there are others."""
+        """Return the axes for a new brief: those not taken.  Exhausted and stale axes only when no other is left."""
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]
         return tuple(note.axis for note in fresh or left)
@@ -76,7 +76,7 @@ def agenda_of(context: Context) -> Agenda:
 
 
 def class_of(axis: str) -> str:
-    """Return the class of an axis; constants that are in no table are each a class of their own."""
+    """Return the class of an axis; a constant that is in no table is a class of its own."""
     head = axis.split(".")[0]
     return axis if head == "knob" else head
 

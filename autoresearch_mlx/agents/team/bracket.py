@@ -10,13 +10,13 @@ from autoresearch_mlx.experiment import Context, Experiment
 from autoresearch_mlx.lab.source import describe, read_knobs, set_knobs
 
 CLEAR = 3.0
-"""Gain, in sigmas of one run, beyond which a kept change is bracketed."""
+"""Gain, in sigmas of one run, above which a kept change is followed up."""
 _STEPS = (("midpoint", -0.5), ("half overshoot", 0.5))
 
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """One follow-up: the experiment that gained, which side of it, and the edit."""
+    """One follow-up: the experiment that gained, the side of its step, and the edit."""
 
     of: int
     side: str
@@ -28,7 +28,7 @@ def brackets(context: Context) -> Iterator[Bracket]:
     """Yield the follow-ups that no experiment has tried, oldest gain first.
 
     A gain counts while the incumbent has its values, or those of one of its follow-ups.  A change of several constants
-    is scaled as a whole; one of code, or of words, has no midpoint.
+    is scaled as a whole; a change of code or of text has no midpoint.
     """
     done = {tuple(told) for e in context.history.experiments if isinstance(told := e.talk.get("bracket"), list)}
     for e in context.history.experiments:

@@ -1,4 +1,4 @@
-"""Define a brief: what a chief asks of a junior."""
+"""Define a brief: the task that a chief gives a junior."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BriefKind: TypeAlias = Literal["explore", "refine", "bracket", "ablate", "combin
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """One brief.  It names a question and an axis, never an edit."""
+class Brief:
+    """The task that a chief gives a junior: a question and an axis, never an edit."""
 
     number: int
     """Number of the brief, from 1."""
@@ -21,11 +21,11 @@ class Assignment:
     kind: BriefKind
     question: str
     parent: str | None
-    """Commit from which the junior starts."""
+    """Commit on which the junior's edit is based."""
     axis: str | None
-    """The kind of change; None if the junior chooses among the axes that are free."""
+    """The axis to change; None if the junior chooses one of the free axes."""
     must_not: tuple[str, ...] = ()
-    """Axes of other briefs that are out, or being measured."""
+    """Axes that the junior must leave alone: those of other open briefs and of running experiments."""
     evidence: tuple[int, ...] = ()
     """Numbers of the experiments behind the question."""
 
@@ -49,17 +49,17 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Briefed(Context):
-    """The context of a junior: that of any agent, and a brief."""
+    """The context of any agent, with a junior's brief added."""
 
-    brief: Assignment | None = None
+    brief: Brief | None = None
 
 
-def briefed(context: Context, brief: Assignment) -> Briefed:
+def briefed(context: Context, brief: Brief) -> Briefed:
     """Return the context with a brief in it."""
     plain: Mapping[str, Any] = {f.name: getattr(context, f.name) for f in fields(Context)}
     return Briefed(**{**plain, "brief": brief})
 
 
-def brief_of(context: Context) -> Assignment | None:
+def brief_of(context: Context) -> Brief | None:
     """Return the brief that a context holds; None for an agent that works alone."""
     return context.brief if isinstance(context, Briefed) else None

@@ -1,4 +1,4 @@
-"""Write the next brief by a policy.  A model may word its question and order the axes, and never names an edit."""
+"""Write the next brief by a policy.  A model may word the question and order the axes, but never names an edit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_mlx.agents.ideas.misses import choose_pair
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.agents.team.agenda import Agenda
-from autoresearch_mlx.agents.team.brief import Assignment, BriefKind
+from autoresearch_mlx.agents.team.brief import Brief, BriefKind
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Experiment
 from autoresearch_mlx.lab.source import axis_of, read_knobs
@@ -27,19 +27,19 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 _SHARES: Mapping[BriefKind, float] = {"explore": 0.5, "refine": 0.25, "combine": 0.15, "ablate": 0.1}
 _LONGEST = 300
 _NAMES_AN_EDIT = re.compile(r"```|\b[A-Za-z_]\w*\s*(:=|=|->|→)\s*\S|(?<![#\w.])[-+]?\d")
-"""Pattern of words that give an edit away: code, or a number that is not that of an experiment."""
+"""Pattern of a question that names an edit: it contains code, or a number that is not an experiment's."""
 _REPLY_TOKENS = 800
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class Voice(Protocol):
-    """A model that a chief or a critic asks."""
+    """A model that answers a chief or a critic."""
 
     @property
     def name(self) -> str: ...
 
     def answer(self, number: int, purpose: str, system: str, user: str) -> Mapping[str, Any]:
-        """Return the object of the reply; empty if it has none.  Raises AgentError."""
+        """Return the JSON object in the reply; empty if there is none.  Raises AgentError."""
         ...
 
     def close(self) -> None: ...
@@ -47,14 +47,14 @@ class Voice(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the chief decided for one brief, before a junior is named."""
+    """The content of the next brief, before it is given to a junior."""
 
     kind: BriefKind
     axis: str
     question: str
     evidence: tuple[int, ...] = ()
     note: str | None = None
-    """The person's note that it follows."""
+    """The person's note that this order follows."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Chief:
     _heard: tuple[int, Mapping[str, Any]] = (-1, {})
 
     def order(self, context: Context, agenda: Agenda, taken: Collection[str], number: int) -> Order | None:
-        """Return the next order, on an axis that is not taken; None when every axis is."""
+        """Return the next order, on an axis that is not taken; None when every axis is taken."""
         free = agenda.free(taken)
         if not free:
             return None
@@ -120,7 +120,7 @@ class Chief:
         return next((axis for axis, words in names.items() if words & said), None)
 
     def _advice(self, context: Context, agenda: Agenda, free: Sequence[str]) -> Mapping[str, Any]:
-        """Return what the model says about this experiment's briefs; it is asked once, and need not answer."""
+        """Return the model's advice on the briefs of this experiment; empty if none.  The model is asked once."""
         if self.voice is None or self._heard[0] == context.number:
             return self._heard[1] if self.voice is not None else {}
         rows = [
@@ -157,13 +157,11 @@ def _last(experiments: Sequence[Experiment]) -> tuple[int, ...]:
     return tuple(e.number for e in experiments[-3:])
 
 
-def assignment(order: Order, number: int, junior: str, context: Context, taken: Collection[str]) -> Assignment:
-    """Return the brief that gives this order to a junior."""
+def brief_from(order: Order, number: int, junior: str, context: Context, taken: Collection[str]) -> Brief:
+    """Return the order as a brief for this junior."""
     best = context.history.incumbent
     parent = best.commit if best is not None else None
-    return Assignment(
-        number, junior, order.kind, order.question, parent, order.axis, tuple(sorted(taken)), order.evidence
-    )
+    return Brief(number, junior, order.kind, order.question, parent, order.axis, tuple(sorted(taken)), order.evidence)
 
 
 class ModelVoice:

@@ -1,4 +1,4 @@
-"""Let a model drop or reorder proposals before anything is measured; it never edits one, and never keeps one."""
+"""Let a model drop or reorder proposals before they are measured; it cannot edit a proposal, and cannot keep one."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.agents.team.brief import Assignment
+from autoresearch_mlx.agents.team.brief import Brief
 from autoresearch_mlx.agents.team.chief import Voice
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 
 MOST_DROPS = 3
-"""Number of proposals in a row that the critic may drop; the next one is measured whatever it says."""
+"""Number of proposals in a row that the critic may drop; the next proposal is measured in any case."""
 _LONGEST = 200
 _SYSTEM = "You review proposals for experiments before they are run. You answer with JSON only."
 
 
 @dataclass(slots=True)
 class Critic:
-    """Reviews proposals once each.  A critic that is silent, or that cannot be understood, changes nothing."""
+    """Reviews each proposal once.  A critic that does not answer, or answers unreadably, changes nothing."""
 
     voice: Voice
     say: Callable[[str], None]
     dropped: int = 0
-    """Number of proposals dropped since one was let through."""
+    """Number of proposals dropped in a row."""
 
-    def review(
-        self, context: Context, proposals: Sequence[tuple[Assignment, Proposal]]
-    ) -> tuple[list[int], dict[int, str]]:
-        """Return the numbers of the briefs in the order of measuring, and the drops with their reasons."""
+    def review(self, context: Context, proposals: Sequence[tuple[Brief, Proposal]]) -> tuple[list[int], dict[int, str]]:
+        """Return the numbers of the briefs in the order to measure them, and the reason for each dropped brief."""
         numbers = [brief.number for brief, _ in proposals]
         rows = [
             f"- {b.number}: {b.question} -> {terms.one_line(p.title)}; {p.rationale[:_LONGEST]}" for b, p in proposals

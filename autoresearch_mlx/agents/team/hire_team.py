@@ -18,7 +18,7 @@ POLICY = "policy"
 
 
 def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) -> Agent:
-    """Return the team that the settings describe; ``model`` is the chief's, and the juniors' if none are named.
+    """Return the team that the settings describe; ``model`` advises the chief, and is a junior if no juniors are named.
 
     A team of one junior without a model as chief and without a critic is that junior.  Raises AgentError.
     """
@@ -37,7 +37,7 @@ def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) 
 
 
 def _usual(model: str, office: Office) -> tuple[str, ...]:
-    """Return the juniors of a team that names none: the optimiser, and a model if there is one."""
+    """Return the default juniors: the optimiser, and a model if there is one."""
     named = model or office.settings.model
     if named is not None:
         return ("knobs", named)

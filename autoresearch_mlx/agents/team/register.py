@@ -1,4 +1,4 @@
-"""Keep the briefs that are out, the axes that they occupy, and their lines in the ledger."""
+"""Keep the open briefs and the axes that they occupy, and write both into the ledger."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from autoresearch_mlx.agents.ideas.axis_names import clean_axis
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.team.agenda import agenda_of
-from autoresearch_mlx.agents.team.brief import Assignment
+from autoresearch_mlx.agents.team.brief import Brief
 from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.lab.source import axis_of, changed_knobs
 
 
 @dataclass(slots=True)
 class Out:
-    """A brief that is out, the axes that it occupies, and the experiment that it became."""
+    """An open brief, the axes that it occupies, and the number of its experiment once it has one."""
 
-    brief: Assignment
+    brief: Brief
     axes: frozenset[str]
     number: int | None = None
     note: str | None = None
 
 
 class Register:
-    """The briefs of one run.  A brief that a dead process left open is closed as ``lost`` at the start."""
+    """The briefs of one run.  At the start, a brief that a dead process left open is closed as ``lost``."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -38,10 +38,10 @@ class Register:
         self.next_number = last + 1
 
     def taken(self, context: Context, but: int | None = None) -> frozenset[str]:
-        """Return the axes of the briefs that are out, and of the running experiments; ``but``: a brief left out."""
+        """Return the axes of the open briefs and of the running experiments; brief ``but`` is left out."""
         out = [each.axes for number, each in self.out.items() if number != but]
         own = self.out[but].number if but in self.out else None
-        # A lane may still list an experiment whose end is in the history already.
+        # A lane may still list an experiment that the history already records as ended.
         ended = {e.number for e in context.history.experiments}
         busy = [
             frozenset({*_clean(each.axis), *(axis_of(name) for name in each.knobs)})
@@ -50,8 +50,8 @@ class Register:
         ]
         return frozenset().union(*out, *busy)
 
-    def issue(self, brief: Assignment, axes: frozenset[str], context: Context, note: str | None = None) -> None:
-        """Write a brief into the ledger, and the agenda behind it if that has changed."""
+    def issue(self, brief: Brief, axes: frozenset[str], context: Context, note: str | None = None) -> None:
+        """Write a brief into the ledger, and the agenda too if it has changed since the last brief."""
         self.next_number = brief.number + 1
         self.out[brief.number] = Out(brief, axes, note=note)
         agenda = agenda_of(context)
@@ -61,13 +61,13 @@ class Register:
             self._office.record("agenda", agenda.fields())
         self._office.record("brief", brief.fields())
 
-    def end(self, brief: Assignment, outcome: str, reason: str) -> None:
+    def end(self, brief: Brief, outcome: str, reason: str) -> None:
         """Write that a brief led to no experiment, and why."""
         self.out.pop(brief.number, None)
         self._record(brief.number, outcome, reason)
 
     def settle(self, context: Context) -> None:
-        """Forget the briefs whose experiments have ended, or were never begun."""
+        """Close the briefs whose experiments have ended or were never started."""
         done = {e.number: e for e in context.history.experiments}
         running = {each.number for each in context.running}
         for number, out in list(self.out.items()):
@@ -84,7 +84,7 @@ class Register:
 
 
 def axes_of(axis: str | None, files: Mapping[str, str], before: Mapping[str, str]) -> frozenset[str]:
-    """Return the axes that an edit occupies: the one that it names, and those of the constants that it changes."""
+    """Return the axes that an edit occupies: the axis that it names, and the axes of the constants that it changes."""
     knobs = (name for path, text in files.items() for name in changed_knobs(before.get(path, ""), text))
     return frozenset({*_clean(axis), *(axis_of(name) for name in knobs)})
 

@@ -1,8 +1,8 @@
 """Let a chief give briefs to juniors, and hand their proposals to the loop one after the other.
 
-A brief is out from the moment it is written until its experiment has ended, and no two of them have an axis in common.
-A junior that may think while an experiment is measured has a thread; the others are asked in turn.  The loop measures
-and judges as with any agent, so that nothing here can keep an edit.
+A brief is out (open) from the moment it is written until its experiment has ended; no two briefs that are out share an
+axis.  A junior that may think while an experiment is measured has a thread; the others are asked when it is
+their turn.  The loop measures and judges as with any agent, so nothing here can keep an edit.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from autoresearch_mlx.agents.ideas.axis_names import clean_axis
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.agents.team.agenda import agenda_of
 from autoresearch_mlx.agents.team.bracket import brackets
-from autoresearch_mlx.agents.team.brief import Assignment, briefed
-from autoresearch_mlx.agents.team.chief import Chief, assignment
+from autoresearch_mlx.agents.team.brief import Brief, briefed
+from autoresearch_mlx.agents.team.chief import Chief, brief_from
 from autoresearch_mlx.agents.team.critic import Critic
 from autoresearch_mlx.agents.team.register import Register, axes_of
 from autoresearch_mlx.errors import AgentAway, AgentError, EndpointError
 from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Tenant
 
 CHIEF = "chief"
-"""Name of the author of brackets, which need no junior."""
+"""Author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Number of proposals that an agent without a model may make for one brief, until one lies on free axes."""
+"""Most proposals that an agent without a model may make for one brief before one lies on free axes."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Work:
-    """A junior's thinking about one brief; ``done`` is set when there is a proposal or an error."""
+    """A junior's work on one brief; ``done`` is set when there is a proposal or an error."""
 
-    brief: Assignment
+    brief: Brief
     context: Context
     done: threading.Event = field(default_factory=threading.Event)
     proposal: Proposal | None = None
@@ -49,35 +49,35 @@ class Work:
 
 @dataclass(slots=True)
 class Junior:
-    """One agent of the team."""
+    """One agent of the team, other than the chief and the critic."""
 
     name: str
     agent: Agent
     thinks: bool
-    """Whether it asks a model, so that the model's share counts for it."""
+    """Whether the agent asks a model; its proposals then count towards the model's ``share``."""
     work: Work | None = None
     away_until: float = 0.0
     rest: float = _FIRST_REST
 
     def may_think(self, context: Context) -> bool:
-        """Return whether it may think while an experiment is measured."""
+        """Return whether the agent may think while an experiment is measured."""
         refused = getattr(self.agent, "ahead_refused", None)
         return refused is not None and refused(context) is None
 
 
 class Team:
-    """An agent that is a team.  ``juniors`` are made with their own offices; ``critic`` may be None."""
+    """A team, used by the loop like any other agent.  Each junior has its own office; ``critic`` may be None."""
 
     name = "team"
 
     def __init__(self, office: Office, chief: Chief, juniors: Sequence[Junior], critic: Critic | None = None) -> None:
         self._office, self._chief, self._juniors, self._critic = office, chief, tuple(juniors), critic
         self._book = Register(office)
-        self._last: tuple[int, Junior | None, Assignment] | None = None
+        self._last: tuple[int, Junior | None, Brief] | None = None
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """Proposals on taken axes whose refusal stands in the ledger already, each with its junior."""
+        """(junior, title) of proposals on taken axes whose refusal is in the ledger already."""
         self._error: AgentError | None = None
         self._closed = False
 
@@ -102,7 +102,7 @@ class Team:
         return None if may else "no junior may think beside a run"
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Let the juniors think while an experiment is measured; None when the next one waits for its result."""
+        """Return a proposal while an experiment is measured; None if the next proposal has to wait for the result."""
         if context.feedback and self._last is not None and self._last[0] == context.number:
             return self._again(context)
         return self._next(context, beside=True)
@@ -166,12 +166,12 @@ class Team:
 
     def _bracket(self, context: Context, found: Any, axes: frozenset[str]) -> Proposal:
         self._bracketed.add((found.of, found.side))
-        question = f"Where between its old value and beyond its new one is the best value of #{found.of}?"
+        question = f"Is the best value of #{found.of} between its old and its new value, or beyond the new one?"
         axis = sorted(axes)[0] if axes else None
         best = context.history.incumbent
         parent = best.commit if best is not None else None
         taken = tuple(sorted(self._book.taken(context)))
-        brief = Assignment(self._book.next_number, CHIEF, "bracket", question, parent, axis, taken, (found.of,))
+        brief = Brief(self._book.next_number, CHIEF, "bracket", question, parent, axis, taken, (found.of,))
         self._book.issue(brief, axes, context)
         rationale = f"#{found.of} gained more than three sigma; this is the {found.side} of its step."
         proposal = Proposal(found.title, found.files, axis, rationale, CHIEF, talk={"bracket": [found.of, found.side]})
@@ -180,7 +180,7 @@ class Team:
     # --- juniors that think beside a run
 
     def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
-        """Give briefs to juniors that have none, as many as the model's share will need soon."""
+        """Give briefs to idle juniors, as many as the model's share will need soon."""
         share = share_now(self._office.settings.share, context.history)
         soon = range(context.number, context.number + len(self._juniors) + 1)
         due = len(thinkers) if not others else sum(turn(number, share) for number in soon)
@@ -196,15 +196,15 @@ class Team:
             junior.work = Work(brief, context)
             threading.Thread(target=self._think, args=(junior, junior.work), name=junior.name, daemon=True).start()
 
-    def _brief(self, junior: Junior, context: Context, spare: int = 0) -> Assignment | None:
-        """Write a brief for a junior; None if not more than ``spare`` axes are free."""
+    def _brief(self, junior: Junior, context: Context, spare: int = 0) -> Brief | None:
+        """Write a brief for a junior; None if at most ``spare`` axes are free."""
         taken, agenda = self._book.taken(context), agenda_of(context)
         if len([note for note in agenda.axes if note.axis not in taken]) <= spare:
             return None
         order = self._chief.order(context, agenda, taken, self._book.next_number)
         if order is None:
             return None
-        brief = assignment(order, self._book.next_number, junior.name, context, taken)
+        brief = brief_from(order, self._book.next_number, junior.name, context, taken)
         self._book.issue(brief, frozenset({order.axis}), context, order.note)
         return brief
 
@@ -218,7 +218,7 @@ class Team:
         work.done.set()
 
     def _take(self, context: Context) -> Proposal | None:
-        """Return the next proposal of the juniors that think, and wait for one if need be; None if there is none."""
+        """Wait for a proposal of the juniors that are thinking, and return it; None if none comes."""
         while not self._closed:
             working = [junior for junior in self._juniors if junior.work is not None]
             ready = [(j, j.work) for j in working if j.work is not None and j.work.done.is_set()]
@@ -256,7 +256,7 @@ class Team:
                 self._book.end(work.brief, "dropped", f"by the critic: {reason}")
 
     def _fitting(self, work: Work, context: Context) -> Proposal | None:
-        """Return a proposal as an edit of the present files; end its brief if it has none any more."""
+        """Return the proposal as an edit of the present files; None, with its brief ended, if it no longer fits."""
         proposal, brief = work.proposal, work.brief
         assert proposal is not None
         if proposal.problem:
@@ -285,7 +285,7 @@ class Team:
             best = context.history.incumbent
             words = "What is the most promising step on the axes that are free?"
             parent, taken = best.commit if best is not None else None, tuple(sorted(self._book.taken(context)))
-            brief = Assignment(self._book.next_number, junior.name, "explore", words, parent, None, taken)
+            brief = Brief(self._book.next_number, junior.name, "explore", words, parent, None, taken)
         try:
             tries = self._office.settings.repairs + 1 if junior.thinks else _MOST_TRIES
             proposal = self._answer(junior, brief, context, tries, False)
@@ -310,8 +310,8 @@ class Team:
             return None
         return self._handed(proposal, junior, brief, context)
 
-    def _answer(self, junior: Junior, brief: Assignment, context: Context, tries: int, ahead: bool) -> Proposal:
-        """Ask a junior; ask again with the reason when its answer is no edit, or belongs to another brief's axis."""
+    def _answer(self, junior: Junior, brief: Brief, context: Context, tries: int, ahead: bool) -> Proposal:
+        """Ask a junior; ask again with the reason if its answer is not an edit, or changes another brief's axis."""
         feedback: tuple[str, ...] = ()
         proposal: Proposal | None = None
         think = getattr(junior.agent, "ahead", None) if ahead else None
@@ -330,7 +330,7 @@ class Team:
         return proposal
 
     def _again(self, context: Context) -> Proposal | None:
-        """Ask the author of a refused proposal again; None for a bracket, which has nothing else to offer."""
+        """Ask the author of a refused proposal again; None for a bracket, which has no other proposal."""
         assert self._last is not None
         _, junior, brief = self._last
         if junior is None:
@@ -347,7 +347,7 @@ class Team:
 
     # --- the ledger
 
-    def _handed(self, proposal: Proposal, junior: Junior | None, brief: Assignment, context: Context) -> Proposal:
+    def _handed(self, proposal: Proposal, junior: Junior | None, brief: Brief, context: Context) -> Proposal:
         self._last = context.number, junior, brief
         out = self._book.out.get(brief.number)
         told: dict[str, Any] = {"brief": brief.number, "junior": brief.junior, "kind": brief.kind}
@@ -356,8 +356,8 @@ class Team:
             told |= {"note": out.note} if out.note else {}
         return replace(proposal, axis=proposal.axis or brief.axis, talk={**proposal.talk, **told})
 
-    def _failed(self, junior: Junior, brief: Assignment, error: AgentError) -> None:
-        """End a brief whose junior gave no answer, and let the junior rest; for good if it can never answer."""
+    def _failed(self, junior: Junior, brief: Brief, error: AgentError) -> None:
+        """End a brief whose junior gave no answer, and let the junior rest, for good if it can never answer."""
         self._error = error
         passing = isinstance(error, AgentAway) or (
             isinstance(error, EndpointError) and error.kind not in ("refused", "overflow")
