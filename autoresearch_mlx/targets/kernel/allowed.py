@@ -1,4 +1,4 @@
-"""List what a candidate may use: nothing that reads a value, a clock, a file, a stream, or Python's own insides."""
+"""List the names that a candidate may use; none reads a value, a clock, a file, a stream, or Python's internals."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ OF_AN_ARRAY = _names(
 MATH = _names("ceil e exp floor inf log log2 pi sqrt tanh")
 BUILT_IN = _names("abs bool enumerate float int len list max min range reversed round sum tuple zip")
 KEYWORDS_REFUSED = frozenset({"stream", "s"})
-"""Arguments that would move work to another stream or device."""
+"""Arguments that move work to another stream or device; a candidate may not use them."""
 LONGEST_RANGE = 1_000_000
-"""Largest bound of a loop that is written as a number."""
+"""Most rounds of a loop whose bound is written as a number."""

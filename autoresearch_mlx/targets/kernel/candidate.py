@@ -1,9 +1,9 @@
-"""Read a candidate, ``kernel.py``, without running it, and refuse whatever is more than a computation.
+"""Read a candidate, ``kernel.py``, without running it, and refuse one that does more than compute.
 
 A candidate has one or more of three forms.  ``kernel(...)`` composes functions of ``mx`` and runs on every machine;
-``METAL`` and ``CUDA`` are the bodies of kernels, for which ``launch(shapes)`` gives the geometry, and the harness makes
-the call.  Since only a list of names can be used, a candidate has no way to a clock, a file, a stream, a global store
-or the reference.
+``METAL`` and
+``CUDA`` are the bodies of kernels: ``launch(shapes)`` gives their geometry, and the harness launches them.  A candidate
+may use only listed names, so it cannot reach a clock, a file, a stream, a global store or the reference.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _ENTRY, _LAUNCH = "kernel", "launch"
 
 
 class Refused(Exception):
-    """Raised for a candidate that may not run; the text says why, in words for its author."""
+    """Raised for a candidate that may not run; the text tells its author why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A candidate that passed the gates that need no run."""
+    """A candidate that passed the static gates."""
 
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Empty: it puts nothing in the reference's place, as the first candidate of some tasks."""
+    """Forms that the candidate has; empty if the reference itself runs, as in the first candidate of some tasks."""
     compiled: bool
     """``COMPILE``: whether the composition runs under mx.compile."""
     constants: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Candidate:
         return json.dumps(asdict(self))
 
     def form_for(self, back_end: str | None) -> Form | None:
-        """Return the form that runs on a machine with this back end (metal, cuda, or None); None when it has none."""
+        """Return the form that runs on this back end (metal, cuda, or None); None when the candidate lacks one."""
         if back_end is not None and back_end in self.forms:
             return next(form for form in self.forms if form == back_end)
         return "mlx" if "mlx" in self.forms else None
@@ -59,9 +59,9 @@ def candidate_from(text: str) -> Candidate:
 
 
 def kernel_name(task: str, source: str, header: str, template: str) -> str:
-    """Return the name under which MLX compiles a kernel: it contains a hash of all that the kernel consists of.
+    """Return the name under which MLX compiles a kernel; it contains a hash of everything in the kernel.
 
-    Before MLX 0.32.2 two kernels of one name shared an entry of the cache, so the second ran the first's code.
+    Before MLX 0.32.2 two kernels with the same name shared a cache entry, so the second ran the first one's code.
     """
     digest = hashlib.sha256("\0".join((source, header, template)).encode()).hexdigest()
     return f"{task}_{digest[:16]}"
@@ -114,7 +114,7 @@ def _top_level(tree: ast.Module) -> tuple[dict[str, Any], dict[str, ast.Function
                 _free(node, name, constants, functions)
                 functions[name] = node
             case _:
-                _refuse(node, f"a {type(node).__name__} at the top level is more than a constant or a function")
+                _refuse(node, f"a {type(node).__name__} at the top level is neither a constant nor a function")
     return constants, functions
 
 
@@ -165,7 +165,7 @@ _PARTS = (ast.operator, ast.boolop, ast.unaryop, ast.cmpop, ast.expr_context, as
 
 
 class _Body:
-    """Checks one function: every name that it reads is its own, a constant, or on the list."""
+    """Checks one function: every name that it reads must be local, a constant of the file, or on the list."""
 
     def __init__(
         self, function: ast.FunctionDef, constants: Mapping[str, Any], functions: Mapping[str, ast.FunctionDef]
@@ -287,7 +287,7 @@ def _stores(node: ast.Name | ast.Attribute) -> bool:
 
 
 def _below(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Yield every node of the body, without annotations, which never run."""
+    """Yield every node of the body except annotations, which never run."""
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop()

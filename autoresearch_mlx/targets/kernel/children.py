@@ -34,7 +34,7 @@ _FILE_BYTES = 4 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a child gets from this machine: its device, its environment and its sandbox."""
+    """What a child process gets from this machine: device, environment and sandbox."""
 
     device: str
     environment: Mapping[str, str]
@@ -78,7 +78,7 @@ def command_of(
 def asked(around: Surroundings, module: str, request: str, read: Sequence[Path], seconds: float) -> Mapping[str, Any]:
     """Run a module of ``inside/`` with a request, and return the JSON object that it writes.
 
-    Raises LabError when the child fails, takes longer than ``seconds``, or says itself what failed.
+    Raises LabError when the child fails, takes longer than ``seconds``, or reports an error.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
         folder = Path(made).resolve()

@@ -1,4 +1,4 @@
-"""Make a kernel lab: the function as a reference, the inputs on which it is tried, and a first candidate."""
+"""Make a kernel lab: the function as a reference, the inputs for trying candidates, and a first candidate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Wanted:
     row: Mapping[str, Any] | None
     script: Path | None
     first: str | None = None
-    """Text of the first candidate, where one comes with it."""
+    """Text of the first candidate, if the function comes with one."""
     positive: bool = False
 
 
@@ -86,7 +86,7 @@ def extract(
 ) -> Task:
     """Write a kernel lab into ``folder``, which must not exist; return its task.
 
-    ``first``: text of the first candidate; None: the reference's own text, or nothing where it may not be a candidate.
+    ``first``: text of the first candidate; None: the reference's own text, or an empty candidate if that is refused.
     Raises LabError when the function cannot be a task, or the candidate is refused.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -113,7 +113,7 @@ def extract(
 
 
 def _own_text(wanted: Wanted, task: Task) -> str:
-    """Return the reference as a candidate; where a candidate may not do what it does, one that replaces nothing."""
+    """Return the reference as a candidate; if that is refused, a candidate that replaces nothing."""
     text = first_candidate(wanted.reference, wanted.function, task)
     try:
         read_candidate(text, task)
@@ -162,7 +162,7 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
 
 
 def remembered(state: Path, script: Path) -> Mapping[str, Any] | None:
-    """Return the last profile of this very text of the script; None when there is none."""
+    """Return the last profile of the script if its text has not changed since; else None."""
     try:
         found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
         same = found["text"] == script.read_text(encoding="utf-8") and found["path"] == str(script)
@@ -172,7 +172,7 @@ def remembered(state: Path, script: Path) -> Mapping[str, Any] | None:
 
 
 def remember(state: Path, script: Path, profile: Profile, sizes: Mapping[str, int]) -> None:
-    """Keep a profile, so that `kernel extract` need not take it again."""
+    """Keep a profile, so that `kernel extract` need not profile the script again."""
     said = {"path": str(script), "text": script.read_text(encoding="utf-8"), "sizes": dict(sizes)}
     (state / _NOTE).write_text(json.dumps({**said, "profile": profile.to_json()}), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Check the source of a Metal or CUDA kernel as text, and the geometry with which it would be launched."""
+"""Check the source of a Metal or CUDA kernel as text, and its launch geometry."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NAMES = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_THREADS, _MOST_GRID = 1024, 2**31 - 1
 _LONGEST = 60_000
 NEEDED_MLX = (0, 32, 2)
-"""Oldest version of MLX in which two kernels of one name do not share an entry of the cache (mlx pull 3833, 4273)."""
+"""Oldest version of MLX in which two kernels with the same name do not share a cache entry (mlx pull 3833, 4273)."""
 
 
 def why_refused(name: str, constants: Mapping[str, Any], task: Task) -> str | None:
-    """Say why the source ``METAL`` or ``CUDA`` of a candidate may not run; None when nothing speaks against it."""
+    """Say why the source ``METAL`` or ``CUDA`` of a candidate may not run; None when it may."""
     source, header = constants[name], constants.get("HEADER", "")
     if not isinstance(source, str) or not isinstance(header, str):
         return f"{name} and HEADER are texts"
@@ -81,9 +81,9 @@ def template_of(constants: Mapping[str, Any]) -> list[tuple[str, int | bool]]:
 
 
 def geometry_refused(found: Any) -> str | None:
-    """Say why what ``launch`` returned cannot be the geometry of a launch; None when it can.
+    """Say why the value that ``launch`` returned is not a launch geometry; None when it is one.
 
-    It has to be a pair (grid, threadgroup) of three whole numbers each; MLX counts the grid in threads.
+    A geometry is a pair (grid, threadgroup) of three whole numbers each; MLX counts the grid in threads.
     """
     if not isinstance(found, tuple) or len(found) != 2:
         return f"launch(shapes) returned {found!r}, not (grid, threadgroup)"

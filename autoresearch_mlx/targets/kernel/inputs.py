@@ -19,7 +19,7 @@ def values(task: Task, sizes: Sizes, seed: int, scale: float = 1.0) -> list[Any]
 
 
 def cotangents(shapes: list[tuple[int, ...]], seed: int) -> list[Any]:
-    """Return numpy arrays, float32, with which gradients are asked for."""
+    """Return float32 numpy arrays, the cotangents for the gradients."""
     random = np.random.default_rng([seed, 11])
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 

@@ -37,18 +37,18 @@ class KernelConditions:
     task_sha256: str
     """SHA-256 of task.json and reference.py together."""
     baseline: str
-    """The fastest version of the reference on this machine: eager, compiled or fast."""
+    """Fastest version of the reference on this machine: eager, compiled or fast."""
     baseline_seconds: Mapping[str, float]
     """Seconds of one call of each version, as measured when the session began."""
     held_out: Sizes
-    """Sizes that only `certify` times; they were drawn when the session began, and no prompt contains them."""
+    """Sizes of the held-out shape, which only `certify` times; drawn when the session began, and in no prompt."""
     device: str
     chip: str
     mlx: str
     believe: float = _BELIEVED
-    """How many times as fast as the baseline a candidate may be before its number is refused."""
+    """Largest believable speed-up over the baseline; a higher number is refused."""
     timeout_seconds: float = _TIMEOUT
-    """The longest time that one measurement may take."""
+    """Longest time of one measurement, in seconds."""
 
 
 class KernelKind(TargetKind[KernelConditions]):
@@ -70,7 +70,7 @@ class KernelKind(TargetKind[KernelConditions]):
                 raise ConfigError(f"target.options.{name} is {value!r}, not a number above 0", "correct it in lab.toml")
 
     def settle(self, place: Place) -> KernelConditions:
-        """Find the fastest baseline by measuring each, and draw the held-out shape.  Raises LabError."""
+        """Measure every baseline to find the fastest, and draw the held-out shape.  Raises LabError."""
         self.check(place.settings)
         root, options = place.lab.root, place.settings.target.options
         task = read_task(root)
@@ -96,7 +96,7 @@ class KernelKind(TargetKind[KernelConditions]):
         }
 
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return what a value depends on: MLX moves by as much from one version to the next as a kernel gains."""
+        """Return the facts on which a value depends; MLX's version is one, as it changes speed as much as a kernel."""
         said = f"kernel {conditions.task_sha256} against {conditions.baseline}"
         return {"program": said, "machine": machine.chip, "mlx": _mlx()}
 

@@ -16,7 +16,7 @@ LAB_TOML = """\
 kind = "kernel"
 
 # [target.options]
-# believe = 10             # how many times as fast as the baseline a candidate may be before its number is refused
+# believe = 10             # largest believable speed-up over the baseline; a higher number is refused
 # timeout_seconds = 180    # the longest time that one measurement may take
 """
 
@@ -35,7 +35,7 @@ def first_candidate(reference: str, function: str, task: Task) -> str:
 
 
 def no_candidate(task: Task, why: str) -> str:
-    """Return a first candidate that replaces nothing, so the reference runs in its place."""
+    """Return a first candidate that replaces nothing, so that the reference itself runs."""
     return (
         f'"""A candidate for {task.name}.  It replaces nothing yet: the reference itself runs.\n\n'
         f"The reference's own text cannot be a candidate: {why}.\n"
@@ -81,14 +81,14 @@ What it has to compute, in float32 on the CPU (reference.py, which cannot be edi
 
 1. Static: only functions that compute ({names}; mx.fast.{", mx.fast.".join(sorted(allowed.FAST))}). No import, no try,
    no while, no assignment to an element or an attribute, no stream, no function inside a function.
-2. Right on seeds drawn after the edit is frozen: the model's shape with small, usual and large values, odd shapes
+2. Correct on seeds drawn after the edit is frozen: the model's shape with small, usual and large values, odd shapes
    ({"; ".join(map(in_words, task.odd)) or "none"}), and a shape drawn for this run. No number may be off by more than
    {task.tolerance:g} of its size, nor by {task.typical:g} on average{_gradient(task)}.
 3. The same bits on a second call; inputs unchanged; every number written (outputs start as NaN).
 4. The outputs of the last timed call are checked again.
 
 The number is the logarithm of (time of the fastest of {", ".join(task.baselines)} / time of the candidate), from
-pairs of blocks in alternation. A shape that nobody sees is kept for the end.
+pairs of blocks in alternation. `certify` times a secret shape at the end.
 
 ## What tends to help
 

@@ -1,4 +1,4 @@
-"""Lead one measurement: what the bench is asked, in which order, and what the referee is then shown."""
+"""Run one measurement: send the bench its commands in order, and collect the outputs that the referee checks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _MOST_CALLS = 2000
 
 
 def trials_of(task: Task, chance: random.Random, timed: Sizes, hidden: bool) -> tuple[Trial, ...]:
-    """Return the inputs on which a candidate has to be right, with seeds drawn after it was frozen.
+    """Return the inputs on which a candidate has to be right; their seeds are drawn after the candidate was frozen.
 
-    They are the sizes that are timed, with small and with large values, the odd sizes, and sizes drawn for this run
-    alone.
+    The sizes are those that are timed (with usual, small and large values), the odd ones, and sizes drawn for this run.
     """
 
     def seed() -> int:
@@ -47,30 +46,30 @@ def in_words(sizes: Sizes) -> str:
 
 @dataclass
 class Findings:
-    """What a conversation with a bench has found."""
+    """The results of a conversation with a bench."""
 
     form: str | None = None
     ratio: Ratio | None = None
     copy_seconds: float | None = None
     """Seconds of a call that only moves the bytes of the inputs."""
     files: list[Mapping[str, Any]] = field(default_factory=list)
-    """What the referee is to check: files with the sizes, seed and scale of their inputs."""
+    """Files for the referee to check, with the sizes, seed and scale of their inputs."""
     said: list[str] = field(default_factory=list)
-    """For each file, what it is, in words."""
+    """Description of each file, in words."""
     doing: str = ""
-    """What the bench is doing, in words."""
+    """Description of what the bench is doing at present."""
     smoke: bool = False
 
 
 def smoke(trials: tuple[Trial, ...], found: Findings) -> Talk:
-    """Ask for one set of outputs only."""
+    """Ask the bench for one set of outputs only."""
     reply: Reply = yield {"do": "prepare"}
     found.form = reply.fields["form"]
     yield from _try(trials[0], trials[0].name, found)
 
 
 def measurement(trials: tuple[Trial, ...], baseline: Baseline, seed: int, timed: Sizes, found: Findings) -> Talk:
-    """Ask for outputs on all trials, then time candidate and baseline in alternation, then for the last outputs."""
+    """Ask for the outputs on all trials, time candidate and baseline in alternation, then ask for the last outputs."""
     reply: Reply = yield {"do": "prepare"}
     found.form = reply.fields["form"]
     for trial in trials:
@@ -102,10 +101,10 @@ def _try(trial: Trial, name: str, found: Findings) -> Talk:
 
 
 def paired(theirs: str, ours: str, pairs: int) -> Generator[Command, Reply, Ratio]:
-    """Time two sides in alternation and return their Ratio; each block takes some hundredths of a second."""
+    """Time two sides in alternation and return their Ratio; each block takes a few hundredths of a second."""
     calls = {}
     for side in (theirs, ours):
-        yield {"do": "block", "side": side, "calls": 1}  # compiles
+        yield {"do": "block", "side": side, "calls": 1}  # the first call compiles
         yield {"do": "block", "side": side, "calls": 1}
         once: Reply = yield {"do": "block", "side": side, "calls": 2}
         calls[side] = max(1, min(_MOST_CALLS, round(_BLOCK_SECONDS / max(once.seconds / 2, 1e-7))))

@@ -1,4 +1,4 @@
-"""Write one operation of a trace as a Python function, so that it can be a task of its own."""
+"""Write one operation of a trace as a Python function, so that the operation can be a task."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _CALLED = {
 }
 _REDUCED = {2: "sum", 4: "min", 5: "max"}
 POSITIVE = frozenset({"Log", "Sqrt", "Power", "Divide"})
-"""Operations whose inputs are drawn above 0."""
+"""Operations whose inputs must be above 0."""
 
 
 def operation_source(op: Operation) -> str:
     """Return a file with ``operation(a, b, ...)``.
 
-    Raises LabError for an operation that no kernel of one's own replaces, such as a look-up or a view.
+    Raises LabError for an operation that no kernel can replace alone, such as a look-up or a view.
     """
     names = [chr(ord("a") + at) for at in range(len(op.inputs))]
     expression = _expression(op, names)

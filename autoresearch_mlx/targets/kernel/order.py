@@ -1,4 +1,4 @@
-"""Say what a bench process and its referee have to do, as plain JSON."""
+"""Define the order for one measurement: the JSON that the bench process and the referee read."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from autoresearch_mlx.targets.kernel.task import Sizes, Task, task_from
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Inputs on which a candidate is tried: sizes, seed and spread."""
+    """One set of inputs on which a candidate is tried: sizes, seed and spread."""
 
     name: str
-    """Name of the files of its outputs."""
+    """Name of the trial, and of the files with its outputs."""
     sizes: Sizes
     seed: int
     scale: float = 1.0
     kind: str = ""
-    """What it stands for, in words: ``the model's shape``, ``an odd shape``."""
+    """Description in words: ``the model's shape``, ``an odd shape``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Order:
     reference: str
     """Path of reference.py."""
     candidate: Candidate | None
-    """None: only the baselines are timed."""
+    """The candidate to measure; None: only the baselines are timed."""
     device: str
     folder: str
     """Folder for the outputs."""

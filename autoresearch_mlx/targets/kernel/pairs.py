@@ -1,4 +1,4 @@
-"""Turn alternating timed blocks into one number: the paired log ratio of two times."""
+"""Turn timed blocks, taken in alternation, into one number: the paired log ratio of two times."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Ratio:
 
 
 def order(pairs: int) -> list[bool]:
-    """Return who goes, block by block: True for theirs, in the order A B B A A B B A, so that drift cancels."""
+    """Return which side each block times (True: theirs), in the order A B B A A B B A, so that drift cancels."""
     return [(block % 4) in (0, 3) for block in range(2 * pairs)]
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
     """Return the ratio from seconds of one call, in the order in which the pairs were taken.
 
-    The interval is a normal one for the mean of the logarithms; for a single pair it is that pair alone.
+    The interval assumes that the mean of the logarithms is normal; a single pair has an interval of length 0.
     """
     logs = [math.log(max(a, 1e-12) / max(b, 1e-12)) for a, b in zip(theirs, ours, strict=True)]
     centre = median(logs)

@@ -1,4 +1,4 @@
-"""Turn what a child process measured into the table of a step: rows, shares, and what is left to gain."""
+"""Turn a child process's measurements into the table of a step: rows, shares, and the gain that is left."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Row:
     dtype: str
     calls: int
     seconds: float | None
-    """Time of all calls together, in a step; None when it could not be replayed."""
+    """Time of all its calls in a step together; None when the operation could not be replayed."""
     share: float | None
     """Percent of the time of all replays together."""
     cumulative: float | None
     """Sum of the shares down to this row."""
     limit: float | None
-    """How much faster it could get, by the fastest copy and product that were measured here; at least 1."""
+    """Largest possible speed-up, judged by the fastest copy and matrix product measured here; at least 1."""
     gain: float | None
-    """The most percent of the step that this row can still give, by Amdahl's law: share x (1 - 1 / limit)."""
+    """Largest part of the step that can still be saved, in percent, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
-    """Why it could not be replayed."""
+    """Why the operation could not be replayed; empty when it was."""
     operation: Mapping[str, Any] | None = None
-    """One of these operations in full, from which `kernel extract` makes a task."""
+    """One of the row's operations in full; `kernel extract` makes a task from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class FunctionRow:
     """One function of the script: all its calls with the same arguments.  Functions may contain each other."""
 
     name: str
-    """``f1``, ``f2`` ...: the name under which `kernel extract` takes it."""
+    """``f1``, ``f2`` ...: the function's name for `kernel extract`."""
     function: str
     arguments: tuple[tuple[str, Any], ...]
     """(parameter, [shape, number type] or {"constant": value}) of each argument."""
@@ -77,7 +77,7 @@ class Profile:
     copy_bytes_per_second: float
     flops_per_second: float
     clock: str
-    """``processor`` or ``wall``: what the seconds are."""
+    """Kind of the seconds: ``processor`` time or ``wall`` time."""
     chip: str
     mlx: str
     notes: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Profile:
 
     @property
     def remainder(self) -> float:
-        """Seconds of the measured step that the replays do not explain; negative when they take longer than it."""
+        """Seconds of the measured step less those of the replays; negative when the replays take longer."""
         return self.step_seconds - self.replayed_seconds
 
 
@@ -119,7 +119,7 @@ class _Sum:
     calls: int
     seconds: float | None
     least: float
-    """Seconds that the calls would take at the machine's measured limits."""
+    """Seconds that the calls would take at the highest speeds measured on this machine."""
     why: str
 
 
@@ -158,7 +158,7 @@ def _functions(functions: Sequence[Mapping[str, Any]], step: float, copy: float)
     rows = []
     for number, each in enumerate(ordered, start=1):
         seconds = None if each["seconds"] is None else each["seconds"] * each["calls"]
-        # Alone, a function finds nothing to share with the rest of the step, so it may take longer than the step.
+        # Run alone, a function shares no work with the rest of the step, so it may take longer than in the step.
         share = None if seconds is None else min(100.0, 100 * seconds / step)
         # With its gradient a function reads and writes its arrays about twice more.
         least = each["calls"] * each["bytes"] * (3 if each["differentiated"] else 1) / copy

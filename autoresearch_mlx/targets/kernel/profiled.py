@@ -16,7 +16,7 @@ from autoresearch_mlx.targets.kernel.request import Mode, Request
 from autoresearch_mlx.trial.sandbox.detect import NoSandbox, Sandbox
 
 _SECONDS = 540.0
-"""The longest time that a profile may take."""
+"""Longest time of a profile, in seconds."""
 
 
 def script_of(root: Path, script: Path | None) -> Path:
@@ -28,7 +28,7 @@ def script_of(root: Path, script: Path | None) -> Path:
 
 
 def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
-    """Return ``vocab_size``, ``seq_len`` and ``rows``: those asked for, the lab's, or those that fit the machine."""
+    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given, else the lab's, else those that fit the machine."""
     return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
         "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),

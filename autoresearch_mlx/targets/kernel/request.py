@@ -1,4 +1,4 @@
-"""Say what a child process is to profile."""
+"""Define the requests to the child processes that profile a script or take out a function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mode: TypeAlias = Literal["step", "forward"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One script to profile, and the sizes of what it is given."""
+    """One script to profile, and the sizes of its inputs."""
 
     script: str
     """Path of the script."""
@@ -21,7 +21,7 @@ class Request:
     vocab_size: int
     seq_len: int
     rows: int = 8
-    """Rows of a forward pass; a training step decides that itself."""
+    """Rows of a forward pass; a training step uses the script's own number."""
     seed: int = 42
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Cut one function out of a script, with everything at the top level that it uses."""
+"""Cut one function out of a script, together with everything that it uses from the top level."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from autoresearch_mlx.errors import LabError
 
-_HEAD = '"""The function as it stood in {script}, with what it uses.  It is what a candidate has to compute."""\n'
+_HEAD = '"""The function as it was in {script}, with all that it uses. A candidate has to compute the same."""\n'
 
 
 def sliced(text: str, function: str, script: str) -> str:
@@ -33,7 +33,7 @@ def sliced(text: str, function: str, script: str) -> str:
             if node not in wanted:
                 wanted.append(node)
                 waiting += _reads(node)
-        # A statement such as `exp.vjp(...)` completes what its first name stands for.
+        # A statement such as `exp.vjp(...)` belongs to the definition of its first name.
         for node in tree.body:
             if isinstance(node, ast.Expr) and _first_name(node) == name and node not in wanted:
                 wanted.append(node)

@@ -1,7 +1,7 @@
-"""Talk with a bench process: send it one command at a time, and time what it does from outside.
+"""Talk with a bench process: send it one command at a time, and time each command from outside.
 
-Where a CPU computes on Linux, the time is what the kernel of the system has counted for the process; elsewhere it is
-the parent's clock.  The process itself reports no time.
+On a Linux CPU the time is the processor time that the operating system counted for the process; elsewhere the parent's
+clock takes it.  The bench process itself reports no time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Talk: TypeAlias = Generator[Command, "Reply", None]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a bench answered to one command, and the seconds that it took."""
+    """A bench's answer to one command, and the seconds that the command took."""
 
     fields: Mapping[str, Any]
     seconds: float
@@ -38,14 +38,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why a conversation ended early."""
+    """The reason why a conversation ended early."""
 
     failure: Failure
     reason: str
 
 
 class _Clock:
-    """Seconds of one process between two looks."""
+    """Measures the seconds of one process from ``start`` to ``seconds``."""
 
     def __init__(self, gpu: bool) -> None:
         self.pid: int | None = None
@@ -74,8 +74,8 @@ def converse(
 ) -> tuple[Failed | None, Ended]:
     """Start a bench, and send it what ``talk`` yields; each reply is sent back into ``talk``.
 
-    ``look`` is called about ten times a second with the seconds left.  Returns why it ended early, or None, and how the
-    process ended.  An exception from ``look`` ends the process.
+    ``look`` is called about ten times a second with the seconds left.  Returns the reason if the
+    conversation ended early, else None; and how the process ended.  An exception from ``look`` ends the process.
     """
     path = folder / "order.json"
     path.write_text(order.to_json(), encoding="utf-8")
@@ -102,7 +102,7 @@ def converse(
             return
         match event:
             case {"event": "ready"}:
-                clock.pid = event.get("pid")  # said before the process reads the candidate
+                clock.pid = event.get("pid")  # the process says this before it reads the candidate
                 tell(next(conversation))
             case {"event": "done", **fields}:
                 try:
@@ -152,7 +152,7 @@ class _Stop(Exception):
 
 
 def stop(failure: Failure, reason: str) -> _Stop:
-    """Return an exception with which a conversation ends itself early."""
+    """Return the exception that a conversation raises to end early."""
     return _Stop(Failed(failure, reason))
 
 

@@ -10,7 +10,7 @@ from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
 from autoresearch_mlx.terms import cut, plural, table
 
 _SAME_WITHIN = 0.25
-"""Share of the measured step by which the replays may differ from it before the difference is explained."""
+"""Largest difference between the replays and the measured step that is not explained, as a share of the step."""
 
 
 def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
@@ -35,7 +35,7 @@ def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
 
 
 def sums(profile: Profile) -> Iterator[str]:
-    """Yield how the sum of the replays compares with the measured step, and what the difference consists of."""
+    """Yield lines that compare the sum of the replays with the measured step, and explain the difference."""
     step, total = profile.step_seconds, profile.replayed_seconds
     share = 100 * total / step if step else 0.0
     yield f"replays together {_ms(total)} ms, measured {profile.mode} {_ms(step)} ms ({share:.0f} %)"

@@ -1,7 +1,8 @@
 """The target ``kernel``: measure one candidate for one function.
 
-A measurement has two child processes.  The bench runs the candidate and the baseline, is timed from outside, and saves
-outputs; the referee computes the reference and compares.  The seeds are drawn here, after the candidate was frozen.
+A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs; it
+is timed from outside.  The referee computes the reference and compares.  The seeds are drawn here, after the candidate
+was frozen.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from autoresearch_mlx.trial.sandbox.permissions import TMP
 
 _REFEREE_SECONDS = 120.0
 _FASTER_THAN_A_COPY = 0.5
-"""Share of the time of a copy of the inputs below which no time is believed: the measured roofline."""
+"""The measured roofline: a call is not believed if it takes less than this share of the time of copying the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,11 @@ class KernelTarget(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Try the candidate on the model's shape alone: most wrong ones fail here, within seconds."""
+        """Try the candidate on the model's shape alone: most wrong candidates fail here, within seconds."""
         return self._measured(assignment, short=True)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Pass a candidate through the gates, and time it.  A failure is returned as data, with its gate."""
+        """Pass a candidate through the gates, and time it.  A failure is returned as data that names the gate."""
         return self._measured(assignment, short=False)
 
     # --- one measurement
@@ -199,7 +200,7 @@ class KernelTarget(TargetBase):
         return verdicts
 
     def _believed(self, found: Findings) -> Failed | None:
-        """Refuse a number that cannot be right: far beyond the baseline, or beyond the measured roofline."""
+        """Refuse a speed that cannot be right: far above the baseline's, or above the measured roofline."""
         ratio = found.ratio
         if ratio is None:
             return Failed("crash", "the process ended before it was timed")
@@ -246,7 +247,7 @@ class KernelTarget(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Say why runs are not confined; None when they are: a program has been run in the sandbox."""
+        """Run a program in the sandbox; say why runs are not confined, or return None when they are."""
         return self.unconfined
 
     def without_sandbox(self, why: str) -> Self:

@@ -1,6 +1,6 @@
-"""Define a task: one function to make faster, the inputs on which it is tried, and how exact it has to be.
+"""Define a task: one function to make faster, the inputs for trying candidates, and the tolerances.
 
-`kernel extract` writes it as ``task.json`` beside ``reference.py``; neither is ever editable.
+`kernel extract` writes the task as ``task.json`` beside ``reference.py``; neither file is ever editable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TASK, REFERENCE, KERNEL = "task.json", "reference.py", "kernel.py"
 Baseline: TypeAlias = Literal["eager", "compiled", "fast"]
 Sizes: TypeAlias = Mapping[str, int]
 _LEAST_FREE, _MOST_FREE = 0.5, 1.5
-"""The held-out size of a free axis, as a share of the model's."""
+"""Smallest and largest held-out size of a free axis, as a share of the model's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Array:
     name: str
     dtype: str
     axes: tuple[str | int, ...]
-    """Each axis: the name of a size, or a fixed number."""
+    """For each axis, the name of a size or a fixed number."""
     mean: float = 0.0
     std: float = 1.0
     below: str | int | None = None
-    """Whole numbers: the size, or the number, below which they lie."""
+    """Bound of whole numbers, which are below it: the name of a size, or a number."""
     lower: bool = False
-    """Booleans: whether they form a lower triangle, as a causal mask does; else they are random."""
+    """Whether booleans form a lower triangle, as a causal mask does; else they are random."""
 
     def shape(self, sizes: Sizes) -> Shape:
         return tuple(each if isinstance(each, int) else sizes[each] for each in self.axes)
@@ -44,7 +44,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One function, and everything about it that candidates cannot change."""
+    """One function to make faster, with everything about it that candidates cannot change."""
 
     name: str
     function: str
@@ -54,13 +54,13 @@ class Task:
     arrays: tuple[Array, ...]
     constants: Mapping[str, Any]
     outputs: int
-    """Number of arrays that it returns."""
+    """Number of arrays that the function returns."""
     differentiated: bool
-    """Whether the step takes its gradient, so that the gradient is checked and timed too."""
+    """Whether the step takes the function's gradient; the gradient is then checked and timed too."""
     sizes: Sizes
-    """Sizes in the model: these are timed."""
+    """The model's sizes, which are timed."""
     free: tuple[str, ...]
-    """Sizes that may take other values."""
+    """Names of the sizes that may take other values."""
     odd: tuple[Sizes, ...]
     """Further sizes on which a candidate has to be right."""
     tolerance: float
@@ -70,11 +70,11 @@ class Task:
     baselines: tuple[Baseline, ...]
     """Versions of the reference that a candidate has to beat."""
     script: str = ""
-    """Name of the script from which it was taken; empty for a starter."""
+    """Name of the script that the function was taken from; empty for a starter."""
     row: Mapping[str, Any] | None = None
-    """Its row of the profile; None without a profile."""
+    """The function's row of the profile; None without a profile."""
     made_on: Mapping[str, str] | None = None
-    """Chip and MLX version on which it was taken out."""
+    """Chip and MLX version of the machine that made the task."""
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""Run a candidate and the versions of its reference in one process, a block at a time, as the parent asks:
+"""Run a candidate and the versions of its reference in one process, one block of calls for each command of the parent:
 
     python -P -m autoresearch_mlx.targets.kernel.inside.bench ORDER
 
 ORDER is the path of an Order.  The parent writes one command a line to standard input, and times each block itself, by
-its own clock or by the kernel's account of this process.  This process never reports a time or a verdict: it computes,
-and saves outputs for the referee.
+its own clock or by the processor time that the operating system counts for this process.  This process never reports a
+time or a verdict: it computes, and saves outputs for the referee.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from autoresearch_mlx.targets.kernel.order import Order, Trial, order_from
 from autoresearch_mlx.trial.spec import Events
 
 _SETS = 4
-"""Number of sets of inputs through which timed calls rotate."""
+"""Number of sets of inputs; timed calls use them in turn."""
 Timed = Callable[[list[mx.array], list[mx.array]], list[mx.array]]
 
 
@@ -81,7 +81,7 @@ class Bench:
         return {"form": self.form}
 
     def _dry_launch(self) -> None:
-        """Compute the geometry for the model's sizes, so that a wrong one shows without a GPU too."""
+        """Compute the geometry for the model's sizes, so that a wrong geometry is found without a GPU too."""
         task, candidate = self.order.task, self.order.candidate
         assert candidate is not None
         arrays = arrays_of(task, made.values(task, task.sizes, self.order.seed))
@@ -117,10 +117,10 @@ class Bench:
         return {"changed": changed}
 
     def ghost(self, trial: Trial) -> dict[str, Any]:
-        """Save what the gates see when a no-op stands in the candidate's place."""
+        """Save the outputs of a no-op in the candidate's place, for the gate that it must fail."""
 
         def nothing(*arrays: mx.array) -> list[mx.array]:
-            # The product keeps the no-op a function of its inputs, so that a gradient can be asked for.
+            # The product makes the no-op depend on its inputs, so that its gradient exists.
             like = self.reference(*arrays)
             touched = sum(mx.sum(each.astype(mx.float32)) * 0 for each in arrays)
             return [(mx.full(each.shape, float("nan")) + touched).astype(each.dtype) for each in like]
@@ -149,7 +149,7 @@ class Bench:
         return {}
 
     def copy(self) -> dict[str, Any]:
-        """Make a side that only moves as many bytes as the function must: the measured roofline."""
+        """Add a side that only moves the bytes of the inputs: the measured roofline."""
 
         def moved(arrays: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
             return [mx.negative(each) if each.dtype != mx.bool_ else mx.logical_not(each) for each in arrays]
@@ -188,12 +188,12 @@ def main(path: str) -> None:
             events.send("done", **done(bench, command))
         except Broken as broken:
             events.send("broken", reason=str(broken))
-        except Exception as error:  # the candidate's own
+        except Exception as error:  # an exception of the candidate
             events.send("raised", reason=f"{type(error).__name__}: {error}".splitlines()[0][:500])
 
 
 def done(bench: Bench, command: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what one command says."""
+    """Carry out one command."""
     trials = {trial.name: trial for trial in bench.order.trials}
     match command:
         case {"do": "prepare"}:

@@ -1,4 +1,4 @@
-"""Record which of the script's own functions are called while a step is traced, and with what."""
+"""Record the calls of the script's own functions while a step is traced, with their arguments."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Call:
 
     name: str
     arguments: tuple[tuple[str, Argument], ...]
-    """Names of the parameters and what was passed: the spec of an array, or the constant."""
+    """(parameter, argument) pairs; an argument is the spec of an array, or a constant."""
     outputs: tuple[Spec, ...]
     differentiated: bool
-    """Whether it was called inside of a function whose gradient is taken."""
+    """Whether the call was inside a function whose gradient is taken."""
 
     @property
     def arrays(self) -> tuple[Spec, ...]:

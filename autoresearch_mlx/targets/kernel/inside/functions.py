@@ -1,4 +1,4 @@
-"""Make the functions that are tried and timed: the reference in each of its versions, and the candidate."""
+"""Make the functions to check and time: each version of the reference, and the candidate."""
 
 from __future__ import annotations
 import __future__
@@ -24,7 +24,7 @@ OfArrays = Callable[..., list[mx.array]]
 
 
 class Broken(Exception):
-    """Raised when a candidate returns what no function of this task can return; the text says what."""
+    """Raised when a candidate returns something that does not fit the task; the text says what."""
 
 
 def back_end() -> str | None:
@@ -58,7 +58,7 @@ def of_arrays(task: Task, function: Callable[..., Any]) -> OfArrays:
 def candidate_function(task: Task, candidate: Candidate, form: Form, reference: OfArrays, poison: bool) -> OfArrays:
     """Return the candidate as a function of the task's arrays.
 
-    ``poison`` fills the outputs of a kernel with NaN before it runs, so that a number which it does not write shows.
+    ``poison`` fills the outputs of a kernel with NaN before it runs, so that unwritten numbers are found.
     """
     space = _space(candidate)
     if form == "mlx":
@@ -67,14 +67,14 @@ def candidate_function(task: Task, candidate: Candidate, form: Form, reference: 
 
 
 def _space(candidate: Candidate) -> dict[str, Any]:
-    """Run the file, which passed the static gates, with the names on the list and no others."""
+    """Run the file, which has passed the static gates, with only the listed names available."""
 
     def only(name: str, *more: Any) -> Any:
         return {"mlx.core": __import__("mlx"), "math": math}[name]
 
     names = {name: getattr(builtins, name) for name in allowed.BUILT_IN}
     space: dict[str, Any] = {"__builtins__": {**names, "__import__": only}, "mx": mx, "math": math}
-    # With this flag annotations stay texts; evaluated, they would run whatever stands in them.
+    # With this flag annotations stay texts; otherwise Python would run the code in them.
     exec(compile(candidate.source, "kernel.py", "exec", __future__.annotations.compiler_flag), space)
     space["mx"] = mx
     return space
@@ -97,7 +97,7 @@ def _launched(
     def forward(*arrays: mx.array) -> list[mx.array]:
         key = tuple((each.shape, each.dtype) for each in arrays)
         if key not in known:
-            like = reference(*arrays)  # a graph that is never computed: only its shapes and types are read
+            like = reference(*arrays)  # the graph is never computed; only its shapes and types are read
             known[key] = _geometry(task, launch, arrays, [tuple(each.shape) for each in like], [e.dtype for e in like])
         shapes, dtypes, (grid, threadgroup) = known[key]
         named = dict(zip((a.name for a in task.arrays), arrays, strict=True))
@@ -137,7 +137,7 @@ def _geometry(
 
 
 def with_reference_gradient(forward: OfArrays, reference: OfArrays) -> OfArrays:
-    """Return a function whose gradient is that of the reference: a kernel has none of its own."""
+    """Return the function with the gradient of the reference, because a kernel has none."""
     function: Any = mx.custom_function(forward)
 
     @function.vjp  # type: ignore[untyped-decorator]
@@ -172,7 +172,7 @@ def forward_and_gradients(
 
 
 def whole(function: OfArrays, differentiated: bool) -> Callable[[list[mx.array], list[mx.array]], list[mx.array]]:
-    """Return what is timed: the outputs, and the gradients too where the step takes them."""
+    """Return the function to time: it computes the outputs, and the gradients too if the step takes them."""
 
     def timed(inputs: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
         if not differentiated:

@@ -1,4 +1,4 @@
-"""Profile a script in a child process, and write what was found to a file as JSON:
+"""Profile a script in a child process, and write the result to a file as JSON:
 
     python -P -m autoresearch_mlx.targets.kernel.inside.profile REQUEST RESULT
 
@@ -33,9 +33,9 @@ from autoresearch_mlx.targets.kernel.request import Request
 
 _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
-"""Seconds of measured steps that are aimed at."""
+"""Target for the total seconds of the measured steps."""
 _ALONE = 2**30
-"""A size of results at which one call is evaluated at a time: a function may have hundreds of operations."""
+"""A result size so large that calls are evaluated one at a time, as a function may have hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 
@@ -49,13 +49,13 @@ def main(request_path: str, result_path: str) -> None:
         found = profiled(request)
     except ScriptFailed as failed:
         found = {"failed": str(failed)}
-    except Exception as error:  # the script's own
+    except Exception as error:  # an exception of the script
         found = {"failed": f"{type(error).__name__}: {error}"}
     Path(result_path).write_text(json.dumps(found), encoding="utf-8")
 
 
 def profiled(request: Request) -> dict[str, Any]:
-    """Return the measured step, the operations with their times, the functions with theirs, and the machine's limits.
+    """Return the measured step, the operations and functions with their times, and the machine's limits.
 
     Raises ScriptFailed when the script has no step that can be run or traced.
     """
@@ -72,7 +72,7 @@ def profiled(request: Request) -> dict[str, Any]:
         raise ScriptFailed("the trace of the step is empty: do the logged losses and the weights depend on the batch?")
     empty = empty_seconds()
     operations = [_timed(op, calls, found.host, empty) for op, calls in found.operations.items()]
-    again, _ = measure(module, request)  # before and after: the replays lie between
+    again, _ = measure(module, request)  # steps are measured before and after the replays
     return {
         "step_seconds": [*seconds, *again],
         "operations": operations,
@@ -121,7 +121,7 @@ def _timed(op: Operation, calls: int, host: dict[str, Callable[..., Any]], empty
 
 
 def _function(module: Any, call: Call, calls: int, empty: float) -> dict[str, Any]:
-    """Time one function of the script alone, with its gradient where the step takes it."""
+    """Time one function of the script alone, with its gradient if the step takes that."""
     function = getattr(module, call.name)
     specs = call.arrays
     known = {
@@ -171,7 +171,7 @@ def _index_limit(specs: tuple[Spec, ...]) -> int:
 
 
 def _copy_speed() -> float:
-    """Return the fastest copy measured here, in bytes read and written each second."""
+    """Return the fastest copy measured here, in bytes per second, read and written."""
     best = 0.0
     for size in _COPY_BYTES:
         array = mx.ones((size // 4,))
@@ -181,7 +181,7 @@ def _copy_speed() -> float:
 
 
 def _product_speed() -> float:
-    """Return the fastest float32 matrix product measured here, in operations each second."""
+    """Return the fastest float32 matrix product measured here, in floating-point operations per second."""
     best = 0.0
     for side in _PEAK_SIDES:
         square = mx.array(np.random.default_rng(0).standard_normal((side, side)).astype(np.float32))

@@ -34,7 +34,7 @@ def main(path: str, result: str) -> None:
 
 
 def _verdict(order: Order, reference: OfArrays, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``why`` a file of outputs is wrong, None when it is right, and its errors."""
+    """Return ``why`` a file of outputs is wrong (None when it is right), with the sizes of its errors."""
     try:
         found = read(Path(order.folder) / f"{wanted['file']}.npz")
     except (OSError, ValueError) as error:
@@ -54,7 +54,7 @@ def _repeat(first: list[tuple[str, Any]], second: list[tuple[str, Any]]) -> str 
 def compared(
     task: Task, reference: OfArrays, sizes: Sizes, seed: int, scale: float, found: list[tuple[str, Any]]
 ) -> dict[str, Any]:
-    """Compare outputs, and gradients behind them, with the reference's."""
+    """Compare the outputs, and the gradients that follow them, with the reference's."""
     values = made.values(task, sizes, seed, scale)
     exact = arrays_of(task, values, exact=False)
     types = [(tuple(each.shape), _name(each.dtype)) for each in reference(*exact)]
@@ -107,9 +107,7 @@ def _errors(
             said = f"{what}: {wrong:,} of {off.size:,} numbers are off by more than {task.tolerance:.1g} of their size"
             return {"why": f"{said}, the worst by {share.max():.2g}", "error": worst}
         if typical > task.typical:
-            said = (
-                f"{what} is off by {typical:.2g} on average, and {task.typical:.2g} is allowed: precision was dropped"
-            )
+            said = f"{what} is off by {typical:.2g} on average, and {task.typical:.2g} is allowed: precision was lost"
             return {"why": said, "error": worst}
     return {"why": None, "error": worst, "typical": typical}
 

@@ -1,6 +1,6 @@
-"""Run single operations again, alone, to see what each costs.
+"""Run each operation again alone, to measure its time.
 
-Each operation is repeated many times on inputs of the same shapes, number types and memory order as in the step.
+An operation is repeated many times, on inputs with the same shapes, number types and memory order as in the step.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _SAME: Mapping[str, Callable[..., mx.array]] = {
     "Copy": lambda x: mx.contiguous(x),
     "Contiguous": lambda x: mx.contiguous(x),
 }
-"""Operations whose function of MLX takes the same inputs and nothing else."""
+"""Operations whose MLX function takes the same inputs and no other arguments."""
 _REDUCE = ("all", "any", "sum", "prod", "min", "max")
 _LOG = {0: mx.log2, 1: mx.log10, 2: mx.log}
 _SECONDS, _ROUNDS = 0.006, 3
 _TOGETHER_BYTES = 2 * 2**20
-"""Bytes of results that one evaluation may hold: more of them would need fresh memory, which a step does not."""
+"""Most bytes of results in one evaluation; more would need fresh memory, which a step does not need."""
 
 
 class NotReplayed(Exception):
@@ -71,7 +71,7 @@ class NotReplayed(Exception):
 
 
 def replayed(op: Operation, host: Mapping[str, Callable[..., Any]], empty: float) -> float:
-    """Return the seconds of one call of an operation, alone: the median of rounds, less an empty evaluation.
+    """Return the seconds of one call of an operation alone: the median of rounds, minus an empty evaluation.
 
     Raises NotReplayed.
     """
@@ -103,9 +103,9 @@ def prepared(op: Operation, host: Mapping[str, Callable[..., Any]]) -> tuple[Cal
 
 
 def seconds_of(function: Callable[..., Any], inputs: Sequence[mx.array], result_bytes: int) -> float:
-    """Return the seconds of one call: the median of rounds of equal numbers of calls.
+    """Return the seconds of one call: the median of rounds with equal numbers of calls.
 
-    Calls with small results, of ``result_bytes``, are evaluated several at a time.
+    Calls whose results (``result_bytes`` each) are small are evaluated several at a time.
     """
     together = max(1, min(64, _TOGETHER_BYTES // max(1, result_bytes)))
     once = _timed(function, inputs, 1, together)
@@ -121,14 +121,14 @@ def _timed(function: Callable[..., Any], inputs: Sequence[mx.array], rounds: int
 
 
 def empty_seconds() -> float:
-    """Return what one call costs that computes next to nothing: the graph, the dispatch and the wait."""
+    """Return the seconds of a call that computes almost nothing: building the graph, starting it, and waiting."""
     small = mx.zeros(())
     mx.eval(small)
     return seconds_of(lambda x: mx.negative(x), [small], 4)
 
 
 def number_type(name: str) -> mx.Dtype:
-    """Return MLX's number type of this name; only that of booleans is written differently."""
+    """Return MLX's number type with this name; only ``bool`` has another name in MLX."""
     found: mx.Dtype = getattr(mx, "bool_" if name == "bool" else name)
     return found
 
@@ -145,7 +145,7 @@ def sample(spec: Spec, seed: int, limit: int = 2) -> mx.array:
 
 
 def _index_limit(op: Operation) -> int:
-    """Return a number below which every index of an operation lies."""
+    """Return an upper bound of the indices of an operation, which are below it."""
     if op.name in ("Gather", "Scatter", "GatherAxis", "ScatterAxis") and op.inputs and op.inputs[0].seen.shape:
         return min(op.inputs[0].seen.shape[axis] for axis in _axes(op))
     return 2
@@ -195,7 +195,7 @@ def _view(name: str, arguments: Any) -> Callable[[mx.array], mx.array]:
 
 
 def _function(op: Operation, host: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """Return the function of MLX that makes one operation.  Raises NotReplayed."""
+    """Return the MLX function that performs one operation.  Raises NotReplayed."""
     if op.name.startswith(HOST):
         return host[op.name]
     if op.name.startswith(HOST_GRADIENT):

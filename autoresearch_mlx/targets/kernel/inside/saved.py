@@ -1,4 +1,4 @@
-"""Keep arrays in files between a bench process and its referee, with their number types."""
+"""Save arrays to files with their number types: a bench process writes them, and its referee reads them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def save(path: Path, arrays: Sequence[mx.array]) -> None:
-    """Write arrays bit by bit; bfloat16, which numpy lacks, is written as whole numbers of 16 bits."""
+    """Write arrays without changing a bit; bfloat16, which numpy lacks, is written as 16-bit whole numbers."""
     named: dict[str, Any] = {}
     for at, array in enumerate(arrays):
         kind = str(array.dtype).removeprefix("mlx.core.")

@@ -17,7 +17,7 @@ Batch = tuple[mx.array, mx.array]
 
 
 class ScriptFailed(Exception):
-    """Raised when the script cannot be profiled; the text says why, in words for its owner."""
+    """Raised when the script cannot be profiled; the text tells its owner why."""
 
 
 def load(path: Path, name: str = "profiled_script") -> ModuleType:
@@ -47,17 +47,16 @@ def tokens(rows: int, seq_len: int, vocab_size: int, seed: int) -> Batch:
 
 
 def now() -> float:
-    """Return seconds for measuring: processor time where a CPU computes, else the time of a clock.
-
-    What other programs do then counts for less.  All threads of this process count.
+    """Return the time for measuring, in seconds: processor time of all threads on a CPU, which other programs disturb
+    less; else the time of a clock.
     """
     return time.process_time() if mx.default_device() == mx.Device(mx.cpu) else time.perf_counter()
 
 
 class Steps:
-    """Stands for the trial that the harness hands to ``train``: serves batches until a number of steps is logged.
+    """Replaces the trial that the harness passes to ``train``: serves batches until a number of steps is logged.
 
-    ``between`` is called before each step, with the number of the step; it may wait, and time what happened.
+    ``between`` is called with the number of each step before the step; it may wait for queued work and take times.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Steps:
     ) -> None:
         self.seed, self.vocab_size, self.seq_len = seed, vocab_size, seq_len
         self.progress = 0.5
-        """In the middle of a run, where every schedule is at work."""
+        """Progress in the middle of a run, where every schedule is active."""
         self.tokens_served = 0
         self.losses: list[Any] = []
         self.shapes: list[tuple[int, int]] = []
@@ -100,7 +99,7 @@ class Steps:
 
 
 class Clock:
-    """Times steps: waits for all queued work at each boundary, so that a step's time is the whole step's."""
+    """Times steps: waits for all queued work before each step, so that a step's time includes all of its work."""
 
     def __init__(self, model: Any) -> None:
         self.seconds: list[float] = []

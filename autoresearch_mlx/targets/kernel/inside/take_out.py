@@ -1,4 +1,4 @@
-"""Look at a function in a running step, and find out on which inputs and how exactly it can be tried:
+"""Observe a function in a running step, and find inputs and tolerances for trying candidates:
 
     python -P -m autoresearch_mlx.targets.kernel.inside.take_out REQUEST RESULT
 
@@ -29,9 +29,9 @@ from autoresearch_mlx.targets.kernel.task import Array, Baseline, Task
 
 _ODD = (1, 3, 17)
 _FLOORS = {"float32": (2e-5, 2e-6), "float16": (4e-3, 1e-3), "bfloat16": (3e-2, 8e-3)}
-"""Least tolerance of one number and of the typical error, by number type."""
+"""Smallest tolerance of one number, and smallest of the typical error, by number type."""
 _ROUNDING = 6e-8
-"""Half the distance between neighbouring float32 numbers, as a share."""
+"""Half the distance between neighbouring float32 numbers, as a share of the number."""
 
 
 def main(request_path: str, result_path: str) -> None:
@@ -194,7 +194,7 @@ def _exact(reference: OfArrays, arrays: list[mx.array]) -> list[Any]:
 
 
 def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
-    """Return the largest and the typical error that rounding alone may cause, with room."""
+    """Return the largest and the typical error that rounding alone may cause, each with a margin."""
     arrays = arrays_of(task, made.values(task, task.sizes, 5))
     right = _exact(reference, arrays)
     kind = next((array.dtype for array in task.arrays if "float" in array.dtype), "float32")
@@ -221,7 +221,7 @@ def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
 
 
 def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
-    """Say why a cheat that computes nothing could pass this task; None when it could not."""
+    """Say how a candidate that computes nothing could pass this task; None when none could."""
     first = _exact(reference, arrays_of(task, made.values(task, task.sizes, 21)))
     for at, output in enumerate(first):
         what = f"output {at + 1}" if task.outputs > 1 else "its output"
@@ -235,7 +235,7 @@ def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
             if length > 1 and np.allclose(
                 output, np.take(output, [0], axis=axis), rtol=tolerance, atol=tolerance * size
             ):
-                return f"{what} is the same all along axis {axis}, so one slice of it would do"
+                return f"{what} does not change along axis {axis}, so computing one slice would be enough"
     values = made.values(task, task.sizes, 21)
     others = made.values(task, task.sizes, 22)
     for at, array in enumerate(task.arrays):

@@ -1,9 +1,8 @@
 """Trace one training step, or one forward pass, into its MLX operations.
 
 ``mx.export_function`` traces a function and hands the operations to a callback.  We trace the script's own ``train``
-twice, for one step and for two: the difference is one step in the middle of a run, without what a run does once (such
-as making the optimiser's state).  A trace is a graph and computes nothing, so while it is taken ``mx.eval`` does
-nothing, and functions are not compiled.
+twice, for one step and for two: the difference is one step in the middle of a run, without the work that a run does only
+once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does nothing during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from autoresearch_mlx.targets.kernel.inside.script import ScriptFailed, Steps, n
 from autoresearch_mlx.targets.kernel.operations import Operand, Operation, Spec, frozen
 
 VIEWS = {"Broadcast", "Transpose", "Squeeze", "ExpandDims", "Flatten", "Unflatten", "Reshape", "Slice", "AsStrided"}
-"""Operations that only decide how memory is read; they count as part of the operation that reads it."""
+"""Views: operations that only change how memory is read.  They count as part of the operation that reads the memory."""
 _IN_A_TRACE = "during function transformations"
-"""Words of MLX's error when a function reads an array's value while it is traced."""
+"""Part of MLX's error message when a function reads an array's value during a trace."""
 _MARK = -7.25e30
-"""A factor that no script uses: in a trace, a product with it stands for a function that computes outside of MLX."""
+"""A factor that no script uses.  In a trace, a product with it marks a function that computes outside MLX."""
 HOST, HOST_GRADIENT = "host:", "host gradient:"
-"""Beginnings of the names of such a function, and of its gradient, in the list of operations."""
+"""Prefixes of the names of such a function, and of its gradient, in the list of operations."""
 
 
 @dataclass
 class Trace:
-    """What one trace has found."""
+    """The result of one trace."""
 
     operations: Counter[Operation] = field(default_factory=Counter)
     calls: Counter[Call] = field(default_factory=Counter)
     """Calls of the script's own functions."""
     host: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    """Functions that compute outside of MLX, by the name of their operation."""
+    """Functions that compute outside MLX, by the name of their operation."""
     notes: list[str] = field(default_factory=list)
     building_seconds: float = 0.0
     """Time that the script and MLX took to build the graph."""
@@ -56,10 +55,11 @@ class Trace:
 
 
 class CustomFunction:
-    """Stands for ``mx.custom_function``, whose own operation cannot be exported.
+    """Replaces ``mx.custom_function``, whose own operation cannot be exported.
 
-    Outside of a trace it is the real one.  In a trace, a function that MLX can trace is traced as it is, with MLX's own
-    gradient; one that reads values (numpy, say) becomes a product with a marked constant, and so does its gradient.
+    Outside a trace it behaves as the real one.  In a trace, a function that MLX can trace is traced as it is, with
+    MLX's own gradient; a function that reads values (with numpy, say) becomes a product with a marked constant, and so
+    does its gradient.
     """
 
     active: ClassVar[Trace | None] = None
@@ -168,7 +168,7 @@ def _trace(module: ModuleType, function: Callable[..., Any], inputs: Sequence[mx
 
 @contextmanager
 def _tracing(trace: Trace) -> Iterator[None]:
-    """Let ``mx.eval`` and its like do nothing, and compile nothing, while a trace is taken."""
+    """Make ``mx.eval`` and similar functions do nothing, and compile nothing, during a trace."""
     waits = {name: getattr(mx, name) for name in ("eval", "async_eval", "synchronize")}
     CustomFunction.active = trace
     mx.disable_compile()
@@ -194,7 +194,7 @@ def _read(events: Sequence[Mapping[str, Any]], trace: Trace) -> None:
         for name, _, _ in event["outputs"]:
             made[name] = event
         if event["name"] in VIEWS and len(event["inputs"]) == 1:
-            continue  # part of the operation that reads it
+            continue  # a view is part of the operation that reads it
         operands = tuple(_operand(each, made, constants) for each in event["inputs"])
         outputs = tuple(Spec(tuple(shape), _dtype(dtype)) for _, shape, dtype in event["outputs"])
         arguments = frozen(_plain(event.get("arguments", [])))
@@ -202,7 +202,7 @@ def _read(events: Sequence[Mapping[str, Any]], trace: Trace) -> None:
 
 
 def _unmarked(op: Operation, trace: Trace) -> Operation:
-    """Return the operation for which a product with a marked constant stands; any other as it is."""
+    """Return the operation that a product with a marked constant represents; any other operation as it is."""
     if op.name != "Multiply":
         return op
     for at, operand in enumerate(op.inputs):
@@ -240,5 +240,5 @@ def _plain(value: Any) -> Any:
 
 
 def install() -> None:
-    """Put our stand-in for ``mx.custom_function`` into MLX, before the script is imported."""
+    """Replace ``mx.custom_function`` in MLX by our own class, before the script is imported."""
     vars(mx)["custom_function"] = CustomFunction
