@@ -220,9 +220,9 @@ class Context:
     running: Sequence[Running] = ()
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
     findings: str = ""
-    """What the runs showed besides their values, in the target's words; empty when the target tells nothing."""
+    """The target's findings from the runs, besides their values, as a text; empty when there are none."""
     elsewhere: Sequence[str] = ()
-    """Lines about what labs of other people published, in which their words are quoted."""
+    """Lines about results of other people's labs; they quote those people's words."""
 
 
 @dataclass(frozen=True, slots=True)

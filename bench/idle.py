@@ -2,10 +2,10 @@
 
     .venv/bin/python -m bench.idle [--experiments 20] [--seconds 10] [--think 5] [--agent chat]
 
-Both nights run at the same time, each in a process and a lab of its own.  The program sleeps for ``--seconds``; the
-endpoint, a real HTTP server on this machine, answers after ``--think`` seconds with another edit each time, of which
-every seventh gains.  Idle is the time in which nothing is measured or judged, from the start of the first experiment to
-the end of the last.
+Both nights run at the same time, each in a process and a lab of its own.  The program sleeps for ``--seconds``.  The
+endpoint, a real HTTP server on this machine, answers after ``--think`` seconds with a new edit each time; every seventh
+edit gains.  Idle time is the time without measuring or judging, from the start of the first experiment to the end of
+the last.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ def night(lab: Path, experiments: int) -> None:
 
 
 def times(lab: Path) -> tuple[float, float]:
-    """Return the seconds of a night from its first experiment to its last, and those in which something was measured
-    or judged."""
+    """Return the seconds from the first experiment to the last, and the seconds of measuring and judging among them."""
     done = finished(lab)
     first, last = datetime.fromisoformat(done[0]["started"]), datetime.fromisoformat(done[-1]["finished"])
     busy = sum(e["seconds"].get("measure", 0.0) for e in done)
@@ -106,7 +105,7 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def answer(self, body: dict[str, Any]) -> str:
-        """Return an edit that belongs to the experiment that the prompt names; every seventh gains."""
+        """Return the edit for the experiment that the prompt names; every seventh edit gains."""
         self.asked += 1
         prompt = " ".join(str(m["content"]) for m in body["messages"])
         number = int((re.findall(r"This is experiment (\d+)", prompt) or ["0"])[-1])

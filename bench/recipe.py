@@ -52,7 +52,11 @@ class File:
 )
 @click.option("--first-seed", type=int, default=42, show_default=True)
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of short trainings for the cost."
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of rounds of short trainings that measure the cost of a step.",
 )
 @click.option("--text", type=click.Path(path_type=Path), help="A folder of text; default: the standard library.")
 @click.option("--job", hidden=True, help="Be the child: a Job as JSON.")

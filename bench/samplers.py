@@ -1,4 +1,4 @@
-"""Search whole ranges with Optuna's samplers, which choose the best value that they measured."""
+"""Search the whole ranges with Optuna's samplers; the choice is the configuration with the best measured value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.simulated_night import Landscape, Night, true_value
 
 
 def sampled(make: Callable[[int, KnobFile], Any]) -> Callable[[Landscape, int, int], Night]:
-    """Return a night of an Optuna sampler over the whole ranges; it knows the baseline, and which trials failed."""
+    """Return a function that runs an Optuna sampler on the whole ranges; it knows baseline and failed trials."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         import optuna

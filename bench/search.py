@@ -39,14 +39,14 @@ from bench.fitted import TABLES, table_named, there
 from bench.habits import Habits
 from bench.landscapes import FAMILIES, draw
 from bench.samplers import cma_sampler, random_sampler, sampled, tpe_sampler
-from bench.simulated_night import Landscape, Night, Propose, local
+from bench.simulated_night import Landscape, Night, Proposer, local
 
 MARKS = (10, 35, 70)
 STEP = 0.16
 """The walk's usual step, as a share of a knob's range, chosen after trying 0.06, 0.12 and 0.2 on other seeds."""
 
 
-def walk(seed: int) -> Propose:
+def walk(seed: int) -> Proposer:
     """Return the plain walk: one random knob, one random step of at least one tick, and no point twice."""
     rng = np.random.default_rng([seed, 2])
     seen: set[tuple[Any, ...]] = set()
@@ -74,19 +74,19 @@ def _one_step(space: Space, rng: np.random.Generator) -> tuple[Any, ...]:
     return (*space.start[:index], value, *space.start[index + 1 :])
 
 
-def knobs(seed: int) -> Propose:
+def knobs(seed: int) -> Proposer:
     """Return the agent under test, as the loop loads it."""
     agent = load_agent("knobs", Office(seed=seed))
     return agent.propose
 
 
-def hybrid(seed: int) -> Propose:
+def hybrid(seed: int) -> Proposer:
     """Return the agent under test, with a scripted model in place of a real one."""
     office = Office(seed=seed)
     return Hybrid(Chat(Habits(seed), office, patience_seconds=0.0), load_agent("knobs", office), office).propose
 
 
-def menu(seed: int) -> Propose:
+def menu(seed: int) -> Proposer:
     """Return ``knobs``, with three proposals in ten picked at random from the ten that its ranking lists first."""
     office, rng = Office(seed=seed), np.random.default_rng([seed, 4])
     agent = load_agent("knobs", office)
@@ -100,7 +100,7 @@ def menu(seed: int) -> Propose:
     return propose
 
 
-def model(seed: int) -> Propose:
+def model(seed: int) -> Proposer:
     """Return the scripted model alone."""
     return Chat(Habits(seed), Office(seed=seed)).propose
 

@@ -1,4 +1,4 @@
-"""Simulate nights on a landscape: the loop's own rule, with any agent that proposes and with one or several lanes."""
+"""Simulate nights on a landscape: the loop's own rule, with any proposer, and with one or several lanes."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from bench.landscapes import Values
 
 FILE = "train_mlx.py"
 MARGIN = 1.0
-"""Sigma by which a run must measure better than the incumbent did to be kept."""
+"""An experiment is kept if it measures better than the incumbent by at least so many sigma."""
 
 Landscape: TypeAlias = Drawn | Fitted
-Propose = Callable[[Context], Proposal]
+Proposer: TypeAlias = Callable[[Context], Proposal]
+"""Function that returns the proposal for a context, like the method ``propose`` of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """One search on one landscape: after each trial, the chosen configuration's true value and the failures so far."""
+    """One search on one landscape: true value of the chosen configuration, and failures so far, after each trial."""
 
     chosen: tuple[float, ...]
     failures: tuple[int, ...]
     seconds: float
-    """Seconds spent on proposing, over all trials."""
+    """Seconds spent on proposals in all trials."""
 
 
-def local(make: Callable[[int], Propose], lanes: int = 1) -> Callable[[Landscape, int, int], Night]:
-    """Return a night of the loop in which ``make(seed)`` proposes and ``lanes`` experiments run side by side."""
+def local(make: Callable[[int], Proposer], lanes: int = 1) -> Callable[[Landscape, int, int], Night]:
+    """Return a function that simulates a night: ``make(seed)`` proposes, ``lanes`` experiments run side by side."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         session = _Session(landscape, np.random.default_rng([seed, 1]))
@@ -73,7 +74,7 @@ class _Session:
         self.seen: list[Values] = [values_of(self.text)]
         self.begun = 0
         self.running: list[tuple[Running, str, str]] = []
-        """Experiments that run, each with the text from which it started and the commit of that text."""
+        """Running experiments, each with the text on which it is based and the commit of that text."""
         self.done: list[Experiment] = []
         self._record(0, "keep", landscape.knobs.start, landscape.measure(landscape.knobs.start, rng), None, None, {})
 
@@ -81,8 +82,8 @@ class _Session:
     def history(self) -> History:
         return History(tuple(self.done), "val_bpb", "min")
 
-    def begin(self, propose: Propose, seed: int) -> None:
-        """Ask for a proposal and start it; an answer without an edit ends at once when its turn comes."""
+    def begin(self, propose: Proposer, seed: int) -> None:
+        """Ask for a proposal and start its experiment; an experiment without an edit fails in :meth:`end`."""
         self.begun += 1
         running = tuple(now for now, _, _ in self.running)
         context = Context(self.begun, "", {FILE: self.text}, self.history, "", seed, running=running)
@@ -98,12 +99,13 @@ class _Session:
     def end(self) -> None:
         """Finish the oldest experiment by the loop's rule.
 
-        If another experiment was kept meanwhile, one that lost to the version from which it started is discarded.  One
-        that won there is combined with the kept change, measured again and compared with the new incumbent.
+        If another experiment was kept meanwhile, this one is first compared with the version on which it is based.  If
+        it loses, it is discarded.  If it wins, it is combined with the kept change, measured again and compared with
+        the new incumbent.
         """
         edit, before, base = self.running.pop(0)
         if not edit.knobs:
-            self.rng.normal()  # every search has the same luck in the same trial
+            self.rng.normal()  # draw anyway, so that all searches have the same noise in the same trial
             self._record(edit.number, "invalid", None, None, None, base, {})
             return
         after, changes = edit.files[FILE], edit.knobs
@@ -170,8 +172,8 @@ class _Session:
         )
 
 
-def _asked(propose: Propose, context: Context, seen: list[Values]) -> str | None:
-    """Ask for a new text, up to three times, as the loop does; return None when none was new."""
+def _asked(propose: Proposer, context: Context, seen: list[Values]) -> str | None:
+    """Ask for a new text, up to three times, as the loop does; return None when no answer was new."""
     for _ in range(3):
         proposal = propose(context)
         text = proposal.files.get(FILE)

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m bench.team_deaths [--kills 30] [--lanes 1]
 
-The chief is the process of ``run``; two scripted juniors and the chief's brackets propose.  After each
-kill, what stood in the ledger must still stand there.  At the end every experiment must be there once, every brief must
-have one outcome, and no two briefs that were out at the same time may have had an axis in common.
+The chief is the process of ``run``; two scripted juniors and the chief's brackets propose.  After each kill, the ledger
+must still have every line that it had.  At the end it must have every experiment once and one outcome for every brief,
+and no two briefs that were open at the same time may share an axis.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def command(lab: Path, lanes: int, experiments: int) -> list[str]:
 
 
 def kill(lab: Path, lanes: int, dice: random.Random, before: dict[int, Any]) -> dict[int, Any]:
-    """Start the night, kill it at a random instant, and check that nothing that stood in the ledger has changed."""
+    """Start the night, kill it at a random instant, and check that all earlier lines of the ledger are unchanged."""
     process = subprocess.Popen(
         command(lab, lanes, 1000), cwd=lab, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -106,7 +106,7 @@ def finished(lab: Path) -> dict[int, Any]:
 
 
 def check(lab: Path, before: dict[int, Any], last: int) -> None:
-    """Print the counts; raise SystemExit when something is lost, doubled or out twice."""
+    """Print the counts; raise SystemExit when anything is lost or doubled, or two open briefs share an axis."""
     told = events(lab)
     numbers = Counter(e["number"] for e in told if e["event"] == "finished" and e["number"] > 0)
     measured = sum(bool(e["measurements"]) for e in told if e["event"] == "finished")

@@ -130,7 +130,7 @@ def train(job: Job) -> Ran:
     began: list[float] = []
 
     class FirstStep(Events):
-        """Records when the first step ends, in seconds of processor time."""
+        """Records the end of the first step, in seconds of processor time."""
 
         def send(self, event: str, **fields: Any) -> None:
             if event == "train":

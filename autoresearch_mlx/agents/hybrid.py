@@ -67,8 +67,8 @@ class Hybrid:
     def ahead(self, context: Context) -> Proposal | None:
         """Ask the model while an experiment is measured, if the next turn is its own.
 
-        Returns None for the optimiser's turn, which needs the result and takes no time worth saving, and for a model
-        that does not answer.
+        Returns None in the optimiser's turn, which needs the result and takes almost no time, and if the model does not
+        answer.
         """
         if not context.feedback or context.number != self._number:
             if not self._models_turn(context):

@@ -55,13 +55,13 @@ class Office:
 
     team: TeamSettings = field(default_factory=TeamSettings)
     pool: Callable[[int], Callable[[str], AbstractContextManager[Path]]] | None = None
-    """Function that returns, for junior n of a team, a function like ``lend`` that lends a worktree of its own."""
+    """Function that takes a junior's number and returns a function like ``lend``, for the junior's own worktree."""
     record: Callable[[str, Mapping[str, Any]], None] = _unrecorded
     """Function that writes one event of a team into the session's ledger."""
     minutes: Callable[[], Sequence[Minute]] = tuple
     """Function that returns the minutes of the session's team so far."""
     carry: Callable[[Files, Files, Files], Files | str] = _uncarried
-    """Function that carries changed files from one version of the files to another; returns the files, or why not."""
+    """Function that carries changed files from one version to another; it returns the files, or why it cannot."""
 
     def most(self) -> Caps:
         """Return what the session may spend on models; called before each call to a model."""

@@ -62,10 +62,10 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 @click.option("--script", type=click.Path(path_type=Path), help="The script; default: the lab's train_mlx.py.")
 @json_option
 def extract_command(row: str, folder: Path | None, first: Path | None, script: Path | None, as_json: bool) -> None:
-    """Take a row of the profile out into a lab of its own, where `run` makes it faster.
+    """Make a lab from a row of the profile; there, `run` looks for a faster version of it.
 
-    ROW is the number of an operation, f1, f2 ... for a function of the script, or its name. The new lab is a git
-    repository of its own; the reference, the shapes and the tolerances in it cannot be edited by candidates.
+    ROW is the number of an operation, f1, f2 ... for a function of the script, or the function's name. The new lab is a
+    separate git repository; candidates cannot edit its reference, shapes and tolerances.
 
     \b
     Example:

@@ -135,7 +135,7 @@ class Calibration:
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def head_ratio(self) -> float | None:
-        """Return the step time with the other head size over that with the profile's; None when not both were timed."""
+        """Return the ratio of step times, the other head size over the profile's; None unless both were timed."""
         other = self.other_head
         if other is None or other.seconds is None:
             return None

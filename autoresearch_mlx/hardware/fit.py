@@ -24,7 +24,7 @@ HEAD_SIZES = (64, 128)
 sequence and the version of MLX: the gradient of a proposed kernel took 0.73 to 0.85 of the time of the unfused one at
 64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
 FASTER = 0.97
-"""Ratio of step times from which the other head size is chosen: less than that is noise."""
+"""The other head size is chosen at or below this ratio of step times; a smaller difference is noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 
 
 def other_head(profile: Profile) -> int | None:
-    """Return the head size that is worth timing besides the profile's, in channels; None on a CPU.
+    """Return the second head size to time, in channels; None on a CPU.
 
     It keeps the width of the model, which is a whole number of heads, so that both sizes compute the same products.
     The head size of the profile `cpu` was measured once and for all (docs/log.md).

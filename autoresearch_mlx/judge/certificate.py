@@ -88,7 +88,7 @@ def certificate(
     if (cases := by_case(head, before, direction)) is not None:
         reach = quantile((1 + _COVERAGE) / 2, cases.cases - 1) * cases.error
         better = NormalDist().cdf(cases.score)
-        certified = better >= 1 - alpha / 2  # one look: no rule of stopping chose the number of cases
+        certified = better >= 1 - alpha / 2  # the cases are tested once, so no correction for repeated looks is needed
         return Certificate(cases.gain, cases.gain - reach, cases.gain + reach, better, 2 * len(effects), certified)
     dof = len(effects) - 1 + (sigma.dof if sigma.value is not None else 0)
     if dof < 1:

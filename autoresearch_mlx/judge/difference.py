@@ -25,7 +25,7 @@ from autoresearch_mlx.judge.student_t import normal_score, quantile
 _NEGLIGIBLE = 0.1
 """The errors of the runs' own values are ignored below this share of the standard error: they add at most 0.5 %."""
 _MANY = 200
-"""Degrees of freedom of a comparison by cases, whose score comes from an exact test and needs no allowance."""
+"""Degrees of freedom of a comparison by cases: its score comes from an exact test, so no allowance is added."""
 _PAIR_DOF = 4
 """Smallest number of degrees of freedom behind the standard deviation of pairs for which the paired estimate is
 used."""
@@ -53,7 +53,7 @@ class Difference:
     speed_gain: float = 0.0
     """Part of the gain that was added because the runs were not equally fast."""
     by_case: ByCase | None = None
-    """The comparison behind the gain, if all runs scored the same cases."""
+    """The comparison case by case that gave the gain, if all runs scored the same cases."""
 
     @property
     def score(self) -> float:

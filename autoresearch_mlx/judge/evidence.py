@@ -42,7 +42,7 @@ class Run:
     off_speed: bool = False
     """Whether the machine was clearly slower or faster than usual during it."""
     cases: Mapping[str, float] | None = None
-    """Score of each case, if the value is a mean over cases; versions are then compared case by case."""
+    """Case -> score, if the value is a mean over cases; versions are then compared case by case."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

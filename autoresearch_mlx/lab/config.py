@@ -158,7 +158,7 @@ class AgentSettings(_Frozen):
     keep_loaded: bool | Auto = "auto"
     """Whether the model stays in memory while training; auto: when both fit."""
     think_ahead: bool | Auto = "auto"
-    """Whether a model thinks out the next proposal while an experiment is measured; auto: when it runs elsewhere, or
+    """Whether a model prepares the next proposal while an experiment is measured; auto: when it runs elsewhere, or
     when both fit into memory (docs/team.md)."""
     max_tokens_total: Count | None = None
     """Tokens that a session may spend, prompts and replies together."""
@@ -190,7 +190,7 @@ class TeamSettings(_Frozen):
     juniors: tuple[str, ...] = ()
     """Names of agents; empty: knobs, and a suitable model if there is one."""
     critic: str | None = None
-    """A model that may drop or reorder proposals before anything is measured; None: nobody."""
+    """A model that may drop or reorder proposals before they are measured; None: no critic."""
 
 
 class SandboxSettings(_Frozen):

@@ -202,7 +202,7 @@ def repeat(
 def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:
     """Take a run until it is not disturbed, three times at most; return it.
 
-    ``take`` takes and logs one run; it is given the disturbed ones so far.  ``what``: the version that runs, in words.
+    ``take`` takes and logs one run; it gets the disturbed runs so far.  ``what``: the version that runs, in words.
     Raises LabError when all runs were disturbed; ``command`` is the command that continues later.
     """
     tried: list[Measurement] = []

@@ -61,8 +61,12 @@ def refuse(c: Candidate) -> Verdict | None:
 
 
 def _claimed_elsewhere(c: Candidate) -> str | None:
-    """Claim the edit among the labs with which this run shares; say why it is not worth a run when another has it."""
-    on_purpose = {"removes", "accepts", "adopts"} & c.proposal.talk.keys()  # these are measured here in any case
+    """Claim the edit if this run shares results; say why it is not worth a run if another lab has it."""
+    on_purpose = {
+        "removes",
+        "accepts",
+        "adopts",
+    } & c.proposal.talk.keys()  # such experiments are measured here in any case
     if c.session.sharing is None or c.number == 0 or on_purpose:
         return None
     return c.session.sharing.claim(c.files, c.proposal.files, c.history)

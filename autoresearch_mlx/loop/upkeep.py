@@ -78,7 +78,7 @@ def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar
 
 
 def exchange(session: Session, at_the_end: bool = False) -> None:
-    """Publish what has finished and pull what other labs published, if this run shares (``run --share``)."""
+    """Publish finished experiments and pull other labs' results, if this run shares (``run --share``)."""
     if session.sharing is not None:
         incumbent = session.incumbent(session.journal().history)
         session.sharing.between(session.workspace.read(incumbent), at_the_end)

@@ -94,7 +94,7 @@ def render_status(status: Status, width: int) -> str:
 
 
 def _newest(minutes: Sequence[Minute]) -> list[Minute]:
-    """Return the briefs that are out, and the last ones that came back."""
+    """Return the open briefs, and the last ended ones."""
     ended = [each for each in minutes if each.outcome != "open"][-_BRIEFS:]
     return [*ended, *(each for each in minutes if each.outcome == "open")]
 

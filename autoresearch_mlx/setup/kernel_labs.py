@@ -49,7 +49,7 @@ class Made:
 
 
 def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None) -> Profile:
-    """Profile a script of this lab, and keep the profile of a whole step for `kernel extract`.  Raises LabError."""
+    """Profile a script of this lab; the profile of a whole step is kept for `kernel extract`.  Raises LabError."""
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
     path = script_of(lab.root, script)
@@ -64,7 +64,7 @@ def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None)
 def new_kernel_lab(
     lab: Lab, row: str, folder: Path | None, first: Path | None, script: Path | None, say: Callable[[str], None]
 ) -> Made:
-    """Make a kernel lab, as a git repository of its own, from a row of the profile.  Raises LabError."""
+    """Make a kernel lab, a separate git repository, from a row of the profile.  Raises LabError."""
     path = script_of(lab.root, script)
     note = remembered(lab.state, path)
     if note is None:

@@ -49,7 +49,7 @@ class Patience:
     """Time after which no third batch is tried."""
 
     def half(self) -> Patience:
-        """Return the patience for a run that is compared with the first."""
+        """Return the patience for a run that is compared with the first: half the time for its steps."""
         return replace(self, pace=self.pace / 2)
 
 

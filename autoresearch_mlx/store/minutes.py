@@ -1,4 +1,4 @@
-"""Read the minutes of a team from its session's ledger: one line for each brief, with what became of it."""
+"""Read the minutes of a team from its session's ledger: one line for each brief, with its outcome."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _rename(ref: str) -> str:
 
 
 def drop_broken(root: Path, tag: str, number: int) -> None:
-    """Drop the ref of an experiment if git lacks parts of its commit: a collection took them while it was made."""
+    """Drop an experiment's ref if git lacks parts of its commit: garbage collection removed them as they were made."""
     ref = ref_of(tag, number)
     if not git(root, "for-each-ref", "--format=%(refname)", ref):
         return

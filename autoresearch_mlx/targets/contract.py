@@ -92,7 +92,7 @@ class TargetKind(ABC, Generic[C]):
     editable: ClassVar[tuple[str, ...]] = ("train_mlx.py",)
     """Default of ``target.editable``."""
     bounds_literals: ClassVar[bool] = False
-    """Whether edits have limits on literals by default, because what a file knows must come from its training."""
+    """Whether edits have limits on literals by default, because the file must learn what it knows by training."""
 
     # --- what a session fixes
 
@@ -291,25 +291,25 @@ class Confinable(Protocol):
 
 @runtime_checkable
 class Informing(Protocol):
-    """A target that tells whoever proposes the next edit more than the values of its runs."""
+    """A target that has more to tell than the values of its runs, for whoever proposes the next edit."""
 
     def findings(self, folder: Path, history: History) -> str:
-        """Return what the runs showed, for a model or a coding agent; empty when there is nothing to tell.
+        """Return the target's findings from the runs, for a model or a coding agent; empty when there are none.
 
-        ``folder``: the session's folder, in which the logs named by the measurements lie.  The text may quote what
-        edited code printed, so that the prompt treats it as data.  Raises nothing.
+        ``folder`` is the session's folder; it has the logs that the measurements name.  The text may quote output of
+        edited code, so prompts treat it as data.  Raises nothing.
         """
         ...
 
 
 @runtime_checkable
 class Appraising(Protocol):
-    """A target that can tell from runs of the unedited file whether a night is worth its time."""
+    """A target that can judge from runs of the unedited file whether a night is worth its time."""
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Return what runs of one version say about a night; ``fail``: no edit could be kept.
+        """Return findings about a night from runs of one version; status ``fail`` means that no edit could be kept.
 
-        `check` shows it, and so does `run` once the baseline is measured.  ``runs`` all have a value.
+        `check` shows the findings, and so does `run` once the baseline is measured.  All ``runs`` have a value.
         """
         ...
 

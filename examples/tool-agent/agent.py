@@ -24,7 +24,7 @@ def run(question, tools):
 
 
 def observe(said, tools):
-    """Return what the model is told after a reply without an answer: the result of the tool that it called."""
+    """Return the next message to the model after a reply without an answer: the result of the called tool."""
     action = ACTION.search(said)
     if action is None:
         return "Write one line ACTION: or one line ANSWER:."

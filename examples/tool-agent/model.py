@@ -1,7 +1,7 @@
-"""A scripted model: it does by rules what small language models do with such prompts, so that the lab needs no server.
+"""A scripted model: it imitates small language models by rules, so that the lab needs no server.
 
-It works out easy sums in its head and guesses the others, unless it is told that a tool is a must.  It answers in whole
-sentences, unless it is told to give the value alone.  It never reads the cases.
+It works out easy sums by itself and guesses the others, unless the prompt says that a tool must be used.  It answers in
+whole sentences, unless the prompt asks for the value alone.  It never reads the cases.
 """
 
 import json

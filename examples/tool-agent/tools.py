@@ -1,4 +1,4 @@
-"""The tools of the agent.  They run outside its process, which calls them through the harness; each call is counted."""
+"""The tools of the agent, which calls them through the harness.  They run in another process; calls are counted."""
 
 import ast
 import operator

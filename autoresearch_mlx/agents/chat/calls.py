@@ -61,7 +61,7 @@ class Calls:
         return self._patiently(once)
 
     def close(self) -> None:
-        """Let no call be tried again: the run has ended."""
+        """Stop repeating failed calls, because the run has ended."""
         self._closed = True
 
     def facts(self) -> ModelFacts:

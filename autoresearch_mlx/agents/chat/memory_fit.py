@@ -15,7 +15,7 @@ RESERVE = 0.25
 """Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 
 FREE_RESERVE = 0.05
-"""Share of main memory that must stay free beside a run and a model that is loaded already."""
+"""Share of main memory that must stay free when a run and a loaded model share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def run_bytes(history: History) -> int | None:
 def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
     """Say whether a model that stays on this machine may answer while an experiment is measured.
 
-    A server that does not report the model's size, and that cannot unload it, has it in memory already.  Then what is
-    free now must hold a run.
+    A server that neither reports the model's size nor can unload it has the model in memory already; then the memory
+    that is free now must hold a run.
     """
     found = fit(facts, history, office)
     run = run_bytes(history)

@@ -64,9 +64,9 @@ def abi() -> int:
 
 
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int, ports: Sequence[int] = ()) -> None:
-    """Give up all access but ``rules``, pairs of a path and the rights on it, and connections to ``ports``.
+    """Give up all access except ``rules``, pairs of a path and the rights on it, and TCP connections to ``ports``.
 
-    Raises OSError, also when the kernel is too old to confine TCP to ports.  The process must have set
+    Raises OSError, for example when the kernel is too old to confine TCP to ports.  The process must have set
     PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """
     if ports and version < PORTS_ABI:

@@ -44,7 +44,7 @@ class Permissions:
     gpu: bool = False
     network: bool = False
     ports: tuple[int, ...] = ()
-    """TCP ports to which the child may connect although it has no network: a server of the parent on this machine."""
+    """TCP ports of the parent's servers on this machine; the child may connect to them although it has no network."""
     processes: int | None = None
     """Maximum number of processes, including the child itself; None for no limit.  With 1 the kernel refuses a second
     process."""

@@ -138,7 +138,7 @@ class Rules:
     own_signals: int | None = None
     """Number of the only process that may be signalled; set where Landlock is too old to confine signals, else None."""
     ports: bool = False
-    """Whether TCP sockets may be made without a network: Landlock then decides to which ports they may connect."""
+    """Whether TCP sockets may be made although there is no network; Landlock then limits the ports that they reach."""
 
 
 def supported(machine: str = "") -> bool:
@@ -218,9 +218,10 @@ def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
 
 
 def _connections(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    """Return steps that allow plain TCP sockets over IPv4 and refuse all others, which Landlock does not confine.
+    """Return steps that allow only plain TCP sockets over IPv4; Landlock does not confine other sockets.
 
-    TCP Fast Open sends data to an address without a call of connect, past Landlock, so its flag is refused too.
+    TCP Fast Open sends data to an address without calling connect, so Landlock does not see it; its flag is refused
+    too.
     """
     refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
     socket = [

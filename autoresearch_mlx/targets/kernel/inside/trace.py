@@ -1,8 +1,9 @@
 """Trace one training step, or one forward pass, into its MLX operations.
 
 ``mx.export_function`` traces a function and hands the operations to a callback.  We trace the script's own ``train``
-twice, for one step and for two: the difference is one step in the middle of a run, without the work that a run does only
-once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does nothing during a trace, and functions are not compiled.
+twice, for one step and for two.  The difference is one step in the middle of a run, without the work that a run does
+only once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does nothing
+during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
