@@ -50,7 +50,12 @@ class Scored:
             "refused": account.refused,
             "steps": account.trace,
         }
-        return json.dumps(entry, ensure_ascii=False) + "\n"
+        return f"{encodable(json.dumps(entry, ensure_ascii=False))}\n"
+
+
+def encodable(text: str) -> str:
+    """Return a text with a question mark for each half of a surrogate pair, which UTF-8 cannot hold."""
+    return text.encode(errors="replace").decode()
 
 
 def score_all(

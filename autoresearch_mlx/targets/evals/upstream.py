@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -70,11 +71,17 @@ class Upstream:
         import httpx2
 
         try:
+            # What an agent sends can hold what JSON in UTF-8 cannot: NaN, halves of surrogate pairs.
+            sent = json.dumps(dict(body), allow_nan=False, ensure_ascii=True).encode()
+        except (ValueError, RecursionError) as error:
+            raise Refused(f"the request cannot be sent: {error}") from None
+        headers = {"Content-Type": "application/json", **self._headers}
+        try:
             with httpx2.Client(trust_env=False, timeout=seconds, verify=self._verify) as client:
                 url = f"{self.endpoint.rstrip('/')}/chat/completions"
-                answer = client.post(url, json=dict(body), headers=self._headers)
+                answer = client.post(url, content=sent, headers=headers)
                 found = answer.json() if answer.status_code == 200 else None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
             raise Away(f"{self.endpoint}: {type(error).__name__}: {error}") from None
         if answer.status_code in (401, 403, 404):
             said = f"{self.endpoint} answered {answer.status_code} for the model {self.model!r}: {answer.text[:200]}"
@@ -83,7 +90,7 @@ class Upstream:
             raise Away(f"{self.endpoint} answered {answer.status_code}: {answer.text[:200]}")
         if answer.status_code != 200:
             raise Refused(f"the model's server answered {answer.status_code}: {answer.text[:500]}")
-        if not isinstance(found, dict) or not found.get("choices"):
+        if not is_reply(found):
             raise Away(f"{self.endpoint} sent no reply: {answer.text[:200]}")
         return found
 
@@ -97,3 +104,11 @@ class Upstream:
         usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
         reply = {"object": "chat.completion", "created": int(time.time()), "model": self.model}
         return {"id": "scripted", **reply, "choices": [choice], "usage": usage}
+
+
+def is_reply(found: Any) -> bool:
+    """Return whether a server's JSON has the form of a reply: choices with a message, and usage as an object."""
+    choices = found.get("choices") if isinstance(found, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    return isinstance(message, dict) and isinstance(found.get("usage") or {}, dict)

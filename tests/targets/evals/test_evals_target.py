@@ -140,6 +140,20 @@ def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: San
     assert all(words in error for words, error in zip(said, errors, strict=True)), errors
 
 
+def test_an_answer_that_no_file_can_hold_is_a_wrong_answer(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Half of a surrogate pair, a process that ends without a word, and a request with NaN, each fail alone."""
+    text = "import os\n" + agent(
+        "if question == 'q0': return chr(0xD800)",
+        "if question == 'q1': os._exit(0)",
+        "return question if question == 'q3' else {}['\\udfff']",
+    )
+    done = measured(small_lab(tmp_path / "lab", text, cases("q0", "q1", "q2", "q3"), seconds=30.0), tmp_path / "run")
+    told = traces(tmp_path / "run")
+    assert [each["score"] for each in told] == [0, 0, 0, 1] and done.failure is None
+    assert (told[0]["answer"], told[1]["error"]) == ("?", "its process ended with 0 before the agent had answered")
+    assert done.seconds.train is not None and done.seconds.train < 25
+
+
 def test_no_memory_carries_over_from_case_to_case(tmp_path: Path, sandbox: Sandbox) -> None:
     text = "SEEN = []\n" + agent("SEEN.append(question)", "return str(len(SEEN))")
     assert measured(small_lab(tmp_path / "lab", text, cases("1", "1", "1")), tmp_path / "run").value == 1
@@ -183,6 +197,22 @@ def test_a_server_that_fails_for_a_moment_costs_nothing(server: OpenAIServer, tm
     server.then(fail(503, "loading"), fail(500, "oops"))
     done = measured(served(tmp_path, server), tmp_path / "run")
     assert done.value == 1 and [told["calls"] for told in traces(tmp_path / "run")] == [1, 1]
+
+
+def test_a_request_that_cannot_be_sent_is_the_agents_fault(
+    server: OpenAIServer, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    text = agent("return tools.model([{'role': 'user', 'content': chr(0xD800) if question == 'q0' else float('nan')}])")
+    done = measured(served(tmp_path, server, text), tmp_path / "run")
+    assert [told["calls"] for told in traces(tmp_path / "run")] == [1, 1]
+    assert all("cannot be sent" in told["error"] for told in traces(tmp_path / "run")[1:]) and done.failure is None
+
+
+@pytest.mark.parametrize("choices", [[1], {"a": 1}, [{"message": None}], [{"text": "fine"}]])
+def test_a_reply_without_a_message_is_the_servers_fault(choices: object) -> None:
+    from autoresearch_mlx.targets.evals.upstream import is_reply
+
+    assert not is_reply({"choices": choices})
 
 
 def test_a_server_that_stays_away_ends_the_run_and_not_the_experiment(tmp_path: Path, sandbox: Sandbox) -> None:
