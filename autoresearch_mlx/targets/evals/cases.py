@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,8 @@ def split(cases: Sequence[Case], dev_share: float, guard_share: float) -> Mappin
 def read_cases(path: Path) -> tuple[Case, ...]:
     """Return the cases of a file.  Raises ConfigError, which names the faulty line and the fault."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines also ends a line at U+2028
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the cases cannot be read: {path}: {error}", _HINT) from None
     found: dict[str, Case] = {}
     for number, line in enumerate(lines, start=1):
@@ -79,6 +80,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
             continue
         try:
             case = _case(json.loads(line))
+        except RecursionError:
+            raise ConfigError(f"{path}, line {number}: it is nested too deeply", _HINT) from None
         except ValueError as error:
             raise ConfigError(f"{path}, line {number}: {error}", _HINT) from None
         if case.id in found:
@@ -121,10 +124,12 @@ def _check(check: Any) -> Mapping[str, Any]:
 def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the value of a check; None for a sound one."""
     value = check[kind]
+    if not isinstance(check.get("ignore_case", False), bool):
+        return "ignore_case is true or false"
     if kind == "number":
         numbers = [value, *(check[name] for name in ("tolerance", "relative") if name in check)]
-        sound = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
-        return None if sound and all(n >= 0 for n in numbers[1:]) else "number, tolerance and relative are numbers"
+        sound = all(_is_number(n) for n in numbers) and all(n >= 0 for n in numbers[1:])
+        return None if sound else "number, tolerance and relative are finite numbers, the last two not below 0"
     if kind == "schema":
         return _wrong_schema(value)
     if not isinstance(value, str) or not value.strip():
@@ -132,18 +137,25 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
     if kind == "regex":
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             return f"{value!r} is not a regular expression: {error}"
     if kind == "python" and not FUNCTION.fullmatch(value):
         return f"python is {value!r}, not a function such as file.py:name"
     return None
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _wrong_schema(schema: Any) -> str | None:
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
         return "schema is not a JSON schema"
     try:
         validator_for(schema).check_schema(schema)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.evals.cases import Case, Part, read_cases, split
 
 SCRIPTED = "scripted:"
 """Prefix of a model's name; a Python file with ``reply(messages, seed)`` follows, and stands in for a server."""
+MOST_REPEATS = 1000
 DOCS = "docs/agents-as-targets.md describes the options"
 
 
@@ -72,8 +77,10 @@ def wrong_with(c: EvalsConditions) -> str | None:
     """Return what is wrong with the options, in words; None when nothing is."""
     if not c.model:
         return 'target.options.model is missing: a model on a server, or "scripted:model.py"'
+    if c.script == "":
+        return 'target.options.model is "scripted:", and needs the file of the model: "scripted:model.py"'
     for model, endpoint, name in ((c.model, c.endpoint, ""), (c.judge_model, c.judge_endpoint, "judge_")):
-        if model and not model.startswith(SCRIPTED) and not endpoint.startswith(("http://", "https://")):
+        if model and not model.startswith(SCRIPTED) and not _is_address(endpoint):
             return f"target.options.{name}endpoint is {endpoint!r}, not the address of a server"
     if c.judge_model.startswith(SCRIPTED) and c.judge_model != c.model:
         return "target.options.judge_model: a scripted judge is the scripted model itself; leave judge_model out"
@@ -81,14 +88,26 @@ def wrong_with(c: EvalsConditions) -> str | None:
         return f"dev_share {c.dev_share:g} and guard_share {c.guard_share:g} are not shares with a sum of at most 1"
     if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
         return "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
+    if c.repeats > MOST_REPEATS or c.votes > MOST_REPEATS:
+        return f"target.options.repeats and votes are at most {MOST_REPEATS}"
+    finite = {"temperature": c.temperature, "patience_seconds": c.patience_seconds, "seconds": c.seconds}
+    limits = {"tokens_limit": c.tokens_limit, "seconds_limit": c.seconds_limit, "errors_limit": c.errors_limit}
+    for name, value in (finite | limits).items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            return f"target.options.{name} is {value:g}, and must be a finite number that is not below 0"
     file, colon, function = c.entry.rpartition(":")
-    if not colon or not file.endswith(".py") or not function.isidentifier():
+    outside = Path(file).is_absolute() or ".." in Path(file).parts
+    if not colon or not file.endswith(".py") or outside or not function.isidentifier():
         return f"target.options.entry is {c.entry!r}, not FILE.py:FUNCTION"
     return None
 
 
 def cases_path(c: EvalsConditions, root: Path) -> Path:
-    return (root / Path(c.cases).expanduser()).resolve()
+    """Return the path of the cases.  Raises ConfigError for a text that is no path."""
+    try:
+        return (root / Path(c.cases).expanduser()).resolve()
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"target.options.cases is {c.cases!r}, which is no path: {error}", DOCS) from None
 
 
 def own_files(c: EvalsConditions, cases: tuple[Case, ...]) -> tuple[str, ...]:
@@ -104,9 +123,12 @@ def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
     own = hashlib.sha256()
     for name in own_files(c, cases):
         try:
-            own.update(f"{name}\0".encode() + (root / name).read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{root / name} cannot be read: {error.strerror}", DOCS) from None
+            data = (root / name).read_bytes()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{root / name} cannot be read: {error}", DOCS) from None
+        if (wrong := _own_wrong(data, name, c, cases)) is not None:
+            raise ConfigError(f"{root / name}: {wrong}", DOCS)
+        own.update(f"{name}\0".encode() + data)
     return hashlib.sha256(path.read_bytes()).hexdigest(), own.hexdigest()
 
 
@@ -125,3 +147,32 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a ledger with lists turned back into tuples, which JSON lacks."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        found = urlsplit(endpoint)
+        return found.scheme in ("http", "https") and bool(found.hostname) and (found.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
+    """Return what is wrong with a file of the person's code: it does not parse, or lacks a function that is called."""
+    if not name.endswith(".py"):
+        return "it is no Python file"
+    try:
+        tree = parse(data.decode("utf-8"))
+    except (*UNPARSABLE, UnicodeDecodeError) as error:
+        return f"it does not parse: {why_unparsable(error)}"
+    if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
+        return None
+    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {(each.asname or each.name) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for each in n.names}
+    wanted = [("reply", "the scripted model")] if name == c.script else []
+    for case in cases:
+        file, _, function = str(case.check.get("python", "")).partition(":")
+        if file == name:
+            wanted.append((function, f"the check of case {case.id}"))
+    return next((f"it has no {function}(), {why}" for function, why in wanted if function not in names), None)

@@ -67,7 +67,14 @@ def test_a_check_decides(check: Mapping[str, Any], answer: Any, right: bool) -> 
         ('{"id": "a", "input": 1, "check": {"regex": "("}}', "is not a regular expression"),
         ('{"id": "a", "input": 1, "check": {"schema": {"type": 3}}}', "is not a JSON schema"),
         ('{"id": "a", "input": 1, "check": {"python": "os.system"}}', "not a function such as file.py:name"),
-        ('{"id": "a", "input": 1, "check": {"number": "7"}}', "are numbers"),
+        ('{"id": "a", "input": 1, "check": {"number": "7"}}', "are finite numbers"),
+        ('{"id": "a", "input": 1, "check": {"number": NaN}}', "finite numbers"),
+        ('{"id": "a", "input": 1, "check": {"number": 1' + "0" * 400 + "}}", "finite numbers"),
+        ('{"id": "a", "input": 1, "check": {"exact": "x", "ignore_case": "no"}}', "ignore_case is true or false"),
+        ('{"id": "a", "input": 1, "check": {"regex": "a{99999999999}"}}', "is not a regular expression"),
+        ('{"id": "a", "input": 1, "check": {"regex": "' + "(" * 20000 + ")" * 20000 + '"}}', "nested too deeply"),
+        ('{"id": "a", "input": 1, "check": {"schema": {"$schema": []}}}', "is not a JSON schema"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"id": "a", "answer": 1, "input": 1, "check": {"exact": "1"}}', "unknown name 'answer'"),
     ],
 )
@@ -76,6 +83,12 @@ def test_a_wrong_line_is_named(line: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="line 1") as caught:
         read_cases(tmp_path / "cases.jsonl")
     assert said in str(caught.value)
+
+
+def test_a_line_ends_at_a_newline_alone(tmp_path: Path) -> None:
+    line = '{"id": "a", "input": "one\u2028two", "check": {"exact": "x"}}\r\n'
+    (tmp_path / "cases.jsonl").write_text(line, encoding="utf-8")
+    assert [case.input for case in read_cases(tmp_path / "cases.jsonl")] == ["one\u2028two"]
 
 
 def test_an_id_decides_alone_into_which_part_a_case_falls() -> None:
