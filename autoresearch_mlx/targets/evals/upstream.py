@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.targets.evals.scorer import Scorer
@@ -106,7 +106,7 @@ class Upstream:
         return {"id": "scripted", **reply, "choices": [choice], "usage": usage}
 
 
-def is_reply(found: Any) -> bool:
+def is_reply(found: Any) -> TypeGuard[dict[str, Any]]:
     """Return whether a server's JSON has the form of a reply: choices with a message, and usage as an object."""
     choices = found.get("choices") if isinstance(found, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
