@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.attempts import _compare
@@ -84,6 +86,39 @@ def test_one_rule_too_many_is_found_out(sandbox: Sandbox, under: Conditions, hom
         "evaluation: read training rows",
         "evaluation: read validation rows",
         "evaluation: read hidden rows",
+    }
+
+
+@pytest.fixture
+def beside_the_package() -> Iterator[Path]:
+    """Make the folder of another session in the checkout, as in a lab that is the checkout itself."""
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".autoresearch-probe-") as name:
+        session = Path(name) / "monday"
+        (session / "runs").mkdir(parents=True)
+        (session / "ledger.jsonl").write_text("{}")
+        (session / "runs" / "log.txt").write_text("val_bpb 1.9")
+        yield session
+
+
+def test_another_session_in_the_checkout_that_holds_the_package_is_closed(
+    sandbox: Sandbox, under: Conditions, home: Path, beside_the_package: Path
+) -> None:
+    done = check_sandbox(sandbox, under, [beside_the_package], home)
+    assert done.holds, done.words()
+    assert {name for name, ok, _ in done.findings if ok} >= {
+        "training: read monday/ledger.jsonl",
+        "training: read monday/runs/log.txt",
+        "training: change monday",
+        "evaluation: read monday/ledger.jsonl",
+    }
+
+
+def test_another_session_that_can_be_read_is_found_out(
+    sandbox: Sandbox, under: Conditions, home: Path, beside_the_package: Path
+) -> None:
+    done = check_sandbox(Wider(sandbox.kind, str(beside_the_package)), under, [beside_the_package], home)
+    assert {name for name, ok, _ in done.findings if ok is False} == {
+        f"{who}: read monday/{file}" for who in ("training", "evaluation") for file in ("ledger.jsonl", "runs/log.txt")
     }
 
 

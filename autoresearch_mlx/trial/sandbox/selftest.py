@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def check_sandbox(
     """Try the sandbox with the permissions of real runs; takes about a second, at most two minutes.
 
     ``private`` names the ledger and other paths that must stay closed: files that may be neither read nor changed, and
-    folders that may be neither listed nor written to.  Raises nothing: an error becomes a finding.
+    folders whose files may not be read and that may not be written to.  Raises nothing: an error becomes a finding.
     """
     try:
         with _scene() as (assignment, lines):
@@ -228,9 +229,21 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
     for path in (home / name for name in _PRIVATE if (home / name).exists()):
         yield _Attempt("read", path, False, f"read ~/{path.name}")
     for path in private:
-        yield _Attempt("read", path, False, f"read {path.name}")
-        change = ("make", path / "made") if path.is_dir() else ("change", path)
-        yield _Attempt(*change, False, f"change {path.name}")
+        if not path.is_dir():
+            yield _Attempt("read", path, False, f"read {path.name}")
+            yield _Attempt("change", path, False, f"change {path.name}")
+            continue
+        # Files are read, and the folder is not listed: in a checkout that is a lab, the package's folder has the lab's
+        # sessions below it, and the names in that folder must be readable, or Python finds no package there.
+        for file in _some_files(path):
+            yield _Attempt("read", file, False, f"read {path.name}/{file.relative_to(path).as_posix()}")
+        yield _Attempt("make", path / "made", False, f"change {path.name}")
+
+
+def _some_files(folder: Path) -> list[Path]:
+    """Return a file of each of the first few folders below ``folder`` that hold one."""
+    with_files = ((here, files) for here, _, files in os.walk(folder) if files)
+    return [Path(here) / min(files) for here, files in islice(with_files, _TEXTS)]
 
 
 def _texts(closed: Sequence[Path]) -> list[Path]:
