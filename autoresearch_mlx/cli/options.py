@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import shlex
 import shutil
 import sys
@@ -54,7 +55,9 @@ def itself() -> str:
 def callable_here(text: str) -> str:
     """Return the text with this command's path in place of its name, where the name is not on PATH."""
     ours = itself()
-    return text.replace("autoresearch-mlx ", f"{ours} ") if ours.endswith("/autoresearch-mlx") else text
+    if not ours.endswith("/autoresearch-mlx"):
+        return text
+    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a path that stands there stays
 
 
 def sandbox_option(function: Function) -> Function:

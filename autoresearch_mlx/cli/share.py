@@ -97,11 +97,14 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
     remote = _remote(name, lab, place)
     sent = push(_source(lab, place, tag), remote)
     if as_json:
-        click.echo(json.dumps({"published": sent.published, "refused": sent.refused}))
+        click.echo(json.dumps({"published": sent.published, "refused": sent.refused, "denied": sent.denied}))
         return
     click.echo(f"{plural(len(sent.published), 'new result')} on {remote.said}")
     if sent.refused:
         say(f"{len(sent.refused)} not published: the remote has other contents under their names; those stay")
+    if sent.denied:
+        why = "the remote does not accept them: a hook of its own, or no right to write these refs"
+        say(f"{len(sent.denied)} not published: {why}; they wait for the next push")
 
 
 def _pull(name: str, tag: str | None, as_json: bool) -> None:

@@ -44,6 +44,8 @@ class Sent:
     """Names of the results that are on the remote now and were not before."""
     refused: tuple[str, ...] = ()
     """Names of results that were not published, because their refs exist on the remote with other contents."""
+    denied: tuple[str, ...] = ()
+    """Names of results that the remote did not accept, for a reason of its own, such as a hook; they still wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def push(source: Source, remote: Remote) -> Sent:
     place, mark = source.place, mark_of(remote)
     published: list[str] = []
     refused: list[str] = []
+    denied: list[str] = []
     with place.alone():
         waiting = list(source.outgoing(place.pushed(mark)))
         for start in range(0, len(waiting), _AT_ONCE):
@@ -79,8 +82,9 @@ def push(source: Source, remote: Remote) -> Sent:
             # A ref with other contents stays as it is.  Its name is noted too, so that the next push does not offer it.
             others = [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref in there]
             refused += others
+            denied += [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref not in there]
             place.note("pushed", remote=mark, names=[*names, *others])
-    return Sent(tuple(published), tuple(refused))
+    return Sent(tuple(published), tuple(refused), tuple(denied))
 
 
 def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:

@@ -47,6 +47,8 @@ class Sharing:
     pulled_at: float = -_PULL_SECONDS
     finished: int = -1
     """Number of experiments that had finished at the last push."""
+    said_denied: bool = False
+    """Whether the run has said that the remote does not accept its results."""
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
     """Lock held during an exchange or a claim: another thread may claim an edit while a run is measured."""
 
@@ -84,6 +86,9 @@ class Sharing:
             self.say(f"share: {terms.plural(len(sent.published), 'result')} published that had waited")
         if sent.refused:
             self.say(f"share: {terms.plural(len(sent.refused), 'result')} not published: the refs have other contents")
+        if sent.denied and not self.said_denied:
+            self.said_denied = True
+            self.say(f"share: {self.remote.said} does not accept the results of this lab; the run goes on without it")
 
     def _pull(self, files: Mapping[str, str]) -> None:
         received = pull(self.source.place, self.remote)

@@ -76,6 +76,16 @@ def test_a_push_sends_each_result_once_and_what_a_dry_run_has_shown(two: Two) ->
         assert json.loads(git(two.remote, "show", f"{each['ref']}:result.json")) == each["result"]
 
 
+def test_a_remote_whose_hook_refuses_the_results_is_said_and_they_still_wait(two: Two, tmp_path: Path) -> None:
+    remote = bare(tmp_path / "closed.git")
+    (hook := remote / "hooks" / "update").write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    done = command_line("share", str(remote), "push", cwd=two.first.root)
+    assert done.stdout.startswith("0 new results") and "3 not published: the remote does not accept" in done.stderr
+    hook.unlink()
+    assert command_line("share", str(remote), "push", cwd=two.first.root).stdout.startswith("3 new results")
+
+
 def test_nothing_personal_is_in_any_published_object(two: Two) -> None:
     objects = git(two.remote, "rev-list", "--objects", "--all").splitlines()
     whole = "\n".join(git(two.remote, "cat-file", "-p", line.split()[0]) for line in objects)

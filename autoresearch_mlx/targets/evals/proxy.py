@@ -104,7 +104,8 @@ class Proxy:
             return _error(503, "the model's server does not answer")
         used_tokens = (reply.get("usage") or {}).get("total_tokens")
         with self.turn:
-            known = account.tokens is not None and isinstance(used_tokens, int)
+            counted = isinstance(used_tokens, int) and not isinstance(used_tokens, bool) and used_tokens >= 0
+            known = account.tokens is not None and counted
             account.tokens = account.tokens + used_tokens if known else None  # type: ignore[operator]
             said = reply["choices"][0].get("message", {})
             asked = [{"role": m.get("role"), "content": _cut(m.get("content"))} for m in messages[-2:]]
