@@ -142,10 +142,9 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
         raise LabError(f"nothing with the number {number} was pulled from {name}", known)
     # What strangers wrote never runs outside of a sandbox; values of knobs are no code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}
-    with _explained(number, name), opened(lab, tag, options) as here:
+    with _explained(number, name), opened(lab, tag, options, existing=True) as here:
         done = adopt(here.session, place.pool, found, here.screen)
-        workspace = here.session.workspace
-        words = said(done, here.session.target.metric, workspace.branch, workspace.editable, as_json)
+        words = said(done, here.session.target.metric, here.session.workspace.branch, (), as_json)
     click.echo(words)
 
 

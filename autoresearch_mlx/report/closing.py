@@ -49,14 +49,17 @@ def _chosen(history: History) -> str:
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
-    """Say what ``try`` found: status, reason, and how to get the incumbent's file back."""
+    """Say what ``try`` found: status, reason, and how to get the incumbent's file back.
+
+    ``editable``: the files that the person edited in the checkout; empty if the edit came from elsewhere.
+    """
     files = " ".join(editable)
     lines = [f"experiment {e.number}: {e.status}", e.reason]
     if e.value is not None:
         lines.append(f"{metric} {terms.value(e.value)}" + (f" ({terms.gain(e.gain)})" if e.gain is not None else ""))
     if e.status == "keep":
         lines.append(f"kept as commit {(e.commit or '')[:7]} on branch {branch}")
-    else:
+    elif files:
         lines.append(f"to get the incumbent's file back: git restore --source {branch} -- {files}")
     if e.measurements:
         lines.append(f"numbers, diff and log: autoresearch-mlx show {e.number}")

@@ -174,10 +174,18 @@ def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room
     The turns keep a lab with thousands of results from making the others wait.
     """
     ranked = [
-        (at, ref) for lab, refs in wanted.items() for at, ref in enumerate(refs[: MOST_OF_ONE_LAB - kept.get(lab, 0)])
+        (at, lab, ref)
+        for lab, refs in wanted.items()
+        for at, ref in enumerate(sorted(refs, key=_by_number)[: MOST_OF_ONE_LAB - kept.get(lab, 0)])
     ]
-    chosen = [ref for _, ref in sorted(ranked)][: max(0, min(MOST_AT_ONCE, room))]
+    chosen = [ref for _, _, ref in sorted(ranked)][: max(0, min(MOST_AT_ONCE, room))]
     return chosen, sum(map(len, wanted.values())) - len(chosen)
+
+
+def _by_number(ref: str) -> tuple[str, int]:
+    """Sort key: the session, then the number of the experiment, of which 10 comes after 9."""
+    session, _, number = ref.rpartition("-")
+    return session, int(number)
 
 
 def _checked(ref: str, text: bytes | str) -> Result | str:

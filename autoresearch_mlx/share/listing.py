@@ -49,7 +49,7 @@ def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> lis
 def render(rows: Sequence[Beside], width: int) -> str:
     """Return a table: one line for each result, with the author's gain, this session's gain, and the edit."""
     if not rows:
-        return "no results of other labs yet; `autoresearch-mlx share REMOTE pull` fetches them"
+        return "no results of other labs (your own are not listed); `autoresearch-mlx share REMOTE pull` fetches theirs"
     head = ("N", "lab", "machine", "conditions", "status", "gain there", "gain here", "edit")
     cells = [head, *(_row(row) for row in rows)]
     lines = terms.table([[*cell[:7], "|"] for cell in cells], left=(1, 2, 3, 4))

@@ -224,3 +224,17 @@ def test_a_remote_that_is_none_is_an_error_in_words(name: str, tmp_path: Path) -
     done = command_line("share", "--", name, "pull", cwd=lab.root)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
     assert not (lab.root / "owned").exists()
+
+
+def test_results_are_numbered_in_the_order_of_their_experiments(tmp_path: Path) -> None:
+    lab, remote = write_command_lab(tmp_path / "lab"), bare(tmp_path / "remote.git")
+    found = {number: result_fields(number) for number in (10, 9, 2, 1)}
+    names = {
+        f"{REFS}/{each['lab']}/{each['machine']['id']}/{each['session']}-{number}": each
+        for number, each in found.items()
+    }
+    publish(remote, {ref: json.dumps(fields).encode() for ref, fields in names.items()})
+    assert command_line("share", str(remote), "pull", cwd=lab.root).stdout.startswith("4 new results")
+    assert [int(each.ref.rpartition("-")[2]) for each in pulled_here(lab.state)] == [1, 2, 9, 10]
+    done = command_line("share", str(remote), "adopt", "1", cwd=lab.root)
+    assert done.returncode == 1 and not (lab.state / "current").exists(), "adopt starts no session"
