@@ -111,6 +111,8 @@ class Status:
     explained: tuple[int, ...] = ()
     """The experiments among them whose disturbed run ``show`` explains; it does not show runs taken later, as
     repeats."""
+    unconfined: tuple[int, ...] = ()
+    """For each run that was taken without a sandbox, though its target can have one, the number of its experiment."""
     speed: Speed | None = None
     """The machine's speed during the runs; None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
@@ -166,6 +168,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
             sorted({*_disturbed(history), *(r.number for r in history.repeats if r.measurement.tainted)})
         ),
         explained=_disturbed(history),
+        unconfined=_unconfined(history),
         speed=_speed(history),
         detached=detached.number if (detached := try_of(folder, holder(folder))) is not None else None,
         form=rung_words(history),
@@ -181,6 +184,12 @@ def _stops(history: History, conditions: Mapping[str, Any]) -> Account | None:
 def _disturbed(history: History) -> tuple[int, ...]:
     """Return the numbers of the experiments with a disturbed run of their own."""
     return tuple(sorted({e.number for e in history.experiments if any(m.tainted for m in e.measurements)}))
+
+
+def _unconfined(history: History) -> tuple[int, ...]:
+    found = [(e.number, m) for e in history.experiments for m in e.measurements]
+    found += [(r.number, r.measurement) for r in history.repeats]
+    return tuple(sorted(number for number, m in found if str(m.machine.get("sandbox", "")).startswith("none")))
 
 
 def _speed(history: History) -> Speed | None:

@@ -78,6 +78,9 @@ def render_status(status: Status, width: int) -> str:
         facts.append(("speed", _speed(status.speed)))
     if status.disturbed:
         facts.append(("disturbed", _disturbed(status)))
+    if status.unconfined:
+        runs, last = terms.plural(len(status.unconfined), "run"), status.unconfined[-1]
+        facts.append(("sandbox", f"none in {runs}, the last of experiment {last}: edited code ran with your rights"))
     if status.left_out is not None:
         facts += [("left out", words) for words in status.left_out.sentences(status.session)]
     if status.stops and (status.stops.stopped or status.stops.audits):

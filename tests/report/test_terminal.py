@@ -49,6 +49,20 @@ def test_status_before_the_baseline(tmp_path: Path, write: Callable[..., Path]) 
     assert render_status(status_of(folder), 100) == golden("status_nothing_yet")
 
 
+def test_status_names_runs_without_a_sandbox(tmp_path: Path, write: Callable[..., Path]) -> None:
+    def run(number: int, sandbox: str) -> Experiment:
+        found = measured(2.5, 42, number)
+        confined = replace(found, machine={**found.machine, "sandbox": sandbox})
+        return experiment(number, "keep", "edit", value=2.5, measurements=(confined,))
+
+    none = "none (Landlock 7 and seccomp does not hold)"
+    folder = write(tmp_path / "jul16", [run(0, "Landlock 7 and seccomp"), run(1, none), run(2, none)], agent="hybrid")
+    said = "none in 2 runs, the last of experiment 2: edited code ran with your rights"
+    assert [
+        line.split(None, 1)[1] for line in render_status(status_of(folder), 120).splitlines() if "sandbox" in line
+    ] == [said]
+
+
 def running_words(folder: Path, note: Running | None) -> str:
     with locked(folder):
         if note is not None:
