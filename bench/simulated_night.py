@@ -66,7 +66,7 @@ def local(make: Callable[[int], Proposer], lanes: int = 1) -> Callable[[Landscap
 
 
 class _Session:
-    """The loop's bookkeeping on a landscape.  Experiments end in the order in which they began."""
+    """The loop's records on a landscape.  Experiments end in the order in which they began."""
 
     def __init__(self, landscape: Landscape, rng: np.random.Generator) -> None:
         self.landscape, self.rng, self.seconds = landscape, rng, 0.0

@@ -76,7 +76,7 @@ class Hybrid:
             self._number, self._author = context.number, self._model
         share = self._office.settings.share
         seconds = seconds_for_an_answer(context.history, share)
-        whole = seconds_for_an_answer(context.history, TIME_SHARE)  # beside a run it may take as long as the run
+        whole = seconds_for_an_answer(context.history, TIME_SHARE)  # during a run the model may take as long as the run
         self._model.allow(max(seconds, whole) if share < 1 and seconds is not None and whole is not None else None)
         try:
             proposal = self._model.propose(context)

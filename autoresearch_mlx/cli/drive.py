@@ -46,7 +46,7 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
         raise AgentError(f"{preset.name} is not on PATH", preset.install)
     told = prompt or "Read program.md and follow it."
     if line is None:
-        say("carrying out what coding agents in this lab ask for, until Ctrl-C")
+        say("carrying out the commands that coding agents in this lab ask for, until Ctrl-C")
     before = _measured(lab)
     with interruptible():
         code = drive(lab, line, f"{told} Call the tool by this path: {itself()}\n", editable_files(lab))

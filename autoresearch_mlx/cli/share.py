@@ -61,7 +61,7 @@ def share_command(
     """
     if dry_run:
         if action not in (None, "push"):
-            raise click.UsageError(f"--dry-run shows what a push would publish; it has no meaning for {action}")
+            raise click.UsageError(f"--dry-run shows what a push would publish; it cannot be used with {action}")
         _dry_run(remote, tag, as_json)
         return
     if remote is None or action is None:

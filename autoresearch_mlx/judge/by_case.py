@@ -74,7 +74,7 @@ def sign_flip_score(differences: Sequence[float]) -> float:
     """
     units = [round(_STEPS * d) for d in differences]
     sizes = [abs(unit) for unit in units if unit]
-    ways = [1.0]  # ways[k]: share of the sign choices in which the positive sizes add up to k
+    ways = [1.0]  # ways[k]: share of the choices of signs for which the positive sizes add up to k
     for size in sizes:
         longer = [0.0] * (len(ways) + size)
         for total, share in enumerate(ways):

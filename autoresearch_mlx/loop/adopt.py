@@ -62,7 +62,7 @@ def _by_knobs(pulled: Pulled, here: Mapping[str, str]) -> dict[str, str] | None:
         mine = {name: values.pop(name) for name in list(values) if name in knobs}
         for name, value in mine.items():
             if not _alike(knobs[name].value, value):
-                said = f"result {pulled.number} sets {name} to a value of another type than it has here"
+                said = f"result {pulled.number} sets {name} to a value of another type than the knob has here"
                 raise LabError(said, "its edit does not fit this lab's files")
         if mine:
             found[path] = set_knobs(text, {name: _as_here(knobs[name].value, value) for name, value in mine.items()})

@@ -162,7 +162,7 @@ class _Bench:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
 
     def _take(self, numbers: tuple[int, ...], pair: int) -> None:
-        """Take and log one run of a change or of the baseline.  Raises LabError when it cannot count."""
+        """Take and log one run of a change or of the baseline.  Raises LabError when the run cannot count."""
         session = self.session
         history = session.journal().history
         assert history.baseline is not None and history.baseline.commit is not None

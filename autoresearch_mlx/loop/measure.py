@@ -222,7 +222,7 @@ def _why_disturbed(m: Measurement) -> str:
 
 
 def fresh_split(session: Session) -> Split:
-    """Return the hidden rows if the target has them and they are secret, else the rows on which every run is scored."""
+    """Return the hidden rows if the target has secret ones, else the rows on which every run is scored."""
     secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
     return "hidden" if "hidden" in session.target.splits and secret else "val"
 

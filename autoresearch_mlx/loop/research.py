@@ -98,8 +98,8 @@ def experiment(
 ) -> Experiment:
     """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
 
-    ``accepted`` is True when a person vouches for its gain, however large it is.  ``meanwhile`` is called before each
-    of its runs.
+    ``accepted`` is True when a person vouches for the experiment's gain, however large.  ``meanwhile`` is called before
+    each run.
 
     A skip ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
     Raises AgentError when there is no proposal; then no experiment took place.

@@ -1,6 +1,6 @@
 """Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
-The parent process keeps the time.  The mean step time is the training time after the first step, divided by the number
+The parent process takes the times.  The mean step time is the training time after the first step, divided by the number
 of those steps.  Its spread comes from the moments at which the parent heard of each step.
 """
 

@@ -34,7 +34,7 @@ _CREATED = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim as it is on the remote."""
+    """A claim as read from the remote."""
 
     lab: str
     machine: str
@@ -81,7 +81,7 @@ class Claims:
                 self.place.note("claimed", address=mark_of(self.remote), ref=ref, commit=commit, ends=now + seconds)
                 return None
             if (found := self.remote.refs(ref).get(ref)) is None:
-                there = None  # its owner has just removed it
+                there = None  # the claim's owner has just removed it
                 continue
             if (words := self._taken(ref, found, now)) is not None:
                 return words

@@ -145,7 +145,7 @@ def pull(place: Place, remote: Remote) -> Received:
         for ref, commit in there.items():
             found = _REF.fullmatch(ref)
             if found is None:
-                refused["the name of its ref has another form"] += 1
+                refused["its ref has no valid name"] += 1
             elif ref in seen:
                 if seen[ref] != commit:
                     refused["it was changed after it was published; the first version stays"] += 1
@@ -197,7 +197,7 @@ def _checked(ref: str, text: bytes | str) -> Result | str:
 
 
 def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
-    """Return the text of each commit's result, or the reason why it has none; sizes are looked up before reading."""
+    """Return the text of each commit's result, or the reason why there is none.  Sizes are checked before reading."""
     names = {ref: f"{commit}:{FILE}" for ref, commit in commits.items()}
     listed = _batch(place, "--batch-check=%(objecttype) %(objectsize)", names.values())
     found: dict[str, bytes | str] = {}
@@ -209,16 +209,16 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
             found[ref] = f"its text has {int(size):,} bytes; at most {MOST_BYTES:,} are read"
     rest = {ref: name for ref, name in names.items() if ref not in found}
     stream = io.BytesIO(_batch(place, "--batch=%(objectsize)", rest.values()))
-    for ref in rest:  # for each object a line with its size, then its bytes and a line end
+    for ref in rest:  # git writes a line with the size of each object, then the object's bytes and a line end
         found[ref] = stream.read(int(stream.readline()))
         stream.readline()
     return found
 
 
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the files of a winning edit before and after it, by path; only those that its result names.
+    """Return the files of a winning edit before and after it, by path; only files that the result names.
 
-    Raises LabError when they are not there, are too large, or are not UTF-8 text.
+    Raises LabError when a file is missing, too large, or not UTF-8 text.
     """
     after, before = (_tree(pool, f"{pulled.commit}{up}", pulled) for up in ("^", "^^"))
     if missing := [path for path in pulled.result.files if path not in after]:

@@ -29,7 +29,7 @@ _OPEN = 4
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
-    """Return lines about what other labs measured for the same question, wins first; ``state`` is ``.autoresearch``.
+    """Return lines about other labs' results for the same question, wins first; ``state`` is ``.autoresearch``.
 
     Raises LedgerError.
     """

@@ -22,17 +22,17 @@ _LEAST, _CHIP = 20, 20
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One result of another lab, with what this session knows about the same edit."""
+    """One result of another lab, with this session's own experiment on the same edit."""
 
     pulled: Pulled
     same_question: bool | None
-    """Whether it was measured under this session's conditions, the machine aside; None without a session."""
+    """Whether the result was measured under this session's conditions, on any machine; None without a session."""
     here: Experiment | None
     """The newest experiment of this session that tried the same edit."""
 
 
 def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> list[Beside]:
-    """Set each result beside this session's own experiment with the same edit, if there is one."""
+    """Pair each result with this session's own experiment on the same edit, if there is one."""
     if journal is None:
         return [Beside(each, None, None) for each in pulled]
     asked = question_here(journal.comparability or {}, journal, root)

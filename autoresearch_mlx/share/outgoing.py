@@ -26,7 +26,7 @@ _MACHINE = ("chip", "gpu", "gpu_cores", "memory_gb", "system", "mlx")
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One result, with the files that go with it."""
+    """One result, with the files that are published with it."""
 
     result: Result
     before: Mapping[str, str] = field(default_factory=dict)
@@ -111,14 +111,14 @@ class Source:
         return Outgoing(checked, before if won else {}, after if won else {})
 
     def _change(self, e: Experiment) -> tuple[dict[str, str], dict[str, str]]:
-        """Return all editable files before an experiment, and those that it changed, as they were after it."""
+        """Return all editable files before an experiment, and the changed files as they were after it."""
         if e.commit is None or e.base is None:
             return {}, {}
         before = self.workspace.read(e.base)
         return before, {path: t for path, t in self.workspace.read(e.commit).items() if t != before.get(path)}
 
     def _withheld(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-        """Say why the files of an edit are not published; empty when they can be."""
+        """Say why the files of an edit are not published; empty when they may be."""
         for path, text in [*before.items(), *after.items()]:
             if found := self.personal.named_in(text):
                 return f"{path} contains {found}"
@@ -149,13 +149,13 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _as_read(result: Result) -> Result:
-    """Return the result as others will read it; a change that they would refuse is left out."""
+    """Return the result as others will read it, without its change if others would refuse that."""
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back
     without = replace(result, knobs={}, patch="", files=(), withheld=f"others could not read it: {read_back}")
     read_back = result_from(result_to(without))
-    assert isinstance(read_back, Result), read_back  # everything else in it was made by this program
+    assert isinstance(read_back, Result), read_back  # this program wrote all other fields, so they are valid
     return read_back
 
 

@@ -94,7 +94,7 @@ def _words(names: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def personal_here(root: Path) -> Personal:
-    """Return the names of the person who runs this and of this machine, as the system and git know them."""
+    """Return the person's and the machine's names, as the system and git know them."""
     hosts = {name for host in (platform.node(), os.environ.get("HOSTNAME", "")) for name in (host, host.split(".")[0])}
     return Personal(frozenset(_usable(_users(root))), frozenset(_usable(hosts) - {"localhost"}))
 
@@ -118,6 +118,6 @@ def _users(root: Path) -> Iterator[str]:
 
 
 def _full(name: str) -> Iterator[str]:
-    """Yield a full name and its parts; single letters and words such as ``User`` are nobody's name."""
+    """Yield a full name and its parts; words such as ``User`` are left out."""
     yield name
     yield from (part for part in name.split() if part.casefold() not in _OF_MANY)

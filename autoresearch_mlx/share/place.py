@@ -34,7 +34,7 @@ _LOCK_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """One result of another lab, as it was received."""
+    """One result of another lab, as this lab received it."""
 
     number: int
     """The result's number in this lab, as in ``share REMOTE adopt N``."""
@@ -49,7 +49,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folder of a lab for its exchange with others."""
+    """A lab's folder for the exchange with other labs."""
 
     folder: Path
     lab: str
@@ -131,7 +131,7 @@ def place_of(state: Path) -> Place:
         read = json.loads(identity.read_bytes())
         place = Place(folder, str(read["lab"]), str(read["salt"]))
     except (ValueError, KeyError, TypeError):
-        hint = "restore it from a backup; without it, remove it, and the lab publishes under another name"
+        hint = "restore it from a backup, or remove it; the lab then publishes under a new name"
         raise LabError(f"{identity} is damaged", hint) from None
     if not (place.pool / "HEAD").exists():
         git(folder, "init", "--quiet", "--bare", place.pool.name)

@@ -69,7 +69,7 @@ def tried(question: str, before: Mapping[str, str], after: Mapping[str, str]) ->
 
 
 def knobs_alone(before: Mapping[str, str], after: Mapping[str, str]) -> KnobChanges:
-    """Return the knobs that an edit changes; empty if it changes anything else too."""
+    """Return the knobs that an edit changes; empty if the edit also changes anything else."""
     if not all(path in before and only_knobs_differ(before[path], text) for path, text in after.items()):
         return {}
     return {name: c for path, text in after.items() for name, c in changed_knobs(before[path], text).items()}

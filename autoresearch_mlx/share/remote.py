@@ -26,8 +26,8 @@ _LIST_BYTES = 16 * 2**20
 _BATCH, _BATCH_BYTES, _ONE_BYTES = 100, 8 * 2**20, 2**20
 """Most refs of one fetch, most bytes of that fetch, and most bytes of a ref that is fetched alone."""
 _BOUNDED = (
-    "fetch.unpackLimit=1",  # one pack, whose size the system limits, in place of many files
-    "core.bigFileThreshold=1m",  # a small pack may unfold to gigabytes: it is then read as a stream, not into memory
+    "fetch.unpackLimit=1",  # git then writes one pack, whose size the system limits, instead of many files
+    "core.bigFileThreshold=1m",  # a small pack may hold gigabytes: git then reads them as a stream, not into memory
     "transfer.fsckObjects=true",
     "fetch.recurseSubmodules=no",
     "gc.auto=0",
@@ -77,7 +77,7 @@ class Remote:
 
     @property
     def said(self) -> str:
-        """The address without a user name or a password in it."""
+        """The remote's address without user name and password."""
         return cut(one_line(_USERINFO.sub("", self.address)), 80)
 
     def refs(self, pattern: str) -> dict[str, str]:
@@ -167,14 +167,14 @@ class Remote:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             if self.asks:
-                process.kill()  # its children end when their pipes do
+                process.kill()  # git's children end when their pipes close
             else:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
         given = {"GIT_CONFIG_COUNT": str(len(self.settings))} if self.settings else {}
-        for at, (name, value) in enumerate(self.settings):  # not in the arguments, which every user can list
+        for at, (name, value) in enumerate(self.settings):  # not as arguments, which every user of the machine can list
             given |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
         if not self.asks:
             given |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS_REQUIRE": "never"}

@@ -46,17 +46,17 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One experiment as its lab published it."""
+    """One experiment, as its lab published it."""
 
     lab: str
     machine: str
-    """Random name of the machine on which it was measured."""
+    """Random name of the machine that measured the experiment."""
     session: str
     experiment: int
     question: str
     """Hash of the question, which is the conditions without the machine (:mod:`question`)."""
     key: str
-    """Comparability key of its runs, the machine included."""
+    """Comparability key of the runs; the machine is part of it."""
     target: str
     metric: str
     direction: Literal["min", "max"]
@@ -118,12 +118,12 @@ def _result(found: Any) -> Result:
     if found.get("kind") != KIND:
         raise _Fault("it is not a result")
     if found.get("schema") != SCHEMA or isinstance(found.get("schema"), bool):
-        raise _Fault("it has another schema than this version reads")
+        raise _Fault("it has a schema that this version does not read")
     direction, status = found.get("direction"), found.get("status")
     if direction not in ("min", "max"):
         raise _Fault("its direction is neither min nor max")
     if not isinstance(status, str) or status not in STATUSES:
-        raise _Fault("its status is not one that is published")
+        raise _Fault("its status is none of the published ones")
     machine = _object(found, "machine")
     return Result(
         lab=_hex(found, "lab", 10),

@@ -90,7 +90,7 @@ def drop_broken(root: Path, tag: str, number: int) -> None:
     ref = ref_of(tag, number)
     if not git(root, "for-each-ref", "--format=%(refname)", ref):
         return
-    try:  # with --quiet, git looks whether each file of the commit is there (git-rev-list)
+    try:  # with --quiet, git checks that each file of the commit exists (git-rev-list)
         git(root, "rev-list", "--objects", "--quiet", "-1", ref)
     except WorkspaceError:
         git(root, "update-ref", "-d", ref)

@@ -291,7 +291,7 @@ class Confinable(Protocol):
 
 @runtime_checkable
 class Informing(Protocol):
-    """A target that has more to tell than the values of its runs, for whoever proposes the next edit."""
+    """A target that tells whoever proposes the next edit more about its runs than their values."""
 
     def findings(self, folder: Path, history: History) -> str:
         """Return the target's findings from the runs, for a model or a coding agent; empty when there are none.

@@ -115,7 +115,7 @@ def test_a_try_in_a_sandbox_is_carried_out_by_the_process_that_drives(command_la
     """The command in the sandbox is ended with all its descendants; the one that drives has begun the measurement."""
     driver = subprocess.Popen([*TOOL.split(), "drive"], cwd=command_lab.root, stderr=subprocess.PIPE, text=True)
     try:
-        assert driver.stderr is not None and "carrying out what coding agents" in driver.stderr.readline()
+        assert driver.stderr is not None and "carrying out the commands that coding agents" in driver.stderr.readline()
         end = time.monotonic() + 30
         while not is_served(command_lab.state) and time.monotonic() < end:
             time.sleep(0.02)

@@ -183,7 +183,7 @@ def test_damaged_and_endless_objects_do_not_keep_the_sound_ones_away(tmp_path: P
     assert [each.result.experiment for each in received.new] == [1]
     said = " ".join(received.refused)
     assert "larger than 1,048,576 bytes" in said and "has 3,000,000 bytes" in said and "no file result.json" in said
-    assert "the name of another result" in said and "has another form" in said
+    assert "the name of another result" in said and "has no valid name" in said
 
 
 def test_a_result_that_was_changed_after_it_was_published_keeps_its_first_version(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def test_a_result_is_read_as_it_was_written() -> None:
     ("changes", "said"),
     [
         ({"kind": "claim"}, "it is not a result"),
-        ({"schema": 2}, "another schema"),
+        ({"schema": 2}, "a schema that this version does not read"),
         ({"lab": "../../etc"}, "its lab is not 10 hexadecimal digits"),
-        ({"status": ["keep"]}, "its status is not one that is published"),
+        ({"status": ["keep"]}, "its status is none of the published ones"),
         ({"experiment": True}, "its experiment is not a number"),
         ({"title": {"a": 1}}, "its title is not a text"),
         ({"effect": {"gain": float("nan")}}, "not a finite number"),

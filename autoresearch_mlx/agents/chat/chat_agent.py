@@ -150,7 +150,7 @@ class Chat:
         return None if found.fits else found.words
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Propose while the experiments in ``context.running`` are measured.  Raises what :meth:`propose` raises."""
+        """Propose while the experiments in ``context.running`` are measured.  Raises the errors of :meth:`propose`."""
         return self.propose(context)
 
     def close(self) -> None:

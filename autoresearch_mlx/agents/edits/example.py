@@ -22,8 +22,8 @@ _FINE = 0.1
 """If a step of 1 is at most this share of a whole number's range, the example uses the far end of the range, which a
 model would hardly propose by itself."""
 _STEP = 0.037
-"""Distance of the example's value from the present one, as a share of the knob's range.  The odd number makes it a
-value that a model would hardly propose by itself, so that a copy of the example is recognised."""
+"""Distance of the example's value from the present one, as a share of the knob's range.  A model would hardly propose
+such an odd value by itself, so a copy of the example is recognised."""
 
 
 @dataclass(frozen=True, slots=True)

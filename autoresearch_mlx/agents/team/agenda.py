@@ -58,7 +58,7 @@ class Agenda:
 
 
 def agenda_of(context: Context) -> Agenda:
-    """Return the agenda for this context.  Raises what :func:`known_axes` raises."""
+    """Return the agenda for this context.  Raises the errors of :func:`known_axes`."""
     seen, resting = records(context.history), banned(context.history, context.number)
     notes = []
     for axis in known_axes(context):
@@ -82,7 +82,7 @@ def class_of(axis: str) -> str:
 
 
 def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
-    """Return the classes whose axes are all exhausted, and one on which the last experiments have collapsed."""
+    """Return the classes whose axes are all exhausted, and that of the last ``COLLAPSE`` experiments if none gained."""
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:
         classes.setdefault(class_of(note.axis), []).append(note)

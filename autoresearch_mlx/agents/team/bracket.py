@@ -1,4 +1,4 @@
-"""Follow up a clear gain without asking a model: try the midpoint of the step, and half a step beyond it."""
+"""Follow up a clear gain without asking a model: try the midpoint of the step, and a point half a step past its end."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """Writes briefs.  ``voice``: the model that words them; None for the policy's own words."""
+    """Writes briefs.  ``voice`` is the model that words their questions; None: the policy's own words."""
 
     seed: int
     voice: Voice | None = None
@@ -105,7 +105,7 @@ class Chief:
         return Order("explore", axis, words, _last(tried))
 
     def _wished(self, context: Context, free: Sequence[str]) -> str | None:
-        """Return the axis that the person's newest note names, by the axis itself or by one of its constants."""
+        """Return the axis that the person's newest note names, by its own name or by that of one of its constants."""
         if not context.notes:
             return None
         note = context.notes[-1].lower()
@@ -214,7 +214,7 @@ class ScriptedVoice:
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    """Return the JSON object in a reply; empty when there is none that can be read."""
+    """Return the JSON object in a reply; empty when the reply has no readable object."""
     found = _OBJECT.search(text)
     try:
         told = json.loads(found[0]) if found is not None else {}

@@ -1,4 +1,4 @@
-"""Make a team from its settings."""
+"""Make a team from the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLICY = "policy"
 def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) -> Agent:
     """Return the team that the settings describe; ``model`` advises the chief, and is a junior if no juniors are named.
 
-    A team of one junior without a model as chief and without a critic is that junior.  Raises AgentError.
+    A single junior without a chief's model and a critic is returned itself.  Raises AgentError.
     """
     wanted = office.team
     chief = model or wanted.chief

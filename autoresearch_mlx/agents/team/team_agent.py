@@ -93,7 +93,7 @@ class Team:
         if found is not None:
             return found
         if self._book.out or self._error is None:
-            raise AgentAway("every axis is being measured, or its junior rests", seconds=_BUSY_SECONDS)
+            raise AgentAway("every axis is being measured, or every free junior rests", seconds=_BUSY_SECONDS)
         raise self._error
 
     def ahead_refused(self, context: Context) -> str | None:

@@ -223,7 +223,7 @@ class _AgentProcess:
             while data:
                 data = data[os.write(self._asks, data) :]
         except BrokenPipeError:
-            pass  # the process has ended, which run_child reports
+            pass  # the process has ended; run_child reports that
 
     def _stop_asking(self) -> None:
         if self._asks >= 0:

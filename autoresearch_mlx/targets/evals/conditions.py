@@ -41,7 +41,7 @@ class EvalsConditions:
     tools: str = ""
     """Python file whose public functions are the tools; empty for none."""
     files: tuple[str, ...] = ()
-    """Further files of the lab that the agent may read; the editable ones are always readable."""
+    """More files of the lab that the agent may read; it may always read the editable files."""
     repeats: int = 1
     """How often each case runs in one measurement."""
     dev_share: float = 0.5

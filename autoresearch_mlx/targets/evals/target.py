@@ -1,4 +1,4 @@
-"""The target ``evals``: an agent answers cases in a sandbox, and its answers are scored where it cannot reach."""
+"""The target ``evals``: an agent answers cases in a sandbox, and another process scores its answers."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class Evals(TargetBase):
         return appraised(runs)
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Try the sandbox with a real child; say why it does not hold, or return None when it does."""
+        """Test the sandbox with a real child process; say why it does not hold, or return None when it does."""
         if self.sandbox is None:
             return self.open_because
         return sandbox_breach(self.sandbox, [cases_path(self.conditions, self.root), *private])

@@ -53,7 +53,7 @@ class Candidate:
 
 
 def candidate_from(text: str) -> Candidate:
-    """Return a candidate from its JSON."""
+    """Return the candidate that :meth:`to_json` wrote."""
     found = json.loads(text)
     return Candidate(found["source"], tuple(found["forms"]), found["compiled"], found["constants"])
 
@@ -271,7 +271,7 @@ def _why_not(node: ast.AST) -> str:
         case ast.Global() | ast.Nonlocal():
             return "global: a function keeps nothing from one call to the next"
         case ast.FunctionDef() | ast.Lambda() | ast.ClassDef():
-            return "a function inside a function: a value could be kept in it"
+            return "a function inside a function: it could keep a value"
         case ast.While():
             return "while: a loop has a known number of rounds"
         case _:

@@ -29,7 +29,7 @@ _SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A function to take out: where its text comes from, and how the step calls it."""
+    """A function to take out: its text, and how the step calls it."""
 
     name: str
     function: str
@@ -62,7 +62,7 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
 
 
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
-    """Return what a row of the profile stands for.  Raises LabError when it cannot be taken out."""
+    """Return the function or operation of a row of the profile.  Raises LabError when it cannot be taken out."""
     if isinstance(row, FunctionRow):
         text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)
         shown = {"row": row.name, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}

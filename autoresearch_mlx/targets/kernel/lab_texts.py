@@ -100,7 +100,7 @@ fewer and larger matrices. Keep the number types.
 def _row(task: Task) -> str:
     row = task.row
     if row is None or row.get("share") is None:
-        return "It is a starter: no profile has shown how much of a step it takes."
+        return "This task is a starter: no profile has shown how much of a step the function takes."
     gain = "" if row.get("gain") is None else f", and at most {row['gain']:.1f} % of the step can still be gained"
     took = 1000 * float(row["seconds"])
     return (

@@ -51,7 +51,7 @@ class Order:
 
 
 def order_from(text: str) -> Order:
-    """Return an order from its JSON."""
+    """Return the order that :meth:`Order.to_json` wrote."""
     found: dict[str, Any] = json.loads(text)
     trials: Sequence[Mapping[str, Any]] = found.pop("trials")
     candidate = found.pop("candidate")

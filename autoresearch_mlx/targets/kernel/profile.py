@@ -12,7 +12,7 @@ from autoresearch_mlx.targets.kernel.operations import Operation, Shape, operati
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One operation of the step: all its calls with the same shapes and number type."""
+    """One row of operations: all calls of one operation in a step with the same shapes and number type."""
 
     number: int
     op: str
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """One function of the script: all its calls with the same arguments.  Functions may contain each other."""
+    """One row of functions: all calls of one function with arguments of the same form.  One may contain another."""
 
     name: str
     """``f1``, ``f2`` ...: the function's name for `kernel extract`."""
@@ -71,7 +71,7 @@ class Profile:
     replayed_seconds: float
     """Sum of all replays."""
     building_seconds: float
-    """Time that the script and MLX take to build the graph of the step, which no replay contains."""
+    """Time that the script and MLX take to build the step's graph; no replay includes it."""
     rows: tuple[Row, ...]
     functions: tuple[FunctionRow, ...]
     copy_bytes_per_second: float
@@ -160,7 +160,7 @@ def _functions(functions: Sequence[Mapping[str, Any]], step: float, copy: float)
         seconds = None if each["seconds"] is None else each["seconds"] * each["calls"]
         # Run alone, a function shares no work with the rest of the step, so it may take longer than in the step.
         share = None if seconds is None else min(100.0, 100 * seconds / step)
-        # With its gradient a function reads and writes its arrays about twice more.
+        # With its gradient, a function reads and writes its arrays about three times instead of once.
         least = each["calls"] * each["bytes"] * (3 if each["differentiated"] else 1) / copy
         limit = _limit(seconds, least)
         rows.append(

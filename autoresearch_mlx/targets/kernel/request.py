@@ -40,9 +40,9 @@ class TakeOut:
     """Name of the task."""
     function: str
     reference: str
-    """Path of reference.py, which has the function."""
+    """Path of reference.py, which defines the function."""
     script: str
-    """Path of the script that calls it; empty for a starter."""
+    """Path of the script that calls the function; empty for a starter."""
     device: str
     vocab_size: int
     seq_len: int

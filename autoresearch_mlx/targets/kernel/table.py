@@ -10,7 +10,7 @@ from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
 from autoresearch_mlx.terms import cut, plural, table
 
 _SAME_WITHIN = 0.25
-"""Largest difference between the replays and the measured step that is not explained, as a share of the step."""
+"""If the replays differ from the measured step by more than this share of the step, the difference is explained."""
 
 
 def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
@@ -28,7 +28,7 @@ def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
     yield from sums(profile)
     if profile.functions:
         yield ""
-        yield "functions of the script (they may contain each other; `kernel extract f1` takes one out)"
+        yield "functions of the script (one may contain another; `kernel extract f1` takes one out)"
         yield from _functions(profile.functions, width)
     for note in profile.notes:
         yield f"note: {note}"

@@ -156,7 +156,7 @@ class KernelTarget(TargetBase):
         return self._measurement(assignment, found, ended, failed, began)
 
     def _judged(self, assignment: Assignment, order: Order, found: Findings, folder: Path) -> Failed | None:
-        """Let the referee compare all outputs; return the first gate that they fail."""
+        """Let the referee compare all outputs; return the first gate that the outputs fail."""
         files = [*found.files]
         ghost = order.trials[0]
         if (folder / "ghost.npz").exists():
@@ -208,7 +208,7 @@ class KernelTarget(TargetBase):
             said = (
                 f"{ratio.factor:.1f} times as fast as {self.baseline}, and more than {self.believe:g} is not believed"
             )
-            hint = "look at the edit; `believe` in [target.options] of a new session admits it"
+            hint = "look at the edit; a larger `believe` in [target.options] of a new session admits it"
             return Failed("invalid", f"quarantined: {said}: {hint}")
         if found.copy_seconds and ratio.ours < _FASTER_THAN_A_COPY * found.copy_seconds:
             least = f"only reading the inputs takes {1e6 * found.copy_seconds:.1f} us"

@@ -96,7 +96,7 @@ class Task:
 
 
 def task_from(text: str) -> Task:
-    """Return the task from its JSON.  Raises LabError when it is malformed."""
+    """Return the task in a JSON text.  Raises LabError when the text is malformed."""
     try:
         found: dict[str, Any] = json.loads(text)
         arrays = tuple(Array(**each | {"axes": tuple(each["axes"])}) for each in found.pop("arrays"))

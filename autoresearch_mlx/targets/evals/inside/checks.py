@@ -58,7 +58,7 @@ def _by_number(check: Mapping[str, Any], text: str) -> Score:
 
 
 def numbers_in(text: str) -> list[str]:
-    """Return the numbers in a text, as they stand there: ``1,024``, ``-3.5``, ``2e6``."""
+    """Return the numbers in a text as they are written: ``1,024``, ``-3.5``, ``2e6``."""
     return _NUMBER.findall(text)
 
 

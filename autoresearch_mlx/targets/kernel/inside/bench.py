@@ -72,7 +72,9 @@ class Bench:
         if self.form is None:
             self._dry_launch()
             names = " and ".join(form.upper() for form in candidate.forms)
-            raise Broken(f"{names} cannot run here: MLX has no such back end on this machine, and there is no kernel()")
+            raise Broken(
+                f"{names} cannot run here: MLX has no such back end on this machine, and the candidate has no kernel()"
+            )
         reference = self.reference
         self.checked = candidate_function(order.task, candidate, self.form, reference, poison=True)
         timed = candidate_function(order.task, candidate, self.form, reference, poison=False)
@@ -92,7 +94,7 @@ class Bench:
             raise Broken(why)
 
     def try_out(self, trial: Trial, function: OfArrays, name: str) -> dict[str, Any]:
-        """Compute one trial and save its outputs; say whether an input was changed."""
+        """Compute one trial, save its outputs, and return the names of its changed inputs."""
         task = self.order.task
         values = made.values(task, trial.sizes, trial.seed, trial.scale)
         arrays = arrays_of(task, values)
@@ -169,7 +171,7 @@ class Bench:
         return {}
 
     def last_outputs(self, name: str) -> dict[str, Any]:
-        """Save the outputs of the last timed call; say on which set of inputs it was."""
+        """Save the outputs of the last timed call, and return the number of its set of inputs."""
         assert self.last is not None
         at, found = self.last
         save(Path(self.order.folder) / f"{name}.npz", found)

@@ -36,7 +36,7 @@ class Call:
 
 
 def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """Return the plain functions that the script defines at the top level, without its contract."""
+    """Return the plain functions at the top level of the script, except those of the contract."""
     own = inspect.getmembers(module, inspect.isfunction)
     return {name: f for name, f in own if f.__module__ == module.__name__ and name not in _CONTRACT}
 

@@ -20,7 +20,7 @@ from autoresearch_mlx.targets.kernel.inside.script import load
 from autoresearch_mlx.targets.kernel.task import Task
 
 OfArrays = Callable[..., list[mx.array]]
-"""A function of the task's arrays, which returns its outputs as a list."""
+"""A function that takes the task's arrays and returns its outputs as a list."""
 
 
 class Broken(Exception):

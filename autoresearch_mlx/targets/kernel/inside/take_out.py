@@ -90,7 +90,7 @@ def _plain(array: Array) -> dict[str, Any]:
 
 
 def _seen(wanted: TakeOut) -> dict[str, Any]:
-    """Return the arrays, as numpy, with which the step calls the function."""
+    """Return the arrays that the step passes to the function, as numpy arrays."""
     module = load(Path(wanted.script))
     found: dict[str, Any] = {}
 

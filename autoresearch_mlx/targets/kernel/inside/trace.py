@@ -91,7 +91,7 @@ class CustomFunction:
             CustomFunction.marked[number] = name
             return arguments[0] * mx.array(_MARK * number, dtype=arguments[0].dtype)
         if self._vjp is not None:
-            said = f"the gradient of {name}() is counted as MLX's own, not as its custom one"
+            said = f"{name}() is counted with MLX's own gradient, not with its custom one"
             trace.notes.extend([] if said in trace.notes else [said])
         return done
 
