@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, width
+from autoresearch_mlx.errors import LabError
 
 
 @click.group("kernel", context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,14 +46,19 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
     from autoresearch_mlx.targets.kernel.table import lines
     from autoresearch_mlx.targets.kernel.table import picture as drawn
 
+    if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
+        raise LabError(f"{picture} is no place for a file", "name a file in a folder that exists with --picture")
     found = profile_here(lab_here(), **wanted)
-    if picture is not None:
-        picture.write_text(drawn(found, top), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(found.to_json()))
-        return
-    for line in lines(found, top, width()):
-        click.echo(line)
+    else:
+        for line in lines(found, top, width()):
+            click.echo(line)
+    if picture is not None:
+        try:
+            picture.write_text(drawn(found, top), encoding="utf-8")
+        except OSError as error:
+            raise LabError(f"{picture} cannot be written: {error.strerror}", "name another with --picture") from None
 
 
 @kernel_command.command("extract")

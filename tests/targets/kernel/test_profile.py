@@ -174,3 +174,10 @@ def test_the_console_of_the_page_about_kernels_runs_as_written(tmp_path: Path) -
         done = command_line(*line.removeprefix("$ autoresearch-mlx ").split(), cwd=lab)
         assert done.returncode == 0, done.stderr
     assert "next: cd " in done.stdout and (lab / "kernels" / "capped_loss" / "kernel.py").exists()
+
+
+@pytest.mark.parametrize("place", ["nowhere/bars.svg", "."])
+def test_a_picture_that_has_no_place_is_refused_before_anything_is_measured(place: str, tmp_path: Path) -> None:
+    lab = example_lab(tmp_path / "lab")
+    done = command_line("kernel", "profile", "--picture", place, cwd=lab)
+    assert (done.returncode, done.stdout) == (1, "") and "is no place for a file" in done.stderr
