@@ -20,6 +20,9 @@ def kernel_command() -> None:
     autoresearch-mlx kernel profile           show the operations of a step, and what is left to gain
     autoresearch-mlx kernel extract f1        make a lab in which a night makes one function faster
     """
+    from autoresearch_mlx.cli.opened import interruptible
+
+    click.get_current_context().with_resource(interruptible())  # so that `kill` leaves no child that measures
 
 
 @kernel_command.command("profile")
