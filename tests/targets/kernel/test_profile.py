@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import ROOT, command_line
 from kernel_labs import example_lab, kernel_json
@@ -181,3 +184,15 @@ def test_a_picture_that_has_no_place_is_refused_before_anything_is_measured(plac
     lab = example_lab(tmp_path / "lab")
     done = command_line("kernel", "profile", "--picture", place, cwd=lab)
     assert (done.returncode, done.stdout) == (1, "") and "is no place for a file" in done.stderr
+
+
+def test_a_profile_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    lab = example_lab(tmp_path / "lab")
+    (lab / "train_mlx.py").write_text("while True:\n    pass\n")
+    parent = psutil.Popen([sys.executable, "-m", "autoresearch_mlx", "kernel", "profile"], cwd=lab)
+    waits = time.monotonic() + 30
+    while not (children := parent.children(recursive=True)) and time.monotonic() < waits:
+        time.sleep(0.05)
+    parent.terminate()
+    assert parent.wait(30) != 0 and children
+    assert psutil.wait_procs(children, timeout=10)[1] == []
