@@ -76,7 +76,7 @@ class EvalsConditions:
 def wrong_with(c: EvalsConditions) -> str | None:
     """Return what is wrong with the options, in words; None when nothing is."""
     if not c.model:
-        return 'target.options.model is missing: a model on a server, or "scripted:model.py"'
+        return 'target.options.model is missing: name a model of the server, or a file as "scripted:model.py"'
     if c.script == "":
         return 'target.options.model is "scripted:", and needs the file of the model: "scripted:model.py"'
     for model, endpoint, name in ((c.model, c.endpoint, ""), (c.judge_model, c.judge_endpoint, "judge_")):
