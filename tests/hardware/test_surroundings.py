@@ -239,6 +239,6 @@ def test_a_run_in_another_lab_is_refused_while_one_measures(tmp_path: Path) -> N
         toml.write_text(toml.read_text() + '\n[machine]\nexclusive = "always"\n')
         git(lab.root, "commit", "-qam", "alone")
     with going(labs[0], sweep(1, X=9.0)) as run:
-        until(lambda: started(labs[0]) == 0, "the baseline")
+        until(lambda: started(labs[0]) == 1, "the experiment that takes ten minutes")
         said = refused(labs[1], "run", "--experiments", "0")
         assert f"in use for another measurement: process {run.pid}, session t of the lab in {labs[0].root}" in said

@@ -61,7 +61,7 @@ def working(lab: Lab, *arguments: str, **environment: str) -> Iterator[Started]:
         process.communicate()
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def until(holds: Callable[[], object], what: str, seconds: float = 90.0) -> None:
     """Wait; fail if it takes longer than a busy machine explains."""
     end = time.monotonic() + seconds
     while not holds():
