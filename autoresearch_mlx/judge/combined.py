@@ -1,0 +1,183 @@
+"""Combine the effects of one change on several machines into one, and say how much the machines differ.
+
+The model is that of a meta-analysis with random effects: on machine i a change gains its mean effect over all
+machines, plus a part that belongs to this machine (standard deviation tau), plus the error of the measurement.  Each
+machine counts with the inverse of the variance of the last two parts.
+
+With a handful of machines, tau is hardly known from one change.  :func:`combine` therefore has two forms.  For a single
+change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
+that of Hartung and Knapp (Statistics in Medicine 20, 2001), never smaller than the plain one, which suits few machines
+(Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several machines, tau^2 is
+pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled Clinical Trials 7, 1986).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from autoresearch_mlx.judge.student_t import normal_score, quantile
+
+_COVERAGE = 0.9
+_MANY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An effect that was measured on one machine, with its standard error; positive is better, in any one unit.
+
+    Raises ValueError unless the effect is finite and the error is finite and above 0.
+    """
+
+    effect: float
+    error: float
+    dof: int = _MANY
+    """Degrees of freedom behind the error, at least 1."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.effect) and 0 < self.error < math.inf and self.dof >= 1):
+            raise ValueError(f"not an estimate: {self.effect} +- {self.error} with {self.dof} degrees of freedom")
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The variance of a change's effect between machines, in the square of the effects' unit."""
+
+    variance: float
+    changes: int = 0
+    """Number of changes, measured on several machines, from which it was learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """The mean effect of one change over machines, in the unit of its estimates, and how much the machines differ."""
+
+    effect: float
+    error: float
+    dof: int
+    """Degrees of freedom behind the error."""
+    low: float
+    high: float
+    """Ends of the 90 % interval of the mean effect."""
+    machines: int
+    tau: float
+    """Standard deviation of the effect between machines."""
+    q: float
+    """Cochran's Q: the weighted sum of squares around the mean with tau = 0; ``machines`` - 1 is to be expected."""
+    i_squared: float
+    """Share of the spread of the measured effects that the errors do not explain, 0 to 1 (Higgins and Thompson,
+    Statistics in Medicine 21, 2002)."""
+    chance: float
+    """Probability of such a Q, or a larger one, if the effect were the same on all machines; 1 for one machine."""
+
+    @property
+    def score(self) -> float:
+        """The effect in standard errors, as the normal score that has the same tail probability as its t."""
+        return normal_score(self.effect / self.error, self.dof)
+
+
+def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Combined:
+    """Return the mean effect over the machines of these estimates, at least one.
+
+    ``spread``: the variance between machines, as known from many changes; None: it is estimated from these estimates
+    alone.  Raises ValueError without an estimate.
+    """
+    if not estimates:
+        raise ValueError("there is nothing to combine")
+    k, q = len(estimates), cochran(estimates)
+    alone = spread is None
+    tau2 = paule_mandel(estimates) if spread is None else spread.variance
+    weights = [1 / (e.error**2 + tau2) for e in estimates]
+    mean = _mean(estimates, weights)
+    error, dof = 1 / math.sqrt(math.fsum(weights)), _freedom(estimates, weights)
+    if alone and k > 1:
+        squares = math.fsum(w * (e.effect - mean) ** 2 for w, e in zip(weights, estimates, strict=True))
+        error, dof = error * math.sqrt(max(1.0, squares / (k - 1))), k - 1
+    reach = quantile((1 + _COVERAGE) / 2, dof) * error
+    return Combined(
+        effect=mean,
+        error=error,
+        dof=dof,
+        low=mean - reach,
+        high=mean + reach,
+        machines=k,
+        tau=math.sqrt(tau2) if k > 1 else 0.0,
+        q=q,
+        i_squared=max(0.0, (q - (k - 1)) / q) if q > 0 else 0.0,
+        chance=chi_square_tail(q, k - 1),
+    )
+
+
+def cochran(estimates: Sequence[Estimate]) -> float:
+    """Return Cochran's Q (Biometrics 10, 1954); 0 for one estimate."""
+    return _squares(estimates, 0.0)
+
+
+def paule_mandel(estimates: Sequence[Estimate]) -> float:
+    """Return Paule and Mandel's tau^2, at which the weighted sum of squares has its expected value; at least 0."""
+    wanted = len(estimates) - 1
+    if wanted < 1 or _squares(estimates, 0.0) <= wanted:
+        return 0.0
+    low, high = 0.0, max(e.error for e in estimates) ** 2
+    while _squares(estimates, high) > wanted:
+        low, high = high, 2 * high
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _squares(estimates, middle) > wanted else (low, middle)
+    return (low + high) / 2
+
+
+def moments(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """Return (Q - (k - 1), C), whose ratio is DerSimonian and Laird's tau^2 before it is cut at 0."""
+    weights = [1 / e.error**2 for e in estimates]
+    total = math.fsum(weights)
+    return cochran(estimates) - (len(estimates) - 1), total - math.fsum(w * w for w in weights) / total
+
+
+def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float) -> Between:
+    """Return the variance between machines, pooled over changes that were measured on two machines or more.
+
+    ``assumed`` is the variance that counts before anything was measured, ``weight`` how much it counts: in the unit of
+    the sums of DerSimonian and Laird's C, to which a change on two machines with standard errors e adds 1 / (2 e^2).
+    """
+    several = [moments(change) for change in changes if len(change) > 1]
+    above = weight * assumed + math.fsum(excess for excess, _ in several)
+    below = weight + math.fsum(c for _, c in several)
+    return Between(max(0.0, above / below) if below > 0 else assumed, len(several))
+
+
+def chi_square_tail(q: float, dof: int) -> float:
+    """Return P(X >= q) for a chi-square variable with ``dof`` degrees of freedom; 1 for ``dof`` < 1."""
+    if dof < 1 or q <= 0:
+        return 1.0
+    half = q / 2
+    if dof % 2 == 0:  # a finite sum (Abramowitz and Stegun, 26.4.5)
+        term = total = math.exp(-half)
+        for i in range(1, dof // 2):
+            term *= half / i
+            total += term
+        return total
+    total, term = math.erfc(math.sqrt(half)), math.exp(-half) * math.sqrt(half) / (math.sqrt(math.pi) / 2)
+    for i in range(1, (dof + 1) // 2):
+        total += term
+        term *= half / (i + 0.5)
+    return total
+
+
+def _squares(estimates: Sequence[Estimate], tau2: float) -> float:
+    """Return the weighted sum of squares around the weighted mean."""
+    weights = [1 / (e.error**2 + tau2) for e in estimates]
+    mean = _mean(estimates, weights)
+    return math.fsum(w * (e.effect - mean) ** 2 for w, e in zip(weights, estimates, strict=True))
+
+
+def _mean(estimates: Sequence[Estimate], weights: Sequence[float]) -> float:
+    return math.fsum(w * e.effect for w, e in zip(weights, estimates, strict=True)) / math.fsum(weights)
+
+
+def _freedom(estimates: Sequence[Estimate], weights: Sequence[float]) -> int:
+    """Return the degrees of freedom behind the combined error (Satterthwaite, Biometrics Bulletin 2, 1946)."""
+    parts = [(w * e.error) ** 2 for w, e in zip(weights, estimates, strict=True)]
+    below = math.fsum(part**2 / e.dof for part, e in zip(parts, estimates, strict=True))
+    return max(1, min(_MANY, math.floor(math.fsum(parts) ** 2 / below + 1e-9)))
