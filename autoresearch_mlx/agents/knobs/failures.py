@@ -39,6 +39,9 @@ UNSURE, FIXED = 0.5, 0.1
 """Standard deviation of that expectation, for the axes named above and for all others."""
 SCATTER = 0.1
 """Standard deviation of a measured memory around the model, in doublings."""
+LEAST_MB = 64.0
+"""Smaller peaks teach nothing: a program that ends within milliseconds was seen at 0.1 MB and at 2.9 MB, depending on
+when the sampler looked, and the optimiser's choices would follow that chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,10 @@ class Appetite:
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit the model to the measured memory of the trials, with a prior from the knobs' axes; there may be no such
-    trials."""
+    """Fit the model to the trials that took at least ``LEAST_MB``, with a prior from the knobs' axes; there may be
+    none."""
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
-    measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb]
+    measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb is not None and t.memory_mb >= LEAST_MB]
     if len(measured) < 2:
         return Appetite(space, prior)
     deviation = np.where(prior > 0, UNSURE, FIXED)
