@@ -22,7 +22,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 @tag_option
 @json_option
 def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
-    """Measure the head against an earlier version on fresh seeds and hidden rows, in alternation (A B B A).
+    """Measure the head against an earlier version on fresh seeds and hidden data, in alternation (A B B A).
 
     The best of many experiments looks too good by luck; a certified gain does not. The earlier version is the head
     of the last certificate, or else the baseline. Each run takes as long as an experiment. A certification that was
@@ -44,6 +44,6 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
     if as_json:
         click.echo(json.dumps(found))
         return
-    rows = "hidden rows" if found["split"] == "hidden" else "the program's own number"
+    rows = "hidden data" if found["split"] == "hidden" else "the program's own number"
     click.echo(f"experiment {found['head']} against {found['before']}, fresh seeds, {rows}")
     click.echo(f"{here.session.target.metric} {found['words']}")

@@ -226,7 +226,7 @@ def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
 
 
 def _message(session: Session, f: Finding) -> str:
-    rows = " and hidden rows" if fresh_split(session) == "hidden" else ""
+    rows = " and hidden data" if fresh_split(session) == "hidden" else ""
     lines = [
         f.title,
         "",

@@ -222,7 +222,7 @@ def _why_disturbed(m: Measurement) -> str:
 
 
 def fresh_split(session: Session) -> Split:
-    """Return the hidden rows if the target has secret ones, else the rows on which every run is scored."""
+    """Return ``hidden`` if the target has data that no run has been scored on, else ``val``."""
     secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
     return "hidden" if "hidden" in session.target.splits and secret else "val"
 

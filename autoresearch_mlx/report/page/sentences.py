@@ -9,10 +9,6 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 from autoresearch_mlx.report.status import Counts
 
-PRETRAIN = "pretrain"
-"""Name of the target that has hidden rows."""
-
-
 def title_of(page: Page) -> str:
     """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page)}"
@@ -55,7 +51,7 @@ def _certified_or_not(page: Page) -> str:
     found, standing = page.certified, page.standing
     if found is not None:
         label = "Certified" if found.certified else "Measured afresh, and not certified"
-        rows = "hidden rows" if found.split == "hidden" else "the program's own number"
+        rows = "hidden data" if found.split == "hidden" else "the program's own number"
         words = (
             f"{label}: experiment {found.head} against {found.before}, {terms.plural(found.pairs, 'pair')} of runs in "
             f"turn, on fresh seeds and {rows}; P(better) {_probability(found.probability_better)}."
@@ -70,7 +66,7 @@ def _certified_or_not(page: Page) -> str:
     return (
         "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
         f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
-        f"baseline on fresh seeds{' and hidden rows' if page.head.target == PRETRAIN else ''}."
+        "baseline on fresh seeds, and on hidden data if the target has some."
     )
 
 
