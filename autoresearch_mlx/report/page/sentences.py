@@ -9,6 +9,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 from autoresearch_mlx.report.status import Counts
 
+
 def title_of(page: Page) -> str:
     """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page)}"
