@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
-Status: TypeAlias = Literal["keep", "discard", "crash", "timeout", "invalid", "duplicate", "interrupted", "conflict"]
-"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile."""
+_Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
+Status: TypeAlias = Literal["keep", "discard"] | _Failed
+"""``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``: it breaks a limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
 the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
@@ -24,7 +25,7 @@ Split: TypeAlias = Literal["val", "hidden"]
 """The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
 
 SKIPPED = "skipped by hand"
-FAILED: frozenset[str] = frozenset({"crash", "timeout", "invalid", "interrupted", "duplicate", "conflict"})
+FAILED: frozenset[str] = frozenset(get_args(_Failed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
     "interrupted": ("interrupted",),
     "duplicate": ("duplicate",),
     "conflict": ("conflict",),
+    "limit": ("limit",),
 }
 KNOWN = tuple(words[0] for words in _STATUSES.values())
 """A word for each status."""

@@ -27,6 +27,7 @@ from autoresearch_mlx.judge.history import (
     standing,
     taken_now,
 )
+from autoresearch_mlx.judge.limits import Limit, broken_limits
 from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
 from autoresearch_mlx.judge.next_run import steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
@@ -98,6 +99,8 @@ class Judge:
     """Experiments after which the incumbent is measured again."""
     removal_every: int = 8
     """Number of keeps after which weakly supported ones are removed on trial."""
+    limits: Sequence[Limit] = ()
+    """Limits of the figures besides the metric."""
     budget_seconds: float | None = None
     """Seconds of training, from which a repeat gets its number of steps.  None: the clock ends repeats too."""
 
@@ -109,7 +112,7 @@ class Judge:
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
         decision = confirmed(self._decide(history, case), history, case.measurements)
-        decision = self._examined(decision, history, case)
+        decision = self._within_limits(self._examined(decision, history, case), history, case)
         decision = side_conditions(decision, history, case.measurements)
         return _with_command(_uncounted(decision, history, case), case)
 
@@ -177,6 +180,18 @@ class Judge:
         if doubt is None:
             return decision
         return Verdict("discard", f"{said}, and its audit found {doubt}: discard", held=True)
+
+    def _within_limits(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Return status ``limit`` for an edit that breaks a limit, unless it has lost anyway or its runs all failed."""
+        going_on = isinstance(decision, Again) or decision.status == "keep"
+        measured = mean_value([m for m in case.measurements if not m.tainted]) is not None
+        if not self.limits or not going_on or not measured:
+            return decision
+        broken = "; ".join(broken_limits(self.limits, history, case.measurements))
+        if not broken:
+            return decision
+        gained = decision.reason.partition(": keep")[0] if isinstance(decision, Verdict) else ""
+        return Verdict("limit", f"{gained}, but {broken}" if gained else broken)
 
     def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
         """Turn a keep into a discard if the gain is below what the person wants; shorter code is exempt."""

@@ -13,25 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab import budget
+from autoresearch_mlx.lab.metric_settings import CheckSettings, MetricSettings, put_primary, wrong_blocks
+from autoresearch_mlx.lab.setting_types import METRIC_NAME, Auto, Count, Frozen, Positive
+from autoresearch_mlx.lab.tool_settings import ToolSettings
 
 FILE = "lab.toml"
-METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
-"""Pattern of the names that a line ``METRIC name=value`` can have."""
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-Auto = Literal["auto"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TargetSettings(_Frozen):
+class TargetSettings(Frozen):
     """Settings of the target: what is optimised."""
 
     kind: str = "pretrain"
@@ -76,7 +69,7 @@ def _as_name(text: str) -> str:
     return name if METRIC_NAME.fullmatch(name) else f"_{name}"
 
 
-class BudgetSettings(_Frozen):
+class BudgetSettings(Frozen):
     """Settings of the budget: what ends one measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
@@ -93,7 +86,7 @@ class BudgetSettings(_Frozen):
     knobs."""
 
 
-class DataSettings(_Frozen):
+class DataSettings(Frozen):
     """The text that the model learns."""
 
     source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
@@ -105,7 +98,7 @@ class DataSettings(_Frozen):
     eval_rows: Count | Auto = "auto"
 
 
-class JudgeSettings(_Frozen):
+class JudgeSettings(Frozen):
     """Settings of the judge: what counts as better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
@@ -125,7 +118,7 @@ class JudgeSettings(_Frozen):
     """Whether a run that has clearly lost is stopped at six tenths of its budget."""
 
 
-class AgentSettings(_Frozen):
+class AgentSettings(Frozen):
     """Settings of the agent: which one proposes, and how a model is asked."""
 
     name: str = "auto"
@@ -182,7 +175,7 @@ class AgentSettings(_Frozen):
         return self
 
 
-class TeamSettings(_Frozen):
+class TeamSettings(Frozen):
     """Settings of a team: a chief and juniors; a table with juniors makes ``auto`` a team (docs/team.md)."""
 
     chief: str = "policy"
@@ -193,7 +186,7 @@ class TeamSettings(_Frozen):
     """A model that may drop or reorder proposals before they are measured; None: no critic."""
 
 
-class SandboxSettings(_Frozen):
+class SandboxSettings(Frozen):
     """Settings of the sandbox that confines edited code."""
 
     enabled: Literal["auto", "never"] = "auto"
@@ -208,7 +201,7 @@ class SandboxSettings(_Frozen):
         return self
 
 
-class LimitSettings(_Frozen):
+class LimitSettings(Frozen):
     """Limits of one run, in GB of 1000 MB; auto: chosen for the machine."""
 
     memory_gb: Positive | Auto = "auto"
@@ -219,7 +212,7 @@ class LimitSettings(_Frozen):
     """Space that must stay free on the disk."""
 
 
-class LiteralSettings(_Frozen):
+class LiteralSettings(Frozen):
     """Limits on the bytes of literals and comments in a Python file; auto: limited only where a script is trained."""
 
     edit_bytes: Count | Auto = "auto"
@@ -230,7 +223,7 @@ class LiteralSettings(_Frozen):
     """The most that one new statement may hold."""
 
 
-class HardwareSettings(_Frozen):
+class HardwareSettings(Frozen):
     """Settings of the hardware: the machine for which the sizes are chosen."""
 
     profile: str = "auto"
@@ -240,14 +233,14 @@ class HardwareSettings(_Frozen):
     never: the machine is not measured, and no earlier result is used."""
 
 
-class RunSettings(_Frozen):
+class RunSettings(Frozen):
     """Settings of a run."""
 
     lanes: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Number of experiments that are measured side by side on this machine: docs/lanes.md."""
 
 
-class EndSettings(_Frozen):
+class EndSettings(Frozen):
     """Settings for what happens after the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
@@ -258,7 +251,7 @@ class EndSettings(_Frozen):
     """``desktop``, or a shell line that reads the outcome from its standard input."""
 
 
-class MachineSettings(_Frozen):
+class MachineSettings(Frozen):
     """Settings for the machine at night; docs/night.md explains them."""
 
     wait_for_mains: bool = False
@@ -279,7 +272,7 @@ class MachineSettings(_Frozen):
     minute or more."""
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """All settings of a lab, by section."""
 
     seed: Annotated[int, Field(ge=0)] = 42
@@ -296,9 +289,12 @@ class Settings(_Frozen):
     run: RunSettings = RunSettings()
     end: EndSettings = EndSettings()
     machine: MachineSettings = MachineSettings()
+    tools: ToolSettings = ToolSettings()
+    metric: tuple[MetricSettings, ...] = ()
+    check: tuple[CheckSettings, ...] = ()
 
 
-class Resolved(_Frozen):
+class Resolved(Frozen):
     """Settings with the source of each value: ``default``, ``lab.toml`` or ``option``."""
 
     settings: Settings
@@ -316,7 +312,11 @@ def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resol
     Raises ConfigError that names the file, the key, and the nearest valid one.
     """
     written = _read(root / FILE)
+    if (wrong := wrong_blocks(written)) is not None:
+        raise ConfigError(f"{root / FILE}: {wrong}", f"edit {root / FILE}")
     _check_names(written, root / FILE)
+    if (wrong := put_primary(written)) is not None:
+        raise ConfigError(f"{root / FILE}: {wrong}", f"edit {root / FILE}")
     sources = {name: FILE for name, _ in _flatten(written)}
     for name, value in (options or {}).items():
         if value is not None:
@@ -381,6 +381,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
+    if len(first["loc"]) > 2 and isinstance(first["loc"][1], int):  # a setting of a block
+        name = f"[[{first['loc'][0]}]] {first['loc'][2]}"
     said = first["msg"].removeprefix("Value error, ")
     given = f" (got {first['input']!r})" if not isinstance(first["input"], Mapping | BaseModel) else ""
     return f"{sources.get(name, FILE)}: {name}: {said}{given}"

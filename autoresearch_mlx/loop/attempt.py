@@ -357,7 +357,7 @@ class Attempt:
 
     def as_logged(self, verdict: Verdict) -> Experiment:
         value, before = mean_value(self.measurements), self.incumbent_value
-        measured = value is not None and verdict.status in ("keep", "discard", "conflict")
+        measured = value is not None and verdict.status in ("keep", "discard", "conflict", "limit")
         gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None
         effect = self.session.judge.effect(self.history, self.case()) if measured else None
         knobs = self._changes()

@@ -24,6 +24,7 @@ from autoresearch_mlx.lab.config import LiteralSettings, Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.lab.literals import Bounds
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
+from autoresearch_mlx.loop.judge_of import judge_of
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.share.hints import hints
 from autoresearch_mlx.share.sharing import Sharing
@@ -355,7 +356,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
             memory_bytes=place.machine.memory_bytes,
             free_bytes=limits_of(settings, profile).free_bytes,
         ),
-        judge=_judge(settings, record, target.workload.budget_seconds),
+        judge=judge_of(settings, record, target.workload.budget_seconds),
         early_stop=settings.judge.early_stop,
         seed=record["seed"],
         repairs=settings.agent.repairs,
@@ -367,29 +368,22 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         preset=preset,
         table=profile.knobs,
         lanes=settings.run.lanes,
-        lines=tuple(line for line in (settings.target.run, settings.target.guard) if line),
+        lines=_lines(settings),
         literals=_bounds(settings.literals, kind.bounds_literals),
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
+
+
+def _lines(settings: Settings) -> tuple[str, ...]:
+    """Return the shell lines that measure and check."""
+    blocks = (each.run for each in (*settings.metric, *settings.check))
+    return tuple(line for line in (settings.target.run, settings.target.guard, *blocks) if line)
 
 
 def _bounds(wanted: LiteralSettings, by_default: bool) -> Bounds | None:
     """Return the limits that the settings ask for; ``by_default``: whether the target has limits without a setting."""
     chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
     return replace(Bounds(), **chosen) if chosen or by_default else None
-
-
-def _judge(settings: Settings, record: Mapping[str, Any], budget_seconds: float | None) -> Judge:
-    wanted = settings.judge
-    return Judge(
-        margin=record["margin"] if wanted.margin == "auto" else wanted.margin,
-        mode=wanted.mode,
-        floor=None if wanted.margin == "auto" else wanted.margin,
-        replicates=wanted.replicates,
-        refresh_every=wanted.refresh_every,
-        removal_every=wanted.removal_every,
-        budget_seconds=budget_seconds if wanted.calibrated_steps else None,
-    )
 
 
 def in_words(machine: Machine, workload: Workload) -> str:

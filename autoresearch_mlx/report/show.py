@@ -16,8 +16,8 @@ _LABEL = 11
 _PHASES = ("start", "compile", "train", "evaluate")
 _SPEED = "speed"
 
-_TOLD_ABOVE = ("tainted", "fault", "next_step")
-"""Figures that the lines about disturbed runs already contain."""
+_TOLD_ABOVE = ("tainted", "fault", "next_step", "checks")
+"""Figures that other lines already contain: those about disturbed runs, and those about checks."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -160,9 +160,17 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     ]
     extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
     figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
+    checks = [("checks", f"seed {m.seed}: {words}") for m in e.measurements if (words := _checks(m))]
     slowed = [("slowed", f"seed {m.seed}: {words}") for m in e.measurements if (words := _why_slow(m))]
-    facts = [*disturbed, *slowed, *told, *_by_the_script(e.measurements), *figures, *_machine(e.measurements)]
+    facts = [*disturbed, *slowed, *told, *_by_the_script(e.measurements), *checks, *figures, *_machine(e.measurements)]
     return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
+
+
+def _checks(m: Measurement) -> str:
+    """Write ``tests passed in 0.4 s, honest failed in 0.1 s, page not run``."""
+    found = [each for each in m.extra.get("checks", ()) if isinstance(each, Mapping)]
+    spent = ("" if each.get("seconds") is None else f" in {terms.tenths(each['seconds'])} s" for each in found)
+    return ", ".join(f"{each.get('name')} {each.get('status')}{time}" for each, time in zip(found, spent, strict=True))
 
 
 def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

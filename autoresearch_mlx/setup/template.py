@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import PROGRAM, SCRIPT, SETTINGS
 from autoresearch_mlx.loop.session import preset_text
+from autoresearch_mlx.setup.recipes import Recipe
 from autoresearch_mlx.store.workspace import Workspace, commit_all, ignored, init_repository, resolve, top_of
-
-_NAMES = (SCRIPT, PROGRAM, SETTINGS)
+from autoresearch_mlx.targets.tools import Tools
 
 LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows each value in force and its source.
@@ -52,29 +52,52 @@ LAB_TOML = """\
 """
 
 
-def make_lab(directory: Path, say: Callable[[str], None]) -> Iterator[str]:
-    """Write the files that are missing; yield one line for each thing done.
+def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Iterator[str]:
+    """Write the files of a lab that are missing; yield one line for each thing done.
+
+    ``recipe``: the recipe from which the lab is made; None makes a lab that trains.
 
     Raises LabError when the directory cannot be written or something is in the way, WorkspaceError when git refuses.
     Then nothing of the lab stays.
     """
+    files = _files() if recipe is None else _unopposed(directory, recipe)
     with _all_or_nothing(directory) as made:
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            for name, text in _files().items():
-                if _write(directory / name, text):
+            for name, content in files.items():
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
+                if _write(directory / name, content):
                     made.append(directory / name)
         except OSError as error:
             raise LabError(f"{directory} cannot be written: {error.strerror}", "choose another directory") from None
         written = [f"wrote {path}" for path in made]
-        done = _put_under_git(directory, made)
+        done = _put_under_git(directory, made, list(files))
     yield from (*written, *done)
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     head = resolve(directory, "HEAD")
-    committed = head is not None and bool(Workspace(directory, directory, "init", [SCRIPT]).read(head))
-    force = "-f " if ignored(directory, _NAMES) else ""  # an ignore file of the user's names one of them
-    commit = "" if committed else f"git add {force}{' '.join(_NAMES)} && git commit -m 'A lab' && "
-    say(f"next: {place}{commit}autoresearch-mlx run")
+    committed = head is not None and bool(Workspace(directory, directory, "init", [next(iter(files))]).read(head))
+    force = "-f " if ignored(directory, list(files)) else ""  # an ignore file of the user's names one of them
+    commit = "" if committed else f"git add {force}{' '.join(files)} && git commit -m 'A lab' && "
+    say(f"next: {place}{commit}{_first_command(directory, recipe)}")
+
+
+def _first_command(directory: Path, recipe: Recipe | None) -> str:
+    if recipe is None:
+        return "autoresearch-mlx run"
+    wanted = recipe.tools
+    missing = Tools(directory / wanted.folder, wanted).missing()
+    return f"{wanted.install} && autoresearch-mlx check" if missing and wanted.install else "autoresearch-mlx check"
+
+
+def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
+    """Return the files of a recipe; raise LabError when another file has the place of one of them."""
+    files = recipe.files()
+    for name, content in files.items():
+        path = directory / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == content):
+            said = f"{path} is there already, and the recipe {recipe.name} has another file of that name"
+            raise LabError(said, f"choose a new folder: autoresearch-mlx init --recipe {recipe.name} DIRECTORY")
+    return files
 
 
 @contextmanager
@@ -87,33 +110,34 @@ def _all_or_nothing(directory: Path) -> Iterator[list[Path]]:
     except BaseException:
         for path in made:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for folder in missing:
+        inner = {folder for path in made for folder in path.parents if directory in folder.parents}
+        for folder in (*sorted(inner, key=lambda each: -len(each.parts)), *missing):
             with suppress(OSError):
                 folder.rmdir()
         raise
 
 
-def _files() -> dict[str, str]:
+def _files() -> Mapping[str, bytes]:
     profile = choose_profile(read_machine())
     return {
-        SCRIPT: preset_text(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs),
-        PROGRAM: asset(PROGRAM).read_text(encoding="utf-8"),
-        SETTINGS: LAB_TOML,
+        SCRIPT: preset_text(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs).encode(),
+        PROGRAM: asset(PROGRAM).read_bytes(),
+        SETTINGS: LAB_TOML.encode(),
     }
 
 
-def _write(path: Path, text: str) -> bool:
+def _write(path: Path, content: bytes) -> bool:
     if path.is_dir():
         raise LabError(f"{path} is a folder, and a lab needs a file there", "move it away, then init again")
     if path.is_symlink() and not path.exists():
         raise LabError(f"{path} is a link to a file that is missing", "remove it, then init again")
     if path.exists():
         return False
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(content)
     return True
 
 
-def _put_under_git(directory: Path, made: list[Path]) -> list[str]:
+def _put_under_git(directory: Path, made: list[Path], names: Sequence[str]) -> list[str]:
     """Commit the files in a new repository; if the lab is inside a repository already, say what is left to do."""
     top = top_of(directory)
     if top is None:
@@ -123,6 +147,6 @@ def _put_under_git(directory: Path, made: list[Path]) -> list[str]:
         if not (directory / ".git").exists():
             made.append(directory / ".git")
         init_repository(directory)
-        commit_all(directory, _NAMES, "A new lab")
+        commit_all(directory, names, "A new lab")
         return [f"made a git repository in {directory} and committed the files"]
     return [f"{directory} is in the repository {top}: commit the new files there before the first run"] if made else []

@@ -24,7 +24,7 @@ def write_results(folder: Path, history: History) -> None:
     write_whole(folder / RESULTS, "\n".join(lines) + "\n")
 
 
-_UPSTREAM = {"conflict": "discard"}
+_UPSTREAM = {"conflict": "discard", "limit": "discard"}
 """Statuses, unknown to upstream, of experiments that may have a value, and the word for each in its fourth column."""
 
 

@@ -19,7 +19,8 @@ def rules_of(settings: Settings) -> dict[str, Any]:
     """Return the settings on which a verdict depends, by their dotted names."""
     sections = {"judge": settings.judge, "literals": settings.literals}
     found = {f"{at}.{name}": value for at, held in sections.items() for name, value in held.model_dump().items()}
-    return {**found, "sandbox.enabled": settings.sandbox.enabled, "machine.clock": settings.machine.clock}
+    limits = {f"metric.{each.name}.limit": each.limit for each in settings.metric if each.limit is not None}
+    return {**found, **limits, "sandbox.enabled": settings.sandbox.enabled, "machine.clock": settings.machine.clock}
 
 
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:

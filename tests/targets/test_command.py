@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress
+from autoresearch_mlx.targets.command.checks import GUARD, Check
 from autoresearch_mlx.targets.command.program import Command
 
 
@@ -18,6 +19,8 @@ def measure(folder: Path, run: str, seen: list[Progress] | None = None, **change
     tree, runs = folder / "tree", folder / "runs"
     tree.mkdir(exist_ok=True)
     runs.mkdir(exist_ok=True)
+    if (guard := changes.pop("guard", None)) is not None:
+        changes["checks"] = (Check(GUARD, guard, changes.get("timeout_seconds", 600.0)),)
     target = Command(run=run, metric="score", direction="min", **changes)
     return target.measure(Assignment(tree, runs, 42, (seen if seen is not None else []).append))
 

@@ -10,9 +10,15 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.lab.comparability import program_parts
 from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.targets.command.checks import GUARD, Check
+from autoresearch_mlx.targets.command.figures import Figure
 from autoresearch_mlx.targets.command.program import Command
 from autoresearch_mlx.targets.confine import limits_of, limits_row
 from autoresearch_mlx.targets.contract import Finding, Place, PlanFacts, TargetKind
+from autoresearch_mlx.targets.tools import tools_of
+
+_BLOCKS = ("check", "metric")
+"""Conditions that are blocks of lab.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,19 @@ class CommandConditions:
     """Regular expression whose first group is the number; None: the line ``METRIC name=value``."""
     timeout_seconds: float = 600.0
     """The longest time in seconds that the program may run, and that its guard may run."""
+    check: tuple[Mapping[str, Any], ...] = ()
+    """The blocks ``[[check]]``, as they are written in lab.toml."""
+    metric: tuple[Mapping[str, Any], ...] = ()
+    """The blocks ``[[metric]]``."""
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the checks of an edit, the guard first."""
+        guard = () if self.guard is None else (Check(GUARD, self.guard, self.timeout_seconds),)
+        return (*guard, *(Check(each["name"], each["run"], each["timeout_seconds"]) for each in self.check))
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return the declared figures."""
+        return tuple(Figure(each["name"], each["repeats"], each["run"]) for each in self.metric)
 
 
 class CommandKind(TargetKind[CommandConditions]):
@@ -42,22 +61,52 @@ class CommandKind(TargetKind[CommandConditions]):
 
     def settle(self, place: Place) -> CommandConditions:
         self.check(place.settings)
-        wanted = place.settings.target
-        return CommandConditions(wanted.run or "", wanted.guard, wanted.pattern, wanted.timeout_seconds)
+        wanted, blocks = place.settings.target, (place.settings.check, place.settings.metric)
+        checks, metrics = (tuple(each.model_dump() for each in group) for group in blocks)
+        return CommandConditions(
+            wanted.run or "", wanted.guard, wanted.pattern, wanted.timeout_seconds, checks, metrics
+        )
+
+    def record(self, conditions: CommandConditions) -> dict[str, Any]:
+        """Return the conditions; blocks are left out where there are none, as earlier versions wrote it."""
+        recorded = asdict(conditions)
+        blocks = {name: list(recorded.pop(name)) for name in _BLOCKS}
+        return {**recorded, **{name: block for name, block in blocks.items() if block}}
+
+    def read(self, recorded: Mapping[str, Any]) -> CommandConditions:
+        return super().read({**recorded, **{name: tuple(recorded.get(name, ())) for name in _BLOCKS}})
 
     def fixed(self, conditions: CommandConditions) -> Mapping[str, Any]:
-        return {f"target.{name}": value for name, value in asdict(conditions).items()}
+        recorded = asdict(conditions)
+        blocks = {name: list(recorded.pop(name)) for name in _BLOCKS}
+        return {**{f"target.{name}": value for name, value in recorded.items()}, **blocks}
 
     def key_parts(self, conditions: CommandConditions, machine: Machine) -> Mapping[str, Any]:
-        return program_parts(self.record(conditions), {"chip": machine.chip})
+        """Return the parts of the comparability key; how a declared metric is measured belongs to the program."""
+        parts = program_parts(self.record(conditions), {"chip": machine.chip})
+        measured = [
+            f"{each.name} x {each.repeats}" + (f": {each.run}" if each.run else "") for each in conditions.figures()
+        ]
+        return {**parts, "program": " | ".join(filter(None, (parts["program"], *measured)))} if measured else parts
 
     def build(self, conditions: CommandConditions, place: Place) -> Command:
-        wanted = place.settings.target
-        limits = limits_of(place.settings, place.profile)
-        return Command(metric=wanted.metric, direction=wanted.direction, limits=limits, **asdict(conditions))
+        wanted, tools = place.settings.target, tools_of(place)
+        tools.refuse_missing()
+        return Command(
+            metric=wanted.metric,
+            direction=wanted.direction,
+            limits=limits_of(place.settings, place.profile),
+            environment=tools.environment(),
+            run=conditions.run,
+            checks=conditions.checks(),
+            figures=conditions.figures(),
+            pattern=conditions.pattern,
+            timeout_seconds=conditions.timeout_seconds,
+        )
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
         yield limits_row(limits_of(place.settings, place.profile))
+        yield from tools_of(place).rows()
         said = "none: the program of a target command is your own"
         yield Finding("sandbox", "sandbox", said, "fail" if place.settings.sandbox.require else "ok")
 

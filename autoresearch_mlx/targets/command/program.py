@@ -1,16 +1,14 @@
 """The target ``command``: any program that prints a number.
 
 The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
-expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard, if
-there is one, must end with exit code 0 before the program runs.  The program runs in the worktree, so the code that
-measures should not be in ``editable``: an edited file could print any number.  It runs without a sandbox, because it is
-the user's own program; but its memory, the disk, and processes that it leaves running are watched.
+expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard and
+named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree, so
+the code that measures should not be in ``editable``: an edited file could print any number.  It runs without a sandbox,
+because it is the user's own program; but its memory, the disk, and processes that it leaves running are watched.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,22 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch_mlx.experiment import Assignment, Direction, Failure, Measurement, Phase, Progress, Reference, Seconds
-from autoresearch_mlx.lab.config import METRIC_NAME
-from autoresearch_mlx.lab.source import MARK, UNPARSABLE, parse, why_unparsable
+from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
+from autoresearch_mlx.targets.command.checks import GUARD, Check, Outcome
+from autoresearch_mlx.targets.command.figures import Figure, Figures, Taken
 from autoresearch_mlx.targets.contract import TargetBase
-from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.blame import blame, not_counted
 from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment, run_child
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
-METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
-_NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
-"""A line that was probably meant to give the metric, but has text before ``METRIC`` or another form."""
-_LONGEST_QUOTE = 80
-_LINE_ENDS = re.compile(rb"[\r\n]")
-_LINE_LIMIT = 65536
 _MOST_PROCESSES = 1000
 """Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
 
@@ -43,16 +35,22 @@ _LEAST_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Command(TargetBase):
-    """A program to measure: ``run`` and ``guard`` are shell lines, with the seed in AUTORESEARCH_SEED."""
+    """A program to measure: ``run`` and the checks are shell lines, with the seed in AUTORESEARCH_SEED."""
 
     run: str
     metric: str
     direction: Direction
-    guard: str | None = None
+    checks: tuple[Check, ...] = ()
+    """Checks that an edit must pass before the program runs, in this order."""
+    figures: tuple[Figure, ...] = ()
+    """The figures that lab.toml declares; the metric is one of them, or is printed once by ``run``."""
     pattern: str | None = None
     timeout_seconds: float = 600.0
+    """The longest time in seconds of one run of the program."""
     limits: Limits = field(default_factory=Limits)
     """Memory of the program and its children, and disk space that must stay free; its folder may have any size."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables by which the shell lines find the lab's tools."""
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
@@ -70,15 +68,17 @@ class Command(TargetBase):
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Run the guard, then the program, once.  A failure is returned as data, tainted if the machine caused it."""
+        """Run the checks, then the program.  A failure is returned as data, tainted if the machine caused it."""
         path = assignment.folder / "log.txt"
-        figures = _Figures(self.pattern, self.metric)
-        guarded = None
-        if self.guard is not None:
-            guarded = self._shell(self.guard, assignment, path, "guard", _Figures(None, self.metric))
-            if (failure := self._failure(guarded, path, "the guard failed: ")) is not None:
-                done = self._measurement(assignment, None, guarded, figures, failure)
-                return not_counted(done, blame(guarded, path))
+        outcomes: list[Outcome] = []
+        for check in self.checks:
+            ended = self._shell(check.run, assignment, path, "guard", check.timeout_seconds, lambda output: None)
+            failure = self._failure(ended, path, check.prefix)
+            outcomes.append(Outcome.of(check, ended, failure))
+            if failure is not None:
+                left = [Outcome(each.name) for each in self.checks[len(outcomes) :]]
+                done = self._measurement(assignment, Taken(), [*outcomes, *left], failure)
+                return not_counted(done, blame(ended, path))
         family: list[int] = []
         clock = ReferenceClock(Reference(), lambda: family)
         clock.look()
@@ -88,13 +88,32 @@ class Command(TargetBase):
             family[:] = watch.pids()
             clock.look()
 
-        ran = self._shell(self.run, assignment, path, "train", figures, look)
-        failure = self._failure(ran, path) or figures.failure()
-        done = self._measurement(assignment, ran, guarded, figures, failure)
-        if ran.seconds >= _LEAST_SECONDS:
-            found = clock.found()
-            done = replace(done, speed=found.speed, disturbed_by=found.disturbed_by, machine=found.facts)
-        return done if failure is None else not_counted(done, blame(ran, path))
+        taken, failure, ran = Taken(), None, None
+        for line, figures in self._lines():
+            for number in range(max(figure.repeats for figure in figures)):
+                pattern = self.pattern if line == self.run else None
+                found = Figures(pattern, figures[0].name)
+                ran = self._shell(line, assignment, path, "train", self.timeout_seconds, found.feed, look)
+                lacking = taken.add(ran, found, figures, number)
+                failure = self._failure(ran, path) or lacking
+                if failure is not None:
+                    break
+            if failure is not None:
+                break
+        done = self._measurement(assignment, taken, outcomes, failure)
+        if taken.seconds >= _LEAST_SECONDS:
+            seen = clock.found()
+            done = replace(done, speed=seen.speed, disturbed_by=seen.disturbed_by, machine=seen.facts)
+        return done if failure is None or ran is None else not_counted(done, blame(ran, path))
+
+    def _lines(self) -> list[tuple[str, list[Figure]]]:
+        """Return each shell line that measures with the figures that it prints; the primary one is first."""
+        primary = next((each for each in self.figures if each.name == self.metric), Figure(self.metric))
+        lines = {primary.run or self.run: [primary]}
+        for figure in self.figures:
+            if figure is not primary:
+                lines.setdefault(figure.run or self.run, []).append(figure)
+        return list(lines.items())
 
     def _shell(
         self,
@@ -102,7 +121,8 @@ class Command(TargetBase):
         assignment: Assignment,
         path: Path,
         phase: Phase,
-        figures: _Figures,
+        timeout_seconds: float,
+        on_output: Callable[[bytes], None],
         look: Callable[[Watch], None] = lambda watch: None,
     ) -> Ended:
         """Run a shell line to its end; ``look`` is called about ten times a second while it runs."""
@@ -114,18 +134,20 @@ class Command(TargetBase):
         def overstayed() -> str | None:
             look(watch)
             spent = time.monotonic() - began
-            assignment.watch(Progress(phase, seconds_left=self.timeout_seconds - spent))
-            return f"did not end within {self.timeout_seconds:g} s; killed" if spent > self.timeout_seconds else None
+            assignment.watch(Progress(phase, seconds_left=timeout_seconds - spent))
+            return f"did not end within {timeout_seconds:g} s; killed" if spent > timeout_seconds else None
 
         with Log(path) as log:
             log.write(f"$ {line}\n".encode())
             return run_child(
                 ["/bin/sh", "-c", line],
                 cwd=assignment.tree,
-                environment=child_process_environment({"AUTORESEARCH_SEED": str(assignment.seed), MARKER: marker}),
+                environment=child_process_environment(
+                    {**self.environment, "AUTORESEARCH_SEED": str(assignment.seed), MARKER: marker}
+                ),
                 log=log,
                 allowed=overstayed,
-                on_output=figures.feed,
+                on_output=on_output,
                 watch=watch,
             )
 
@@ -142,98 +164,23 @@ class Command(TargetBase):
     def _measurement(
         self,
         assignment: Assignment,
-        ran: Ended | None,
-        guarded: Ended | None,
-        figures: _Figures,
+        taken: Taken,
+        outcomes: list[Outcome],
         failure: tuple[Failure, str] | None,
     ) -> Measurement:
         kind, reason = failure if failure is not None else (None, "")
+        checks = [outcome.record() for outcome in outcomes if outcome.name != GUARD]
+        spent = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
         return Measurement(
-            value=figures.value if failure is None else None,
+            value=taken.value(self.metric) if failure is None else None,
             seed=assignment.seed,
             failure=kind,
             reason=reason,
             seconds=Seconds(
-                train=round(ran.seconds, 3) if ran else None,
-                evaluate=round(guarded.seconds, 3) if guarded else None,
+                train=round(taken.seconds, 3) if taken.seconds else None,
+                evaluate=round(sum(spent), 3) if spent else None,
             ),
-            peak_memory_mb=ran.peak_memory_mb if ran else None,
+            peak_memory_mb=taken.peak_memory_mb,
             log="log.txt",
-            extra=dict(figures.others),
+            extra={**taken.others(self.metric), **({"checks": checks} if checks else {})},
         )
-
-
-class _Figures:
-    """Reads the metric and other ``METRIC`` lines from a program's output; the last line with a name counts."""
-
-    def __init__(self, pattern: str | None, metric: str) -> None:
-        self.value: float | None = None
-        self.others: dict[str, float] = {}
-        self._text: str | None = None
-        self._pattern = re.compile(pattern) if pattern else None
-        self._metric = metric
-        self._rest = b""
-        self._near = ""
-
-    def feed(self, data: bytes) -> None:
-        *lines, rest = _LINE_ENDS.split(self._rest + data)
-        self._rest = rest[-_LINE_LIMIT:]
-        for line in lines:
-            self._line(line.decode(errors="replace"))
-
-    def failure(self) -> tuple[Failure, str] | None:
-        """Say why there is no number; return None when there is one."""
-        if self._rest:
-            self._line(self._rest.decode(errors="replace"))
-        if self._text is None:
-            wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self._metric}=value"
-            return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
-        if self.value is None:
-            return "invalid", f"{self._metric} is {self._text!r}, which is not a finite number"
-        return None
-
-    def _printed_instead(self) -> str:
-        """Return the end of a sentence that says what the program printed instead; empty if nothing was similar."""
-        if self._pattern is not None:
-            return ""
-        if self._near:
-            return f"; the line {self._near!r} is not written like that"
-        return f"; it printed METRIC {', '.join(self.others)}" if self.others else ""
-
-    def _line(self, line: str) -> None:
-        plain = _without_backspaces(without_codes(line)).removeprefix(MARK)
-        if self._pattern is not None and (found := self._pattern.search(plain) or self._pattern.search(line)):
-            self._text = (found.group(1) if found.groups() else found.group(0)) or ""
-            self.value = _finite(self._text)
-        match = METRIC.match(plain)
-        if match is None:
-            if near := _NEARLY.search(plain):
-                begins = max(0, near.end() - _LONGEST_QUOTE // 2)
-                self._near = plain[begins : begins + _LONGEST_QUOTE].rstrip()
-            return
-        name, text = match.groups()
-        if self._pattern is None and name == self._metric:
-            self._text, self.value = text, _finite(text)
-        elif (value := _finite(text)) is not None:
-            self.others[name] = value
-
-
-def _without_backspaces(text: str) -> str:
-    """Return the text as a terminal shows it after backspaces, with which some progress bars erase their figures."""
-    if "\b" not in text:
-        return text
-    shown: list[str] = []
-    for character in text:
-        if character != "\b":
-            shown.append(character)
-        elif shown:
-            shown.pop()
-    return "".join(shown)
-
-
-def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -1,0 +1,30 @@
+"""Settings of the programs that a lab needs in order to measure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pydantic import model_validator
+
+from autoresearch_mlx.lab.setting_types import Frozen
+
+
+class ToolSettings(Frozen):
+    """The programs with which a lab measures, and the shell line that installs them into a folder of the lab."""
+
+    folder: str = ".tools"
+    """Folder of the lab's own tools, relative to the lab; its ``bin`` and ``node_modules/.bin`` come first on PATH."""
+    needs: tuple[str, ...] = ()
+    """What must be there before anything is measured: names of programs, or paths of files below ``folder``.  A ``|``
+    separates alternatives, such as ``chromium | google-chrome``; an alternative may be an absolute path."""
+    install: str | None = None
+    """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> ToolSettings:
+        path = PurePosixPath(self.folder)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"folder: {self.folder!r} is not a folder inside the lab")
+        if any(not each.strip() for need in self.needs for each in need.split("|")):
+            raise ValueError("needs: each entry, and each alternative in it, must name a program or a file")
+        return self

@@ -1,0 +1,97 @@
+"""Read the recipes that the package carries: labs for numbers other than a training's, each with its measuring script.
+
+A recipe is a folder: ``recipe.toml`` describes it in words, and ``lab/`` has the files of the new lab.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.tool_settings import ToolSettings
+from autoresearch_mlx.targets.tools import Tools
+
+_WRITTEN_AS = {"gitignore": ".gitignore"}
+"""Files whose names differ in the package, where the real name would have an effect on this repository."""
+_MADE_BY_RUNS = ("__pycache__", ".pytest_cache", ".ruff_cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One recipe."""
+
+    name: str
+    number: str
+    """What is measured, in words."""
+    tool: str
+    """What measures it, in words, with its version."""
+    guard: str
+    """What an edit must not do to the program, in words."""
+    folder: Path
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return the files of the lab, by their path in it."""
+        lab = self.folder / "lab"
+        paths = sorted(path for path in lab.rglob("*") if path.is_file())
+        named = ((path.relative_to(lab), path) for path in paths)
+        kept = ((at, path) for at, path in named if not set(at.parts) & set(_MADE_BY_RUNS))
+        return {str(at.with_name(_WRITTEN_AS.get(at.name, at.name))): path.read_bytes() for at, path in kept}
+
+    @property
+    def tools(self) -> ToolSettings:
+        """The programs that the lab needs, and the shell line that installs them."""
+        return load_settings(self.folder / "lab").settings.tools
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """Return all recipes, by name.  Raises LabError when the installation lacks them."""
+    folders = sorted(path.parent for path in asset("recipes").glob("*/recipe.toml"))
+    return tuple(_read(folder) for folder in folders)
+
+
+def _read(folder: Path) -> Recipe:
+    words = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    return Recipe(folder.name, words["number"], words["tool"], words["guard"], folder)
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe by its name.  Raises LabError, with the nearest name, when there is none."""
+    known = {recipe.name: recipe for recipe in recipes()}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        said = f"did you mean {near[0]}? " if near else ""
+        raise LabError(f"there is no recipe {name!r}", f"{said}`autoresearch-mlx init --recipe list` shows them all")
+    return known[name]
+
+
+def listing(columns: int) -> Iterator[str]:
+    """Yield the lines of a list of all recipes: the number, the tool, the guard, and what this machine lacks."""
+    for recipe in recipes():
+        yield recipe.name
+        yield from terms.field("  number", recipe.number, columns, _INDENT)
+        yield from terms.field("  tool", recipe.tool, columns, _INDENT)
+        yield from terms.field("  guard", recipe.guard, columns, _INDENT)
+        yield from terms.field("  needs", _needs(recipe.tools), columns, _INDENT)
+
+
+_INDENT = 11
+
+
+def _needs(wanted: ToolSettings) -> str:
+    """Say which programs a lab needs, and which of them its install line has to bring."""
+    if not wanted.needs:
+        return "Python, which is here"
+    on_path = Tools(Path("no folder"), wanted)  # a lab that is not made yet has no tools of its own
+    here = [need for need in wanted.needs if on_path.found(need)]
+    return "; ".join(f"{_first(need)} ({'here' if need in here else 'not here yet'})" for need in wanted.needs)
+
+
+def _first(need: str) -> str:
+    return need.split("|")[0].strip()

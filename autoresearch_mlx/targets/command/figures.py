@@ -1,0 +1,157 @@
+"""Read the figures from a program's output: lines ``METRIC name=value``, or the first group of a pattern."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from autoresearch_mlx.experiment import Failure
+from autoresearch_mlx.lab.setting_types import METRIC_NAME
+from autoresearch_mlx.lab.source import MARK
+from autoresearch_mlx.terms import without_codes
+from autoresearch_mlx.trial.runner import Ended
+
+METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
+_NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
+"""A line that was probably meant to give the metric, but has text before ``METRIC`` or another form."""
+_LONGEST_QUOTE = 80
+_LINE_ENDS = re.compile(rb"[\r\n]")
+_LINE_LIMIT = 65536
+OF_EVERY_RUN = ("peak_memory_mb",)
+"""Figures that are known of every run, so that the program need not print them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure that lab.toml declares."""
+
+    name: str
+    repeats: int = 1
+    """Number of runs whose median counts."""
+    run: str | None = None
+    """Shell line that prints it; None: the target's."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """The figures of one measurement, which may consist of several runs."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    """Values of the declared figures, in the order of the runs."""
+    undeclared: dict[str, float] = field(default_factory=dict)
+    """The last value of each other figure that was printed."""
+    seconds: float = 0.0
+    """Wall-clock seconds of all runs together."""
+    peak_memory_mb: float | None = None
+
+    def add(self, ran: Ended, found: Figures, wanted: Sequence[Figure], number: int) -> tuple[Failure, str] | None:
+        """Add what run ``number`` (from 0) of a line printed; return a failure if a figure that it must print lacks."""
+        found.end()
+        self.seconds += ran.seconds
+        self.peak_memory_mb = max(filter(None, (self.peak_memory_mb, ran.peak_memory_mb)), default=None)
+        declared = {figure.name for figure in wanted}
+        self.undeclared |= {name: value for name, value in found.others.items() if name not in declared}
+        for figure in wanted:
+            value = found.value if figure.name == found.metric else found.others.get(figure.name)
+            if number >= figure.repeats:
+                continue
+            if value is not None:
+                self.values.setdefault(figure.name, []).append(value)
+            elif figure.name not in OF_EVERY_RUN:
+                said = f"the program ended without printing METRIC {figure.name}=value"
+                return (found.failure() if figure.name == found.metric else None) or ("invalid", said)
+        return None
+
+    def value(self, name: str) -> float | None:
+        """Return the median of a figure's values; None when it has none."""
+        return median(self.values[name]) if self.values.get(name) else None
+
+    def others(self, metric: str) -> dict[str, Any]:
+        """Return the other figures for the record of the measurement, and all values where the median counts."""
+        medians = {name: median(values) for name, values in self.values.items() if name != metric}
+        several = {name: values for name, values in self.values.items() if len(values) > 1}
+        return {**self.undeclared, **medians, **({"values": several} if several else {})}
+
+
+class Figures:
+    """Reads the metric and other ``METRIC`` lines from a program's output; the last line with a name counts."""
+
+    def __init__(self, pattern: str | None, metric: str) -> None:
+        self.value: float | None = None
+        self.others: dict[str, float] = {}
+        self._text: str | None = None
+        self._pattern = re.compile(pattern) if pattern else None
+        self.metric = metric
+        self._rest = b""
+        self._near = ""
+
+    def feed(self, data: bytes) -> None:
+        *lines, rest = _LINE_ENDS.split(self._rest + data)
+        self._rest = rest[-_LINE_LIMIT:]
+        for line in lines:
+            self._line(line.decode(errors="replace"))
+
+    def end(self) -> None:
+        """Read the last line, which may have no line end."""
+        if self._rest:
+            self._line(self._rest.decode(errors="replace"))
+            self._rest = b""
+
+    def failure(self) -> tuple[Failure, str] | None:
+        """Say why there is no number; return None when there is one."""
+        if self._text is None:
+            wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self.metric}=value"
+            return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
+        if self.value is None:
+            return "invalid", f"{self.metric} is {self._text!r}, which is not a finite number"
+        return None
+
+    def _printed_instead(self) -> str:
+        """Return the end of a sentence that says what the program printed instead; empty if nothing was similar."""
+        if self._pattern is not None:
+            return ""
+        if self._near:
+            return f"; the line {self._near!r} is not written like that"
+        return f"; it printed METRIC {', '.join(self.others)}" if self.others else ""
+
+    def _line(self, line: str) -> None:
+        plain = _without_backspaces(without_codes(line)).removeprefix(MARK)
+        if self._pattern is not None and (found := self._pattern.search(plain) or self._pattern.search(line)):
+            self._text = (found.group(1) if found.groups() else found.group(0)) or ""
+            self.value = _finite(self._text)
+        match = METRIC.match(plain)
+        if match is None:
+            if near := _NEARLY.search(plain):
+                begins = max(0, near.end() - _LONGEST_QUOTE // 2)
+                self._near = plain[begins : begins + _LONGEST_QUOTE].rstrip()
+            return
+        name, text = match.groups()
+        if self._pattern is None and name == self.metric:
+            self._text, self.value = text, _finite(text)
+        elif (value := _finite(text)) is not None:
+            self.others[name] = value
+
+
+def _without_backspaces(text: str) -> str:
+    """Return the text as a terminal shows it after backspaces, with which some progress bars erase their figures."""
+    if "\b" not in text:
+        return text
+    shown: list[str] = []
+    for character in text:
+        if character != "\b":
+            shown.append(character)
+        elif shown:
+            shown.pop()
+    return "".join(shown)
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,89 @@
+"""Find the programs that a lab measures with: in the lab's own folder of tools, or on PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.tool_settings import ToolSettings
+from autoresearch_mlx.targets.contract import Finding, Place
+
+_BIN = ("bin", "node_modules/.bin")
+"""Folders of programs in a folder of tools: of a Python environment, and of packages installed by npm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools of one lab."""
+
+    folder: Path
+    """The lab's own folder of tools; it need not exist."""
+    wanted: ToolSettings
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which a shell line finds the lab's tools; none if the lab has no folder of them.
+
+        ``AUTORESEARCH_TOOLS`` is the folder, for a script that reads files in it.
+        """
+        if not self.folder.is_dir():
+            return {}
+        path = os.pathsep.join((*self._bin(), os.environ.get("PATH", os.defpath)))
+        return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
+
+    def found(self, need: str) -> str | None:
+        """Return the path of the first alternative of ``need`` that is there; None if there is none."""
+        return next(filter(None, map(self._one, need.split("|"))), None)
+
+    def _one(self, name: str) -> str | None:
+        name = name.strip()
+        if "/" in name:
+            path = self.folder / name  # an absolute path stays as it is
+            return str(path) if path.exists() else None
+        there = self.folder.is_dir()
+        return (shutil.which(name, path=os.pathsep.join(self._bin())) if there else None) or shutil.which(name)
+
+    def _bin(self) -> list[str]:
+        return [str(self.folder / name) for name in _BIN]
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the needs of which no alternative is there."""
+        return tuple(need for need in self.wanted.needs if self.found(need) is None)
+
+    def refuse_missing(self) -> None:
+        """Raise LabError, with the shell line that installs them, if a tool is missing."""
+        if missing := self.missing():
+            one = f"{_in_words(missing[0])}, which is" if len(missing) == 1 else f"{_named(missing)}, which are"
+            said = f"this lab measures with {one} neither in {self.folder} nor on PATH"
+            raise LabError(said, self._remedy(missing))
+
+    def _remedy(self, missing: tuple[str, ...]) -> str:
+        names = _named(missing)
+        if self.wanted.install is None:
+            return f"install {names}, or correct needs = [...] under [tools] in lab.toml"
+        return f"in {self.folder.parent}: {self.wanted.install}"
+
+    def rows(self) -> Iterator[Finding]:
+        """Yield a line of `doctor` for each tool."""
+        for need in self.wanted.needs:
+            if (path := self.found(need)) is not None:
+                yield Finding("tools", need, path)
+            else:
+                yield Finding("tools", need, "missing", "fail", self._remedy((need,)))
+
+
+def tools_of(place: Place) -> Tools:
+    """Return the tools of a lab."""
+    wanted = place.settings.tools
+    return Tools(place.lab.root.resolve() / wanted.folder, wanted)
+
+
+def _in_words(need: str) -> str:
+    return " or ".join(each.strip() for each in need.split("|"))
+
+
+def _named(needs: tuple[str, ...]) -> str:
+    return ", ".join(map(_in_words, needs))

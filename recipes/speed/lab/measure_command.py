@@ -1,0 +1,49 @@
+"""Print the time of a command, in seconds: the first version and the edited one take turns.
+
+``hyperfine`` takes the times where it is installed.  It is started once for each pair, because its own order, all runs
+of one version and then all of the other, would let a change of the machine's speed meet only one of them.
+"""
+
+import json
+import shutil
+import subprocess
+from statistics import median
+from time import perf_counter
+
+COMMAND = "python3 overlaps_of_file.py < intervals.json"  # a shell line; it runs here and in the folder ORIGINAL
+ORIGINAL = "original"
+PAIRS = 6
+
+
+def run(folder):
+    """Return the output of the command in a folder.  Ends with an error when it fails."""
+    done = subprocess.run(["sh", "-c", COMMAND], cwd=folder, capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"{COMMAND} ended with exit code {done.returncode} in {folder}: {done.stderr.decode()[-300:]}")
+    return done.stdout
+
+
+def seconds(folders):
+    """Return the time of one run in each folder, in this order."""
+    if shutil.which("hyperfine"):
+        lines = [f"cd '{folder}' && {COMMAND}" for folder in folders]
+        options = ["--shell", "sh", "--runs", "1", "--style", "none", "--export-json", "/dev/stdout"]
+        done = subprocess.run(["hyperfine", *options, *lines], capture_output=True, text=True, check=True)
+        return [result["mean"] for result in json.loads(done.stdout)["results"]]
+    times = []
+    for folder in folders:
+        began = perf_counter()
+        subprocess.run(["sh", "-c", COMMAND], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        times.append(perf_counter() - began)
+    return times
+
+
+if run(".") != run(ORIGINAL):
+    raise SystemExit(f"the output of {COMMAND} is not that of the first version")
+ratios, first = [], []
+for pair in range(PAIRS):
+    before, after = seconds([ORIGINAL, "."]) if pair % 2 == 0 else reversed(seconds([".", ORIGINAL]))
+    ratios.append(after / before)
+    first.append(before)
+print(f"METRIC seconds={median(ratios) * min(first):.6g}")
+print(f"METRIC share_of_first={median(ratios):.4g}")
