@@ -244,7 +244,7 @@ def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
 def _shown(value: Any) -> str:
     """Format a setting as it is written in lab.toml; ``-`` when it is not set."""
     if isinstance(value, tuple):
-        return ", ".join(value) or terms.UNKNOWN
+        return ", ".join(each["name"] if isinstance(each, dict) else each for each in value) or terms.UNKNOWN
     return str(value).lower() if isinstance(value, bool) else terms.UNKNOWN if value in (None, "") else str(value)
 
 
