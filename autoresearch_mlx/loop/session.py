@@ -376,7 +376,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
 
 def _lines(settings: Settings) -> tuple[str, ...]:
     """Return the shell lines that measure and check."""
-    blocks = (each.run for each in (*settings.metric, *settings.check))
+    blocks = (*(each.run for each in settings.metric), *(each.run for each in settings.check))
     return tuple(line for line in (settings.target.run, settings.target.guard, *blocks) if line)
 
 
