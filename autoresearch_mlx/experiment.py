@@ -256,7 +256,6 @@ class Stopper(Protocol):
         Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
         to the incumbent's loss, and ``audit``: True to finish the run all the same, as a check on this rule.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,11 +350,9 @@ class Tenant(Protocol):
 
     def make_room(self, context: Context) -> Mapping[str, float]:
         """Free the memory that the coming measurement needs; return the seconds spent, by name.  Raises nothing."""
-        ...
 
     def close(self) -> None:
         """End what the agent started; called once, however the run ends."""
-        ...
 
 
 class Target(Protocol):
@@ -376,26 +373,21 @@ class Target(Protocol):
     @property
     def splits(self) -> tuple[Split, ...]:
         """The sets of cases that can score a run; a certification uses ``hidden`` if there is one."""
-        ...
 
     @property
     def workload(self) -> Workload: ...
 
     def lanes_refused(self) -> str | None:
         """Say why this target allows only one run at a time on a machine; None when runs may go side by side."""
-        ...
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Say why these files cannot be measured, in words for their author; None when they can be."""
-        ...
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
         """Take a run of a few seconds to see whether these files work at all; None: the target has no short run."""
-        ...
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Take one measurement; a failure of the edited code is returned as data.
 
         Raises only KeyboardInterrupt, and AutoresearchError when the lab itself is broken.
         """
-        ...
