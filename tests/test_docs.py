@@ -26,7 +26,9 @@ from autoresearch_mlx.hardware.state import State
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import changed_knobs, read_knobs
+from autoresearch_mlx.setup.recipes import find_recipe, recipes
 from autoresearch_mlx.setup.selftest.checks import CHECKS
+from autoresearch_mlx.targets.tools import Tools
 
 pytestmark = pytest.mark.uncounted
 
@@ -77,6 +79,34 @@ def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:
     assert [json.loads(e)["number"] for e in experiments] == list(range(9))
     page = (ROOT / "docs" / "other-numbers.md").read_text()
     assert (ROOT / "examples" / "sieve" / "lab.toml").read_text().splitlines()[0] in page
+
+
+def test_the_blocks_of_the_page_on_other_numbers_are_settings(tmp_path: Path) -> None:
+    lab, figures, checks, tools, _ = blocks(ROOT / "docs" / "other-numbers.md", "toml")
+    (tmp_path / "lab.toml").write_text("\n".join((lab, figures, checks, tools)))
+    found = load_settings(tmp_path).settings
+    assert [each.name for each in found.metric] == ["milliseconds", "peak_memory_mb", "accuracy"]
+    assert [each.name for each in found.check] == ["tests", "same_output"] and found.tools.needs == ("checkov",)
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in recipes()])
+def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -> None:
+    """Its commands make the lab, try it, and run a night whose rows are those of the page, but for times."""
+    (block,) = (each for each in blocks(ROOT / "docs" / "recipes.md", "console") if f"--recipe {name} " in each)
+    lab = tmp_path
+    lines = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    if missing := Tools(tmp_path / "none", find_recipe(name).tools).missing():
+        pytest.skip(f"not installed on this machine: {', '.join(missing)}")
+    for line in lines:
+        if line.startswith("cd "):
+            lab = lab / line.removeprefix("cd ")
+        elif line.startswith("autoresearch-mlx "):
+            done = command_line(*shlex.split(line)[1:], *(("--runs", "2") if line.endswith(" check") else ()), cwd=lab)
+            assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^#(\d) +(\w+)  ", block, re.MULTILINE)
+    experiments = [json.loads(line) for line in command_line("log", "--json", cwd=lab).stdout.splitlines()]
+    assert find_recipe(name).refused_by in experiments[2]["reason"]
+    assert rows == [(str(each["number"]), each["status"]) for each in experiments]
 
 
 def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> None:

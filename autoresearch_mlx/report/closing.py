@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from autoresearch_mlx.targets.corpus.rows import Corpus
 
 
+_MOST_TIMES = 20
+"""Largest gain, as a multiple of the first value, that is also given in percent: more comes from a value near zero."""
+
+
 def closing_line(history: History, reason: str) -> str:
     """Say how the session stands, and why this run ended."""
     lines = [outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
@@ -35,7 +39,8 @@ def outcome(history: History) -> str:
     if (gain := gained(history)) is None:
         apart = "the baseline was measured under other conditions and cannot be compared"
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
-    percent = f", {100 * gain / abs(first):.2f} %" if first else ""
+    near_zero = abs(first) < abs(gain) / _MOST_TIMES  # as a logarithm that begins at 0
+    percent = "" if near_zero or not first else f", {100 * gain / abs(first):.2f} %"
     way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
     return f"{said}; {way} ({terms.gain(gain)}{percent}), experiment {best.number}"
 

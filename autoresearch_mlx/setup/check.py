@@ -187,10 +187,11 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
         yield Finding(SECTION, "noise", f"none: the same number in each run{enough}")
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
-    share = f" ({100 * sigma / abs(mean):.2g} %)" if mean else ""
+    scaled = not min(values) <= 0 <= max(values)  # noise is no share of a number around zero, such as a logarithm
+    share = f" ({100 * sigma / abs(mean):.2g} %)" if scaled else ""
     shown = f"{_RUNS} runs of an edit can show gains of {terms.amount(told)} or more"
     said = f"{terms.amount(sigma)} from run to run{share}; {shown}"
-    loud = bool(mean) and told > abs(mean) / 2
+    loud = scaled and told > abs(mean) / 2
     hint = "make the program's number steadier: more cases, a longer run, a fixed seed" if loud else ""
     yield Finding(SECTION, "noise", said, "note" if loud else "ok", hint)
 
@@ -247,7 +248,10 @@ def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Find
         yield Finding(SECTION, "broken", f"{got}, which is worse; such an edit is not kept")
         return
     if lab.guarded:
-        guard = 'add guard = "..." to [target]: a command that fails when the program\'s results are wrong'
+        guard = (
+            'add guard = "..." to [target], or a block [[check]] with name and run: a command that fails when the '
+            "program's results are wrong"
+        )
     else:
         guard = "let the target check the results, and return a measurement without a value when they are wrong"
     if moved is False and m.value in values:

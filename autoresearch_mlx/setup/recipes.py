@@ -1,6 +1,18 @@
 """Read the recipes that the package carries: labs for numbers other than a training's, each with its measuring script.
 
-A recipe is a folder: ``recipe.toml`` describes it in words, and ``lab/`` has the files of the new lab.
+A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
+files of the new lab.  No list names the recipes, and the wheel carries the whole of ``recipes/``.  To add one:
+
+1. Write ``recipes/NAME/recipe.toml`` with ``number``, ``tool`` and ``guard``, which are lines of words for
+   ``init --recipe list``, and ``refused_by``: words from the reason why the second edit of step 2 is refused.
+2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small subject that can be
+   improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
+   and ``edits.jsonl``: three edits for the agent ``scripted``.  The second games the number and is refused; one of the
+   others is an improvement that is kept.
+3. If it needs a tool, pin it: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that installs it
+   into ``.tools`` of the lab.  The scripts find it on PATH, or below the folder AUTORESEARCH_TOOLS.
+4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe it in
+   ``docs/recipes.md`` with the screens of these commands; ``tests/test_docs.py`` runs them where the tool is installed.
 """
 
 from __future__ import annotations
@@ -34,6 +46,8 @@ class Recipe:
     """What measures it, in words, with its version."""
     guard: str
     """What an edit must not do to the program, in words."""
+    refused_by: str
+    """Words that occur in the reason why the second edit of ``edits.jsonl``, which games the number, is refused."""
     folder: Path
 
     def files(self) -> Mapping[str, bytes]:
@@ -58,7 +72,7 @@ def recipes() -> tuple[Recipe, ...]:
 
 def _read(folder: Path) -> Recipe:
     words = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    return Recipe(folder.name, words["number"], words["tool"], words["guard"], folder)
+    return Recipe(folder.name, words["number"], words["tool"], words["guard"], words["refused_by"], folder)
 
 
 def find_recipe(name: str) -> Recipe:

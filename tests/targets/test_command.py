@@ -12,6 +12,7 @@ import pytest
 
 from autoresearch_mlx.experiment import Assignment, Measurement, Progress
 from autoresearch_mlx.targets.command.checks import GUARD, Check
+from autoresearch_mlx.targets.command.figures import Figure
 from autoresearch_mlx.targets.command.program import Command
 
 
@@ -192,3 +193,65 @@ def test_a_program_of_some_seconds_tells_the_machines_speed_and_a_short_one_does
     assert slow.machine["processor_share"] == slow.speed
     short = measure(tmp_path, "echo METRIC score=1")
     assert (short.speed, short.disturbed_by, short.machine) == (None, "", {})
+
+
+COUNTED = """n=$(cat '{0}/runs/n' 2>/dev/null || echo 0); echo $((n + 1)) > '{0}/runs/n'; """
+"""Beginning of a shell line that counts its runs; $n is the number of runs before."""
+
+
+def test_with_repeats_the_program_runs_several_times_and_the_median_counts(tmp_path: Path) -> None:
+    line = COUNTED.format(tmp_path) + "set -- 5 1 9; shift $n; echo METRIC score=$1; echo METRIC other=$n"
+    done = measure(tmp_path, line, figures=(Figure("score", repeats=3),))
+    assert done.value == 5.0
+    assert done.extra == {"other": 2.0, "values": {"score": [5.0, 1.0, 9.0]}}
+
+
+def test_a_figure_has_repeats_and_a_line_of_its_own(tmp_path: Path) -> None:
+    other = COUNTED.format(tmp_path) + "echo METRIC memory=$((10 + n))"
+    figures = (Figure("memory", repeats=3, run=other), Figure("score"))
+    done = measure(tmp_path, "echo METRIC score=2", figures=figures)
+    assert (done.value, done.extra["memory"]) == (2.0, 11.0)
+    assert done.extra["values"] == {"memory": [10.0, 11.0, 12.0]}
+
+
+@pytest.mark.parametrize(
+    ("line", "failure", "said"),
+    [
+        ("true", "invalid", "the program ended without printing METRIC memory=value"),
+        ("exit 3", "crash", "exit code 3"),
+        ("exec sleep 60", "timeout", "did not end within 0.5 s; killed"),
+    ],
+)
+def test_a_run_whose_other_figure_cannot_be_measured_has_no_value(
+    tmp_path: Path, line: str, failure: str, said: str
+) -> None:
+    figures = (Figure("score"), Figure("memory", run=line))
+    done = measure(tmp_path, "echo METRIC score=2", figures=figures, timeout_seconds=0.5)
+    assert (done.value, done.failure) == (None, failure)
+    assert said in done.reason
+
+
+def test_a_figure_of_every_run_need_not_be_printed(tmp_path: Path) -> None:
+    done = measure(tmp_path, "echo METRIC score=2", figures=(Figure("score"), Figure("peak_memory_mb")))
+    assert done.value == 2.0
+
+
+@pytest.mark.parametrize(
+    ("second", "failure", "states"),
+    [
+        ("true", None, ["passed", "passed", "passed"]),
+        ("echo wrong >&2; exit 1", "invalid", ["passed", "failed", "not run"]),
+        ("exec sleep 60", "timeout", ["passed", "timeout", "not run"]),
+    ],
+)
+def test_each_check_has_its_own_state_time_and_timeout(
+    tmp_path: Path, second: str, failure: str | None, states: list[str]
+) -> None:
+    checks = (Check("first", "true", 9.0), Check("second", second, 0.5), Check("third", "true", 9.0))
+    done = measure(tmp_path, "echo METRIC score=2", checks=checks)
+    assert done.failure == failure
+    assert [(each["name"], each["status"]) for each in done.extra["checks"]] == list(
+        zip(("first", "second", "third"), states, strict=True)
+    )
+    assert all((each["seconds"] is None) == (each["status"] == "not run") for each in done.extra["checks"])
+    assert failure is None or done.reason.startswith("the check 'second' failed: ")

@@ -1,4 +1,4 @@
-"""Print the time of a command, in seconds: the first version and the edited one take turns.
+"""Print how much faster the edited command is than the first version, and its time in seconds; the two take turns.
 
 ``hyperfine`` takes the times where it is installed.  It is started once for each pair, because its own order, all runs
 of one version and then all of the other, would let a change of the machine's speed meet only one of them.
@@ -7,6 +7,7 @@ of one version and then all of the other, would let a change of the machine's sp
 import json
 import shutil
 import subprocess
+from math import exp, log
 from statistics import median
 from time import perf_counter
 
@@ -40,10 +41,12 @@ def seconds(folders):
 
 if run(".") != run(ORIGINAL):
     raise SystemExit(f"the output of {COMMAND} is not that of the first version")
-ratios, first = [], []
+logs, first = [], []
 for pair in range(PAIRS):
     before, after = seconds([ORIGINAL, "."]) if pair % 2 == 0 else reversed(seconds([".", ORIGINAL]))
-    ratios.append(after / before)
+    logs.append(log(before / after))
     first.append(before)
-print(f"METRIC seconds={median(ratios) * min(first):.6g}")
-print(f"METRIC share_of_first={median(ratios):.4g}")
+gain = median((one + other) / 2 for one, other in zip(logs[::2], logs[1::2], strict=True))
+print(f"METRIC log_speedup={gain:.5f}")
+print(f"METRIC seconds={exp(-gain) * min(first):.6g}")
+print(f"METRIC first_seconds={min(first):.6g}")
