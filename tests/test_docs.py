@@ -215,7 +215,7 @@ def test_the_profiles_of_the_hardware_page_are_the_profiles() -> None:
 def test_every_agent_that_a_page_names_is_known(page: Path) -> None:
     for name in re.findall(r'--agent ("[^"]+"|[\w:./-]+)', page.read_text()):
         name = name.strip('"')
-        if name in ("NAME", "halver:Halver"):
+        if name in ("NAME", "halver:Halver", "scripted:edits.jsonl"):  # the file is in the lab of a recipe
             continue
         try:
             load_agent(name, Office(lend=lambda commit: nullcontext(ROOT)))
