@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.metric_settings import CheckSettings, MetricSettings, put_primary, wrong_blocks
-from autoresearch_mlx.lab.setting_types import METRIC_NAME, Auto, Count, Frozen, Positive
+from autoresearch_mlx.lab.setting_types import Auto, Count, Frozen, Positive
 from autoresearch_mlx.lab.tool_settings import ToolSettings
 
 FILE = "lab.toml"
@@ -53,20 +53,11 @@ class TargetSettings(Frozen):
                 raise ValueError(f"editable: {str(path)!r} is not a path inside the lab")
         if not self.metric.strip() or not self.metric.isprintable():
             raise ValueError(f"metric: {self.metric!r} cannot name a metric: write words without control characters")
-        if self.kind == "command" and self.pattern is None and not METRIC_NAME.fullmatch(self.metric):
-            said = f"no line METRIC name=value can have the name {self.metric!r}: only letters, digits, _ and ."
-            raise ValueError(f"metric: {said}; write {_as_name(self.metric)!r}, and let the program print that")
         try:
             re.compile(self.pattern or "")
         except re.error as error:
             raise ValueError(f"pattern is not a regular expression: {error}") from None
         return self
-
-
-def _as_name(text: str) -> str:
-    """Return the nearest name that a ``METRIC`` line can have: ``val_loss`` for ``val-loss``."""
-    name = re.sub(r"[^\w.]+", "_", text).strip("_.") or "metric"
-    return name if METRIC_NAME.fullmatch(name) else f"_{name}"
 
 
 class BudgetSettings(Frozen):

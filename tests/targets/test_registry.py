@@ -66,6 +66,15 @@ def test_command_needs_a_line_to_run(tmp_path: Path) -> None:
         kind_of(settings(tmp_path, '[target]\nkind = "command"\n'), tmp_path)
 
 
+@pytest.mark.parametrize(("metric", "name"), [("val-loss", "val_loss"), ("acc@1 %", "acc_1"), ("95th", "_95th")])
+def test_command_needs_a_metric_that_a_line_can_name(tmp_path: Path, metric: str, name: str) -> None:
+    text = f"[target]\nkind = 'command'\nrun = 'true'\nmetric = '{metric}'\n"
+    with pytest.raises(ConfigError, match=f"can have the name '{metric}'") as caught:
+        kind_of(settings(tmp_path, text), tmp_path)
+    assert f"write metric = '{name}'" in caught.value.hint
+    kind_of(settings(tmp_path, f"{text}pattern = '(.*)'\n"), tmp_path)
+
+
 def test_metric_direction_and_files_are_the_kinds_own_unless_the_lab_names_them(tmp_path: Path) -> None:
     kind = toy_target.ToyKind()
     plain = with_defaults(settings(tmp_path, '[target]\nkind = "toy_target:ToyKind"\n'), kind).target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.hardware.machine import Machine
 from autoresearch_mlx.lab.comparability import program_parts
 from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.setting_types import METRIC_NAME
 from autoresearch_mlx.targets.command.checks import GUARD, Check
 from autoresearch_mlx.targets.command.figures import Figure
 from autoresearch_mlx.targets.command.program import Command
@@ -58,6 +60,10 @@ class CommandKind(TargetKind[CommandConditions]):
         if not settings.target.run:
             said = 'target.kind = "command" needs run = "the shell line that prints METRIC name=value"'
             raise ConfigError(said, "add it to the section [target] of lab.toml")
+        metric = settings.target.metric
+        if settings.target.pattern is None and not METRIC_NAME.fullmatch(metric):
+            said = f"no line METRIC name=value can have the name {metric!r}: only letters, digits, _ and ."
+            raise ConfigError(said, f"write metric = {_as_name(metric)!r} in lab.toml, and let the program print that")
 
     def settle(self, place: Place) -> CommandConditions:
         self.check(place.settings)
@@ -115,3 +121,9 @@ class CommandKind(TargetKind[CommandConditions]):
 
     def plan_of(self, conditions: CommandConditions, place: Place, preset: Mapping[str, Any]) -> PlanFacts:
         return PlanFacts(timeout_seconds=conditions.timeout_seconds)
+
+
+def _as_name(text: str) -> str:
+    """Return the nearest name that a ``METRIC`` line can have: ``val_loss`` for ``val-loss``."""
+    name = re.sub(r"[^\w.]+", "_", text).strip("_.") or "metric"
+    return name if METRIC_NAME.fullmatch(name) else f"_{name}"
