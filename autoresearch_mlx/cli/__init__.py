@@ -50,6 +50,7 @@ _COMMANDS = {
     "dashboard": ("dashboard", "Watch and control a run in the browser, on this machine only."),
     "report": ("report", "Write the night as a page, a picture and a text for a post."),
     "kernel": ("kernel", "Profile a training step, and make one of its functions faster."),
+    "factory": ("factory", "Find problems in posts, and make verified agents that solve them."),
     "compare": ("compare", "Compare this machine's experiments with the H100's."),
     "share": ("share", "Exchange results with other people's labs through a git remote."),
     "gc": ("keep", "Free disk space: old logs, weights, the worktree."),

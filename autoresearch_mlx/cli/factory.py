@@ -1,0 +1,105 @@
+"""``factory``: from posts about problems to verified agents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, say, width
+
+_STAGES = ("collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship")
+
+
+class _Factory(click.Group):
+    """A group in which ``factory DIR`` stands for ``factory run DIR``."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(context, args)
+
+
+@click.group("factory", cls=_Factory, context_settings={"help_option_names": ["-h", "--help"]})
+def factory_command() -> None:
+    """Find problems in posts, and make agents that solve them, each verified by cases that its builder did not write.
+
+    \b
+    autoresearch-mlx factory DIR              go through all stages, or go on where the last call ended
+    autoresearch-mlx factory status DIR       show what has become of each problem
+    """
+
+
+@factory_command.command("run")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--posts",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="A file or folder with posts; may be repeated; default: DIR/posts.",
+)
+@click.option("--fetch", multiple=True, metavar="URL", help="Fetch a feed or JSON from the network; may be repeated.")
+@click.option(
+    "--agent", metavar="MODEL", help="The model that works: ollama:MODEL, openai:MODEL ...; default as `run`."
+)
+@click.option("--cases-agent", "examiner", metavar="MODEL", help="The model that writes the cases; default: the same.")
+@click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: the same.")
+@click.option("--agents-endpoint", metavar="URL", help="The server of that model, with OpenAI's API.")
+@click.option("--pieces", type=click.IntRange(min=1), metavar="K", help="Independent evidence of a problem; default 3.")
+@click.option("--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Cases for each agent; default 30.")
+@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Experiments for each agent; default 5.")
+@click.option("--problems", type=click.IntRange(min=1), metavar="N", help="Most problems to work on; default 10.")
+@click.option("--read", type=click.IntRange(min=1), metavar="N", help="Most posts that the model reads; default 500.")
+@click.option(
+    "--builds", type=click.IntRange(min=1), metavar="N", help="Builds before an agent is discarded; default 2."
+)
+@click.option("--bar", type=click.FloatRange(0, 1), metavar="X", help="Least hidden score to ship; default 0.5.")
+@click.option("--until", type=click.Choice(_STAGES), default="ship", help="Stop after this stage.")
+def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], until: Any, **given: Any) -> None:
+    """Go through the stages: collect posts, sort out evidence, find problems, and for each of them write a
+    specification, write cases, build, verify, improve, and ship or discard.
+
+    Each stage is an event in DIR/factory.jsonl; a call that was interrupted or killed is continued by the next one.
+    DIR/factory.html shows the state. The network is used only for --fetch and to reach the models.
+
+    \b
+    Example:
+      autoresearch-mlx factory mine --posts ~/exports --agent ollama:qwen3-coder:30b
+      autoresearch-mlx factory mine --until spec
+    """
+    from autoresearch_mlx.cli.opened import interruptible
+    from autoresearch_mlx.setup.factory.ledger import Book
+    from autoresearch_mlx.setup.factory.line import Wanted, run_line
+    from autoresearch_mlx.setup.factory.page import status_lines
+
+    models = {name: given.pop(name) for name in ("agent", "examiner", "agents_model", "agents_endpoint")}
+    options = {name: value for name, value in given.items() if value is not None}
+    with interruptible():
+        state = run_line(folder, Wanted(posts, fetch, options, until=until, **models), say)
+    for line in status_lines(Book(folder.resolve()), state, width()):
+        click.echo(line)
+
+
+@factory_command.command("status")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path())
+@json_option
+def status_command(folder: Path, as_json: bool) -> None:
+    """Show the stages of a factory, and what has become of each problem.
+
+    \b
+    Example:
+      autoresearch-mlx factory status mine
+    """
+    from autoresearch_mlx.setup.factory.ledger import open_book
+    from autoresearch_mlx.setup.factory.page import status_json, status_lines
+
+    book = open_book(folder.resolve())
+    state = book.read()
+    if as_json:
+        click.echo(json.dumps(status_json(book, state)))
+        return
+    for line in status_lines(book, state, width()):
+        click.echo(line)

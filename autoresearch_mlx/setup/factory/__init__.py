@@ -1,0 +1,11 @@
+"""Make verified agents from posts in which people describe problems (the command ``factory``).
+
+stages        start here: all stages in order, from the posts to the folders that are shipped
+ledger        the factory's own ledger: its events, and how they replay into one value
+collect       reads posts from folders, JSON, feeds and exports (``exports``, ``feeds``)
+evidence      removes copies of posts (``near``), and counts independent evidence
+asking        asks a model for JSON or files, and says what is wrong with a reply
+problems, specs, cases, build    the stages in which a model writes something; ``prompts`` has the questions
+verify, improve, ship            the stages in which something is measured
+page          the page and the lines of ``factory status``
+"""

@@ -1,0 +1,124 @@
+"""Turn posts into evidence: leave out copies, and count how many pieces are independent of each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.setup.factory.near import Near, minima, normal
+from autoresearch_mlx.setup.factory.posts import Post
+
+QUOTE = 500
+"""Most characters of a quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of evidence: a post that is no copy of an earlier one."""
+
+    id: int
+    text: str
+    address: str
+    author: str
+    date: str
+    copies: int = 0
+    """Number of further posts with the same or nearly the same text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The evidence of a factory, and the number of posts that were copies."""
+
+    pieces: tuple[Piece, ...]
+    same: int
+    """Posts whose text is equal to an earlier one, apart from case, punctuation and layout."""
+    near: int
+    """Posts whose text is nearly equal to an earlier one (MinHash)."""
+
+
+def sort_out(posts: Iterable[Post]) -> Sorted:
+    """Return the posts that are no copies of earlier ones, in order."""
+    known: dict[str, int] = {}
+    near, kept = Near(), list[Post]()
+    copies: dict[int, int] = {}
+    same = nearly = 0
+    for each in posts:
+        text = normal(each.text)
+        if (first := known.get(text)) is not None:
+            same += 1
+        else:
+            own = minima(text)
+            if (first := near.find(own)) is not None:
+                nearly += 1
+            else:
+                near.add(own)
+        if first is None:
+            first = len(kept)
+            kept.append(each)
+            known[text] = first
+        else:
+            known.setdefault(text, first)
+            copies[first] = copies.get(first, 0) + 1
+    pieces = tuple(
+        Piece(n + 1, each.text, each.address, each.author, each.date, copies.get(n, 0)) for n, each in enumerate(kept)
+    )
+    return Sorted(pieces, same, nearly)
+
+
+def write_pieces(path: Path, pieces: Sequence[Piece]) -> None:
+    """Write one piece a line, all or nothing.  Raises OSError."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(piece), ensure_ascii=False) + "\n" for piece in pieces)
+    temporary.replace(path)
+
+
+def read_pieces(path: Path) -> list[Piece]:
+    """Return the pieces that :func:`write_pieces` wrote.  Raises OSError and ValueError."""
+    with path.open(encoding="utf-8") as file:
+        return [Piece(**json.loads(line)) for line in file]
+
+
+def quoted(piece: Piece, quote: str) -> str | None:
+    """Return the quote, bounded, if the piece contains it apart from layout and case; None for invented words."""
+    wanted = " ".join(quote.split())[:QUOTE]
+    text = " ".join(piece.text.split())
+    at = text.casefold().find(wanted.casefold())
+    if len(wanted) < 8 or at < 0:
+        return None
+    return text[at : at + len(wanted)]
+
+
+def evidence_of(piece: Piece, quote: str) -> dict[str, Any]:
+    """Return the entry of the ledger for one piece of evidence of a problem."""
+    return {"piece": piece.id, "quote": quote, "address": piece.address, "author": piece.author, "date": piece.date}
+
+
+def independent(evidence: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of independent pieces: pieces that share an author or an address count as one.
+
+    A piece without an author, whose address is no web address but a line of a file, counts as one with all such pieces
+    of that file, because nothing shows that different people wrote them.
+    """
+    groups: list[set[str]] = []
+    for entry in evidence:
+        marks = _marks(entry)
+        joined = [group for group in groups if group & marks]
+        groups = [group for group in groups if not group & marks]
+        groups.append(marks.union(*joined))
+    return len(groups)
+
+
+def _marks(entry: Mapping[str, Any]) -> set[str]:
+    author, address = normal(str(entry["author"])), str(entry["address"]).strip()
+    web = urlsplit(address).scheme in ("http", "https") if "://" in address else False
+    marks = {f"address {address.rstrip('/').lower()}"}
+    if author:
+        marks.add(f"author {author}")
+    elif not web:
+        marks.add(f"file {address.partition('#')[0]}")
+    return marks

@@ -1,0 +1,57 @@
+"""Read RSS and Atom feeds, from files and, only if a person asks for it, from the network."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.setup.factory.posts import Post, post
+
+EXTRA = "`pip install 'autoresearch-mlx[factory]'` adds the library that reads feeds"
+_SECONDS = 30.0
+MOST_BYTES = 20 * 2**20
+
+
+def is_feed(head: bytes) -> bool:
+    """Return whether a file that begins so is a feed of XML."""
+    start = head[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith(b"<") and any(mark in start for mark in (b"<rss", b"<feed", b"<rdf:rdf"))
+
+
+def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
+    """Yield the posts of a feed; None for an entry without words.  Raises LabError without the library."""
+    try:
+        import feedparser
+    except ImportError:
+        raise LabError(f"{where} is a feed, and no library reads feeds here", EXTRA) from None
+    # A text would be taken for an address and fetched; an open file is only read.
+    found: Any = feedparser.parse(io.BytesIO(data))
+    for entry in found.get("entries", ()):
+        parts = [str(part.get("value", "")) for part in entry.get("content", ())]
+        text = max([*parts, str(entry.get("summary", ""))], key=len)
+        address = str(entry.get("link") or entry.get("id") or where)
+        date = str(entry.get("published") or entry.get("updated") or "")
+        yield post(text, address, str(entry.get("author", "")), date, str(entry.get("title", "")))
+
+
+def fetched(url: str) -> bytes:
+    """Return the bytes at an address.  Raises LabError, which says what came instead."""
+    import httpx2
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise LabError(f"--fetch {url}: this is no address of the web", "an address looks like https://host/feed.xml")
+    try:
+        with httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=True) as answer:
+            if answer.status_code != 200:
+                raise LabError(f"--fetch {url}: the server answered {answer.status_code}", "look at it in a browser")
+            data = b""
+            for part in answer.iter_bytes():
+                data += part
+                if len(data) > MOST_BYTES:
+                    raise LabError(f"--fetch {url}: longer than {MOST_BYTES >> 20} MB", "download and shorten it")
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise LabError(f"--fetch {url}: {type(error).__name__}: {error}", "is the address right?") from None
+    return data

@@ -1,0 +1,248 @@
+"""Keep the ledger of a factory, and replay it into one value.
+
+The ledger is a journal of events (``store/journal.py``).  Each stage writes what it makes into a folder and appends its
+event afterwards, so a factory that was killed at any moment goes on with the first stage that has no event.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.store.journal import Event, read_events, writing
+from autoresearch_mlx.store.locks import take_lock
+
+FILE = "factory.jsonl"
+PAGE = "factory.html"
+WORK, PROBLEMS, SHIPPED, POSTS = "work", "problems", "shipped", "posts"
+Stage: TypeAlias = Literal["collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship"]
+STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship")
+_MADE_BY: Mapping[str, Stage] = {
+    "collected": "collect",
+    "evidence": "evidence",
+    "spec": "spec",
+    "cases": "cases",
+    "built": "build",
+    "verified": "verify",
+    "improved": "improve",
+    "shipped": "ship",
+}
+"""Events of the stages that have one event each; the event of ``problem`` says if the evidence was enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may choose; a later call may change it, and the ledger has each change."""
+
+    pieces: int = 3
+    """Number of independent pieces of evidence that a problem needs."""
+    cases: int = 30
+    """Number of cases that the model is asked to write for each problem."""
+    experiments: int = 5
+    """Number of experiments that improve each verified agent."""
+    problems: int = 10
+    """Largest number of problems that are taken further than their evidence."""
+    read: int = 500
+    """Largest number of pieces of evidence that the model reads; the newest are chosen."""
+    builds: int = 2
+    """Number of builds of one agent before its problem is discarded."""
+    bar: float = 0.5
+    """Smallest hidden score of an agent that is shipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem, and what has become of it."""
+
+    id: str
+    title: str
+    statement: str
+    evidence: tuple[Mapping[str, Any], ...]
+    """Each piece: ``piece``, ``quote``, ``address``, ``author`` and ``date``."""
+    independent: int
+    needed: int
+    spec: Mapping[str, Any] | None = None
+    cases: Event | None = None
+    builds: tuple[Event, ...] = ()
+    refusals: tuple[Event, ...] = ()
+    """One event for each build that did not pass: ``attempt`` and ``reason``."""
+    verified: Event | None = None
+    improved: Event | None = None
+    shipped: Event | None = None
+    discarded: Event | None = None
+
+    @property
+    def number(self) -> int:
+        return int(self.id.removeprefix("p"))
+
+    @property
+    def enough(self) -> bool:
+        return self.independent >= self.needed
+
+    @property
+    def over(self) -> bool:
+        return self.shipped is not None or self.discarded is not None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that comes next; for a problem that is over, its last one."""
+        if self.discarded is not None:
+            found: Stage = self.discarded["stage"]
+            return found
+        done = (self.spec, self.cases, self.builds, self.verified, self.improved)
+        waiting: tuple[Stage, ...] = ("spec", "cases", "build", "verify", "improve")
+        if self.builds and self.verified is None and len(self.refusals) == len(self.builds):
+            return "build"
+        return next((stage for stage, event in zip(waiting, done, strict=True) if not event), "ship")
+
+    @property
+    def state(self) -> str:
+        """``shipped``, ``discarded``, ``too little evidence``, or the stage that comes next."""
+        if not self.enough:
+            return "too little evidence"
+        return "shipped" if self.shipped else "discarded" if self.discarded else self.stage
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """A factory as its ledger tells it."""
+
+    options: Options = Options()
+    began: str = ""
+    collected: Event | None = None
+    evidence: Event | None = None
+    batches: tuple[Event, ...] = ()
+    """Batches of posts that the model has read for problems, in order."""
+    listed: bool = False
+    """Whether all batches were read and the problems are in the ledger."""
+    problems: tuple[Problem, ...] = ()
+    damaged: tuple[int, ...] = ()
+    """Numbers of the ledger's lines that hold no event."""
+
+    @property
+    def taken(self) -> tuple[Problem, ...]:
+        """The problems with enough evidence, as many as the options allow: those with the most evidence."""
+        return tuple(problem for problem in self.problems if problem.enough)[: self.options.problems]
+
+    @property
+    def over(self) -> bool:
+        return self.listed and all(problem.over for problem in self.taken)
+
+    @property
+    def stage(self) -> str:
+        """The stage that comes next, or ``done``."""
+        if self.collected is None:
+            return "collect"
+        if self.evidence is None:
+            return "evidence"
+        if not self.listed:
+            return "problem"
+        return next((problem.stage for problem in self.taken if not problem.over), "done")
+
+
+def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
+    """Return the state after these events; events of a later version of this tool are skipped."""
+    state = Factory(damaged=tuple(damaged))
+    problems: dict[str, Problem] = {}
+    for event in events:
+        kind = event["event"]
+        if kind in ("began", "set"):
+            known = {name: value for name, value in event["options"].items() if name in Options.__slots__}
+            state = replace(state, options=replace(state.options, **known), began=state.began or event["time"])
+        elif kind in ("collected", "evidence"):
+            state = replace(state, collected=event) if kind == "collected" else replace(state, evidence=event)
+        elif kind == "read":
+            state = replace(state, batches=(*state.batches, event))
+        elif kind == "listed":
+            state = replace(state, listed=True)
+        elif kind == "problem":
+            told = {name: event[name] for name in ("title", "statement", "independent", "needed")}
+            problems[event["problem"]] = Problem(event["problem"], evidence=tuple(event["evidence"]), **told)
+        elif (problem := problems.get(str(event.get("problem")))) is not None:
+            problems[problem.id] = _with(problem, kind, event)
+    return replace(state, problems=tuple(problems.values()))
+
+
+def _with(problem: Problem, kind: str, event: Event) -> Problem:
+    if kind == "spec":
+        return replace(problem, spec=event["spec"])
+    if kind == "built":
+        return replace(problem, builds=(*problem.builds, event))
+    if kind == "refused":
+        return replace(problem, refusals=(*problem.refusals, event))
+    if kind in ("cases", "verified", "improved", "shipped", "discarded"):
+        changed: Any = {kind: event}
+        return replace(problem, **changed)
+    return problem
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The folder of a factory, and its ledger."""
+
+    root: Path
+    _path: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_path", self.root / FILE)
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def work(self) -> Path:
+        """The folder with the posts as they were read, the calls to models, and runs."""
+        return self.root / WORK
+
+    def folder(self, problem: Problem) -> Path:
+        return self.root / PROBLEMS / problem.id
+
+    def lab(self, problem: Problem) -> Path:
+        return self.folder(problem) / "lab"
+
+    def read(self) -> Factory:
+        """Return the state.  Raises LedgerError."""
+        found = read_events(self._path)
+        return replay(found.events, found.damaged)
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Write one event.  Raises LedgerError."""
+        with writing(self._path) as writer:
+            writer.append(kind, **fields)
+
+
+def open_book(root: Path) -> Book:
+    """Return a factory that exists.  Raises LabError when there is none."""
+    if not (root / FILE).is_file():
+        raise LabError(f"there is no factory in {root}", "`autoresearch-mlx factory DIR --posts PATH` begins one")
+    return Book(root)
+
+
+@contextmanager
+def held(root: Path) -> Iterator[Book]:
+    """Make the folder if needed, and hold the factory for this process.
+
+    Raises LockedError when another process works on it, LabError when the folder cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / WORK).mkdir(exist_ok=True)
+        lock = (root / WORK / "lock").open("a+")
+    except OSError as error:
+        raise LabError(f"{root} cannot be written: {error.strerror}", "name another folder") from None
+    with lock:
+        if not take_lock(lock):
+            lock.seek(0)
+            said = f"another process works on this factory: {lock.read().strip() or 'unknown'}"
+            raise LockedError(said, "wait for it, or stop it with Ctrl-C there")
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield Book(root)
+        lock.truncate(0)

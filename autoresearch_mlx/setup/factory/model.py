@@ -1,0 +1,123 @@
+"""Choose the model of a factory, as ``run`` chooses, and say how the agents that are built reach one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.agents.choose_model import PREFIXES, open_endpoint, suitable_model
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import AgentError, EndpointError
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.lab.config import AgentSettings, load_settings
+from autoresearch_mlx.models.ollama import Ollama
+from autoresearch_mlx.models.openai import PUBLIC_URL, OpenAICompatible
+from autoresearch_mlx.models.wire import Ask, Endpoint, Message
+from autoresearch_mlx.setup.factory.asking import Asker
+from autoresearch_mlx.setup.factory.build import AgentModel
+from autoresearch_mlx.store.talks import calls_of, spent
+from autoresearch_mlx.targets.contract import Say
+
+_NO_MODEL = "start Ollama with a model, or name one: --agent ollama:MODEL, openai:MODEL ... (docs/models.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """The models of a factory."""
+
+    writer: Asker
+    """The model that finds problems, writes specifications and builds."""
+    examiner: Asker
+    """The model that writes the cases; it may be the same one, in a call of its own."""
+    settings: AgentSettings
+    work: Path
+
+    def tokens(self, number: int) -> int:
+        """Return the tokens of all calls so far for one problem; estimates where a server gave no counts."""
+        return sum(_tokens(call) for call in calls_of(self.work, number))
+
+    def proposer(self) -> AgentSettings:
+        """Return the settings of the agent that proposes edits in the stage ``improve``: the writer, in a chat."""
+        endpoint, update = self.writer.endpoint, dict[str, Any]()
+        if isinstance(endpoint, OpenAICompatible):
+            update = {"base_url": endpoint.base_url, "api_key_env": self._key_env(endpoint.base_url)}
+        form = "blocks" if self.settings.format == "auto" else self.settings.format
+        most = self.settings.max_tokens_total
+        left = None if most is None else max(1, most - spent(self.work).tokens)
+        told = {"name": "chat", "model": endpoint.name, "format": form, "max_tokens_total": left}
+        return self.settings.model_copy(update={**told, **update})
+
+    def agent_model(self, name: str | None, endpoint: str | None) -> AgentModel:
+        """Return the model that the built agents ask: the named one, or the writer on its server.
+
+        Raises AgentError for a model whose server this program starts itself, because it would not outlive the factory.
+        """
+        own = self.writer.endpoint
+        if isinstance(own, OpenAICompatible):
+            address = endpoint or own.base_url
+            return AgentModel(name or own.model_there(), address, self._key_env(address) or "")
+        if isinstance(own, Ollama):
+            return AgentModel(name or own.model, endpoint or f"{own.address.rstrip('/')}/v1")
+        if name and endpoint:
+            return AgentModel(name, endpoint, self.settings.api_key_env or "")
+        said = f"the agents need a server that runs without this program, and {own.name} has none"
+        raise AgentError(said, "name theirs with --agents-model MODEL --agents-endpoint URL")
+
+    def _key_env(self, address: str) -> str | None:
+        if self.settings.api_key_env:
+            return self.settings.api_key_env
+        public = address in (PUBLIC_URL, os.environ.get("OPENAI_BASE_URL", "").rstrip("/"))
+        return "OPENAI_API_KEY" if public and os.environ.get("OPENAI_API_KEY") else None
+
+    def must_answer(self) -> None:
+        """Ask the writer for one word.  Raises EndpointError when its server is away."""
+        settings = self.settings
+        ask = Ask((Message("user", "Say ok."),), 10, 16, min(60.0, settings.timeout_seconds), temperature=0.0)
+        try:
+            self.writer.endpoint.ask(ask)
+        except EndpointError as error:
+            if error.kind in ("unreachable", "busy", "hung", "dropped"):
+                raise
+
+    def close(self) -> None:
+        for each in {id(asker.endpoint): asker.endpoint for asker in (self.writer, self.examiner)}.values():
+            each.close()
+
+
+def staff(root: Path, work: Path, agent: str | None, examiner: str | None, say: Say) -> Staff:
+    """Return the named models, those of ``[agent]`` in the folder's lab.toml, or the one that ``run`` chooses.
+
+    Raises AgentError when there is none.
+    """
+    settings = load_settings(root).settings.agent
+    office = Office(settings, folder=work, say=say, memory_bytes=read_machine().memory_bytes)
+    writer = _opened(agent or _of_settings(settings), office)
+    say(f"model: {writer.name}")
+    checker = writer if examiner is None else _opened(examiner, office)
+    return Staff(Asker(writer, office), Asker(checker, office), settings, work)
+
+
+def _opened(name: str | None, office: Office) -> Endpoint:
+    if name is not None:
+        return open_endpoint(name, office)
+    endpoint, why = suitable_model(office)
+    if endpoint is None:
+        raise AgentError(f"there is no model: {why}", _NO_MODEL)
+    return endpoint
+
+
+def _of_settings(settings: AgentSettings) -> str | None:
+    if settings.model is not None:
+        return settings.model
+    return settings.name if settings.name.partition(":")[0] in PREFIXES else None
+
+
+def _tokens(call: Mapping[str, Any]) -> int:
+    total = 0
+    for name in ("prompt_tokens", "completion_tokens"):
+        found = call.get(name)
+        total += found if isinstance(found, int) else 0
+    return total

@@ -1,0 +1,155 @@
+"""Show a factory: the lines of ``factory status``, its JSON, and the page ``factory.html``.
+
+The page has no script and loads nothing.  Every text of a stranger or a model is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.lab.lab import write_whole
+from autoresearch_mlx.setup.factory.ledger import PAGE, STAGES, Book, Factory, Problem
+from autoresearch_mlx.store.journal import now
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).parent / "pages"
+
+
+def status_json(book: Book, state: Factory) -> dict[str, Any]:
+    """Return the state as one JSON document."""
+    return {
+        "folder": str(book.root),
+        "stage": state.stage,
+        "began": state.began,
+        "options": asdict(state.options),
+        "collected": state.collected,
+        "evidence": state.evidence,
+        "batches": len(state.batches),
+        "problems": [_problem_json(problem) for problem in state.problems],
+        "damaged_lines": list(state.damaged),
+    }
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    shown = asdict(problem)
+    return {**shown, "state": problem.state, "stage": problem.stage}
+
+
+def status_lines(book: Book, state: Factory, width: int) -> list[str]:
+    """Return the state as lines of text."""
+    lines = [f"factory {book.root}: {_where(state)}"]
+    if state.collected is not None:
+        lines.append(f"collect   {terms.plural(state.collected['posts'], 'post')}")
+        for source in state.collected["sources"]:
+            skipped = "".join(f", {n} skipped ({why})" for why, n in source["skipped"].items())
+            lines.append(f"          {terms.one_line(source['source'])}: {source['posts']}{skipped}")
+    if state.evidence is not None:
+        e = state.evidence
+        copies = f"{e['same']} equal and {e['near']} nearly equal copies left out"
+        lines.append(f"evidence  {terms.plural(e['pieces'], 'piece')}, {copies}")
+    faults = sum(bool(batch["fault"]) for batch in state.batches)
+    if state.batches:
+        unread = f", {faults} without a usable reply" if faults else ""
+        lines.append(f"problem   {terms.plural(len(state.batches), 'batch').replace('batchs', 'batches')} read{unread}")
+    if state.damaged:
+        lines.append(f"note      damaged lines of the ledger: {', '.join(map(str, state.damaged))}")
+    if state.problems:
+        rows = [("", "evidence", "state", "problem"), *map(_row, state.problems)]
+        lines += ["", *(terms.cut(line, width) for line in terms.table(rows, left=(0, 2, 3)))]
+    for problem in state.problems:
+        lines += [terms.cut(line, width) for line in _story(problem)]
+    return lines
+
+
+def _where(state: Factory) -> str:
+    if not state.over:
+        return f"next is {state.stage}; `autoresearch-mlx factory DIR` goes on"
+    shipped = sum(problem.shipped is not None for problem in state.problems)
+    discarded = sum(problem.discarded is not None for problem in state.problems)
+    return f"done: {shipped} shipped, {discarded} discarded"
+
+
+def _row(problem: Problem) -> tuple[str, str, str, str]:
+    return problem.id, f"{problem.independent} of {problem.needed}", problem.state, terms.one_line(problem.title)
+
+
+def _story(problem: Problem) -> list[str]:
+    """Return the figures of one problem, a line for each stage that is over."""
+    lines = []
+    if problem.cases is not None:
+        counts = ", ".join(f"{n} {part}" for part, n in problem.cases["counts"].items())
+        constant = f"constant {problem.cases['trivial']['constant']:.2f}"
+        by = terms.one_line(problem.cases["by"])
+        lines.append(f"  cases    {counts}, by {by}; trivial agents: empty 0.00, echo 0.00, {constant}")
+    lines += [f"  refused  build {r['attempt']}: {terms.one_line(r['reason'])}" for r in problem.refusals]
+    if problem.verified is not None:
+        lines.append(f"  verified dev {problem.verified['dev']:.2f}, guard {problem.verified['guard']:.2f}")
+    if problem.improved is not None:
+        i = problem.improved
+        values = f"dev {terms.value(i['before'])} -> {terms.value(i['after'])}"
+        lines.append(f"  improved {terms.plural(i['experiments'], 'experiment')}, {i['kept']} kept, {values}")
+    if problem.shipped is not None:
+        h = problem.shipped["hidden"]
+        score = f"{h['score']:.2f} ({h['low']:.2f} to {h['high']:.2f}, {h['cases']} cases)"
+        lines.append(f"  shipped  {problem.shipped['folder']}: hidden {score}")
+    if problem.discarded is not None:
+        lines.append(f"  discarded at {problem.discarded['stage']}: {terms.one_line(problem.discarded['reason'])}")
+    return [f"{problem.id}", *lines] if lines else []
+
+
+def write_page(book: Book) -> None:
+    """Write the page of a factory, the whole of it or nothing.  Raises OSError."""
+    write_whole(book.root / PAGE, render(book, book.read()))
+
+
+def render(book: Book, state: Factory) -> str:
+    """Return the page as one document."""
+    from markupsafe import Markup
+
+    style = (_TEMPLATES / "factory.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
+    # Only our own files are marked as safe markup.
+    page = _environment().get_template("factory.html")
+    text = page.render(
+        style=Markup(style), policy=Markup(policy), state=state, name=book.root.name, where=_where(state),
+        stages=STAGES, made=now(),
+    )  # fmt: skip
+    return text.encode(errors="replace").decode()
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda held: terms.printable(held) if type(held) is str else held,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"one_line": terms.one_line, "plural": terms.plural, "count": terms.count, "value": terms.value}
+    made.filters |= {"is_web": _is_web, "tenths": terms.tenths, "score": _score}
+    return made
+
+
+def _is_web(address: str) -> bool:
+    """Return whether an address may become a link: other kinds, such as javascript:, could run code."""
+    try:
+        return urlsplit(address).scheme in ("http", "https")
+    except ValueError:
+        return False
+
+
+def _score(hidden: Mapping[str, Any]) -> str:
+    return f"{hidden['score']:.2f} ({hidden['low']:.2f} to {hidden['high']:.2f})"

@@ -1,0 +1,92 @@
+"""One post, as every source is read into it, and the rules that make its text harmless and bounded."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+from autoresearch_mlx import terms
+
+LONGEST = 20_000
+"""Most characters of a post that are kept."""
+_SHORT = 300
+"""Most characters of an address, an author or a date."""
+_NOBODY = frozenset({"[deleted]", "deleted", "anonymous", "unknown", "none", "null", "ghost", "n/a"})
+"""Names that forums use for nobody in particular."""
+_TAG = re.compile(
+    r"</?(?:p|br|div|a|b|i|em|strong|code|pre|ul|ol|li|blockquote|h\d|span|img|table|tr|td)\b[^<>]*>", re.I
+)
+_BLOCKS = frozenset({"p", "br", "div", "li", "pre", "blockquote", "tr", "h1", "h2", "h3", "h4"})
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What one person wrote in one place."""
+
+    text: str
+    address: str
+    """Where it can be found again: a URL, or a file and a place in it."""
+    author: str = ""
+    """Empty when unknown."""
+    date: str = ""
+    """As the source gives it; empty when unknown."""
+
+
+def post(text: str, address: str, author: str = "", date: str = "", title: str = "") -> Post | None:
+    """Return a post without markup and control codes, cut to a bounded length; None for one without words."""
+    whole = f"{title}\n\n{text}" if title and title.strip() not in text else text
+    plain = terms.printable(_without_markup(whole[: 4 * LONGEST])).strip()
+    plain = re.sub(r"\n{3,}", "\n\n", plain)[:LONGEST]
+    if sum(character.isalnum() for character in plain) < 3:
+        return None
+    author = "" if author.strip().lower() in _NOBODY else author
+    short = [terms.one_line(value)[:_SHORT] for value in (address, author, date)]
+    return Post(plain.encode(errors="replace").decode(), *(each.encode(errors="replace").decode() for each in short))
+
+
+def write_posts(path: Path, posts: list[Post]) -> None:
+    """Write one post a line, all or nothing.  Raises OSError."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in posts)
+    temporary.replace(path)
+
+
+def read_posts(path: Path) -> Iterator[Post]:
+    """Yield the posts of a file that :func:`write_posts` wrote.  Raises OSError and ValueError."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield Post(**json.loads(line))
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._skip = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._skip += tag in ("script", "style")
+        if tag in _BLOCKS:
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skip -= tag in ("script", "style") and self._skip > 0
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.parts.append(data)
+
+
+def _without_markup(text: str) -> str:
+    if _TAG.search(text) is None:
+        return html.unescape(text) if "&" in text else text
+    parser = _Text()
+    parser.feed(text)
+    parser.close()
+    return "".join(parser.parts)

@@ -1,0 +1,159 @@
+"""The stage ``problem``: a model reads the evidence in batches and says which problems people describe there.
+
+The model only sorts: the quotes are compared with the posts, and one that does not stand there is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.setup.factory.asking import Asker, Unfit, fitting
+from autoresearch_mlx.setup.factory.evidence import Piece, evidence_of, independent, quoted
+from autoresearch_mlx.setup.factory.ledger import Book, Factory
+from autoresearch_mlx.setup.factory.prompts import problems_prompt
+
+_BATCH_POSTS, _BATCH_CHARACTERS = 15, 12_000
+_TITLE, _STATEMENT = 120, 600
+_MOST = 40
+"""Most problems in one reply."""
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["problems"],
+    "properties": {
+        "problems": {
+            "type": "array",
+            "maxItems": _MOST,
+            "items": {
+                "type": "object",
+                "required": ["title", "statement", "evidence"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "title": {"type": "string", "minLength": 3},
+                    "statement": {"type": "string", "minLength": 10},
+                    "evidence": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["post", "quote"],
+                            "properties": {"post": {"type": "integer"}, "quote": {"type": "string"}},
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+
+
+def chosen(pieces: Sequence[Piece], most: int) -> list[Piece]:
+    """Return the pieces that the model reads: all of them, or the newest ones by date, in their order."""
+    if len(pieces) <= most:
+        return list(pieces)
+    newest = sorted(pieces, key=lambda piece: (_day(piece.date), -piece.id), reverse=True)[:most]
+    return sorted(newest, key=lambda piece: piece.id)
+
+
+def _day(date: str) -> str:
+    """Return a date so that later ones sort behind earlier ones; an unknown or odd one sorts first."""
+    from email.utils import parsedate_to_datetime
+
+    if date[:4].isdigit():
+        return date
+    try:
+        return parsedate_to_datetime(date).isoformat()
+    except (TypeError, ValueError, IndexError):
+        return ""
+
+
+def batches(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Divide the pieces into batches that fit into a prompt."""
+    found: list[list[Piece]] = []
+    size = 0
+    for piece in pieces:
+        length = min(len(piece.text), 1500) + 60
+        if not found or len(found[-1]) >= _BATCH_POSTS or size + length > _BATCH_CHARACTERS:
+            found.append([])
+            size = 0
+        found[-1].append(piece)
+        size += length
+    return found
+
+
+def read_batch(asker: Asker, batch: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> tuple[list[Any], str]:
+    """Return the problems that one batch describes, as the ledger keeps them, and what was wrong with the reply.
+
+    An entry has ``id`` (empty for a new problem), ``title``, ``statement`` and ``evidence``.
+    """
+    by_id = {piece.id: piece for piece in batch}
+
+    def read(text: str) -> list[Any]:
+        value = fitting(text, SCHEMA)
+        found = [_found(entry, by_id, {each["id"] for each in known}) for entry in value["problems"]]
+        if found and not any(entry["evidence"] for entry in found):
+            raise Unfit("no quote stands in the post that it names; copy the words exactly, and use the post's number")
+        return [entry for entry in found if entry["evidence"]]
+
+    answer = asker.ask(0, "problems", problems_prompt(batch, known), read, SCHEMA)
+    return answer.value or [], answer.fault
+
+
+def _found(entry: Mapping[str, Any], pieces: Mapping[int, Piece], known: set[str]) -> dict[str, Any]:
+    evidence = dict[int, dict[str, Any]]()
+    for each in entry["evidence"]:
+        piece = pieces.get(each["post"])
+        quote = quoted(piece, each["quote"]) if piece is not None else None
+        if piece is not None and quote is not None:
+            evidence.setdefault(piece.id, evidence_of(piece, quote))
+    return {
+        "id": entry.get("id", "") if entry.get("id", "") in known else "",
+        "title": terms.one_line(entry["title"])[:_TITLE],
+        "statement": terms.one_line(entry["statement"])[:_STATEMENT],
+        "evidence": list(evidence.values()),
+    }
+
+
+def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the problems that the batches so far describe, with all their evidence; ids are p1, p2 ..."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in read:
+        for entry in event["found"]:
+            name = entry["id"] or _same_title(found, entry["title"]) or f"p{len(found) + 1}"
+            problem = found.setdefault(name, {**entry, "id": name, "evidence": []})
+            had = {each["piece"] for each in problem["evidence"]}
+            problem["evidence"] += [each for each in entry["evidence"] if each["piece"] not in had]
+    return list(found.values())
+
+
+def _same_title(found: Mapping[str, Mapping[str, Any]], title: str) -> str:
+    return next((name for name, each in found.items() if each["title"].casefold() == title.casefold()), "")
+
+
+def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Piece]) -> Iterator[str]:
+    """Let the model read the batches that it has not read, and enter the problems; yield a line for each event."""
+    todo = batches(chosen(pieces, state.options.read))
+    read = list(state.batches)
+    for at in range(len(read), len(todo)):
+        found, fault = read_batch(asker, todo[at], merged(read))
+        event = {"batch": at + 1, "of": len(todo), "found": found, "fault": fault, "model": asker.endpoint.name}
+        book.append("read", **event)
+        read.append(event)
+        said = f"batch {at + 1} of {len(todo)}: {terms.plural(len(found), 'problem')}"
+        yield f"problem: {said}" + (f"; the model's reply did not fit: {fault}" if fault else "")
+    known = {problem.id for problem in state.problems}
+    needed = state.options.pieces
+    problems = sorted(merged(read), key=lambda each: -independent(each["evidence"]))
+    taken = 0
+    for each in problems:
+        pieces_found = independent(each["evidence"])
+        taken += pieces_found >= needed
+        if each["id"] in known:
+            continue
+        told = {name: each[name] for name in ("title", "statement", "evidence")}
+        book.append("problem", problem=each["id"], **told, independent=pieces_found, needed=needed)
+        enough = "" if pieces_found >= needed else f", and {needed} are needed"
+        count = f"{terms.plural(pieces_found, 'independent piece')} of evidence{enough}"
+        yield f"problem {each['id']}: {each['title']}: {count}"
+    book.append("listed", problems=len(problems), enough=taken)
+    yield f"problem: {terms.plural(len(problems), 'problem')} found, {taken} with enough independent evidence"

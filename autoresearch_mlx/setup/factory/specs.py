@@ -1,0 +1,44 @@
+"""The stage ``spec``: what an agent is asked, what form its answer has, and when the answer is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.setup.factory.asking import Answer, Asker, fitting
+from autoresearch_mlx.setup.factory.build import described, tools
+from autoresearch_mlx.setup.factory.ledger import Problem
+from autoresearch_mlx.setup.factory.prompts import spec_prompt
+
+_LONGEST = 1500
+_TEXT = {"type": "string", "minLength": 3}
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["title", "input", "output", "tools", "solved"],
+    "properties": {
+        "title": _TEXT,
+        "input": _TEXT,
+        "output": _TEXT,
+        "tools": {"type": "array", "items": {"type": "string"}},
+        "solved": _TEXT,
+    },
+}
+
+
+def write_spec(asker: Asker, problem: Problem) -> Answer[dict[str, Any]]:
+    """Return the specification for a problem; tools that the template does not have are left out of it."""
+
+    known = tools()
+
+    def read(text: str) -> dict[str, Any]:
+        value = fitting(text, SCHEMA)
+        spec: dict[str, Any] = {
+            name: terms.printable(value[name]).strip()[:_LONGEST] for name in ("title", "input", "output", "solved")
+        }
+        spec["title"] = terms.one_line(spec["title"])[:120]
+        spec["tools"] = [name for name in dict.fromkeys(value["tools"]) if name in known]
+        return spec
+
+    prompt = spec_prompt(problem.title, problem.statement, problem.evidence, described(known))
+    return asker.ask(problem.number, "spec", prompt, read, SCHEMA)

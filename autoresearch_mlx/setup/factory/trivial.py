@@ -1,0 +1,109 @@
+"""Answer cases with trivial agents, which must fail: one that says nothing, one that echoes, one with a constant.
+
+A case that an empty answer or the question itself passes tests nothing, and is dropped.  A set of cases of which one
+constant passes a large share tests too little, and is refused.  A case whose own right answer fails its check is
+dropped too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.targets.evals.cases import Case
+from autoresearch_mlx.targets.evals.scorer import Scorer
+
+CONSTANT = 0.25
+"""Largest share of the cases that one constant answer may pass."""
+_CONSTANTS = ("yes", "no", "true", "false", "0", "1", "none", "unknown", "{}", "[]", "I do not know.")
+_MOST_CONSTANTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A case that was written and not examined yet."""
+
+    case: Case
+    answer: Any = None
+    """The right answer, as its writer gives it; None when it is unknown, as for a person's cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The cases that stay, the dropped ones, and what trivial agents score on those that stay."""
+
+    cases: tuple[Case, ...]
+    dropped: tuple[tuple[str, str], ...]
+    """(question or id, reason)."""
+    constant: str = ""
+    """The constant answer that passes most cases."""
+    constant_passes: frozenset[str] = frozenset()
+    """Ids of the cases that it passes."""
+
+    @property
+    def share(self) -> float:
+        return len(self.constant_passes) / max(1, len(self.cases))
+
+
+def examine(drafts: Sequence[Draft], root: Path, folder: Path) -> Examined:
+    """Answer the cases with trivial agents, in the process that also scores agents.
+
+    ``root`` has the files of a person's own checks; ``folder`` keeps the process's output.  A rubric, which only a
+    model can check, is refused here: the same model would grade its own work.
+    """
+    kept: list[Draft] = []
+    dropped: list[tuple[str, str]] = []
+    with Scorer(root, "", None, folder) as scorer:
+
+        def passes(case: Case, answer: Any) -> bool | str:
+            given = {"id": case.id, "input": case.input}
+            found = scorer.ask(do="check", check=dict(case.check), answer=answer, case=given)
+            return str(found["error"]) if "error" in found else float(found["score"]) > 0
+
+        for draft in drafts:
+            reason = _tests_nothing(draft, passes)
+            if reason:
+                dropped.append((str(draft.case.input)[:200], reason))
+            else:
+                kept.append(draft)
+        best: tuple[str, frozenset[str]] = ("", frozenset())
+        for constant in _constants(kept):
+            found = frozenset(d.case.id for d in kept if passes(d.case, constant) is True)
+            if len(found) > len(best[1]):
+                best = (constant, found)
+    return Examined(tuple(d.case for d in kept), tuple(dropped), *best)
+
+
+def _tests_nothing(draft: Draft, passes: Any) -> str:
+    """Return why a case is no test; empty for a sound one."""
+    case = draft.case
+    if "rubric" in case.check:
+        return "a rubric: a model would have to judge, and no program can"
+    for name, answer in (("no answer", None), ("an empty answer", ""), ("the question itself", case.input)):
+        found = passes(case, answer)
+        if isinstance(found, str):
+            return f"its check fails: {found[:200]}"
+        if found:
+            return f"{name} passes it"
+    if draft.answer is not None and passes(case, draft.answer) is not True:
+        return "the right answer that came with it does not pass it"
+    return ""
+
+
+def _constants(drafts: Sequence[Draft]) -> list[str]:
+    """Return constant answers worth a try: usual ones, and the right answers of the cases."""
+    known = [d.answer if d.answer is not None else _wanted(d.case.check) for d in drafts]
+    texts = [each if isinstance(each, str) else _json(each) for each in known if each is not None]
+    return list(dict.fromkeys([*_CONSTANTS, *texts]))[:_MOST_CONSTANTS]
+
+
+def _wanted(check: Mapping[str, Any]) -> Any:
+    return check.get("exact", check.get("number"))
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,118 @@
+"""The stage ``verify``: does a build start, does the sandbox hold, does it answer, and not only what it was shown?
+
+The dev cases were shown to the builder, the guard cases were not: a build with hard-coded answers is found by the
+difference.  The hidden cases stay unused until the stage ``ship``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.experiment import Assignment, Measurement, Split
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.session import place_of
+from autoresearch_mlx.setup.factory.build import AGENT, fixed_files, parse_fault
+from autoresearch_mlx.setup.factory.ledger import Problem
+from autoresearch_mlx.targets.contract import Say
+from autoresearch_mlx.targets.evals.kind import EvalsKind
+from autoresearch_mlx.targets.evals.target import Evals
+from autoresearch_mlx.targets.registry import with_defaults
+
+_SEED = 42
+_PASSES = 0.5
+"""Smallest share of the dev score that the guard score must reach: below it, what was learned does not carry over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the checks of one build found; ``fault`` is empty for a build that passed all of them."""
+
+    checks: tuple[tuple[str, str], ...] = ()
+    """(name of the check, what it found)."""
+    dev: float | None = None
+    guard: float | None = None
+    tokens: float | None = None
+    """Mean tokens of a dev case; None when the server does not count."""
+    seconds: float | None = None
+    """Mean seconds of a dev case."""
+    fault: str = ""
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields of the ledger's event."""
+        scores = {"dev": self.dev, "guard": self.guard, "tokens": self.tokens, "seconds": self.seconds}
+        return {"checks": [list(each) for each in self.checks], **scores}
+
+
+def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
+    """Return the target of an agent's lab.
+
+    Raises LabError when there is no sandbox: what a model has written runs in one, or not at all.
+    """
+    settings = load_settings(lab.root).settings
+    kind = EvalsKind()
+    place = place_of(lab, with_defaults(settings, kind), say)
+    target = kind.build(kind.settle(place), place)
+    if (why := target.unconfined_because(private)) is not None:
+        hint = "docs/sandbox.md says what a sandbox needs; the factory goes on where it stopped"
+        raise LabError(f"agents that a model wrote cannot be run here, for there is no sandbox: {why}", hint)
+    return target
+
+
+def measured(target: Evals, tree: Path, folder: Path, split: Split = "val") -> Measurement:
+    """Take one run in an empty folder.  Raises EndpointError when the model's server stays away."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return target.measure(Assignment(tree, folder, _SEED, lambda progress: None, split=split))
+
+
+def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...], say: Say) -> Verified:
+    """Check one build; ``folder`` takes the files of its runs.  Raises LabError and EndpointError."""
+    assert problem.cases is not None and problem.builds
+    found = Verified()
+    build = problem.builds[-1]
+    if fixed_files(lab) != build["fixed"]:
+        return replace(found, fault="a file that comes from the template was changed")
+    found = _with(found, "template", "the files of the template are unchanged")
+    files = {AGENT: (lab / AGENT).read_text(encoding="utf-8")}
+    if fault := parse_fault(files):
+        return replace(found, fault=fault)
+    target = target_of(Lab(lab), private, say)
+    words = target.sandbox.words if target.sandbox is not None else ""
+    found = _with(found, "sandbox", f"{words}: other files and other ports were refused")
+    shutil.rmtree(folder, ignore_errors=True)
+    (smoke := folder / "smoke").mkdir(parents=True)
+    first = target.smoke(Assignment(lab, smoke, _SEED, lambda progress: None))
+    if first is not None and first.value is None:
+        return replace(found, fault=f"it does not start: {first.reason}")
+    found = _with(found, "starts", "two cases were answered")
+    return _scored(found, problem, measured(target, lab, folder / "val"))
+
+
+def _scored(found: Verified, problem: Problem, m: Measurement) -> Verified:
+    assert problem.cases is not None
+    if m.value is None:
+        return replace(found, fault=f"its cases could not be scored: {m.reason}")
+    dev, guard = float(m.value), fmean(m.extra["guard"].values())
+    secondary: Mapping[str, Any] = m.extra["secondary"]
+    costs = {name: secondary[name]["value"] for name in ("tokens", "seconds")}
+    found = replace(found, dev=dev, guard=guard, **costs)
+    trivial: Mapping[str, float] = problem.cases["trivial"]
+    counts: Mapping[str, int] = problem.cases["counts"]
+    shown = f"dev {dev:.2f} of {counts['dev']} cases, guard {guard:.2f} of {counts['guard']}"
+    if dev <= trivial["dev"]:
+        return replace(found, fault=f"it is no better than a constant answer: {shown}")
+    if guard <= trivial["guard"] or guard < _PASSES * dev:
+        words = "it answers the cases that its builder was shown, and not the others, as hard-coded answers do"
+        return replace(found, fault=f"{words}: {shown}")
+    return _with(found, "cases", shown)
+
+
+def _with(found: Verified, name: str, words: str) -> Verified:
+    return replace(found, checks=(*found.checks, (name, words)))
