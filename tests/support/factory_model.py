@@ -106,7 +106,7 @@ def cases(prompt: str) -> str:
 
 def _servings(n: int) -> dict[str, Any]:
     amount, before, after = 40 + 7 * n, 2 + n % 5, 3 + n % 7
-    if n % 4 == 3:
+    if n % 2:
         return _case(f"I double {amount} g of rice for {before} people. How much is it?", 2 * amount, "doubling")
     question = f"A recipe takes {amount} g for {before} servings. How much for {after} servings?"
     return _case(question, round(amount * after / before, 4), "scaling")
@@ -143,14 +143,9 @@ def _file(text: str) -> str:
 
 
 def improve(prompt: str) -> str:
-    """Offer an edit that changes nothing that counts, and then one that doubles right."""
-    number = int(prompt.rpartition("This is experiment ")[2].partition(".")[0])
-    edits = [
-        ("a comment", '    words = question.split("?")[0]\n', '    words = question.split("?")[0]  # its beginning\n'),
-        ("double", "        return str(numbers[0])\n", "        return str(2 * numbers[0])\n"),
-    ]
-    title, search, replace = edits[(number - 1) % len(edits)]
-    fields = json.dumps({"title": title, "axis": "agent", "hypothesis": "it helps", "expected_gain": 0.1})
+    """Offer the edit that doubles right."""
+    fields = json.dumps({"title": "double", "axis": "agent", "hypothesis": "it helps", "expected_gain": 0.1})
+    search, replace = "        return str(numbers[0])\n", "        return str(2 * numbers[0])\n"
     blocks = f"<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"
     return f"```json\n{fields}\n```\n\nagent.py\n```\n{blocks}```\n"
 

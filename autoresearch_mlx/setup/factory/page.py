@@ -66,7 +66,10 @@ def status_lines(book: Book, state: Factory, width: int) -> list[str]:
         rows = [("", "evidence", "state", "problem"), *map(_row, state.problems)]
         lines += ["", *(terms.cut(line, width) for line in terms.table(rows, left=(0, 2, 3)))]
     for problem in state.problems:
-        lines += [terms.cut(line, width) for line in _story(problem)]
+        story = _story(problem)
+        lines += ["", problem.id] if story else []
+        for name, text in story:
+            lines += terms.field(f"  {name}", text, width, 13)
     return lines
 
 
@@ -82,28 +85,28 @@ def _row(problem: Problem) -> tuple[str, str, str, str]:
     return problem.id, f"{problem.independent} of {problem.needed}", problem.state, terms.one_line(problem.title)
 
 
-def _story(problem: Problem) -> list[str]:
-    """Return the figures of one problem, a line for each stage that is over."""
+def _story(problem: Problem) -> list[tuple[str, str]]:
+    """Return what came of one problem: a name and a text for each stage that is over."""
     lines = []
     if problem.cases is not None:
         counts = ", ".join(f"{n} {part}" for part, n in problem.cases["counts"].items())
         constant = f"constant {problem.cases['trivial']['constant']:.2f}"
         by = terms.one_line(problem.cases["by"])
-        lines.append(f"  cases    {counts}, by {by}; trivial agents: empty 0.00, echo 0.00, {constant}")
-    lines += [f"  refused  build {r['attempt']}: {terms.one_line(r['reason'])}" for r in problem.refusals]
+        lines.append(("cases", f"{counts}, by {by}; trivial agents: empty 0.00, echo 0.00, {constant}"))
+    lines += [("refused", f"build {r['attempt']}: {terms.one_line(r['reason'])}") for r in problem.refusals]
     if problem.verified is not None:
-        lines.append(f"  verified dev {problem.verified['dev']:.2f}, guard {problem.verified['guard']:.2f}")
+        lines.append(("verified", f"dev {problem.verified['dev']:.2f}, guard {problem.verified['guard']:.2f}"))
     if problem.improved is not None:
         i = problem.improved
-        values = f"dev {terms.value(i['before'])} -> {terms.value(i['after'])}"
-        lines.append(f"  improved {terms.plural(i['experiments'], 'experiment')}, {i['kept']} kept, {values}")
+        values = f"dev {i['before']:.2f} -> {i['after']:.2f}"
+        lines.append(("improved", f"{terms.plural(i['experiments'], 'experiment')}, {i['kept']} kept, {values}"))
     if problem.shipped is not None:
-        h = problem.shipped["hidden"]
-        score = f"{h['score']:.2f} ({h['low']:.2f} to {h['high']:.2f}, {h['cases']} cases)"
-        lines.append(f"  shipped  {problem.shipped['folder']}: hidden {score}")
+        cases = problem.shipped["hidden"]["cases"]
+        score = f"{_score(problem.shipped['hidden'])}, 95 % interval, on {cases} hidden cases"
+        lines.append(("shipped", f"{problem.shipped['folder']}: {score}"))
     if problem.discarded is not None:
-        lines.append(f"  discarded at {problem.discarded['stage']}: {terms.one_line(problem.discarded['reason'])}")
-    return [f"{problem.id}", *lines] if lines else []
+        lines.append(("discarded", f"at {problem.discarded['stage']}: {terms.one_line(problem.discarded['reason'])}"))
+    return lines
 
 
 def write_page(book: Book) -> None:

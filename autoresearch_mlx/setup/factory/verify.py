@@ -6,6 +6,7 @@ difference.  The hidden cases stay unused until the stage ``ship``.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from autoresearch_mlx.loop.session import place_of
 from autoresearch_mlx.setup.factory.build import AGENT, fixed_files, parse_fault
 from autoresearch_mlx.setup.factory.ledger import Problem
 from autoresearch_mlx.targets.contract import Say
+from autoresearch_mlx.targets.evals.appraisal import TRACES
 from autoresearch_mlx.targets.evals.kind import EvalsKind
 from autoresearch_mlx.targets.evals.target import Evals
 from autoresearch_mlx.targets.registry import with_defaults
@@ -86,19 +88,21 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
     target = target_of(Lab(lab), private, say)
     words = target.sandbox.words if target.sandbox is not None else ""
     found = _with(found, "sandbox", f"{words}: other files and other ports were refused")
-    shutil.rmtree(folder, ignore_errors=True)
-    (smoke := folder / "smoke").mkdir(parents=True)
-    first = target.smoke(Assignment(lab, smoke, _SEED, lambda progress: None))
-    if first is not None and first.value is None:
-        return replace(found, fault=f"it does not start: {first.reason}")
-    found = _with(found, "starts", "two cases were answered")
-    return _scored(found, problem, measured(target, lab, folder / "val"))
+    m = measured(target, lab, folder)
+    if m.value is None:
+        return replace(found, fault=f"it does not start: {m.reason}")
+    if m.extra["secondary"]["errors"]["value"] == 1.0:
+        return replace(found, fault=f"it fails in each case: {_first_error(folder)}")
+    return _scored(_with(found, "starts", "it was loaded and gave answers"), problem, m)
+
+
+def _first_error(folder: Path) -> str:
+    with (folder / TRACES).open(encoding="utf-8") as traces:
+        return str(json.loads(traces.readline())["error"])
 
 
 def _scored(found: Verified, problem: Problem, m: Measurement) -> Verified:
-    assert problem.cases is not None
-    if m.value is None:
-        return replace(found, fault=f"its cases could not be scored: {m.reason}")
+    assert problem.cases is not None and m.value is not None
     dev, guard = float(m.value), fmean(m.extra["guard"].values())
     secondary: Mapping[str, Any] = m.extra["secondary"]
     costs = {name: secondary[name]["value"] for name in ("tokens", "seconds")}
