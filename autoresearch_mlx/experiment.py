@@ -168,6 +168,8 @@ class History:
     repeats: tuple[Repeat, ...] = ()
     regime: int = 0
     """Number of the regime in which the session measures now; the first is 0."""
+    own: frozenset[int] | None = None
+    """Numbers of the regimes of the machine of a fleet that sees this history; None when one machine measures all."""
 
     @property
     def baseline(self) -> Experiment | None:

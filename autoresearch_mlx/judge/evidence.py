@@ -137,6 +137,8 @@ class Again:
     """For an audit: what the candidate seems to gain."""
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
+    machine: str = ""
+    """Name of the machine of a fleet that should take the run; empty: the one that took the last run."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -175,6 +177,8 @@ nothing, and 96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
 """In the same simulations, these bounds keep 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and
 half as many of those that gain 1 sigma as the adaptive bounds do."""
+ACROSS = Stages((0.6, 0.9, 1.1, 1.4), (3.0, 1.7, 1.6, 1.4))
+"""The bounds for a change whose runs are spread over the machines of a fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,7 @@ class Rules:
 
     adaptive: Stages = ADAPTIVE
     strict: Stages = STRICT
+    across: Stages = ACROSS
     fast_margin: float = 1.0
     """``fast`` keeps a gain of more than this many sigma after one run."""
     fast_from: float = 4.0

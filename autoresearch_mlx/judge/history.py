@@ -114,9 +114,15 @@ def sigma_of(history: History) -> Sigma:
 def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[Slope, Sigma]:
     """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
 
-    ``beside``: more runs of the same conditions, each with the name of what ran.
+    ``beside``: more runs of the same conditions, each with the name of what ran.  A machine of a fleet has a sigma of
+    its own, as far as it has repeated enough (:func:`sigma.moderated`).
     """
-    return slope.learned(sigma.replicates(chain(_with_commits(history), beside)), _assumed(history))
+    groups = sigma.replicates(chain(_with_commits(history), beside))
+    steep, noise = slope.learned(groups, _assumed(history))
+    if (regimes := history.own) is not None:
+        own = slope.learned([group for group in groups if group[0].regime in regimes], _assumed(history))
+        noise = sigma.moderated(own[1], noise)
+    return steep, noise
 
 
 def _assumed(history: History) -> Slope:

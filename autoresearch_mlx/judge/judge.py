@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from autoresearch_mlx import terms
@@ -68,6 +68,8 @@ class Case:
     lines_removed: int = 0
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
+    refreshed: Mapping[str, int] = field(default_factory=dict)
+    """The same by machine, in a fleet."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False
@@ -111,28 +113,36 @@ class Judge:
 
     def decide(self, history: History, case: Case) -> Decision:
         """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
-        decision = confirmed(self._decide(history, case), history, case.measurements)
+        return self.checked(self._decide(history, case), history, case)
+
+    def checked(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Return the decision; a keep is held back when something besides its value speaks against it."""
+        decision = confirmed(decision, history, case.measurements)
         decision = self._within_limits(self._examined(decision, history, case), history, case)
         decision = side_conditions(decision, history, case.measurements)
         return _with_command(_uncounted(decision, history, case), case)
 
-    def _decide(self, history: History, case: Case) -> Decision:
+    def failed(self, history: History, case: Case) -> Decision | None:
+        """Return what follows from a run that failed; None while all undisturbed runs have values."""
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
             return stuck
         undisturbed = [m for m in case.measurements if not m.tainted]
-        if (failed := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
-            return failed
-        if (late := padded(history, undisturbed)) is not None:
-            return late
+        if (failure := next(filter(None, map(verdict_on_failure, undisturbed)), None)) is not None:
+            return failure
+        return padded(history, undisturbed)
+
+    def _decide(self, history: History, case: Case) -> Decision:
+        if (failure := self.failed(history, case)) is not None:
+            return failure
         if self.mode == "margin":
-            return self._believed(self._by_margin(history, case), history, case)
+            return self.believed(self._by_margin(history, case), history, case)
         if history.incumbent is None:
             taken = runs(case.measurements, 0)
             return stages.decide_baseline(taken, history.metric, self.replicates, len(case.measurements) - len(taken))
         evidence = self.evidence(history, case)
         if case.removes is not None:
             return removal.decide_removal(evidence, self.rules)
-        return self._worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
+        return self.worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
         """Decide without statistics; if the incumbent was kept in another regime, its runs in the current one count."""
@@ -145,8 +155,8 @@ class Judge:
             return Again("the incumbent has no run that counts in this regime", "incumbent")
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
-    def _believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return what a keep by margin still needs if its gain is too good to be believed and the target can audit."""
+    def believed(self, decision: Decision, history: History, case: Case) -> Decision:
+        """Return what a keep still needs if its gain is too good to be believed and the target can audit."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:
             return decision
@@ -193,7 +203,7 @@ class Judge:
         gained = decision.reason.partition(": keep")[0] if isinstance(decision, Verdict) else ""
         return Verdict("limit", f"{gained}, but {broken}" if gained else broken)
 
-    def _worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
+    def worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
         """Turn a keep into a discard if the gain is below what the person wants; shorter code is exempt."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:

@@ -21,6 +21,9 @@ _CLIP = 3.0
 _ENOUGH = 6
 """Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
 
+_SHARED = 6
+"""Most degrees of freedom that a machine of a fleet takes over from the sigma of all machines (`bench/fleet.py`)."""
+
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}
 
@@ -77,6 +80,21 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
     dof = sigma.dof + len(values) - 1
     value = math.sqrt((sigma.dof * sigma.value**2 + squares) / dof)
     return Sigma(value, sigma.n + len(values), dof, sigma.source)
+
+
+def moderated(own: Sigma, every: Sigma) -> Sigma:
+    """Return one machine's sigma from its own repeats and those of all machines of a fleet, its own among them.
+
+    A machine repeats little, so its variance is drawn towards that of all machines, which counts like six repeats
+    (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular Biology 3,
+    2004).
+    """
+    shared = min(_SHARED, every.dof - own.dof)
+    if own.value is None or every.value is None or shared <= 0:
+        return every if own.value is None else own
+    dof = own.dof + shared
+    value = math.sqrt((own.dof * own.value**2 + shared * every.value**2) / dof)
+    return Sigma(value, every.n, dof, f"{own.source} on this machine, and the repeats of the other machines")
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.0) -> tuple[float, ...]:

@@ -1,0 +1,190 @@
+"""Judge a case whose runs were taken by the machines of a fleet, each with a history of its own regimes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
+from autoresearch_mlx.judge.combined import Between
+from autoresearch_mlx.judge.difference import Difference, difference
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules, Sigma, Slope
+from autoresearch_mlx.judge.history import noise_of, runs_of
+from autoresearch_mlx.judge.judge import RECENT, Case, Judge
+from autoresearch_mlx.judge.machines import (
+    MachineEffect,
+    OnMachine,
+    decide_on_machines,
+    effect_on,
+    effects_of,
+    spread_between,
+    together,
+)
+from autoresearch_mlx.judge.shrinkage import Effect, effect_of
+
+NAME = "fleet_machine"
+"""Entry of a measurement's ``machine`` with the name that the machine has in its fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A session's history as one machine of a fleet sees it: ``history.own`` and ``history.regime`` are its own."""
+
+    machine: str
+    chip: str
+    history: History
+
+
+def name_of(measured: Measurement) -> str | None:
+    """Return the name of the machine of a fleet that took this run; None for a session on one machine."""
+    name = measured.machine.get(NAME)
+    return str(name) if name else None
+
+
+def views(history: History) -> tuple[View, ...]:
+    """Return the view of each machine of a fleet that has taken a run, in order of appearance; empty without a fleet.
+
+    A machine's newest run shows its current regime and its chip.
+    """
+    own: dict[str, set[int]] = {}
+    newest: dict[str, Measurement] = {}
+    for measured in _measurements(history):
+        if (name := name_of(measured)) is not None:
+            own.setdefault(name, set()).add(measured.regime)
+            newest[name] = measured
+    return tuple(
+        View(name, _chip(newest[name]), replace(history, regime=newest[name].regime, own=frozenset(regimes)))
+        for name, regimes in own.items()
+    )
+
+
+def _measurements(history: History) -> Iterator[Measurement]:
+    """Yield all runs in the order in which their experiments ended; a repeat follows the experiment that it was for."""
+    later = sorted(history.repeats, key=lambda repeat: repeat.during)
+    at = 0
+    for number, experiment in enumerate(history.experiments):
+        yield from experiment.measurements
+        while at < len(later) and later[at].during <= number:
+            yield later[at].measurement
+            at += 1
+    yield from (repeat.measurement for repeat in later[at:])
+
+
+def _chip(measured: Measurement) -> str:
+    return str(measured.machine.get("chip") or measured.machine.get("arch") or "unknown chip")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that was measured on machines of a fleet, and its effect on each of them."""
+
+    experiment: Experiment
+    effects: tuple[MachineEffect, ...]
+
+
+def changes(seen: Sequence[View]) -> tuple[Change, ...]:
+    """Return every change of a session with its effects on the machines; one that failed everywhere has none."""
+    if not seen:
+        return ()
+    noise = {view.machine: noise_of(view.history) for view in seen}
+    found, best = [], None
+    kept = {e.commit: e for e in seen[0].history.experiments if e.status == "keep"}
+    for e in seen[0].history.experiments:
+        if best is not None and e.number > 0:
+            before = kept.get(e.against, best) if e.against is not None else best
+            found.append(Change(e, tuple(_effects(seen, noise, e, before))))
+        best = e if e.status == "keep" else best
+    return tuple(found)
+
+
+def _effects(
+    seen: Sequence[View], noise: Mapping[str, tuple[Slope, Sigma]], e: Experiment, before: Experiment
+) -> Iterator[MachineEffect]:
+    for view in seen:
+        slope, sigma = noise[view.machine]
+        ours, theirs = (
+            [run for run in runs_of(view.history, each) if run.regime in (view.history.own or ())]
+            for each in (e, before)
+        )
+        common = {run.regime for run in ours if not run.tainted} & {run.regime for run in theirs if not run.tainted}
+        if not common:
+            continue
+        regime = max(common)
+        sides = ([run for run in each if run.regime == regime and not run.tainted] for each in (ours, theirs))
+        a, b = (tuple(side) for side in sides)
+        evidence = Evidence(a, b, sigma, view.history.direction, regime=regime, slope=slope)
+        found = effect_on(view.machine, view.chip, difference(evidence, Rules().record))
+        if found is not None:
+            yield found
+
+
+def spread_of(seen: Sequence[View]) -> Between:
+    """Return how much effects differ between machines, in sigma, from the changes that several machines measured."""
+    return spread_between(change.effects for change in changes(seen))
+
+
+def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
+    """Return a verdict, or what to measure next and on which machine of a fleet.
+
+    ``seen`` has a view for each machine that takes part, the one to ask first in front; the case has the runs of all of
+    them.  With one machine this is :meth:`Judge.decide`.  Raises ValueError without a machine.
+    """
+    if not seen:
+        raise ValueError("a case cannot be judged without a machine")
+    first = seen[0]
+    if len(seen) == 1 or first.history.incumbent is None or case.removes is not None:
+        return _on(judge.decide(first.history, case), first)
+    parts = [(view, _part(view, case)) for view in seen]
+    measured = [(view, part) for view, part in parts if part.measurements]
+    for view, part in measured:
+        if (failed := judge.failed(view.history, part)) is not None:
+            return _on(failed, view)
+    mode = "strict" if judge.mode == "strict" else "adaptive"
+    decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
+    for view, part in measured:
+        if not isinstance(decision, Verdict) or decision.status != "keep":
+            break
+        decision = judge.believed(decision, view.history, part)
+        decision = judge.worth_keeping(decision, view.history, part)
+        decision = _on(judge.checked(decision, view.history, part), view)
+    return decision
+
+
+def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
+    """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
+
+    None if no machine has runs on both sides and a known sigma.
+    """
+    parts = [(view, _part(view, case)) for view in seen]
+    known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
+    effects = effects_of(_sides(judge, known), judge.rules.record)
+    if not effects:
+        return None
+    total, unit = together(effects, spread_of(seen)), fmean(each.sigma for each in effects)
+    sides = sum(each.runs_candidate for each in effects), sum(each.runs_incumbent for each in effects)
+    found = Difference(total.effect * unit, total.error * unit, total.dof, unit, 0.0, *sides)
+    recent = [e.effect.get("raw", e.gain) for e in _kept(seen[0].history)[-RECENT:]]
+    return effect_of(found, recent)
+
+
+def _kept(history: History) -> list[Experiment]:
+    return [e for e in history.experiments if e.status == "keep" and e.number > 0 and e.gain is not None]
+
+
+def _sides(judge: Judge, parts: Iterable[tuple[View, Case]]) -> list[OnMachine]:
+    return [OnMachine(view.machine, view.chip, judge.evidence(view.history, part)) for view, part in parts]
+
+
+def _part(view: View, case: Case) -> Case:
+    """Return the case with the runs of one machine."""
+    own = view.history.own or frozenset((view.history.regime,))
+    here = [m for m in case.measurements if m.regime in own]
+    return replace(case, measurements=here, refreshes=case.refreshed.get(view.machine, 0))
+
+
+def _on(decision: Decision, view: View) -> Decision:
+    """Name the machine in a decision that rests on its runs alone."""
+    if isinstance(decision, Again):
+        return decision if decision.machine else replace(decision, machine=view.machine)
+    return decision

@@ -1,0 +1,221 @@
+"""Decide on a change that is measured on several machines: keep, discard, or which machine takes the next run.
+
+Values of two machines are never compared.  On each machine the candidate is compared with the incumbent's runs there,
+and the gain is divided by that machine's sigma.  These effects are combined (:mod:`combined`), and the combined effect
+is held against bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The machine that has the
+fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
+more than a repeat on the first.
+
+A change may help one kind of chip alone.  It is not kept for all; the reason calls it a platform keep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Verdict
+from autoresearch_mlx.judge.combined import Between, Combined, Estimate, between, combine
+from autoresearch_mlx.judge.difference import Difference, counted, difference, newest_unselected
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules
+from autoresearch_mlx.judge.margin import by_margin
+from autoresearch_mlx.judge.next_run import OTHER_SPEED, disturbed, missing, next_seed, refresh, thin, unlike
+from autoresearch_mlx.judge.student_t import quantile
+
+_ASSUMED_TAU, _WEIGHT = 0.3, 10.0
+"""Standard deviation of an effect between machines, in sigma, before changes were measured on several machines, and how
+much this assumption counts: about as much as 25 changes with a run on each of two machines (`bench/fleet.py`)."""
+_APART = 1.645
+"""Standard errors by which a platform keep's effect must exceed that on the other machines: by chance 1 in 20 does."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnMachine:
+    """The evidence on one machine, in its current regime; the machine may have no run of the candidate yet."""
+
+    machine: str
+    chip: str
+    """Class of the machine: the name of its chip."""
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEffect:
+    """The effect of a change on one machine; positive is better."""
+
+    machine: str
+    chip: str
+    gain: float
+    error: float
+    """Gain and standard error in the metric's unit."""
+    sigma: float
+    """Standard deviation of one run on this machine, in the metric's unit."""
+    dof: int
+    runs_candidate: int
+    runs_incumbent: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The effect in sigma of this machine."""
+        return Estimate(self.gain / self.sigma, self.error / self.sigma, max(1, self.dof))
+
+
+def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | None:
+    """Return a difference as the effect on a machine; None while its sigma is unknown."""
+    if not (found.error and found.sigma):
+        return None
+    runs = found.runs_candidate, found.runs_incumbent
+    return MachineEffect(machine, chip, found.gain, found.error, found.sigma, found.dof, *runs)
+
+
+def effects_of(sides: Iterable[OnMachine], most: int) -> tuple[MachineEffect, ...]:
+    """Return the effect on each machine that has runs of both sides and a sigma; ``most`` as in :func:`difference`."""
+    now = [(side, counted(side.evidence)) for side in sides]
+    found = (effect_on(s.machine, s.chip, difference(e, most)) for s, e in now if e.candidate and e.incumbent)
+    return tuple(each for each in found if each is not None)
+
+
+def together(effects: Sequence[MachineEffect], spread: Between | None = None) -> Combined:
+    """Return the mean effect over machines, in sigma; as :func:`combined.combine`."""
+    return combine([each.estimate for each in effects], spread)
+
+
+def spread_between(changes: Iterable[Sequence[MachineEffect]]) -> Between:
+    """Return how much effects differ between machines, in sigma, learned from the changes of a session."""
+    return between(([e.estimate for e in change] for change in changes), _ASSUMED_TAU**2, _WEIGHT)
+
+
+def decide_on_machines(
+    sides: Sequence[OnMachine], spread: Between, mode: Mode = "adaptive", rules: Rules | None = None
+) -> Decision:
+    """Return keep, discard, or what to measure next and on which machine.
+
+    ``sides`` has every machine that takes part, the one that should be asked first in front.  ``spread``: how much
+    effects differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
+    """
+    rules = rules or Rules()
+    now = [replace(side, evidence=counted(side.evidence)) for side in sides]
+    measured = [side for side in now if side.evidence.candidate]
+    if not measured:
+        return _next_run(sides, now, rules)
+    found: dict[str, Difference] = {}
+    for given, side in zip(sides, now, strict=True):
+        if not side.evidence.candidate:
+            continue
+        if not side.evidence.incumbent:
+            return _at(missing(given.evidence, side.evidence, rules), side.machine)
+        found[side.machine] = difference(side.evidence, rules.record)
+        if unlike(found[side.machine], side.evidence, rules):
+            return _at(refresh(side.evidence, OTHER_SPEED), side.machine)
+    effects = [effect_on(side.machine, side.chip, found[side.machine]) for side in measured]
+    known = [each for each in effects if each is not None]
+    if len(known) < len(effects):
+        return _without_sigma(sides, now, found, rules)
+    return _staged(sides, now, known, spread, mode, rules)
+
+
+def _staged(
+    sides: Sequence[OnMachine],
+    now: Sequence[OnMachine],
+    effects: Sequence[MachineEffect],
+    spread: Between,
+    mode: Mode,
+    rules: Rules,
+) -> Decision:
+    bounds = rules.strict if mode == "strict" else rules.across
+    total, runs = together(effects, spread), sum(len(side.evidence.candidate) for side in now)
+    lower, upper = bounds.at(runs)
+    said = in_words(effects, total)
+    if total.score < lower:
+        return _not_for_all(effects, spread, bounds.upper[-1], said)
+    confirmed = sum(each.gain > 0 for each in effects) >= min(2, len(sides))
+    if total.score >= upper and confirmed:
+        return Verdict("keep", f"{said}: keep")
+    if runs >= bounds.limit and len(effects) >= min(2, len(sides)):
+        return _not_for_all(effects, spread, bounds.upper[-1], said)
+    return _next_run(sides, now, rules, said)
+
+
+def _next_run(
+    sides: Sequence[OnMachine], now: Sequence[OnMachine], rules: Rules, said: str = "not measured yet"
+) -> Decision:
+    """Ask the machine with the fewest runs for one more, unless its runs are disturbed again and again."""
+    able = [i for i, side in enumerate(sides) if disturbed(side.evidence) < rules.spoiled]
+    if not able:
+        return Verdict("invalid", f"{said}: undecided, and further runs were disturbed on every machine")
+    at = min(able, key=lambda i: len(now[i].evidence.candidate))
+    evidence, machine = now[at].evidence, now[at].machine
+    if evidence.candidate and evidence.refreshes < rules.refreshes and (reason := thin(evidence, rules)):
+        return _at(refresh(evidence, reason), machine)
+    seed = next_seed(evidence.candidate, newest_unselected(evidence.incumbent, rules.record))
+    again = "measure again" if evidence.candidate else "measure"
+    reason = said if said == "not measured yet" else f"{said}: {again} on {machine}"
+    return Again(reason, "candidate", seed, evidence.steps[0] if evidence.candidate else None, machine=machine)
+
+
+def _without_sigma(
+    sides: Sequence[OnMachine], now: Sequence[OnMachine], found: Mapping[str, Difference], rules: Rules
+) -> Decision:
+    """Decide by the margin on each machine, while nothing was repeated there, or repeats agree to the last digit."""
+    for side in now:
+        if side.machine in found:
+            verdict = by_margin(found[side.machine].gain, found[side.machine].before, rules.margin)
+            if verdict.status != "keep":
+                return replace(verdict, reason=f"on {side.machine}: {verdict.reason}")
+    if len(found) < min(2, len(sides)):
+        return _next_run(sides, now, rules, f"a gain on {', '.join(found)}")
+    gains = ", ".join(f"{terms.amount(each.gain)} on {name}" for name, each in found.items())
+    return Verdict("keep", f"gain {gains} (margin {rules.margin:g}): keep")
+
+
+def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float, said: str) -> Verdict:
+    chip = platform_of(effects, spread, bound)
+    if chip is None:
+        return Verdict("discard", f"{said}: discard")
+    return Verdict("discard", f"{said}: discard, a platform keep for {chip} alone")
+
+
+def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
+    """Return the chip on which alone a change wins; None when there is no such chip.
+
+    Its effect there is ``bound`` standard errors or more above 0 and clearly above that on all other machines, where
+    there is none.
+    """
+    for chip in dict.fromkeys(each.chip for each in effects):
+        there = [each for each in effects if each.chip == chip]
+        rest = [each for each in effects if each.chip != chip]
+        if not rest:
+            return None
+        a, b = together(there, spread), together(rest, spread)
+        apart = (a.effect - b.effect) / math.hypot(*(_own_error(side) for side in (there, rest)))
+        if a.score >= bound and b.effect <= 0 and apart >= _APART:
+            return chip
+    return None
+
+
+def _own_error(effects: Sequence[MachineEffect]) -> float:
+    """Return the error of the mean over just these machines: what lies between machines does not count."""
+    return together(effects, Between(0.0)).error
+
+
+def in_words(effects: Sequence[MachineEffect], total: Combined) -> str:
+    """Return ``gain 2.1 +- 0.6 sigma over 2 machines (2.4 on m4, 1.7 on m1; 3 runs)``."""
+    word = "loss" if total.effect < 0 else "gain"
+    runs = terms.plural(sum(each.runs_candidate for each in effects), "run")
+    size = f"{word} {abs(total.effect):.1f} +- {total.error:.1f} sigma"
+    if len(effects) == 1:
+        return f"{size} on {effects[0].machine} ({runs})"
+    each = ", ".join(f"{e.gain / e.sigma:.1f} on {e.machine}" for e in effects)
+    return f"{size} over {len(effects)} machines ({each}; {runs})"
+
+
+def interval_on(effect: MachineEffect, coverage: float = 0.9) -> tuple[float, float]:
+    """Return the interval of the effect on one machine, in the metric's unit."""
+    reach = quantile((1 + coverage) / 2, max(1, effect.dof)) * effect.error
+    return effect.gain - reach, effect.gain + reach
+
+
+def _at(decision: Decision, machine: str) -> Decision:
+    return replace(decision, machine=machine) if isinstance(decision, Again) else decision
