@@ -143,12 +143,16 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     mode = "strict" if judge.mode == "strict" else "adaptive"
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
     for view, part in measured:
-        if not isinstance(decision, Verdict) or decision.status != "keep":
-            break
-        decision = judge.believed(decision, view.history, part)
-        decision = judge.worth_keeping(decision, view.history, part)
-        decision = _on(judge.checked(decision, view.history, part), view)
+        held = judge.worth_keeping(judge.believed(decision, view.history, part), view.history, part)
+        held = judge.checked(held, view.history, part)
+        if held is not decision and not _keeps(held):
+            return _on(held, view)
+        decision = held
     return decision
+
+
+def _keeps(decision: Decision) -> bool:
+    return isinstance(decision, Verdict) and decision.status == "keep"
 
 
 def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
