@@ -9,7 +9,7 @@ from statistics import fmean
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
 from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.difference import Difference, difference
-from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Rules, Sigma, Slope
+from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Sigma, Slope
 from autoresearch_mlx.judge.history import noise_of, runs_of
 from autoresearch_mlx.judge.judge import RECENT, Case, Judge
 from autoresearch_mlx.judge.machines import (
@@ -140,7 +140,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     for view, part in measured:
         if (failed := judge.failed(view.history, part)) is not None:
             return _on(failed, view)
-    mode = "strict" if judge.mode == "strict" else "adaptive"
+    mode: Mode = "strict" if judge.mode == "strict" else "adaptive"
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
     for view, part in measured:
         held = judge.worth_keeping(judge.believed(decision, view.history, part), view.history, part)
