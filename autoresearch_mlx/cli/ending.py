@@ -16,6 +16,7 @@ from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.report.closing import closing_line
+from autoresearch_mlx.report.whole_step import whole_step
 
 
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
@@ -27,7 +28,8 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
         lines.append(words)
-    lines.insert(0, closing_line(session.journal().history, reason))
+    journal = session.journal()
+    lines.insert(0, closing_line(journal.history, reason, whole_step(journal)))
     if _wants_page(settings, policy) and (page := _page(session, lab, settings, screen)):
         lines.append(f"report: {page}")
     said = "\n".join(lines)

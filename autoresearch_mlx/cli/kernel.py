@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, lab_here, say, width
+from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
 from autoresearch_mlx.errors import LabError
 
 
@@ -19,6 +19,8 @@ def kernel_command() -> None:
     \b
     autoresearch-mlx kernel profile           show the operations of a step, and what is left to gain
     autoresearch-mlx kernel extract f1        make a lab in which a night makes one function faster
+    autoresearch-mlx kernel verify            measure what the kept kernels bring to the whole step
+    autoresearch-mlx kernel install           put them into the script, behind a switch; `remove` takes them out
     """
     from autoresearch_mlx.cli.opened import interruptible
 
@@ -89,3 +91,107 @@ def extract_command(row: str, folder: Path | None, first: Path | None, script: P
         return
     for line in made.lines():
         click.echo(line)
+
+
+_script_option = click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="The training script; default: the one of the lab.",
+)
+
+
+@kernel_command.command("verify")
+@click.argument("labs", metavar="[LAB]...", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_script_option
+@click.option("--processes", type=click.IntRange(min=2), default=5, show_default=True, help="Fresh processes.")
+@click.option("--pairs", type=click.IntRange(min=2), default=6, show_default=True, help="Pairs of blocks in each.")
+@click.option("--each", "every", is_flag=True, help="Measure every kernel that a lab has kept, not only its last.")
+@tag_option
+@json_option
+def verify_command(
+    labs: tuple[Path, ...],
+    script: Path | None,
+    processes: int,
+    pairs: int,
+    every: bool,
+    tag: str | None,
+    as_json: bool,
+) -> None:
+    """Measure what kept kernels bring to the whole training step; this is the number to report.
+
+    Each kernel is put into a copy of the script, one at a time and then all together. The step with it and the plain
+    step are timed in alternation (A B B A) in one process, in several fresh processes. Without LAB: the lab you are in,
+    or all in kernels/. The script itself is not changed.
+
+    \b
+    Example:
+      autoresearch-mlx kernel verify --processes 5
+    """
+    from autoresearch_mlx.setup.kernel_steps import in_step, kept_of, record
+
+    path, kept = kept_of(lab_here(), labs, script, tag, say, every)
+    lines = []
+    for kernel in kept:
+        lines.append(in_step([kernel], path, processes, pairs, say))
+        record(kernel, lines[-1])
+        if not as_json:
+            click.echo(f"{kernel.words}: {lines[-1].words()}")
+    last = list({kernel.task.function: kernel for kernel in kept}.values())
+    if len(last) > 1:
+        lines.append(in_step(last, path, processes, pairs, say))
+        if not as_json:
+            click.echo(f"all {len(last)} together: {lines[-1].words()}")
+    if as_json:
+        click.echo(json.dumps([each.facts() for each in lines]))
+
+
+@kernel_command.command("install")
+@click.argument("labs", metavar="[LAB]...", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_script_option
+@click.option("--off", is_flag=True, help="Leave the switch at False.")
+@tag_option
+@json_option
+def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag: str | None, as_json: bool) -> None:
+    """Put the last kept kernel of each lab into the script, behind a switch such as KERNEL_ATTEND = True.
+
+    The new lines stand after the function; no other line changes, and `remove` takes exactly them out. When a kernel
+    cannot be built, or its outputs at its first call are not the function's, the plain function is used and the run's
+    log says so. Without LAB: the lab you are in, or all in kernels/.
+
+    \b
+    Example:
+      autoresearch-mlx kernel install kernels/capped_loss
+    """
+    from autoresearch_mlx.setup.kernel_steps import install, kept_of
+
+    path, kept = kept_of(lab_here(), labs, script, tag, say)
+    lines = install(kept, path, not off)
+    if as_json:
+        click.echo(json.dumps({"script": str(path), "functions": [each.task.function for each in kept]}))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+@kernel_command.command("remove")
+@click.argument("functions", metavar="[FUNCTION]...", nargs=-1)
+@_script_option
+@json_option
+def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
+    """Take installed kernels out of the script again; without FUNCTION: all of them.
+
+    The file is then, byte by byte, what it was before, with all edits made elsewhere in it since. Lines of a kernel
+    that were edited are left alone, and named.
+
+    \b
+    Example:
+      autoresearch-mlx kernel remove capped_loss
+    """
+    from autoresearch_mlx.setup.kernel_steps import remove, script_here
+
+    path = script_here(lab_here(), script)
+    removed = remove(functions, path)
+    if as_json:
+        click.echo(json.dumps({"script": str(path), "functions": removed}))
+        return
+    click.echo(f"{path.name}: removed {', '.join(removed)}; the plain functions are used")

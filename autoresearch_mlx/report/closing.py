@@ -19,9 +19,10 @@ _MOST_TIMES = 20
 """Largest gain, as a multiple of the first value, that is also given in percent: more comes from a value near zero."""
 
 
-def closing_line(history: History, reason: str) -> str:
-    """Say how the session stands, and why this run ended."""
-    lines = [outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
+def closing_line(history: History, reason: str, whole_step: str = "") -> str:
+    """Say how the session stands, and why this run ended.  What a kernel brings to the whole step comes first."""
+    first = f"whole step: {whole_step}" if whole_step else ""
+    lines = [first, outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
     return "\n".join(line for line in lines if line)
 
 

@@ -18,6 +18,7 @@ from autoresearch_mlx.judge.waiting import Waiting, waiting
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.report.now import Running, fields_of, read_lanes, read_now
+from autoresearch_mlx.report.whole_step import whole_step
 from autoresearch_mlx.store.forms import rung_words
 from autoresearch_mlx.store.heartbeat import SILENT_SECONDS, last_beat
 from autoresearch_mlx.store.ledger import FILE, Journal, read
@@ -133,6 +134,8 @@ class Status:
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[Minute, ...] = ()
     """The briefs of a team, oldest first."""
+    whole_step: str = ""
+    """What a kernel brings to the whole training step, in words; empty for other targets."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
@@ -174,6 +177,7 @@ def status_of(folder: Path, journal: Journal | None = None) -> Status:
         form=rung_words(history),
         waiting=waiting(history),
         minutes=minutes_of(journal.briefs, history),
+        whole_step=whole_step(journal),
     )
 
 
@@ -267,6 +271,7 @@ def to_json(status: Status) -> dict[str, Any]:
         **({"speed": asdict(status.speed)} if status.speed else {}),
         **({"detached": status.detached} if status.detached is not None else {}),
         **({"form": status.form} if status.form else {}),
+        **({"whole_step": status.whole_step} if status.whole_step else {}),
         **({"minutes": [asdict(each) for each in status.minutes]} if status.minutes else {}),
     }
 

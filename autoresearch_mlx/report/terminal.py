@@ -57,6 +57,7 @@ def render_status(status: Status, width: int) -> str:
     facts = [
         ("session", f"{status.session} on {status.branch}"),
         ("target", f"{status.target or terms.UNKNOWN}: {status.metric}, {_BETTER[status.direction]}"),
+        *([("whole step", status.whole_step)] if status.whole_step else []),
         *([("budget", f"{status.budget} per experiment")] if status.budget else []),
         *([("agent", status.agent)] if status.agent else []),
         ("experiments", f"{counts.experiments:,}: {counts.in_words()}" if counts.experiments else "none yet"),

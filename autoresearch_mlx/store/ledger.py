@@ -15,6 +15,7 @@
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   what a certification found
+    in_step     what a kept kernel brings to the whole training step (`kernel verify`)
     alone       one run of a single change of a session, or of the baseline beside it (`finalize`)
     finalized   what `finalize` found, and the branches that it made
 
@@ -88,6 +89,8 @@ class Journal:
     """The present settings on which verdicts depend, by name; None in a ledger that does not note them."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about changes of these settings, oldest first."""
+    in_step: tuple[Mapping[str, Any], ...] = ()
+    """The ledger's lines about what kept kernels bring to the whole training step, oldest first."""
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
@@ -145,6 +148,7 @@ class _Replay:
         self._certificates: list[Mapping[str, Any]] = []
         self._alone: list[Mapping[str, Any]] = []
         self._briefs: list[Mapping[str, Any]] = []
+        self._in_step: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
         """Add one event.  Raises LookupError, TypeError, ValueError or AttributeError for a malformed event."""
@@ -174,6 +178,8 @@ class _Replay:
             self._pairs.append(event)
         elif kind == "certified":
             self._certificates.append(event)
+        elif kind == "in_step":
+            self._in_step.append(event)
         elif kind in ("agenda", "brief", "brief_ended"):
             self._briefs.append(event)
         elif kind == "alone":
@@ -213,6 +219,7 @@ class _Replay:
             briefs=tuple(self._briefs),
             rules=self._rules,
             rule_changes=tuple(self._rule_changes),
+            in_step=tuple(self._in_step),
         )
 
 

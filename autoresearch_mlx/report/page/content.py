@@ -305,6 +305,8 @@ class Page:
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
+    whole_step: str = ""
+    """What a kernel brings to the whole training step, in words; empty for other targets."""
 
 
 def to_json(page: Page) -> dict[str, Any]:
@@ -313,6 +315,8 @@ def to_json(page: Page) -> dict[str, Any]:
     Regimes keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
     """
     document = asdict(page)
+    if not page.whole_step:
+        del document["whole_step"]
     noise = document["noise"]
     noise |= {"epoch": noise.pop("regime"), "epochs": noise.pop("regimes")}
     for run in noise["again"]:

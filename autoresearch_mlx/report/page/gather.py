@@ -23,6 +23,7 @@ from autoresearch_mlx.report.page.runs import Clock, clock_of, constant_facts, n
 from autoresearch_mlx.report.page.spending import causes, spending_of, stops_of
 from autoresearch_mlx.report.page.transfer import transfer_of
 from autoresearch_mlx.report.status import count_outcomes
+from autoresearch_mlx.report.whole_step import whole_step
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.locks import holder
@@ -64,6 +65,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
         remarks=(*changes_in_words(journal), *missing),
         waiting=waiting(history),
         minutes=tuple(each.words for each in minutes_of(journal.briefs, history)),
+        whole_step=whole_step(journal),
     )
 
 

@@ -34,6 +34,8 @@ def render_text(page: Page) -> str:
 def _parts(page: Page) -> Iterator[str]:
     h = page.head
     yield f"# autoresearch session {code(h.session)}"
+    if page.whole_step:
+        yield f"**The whole step: {plain(page.whole_step)}.**"
     yield f"{_gain(page)}\n{belief(page)}"
     yield f"{counts_in_words(page)}. {_conditions(page)}"
     if page.remarks:

@@ -12,7 +12,7 @@ from autoresearch_mlx.report.status import Counts
 
 def title_of(page: Page) -> str:
     """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
-    return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page)}"
+    return f"autoresearch {terms.one_line(page.head.session)}: {page.whole_step or gain_in_words(page)}"
 
 
 def gain_in_words(page: Page) -> str:

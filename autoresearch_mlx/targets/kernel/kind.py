@@ -84,7 +84,7 @@ class KernelKind(TargetKind[KernelConditions]):
             task.drawn_sizes(random.SystemRandom()),
             place.profile.device,
             place.machine.chip or place.machine.arch,
-            _mlx(),
+            mlx_version(),
             float(options.get("believe", _BELIEVED)),
             float(options.get("timeout_seconds", _TIMEOUT)),
         )
@@ -98,7 +98,7 @@ class KernelKind(TargetKind[KernelConditions]):
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
         """Return the facts on which a value depends; MLX's version is one, as it changes speed as much as a kernel."""
         said = f"kernel {conditions.task_sha256} against {conditions.baseline}"
-        return {"program": said, "machine": machine.chip, "mlx": _mlx()}
+        return {"program": said, "machine": machine.chip, "mlx": mlx_version()}
 
     def missing(self, conditions: KernelConditions) -> AutoresearchError | None:
         return None
@@ -128,7 +128,7 @@ class KernelKind(TargetKind[KernelConditions]):
             machine={
                 "chip": conditions.chip,
                 "device": conditions.device,
-                "mlx": _mlx(),
+                "mlx": mlx_version(),
                 "sandbox": in_the_record(found),
             },
             unconfined=found.words if isinstance(found, NoSandbox) else None,
@@ -184,7 +184,8 @@ def _around(place: Place) -> Surroundings:
     return surroundings(place.machine, place.profile.device, sandbox_of(place.settings))
 
 
-def _mlx() -> str:
+def mlx_version() -> str:
+    """Return the version of MLX that is installed; "none" if it is not."""
     try:
         return version("mlx")
     except PackageNotFoundError:

@@ -58,3 +58,29 @@ class TakeOut:
     @classmethod
     def from_json(cls, text: str) -> TakeOut:
         return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Two versions of a script whose steps are timed in alternation."""
+
+    plain: str
+    """Path of the script without the kernels."""
+    changed: str
+    """Path of the script with them."""
+    functions: list[str]
+    """Functions that have a kernel in ``changed``."""
+    device: str
+    vocab_size: int
+    seq_len: int
+    pairs: int
+    block_seconds: float
+    """Least seconds of the steps that are timed in one block."""
+    seed: int = 42
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Steps:
+        return cls(**json.loads(text))

@@ -6,7 +6,7 @@ import __future__
 import builtins
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def candidate_function(task: Task, candidate: Candidate, form: Form, reference: 
     space = _space(candidate)
     if form == "mlx":
         return of_arrays(task, space["kernel"])
-    return _launched(task, candidate, form, space["launch"], reference, poison)
+    return launched(task, candidate.constants, form, space["launch"], reference, poison)
 
 
 def _space(candidate: Candidate) -> dict[str, Any]:
@@ -80,10 +80,15 @@ def _space(candidate: Candidate) -> dict[str, Any]:
     return space
 
 
-def _launched(
-    task: Task, candidate: Candidate, form: Form, launch: Callable[..., Any], reference: OfArrays, poison: bool
+def launched(
+    task: Task,
+    constants: Mapping[str, Any],
+    form: Form,
+    launch: Callable[..., Any],
+    reference: OfArrays,
+    poison: bool,
 ) -> OfArrays:
-    constants = candidate.constants
+    """Return a Metal or CUDA kernel as a function of the task's arrays.  ``constants``: those of the candidate."""
     source, header = constants[form.upper()], constants.get("HEADER", "")
     inputs = [name for name in task.parameters if name in {a.name for a in task.arrays} or _number(task, name)]
     template = template_of(constants)

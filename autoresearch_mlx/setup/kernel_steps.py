@@ -1,0 +1,303 @@
+"""Measure what the kept kernels of kernel labs bring to the whole training step, and put them into the script."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from autoresearch_mlx.errors import LabError, WorkspaceError
+from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.profile import choose_profile
+from autoresearch_mlx.judge.student_t import quantile
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_lab, find_session
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.ledger import FILE, Ledger, read
+from autoresearch_mlx.store.locks import locked
+from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.targets.confine import sandbox_of
+from autoresearch_mlx.targets.kernel.candidate import Candidate, Refused, read_candidate
+from autoresearch_mlx.targets.kernel.children import surroundings
+from autoresearch_mlx.targets.kernel.extract import FOLDER
+from autoresearch_mlx.targets.kernel.installing import installed_in, switch_of, with_kernel, without_kernel
+from autoresearch_mlx.targets.kernel.kind import mlx_version
+from autoresearch_mlx.targets.kernel.profiled import sizes_of
+from autoresearch_mlx.targets.kernel.sliced import sliced
+from autoresearch_mlx.targets.kernel.steps import MOST_APART, Blocks, Versions, blocks_of, script_text
+from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task, read_task
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One kept kernel of a kernel lab."""
+
+    lab: Lab
+    session: Path
+    """Folder of the session that kept it."""
+    task: Task
+    experiment: Experiment
+    candidate: Candidate
+
+    @property
+    def words(self) -> str:
+        return f"{self.task.function}, experiment {self.experiment.number} of {self.lab.root.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class InStep:
+    """What one kernel, or several together, bring to the whole step."""
+
+    kernels: tuple[str, ...]
+    """The kernels, in words."""
+    functions: tuple[str, ...]
+    script: str
+    factor: float | None
+    """Time of a plain step / time of a step with the kernels; None when it could not be measured."""
+    low: float | None
+    high: float | None
+    """90 % interval of the factor, from the differences between processes."""
+    processes: int
+    pairs: int
+    plain_seconds: float | None
+    seconds: float | None
+    """Seconds of one step, plain and with the kernels."""
+    clock: str
+    """``processor`` time of the process, or the time of a ``clock``."""
+    apart: float | None
+    mlx: str
+    chip: str
+    unused: str
+    """Why there is no number; empty when there is one."""
+
+    @property
+    def verdict(self) -> str:
+        """Return ``faster``, ``slower``, ``no difference`` or ``not measured``."""
+        if self.factor is None or self.low is None or self.high is None:
+            return "not measured"
+        return "faster" if self.low > 1 else "slower" if self.high < 1 else "no difference"
+
+    def words(self) -> str:
+        """Return the gain of the step in one sentence, with MLX's version and the chip."""
+        where = f"MLX {self.mlx}, {self.chip}"
+        if self.factor is None:
+            return f"the step of {self.script} was not measured: {self.unused} ({where})"
+        said = f"{self.factor:.3f} times as fast (90 %: {self.low:.3f} to {self.high:.3f}; {where})"
+        if self.verdict == "no difference":
+            return f"no gain that can be told apart from chance: the step of {self.script} is {said}"
+        return f"the step of {self.script} is {said}{', so it is slower' * (self.verdict == 'slower')}"
+
+    def facts(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict, "words": self.words()}
+
+
+def script_here(lab: Lab, script: Path | None) -> Path:
+    """Return the script to put kernels into: ``script``, or the lab's; a kernel lab's lies two folders up.
+
+    Raises LabError when there is none.
+    """
+    if script is None:
+        here = (lab.root / TASK).is_file()
+        name = read_task(lab.root).script or SCRIPT if here else SCRIPT
+        script = (lab.root.parent.parent if here else lab.root) / name
+    if not script.is_file():
+        raise LabError(f"there is no script {script.resolve()}", "name the training script: --script FILE")
+    return script.resolve()
+
+
+def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
+    """Return the kernel labs that are named, or else this lab if it is one, or else all in ``kernels/``.
+
+    Raises LabError when there is none.
+    """
+    folders = [path.resolve() for path in named]
+    if not folders and (lab.root / TASK).is_file():
+        folders = [lab.root]
+    folders = folders or sorted(path.parent for path in (script.parent / FOLDER).glob(f"*/{TASK}"))
+    if not folders:
+        said = f"there is no kernel lab in {script.parent / FOLDER}"
+        raise LabError(said, "`autoresearch-mlx kernel extract f1` makes one; `run` there looks for a faster kernel")
+    for folder in folders:
+        read_task(folder)
+    return [Lab(folder) for folder in folders]
+
+
+def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
+    """Return the kernel that a lab's session has kept; ``every``: all that it kept, oldest first.
+
+    Raises LabError when the session has kept none.
+    """
+    task, session = read_task(lab.root), find_session(lab, tag)
+    history = read(session / FILE).history
+    kept = [e for e in history.experiments if e.status == "keep" and e.commit]
+    found = []
+    for experiment in kept if every else kept[-1:]:
+        try:
+            text = git(lab.root, "show", f"{experiment.commit}:./{KERNEL}")
+            candidate = read_candidate(text, task)
+        except WorkspaceError as error:
+            raise LabError(f"experiment {experiment.number} of {lab.root.name}: {error}") from None
+        except Refused as refused:
+            raise LabError(f"{KERNEL} of experiment {experiment.number} is refused: {refused}") from None
+        if candidate.forms:
+            found.append(Kept(lab, session, task, experiment, candidate))
+    if not found:
+        said = f"{lab.root.name} has no kept kernel yet"
+        raise LabError(said, f"`autoresearch-mlx run` in {lab.root} looks for one")
+    return found
+
+
+def kept_of(
+    lab: Lab,
+    named: Sequence[Path],
+    script: Path | None,
+    tag: str | None,
+    say: Callable[[str], None],
+    every: bool = False,
+) -> tuple[Path, list[Kept]]:
+    """Return the script, and the kept kernels to put into it; a lab that has kept none is named and left out.
+
+    Raises LabError when there is no kept kernel at all.
+    """
+    path = script_here(lab, script)
+    labs = kernel_labs(lab, named, path)
+    kept: list[Kept] = []
+    for each in labs:
+        try:
+            kept += kept_in(each, tag, every)
+        except LabError as error:
+            if len(labs) == 1:
+                raise
+            say(f"{error}; left out")
+    if not kept:
+        raise LabError("no kernel lab has a kept kernel", "`autoresearch-mlx run` in a kernel lab looks for one")
+    return path, kept
+
+
+def plain_text(script: Path, functions: Sequence[str]) -> str:
+    """Return the script's text without the installed kernels of these functions.  Raises LabError."""
+    text = script_text(script)
+    for each in installed_in(text):
+        if each.function in functions:
+            text = without_kernel(text, each.function, script.name)
+    return text
+
+
+def in_step(kept: Sequence[Kept], script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
+    """Measure one kernel, or several together, in the step of a script.  Raises LabError."""
+    functions = tuple(each.task.function for each in kept)
+    plain = plain_text(script, functions)
+    changed = plain
+    for each in kept:
+        changed = with_kernel(changed, each.task, each.candidate.source, script.name)
+    lab = find_lab(script.parent)
+    machine, settings = read_machine(), load_settings(lab.root).settings
+    fit = choose_profile(machine, settings.hardware.profile)
+    around = surroundings(machine, fit.device, sandbox_of(settings))
+    sizes = sizes_of(settings, fit, {})
+    versions = Versions(script.name, script.parent, plain, changed, functions, sizes["vocab_size"], sizes["seq_len"])
+    named = " and ".join(each.words for each in kept)
+
+    def told(number: int) -> None:
+        say(f"{named}: process {number} of {processes}, {pairs} pairs of blocks")
+
+    blocks = blocks_of(versions, around, processes, pairs, settings.seed, told)
+    words = tuple(each.words for each in kept)
+    clock = "clock" if around.gpu else "processor"
+    return _in_step(blocks, words, versions, processes, clock, machine.chip or machine.arch)
+
+
+def _in_step(
+    blocks: Blocks, kernels: tuple[str, ...], versions: Versions, processes: int, clock: str, chip: str
+) -> InStep:
+    unused = blocks.unused
+    if not unused and blocks.apart is not None and blocks.apart > MOST_APART:
+        share = 100 * blocks.apart
+        unused = f"the first losses differ by {share:.2g} %, so with the kernel the step computes something else"
+    centre = low = high = None
+    if not unused:
+        middle = mean(blocks.logs)
+        error = quantile(0.95, processes - 1) * stdev(blocks.logs) / math.sqrt(processes)
+        centre, low, high = (round(math.exp(each), 5) for each in (middle, middle - error, middle + error))
+    return InStep(
+        *(kernels, versions.functions, versions.name, centre, low, high, processes, blocks.pairs),
+        plain_seconds=None if unused else round(blocks.plain_seconds, 7),
+        seconds=None if unused else round(blocks.seconds, 7),
+        clock=clock,
+        apart=blocks.apart,
+        mlx=mlx_version(),
+        chip=chip,
+        unused=unused,
+    )
+
+
+def record(kept: Kept, found: InStep) -> None:
+    """Write the gain of the step into the ledger of the session that kept the kernel.  Raises LockedError."""
+    with locked(kept.session):
+        fields = found.facts()
+        Ledger(kept.session).append("in_step", number=kept.experiment.number, time=now(), **fields)
+
+
+def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
+    """Put kernels into a script, and return lines that say what is known of each.  Raises LabError."""
+    was = script_text(script)
+    text, lines = was, []
+    for each in kept:
+        text = with_kernel(text, each.task, each.candidate.source, script.name, on)
+        lines += _known(each, was, script)
+    write_script(script, was, text)
+    return lines
+
+
+def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
+    function = kept.task.function
+    yield f"{script.name}: the kernel of {kept.words} is installed; {switch_of(function)} is its switch"
+    found = [e for e in read(kept.session / FILE).in_step if e.get("number") == kept.experiment.number]
+    yield str(found[-1]["words"]) if found else "what it brings to the step is not measured yet: `kernel verify`"
+    if kept.task.script and sliced(text, function, script.name) != script_text(kept.lab.root / REFERENCE):
+        yield (
+            f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
+            " present function, and not used if it computes something else"
+        )
+
+
+def remove(functions: Sequence[str], script: Path) -> list[str]:
+    """Take installed kernels out of a script, all if none is named; return their functions.  Raises LabError."""
+    was = script_text(script)
+    wanted = list(functions) or [each.function for each in installed_in(was)]
+    if not wanted:
+        raise LabError(f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` puts one in")
+    text = was
+    for function in wanted:
+        text = without_kernel(text, function, script.name)
+    write_script(script, was, text)
+    return wanted
+
+
+def write_script(script: Path, was: str, text: str) -> None:
+    """Replace a script's text, whole or not at all, and keep its permissions.
+
+    ``was``: the text that the new one was made from.  Raises LabError when the file has changed since.
+    """
+    script = script.resolve()
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=script.parent, prefix=f".{script.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text.encode())
+        shutil.copymode(script, temporary)
+        if script_text(script) != was:
+            said = f"{script.name} was changed by another program in this moment"
+            raise LabError(said, "nothing was written; try again")
+        temporary.replace(script)
+    except OSError as error:
+        raise LabError(f"{script} cannot be written: {error.strerror}", "nothing was changed") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

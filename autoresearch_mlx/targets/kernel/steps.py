@@ -1,0 +1,113 @@
+"""Measure what kernels bring to the whole training step: two versions of a script, in fresh processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.targets.kernel.children import Surroundings, asked
+from autoresearch_mlx.targets.kernel.pairs import ratio
+from autoresearch_mlx.targets.kernel.request import Steps
+
+_BLOCK_SECONDS = 0.25
+_SECONDS = 900.0
+"""Longest time of one process, in seconds."""
+MOST_APART = 0.01
+"""Largest difference of a loss in the first steps, as a share of the loss, up to which two versions do the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The two versions of a script to compare, and the sizes of its inputs."""
+
+    name: str
+    """The script's file name."""
+    folder: Path
+    """The script's folder, which both versions may read."""
+    plain: str
+    """Text of the script without the kernels."""
+    changed: str
+    """Text of the script with them."""
+    functions: tuple[str, ...]
+    vocab_size: int
+    seq_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What the processes measured."""
+
+    logs: tuple[float, ...]
+    """For each process, ln(seconds of a plain step / seconds of a step with the kernels): the median of its pairs."""
+    plain_seconds: float
+    seconds: float
+    """Median seconds of one step, plain and with the kernels."""
+    pairs: int
+    """Pairs of blocks in each process."""
+    steps: int
+    """Timed steps of a block."""
+    apart: float | None
+    """Largest difference of a loss in the first steps, as a share of the loss; None when a loss is not finite."""
+    unused: str = ""
+    """Why the step cannot be said to use a kernel; empty when it does.  There are then no measurements."""
+
+
+def blocks_of(
+    versions: Versions, around: Surroundings, processes: int, pairs: int, seed: int, said: Callable[[int], None]
+) -> Blocks:
+    """Time both versions; ``said`` is called with the number of each process before it starts.
+
+    Raises LabError when the script cannot be run.
+    """
+    found: list[Mapping[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
+        folder = Path(made).resolve()
+        paths = [folder / "plain" / versions.name, folder / "changed" / versions.name]
+        for path, text in zip(paths, (versions.plain, versions.changed), strict=True):
+            path.parent.mkdir()
+            path.write_text(text, encoding="utf-8", newline="")
+        for number in range(processes):
+            said(number + 1)
+            request = Steps(
+                str(paths[0]),
+                str(paths[1]),
+                list(versions.functions),
+                around.device,
+                versions.vocab_size,
+                versions.seq_len,
+                pairs,
+                _BLOCK_SECONDS,
+                seed + number,
+            )
+            found.append(asked(around, "steps", request.to_json(), [folder, versions.folder], _SECONDS))
+            if "unused" in found[-1]:
+                return Blocks((), 0.0, 0.0, pairs, 0, None, str(found[-1]["unused"]))
+    return _summed(found, pairs)
+
+
+def _summed(found: Sequence[Mapping[str, Any]], pairs: int) -> Blocks:
+    ratios = [ratio(each["plain"], each["changed"]) for each in found]
+    middle = sorted(ratios, key=lambda each: each.log)[len(ratios) // 2]
+    apart = [each["apart"] for each in found]
+    return Blocks(
+        tuple(each.log for each in ratios),
+        middle.theirs,
+        middle.ours,
+        pairs,
+        min(each["steps"] for each in found),
+        None if None in apart else max(apart),
+    )
+
+
+def script_text(path: Path) -> str:
+    """Return a script's text with its line ends as they are.  Raises LabError."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise LabError(f"{path} is not UTF-8 text", "save it as UTF-8") from None

@@ -1,0 +1,198 @@
+"""A kernel goes into a script behind a switch, and comes out byte by byte; nobody's edits are lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import command_line
+from kernel_labs import CAPPED_LOSS, EXAMPLE, FASTER, example_lab, kept_kernels
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.targets.kernel.installing import installed_in, with_kernel, without_kernel
+from autoresearch_mlx.targets.kernel.task import Array, Task
+
+SCRIPT = (EXAMPLE / "train_mlx.py").read_text()
+DOUBLE = Task(
+    name="double",
+    function="double",
+    parameters=("x",),
+    arrays=(Array("x", "float32", ("N1",)),),
+    constants={},
+    outputs=1,
+    differentiated=False,
+    sizes={"N1": 8},
+    free=("N1",),
+    odd=(),
+    tolerance=2e-5,
+    typical=2e-6,
+    baselines=("eager",),
+)
+TWICE = "import mlx.core as mx\n\n\ndef kernel(x):\n    return 2 * x\n"
+SCRIPTS = {
+    "as the example is": (SCRIPT, CAPPED_LOSS),
+    "lines that end as on Windows": (SCRIPT.replace("\n", "\r\n"), CAPPED_LOSS),
+    "a byte order mark": ("\ufeff" + SCRIPT, CAPPED_LOSS),
+    "the function at the end": ("import mlx.core as mx\n\n\ndef double(x):\n    return x + x\n", DOUBLE),
+    "no line end at the end": ("def double(x):\n    return x + x", DOUBLE),
+    "one line, and no line end": ("import math\r\ndef double(x): return x + x", DOUBLE),
+    "no blank line after the function": ("def double(x):\n    return x + x\nY = double(1)\n", DOUBLE),
+    "strange characters in lines": (
+        "A = '\x0c \u2028 \x85'\n\n\ndef double(x):\n    return x + x\n\n\n\nB = 2\n",
+        DOUBLE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "task"), SCRIPTS.values(), ids=list(SCRIPTS))
+def test_a_kernel_comes_out_again_without_a_trace(text: str, task: Task) -> None:
+    changed = with_kernel(text, task, TWICE if task is DOUBLE else FASTER, "train_mlx.py")
+    (found,) = installed_in(changed)
+    assert (found.function, found.on, found.edited) == (task.function, True, False)
+    compile(changed.removeprefix("\ufeff"), "train_mlx.py", "exec")
+    assert without_kernel(changed, task.function, "train_mlx.py") == text
+
+
+def test_edits_elsewhere_and_the_switch_stay_as_the_person_left_them() -> None:
+    changed = with_kernel(SCRIPT, CAPPED_LOSS, FASTER, "train_mlx.py")
+    edited = changed.replace("LR = 0.1", "LR = 0.2").replace("KERNEL_CAPPED_LOSS = True", "KERNEL_CAPPED_LOSS = False")
+    (found,) = installed_in(edited)
+    assert not found.on and not found.edited
+    assert without_kernel(edited, "capped_loss", "train_mlx.py") == SCRIPT.replace("LR = 0.1", "LR = 0.2")
+
+
+def test_lines_of_a_kernel_that_were_edited_are_not_removed() -> None:
+    changed = with_kernel(SCRIPT, CAPPED_LOSS, FASTER, "train_mlx.py").replace(
+        "mx.logsumexp(capped", "mx.logsumexp(1.0 * capped"
+    )
+    with pytest.raises(LabError, match="were edited since they were installed"):
+        without_kernel(changed, "capped_loss", "train_mlx.py")
+
+
+def test_several_kernels_stand_in_one_script_and_each_comes_out_alone() -> None:
+    text = SCRIPT + "\n\ndef double(x):\n    return x + x\n"
+    both = with_kernel(with_kernel(text, CAPPED_LOSS, FASTER, "t.py"), DOUBLE, TWICE, "t.py")
+    assert [each.function for each in installed_in(both)] == ["capped_loss", "double"]
+    alone = without_kernel(both, "capped_loss", "t.py")
+    assert alone == with_kernel(text, DOUBLE, TWICE, "t.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def other(x):\n    return x\n", "no longer defines double"),
+        ("class A:\n    def double(self, x):\n        return x\n", "no longer defines double"),
+        ("double = abs\n", "no longer defines double"),
+        ("def double(y):\n    return y\n", "has other parameters"),
+        ("def double(x, *more):\n    return x\n", "has other parameters"),
+        ("def double(x):\n    return x\n\n\ndef double(x):\n    return x + x\n", "more than once"),
+        ("def double(x): return x; Y = 1\nZ = (\n", "does not parse"),
+        ("KERNEL_DOUBLE = 3\n\n\ndef double(x):\n    return x\n", "uses the name KERNEL_DOUBLE"),
+    ],
+)
+def test_a_script_without_the_function_is_refused(text: str, said: str) -> None:
+    with pytest.raises(LabError, match=said):
+        with_kernel(text, DOUBLE, TWICE, "train_mlx.py")
+
+
+def test_a_kernel_is_not_installed_over_another() -> None:
+    changed = with_kernel(SCRIPT, CAPPED_LOSS, FASTER, "train_mlx.py")
+    with pytest.raises(LabError, match="has a kernel for capped_loss already"):
+        with_kernel(changed, CAPPED_LOSS, FASTER, "train_mlx.py")
+
+
+def test_a_text_that_is_a_value_keeps_its_lines() -> None:
+    source = (
+        'METAL = """line\n  out[0] = 1;\n"""\n\n\ndef launch(shapes):\n    """Docs.\n\n    More."""\n    return 1\n'
+    )
+    changed = with_kernel("def double(x):\n    return x\n", DOUBLE, source, "t.py")
+    assert 'METAL = """line\n  out[0] = 1;\n"""' in changed and "        More." in changed
+
+
+# --- the commands
+
+ASK = """
+import mlx.core as mx
+mx.set_default_device(mx.cpu)
+import train_mlx as script
+{before}
+found = mx.sum(script.capped_loss(mx.ones((3, 5)), mx.array([0, 1, 2]), {cap}))
+print(vars(script.capped_loss.uses), round(found.item(), 4))
+"""
+
+
+def asked(lab: Path, before: str = "", cap: str = "15.0") -> str:
+    """Call the function of the lab's script in a fresh process, and return what that prints."""
+    code = ASK.format(before=before, cap=cap)
+    done = subprocess.run([sys.executable, "-c", code], cwd=lab, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = example_lab(tmp_path_factory.mktemp("labs") / "lab")
+    kept_kernels(root, FASTER)
+    return root
+
+
+def test_install_uses_the_kernel_and_remove_restores_the_file_with_uncommitted_edits(lab: Path) -> None:
+    script = lab / "train_mlx.py"
+    script.write_text(SCRIPT + "# a line that is not committed\n")
+    script.chmod(0o640)
+    was = script.read_bytes()
+    done = command_line("kernel", "install", cwd=lab)
+    assert done.returncode == 0, done.stderr
+    assert "what it brings to the step is not measured yet" in done.stdout
+    assert "{'kernel': 1, 'plain': 0, 'why': ''} 4.8283" in asked(lab)
+    again = command_line("kernel", "install", cwd=lab)
+    assert again.returncode == 1 and "already" in again.stderr
+    done = command_line("kernel", "remove", cwd=lab / "kernels" / "capped_loss")
+    assert done.returncode == 0 and "removed capped_loss" in done.stdout
+    assert script.read_bytes() == was and script.stat().st_mode & 0o777 == 0o640
+    none = command_line("kernel", "remove", cwd=lab)
+    assert none.returncode == 1 and "has no installed kernel" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("kernel", "before", "cap", "said"),
+    [
+        (FASTER.replace("mx.tanh(", "mx.sigmoid("), "", "15.0", "it fails its gate on N1 = 3, N2 = 5"),
+        (FASTER.replace("mx.logsumexp", "mx.no_such"), "", "15.0", "it cannot be built or run: AttributeError"),
+        (
+            'METAL = "out[0] = 1;"\n\n\ndef launch(shapes):\n    return (1, 1, 1), (1, 1, 1)\n',
+            "",
+            "15.0",
+            "no form for this",
+        ),
+        (FASTER, "", "30.0", "cap is 30.0, and the kernel was made for 15.0"),
+        (FASTER.replace("logits / cap", "mx.stop_gradient(logits) / cap"), "", "15.0", "the gradient of input 1"),
+    ],
+    ids=["wrong", "cannot be built", "no form here", "another constant", "wrong gradient"],
+)
+def test_a_kernel_that_cannot_be_used_leaves_the_plain_function_and_says_so(
+    tmp_path: Path, kernel: str, before: str, cap: str, said: str
+) -> None:
+    changed = with_kernel(SCRIPT, CAPPED_LOSS, kernel, "train_mlx.py")
+    (tmp_path / "train_mlx.py").write_text(changed)
+    printed = asked(tmp_path, before, cap)
+    assert "kernel capped_loss: the plain function is used: " in printed and said in printed
+    assert "'kernel': 0, 'plain': 1" in printed and printed.rstrip().endswith(" 4.8283")
+
+
+def test_the_switch_turns_a_kernel_off(tmp_path: Path) -> None:
+    changed = with_kernel(SCRIPT, CAPPED_LOSS, FASTER, "train_mlx.py", on=False)
+    assert "KERNEL_CAPPED_LOSS = False" in changed
+    (tmp_path / "train_mlx.py").write_text(changed)
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        asked(tmp_path)
+    assert "has no attribute 'uses'" in failed.value.stderr
+
+
+def test_a_kernel_lab_that_kept_nothing_cannot_be_installed(tmp_path: Path) -> None:
+    root = example_lab(tmp_path / "lab")
+    kept_kernels(root, "import mlx.core as mx\n", task=replace(CAPPED_LOSS, odd=()))
+    done = command_line("kernel", "install", cwd=root)
+    assert done.returncode == 1 and "capped_loss has no kept kernel yet" in done.stderr
