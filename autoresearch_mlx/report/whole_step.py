@@ -8,6 +8,8 @@ from __future__ import annotations
 from autoresearch_mlx import terms
 from autoresearch_mlx.store.ledger import Journal
 
+NOT_YET = "not measured yet"
+"""First words while nothing has been measured."""
 _KERNEL = "kernel"
 """Name of the target whose value is only a part of a whole."""
 
@@ -20,7 +22,7 @@ def whole_step(journal: Journal) -> str:
     measured = journal.in_step[-1] if journal.in_step else None
     ask = "`autoresearch-mlx kernel verify` measures it"
     if measured is None:
-        return f"not measured yet, and {journal.history.metric} is the function's alone; {ask}"
+        return f"{NOT_YET}, and {journal.history.metric} is the function's alone; {ask}"
     said = terms.one_line(str(measured.get("words", "")))
     number = measured.get("number")
     if number == best.number:

@@ -247,7 +247,7 @@ def record(kept: Kept, found: InStep) -> None:
 def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
     """Put kernels into a script, and return lines that say what is known of each.  Raises LabError."""
     was = script_text(script)
-    text, lines = was, []
+    text, lines = was, list[str]()
     for each in kept:
         text = with_kernel(text, each.task, each.candidate.source, script.name, on)
         lines += _known(each, was, script)

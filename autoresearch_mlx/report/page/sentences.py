@@ -8,11 +8,13 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 from autoresearch_mlx.report.status import Counts
+from autoresearch_mlx.report.whole_step import NOT_YET
 
 
 def title_of(page: Page) -> str:
     """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
-    return f"autoresearch {terms.one_line(page.head.session)}: {page.whole_step or gain_in_words(page)}"
+    alone = not page.whole_step or page.whole_step.startswith(NOT_YET)
+    return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page) if alone else page.whole_step}"
 
 
 def gain_in_words(page: Page) -> str:
