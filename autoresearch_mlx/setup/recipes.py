@@ -9,6 +9,7 @@ files of the new lab.  No list names the recipes, and the wheel carries the whol
    improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
    and ``edits.jsonl``: three edits for the agent ``scripted``.  The second games the number and is refused; one of the
    others is an improvement that is kept.
+   A file that several recipes share lies in ``recipes/shared``, and ``shared`` in ``recipe.toml`` names it.
 3. If it needs a tool, pin it: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that installs it
    into ``.tools`` of the lab.  The scripts find it on PATH, or below the folder AUTORESEARCH_TOOLS.
 4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe it in
@@ -28,7 +29,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.tool_settings import ToolSettings
-from autoresearch_mlx.targets.tools import Tools
+from autoresearch_mlx.targets.tools import Tools, names_of
 
 _WRITTEN_AS = {"gitignore": ".gitignore"}
 """Files whose names differ in the package, where the real name would have an effect on this repository."""
@@ -48,6 +49,8 @@ class Recipe:
     """What an edit must not do to the program, in words."""
     refused_by: str
     """Words that occur in the reason why the second edit of ``edits.jsonl``, which games the number, is refused."""
+    shared: tuple[str, ...]
+    """Names of further files of the lab, which several recipes have in common: they lie in ``recipes/shared``."""
     folder: Path
 
     def files(self) -> Mapping[str, bytes]:
@@ -56,7 +59,8 @@ class Recipe:
         paths = sorted(path for path in lab.rglob("*") if path.is_file())
         named = ((path.relative_to(lab), path) for path in paths)
         kept = ((at, path) for at, path in named if not set(at.parts) & set(_MADE_BY_RUNS))
-        return {str(at.with_name(_WRITTEN_AS.get(at.name, at.name))): path.read_bytes() for at, path in kept}
+        own = {str(at.with_name(_WRITTEN_AS.get(at.name, at.name))): path.read_bytes() for at, path in kept}
+        return own | {name: (self.folder.parent / "shared" / name).read_bytes() for name in self.shared}
 
     @property
     def tools(self) -> ToolSettings:
@@ -72,7 +76,8 @@ def recipes() -> tuple[Recipe, ...]:
 
 def _read(folder: Path) -> Recipe:
     words = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    return Recipe(folder.name, words["number"], words["tool"], words["guard"], words["refused_by"], folder)
+    said = (words[name] for name in ("number", "tool", "guard", "refused_by"))
+    return Recipe(folder.name, *said, tuple(words.get("shared", ())), folder)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -104,8 +109,4 @@ def _needs(wanted: ToolSettings) -> str:
         return "Python, which is here"
     on_path = Tools(Path("no folder"), wanted)  # a lab that is not made yet has no tools of its own
     here = [need for need in wanted.needs if on_path.found(need)]
-    return "; ".join(f"{_first(need)} ({'here' if need in here else 'not here yet'})" for need in wanted.needs)
-
-
-def _first(need: str) -> str:
-    return need.split("|")[0].strip()
+    return "; ".join(f"{names_of(need)[0]} ({'here' if need in here else 'not here yet'})" for need in wanted.needs)

@@ -39,7 +39,9 @@ class Tools:
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:
-        name = name.strip()
+        name = os.path.expandvars(name.strip())
+        if name.startswith("$"):
+            return None  # the variable is not set
         if "/" in name:
             path = self.folder / name  # an absolute path stays as it is
             return str(path) if path.exists() else None
@@ -70,9 +72,9 @@ class Tools:
         """Yield a line of `doctor` for each tool."""
         for need in self.wanted.needs:
             if (path := self.found(need)) is not None:
-                yield Finding("tools", need, path)
+                yield Finding("tools", names_of(need)[0], path)
             else:
-                yield Finding("tools", need, "missing", "fail", self._remedy((need,)))
+                yield Finding("tools", names_of(need)[0], "missing", "fail", self._remedy((need,)))
 
 
 def tools_of(place: Place) -> Tools:
@@ -81,8 +83,15 @@ def tools_of(place: Place) -> Tools:
     return Tools(place.lab.root.resolve() / wanted.folder, wanted)
 
 
+def names_of(need: str) -> list[str]:
+    """Return the alternatives of a need as a person calls them: ``node_modules/axe-core/package.json`` is axe-core."""
+    paths = (each.strip() for each in need.split("|"))
+    names = (Path(path).parent.name if path.endswith("/package.json") else Path(path).name for path in paths)
+    return [f"the program that {name[1:]} names" if name.startswith("$") else name for name in names]
+
+
 def _in_words(need: str) -> str:
-    return " or ".join(each.strip() for each in need.split("|"))
+    return " or ".join(names_of(need))
 
 
 def _named(needs: tuple[str, ...]) -> str:
