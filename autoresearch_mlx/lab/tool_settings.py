@@ -16,8 +16,8 @@ class ToolSettings(Frozen):
     """Folder of the lab's own tools, relative to the lab; its ``bin`` and ``node_modules/.bin`` come first on PATH."""
     needs: tuple[str, ...] = ()
     """What must be there before anything is measured: names of programs, or paths of files below ``folder``.  A ``|``
-    separates alternatives, such as ``chromium | google-chrome``; an alternative may be an absolute path, or a variable that
-    holds one (``$CHROME_PATH``)."""
+    separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that holds
+    one (``$CHROME_PATH``)."""
     install: str | None = None
     """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
 

@@ -1,0 +1,9 @@
+"""Send one message with the prompt to the model, and return its reply.  Not editable: only the prompt is."""
+
+from pathlib import Path
+
+
+def run(question, tools):
+    """Return what the model answers to the message of a customer."""
+    prompt = Path("prompts/system.md").read_text(encoding="utf-8")
+    return tools.model([{"role": "system", "content": prompt}, {"role": "user", "content": question}]).strip()
