@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from conftest import command_line
 
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.setup.recipes import Recipe, recipes
+from autoresearch_mlx.targets.tools import Tools, names_of
 
 pytestmark = pytest.mark.uncounted
 
@@ -37,6 +41,25 @@ def test_the_edits_and_the_settings_of_each_recipe_can_be_read(recipe: Recipe) -
     assert {"lab.toml", "program.md", "edits.jsonl", ".gitignore"} <= files.keys()
     assert len(files["edits.jsonl"].splitlines()) == 3
     assert all(each.install for each in (recipe.tools,) if each.needs)
+
+
+def test_a_need_may_be_a_package_or_the_value_of_a_variable_and_is_named_as_a_person_calls_it(tmp_path: Path) -> None:
+    needs = ("node_modules/axe-core/package.json", "no-such-browser | $NO_SUCH_VARIABLE | $HOME")
+    tools = Tools(tmp_path / ".tools", ToolSettings(needs=needs, install="npm install axe-core"))
+    assert tools.missing() == needs[:1] and tools.found(needs[1]) == os.environ["HOME"]
+    with pytest.raises(LabError, match="measures with axe-core, which is neither in"):
+        tools.refuse_missing()
+    assert tools.found("$NO_SUCH_VARIABLE") is None
+    assert names_of(needs[1])[1] == "the program that NO_SUCH_VARIABLE names"
+    (tmp_path / ".tools" / "node_modules" / "axe-core").mkdir(parents=True)
+    (tmp_path / ".tools" / "node_modules" / "axe-core" / "package.json").write_text("{}")
+    assert tools.missing() == ()
+
+
+def test_a_file_that_recipes_share_is_in_the_lab_of_each() -> None:
+    sharing = [recipe for recipe in recipes() if recipe.shared]
+    assert {"a11y", "bundle"} <= {recipe.name for recipe in sharing}
+    assert all("browser.mjs" in recipe.files() for recipe in sharing)
 
 
 def test_a_recipe_does_not_write_over_a_file(tmp_path: Path) -> None:

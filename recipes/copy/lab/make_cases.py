@@ -1,7 +1,7 @@
 """Write cases.jsonl: one comparison for each other version in rivals/ and each line of criteria.txt.
 
-Run it after a change of either: `python3 make_cases.py`.  Its cases have rubrics with a reference, which the target evals
-judges: a vote counts only if the judge says the same in both orders of the two texts.
+Run it after a change of either: `python3 make_cases.py`.  Each case is a rubric with a reference, for the target evals:
+a vote counts only if the judge says the same in both orders of the two texts.
 """
 
 import json
@@ -12,7 +12,7 @@ rows = []
 for rival in sorted(Path("rivals").glob("*.md")):
     for number, criterion in enumerate(criteria, start=1):
         check = {"rubric": criterion, "reference": rival.read_text(encoding="utf-8").strip()}
-        case = {"id": f"{rival.stem}-{number}", "tags": [f"criterion {number}"], "input": "Write a mail.", "check": check}
-        rows.append(json.dumps(case, ensure_ascii=False))
+        name = {"id": f"{rival.stem}-{number}", "tags": [f"criterion {number}"]}
+        rows.append(json.dumps({**name, "input": "Write a mail.", "check": check}, ensure_ascii=False))
 Path("cases.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 print(f"cases.jsonl: {len(rows)} comparisons")

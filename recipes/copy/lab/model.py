@@ -14,12 +14,17 @@ OPTIONS = re.compile(r"\bby (?:telephone|replying|transfer)|\bin person\b|\bat t
 def reply(messages, seed):
     """Return the judge's word for yes or no."""
     said = messages[-1]["content"]
-    answer, reference = (re.search(TEXT.format(name=name), said, re.DOTALL).group(2) for name in ("ANSWER", "REFERENCE"))
+    answer, reference = (quoted(name, said) for name in ("ANSWER", "REFERENCE"))
     criterion = re.search(r"Rubric:\n(.*)", said).group(1)
     yes, no = re.search(r"Reply (\w+) for yes, (\w+) for no", said).groups()
     good = points(criterion, answer) >= points(criterion, reference)
     asks_for_worse = "worse than the REFERENCE?" in said
     return yes if good != asks_for_worse else no
+
+
+def quoted(name, said):
+    """Return the text that is quoted below a name."""
+    return re.search(TEXT.format(name=name), said, re.DOTALL).group(2)
 
 
 def points(criterion, mail):
