@@ -76,8 +76,8 @@ def recipes() -> tuple[Recipe, ...]:
 
 def _read(folder: Path) -> Recipe:
     words = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    said = (words[name] for name in ("number", "tool", "guard", "refused_by"))
-    return Recipe(folder.name, *said, tuple(words.get("shared", ())), folder)
+    number, tool, guard, refused_by = (words[name] for name in ("number", "tool", "guard", "refused_by"))
+    return Recipe(folder.name, number, tool, guard, refused_by, tuple(words.get("shared", ())), folder)
 
 
 def find_recipe(name: str) -> Recipe:
