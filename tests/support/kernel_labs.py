@@ -9,12 +9,18 @@ from typing import Any
 
 from conftest import ROOT, command_line
 
+from autoresearch_mlx.experiment import Assignment
+from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import Ledger
 from autoresearch_mlx.store.records import experiment_from
 from autoresearch_mlx.store.workspace import commit_all, init_repository, resolve
+from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.sliced import sliced
-from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Array, Task
+from autoresearch_mlx.targets.kernel.target import KernelTarget
+from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Array, Task, sealed
+from autoresearch_mlx.trial.sandbox.detect import find_sandbox
+from autoresearch_mlx.trial.sandbox.limits import Limits
 
 EXAMPLE = ROOT / "examples" / "kernel"
 
@@ -87,3 +93,55 @@ def kept_kernels(root: Path, *sources: str, task: Task = CAPPED_LOSS) -> Path:
         value = 0.1 * number
         ledger.finish(experiment_from({"number": number, "status": "keep", "value": value, "commit": commit}))
     return lab.root
+
+
+WAVE_TEXT = (
+    "import mlx.core as mx\n\n\ndef wave(x):\n    parts = [mx.tanh(x[row]) * 2 for row in range(x.shape[0])]\n"
+    "    return mx.stack(parts)\n"
+)
+WAVE = Task(
+    name="wave",
+    function="wave",
+    parameters=("x",),
+    arrays=(Array("x", "float32", ("N1", "N2")),),
+    constants={},
+    outputs=1,
+    differentiated=False,
+    sizes={"N1": 8, "N2": 512},
+    free=("N1", "N2"),
+    odd=({"N1": 7, "N2": 511},),
+    tolerance=2e-5,
+    typical=2e-6,
+    baselines=("eager",),
+)
+"""A small task, and the text of its reference, which takes a row at a time."""
+
+
+def target(tree: Path, task: Task = WAVE, reference: str = WAVE_TEXT) -> KernelTarget:
+    """Write a task into ``tree``, and return the target that measures candidates for it."""
+    (tree / TASK).write_text(task.to_json())
+    (tree / REFERENCE).write_text(reference)
+    around = surroundings(read_machine(), "cpu", find_sandbox())
+    return KernelTarget(task, sealed(tree), "eager", {"N1": 5, "N2": 300}, 10.0, 120.0, around, Limits())
+
+
+def candidate(tree: Path, body: str) -> Assignment:
+    """Write a candidate ``kernel(x)`` with this body into ``tree``; return the order to measure it."""
+    return assignment(tree, f"import mlx.core as mx\n\n\ndef kernel(x):\n    {body}\n")
+
+
+def assignment(tree: Path, text: str) -> Assignment:
+    """Write a candidate into ``tree``; return the order to measure it."""
+    (tree / KERNEL).write_text(text)
+    folder = tree / "run"
+    folder.mkdir()
+    return Assignment(tree, folder, 1, lambda progress: None)
+
+
+def wave_lab(root: Path) -> Lab:
+    """Make a kernel lab with the small task, and a candidate that is right."""
+    root.mkdir()
+    target(root)
+    (root / KERNEL).write_text("import mlx.core as mx\n\n\ndef kernel(x):\n    return 2 * mx.tanh(x)\n")
+    (root / "lab.toml").write_text('[target]\nkind = "kernel"\n')
+    return Lab(root)

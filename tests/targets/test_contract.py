@@ -18,6 +18,7 @@ import pytest
 import tiny_training as tiny
 from conftest import write_command_lab
 from evals_lab import example_lab
+from kernel_labs import wave_lab
 
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.experiment import Assignment, Measurement, Target
@@ -60,6 +61,13 @@ KINDS = {
     ),
     "command": Case(write_command_lab, "solver.py", "X = 1 / 0\nY = 2\n", {"target.run": "echo METRIC score=2"}),
     "evals": Case(example_lab, "agent.py", "X = 1 / 0\n", {"target.options.repeats": 2}, confinable=True),
+    "kernel": Case(
+        wave_lab,
+        "kernel.py",
+        "import mlx.core as mx\n\n\ndef kernel(x):\n    return mx.reshape(x, (3, 3))\n",
+        {"target.options.believe": 5.0},
+        confinable=True,
+    ),
     "toy": Case(toy_lab, "words.txt", None, {"target.options.unit": 2}),
 }
 

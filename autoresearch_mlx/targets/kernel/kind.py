@@ -97,7 +97,9 @@ class KernelKind(TargetKind[KernelConditions]):
 
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
         """Return the facts on which a value depends; MLX's version is one, as it changes speed as much as a kernel."""
-        said = f"kernel {conditions.task_sha256} against {conditions.baseline}"
+        limits = {"believe": (conditions.believe, _BELIEVED), "timeout": (conditions.timeout_seconds, _TIMEOUT)}
+        others = "".join(f", {name} {value:g}" for name, (value, usual) in limits.items() if value != usual)
+        said = f"kernel {conditions.task_sha256} against {conditions.baseline}{others}"
         return {"program": said, "machine": machine.chip, "mlx": mlx_version()}
 
     def missing(self, conditions: KernelConditions) -> AutoresearchError | None:
