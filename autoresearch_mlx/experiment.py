@@ -226,6 +226,8 @@ class Context:
     """The target's findings from the runs, besides their values, as a text; empty when there are none."""
     elsewhere: Sequence[str] = ()
     """Lines about results of other people's labs; they quote those people's words."""
+    hooks: Sequence[str] = ()
+    """What the person's hooks printed for this experiment."""
 
 
 @dataclass(frozen=True, slots=True)

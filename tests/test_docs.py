@@ -118,6 +118,21 @@ def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> Non
     assert "tie the embeddings" in command_line("ideas", "--all", cwd=command_lab.root).stdout
 
 
+def test_the_hooks_of_the_hooks_page_run_as_written(command_lab: Lab) -> None:
+    (settings,), (script,) = (blocks(ROOT / "docs" / "hooks.md", language) for language in ("toml", "python"))
+    lab = command_lab.root
+    (lab / "journal.py").write_text(script)
+    (lab / "lab.toml").write_text(f"{(lab / 'lab.toml').read_text()}\n{settings}")
+    worse = "".join(f'{{"title": "to {x}", "knobs": {{"X": {x}}}}}\n' for x in (7.0, 8.0, 9.0))
+    (lab / "edits.jsonl").write_text(worse)
+    done = command_line("run", "--experiments", "3", "--agent", "scripted:edits.jsonl", cwd=lab)
+    assert done.returncode == 0, done.stderr
+    assert (lab / "lessons.txt").read_text().splitlines()[1:] == [f"to {x}: discard" for x in (7.0, 8.0, 9.0)]
+    (kept,) = lab.glob(".autoresearch/*/hooks.jsonl")
+    events = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert "Three edits in a row" in events[-1]["text"] and "to 8.0: discard" in events[-2]["text"]
+
+
 def test_the_console_of_the_judging_page_runs_as_written(command_lab: Lab) -> None:
     done = command_line("try", "-m", "X nearer", cwd=command_lab.root)
     assert done.returncode == 1 and "nothing to try" in done.stderr

@@ -107,7 +107,7 @@ def run_command(tag: str | None, **given: Any) -> None:
                 for line in opening_lines(session, settings, researcher, policy):
                     screen.say(line)
                 try:
-                    reason = research(session, researcher, policy, screen)
+                    reason = research(session, researcher, policy, screen, settings.hooks)
                 except KeyboardInterrupt:
                     screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
                     raise

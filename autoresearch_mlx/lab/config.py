@@ -19,7 +19,7 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.metric_settings import CheckSettings, MetricSettings, put_primary, wrong_blocks
 from autoresearch_mlx.lab.setting_types import Auto, Count, Frozen, Positive
-from autoresearch_mlx.lab.tool_settings import ToolSettings
+from autoresearch_mlx.lab.tool_settings import HookSettings, ToolSettings
 
 FILE = "lab.toml"
 
@@ -281,6 +281,7 @@ class Settings(Frozen):
     end: EndSettings = EndSettings()
     machine: MachineSettings = MachineSettings()
     tools: ToolSettings = ToolSettings()
+    hooks: HookSettings = HookSettings()
     metric: tuple[MetricSettings, ...] = ()
     check: tuple[CheckSettings, ...] = ()
 

@@ -1,10 +1,10 @@
-"""Settings of the programs that a lab needs in order to measure."""
+"""Settings of the programs that a lab needs in order to measure, and of those that run around each experiment."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from autoresearch_mlx.lab.setting_types import Frozen
 
@@ -29,3 +29,19 @@ class ToolSettings(Frozen):
         if any(not each.strip() for need in self.needs for each in need.split("|")):
             raise ValueError("needs: each entry, and each alternative in it, must name a program or a file")
         return self
+
+
+class HookSettings(Frozen):
+    """Shell lines of the person's own around each experiment of `run`; docs/hooks.md says what they get and give."""
+
+    before: str | None = None
+    """Runs before a proposal is asked for; what it prints goes to whoever proposes."""
+    after: str | None = None
+    """Runs after each experiment; what it prints goes to whoever proposes next."""
+
+    @field_validator("before", "after")
+    @classmethod
+    def _said(cls, line: str | None) -> str | None:
+        if line is not None and (not line.strip() or "\0" in line):
+            raise ValueError("write a shell line, or leave it out")
+        return line

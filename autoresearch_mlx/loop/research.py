@@ -11,10 +11,12 @@ from autoresearch_mlx.experiment import Agent, Experiment, Proposal, Verdict
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.source import changed_knobs, describe
+from autoresearch_mlx.lab.tool_settings import HookSettings
 from autoresearch_mlx.loop.ahead import thinking_ahead
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
 from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
+from autoresearch_mlx.loop.hooks import with_hooks
 from autoresearch_mlx.loop.policy import Policy, pace, sofar
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session, refuse_lanes
@@ -37,13 +39,15 @@ from autoresearch_mlx.store.worktree import FOLDER, Worktree
 from autoresearch_mlx.targets.contract import Appraising
 
 
-def research(session: Session, agent: Agent, policy: Policy, screen: Screen) -> str:
+def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hooks: HookSettings | None = None) -> str:
     """Run experiment after experiment, until the policy says stop or the agent has nothing left; return the reason.
 
+    The person's ``hooks`` run before and after each experiment.
     Raises LabError when the session asks for several lanes and its target does not allow them.
     """
     refuse_lanes(session)
     screen = TakingTurns(screen) if session.lanes > 1 else screen
+    agent, screen = with_hooks(hooks, session, agent, screen)
     with (
         listening(session.folder, policy, screen.say) as orders,
         crew_of(session, screen, orders) as crew,

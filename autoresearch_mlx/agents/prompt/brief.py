@@ -27,6 +27,7 @@ Words: TypeAlias = str | Callable[[Context], str]
 
 FEWER_ROWS, FEWEST_ROWS = ROWS // 2, 4
 FEWER_NOTES = 3
+SHORTER_HOOKS = 2000
 
 
 def _rows_cut(before: int, after: int) -> Callable[[Context], str]:
@@ -53,6 +54,7 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"findings": 0.5}, "the second half of what the runs showed"),
     ({"program": 0.5}, "the second half of program.md"),
     ({"rows": FEWEST_ROWS}, _rows_cut(FEWER_ROWS, FEWEST_ROWS)),
+    ({"hooks": SHORTER_HOOKS}, f"what the hooks printed after {SHORTER_HOOKS:,} characters"),
     ({"notes": FEWER_NOTES}, _notes_cut(None, FEWER_NOTES)),
     ({"failures": False}, "failures"),
     ({"findings": 0.0}, "what the runs showed"),
@@ -60,6 +62,7 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"notes": 1}, _notes_cut(FEWER_NOTES, 1)),
     ({"rows": 0}, _rows_cut(FEWEST_ROWS, 0)),
     ({"program": 0.0}, "the rest of program.md"),
+    ({"hooks": 0}, "what the hooks printed"),
 )
 """The cuts in the order in which they are made; a cut that does not change the prompt is not named."""
 
@@ -129,6 +132,7 @@ def _user(material: Material, detail: Detail, ending: str) -> str:
         *_record(material, detail),
         prompt_sections.measured_now(context.running),
         prompt_sections.refused(context.feedback),
+        prompt_sections.hooked(context.hooks, detail.hooks),
         prompt_sections.wishes(context.notes, detail.notes),
         prompt_sections.mission(context, material.task),
         ending,
@@ -175,6 +179,7 @@ def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
         *_record(material, Detail()),
         prompt_sections.measured_now(context.running),
         prompt_sections.refused(context.feedback),
+        prompt_sections.hooked(context.hooks),
         prompt_sections.wishes(context.notes, None),
         prompt_sections.mission(context, task),
         answer.agents_ending(),

@@ -21,6 +21,8 @@ from autoresearch_mlx.lab.source import describe, literal
 
 ROWS = 3
 NOTES = 3
+HOOKS = 800
+"""Most characters of each text of a hook."""
 _LEVELS = ((ROWS, True), (ROWS, False), (0, False))
 """Rows of the last experiments, and whether the record of other machines is shown; each level is shorter."""
 _CUTS = ("records of other machines", "the last experiments")
@@ -99,6 +101,7 @@ def _user(context: Context, rows: int, body: str, task: str) -> str:
         prompt_sections.standing(context),
         section("The last experiments", _last(context, rows)),
         prompt_sections.measured_now(context.running),
+        prompt_sections.hooked(context.hooks, HOOKS),
         prompt_sections.wishes(context.notes, NOTES),
         body,
         section("Your task", f"This is experiment {context.number}.\n{tame(task)}"),
