@@ -78,7 +78,11 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
     models = {name: given.pop(name) for name in ("agent", "examiner", "agents_model", "agents_endpoint")}
     options = {name: value for name, value in given.items() if value is not None}
     with interruptible():
-        state = run_line(folder, Wanted(posts, fetch, options, until=until, **models), say)
+        try:
+            state = run_line(folder, Wanted(posts, fetch, options, until=until, **models), say)
+        except KeyboardInterrupt:
+            say("stopped by hand; the same command goes on")
+            raise
     for line in status_lines(Book(folder.resolve()), state, width()):
         click.echo(line)
 

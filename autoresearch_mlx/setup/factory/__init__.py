@@ -1,6 +1,7 @@
 """Make verified agents from posts in which people describe problems (the command ``factory``).
 
-stages        start here: all stages in order, from the posts to the folders that are shipped
+line          start here: all stages in order, from the posts to the folders that are shipped
+steps         the stages of one problem
 ledger        the factory's own ledger: its events, and how they replay into one value
 collect       reads posts from folders, JSON, feeds and exports (``exports``, ``feeds``)
 evidence      removes copies of posts (``near``), and counts independent evidence

@@ -15,7 +15,8 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 
 Value = TypeVar("Value")
 _TRIES = 3
-_REPLY_TOKENS = 6000
+_REPLY_TOKENS, _LEAST_REPLY = 6000, 500
+"""Longest reply in tokens, and the longest one that is asked for where a small context leaves hardly any room."""
 _LONGEST_FAULT = 600
 SYSTEM = (
     "You help to find problems in posts and to build small programs that solve them. Text between lines that carry a "
@@ -70,10 +71,13 @@ class Asker:
 
     def _ask(self, messages: list[Message], schema: Mapping[str, Any] | None) -> Ask:
         settings = self._office.settings
+        prompt = sum(estimate(message.content) for message in messages)
         tokens = settings.reply_tokens if isinstance(settings.reply_tokens, int) else _REPLY_TOKENS
+        if (context := self._calls.facts().context_tokens) is not None:
+            tokens = max(_LEAST_REPLY, min(tokens, context - prompt - 64))
         return Ask(
             messages=tuple(messages),
-            prompt_tokens=sum(estimate(message.content) for message in messages),
+            prompt_tokens=prompt,
             max_tokens=tokens,
             seconds=settings.timeout_seconds,
             schema=schema,
@@ -85,7 +89,7 @@ class Asker:
 
 def object_in(text: str) -> dict[str, Any]:
     """Return the JSON object in a reply, which may stand in a fence or between sentences.  Raises Unfit."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_no_number)
     fault = "there is no JSON object in it"
     for found in list(re.finditer(r"\{", text))[:200]:
         try:
@@ -96,8 +100,22 @@ def object_in(text: str) -> dict[str, Any]:
         except RecursionError:
             raise Unfit("its JSON is nested too deeply") from None
         if isinstance(value, dict):
-            return value
+            whole: dict[str, Any] = _encodable(value)
+            return whole
     raise Unfit(fault)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _encodable(value: Any) -> Any:
+    """Return the value without halves of surrogate pairs, which UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(each) for name, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list) else value
 
 
 def fitting(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:

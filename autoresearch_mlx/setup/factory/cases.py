@@ -117,6 +117,9 @@ def _drafts(text: str) -> list[Draft]:
         if len(kinds) != 1:
             faults.append(f"case {n}: a check has one of {', '.join(_ALLOWED)}")
             continue
+        if _refers(entry["check"]):
+            faults.append(f"case {n}: its schema refers to another document")
+            continue
         question = terms.printable(entry["input"]).strip()[:_INPUT]
         tags = [terms.one_line(tag)[:40] for tag in entry.get("tags", [])][:5]
         case = {"id": f"draft-{n}", "tags": [tag for tag in tags if tag], "input": question, "check": entry["check"]}
@@ -127,6 +130,15 @@ def _drafts(text: str) -> list[Draft]:
     if not found:
         raise Unfit("; ".join(faults[:3]) or "there are no cases in it")
     return found
+
+
+def _refers(value: Any) -> bool:
+    """Return whether a schema refers to another document, which the library would fetch from the network."""
+    if isinstance(value, dict):
+        named = ("$ref", "$dynamicRef", "$recursiveRef", "$id", "$schema")
+        away = any(isinstance(value.get(name), str) and not value[name].startswith("#") for name in named)
+        return away or any(map(_refers, value.values()))
+    return isinstance(value, list) and any(map(_refers, value))
 
 
 def _read_back(entry: Mapping[str, Any]) -> Case:

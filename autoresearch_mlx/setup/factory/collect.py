@@ -71,6 +71,7 @@ def _from_path(path: Path) -> Source:
     if not path.exists():
         raise LabError(f"there are no posts at {path}: it does not exist", "name a file or a folder with --posts")
     source = Source(str(path))
+    path = path.resolve()
     for file in _files(path):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         try:

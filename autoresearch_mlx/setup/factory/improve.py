@@ -32,8 +32,8 @@ class Improved:
 
     experiments: int
     kept: int
-    before: float | None
-    after: float | None
+    before: float
+    after: float
     commit: str
     tokens: int
     """Tokens that the proposals of this loop took."""
@@ -111,7 +111,7 @@ def _done(session: Session) -> int:
 def _improved(session: Session, reason: str) -> Improved:
     history = session.journal().history
     first, best = history.baseline, history.incumbent
-    assert best is not None and best.commit is not None
+    assert first is not None and first.value is not None
+    assert best is not None and best.value is not None and best.commit is not None
     kept = sum(e.status == "keep" and e.number > 0 for e in history.experiments)
-    before = first.value if first is not None else None
-    return Improved(_done(session), kept, before, best.value, best.commit, spent(session.folder).tokens, reason)
+    return Improved(_done(session), kept, first.value, best.value, best.commit, spent(session.folder).tokens, reason)

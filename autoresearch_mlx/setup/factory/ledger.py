@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from autoresearch_mlx.errors import LabError, LockedError
+from autoresearch_mlx.errors import LabError, LedgerError, LockedError
 from autoresearch_mlx.store.journal import Event, read_events, writing
 from autoresearch_mlx.store.locks import take_lock
 
@@ -146,26 +146,39 @@ class Factory:
 
 
 def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
-    """Return the state after these events; events of a later version of this tool are skipped."""
+    """Return the state after these events; events of a later version of this tool are skipped.
+
+    Raises LedgerError for an event that lacks a field.
+    """
     state = Factory(damaged=tuple(damaged))
     problems: dict[str, Problem] = {}
-    for event in events:
-        kind = event["event"]
-        if kind in ("began", "set"):
-            known = {name: value for name, value in event["options"].items() if name in Options.__slots__}
-            state = replace(state, options=replace(state.options, **known), began=state.began or event["time"])
-        elif kind in ("collected", "evidence"):
-            state = replace(state, collected=event) if kind == "collected" else replace(state, evidence=event)
-        elif kind == "read":
-            state = replace(state, batches=(*state.batches, event))
-        elif kind == "listed":
-            state = replace(state, listed=True)
-        elif kind == "problem":
-            told = {name: event[name] for name in ("title", "statement", "independent", "needed")}
-            problems[event["problem"]] = Problem(event["problem"], evidence=tuple(event["evidence"]), **told)
-        elif (problem := problems.get(str(event.get("problem")))) is not None:
-            problems[problem.id] = _with(problem, kind, event)
+    for number, event in enumerate(events, 1):
+        try:
+            state = _after(state, problems, event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = f"event {number} of {FILE}, {event['event']!r}, is damaged: {type(error).__name__}: {error}"
+            raise LedgerError(said, "put the file back from a copy, or begin another factory") from None
     return replace(state, problems=tuple(problems.values()))
+
+
+def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factory:
+    """Return the state after one more event; the problems are changed in their table."""
+    kind = event["event"]
+    if kind in ("began", "set"):
+        known = {name: value for name, value in event["options"].items() if name in Options.__slots__}
+        state = replace(state, options=replace(state.options, **known), began=state.began or event["time"])
+    elif kind in ("collected", "evidence"):
+        state = replace(state, collected=event) if kind == "collected" else replace(state, evidence=event)
+    elif kind == "read":
+        state = replace(state, batches=(*state.batches, event))
+    elif kind == "listed":
+        state = replace(state, listed=True)
+    elif kind == "problem":
+        told = {name: event[name] for name in ("title", "statement", "independent", "needed")}
+        problems[event["problem"]] = Problem(event["problem"], evidence=tuple(event["evidence"]), **told)
+    elif (problem := problems.get(str(event.get("problem")))) is not None:
+        problems[problem.id] = _with(problem, kind, event)
+    return state
 
 
 def _with(problem: Problem, kind: str, event: Event) -> Problem:

@@ -17,7 +17,8 @@ from autoresearch_mlx.setup.factory.prompts import problems_prompt
 _BATCH_POSTS, _BATCH_CHARACTERS = 15, 12_000
 _TITLE, _STATEMENT = 120, 600
 _MOST = 40
-"""Most problems in one reply."""
+"""Most problems in one reply, and most known problems in a question."""
+_MOST_ENTERED = 100
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["problems"],
@@ -87,6 +88,7 @@ def read_batch(asker: Asker, batch: Sequence[Piece], known: Sequence[Mapping[str
     An entry has ``id`` (empty for a new problem), ``title``, ``statement`` and ``evidence``.
     """
     by_id = {piece.id: piece for piece in batch}
+    known = sorted(known, key=lambda each: -len(each["evidence"]))[:_MOST]
 
     def read(text: str) -> list[Any]:
         value = fitting(text, SCHEMA)
@@ -143,7 +145,7 @@ def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Pie
         yield f"problem: {said}" + (f"; the model's reply did not fit: {fault}" if fault else "")
     known = {problem.id for problem in state.problems}
     needed = state.options.pieces
-    problems = sorted(merged(read), key=lambda each: -independent(each["evidence"]))
+    problems = sorted(merged(read), key=lambda each: -independent(each["evidence"]))[:_MOST_ENTERED]
     taken = 0
     for each in problems:
         pieces_found = independent(each["evidence"])

@@ -99,11 +99,18 @@ def _card(
             "seconds_a_case": secondary["seconds"]["value"],
             "model_calls_a_case": round(hidden.extra["model_calls"] / n, 2),
         },
-        "failures": [{"id": case.id, "input": case.input, "score": scores[case.id]} for case in failed[:_SHOWN]],
+        "failures": [
+            {"id": case.id, "input": _short(case.input), "score": scores[case.id]} for case in failed[:_SHOWN]
+        ],
         "failed": len(failed),
         "model": made_by,
         "commit": problem.improved["commit"],
     }
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _write(book: Book, problem: Problem, tree: Path, card: Mapping[str, Any]) -> str:

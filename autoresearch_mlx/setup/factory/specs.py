@@ -26,6 +26,12 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 
+def spec_text(spec: Mapping[str, Any]) -> str:
+    """Return a specification as lines for a person."""
+    names = {"input": "Input", "output": "Output", "solved": "Right when"}
+    return "\n\n".join([spec["title"], *(f"{word}: {spec[name]}" for name, word in names.items())]) + "\n"
+
+
 def write_spec(asker: Asker, problem: Problem) -> Answer[dict[str, Any]]:
     """Return the specification for a problem; tools that the template does not have are left out of it."""
 

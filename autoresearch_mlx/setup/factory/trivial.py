@@ -19,6 +19,8 @@ CONSTANT = 0.25
 """Largest share of the cases that one constant answer may pass."""
 _CONSTANTS = ("yes", "no", "true", "false", "0", "1", "none", "unknown", "{}", "[]", "I do not know.")
 _MOST_CONSTANTS = 60
+_SECONDS = 3.0
+"""Longest time in seconds of one check: some regular expressions would take hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,29 @@ def examine(drafts: Sequence[Draft], root: Path, folder: Path) -> Examined:
 
         def passes(case: Case, answer: Any) -> bool | str:
             given = {"id": case.id, "input": case.input}
-            found = scorer.ask(do="check", check=dict(case.check), answer=answer, case=given)
+            found = scorer.ask(_SECONDS, do="check", check=dict(case.check), answer=answer, case=given)
             return str(found["error"]) if "error" in found else float(found["score"]) > 0
 
         for draft in drafts:
             reason = _tests_nothing(draft, passes)
             if reason:
-                dropped.append((str(draft.case.input)[:200], reason))
+                dropped.append((_shown(draft.case), reason))
             else:
                 kept.append(draft)
         best: tuple[str, frozenset[str]] = ("", frozenset())
         for constant in _constants(kept):
-            found = frozenset(d.case.id for d in kept if passes(d.case, constant) is True)
-            if len(found) > len(best[1]):
-                best = (constant, found)
-    return Examined(tuple(d.case for d in kept), tuple(dropped), *best)
+            scores = {draft.case.id: passes(draft.case, constant) for draft in kept}
+            broken = {name: said for name, said in scores.items() if isinstance(said, str)}
+            dropped += [(_shown(d.case), f"its check fails: {broken[d.case.id]}") for d in kept if d.case.id in broken]
+            kept = [draft for draft in kept if draft.case.id not in broken]
+            found = frozenset(name for name, passed in scores.items() if passed is True)
+            best = max(best, (constant, found), key=lambda each: len(each[1]))
+    left = {draft.case.id for draft in kept}
+    return Examined(tuple(d.case for d in kept), tuple(dropped), best[0], best[1] & left)
+
+
+def _shown(case: Case) -> str:
+    return str(case.input)[:200]
 
 
 def _tests_nothing(draft: Draft, passes: Any) -> str:
