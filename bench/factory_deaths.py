@@ -2,8 +2,8 @@
 
     python -m bench.factory_deaths [--rounds 1] [--seed 1]
 
-The posts are those of tests/setup/factory/posts; a scripted model on this machine answers.  Every call of the command is
-killed with its children's parent by SIGKILL after a random time, up to twice the length of the longest stage.
+The posts are those of tests/setup/factory/posts; a scripted model on this machine answers.  Every call of the command
+is killed after a random time of up to 12 s, unless it ends before.
 """
 
 from __future__ import annotations

@@ -150,8 +150,11 @@ def _text(data: bytes) -> str | None:
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:65536]:
         return None
-    text = data.decode("utf-8-sig", errors="replace")
-    return None if text.count("�") > 0.05 * len(text) + 1 else text
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        bad = data.decode("utf-8", errors="replace").count("\ufffd")
+    return data.decode("cp1252", errors="replace") if bad <= 0.05 * len(data) + 1 else None
 
 
 def _from_text(text: str, name: str) -> Post | None:

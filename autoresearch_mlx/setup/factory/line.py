@@ -15,13 +15,14 @@ from autoresearch_mlx import __version__, terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.setup.factory.collect import collect
 from autoresearch_mlx.setup.factory.evidence import read_pieces, sort_out, write_pieces
-from autoresearch_mlx.setup.factory.ledger import POSTS, STAGES, Book, Factory, Stage, held
+from autoresearch_mlx.setup.factory.ledger import FILE, POSTS, STAGES, Book, Factory, Stage, held
 from autoresearch_mlx.setup.factory.model import Staff, staff
 from autoresearch_mlx.setup.factory.page import write_page
 from autoresearch_mlx.setup.factory.posts import read_posts, write_posts
 from autoresearch_mlx.setup.factory.problems import find_problems
 from autoresearch_mlx.setup.factory.steps import Steps
 from autoresearch_mlx.targets.contract import Say
+from autoresearch_mlx.trial.orphans import end_orphans
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,22 @@ def run_line(root: Path, wanted: Wanted, say: Say) -> Factory:
     ``say`` is called with one line after each event.  Raises LabError, AgentError and EndpointError when the line
     cannot go on; the next call goes on there.
     """
-    with held(root.resolve()) as book:
+    root = root.resolve()
+    _paths(root, wanted)  # nothing is made in a folder without posts
+    with held(root) as book:
         _Line(book, wanted, say).go()
         return book.read()
+
+
+def _paths(root: Path, wanted: Wanted) -> tuple[Path, ...]:
+    """Return the files and folders with posts.  Raises LabError when there are none."""
+    if wanted.posts or wanted.fetch:
+        return wanted.posts
+    default = root / POSTS
+    if not default.exists() and not (root / FILE).exists():
+        hint = f"put texts, JSON, JSON lines, feeds or exports into {default}, or name them with --posts"
+        raise LabError(f"there are no posts: {default} does not exist", hint)
+    return (default,)
 
 
 class _Line:
@@ -58,6 +72,7 @@ class _Line:
         self._staff: Staff | None = None
 
     def go(self) -> None:
+        end_orphans(self._book.work)  # of a call that was killed
         try:
             self._settle_options()
             for line in self._events():
@@ -78,7 +93,6 @@ class _Line:
         state = self._book.read()
         options = replace(state.options, **self._wanted.options)
         if not state.began:
-            self._paths()  # a factory without posts does not begin
             self._book.append("began", version=__version__, options=asdict(options))
         elif options != state.options:
             self._book.append("set", options=asdict(options))
@@ -119,17 +133,8 @@ class _Line:
 
     # --- the stages without a model
 
-    def _paths(self) -> tuple[Path, ...]:
-        if self._wanted.posts or self._wanted.fetch:
-            return self._wanted.posts
-        default = self._book.root / POSTS
-        if not default.exists():
-            hint = f"put texts, JSON, JSON lines, feeds or exports into {default}, or name them with --posts"
-            raise LabError(f"there are no posts: {default} does not exist", hint)
-        return (default,)
-
     def _collect(self) -> str:
-        sources = collect(self._paths(), self._wanted.fetch)
+        sources = collect(_paths(self._book.root, self._wanted), self._wanted.fetch)
         posts = [post for source in sources for post in source.posts]
         if not posts:
             skipped = "; ".join(f"{n} {reason}" for source in sources for reason, n in source.skipped.items())
@@ -138,9 +143,8 @@ class _Line:
         write_posts(self._book.work / "posts.jsonl", posts)
         self._book.append("collected", posts=len(posts), sources=[source.told() for source in sources])
         left_out = sum(sum(source.skipped.values()) for source in sources)
-        skipped = (
-            f", {terms.plural(left_out, 'file or entry').replace('entrys', 'entries')} skipped" if left_out else ""
-        )
+        words = "file or entry" if left_out == 1 else "files or entries"
+        skipped = f"; {left_out:,} {words} skipped" if left_out else ""
         return f"collect: {terms.plural(len(posts), 'post')} from {terms.plural(len(sources), 'source')}{skipped}"
 
     def _sort_out(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +47,7 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 
 def status_lines(book: Book, state: Factory, width: int) -> list[str]:
     """Return the state as lines of text."""
-    lines = [f"factory {book.root}: {_where(state)}"]
+    lines = [f"factory {book.root}: {_where(state, book.root)}"]
     if state.collected is not None:
         lines.append(f"collect   {terms.plural(state.collected['posts'], 'post')}")
         for source in state.collected["sources"]:
@@ -73,9 +74,9 @@ def status_lines(book: Book, state: Factory, width: int) -> list[str]:
     return lines
 
 
-def _where(state: Factory) -> str:
+def _where(state: Factory, root: Path) -> str:
     if not state.over:
-        return f"next is {state.stage}; `autoresearch-mlx factory DIR` goes on"
+        return f"next is {state.stage}; `autoresearch-mlx factory {shlex.quote(str(root))}` goes on"
     shipped = sum(problem.shipped is not None for problem in state.problems)
     discarded = sum(problem.discarded is not None for problem in state.problems)
     return f"done: {shipped} shipped, {discarded} discarded"
@@ -124,7 +125,7 @@ def render(book: Book, state: Factory) -> str:
     # Only our own files are marked as safe markup.
     page = _environment().get_template("factory.html")
     text = page.render(
-        style=Markup(style), policy=Markup(policy), state=state, name=book.root.name, where=_where(state),
+        style=Markup(style), policy=Markup(policy), state=state, name=book.root.name, where=_where(state, book.root),
         stages=STAGES, made=now(),
     )  # fmt: skip
     return text.encode(errors="replace").decode()
