@@ -41,7 +41,11 @@ def fetched(url: str) -> bytes:
     """Return the bytes at an address.  Raises LabError, which says what came instead."""
     import httpx2
 
-    if urlsplit(url).scheme not in ("http", "https"):
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https"):
         raise LabError(f"--fetch {url}: this is no address of the web", "an address looks like https://host/feed.xml")
     try:
         with httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=True) as answer:

@@ -51,7 +51,7 @@ def status_lines(book: Book, state: Factory, width: int) -> list[str]:
     if state.collected is not None:
         lines.append(f"collect   {terms.plural(state.collected['posts'], 'post')}")
         for source in state.collected["sources"]:
-            skipped = "".join(f", {n} skipped ({why})" for why, n in source["skipped"].items())
+            skipped = "".join(f", {n} skipped ({terms.one_line(why)})" for why, n in source["skipped"].items())
             lines.append(f"          {terms.one_line(source['source'])}: {source['posts']}{skipped}")
     if state.evidence is not None:
         e = state.evidence
