@@ -9,6 +9,7 @@ is killed after a random time of up to 12 s, unless it ends before.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import random
 import signal
@@ -41,15 +42,13 @@ def main() -> None:
 
 def _round(rng: random.Random) -> tuple[int, int, int]:
     """Return the number of kills, of problems without the expected end, and of events that are there twice."""
-    import factory_model
-    from openai_server import OpenAIServer
-
     from autoresearch_mlx.setup.factory.ledger import FILE, open_book
     from autoresearch_mlx.store.journal import read_events
 
     kills = 0
-    with tempfile.TemporaryDirectory(prefix="factory-") as folder, OpenAIServer() as server:
-        server.default = factory_model.model()
+    scripted, servers = importlib.import_module("factory_model"), importlib.import_module("openai_server")
+    with tempfile.TemporaryDirectory(prefix="factory-") as folder, servers.OpenAIServer() as server:
+        server.default = scripted.model()
         root = Path(folder) / "mine"
         posts = ROOT / "tests" / "setup" / "factory" / "posts"
         command = [sys.executable, "-m", "autoresearch_mlx", "factory", str(root), "--posts", str(posts), *_OPTIONS]
