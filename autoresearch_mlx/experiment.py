@@ -132,8 +132,7 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """The commit that it was compared with, if another lane replaced that incumbent before the experiment ended;
-    None when that commit was still the incumbent."""
+    """The commit that it was compared with, if another lane replaced that incumbent meanwhile; None if it did not."""
     held: bool = False
     """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 
@@ -319,8 +318,7 @@ class Assignment:
     reference: Reference | None = None
     """The speed by which the seconds of its budget are counted; None: they are those of the wall clock."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """For an audit: function that puts the incumbent into the same tree and returns an assignment whose folder has its
-    weights; None if they are not kept."""
+    """For an audit: puts the incumbent into the same tree; its folder has its weights.  None if they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)

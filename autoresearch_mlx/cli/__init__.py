@@ -52,6 +52,7 @@ _COMMANDS = {
     "kernel": ("kernel", "Profile a training step, and make one of its functions faster."),
     "factory": ("factory", "Find problems in posts, and make verified agents that solve them."),
     "compare": ("compare", "Compare this machine's experiments with the H100's."),
+    "fleet": ("fleet", "Measure with several machines."),
     "share": ("share", "Exchange results with other people's labs through a git remote."),
     "gc": ("keep", "Free disk space: old logs, weights, the worktree."),
     "archive": ("keep", "Pack a session into one file, for another machine."),

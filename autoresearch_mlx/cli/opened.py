@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,15 @@ def opened(
     options: Mapping[str, Any] | None = None,
     plain: bool = False,
     existing: bool = False,
+    elsewhere: bool = False,
 ) -> Iterator[Opened]:
     """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
 
     Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.
     ``plain``: print plain lines, even if standard error is a terminal.  ``existing``: start no new session; raise
-    LabError if no session has that tag, or if there is no session at all. Raises ConfigError, LabError, LedgerError,
-    LockedError, WorkspaceError, and whatever the target raises when it chooses the conditions of a new session.
+    LabError if no session has that tag, or if there is no session at all.  ``elsewhere``: other machines measure, so
+    this one is neither reserved nor given a sandbox.  Raises ConfigError, LabError, LedgerError, LockedError,
+    WorkspaceError, and whatever the target raises when it chooses the conditions of a new session.
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session
@@ -49,10 +51,15 @@ def opened(
     if existing:
         find_session(lab, tag)
     resolved = load_settings(lab.root, options)
-    with interruptible(), open_session(lab, resolved, tag, say) as found, _its_machine(lab, found, resolved.settings):
-        session = _confined(found, resolved.settings)
+    settings = resolved.settings
+    with (
+        interruptible(),
+        open_session(lab, resolved, tag, say, elsewhere) as found,
+        nullcontext() if elsewhere else _its_machine(lab, found, settings),
+    ):
+        session = found if elsewhere else _confined(found, settings)
         with closing(open_screen(sys.stderr, session.folder, session.target.metric, plain)) as screen:
-            yield Opened(session, resolved.settings, screen)
+            yield Opened(session, settings, screen)
 
 
 def _confined(session: Session, settings: Settings) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +11,11 @@ import click
 from autoresearch_mlx.cli.options import Clock, Hours, TrainingBudget, lab_here, sandbox_option, say, tag_option
 
 if TYPE_CHECKING:
+    from autoresearch_mlx.cli.opened import Opened
     from autoresearch_mlx.lab.config import Settings
+    from autoresearch_mlx.lab.lab import Lab
     from autoresearch_mlx.loop.policy import Policy
+    from autoresearch_mlx.loop.session import Session
 
 
 @click.command("run")
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Measure N experiments side by side on this machine; default 1; see docs/lanes.md.",
 )
+@click.option("--fleet", is_flag=True, help="Measure with the machines of this lab's fleet; see docs/fleet.md.")
 @click.option(
     "--share", metavar="REMOTE", help="Exchange results with other labs through a git remote; see docs/share.md."
 )
@@ -94,10 +99,11 @@ def run_command(tag: str | None, **given: Any) -> None:
     from autoresearch_mlx.setup.plan_facts import opening_lines
 
     lab, options = lab_here(), _settings(given)
-    before_first_run(lab, load_settings(lab.root, options), tag, say)
-    with opened(lab, tag, options) as here:
+    if not given["fleet"]:
+        before_first_run(lab, load_settings(lab.root, options), tag, say)
+    with opened(lab, tag, options, elsewhere=given["fleet"]) as here, _fleet(here, lab, given["fleet"]) as session:
         settings, screen = here.settings, here.screen
-        session = sharing(here.session, lab, given["share"], screen.say)
+        session = sharing(session, lab, given["share"], screen.say)
         policy = _policy(settings, given)
         with alarm(session, settings, screen):
             with hired(session, settings, screen.say) as researcher:
@@ -117,6 +123,15 @@ def run_command(tag: str | None, **given: Any) -> None:
     click.echo(said)
     if idle:
         raise SystemExit(1)
+
+
+def _fleet(here: Opened, lab: Lab, wanted: bool) -> AbstractContextManager[Session]:
+    """Return the session with the machines of the fleet, if they are wanted; else the session as it is."""
+    if not wanted:
+        return nullcontext(here.session)
+    from autoresearch_mlx.fleet.night import with_fleet
+
+    return with_fleet(here.session, lab, here.settings, here.screen.say)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

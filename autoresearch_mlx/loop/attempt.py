@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from autoresearch_mlx.experiment import (
     Agent,
@@ -22,9 +22,10 @@ from autoresearch_mlx.experiment import (
     Verdict,
     Watch,
 )
-from autoresearch_mlx.judge import Again, Decision, mean_value, verdict_on_failure
+from autoresearch_mlx.judge import Again, Decision, verdict_on_failure
+from autoresearch_mlx.judge.across import name_of
 from autoresearch_mlx.judge.faults import fault_of
-from autoresearch_mlx.judge.history import standing
+from autoresearch_mlx.judge.history import standing, taken_now
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.reference import by_the_fastest
 from autoresearch_mlx.judge.shrinkage import recorded
@@ -38,6 +39,7 @@ from autoresearch_mlx.lab.source import (
     same_work,
 )
 from autoresearch_mlx.loop import measure as measuring
+from autoresearch_mlx.loop import views
 from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, writable
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Worker
@@ -50,9 +52,6 @@ from autoresearch_mlx.trial.autopsy import tail_of
 _TURN_SECONDS = 0.2
 CARRIED = " (carried onto #"
 """Text between the title of an experiment that was carried onto a newer version and the number of that version."""
-OneRun: TypeAlias = Callable[[int, Watch], Measurement]
-Together: TypeAlias = Callable[[OneRun, Sequence[int]], Sequence[Measurement]]
-"""Function that calls its first argument with each of these numbers, side by side, and returns the results in order."""
 
 
 @dataclass(slots=True)
@@ -77,6 +76,8 @@ class Attempt:
     measurements: list[Measurement] = field(default_factory=list)
     refreshes: int = 0
     """Number of runs of the incumbent that were taken to decide on this candidate."""
+    refreshed: dict[str, int] = field(default_factory=dict)
+    """The same by the worker's name."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works."""
     audited: bool = False
@@ -86,6 +87,8 @@ class Attempt:
     """Whether the change was carried to a newer incumbent than the one for which it was proposed."""
     against: str | None = None
     """The commit with which it is compared, if another lane has replaced that commit as the incumbent; else None."""
+    lost: tuple[str, ...] = ()
+    """Names of the machines of a fleet that did not come back with a run of it."""
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -101,7 +104,8 @@ class Attempt:
             journal = session.journal()
             base = session.incumbent(journal.history)
             files = session.workspace.read(base)
-            attempt = cls(session, worker, journal.history, journal.free_number, now(), base, base, files)
+            seen = journal.seen_by(worker.machine)
+            attempt = cls(session, worker, seen, journal.free_number, now(), base, base, files)
             claim = {"worker": worker.name} if worker.name else {}
             session.append("started", number=attempt.number, base=attempt.base, time=attempt.started, **claim)
         return attempt
@@ -135,7 +139,7 @@ class Attempt:
         offered, refused = self.files, None
         for _ in range(self.session.repairs + 1):
             before = self.proposal
-            with self._timed("propose"):
+            with self.timed("propose"):
                 context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(ask(agent, context))
             if feedback and self.proposal == before:
@@ -168,7 +172,7 @@ class Attempt:
             return None
         self.commit()
         self._make_room(agent, context)
-        with self._timed("smoke"):
+        with self.timed("smoke"):
             assert self.sha is not None
             ran = measuring.smoke(self.session, self.worker, self.sha, self.number, watch)
         failed = verdict_on_failure(ran) if ran is not None else None
@@ -204,7 +208,7 @@ class Attempt:
         if clash({*allowed, *self.files}):
             allowed = {}  # git cannot store these files in one commit; the reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
-        with self._timed("commit"):
+        with self.timed("commit"):
             earlier = self.sha or self._made_before()
             self.sha = self.session.workspace.commit(self.number, self.base, allowed, message, earlier)
         self.committed = (self.base, self.proposal)
@@ -215,9 +219,9 @@ class Attempt:
 
     def measure(self, again: Again, watch: Watch) -> Decision:
         """Take one more run, of this commit or of the incumbent, and return the judge's decision."""
-        with self._timed("measure"):
+        with self.timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
-                with self._timed("incumbent"):
+                with self.timed("incumbent"):
                     self._refresh(again, watch)
                 self.tried = self.tried or again.trial
             else:
@@ -226,56 +230,41 @@ class Attempt:
                 self.audited = self.audited or (again.audit and not measured.tainted)
         return self.decide()
 
-    def measure_together(self, workers: Sequence[Worker], take: Together) -> Decision:
-        """Take the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
-        assert self.sha is not None
-        sha, number, seed = self.sha, self.number, self.session.seed
-        runs = range(1, len(workers) + 1)
-
-        def one(run: int, watch: Watch) -> Measurement:
-            order = measuring.Order(seed + run - 1)
-            return measuring.measure(self.session, workers[run - 1], sha, number, run, watch, order)
-
-        with self._timed("measure"):
-            self.measurements.extend(take(one, runs))
-        self.taken = len(self.measurements)
-        return self.decide()
-
     def decide(self) -> Decision:
         """Return the judge's decision on the newest history, whose incumbent must be the commit compared with."""
-        newest = self.session.journal().history
+        newest = self.session.history(self.worker)
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
         if self.history.baseline is None:
             self.measurements = by_the_fastest(self.measurements)
-        return self.session.judge.decide(self.history, self.case())
+        return views.decide(self.session, self.worker, self.history, self.case())
 
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
         Only one lane at a time runs the incumbent, because its run may be the one that the next lane needs.
         """
-        turn = self.session.refreshing
+        turn = threading.Lock() if self.worker.machine else self.session.refreshing
         while not turn.acquire(timeout=_TURN_SECONDS):
             watch(Progress("waiting", words="another lane measures the incumbent"))
         try:
-            newest, best = self.session.journal().history, self.history.incumbent
+            newest, best = self.session.history(self.worker), self.history.incumbent
             same = self.session.incumbent(newest) == self.incumbent
-            if best is not None and same and len(newest.repeats) == len(self.history.repeats):
+            if best is not None and same and taken_now(newest, best) == taken_now(self.history, best):
                 measuring.repeat(self.session, self.worker, best, watch, again.seed, again.steps)
                 self.refreshes += 1
+                self.refreshed[self.worker.name] = self.refreshed.get(self.worker.name, 0) + 1
         finally:
             turn.release()
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
         """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
-        whole = sum(not m.tainted for m in self.measurements)  # a disturbed run is repeated on its own seed
+        own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
+        whole = sum(not m.tainted for m in own)  # a disturbed run is repeated on its own seed
         stop = None if whole or self.number == 0 else self._stop()
         seed = self.session.seed + whole if again.seed is None else again.seed
-        order = measuring.Order(
-            seed, again.steps, stop, earlier=tuple(self.measurements), audits=again.gain if again.audit else None
-        )
+        order = measuring.Order(seed, again.steps, stop, earlier=tuple(own), audits=again.gain if again.audit else None)
         self.taken += 1
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
 
@@ -288,8 +277,13 @@ class Attempt:
             title += f"{CARRIED}{history.incumbent.number})"
         self.proposal = replace(self.proposal, title=title, files=files)
         self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
-        self.tried = False
+        self.tried, self.refreshed = False, {}
         self.commit()
+
+    def move(self, worker: Worker) -> None:
+        """Go on with the worker of another machine."""
+        if worker.name != self.worker.name:
+            self.worker, self.history = worker, self.session.history(worker)
 
     def running(self) -> Running:
         """Return what agents are told about this experiment while it runs."""
@@ -306,9 +300,10 @@ class Attempt:
             axis=self._axis(),
             lines_removed=lines_removed(self.files, {**self.files, **self.proposal.files}),
             refreshes=self.refreshes,
+            refreshed=self.refreshed,
             tried=self.tried,
             audited=self.audited,
-            auditable=isinstance(self.worker.target, Auditable),
+            auditable=isinstance(self.worker.target, Auditable) and not self.worker.machine,
             accepted=self.accepted,
             added_bytes=sum(added_bytes(self.files.get(path, ""), text) for path, text in self.proposal.files.items()),
             same_cost=self.base == self.incumbent and same_work(self.files, self.proposal.files),
@@ -330,13 +325,13 @@ class Attempt:
         kept = verdict.status == "keep"
         with self.session.deciding:
             if not kept:
-                with self._timed("settle"):
-                    self.worker.worktree.ensure()
+                with self.timed("settle"):
+                    self.worker.settle_tree()
             done = self.as_logged(verdict)
             self.session.ledger.finish(done)
             if kept and self.sha is not None:
                 self.session.workspace.keep(self.sha, self.incumbent, self.session.commits(self.history))
-                self.worker.worktree.ensure()
+                self.worker.settle_tree()
             if not kept:
                 measuring.drop_weights(self.session, self.number)
             elif self.history.incumbent is not None:
@@ -356,10 +351,10 @@ class Attempt:
         return {name: change for each in changes for name, change in each.items()}
 
     def as_logged(self, verdict: Verdict) -> Experiment:
-        value, before = mean_value(self.measurements), self.incumbent_value
+        value, before = views.value_and_before(self.history, self.measurements)
         measured = value is not None and verdict.status in ("keep", "discard", "conflict", "limit")
         gain = self.history.gain(value, over=before) if measured and value is not None and before is not None else None
-        effect = self.session.judge.effect(self.history, self.case()) if measured else None
+        effect = views.effect(self.session, self.worker, self.history, self.case()) if measured else None
         knobs = self._changes()
         return Experiment(
             number=self.number,
@@ -392,7 +387,7 @@ class Attempt:
         return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 
     @contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
+    def timed(self, step: str) -> Iterator[None]:
         began = time.monotonic()
         try:
             yield

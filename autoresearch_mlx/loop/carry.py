@@ -26,7 +26,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     combined with what was kept meanwhile, and the combination is measured: a run on an old base never leads to a keep.
     Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
     """
-    newest = attempt.session.journal().history
+    newest = attempt.session.history(attempt.worker)
     onto = attempt.session.incumbent(newest)
     if onto == attempt.incumbent:
         return decision

@@ -19,18 +19,23 @@ from typing import Any
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Verdict, Watch
 from autoresearch_mlx.judge import Again, Decision
-from autoresearch_mlx.loop.attempt import Attempt, OneRun
+from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
+from autoresearch_mlx.loop.fleet_runs import Waiting, first_runs_of_fleet, know_incumbent
+from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.loop.worker import Worker, lanes_of
+from autoresearch_mlx.loop.upkeep import NOTHING_DONE
+from autoresearch_mlx.loop.worker import MachineLost, Worker, lanes_of
 from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all
 
 STOPPED = "stopped by hand"
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 10
 """Seconds after which Ctrl-C no longer waits for the lanes."""
+_MOST_MACHINES = 64
+"""Largest number of machines of a fleet that measure at the same time."""
 _INTERRUPTED = 130
 """Exit code of a process ended by Ctrl-C."""
 
@@ -40,9 +45,12 @@ class Crew:
 
     def __init__(self, session: Session, screen: Screen, orders: Orders) -> None:
         self.session, self.screen, self.orders = session, screen, orders
-        self.workers = lanes_of(session.worker, session.workspace, session.lanes)
-        self._pool = ThreadPoolExecutor(len(self.workers), thread_name_prefix="lane")
-        self._busy: dict[Future[Experiment | None], tuple[Worker, Attempt | None]] = {}
+        lanes = () if session.roster is not None else lanes_of(session.worker, session.workspace, session.lanes)
+        self._roster = session.roster or (lambda: lanes)
+        self._pool = ThreadPoolExecutor(len(lanes) or _MOST_MACHINES, thread_name_prefix="lane")
+        self._busy: dict[Future[Experiment | Waiting | None], tuple[Worker, Attempt | None]] = {}
+        self.waiting: list[Waiting] = []
+        """Experiments that another machine of the fleet is to continue."""
         self._taken: list[Future[Measurement]] = []
         self._halt = threading.Event()
         self.halted = STOPPED
@@ -51,18 +59,35 @@ class Crew:
         """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 
     @property
+    def workers(self) -> Sequence[Worker]:
+        """The lanes of this machine, or one worker for each machine of the fleet that is here now."""
+        return self._roster()
+
+    @property
     def experiments(self) -> int:
         """Number of experiments being measured."""
-        return sum(attempt is not None for _, attempt in self._busy.values())
+        return sum(attempt is not None for _, attempt in self._busy.values()) + len(self.waiting)
 
     @property
     def others(self) -> int:
         """Number of lanes that are busy with something other than an experiment."""
-        return len(self._busy) - self.experiments
+        return sum(attempt is None for _, attempt in self._busy.values())
 
     @property
     def busy(self) -> bool:
-        return bool(self._busy)
+        return bool(self._busy or self.waiting)
+
+    def wait_for_worker(self) -> str | None:
+        """Wait until there is a worker; return the reason when the run ends meanwhile, else None."""
+        said = False
+        while not self.workers:
+            if (reason := self.orders.stop(NOTHING_DONE, self.screen.progress)) is not None:
+                return reason
+            if not said:
+                self.screen.say("waiting: no machine of the fleet is here; `autoresearch-mlx fleet status` lists them")
+            said = True
+            time.sleep(_LOOK_SECONDS)
+        return None
 
     def free(self) -> Worker | None:
         """Return a worker that has nothing to do; None when every lane is busy."""
@@ -72,7 +97,9 @@ class Crew:
     def running(self) -> tuple[Running, ...]:
         """Return the experiments that the lanes measure now, oldest first."""
         with self.session.deciding:
-            return tuple(attempt.running() for _, attempt in list(self._busy.values()) if attempt is not None)
+            held = [each.attempt for each in self.waiting]
+            measured = [attempt for _, attempt in list(self._busy.values()) if attempt is not None]
+            return tuple(attempt.running() for attempt in (*held, *measured))
 
     def measure(self, attempt: Attempt) -> None:
         """Let the attempt's worker measure it until it has a verdict."""
@@ -88,35 +115,68 @@ class Crew:
                 task(worker, watch)
             except (Skipped, KeyboardInterrupt) as ended:
                 self.screen.say(f"the incumbent's new run was {str(ended) or STOPPED}")
+            except MachineLost as lost:
+                self.screen.say(f"the incumbent was not measured on {worker.name}: {lost}")
 
         self._hand(worker, None, done)
 
-    def together(self, take: OneRun, runs: Sequence[int]) -> Sequence[Measurement]:
-        """Take these runs of the baseline side by side; return the results in the order of ``runs``."""
-        watch = self.watching(0)
-        taken = self._taken = [self._pool.submit(take, run, watch) for run in runs]
-        try:
-            wait(taken)
-        except BaseException:
-            self._halt.set()
-            raise
-        return [each.result() for each in taken]
+    def first_runs(self, attempt: Attempt) -> Decision:
+        """Take the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
+        assert attempt.sha is not None
+        session, sha, number, watch = self.session, attempt.sha, attempt.number, self.watching(0)
+        if session.roster is not None:
+            return first_runs_of_fleet(self, attempt, watch)
+        with attempt.timed("measure"):
+            taken = self._taken = [
+                self._pool.submit(measure, session, worker, sha, number, run, watch)
+                for run, worker in enumerate(self.workers[: session.judge.baseline_runs], 1)
+            ]
+            try:
+                wait(taken)
+            except BaseException:
+                self._halt.set()
+                raise
+            attempt.measurements.extend(each.result() for each in taken)
+        attempt.taken = len(attempt.measurements)
+        return attempt.decide()
 
     def wait(self) -> None:
         """Wait until at least one lane is done; raise the error of a lane that failed."""
+        if not self._busy:
+            time.sleep(_LOOK_SECONDS)  # no machine of the fleet is here
         while self._busy:
             done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
-            if done:
+            if done or self.session.roster is not None:  # another machine may have come
                 break
         for each in [future for future in self._busy if future.done()]:
             del self._busy[each]
-            if (experiment := each.result()) is not None:
-                self.ended.append(experiment)
+            if isinstance(ended := each.result(), Waiting):
+                self.waiting.append(ended)
+            elif ended is not None:
+                self.ended.append(ended)
 
     def drain(self) -> None:
         """Wait until every lane is done; raise the error of a lane that failed."""
-        while self._busy:
-            self.wait()
+        while self.busy:
+            if not self.pass_on():
+                self.wait()
+
+    def pass_on(self) -> bool:
+        """Give a waiting experiment to a machine that may continue it; return whether there was one to give.
+
+        It waits for the machine that the judge has named, as long as that machine is here.
+        """
+        here, taken = self.workers, {worker.name for worker, _ in self._busy.values()}
+        for at, each in enumerate(self.waiting):
+            may = [worker for worker in here if worker.name == each.to] or list(here)
+            may = [worker for worker in may if worker.name not in each.avoid] or may
+            free = [worker for worker in may if worker.name not in taken]
+            if free:
+                del self.waiting[at]
+                each.attempt.move(free[0])
+                self.measure(each.attempt)
+                return True
+        return False
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
         """Return the watch of experiment ``number``, which ends its measurement when a person asks for it.
@@ -146,11 +206,13 @@ class Crew:
         """
         self._halt.set()
         self._wait_for_lanes()
-        if len(self.workers) == 1:
+        if not self.session.side_by_side:
             return
+        for each in self.waiting:
+            self.screen.finished(each.attempt.conclude(Verdict("interrupted", self.halted)))
         forget_all(self.session.folder)
         with suppress(WorkspaceError):  # the next start finds and reports what git refuses here
-            for worker in self.workers:
+            for worker in () if self.session.roster is not None else self.workers:
                 worker.worktree.drop()
             self.session.worker.worktree.ensure()
 
@@ -175,13 +237,31 @@ class Crew:
                     f"ending the runs; after {_PATIENCE_SECONDS} s, Ctrl-C again ends this command without waiting"
                 )
 
-    def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | None]) -> None:
+    def submit(self, task: Callable[[], Any]) -> Future[Any]:
+        """Run a task in a thread of its own, which :meth:`close` waits for."""
+        future = self._pool.submit(task)
+        self._taken.append(future)
+        return future
+
+    def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | Waiting | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt
 
-    def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment:
-        """Measure an attempt until there is a verdict, and log it, however it ends."""
+    def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
+        """Measure an attempt until there is a verdict, and log it, however it ends.
+
+        Returns what another machine is to continue instead.
+        """
         try:
             done = self._judged(attempt, watch)
+            if isinstance(done, Waiting):
+                return done
+        except MachineLost as lost:
+            attempt.lost = (*attempt.lost, attempt.worker.name)
+            if len(attempt.lost) == 1:
+                self.screen.say(f"experiment {attempt.number} is measured again: {lost}")
+                return Waiting(attempt, avoid=attempt.lost)
+            said = f"{' and '.join(dict.fromkeys(attempt.lost))} did not come back with its run: {lost}"
+            done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:
             done = attempt.conclude(Verdict("interrupted", str(skipped)))
         except KeyboardInterrupt:
@@ -189,12 +269,12 @@ class Crew:
         self.screen.finished(done)
         return done
 
-    def _judged(self, attempt: Attempt, watch: Watch) -> Experiment:
+    def _judged(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
         """Measure and decide until there is a verdict, or until a person ends the experiment, even between two runs.
 
         One lock covers two steps: checking which incumbent the attempt was compared with, and replacing that incumbent.
         """
-        decision: Decision = Again("not measured yet")
+        decision: Decision = attempt.decide() if attempt.measurements else Again("not measured yet")
         while True:
             if self._halt.is_set():
                 raise KeyboardInterrupt
@@ -203,6 +283,9 @@ class Crew:
                 decision = onto_incumbent(attempt, decision, self.running())
                 if isinstance(decision, Verdict):
                     return attempt.conclude(_with_words(decision, attempt))
+            if decision.machine and decision.machine != attempt.worker.name:
+                return Waiting(attempt, to=decision.machine)
+            know_incumbent(self.session, attempt, watch)
             decision = attempt.measure(decision, watch)
 
 

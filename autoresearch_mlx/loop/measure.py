@@ -22,19 +22,23 @@ from autoresearch_mlx.experiment import (
     Stopper,
     Watch,
 )
+from autoresearch_mlx.judge.across import NAME
 from autoresearch_mlx.judge.early import pace, should_stop
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import longest_usual, taken_now
 from autoresearch_mlx.judge.reference import reference_of, same_cost
 from autoresearch_mlx.judge.speeds import slow
+from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.loop.worker import Worker
+from autoresearch_mlx.loop.worker import Errand, Worker
 from autoresearch_mlx.store.records import measurement_to
+from autoresearch_mlx.store.regimes import enter_machine, of_machine
 from autoresearch_mlx.targets.contract import Auditable, Certifiable, Say
 from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
+LOG, SMOKE = "log.txt", "smoke"
 DISTURBED_RUNS = 3
 """Maximum number of times that a repeat is taken if each of them is disturbed."""
 
@@ -71,10 +75,17 @@ def measure(
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
-    history = session.journal().history
+    history = session.history(worker)
+    seed = session.seed + run - 1 if order.seed is None else order.seed
+    if worker.elsewhere is not None:
+        usual = None if history.baseline is None else longest_usual(history)
+        habits = tuple(_habits(history, number, order.earlier))
+        errand = Errand(number, commit, f"{name}{run}", seed, watch, order.split, order.steps, usual, habits=habits)
+        brought = _brought(session, worker, errand, folder)
+        assert brought is not None  # only a smoke run may bring nothing
+        return brought
     reference, steps = _counted(worker, history, number, order, watch)
     laid_out = worker.worktree.lay_out(commit)
-    seed = session.seed + run - 1 if order.seed is None else order.seed
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
@@ -94,11 +105,33 @@ def measure(
                 worker.worktree.lay_out(commit)
             measured = replace(measured, extra={**measured.extra, "audit_seconds": round(time.monotonic() - began, 1)})
         measured = replace(measured, regime=history.regime, key=session.key.on(order.split).mark)
-        measured = _marked(measured, vigil, _habits(history, number, order.earlier))
+        measured = marked(measured, vigil, _habits(history, number, order.earlier))
     measured = proved(recorded(measured), written, worker.worktree, commit, number, history, order.earlier)
     worker.health.count(measured)
     if name or measured.tainted or any(not m.tainted for m in order.earlier):
         (folder / WEIGHTS).unlink(missing_ok=True)  # of several runs of a commit, only one keeps its weights
+    return _kept_in(folder, measured)
+
+
+def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
+    """Let another machine take a run; return its measurement in the machine's regime, None if there is none.
+
+    Raises MachineLost.
+    """
+    assert worker.elsewhere is not None
+    brought = worker.elsewhere(errand)
+    measured = brought.measurement
+    if measured is None:
+        return None
+    with session.deciding:
+        key = Key(brought.parts)
+        regime = enter_machine(session.ledger, worker.name, key, brought.present)
+    mark = of_machine(key.on(errand.split), worker.name).mark
+    machine = {**measured.machine, NAME: worker.name}
+    measured = replace(measured, regime=regime, key=mark, machine=machine, log=LOG if brought.log else None)
+    if brought.log:
+        (folder / LOG).write_text(brought.log, encoding="utf-8")
+    worker.health.count(measured)
     return _kept_in(folder, measured)
 
 
@@ -149,7 +182,7 @@ def _counted(
     return reference, steps
 
 
-def _marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
+def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
     """Add the disturbances to the run's record; mark it tainted if they are too long, or if the target says so."""
     found = vigil.found()
     words = found.words(habits)
@@ -184,7 +217,7 @@ def repeat(
     A disturbed run is logged and taken again, three times at most.
     """
     assert experiment.commit is not None
-    history = session.journal().history
+    history = session.history(worker)
     before = [r.measurement for r in history.repeats if r.number == experiment.number]
     taken = [m.seed for m in (*experiment.measurements, *before)]
     chosen = seed if seed is not None else max([session.seed - 1, *taken]) + 1
@@ -229,10 +262,13 @@ def fresh_split(session: Session) -> Split:
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
     """Take the smoke run before experiment ``number``; None if the target has no smoke run."""
-    history = session.journal().history
+    history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
+    if worker.elsewhere is not None:
+        errand = Errand(number, commit, SMOKE, session.seed, watch, usual=usual)
+        return _brought(session, worker, errand, run_folder(session, f"{number:04d}-{SMOKE}"))
     for _ in range(DISTURBED_RUNS):
-        folder = run_folder(session, f"{number:04d}-smoke")
+        folder = run_folder(session, f"{number:04d}-{SMOKE}")
         laid_out = worker.worktree.lay_out(commit)
         with Vigil() as vigil:
             tree, watched = worker.worktree.tree, vigil.watching(watch)
@@ -240,7 +276,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
             if ran is None or ran.failure is None:
                 shutil.rmtree(folder)
                 return ran
-            ran = _marked(_kept_in(folder, ran), vigil)
+            ran = marked(_kept_in(folder, ran), vigil)
         ran = proved(ran, laid_out.changed(), worker.worktree, commit, number, history, ())
         if not ran.tainted or fault_of(ran) is not None:
             break  # what the machine has ended is left to the run itself, which is repeated

@@ -16,6 +16,7 @@ from autoresearch_mlx.loop.ahead import thinking_ahead
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
 from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
+from autoresearch_mlx.loop.fleet_runs import Waiting
 from autoresearch_mlx.loop.hooks import with_hooks
 from autoresearch_mlx.loop.policy import Policy, pace, sofar
 from autoresearch_mlx.loop.screen import Screen
@@ -32,6 +33,7 @@ from autoresearch_mlx.loop.upkeep import (
     wait_for_agent,
     wait_until_fit,
 )
+from autoresearch_mlx.loop.worker import MachineLost
 from autoresearch_mlx.store.heartbeat import forget_all, last_seen
 from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.tags import drop_broken
@@ -46,18 +48,20 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hoo
     Raises LabError when the session asks for several lanes and its target does not allow them.
     """
     refuse_lanes(session)
-    screen = TakingTurns(screen) if session.lanes > 1 else screen
+    screen = TakingTurns(screen) if session.side_by_side else screen
     agent, screen = with_hooks(hooks, session, agent, screen)
     with (
         listening(session.folder, policy, screen.say) as orders,
         crew_of(session, screen, orders) as crew,
         thinking_ahead(session, agent, orders, screen.say) as ahead,
     ):
-        recover(session, screen)
+        crew.waiting.extend(recover(session, screen))
         if (reason := wait_until_fit(session, screen, orders, NOTHING_DONE)) is not None:
             return reason
+        if (reason := crew.wait_for_worker()) is not None:
+            return reason
         baseline(session, screen, crew, ahead.begin)
-        if session.lanes > 1:
+        if session.side_by_side:
             return research_side_by_side(crew, agent)
         done = idle = 0
         while True:
@@ -108,7 +112,8 @@ def experiment(
     A skip ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
     Raises AgentError when there is no proposal; then no experiment took place.
     """
-    attempt, orders = Attempt.start(session, session.worker), orders or Orders()
+    worker = session.worker if crew is None or session.roster is None else crew.workers[0]
+    attempt, orders = Attempt.start(session, worker), orders or Orders()
     attempt.accepted = accepted
     watch = orders.watching(attempt.number, screen.progress)
     try:
@@ -117,13 +122,13 @@ def experiment(
         screen.started(attempt.number, attempt.title, attempt.incumbent_value, eta_seconds)
         orders.obey(attempt.number)
         if crew is not None and isinstance(decision, Again):
-            decision = attempt.measure_together(crew.workers[: session.judge.baseline_runs], crew.together)
+            decision = crew.first_runs(attempt)
         while isinstance(decision, Again):
             meanwhile(attempt)
             decision = attempt.measure(decision, watch)
         finished = attempt.conclude(decision)
-    except Skipped as skipped:
-        finished = attempt.conclude(Verdict("interrupted", str(skipped)))
+    except (Skipped, MachineLost) as ended:
+        finished = attempt.conclude(Verdict("interrupted", str(ended)))
     except AgentError as error:
         attempt.abandon(str(error))
         raise
@@ -172,7 +177,7 @@ def baseline(
     preset = describe({k: v for path in files for k, v in changed_knobs(before[path], files[path]).items()})
     title = f"baseline; preset {preset}" if preset else "baseline"
     author = Fixed("baseline", Proposal(title, files, axis="baseline"))
-    done = experiment(session, author, screen, crew=crew if session.lanes > 1 else None, meanwhile=meanwhile)
+    done = experiment(session, author, screen, crew=crew if session.side_by_side else None, meanwhile=meanwhile)
     if done.status != "keep":
         hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
         if done.measurements and fault_of(done.measurements[-1]) is not None:
@@ -188,14 +193,19 @@ def baseline(
                 screen.say(f"{found.name}: {found.value}" + (f"; {found.hint}" if found.hint else ""))
 
 
-def recover(session: Session, screen: Screen) -> None:
+def recover(session: Session, screen: Screen) -> list[Waiting]:
     """Recover from a death at any point: close open experiments, and bring branch and worktree to the ledger's state.
 
-    This process holds the session alone, so the worker of any experiment that is still open is dead.
+    This process holds the session alone, so the worker of any experiment that is still open is dead.  A machine of a
+    fleet is not: its experiments are returned, and go on.
     """
+    going_on = []
     for left in session.journal().running:
         drop_broken(session.workspace.top, session.tag, left.number)
         attempt = Attempt.left_open(session, left)
+        if session.roster is not None and left.number > 0 and attempt.sha is not None:
+            going_on.append(Waiting(attempt, to=left.worker))
+            continue
         reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
         screen.finished(attempt.conclude(Verdict("interrupted", reason)))
     forget_all(session.folder)
@@ -204,3 +214,4 @@ def recover(session: Session, screen: Screen) -> None:
     session.worker.worktree.ensure()
     for left_tree in session.folder.glob(f"{FOLDER}-*"):
         Worktree(session.workspace, left_tree.name).drop()
+    return going_on

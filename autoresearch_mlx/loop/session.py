@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_mlx import __version__
+from autoresearch_mlx import __version__, terms
 from autoresearch_mlx.errors import ConfigError, LabError
-from autoresearch_mlx.experiment import Context, History, Running, Target, Workload
+from autoresearch_mlx.experiment import Context, History, Running, Target
 from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.hardware.surroundings import surroundings
@@ -20,10 +20,11 @@ from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.judge.judge import Judge
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.comparability import Key
-from autoresearch_mlx.lab.config import LiteralSettings, Resolved, Settings
+from autoresearch_mlx.lab.config import Resolved, Settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_session, new_tag, refuse_tag
 from autoresearch_mlx.lab.literals import Bounds
 from autoresearch_mlx.lab.source import read_knobs, set_knobs
+from autoresearch_mlx.loop.chosen import bounds_of, in_words
 from autoresearch_mlx.loop.judge_of import judge_of
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.share.hints import hints
@@ -97,6 +98,13 @@ class Session:
     """Number of experiments measured side by side on this machine."""
     sharing: Sharing | None = None
     """The exchange with labs of other people; None when this run has none."""
+    roster: Callable[[], Sequence[Worker]] | None = None
+    """Function that returns a worker for each machine of the fleet that takes part now; None without a fleet."""
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several experiments may be measured at the same time."""
+        return self.lanes > 1 or self.roster is not None
 
     @property
     def target(self) -> Target:
@@ -107,6 +115,10 @@ class Session:
         """Return the current ledger, replayed.  Raises LedgerError."""
         with self.deciding:
             return self.ledger.read()
+
+    def history(self, worker: Worker) -> History:
+        """Return the history as a worker sees it: with the regime of its machine.  Raises LedgerError."""
+        return self.journal().seen_by(worker.machine)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one line into the ledger.  Raises LedgerError."""
@@ -155,6 +167,8 @@ class Session:
     def opening(self) -> str:
         """Return one line that says what is about to happen."""
         lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""
+        if self.roster is not None:
+            lanes = f"; measures with {terms.plural(len(self.roster()), 'machine')} of the fleet"
         return f"session {self.tag} on branch {self.workspace.branch}: {self.target.metric}, {self.hardware}{lanes}"
 
     def left_out(self, root: Path) -> LeftOut | None:
@@ -198,19 +212,21 @@ def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] |
 
 
 @contextmanager
-def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Iterator[Session]:
+def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewhere: bool = False) -> Iterator[Session]:
     """Resume the session ``tag`` (default: the last one), or start it when there is none.
 
-    Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
+    ``elsewhere``: machines of a fleet measure, so the regime of this machine is not entered.  Raises LockedError,
+    LabError, ConfigError, CorpusError, WorkspaceError.
     """
     if (known := tag or lab.current()) is not None:
-        with _opened(lab, resolved, known, say) as session:
+        with _opened(lab, resolved, known, say, elsewhere) as session:
             yield session
         return
     for left in reversed(range(_TRIES)):
         with ExitStack() as stack:
             try:
-                session = stack.enter_context(_opened(lab, resolved, new_tag(lab, tags_taken(lab.root)), say))
+                fresh = new_tag(lab, tags_taken(lab.root))
+                session = stack.enter_context(_opened(lab, resolved, fresh, say, elsewhere))
             except TagTaken:  # another lab of this repository has just taken it
                 if not left:
                     raise
@@ -220,7 +236,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say) -> Ite
 
 
 @contextmanager
-def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say) -> Iterator[Session]:
+def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say, elsewhere: bool) -> Iterator[Session]:
     refuse_tag(lab, chosen)
     lab.make_state()
     folder = lab.folder(chosen)
@@ -241,7 +257,8 @@ def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say) -> Iterator[Ses
         _refuse_changes(resolved, kind, journal.session, chosen)
         enter_rules(ledger, rules_of(place.settings), say)
         session = _session(place, kind, workspace, ledger)
-        enter_regime(ledger, session.key, say)
+        if not elsewhere:
+            enter_regime(ledger, session.key, say)
         yield session
 
 
@@ -369,7 +386,7 @@ def _session(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: 
         table=profile.knobs,
         lanes=settings.run.lanes,
         lines=_lines(settings),
-        literals=_bounds(settings.literals, kind.bounds_literals),
+        literals=bounds_of(settings.literals, kind.bounds_literals),
         key=settled(journal, _key_here(record, kind, conditions, place.machine)),
     )
 
@@ -378,17 +395,3 @@ def _lines(settings: Settings) -> tuple[str, ...]:
     """Return the shell lines that measure and check."""
     blocks = (*(each.run for each in settings.metric), *(each.run for each in settings.check))
     return tuple(line for line in (settings.target.run, settings.target.guard, *blocks) if line)
-
-
-def _bounds(wanted: LiteralSettings, by_default: bool) -> Bounds | None:
-    """Return the limits that the settings ask for; ``by_default``: whether the target has limits without a setting."""
-    chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
-    return replace(Bounds(), **chosen) if chosen or by_default else None
-
-
-def in_words(machine: Machine, workload: Workload) -> str:
-    """Say in one line what the machine is, and what each experiment gets."""
-    memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
-    each = f"; {workload.budget} per experiment" if workload.budget else ""
-    each += f" on the {workload.device}" if workload.budget and workload.device else ""
-    return f"{machine.chip or machine.arch}{memory}{each}"

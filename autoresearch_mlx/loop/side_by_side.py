@@ -8,6 +8,7 @@ from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Wat
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.crew import STOPPED, Crew
+from autoresearch_mlx.loop.fleet_runs import due_on_machine, look_for_drift_on
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar, pace, sofar
 from autoresearch_mlx.loop.screen import Screen
@@ -53,6 +54,8 @@ class _Night:
             reason = reason or wait_until_fit(self.session, self.screen, self.orders, come)
             if reason is not None and not self.crew.busy:
                 return reason
+            if self.crew.pass_on():
+                continue
             worker = self.crew.free()
             if reason is not None or worker is None:
                 self.crew.wait()
@@ -116,9 +119,11 @@ class _Night:
         The incumbent is measured again on one lane while the others continue.  A change of the regime, and the trial
         removal of a keep, wait until no lane is busy.
         """
-        history = self.session.journal().history
+        history = self.session.history(worker)
         best = history.incumbent
         try:
+            if worker.machine:
+                return self.refresh_machine(worker, history) or self.removal(worker, history)
             if anew_due(self.session):
                 self.crew.drain()
                 measure_anew(self.session, self.screen, self.orders)
@@ -135,6 +140,10 @@ class _Night:
         except Skipped as skipped:
             self.screen.say(f"the incumbent's new run was {skipped}")
             return True
+        return self.removal(worker, history)
+
+    def removal(self, worker: Worker, history: History) -> bool:
+        """Try the removal of a weak keep when one is due, once no lane is busy; return whether one is due."""
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:
@@ -142,6 +151,19 @@ class _Night:
         else:
             self.experiment(worker, Fixed(REMOVER, removal))
             self.crew.drain()
+        return True
+
+    def refresh_machine(self, worker: Worker, history: History) -> bool:
+        """Let a machine of the fleet measure the incumbent again when it is due there; return whether it is."""
+        best = history.incumbent
+        if best is None or not due_on_machine(history, self.session.judge.refresh_every):
+            return False
+        self.screen.say(f"experiment {best.number}, the incumbent, is measured again on {worker.name}")
+
+        def task(worker: Worker, watch: Watch) -> None:
+            look_for_drift_on(self.session, worker, watch, self.screen)
+
+        self.crew.do(worker, best.number, task)
         return True
 
     def refresh(self, worker: Worker, best: Experiment, before: History) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import AgentAway, LabError
-from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal
+from autoresearch_mlx.experiment import Experiment, History, Progress, Proposal, Watch
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.judge.reference import speed_news
@@ -17,6 +17,7 @@ from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
@@ -121,17 +122,24 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
     if best is None or not (suspected or session.judge.refresh_due(history)):
         return
     screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
-    known = len(history.repeats)
     watch = (orders or Orders()).watching(best.number, screen.progress)
+    if (reason := drift_of(session, session.worker, best, watch)) is not None:
+        screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
+
+
+def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
+    """Measure the incumbent ``best`` again with a worker; open a new regime and say why if its machine has changed."""
+    history = session.history(worker)
+    known = len(taken_now(history, best))
     for _ in range(2):
-        repeat(session, session.worker, best, watch)
-        new = [r.measurement for r in session.journal().history.repeats[known:]]
+        repeat(session, worker, best, watch)
+        new = taken_now(session.history(worker), best)[known:]
         if not session.judge.drifted(history, new):
-            return
+            return None
     values = ", ".join(terms.value(m.value) for m in new if m.value is not None and not m.tainted)
     reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
-    session.append("epoch", **after_drift(session.journal(), len(new), reason))
-    screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
+    session.append("epoch", **after_drift(session.journal(), len(new), reason, worker.machine))
+    return reason
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:

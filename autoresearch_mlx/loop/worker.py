@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Target
+from autoresearch_mlx.experiment import Measurement, Reference, Split, Target, Usual, Watch
 from autoresearch_mlx.hardware.surroundings import Surroundings
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.store.workspace import Workspace
@@ -17,12 +18,49 @@ from autoresearch_mlx.targets.contract import PlanFacts
 from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
+class MachineLost(Exception):
+    """A machine of a fleet could not take a run, or did not come back with it: this says nothing about the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A run that another machine is asked for."""
+
+    number: int
+    commit: str
+    name: str
+    """Name of the run in its experiment: ``1`` for the first, ``repeat-2``, ``smoke``."""
+    seed: int
+    watch: Watch
+    split: Split = "val"
+    steps: int | None = None
+    usual: Usual | None = None
+    reference: Reference | None = None
+    habits: Sequence[float] = ()
+    """Known gaps in seconds between two steps of these files, which disturb no run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What another machine brings back from an errand."""
+
+    measurement: Measurement | None
+    """None after a smoke run for which the target has none."""
+    log: str
+    """The end of the program's output."""
+    parts: Mapping[str, Any]
+    """The parts of the machine's comparability key."""
+    present: Sequence[str] = ()
+    """Names of the machines that take part now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """The place where measurements are taken: a worktree, the target on this machine, and its surroundings."""
 
     name: str
-    """Name in the ledger when several workers share a session; empty for the only one."""
+    """Name in the ledger when several workers share a session; empty for the only one.  A machine of a fleet has its
+    own name."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
@@ -35,6 +73,21 @@ class Worker:
     """Main memory of the machine in bytes, which a model may have to share with training."""
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
+    elsewhere: Callable[[Errand], Brought] | None = None
+    """Function that lets another machine take a run, and raises MachineLost; None for a worker of this machine."""
+
+    chip: str = ""
+    """Class of a machine of a fleet: the name of its chip."""
+
+    @property
+    def machine(self) -> str:
+        """Name of the machine of a fleet that measures; empty for this machine."""
+        return self.name if self.elsewhere is not None else ""
+
+    def settle_tree(self) -> None:
+        """Bring the worktree to the branch's tip; the worktree of a machine of a fleet is not on this machine."""
+        if self.elsewhere is None:
+            self.worktree.ensure()
 
     def refuse_full_disk(self, folder: Path) -> None:
         """Raise LabError when the disk is so full that a run would fail at once, through no fault of its edit."""

@@ -11,7 +11,9 @@
     brief_ended a brief that led to no experiment, and why
     accepted    a person vouches for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
-    epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed
+    epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed;
+                with ``machine`` and ``beside``, only this machine of a fleet does
+    late        a run that a machine of a fleet delivered after its experiment was measured elsewhere; it does not count
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   what a certification found
@@ -63,6 +65,8 @@ class Regime:
     """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
     """Number of drifts under this key before it, which is the number of earlier regimes with the same key."""
+    machine: str = ""
+    """Name of the machine of a fleet that measures in it; empty for the machine that runs the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Journal:
     """The ledger's lines about runs of single changes since the last `finalize` that ended, oldest first."""
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
     """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
+    newest: Mapping[str, int] = field(default_factory=dict)
+    """Number of the regime in which each machine of a fleet measures now, by the machine's name."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """The ledger's lines about finished experiments, in the order of the history; keys unknown to us are kept."""
 
@@ -96,6 +102,16 @@ class Journal:
     def comparability(self) -> Mapping[str, Any] | None:
         """The parts of the current regime's key; None in a ledger that names no key."""
         return self.regimes[self.history.regime].parts
+
+    def seen_by(self, machine: str) -> History:
+        """Return the history as a machine of a fleet sees it: its own newest regime is the current one.
+
+        An empty name stands for the session's own machine.  The regime of a machine that has not measured yet is -1.
+        """
+        if not machine:
+            return self.history
+        own = frozenset(number for number, regime in self.regimes.items() if regime.machine == machine)
+        return replace(self.history, regime=self.newest.get(machine, -1), own=own)
 
     @property
     def next_number(self) -> int:
@@ -142,6 +158,7 @@ class _Replay:
         self._repeats: list[Repeat] = []
         self._regime = 0
         self._regimes = {0: Regime(None)}
+        self._newest: dict[str, int] = {}
         self._rules: Mapping[str, Any] | None = None
         self._rule_changes: list[Mapping[str, Any]] = []
         self._pairs: list[Mapping[str, Any]] = []
@@ -165,12 +182,14 @@ class _Replay:
             self._finished.pop(experiment.number, None)
             self._finished[experiment.number] = (experiment, event)
             self._started.pop(experiment.number, None)
+            if experiment.number == 0 and experiment.status == "keep":
+                self._follow(experiment)
         elif kind == "abandoned":
             self._started.pop(event.get("number"), None)
         elif kind == "repeated":
             self._repeats.append(Repeat(event["number"], event["during"], measurement_from(event["measurement"])))
         elif kind == "epoch":
-            self._enter(int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability"))
+            self._enter(event)
         elif kind == "rules":
             self._rules = event["rules"]
             self._rule_changes.append(event)
@@ -187,20 +206,32 @@ class _Replay:
         elif kind == "finalized":
             self._alone.clear()
 
-    def _enter(self, number: int, takes: int, parts: Mapping[str, Any] | None) -> None:
+    def _enter(self, event: Any) -> None:
         """Enter a regime; the last ``takes`` repeats, which showed a drift, become its first runs.
 
         A regime that returns keeps its key.  Ledgers of earlier versions never return to one.
         """
-        parts = self._regimes[self._regime].parts if parts is None else parts
-        known = self._regimes.get(
-            number, Regime(parts, sum(regime.parts == parts for regime in self._regimes.values()))
-        )
+        number, takes, parts = int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability")
+        machine = str(event.get("machine", ""))
+        before = self._newest.get(machine, self._regime)
+        parts = self._regimes[before].parts if parts is None else parts
+        like = [regime for regime in self._regimes.values() if regime.machine == machine]
+        known = self._regimes.get(number, Regime(parts, sum(regime.parts == parts for regime in like), machine))
         self._regimes[number] = known if known.parts is not None else replace(known, parts=parts)
-        self._regime = number
-        for at in range(len(self._repeats) - takes, len(self._repeats)):
+        if machine:
+            self._newest[machine] = number
+        if not event.get("beside"):
+            self._regime = number
+        own = [at for at, old in enumerate(self._repeats) if not machine or old.measurement.regime == before]
+        for at in own[len(own) - takes :]:
             old = self._repeats[at]
             self._repeats[at] = replace(old, measurement=replace(old.measurement, regime=number))
+
+    def _follow(self, baseline: Experiment) -> None:
+        """Let the session measure in the regime of the machine of a fleet that measured the baseline."""
+        number = next((m.regime for m in baseline.measurements if not m.tainted), 0)
+        if number in self._regimes and self._regimes[number].machine:
+            self._regime = number
 
     def journal(self) -> Journal:
         """Return the contents of the ledger after the events so far."""
@@ -215,6 +246,7 @@ class _Replay:
             tuple(self._certificates),
             tuple(self._alone),
             dict(self._regimes),
+            dict(self._newest),
             records=records,
             briefs=tuple(self._briefs),
             rules=self._rules,

@@ -3,12 +3,12 @@
 A regime is a span of unchanged measuring conditions: one comparability key, between two drifts of the machine.  When
 the key changes (another machine, another MLX), the session enters a new regime.  When an earlier key returns, the
 session goes back to the newest regime of that key, whose runs count again.  A drift opens a new regime under the same
-key.  The ledger numbers regimes in the order in which they appear.
+key.  The ledger numbers regimes in the order in which they appear.  Each machine of a fleet has regimes of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from autoresearch_mlx.experiment import History
@@ -53,24 +53,65 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
     say(f"{reason}; {follows}")
 
 
-def after_drift(journal: Journal, takes: int, reason: str) -> dict[str, Any]:
+def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[str]) -> int:
+    """Return the regime in which a machine of a fleet measures under this key, after entering it if necessary.
+
+    The session takes over the regime of the first machine that measures, and again when none of the machines that are
+    ``present`` has the session's regime.
+    """
+    journal = ledger.read()
+    number, newest = matching(journal, here, machine), journal.newest.get(machine)
+    leading = journal.regimes[journal.history.regime].machine
+    leads = machine == leading or not leading or leading not in present
+    if number is None or number != newest or (leads and number != journal.history.regime):
+        reason = f"{machine} measures here" if newest is None else f"{machine} has changed"
+        if newest is not None and number == newest:
+            reason = f"{machine} stands for the session now"
+        number = _next(journal) if number is None else number
+        ledger.append(
+            "epoch",
+            epoch=number,
+            takes=0,
+            reason=reason,
+            time=now(),
+            key=of_machine(here, machine).mark,
+            comparability=here.parts,
+            machine=machine,
+            **({} if leads else {"beside": True}),
+        )
+    return number
+
+
+def of_machine(here: Key, machine: str) -> Key:
+    """Return the key of one machine of a fleet: values of two machines are never compared, even if they are alike."""
+    return Key({**here.parts, "fleet": machine})
+
+
+def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") -> dict[str, Any]:
     """Return the fields of the event ``epoch`` that opens a new regime under the same key.
 
-    The last ``takes`` repeats in the ledger showed the drift; they become the first runs of the new regime.
+    The last ``takes`` repeats in the ledger (those of ``machine``, if it is one of a fleet) showed the drift; they
+    become the first runs of the new regime.
     """
-    return {"epoch": _next(journal), "takes": takes, "reason": reason, "time": now()}
+    found = {"epoch": _next(journal), "takes": takes, "reason": reason, "time": now()}
+    if machine:
+        leads = journal.regimes[journal.history.regime].machine == machine
+        found |= {"machine": machine, **({} if leads else {"beside": True})}
+    return found
 
 
-def matching(journal: Journal, here: Key) -> int | None:
+def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
     """Return the number of the newest regime whose key agrees with this one in every known part; None if none does.
 
-    The current regime is tried first.  A key with unknown parts may match several regimes that differ from each other;
-    then only a regime with exactly these parts is chosen, because any other choice would be a guess.
+    Only regimes of ``machine`` count.  The current regime is tried first.  A key with unknown parts may match several
+    regimes that differ from each other; then only a regime with exactly these parts is chosen, because any other
+    choice would be a guess.
     """
-    current = journal.history.regime
-    if not differing(_parts(journal, current), here.parts):
+    current = journal.newest.get(machine, -1) if machine else journal.history.regime
+    numbers = [number for number, regime in journal.regimes.items() if regime.machine == machine]
+    if current in numbers and not differing(_parts(journal, current), here.parts):
         return current
-    earlier = {number: _parts(journal, number) for number in sorted(journal.regimes, reverse=True)}
+    earlier = {number: _parts(journal, number) for number in sorted(numbers, reverse=True)}
     same = [number for number, parts in earlier.items() if parts == here.parts]
     like = [number for number, parts in earlier.items() if not differing(parts, here.parts)]
     if not same and any(differing(earlier[a], earlier[b]) for a in like for b in like):

@@ -1,0 +1,98 @@
+"""``fleet``: measure with several machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autoresearch_mlx.cli.options import json_option, lab_here, say
+
+
+@click.group("fleet")
+def fleet_command() -> None:
+    """Measure with several machines: one coordinates, the others join.
+
+    \b
+    Example:
+      autoresearch-mlx fleet start                    on one machine, in the lab
+      autoresearch-mlx fleet join pairing.json        on each machine that measures
+      autoresearch-mlx run --fleet --until 07:00      on the first machine
+      autoresearch-mlx fleet status
+    """
+
+
+@fleet_command.command("start")
+@click.option("--host", metavar="ADDRESS", help="Address of this machine that the others reach; default: found out.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Default: 8786; 0 means a free one.")
+@click.option(
+    "--new-keys", is_flag=True, help="Make new certificates, which locks out all machines that joined before."
+)
+def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
+    """Coordinate the fleet of this lab, until Ctrl-C.
+
+    The command prints the path of the pairing file, which each other machine needs.  Whoever has that file can run
+    programs on the machines of the fleet, so copy it only to your own.
+    """
+    from autoresearch_mlx.cli.opened import interruptible
+    from autoresearch_mlx.fleet.admission import wanted_here
+    from autoresearch_mlx.fleet.coordinator import start
+    from autoresearch_mlx.lab.config import load_settings
+
+    lab = lab_here()
+    kind = load_settings(lab.root).settings.target.kind
+    with interruptible():
+        start(lab, wanted_here(trains=kind in ("pretrain", "kernel")), host, port, new_keys, say)
+
+
+@fleet_command.command("join")
+@click.argument("pairing", type=click.Path(path_type=Path))
+@click.option(
+    "--name", metavar="NAME", help="Name of this machine in the fleet; default: its chip and four characters."
+)
+@click.option("--host", metavar="ADDRESS", help="Address of this machine that the coordinator reaches.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port at which it can be reached.")
+@click.option(
+    "--home", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for its spool; default: a cache."
+)
+def join_command(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None) -> None:
+    """Take part in a fleet: measure what the coordinator asks for, until Ctrl-C.
+
+    PAIRING is the file that `fleet start` names.  The machine stays awake, and comes back by itself after sleep, a
+    lost network or a new start of the coordinator.
+    """
+    from autoresearch_mlx.cli.opened import interruptible
+    from autoresearch_mlx.fleet.member import join
+
+    with interruptible():
+        join(pairing, name, host, port, home, say)
+
+
+@fleet_command.command("status")
+@json_option
+def status_command(as_json: bool) -> None:
+    """Show the machines of this lab's fleet: what each does, how fast and how noisy it is, what it delivered."""
+    import json
+
+    from autoresearch_mlx.fleet.state import fleet_lines, fleet_state, to_json
+
+    state = fleet_state(lab_here())
+    if as_json:
+        click.echo(json.dumps(to_json(state), indent=2))
+        return
+    for line in fleet_lines(state):
+        click.echo(line)
+
+
+@fleet_command.command("leave")
+@click.argument("name", required=False)
+def leave_command(name: str | None) -> None:
+    """Let a machine leave the fleet.
+
+    On a machine that joined, it ends the part that this machine takes.  In the coordinator's lab, NAME says which
+    machine is to leave.  A run that it is taking goes on, and its result waits there.
+    """
+    from autoresearch_mlx.fleet.leaving import leave
+
+    for words in leave(Path.cwd(), name):
+        click.echo(words)

@@ -1,0 +1,68 @@
+"""Run the coordinator of a fleet: its certificates, what it wants of machines, and its scheduler."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.fleet.admission import Wanted
+from autoresearch_mlx.fleet.pairing import FOLDER, PAIRING, make_pairing, need_dask, read_pairing, write_private
+from autoresearch_mlx.fleet.serving import PORT, free_port, kept_running, own_address, refuse_port
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.targets.contract import Say
+
+WANTED, STATE = "wanted.json", "scheduler.json"
+
+
+def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bool, say: Say) -> None:
+    """Start the coordinator of this lab's fleet and keep its scheduler running, until Ctrl-C.
+
+    The address of an earlier start is used again, so that machines that joined come back by themselves.  Raises
+    ConfigError without Dask, LabError when the address is taken or a coordinator runs already.
+    """
+    need_dask()
+    lab.make_state()
+    folder = lab.state / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        if not take_lock(file, 0.2):
+            raise LabError(
+                "the coordinator of this lab's fleet runs already", "`autoresearch-mlx fleet status` shows it"
+            )
+        host, port = _place(folder, host, port)
+        refuse_port(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        pairing = make_pairing(folder, f"tls://{shown}:{port}", anew)
+        write_private(folder / WANTED, json.dumps(asdict(wanted)) + "\n")
+        said = False
+
+        def told(event: dict[str, object]) -> bool:
+            nonlocal said
+            if event["kind"] == "ready" and not said:
+                said = True
+                say(f"the fleet's coordinator listens at {shown}, port {port}")
+                if event.get("dashboard"):
+                    say(f"Dask's own page: {event['dashboard']}")
+                say(f"pairing file: {pairing}")
+                say("copy it to each other machine, where `autoresearch-mlx fleet join pairing.json` joins")
+                say("this machine takes part too if it joins, in another terminal; `run --fleet` starts a night")
+                say("Ctrl-C ends the coordinator; machines come back when it is started again")
+            elif event["kind"] == "ready":
+                say("the scheduler runs again")
+            elif event["kind"] == "news":
+                say(str(event["words"]))
+            return False
+
+        kept_running("scheduler", [folder, host, str(port)], told, lambda why: say(f"the scheduler died: {why}"))
+
+
+def _place(folder: Path, host: str | None, port: int | None) -> tuple[str, int]:
+    """Return the address to listen at: as asked, else as before, else this machine's own."""
+    before = urlsplit(read_pairing(folder / PAIRING).address) if (folder / PAIRING).exists() else None
+    host = host or (before.hostname if before is not None else None) or own_address()
+    port = port if port is not None else ((before.port if before is not None else None) or PORT)
+    return host, port or free_port(host)

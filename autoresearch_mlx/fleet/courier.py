@@ -1,0 +1,139 @@
+"""Take a job on a machine, and carry its result back.  Dask calls these functions by name, inside its worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from autoresearch_mlx.fleet.job import Delivery, Job, job_from
+from autoresearch_mlx.fleet.spool import ENOUGH, HOME, PROGRESS, Spool, measured_now
+from autoresearch_mlx.trial.orphans import WORKS_IN
+from autoresearch_mlx.trial.runner import GIT_PLACES
+
+_LOOK_SECONDS = 0.05
+_START_SECONDS = 60.0
+"""Longest time until the process that measures has taken its job's lock."""
+THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
+"""Variables that a Dask nanny sets for its worker; a training uses the threads that it wants."""
+
+
+def take(text: str, bundle: bytes) -> str:
+    """Take the run of a job, or find its result in the spool; return its delivery as text.
+
+    Never raises: what goes wrong on this machine is in the delivery.
+    """
+    try:
+        job, spool = job_from(text), Spool(Path(os.environ[HOME]))
+        folder = spool.accept(job, bundle)
+        found = spool.result(job.id)
+        if found is not None and (found.trouble or found.ended or found.lacks):
+            (folder / "result.json").unlink(missing_ok=True)  # no measurement: it is asked for anew
+            found = None
+        if found is None:
+            found = _measured(job, spool, folder)
+        spool.tidy()
+        return found.text()
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return Delivery(trouble=f"the spool cannot be written: {name}{error.strerror}").text()
+    except Exception as error:  # a job of another version, a broken home
+        return Delivery(trouble=f"{type(error).__name__}: {error}").text()
+
+
+def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
+    """Let the process that measures take the run, unless it is being taken already, and wait for its result."""
+    hand = _hand(spool.home)
+    if not measured_now(folder):
+        hand.give(folder)
+    began = time.monotonic()
+    while (found := spool.result(job.id)) is None:
+        if not measured_now(folder):
+            late = time.monotonic() - began > _START_SECONDS
+            if (hand.ended() or late) and (found := spool.result(job.id)) is None:
+                return Delivery(trouble=f"the process that measured ended without a result{hand.last_words()}")
+        time.sleep(_LOOK_SECONDS)
+    return found
+
+
+class Hand:
+    """The process that measures.  It is in a session of its own, and finishes its run when the Dask worker dies."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._said = home, home / "measuring.txt"
+        self._process: subprocess.Popen[str] | None = None
+
+    def give(self, folder: Path) -> None:
+        """Let it take the run of the job in this folder, after starting it if necessary."""
+        if self.ended():
+            self._process = self._start()
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(f"{folder}\n")
+        self._process.stdin.flush()
+
+    def ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def last_words(self) -> str:
+        try:
+            lines = self._said.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f": {lines[-1][:300]}" if lines else ""
+
+    def _start(self) -> subprocess.Popen[str]:
+        dropped = {*THREAD_LIMITS, *GIT_PLACES}
+        set_by_person = {name: value for name in THREAD_LIMITS if (value := os.environ.get(f"{_SAVED}{name}"))}
+        environment = {name: value for name, value in os.environ.items() if name not in dropped and _SAVED not in name}
+        with self._said.open("wb") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "autoresearch_mlx.fleet.measuring"],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                env={**environment, **set_by_person, WORKS_IN: str(self._home.resolve())},
+                text=True,
+            )
+
+
+@lru_cache(maxsize=1)
+def _hand(home: Path) -> Hand:
+    """Return the one process of this Dask worker that measures."""
+    return Hand(home)
+
+
+_SAVED = "AUTORESEARCH_OWN_"
+
+
+def saved_limits(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the thread limits that the person has set, under names that Dask does not overwrite."""
+    return {f"{_SAVED}{name}": environment[name] for name in THREAD_LIMITS if name in environment}
+
+
+def end_job(job: str) -> None:
+    """End the run of a job, whose result nobody wants any more."""
+    folder = Spool(Path(os.environ[HOME])).folder(job)
+    if folder.exists():
+        (folder / ENOUGH).touch()
+
+
+def result_of(job: str) -> str:
+    """Return a job's delivery as text, if the spool has one; empty while there is none.  It starts no run."""
+    try:
+        found = Spool(Path(os.environ[HOME])).result(job)
+    except (ValueError, LookupError):
+        return ""
+    return "" if found is None else found.text()
+
+
+def progress_of(job: str) -> str:
+    """Return the last progress that a job's run reported, as JSON; empty when there is none."""
+    try:
+        return (Spool(Path(os.environ[HOME])).folder(job) / PROGRESS).read_text()
+    except (OSError, ValueError, LookupError):
+        return ""

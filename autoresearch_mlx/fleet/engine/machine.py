@@ -1,0 +1,109 @@
+"""Run Dask's nanny and worker on a machine of a fleet, as a process of its own:
+
+    python -m autoresearch_mlx.fleet.engine.machine PAIRING HOME NAME HOST PORT
+
+It prints one JSON line for each thing that the person should know, comes back by itself when the connection is lost,
+and ends when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Nanny
+
+from autoresearch_mlx.fleet.admission import facts_here
+from autoresearch_mlx.fleet.courier import saved_limits
+from autoresearch_mlx.fleet.engine.security import security_of
+from autoresearch_mlx.fleet.member import LEAVE
+from autoresearch_mlx.fleet.pairing import read_pairing
+from autoresearch_mlx.fleet.spool import HOME
+
+_AGAIN_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_LEAVE_SECONDS = 3.0
+REFUSED = 3
+"""Exit code of a machine that was refused."""
+
+
+def tell(kind: str, words: Any = "") -> None:
+    print(json.dumps({"kind": kind, "words": words}), flush=True)
+
+
+async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closing: asyncio.Event) -> int:
+    """Join, and join again whenever the connection is lost; return the exit code."""
+    side = read_pairing(pairing)
+    dask.config.set({"distributed.nanny.pre-spawn-environ": {}, "distributed.comm.timeouts.connect": "10s"})
+    environment = {HOME: str(home), **saved_limits(os.environ)}
+    facts, said = facts_here(home), ""
+    while True:
+        try:
+            async with Nanny(
+                side.address,
+                name=name,
+                nthreads=1,
+                resources={"TRAIN": 1},
+                security=security_of(side, home / "tls"),
+                host=host or None,
+                worker_port=port,
+                protocol="tls",
+                memory_limit=None,
+                local_directory=str(home / "dask"),
+                env=environment,
+                silence_logs=50,
+                dashboard=False,
+            ) as nanny:
+                if why := await nanny.scheduler.fleet_hello(name=name, address=nanny.worker_address, facts=facts):
+                    tell("refused", why)
+                    return REFUSED
+                tell("joined", side.address)
+                said = ""
+                while nanny.status.name == "running":
+                    leaves = closing.is_set() or (home / LEAVE).exists()
+                    here = nanny.worker_address
+                    answer = "leave" if leaves else await nanny.scheduler.fleet_stay(name=name, address=here)
+                    if answer == "leave":
+                        (home / LEAVE).unlink(missing_ok=True)
+                        await nanny.scheduler.fleet_bye(name=name)
+                        tell("left")
+                        return 0
+                    if answer == "unknown" and here is not None:  # a new worker, or a new scheduler
+                        why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts_here(home))
+                        if why:
+                            tell("refused", why)
+                            return REFUSED
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(closing.wait(), _LOOK_SECONDS)
+                tell("away", "its worker ended")
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            words = str(error).split("\n")[0] or type(error).__name__
+            if words != said:
+                tell("away", words)
+            said = words
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def main(arguments: list[str]) -> int:
+    pairing, home, name, host, port = arguments
+    closing, loop = asyncio.Event(), asyncio.get_running_loop()
+    working = asyncio.create_task(stay(Path(pairing), Path(home), name, host, int(port), closing))
+    closed = loop.run_in_executor(None, sys.stdin.read)
+    await asyncio.wait({working, closed}, return_when=asyncio.FIRST_COMPLETED)
+    closing.set()
+    await asyncio.wait({working}, timeout=_LEAVE_SECONDS)
+    return working.result() if working.done() else 0
+
+
+if __name__ == "__main__":
+    code = asyncio.run(main(sys.argv[1:]))
+    sys.stdout.flush()
+    os._exit(code)  # a thread still reads the standard input

@@ -1,0 +1,136 @@
+"""Run Dask's scheduler for a coordinator, as a process of its own:
+
+    python -m autoresearch_mlx.fleet.engine.scheduler FOLDER HOST PORT
+
+It ends when its standard input closes, which happens when the process that started it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Scheduler
+from distributed.comm.core import connect
+
+from autoresearch_mlx.fleet.admission import Wanted, refusals
+from autoresearch_mlx.fleet.coordinator import STATE, WANTED
+from autoresearch_mlx.fleet.engine.security import security_of
+from autoresearch_mlx.fleet.pairing import own_pairing, write_private
+
+_TTL = "20s"
+_REACH_SECONDS = 5.0
+
+
+def tell(kind: str, **facts: Any) -> None:
+    print(json.dumps({"kind": kind, **facts}), flush=True)
+
+
+class _Roster:
+    """The machines that have joined since this scheduler started, by name."""
+
+    def __init__(self, scheduler: Scheduler, folder: Path) -> None:
+        self._scheduler, self._folder = scheduler, folder
+        self._machines: dict[str, dict[str, Any]] = {}
+        self._leaving: set[str] = set()
+
+    async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
+        """Admit a machine, or return in words why not; the coordinator tries to reach the machine back."""
+        why = list(refusals(self._wanted(), facts))
+        if not why:
+            try:
+                arguments = self._scheduler.connection_args
+                comm = await asyncio.wait_for(connect(address, timeout=_REACH_SECONDS, **arguments), _REACH_SECONDS)
+                await comm.close()
+            except Exception:
+                why = [
+                    f"the coordinator cannot reach {address} on this machine, so no result could be fetched: allow "
+                    "incoming connections in its firewall, or choose an open port with --port"
+                ]
+        known = self._machines.get(name)
+        if not why and known is not None and known["address"] != address and self._alive(known["address"]):
+            why = [f"another machine of this fleet is called {name}: choose another name with --name"]
+        if why:
+            tell("news", words=f"{name} was refused: {'; '.join(why)}")
+            return why
+        if known is None:
+            tell("news", words=f"{name} takes part ({facts.get('machine')})")
+        self._machines[name] = {"name": name, "address": address, "facts": facts, "joined": time.time()}
+        return []
+
+    async def stay(self, name: str, address: str) -> str:
+        """Tell a machine whether it takes part: ``yes``, ``unknown`` after a new start, or ``leave``."""
+        if name in self._leaving:
+            return "leave"
+        known = self._machines.get(name)
+        return "yes" if known is not None and known["address"] == address else "unknown"
+
+    async def leave(self, name: str) -> bool:
+        """Let a machine leave at its next sign of life; return whether it takes part."""
+        if name in self._machines:
+            self._leaving.add(name)
+        return name in self._machines
+
+    async def bye(self, name: str) -> None:
+        self._leaving.discard(name)
+        if self._machines.pop(name, None) is not None:
+            tell("news", words=f"{name} has left")
+
+    async def roster(self) -> list[dict[str, Any]]:
+        """Return every admitted machine, with whether it is here and its last sign of life in seconds since 1970."""
+        found = []
+        for machine in self._machines.values():
+            worker = self._scheduler.workers.get(machine["address"])
+            seen = None if worker is None else worker.last_seen
+            machine["seen"] = machine.get("seen") if seen is None else seen
+            busy = worker is not None and bool(worker.processing)
+            found.append({**machine, "here": worker is not None, "busy": busy})
+        return found
+
+    def _alive(self, address: str) -> bool:
+        return address in self._scheduler.workers
+
+    def _wanted(self) -> Wanted:
+        return Wanted(**json.loads((self._folder / WANTED).read_text()))
+
+
+async def serve(folder: Path, host: str, port: int) -> None:
+    dask.config.set(
+        {
+            "distributed.scheduler.worker-ttl": _TTL,
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.comm.timeouts.connect": "10s",
+        }
+    )
+    page = "status" if find_spec("bokeh") is not None else "info/main/workers.html"  # its charts need bokeh
+    async with Scheduler(
+        host=host,
+        port=port,
+        protocol="tls",
+        security=security_of(own_pairing(folder), folder),
+        dashboard=True,
+        dashboard_address="127.0.0.1:0",
+        jupyter=False,
+    ) as scheduler:
+        roster = _Roster(scheduler, folder)
+        scheduler.handlers |= {
+            "fleet_hello": roster.hello,
+            "fleet_stay": roster.stay,
+            "fleet_leave": roster.leave,
+            "fleet_bye": roster.bye,
+            "fleet_roster": roster.roster,
+        }
+        shown = f"http://127.0.0.1:{scheduler.http_server.port}/{page}"
+        write_private(folder / STATE, json.dumps({"address": scheduler.address, "dashboard": shown}) + "\n")
+        tell("ready", dashboard=shown)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,24 @@
+"""Give Dask the certificates of one side; it wants them as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distributed.security import Security
+
+from autoresearch_mlx.fleet.pairing import Pairing, write_private
+
+
+def security_of(pairing: Pairing, folder: Path) -> Security:
+    """Return Dask's settings for mutual TLS; the certificates are written into ``folder``, for the owner alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name in ("authority", "certificate", "key"):
+        paths[name] = folder / f"tls-{name}.pem"
+        write_private(paths[name], getattr(pairing, name))
+    sides = {
+        f"tls_{role}_{what}": str(paths[name])
+        for role in ("scheduler", "worker", "client")
+        for what, name in (("cert", "certificate"), ("key", "key"))
+    }
+    return Security(tls_ca_file=str(paths["authority"]), require_encryption=True, **sides)

@@ -1,0 +1,114 @@
+"""Define a job, one run that a machine is asked to take, and its delivery; both travel as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx.experiment import Measurement, Reference, Split, Usual
+from autoresearch_mlx.store.records import measurement_from, measurement_to
+
+Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "confirm", "smoke"]
+"""Why a run is taken.  ``confirm``: a second machine measures what won on a first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What all jobs of a session have in common."""
+
+    session: str
+    """Name that no other session has: the tag and the time of its start."""
+    kind: str
+    """Kind of the target."""
+    metric: str
+    direction: str
+    editable: tuple[str, ...]
+    start: str
+    """Commit at which the session began."""
+    prefix: str
+    """Path of the lab inside its repository."""
+    conditions: Mapping[str, Any]
+    """What the session fixes, as the ledger has it."""
+    settings: Mapping[str, Any]
+    """The tables of lab.toml that a run depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: a commit with its seed, split, budget and role.  The budget is among the conditions of the lab."""
+
+    id: str
+    lab: Lab
+    commit: str
+    ref: str
+    """Ref under which the bundle has the commit."""
+    number: int
+    role: Role
+    seed: int
+    split: Split = "val"
+    steps: int | None = None
+    usual: Usual | None = None
+    reference: Reference | None = None
+    habits: tuple[float, ...] = ()
+    """Known gaps in seconds between two steps of these files, which disturb no run."""
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
+
+
+def job_from(text: str) -> Job:
+    """Return the job that :meth:`Job.text` wrote.  Raises ValueError, KeyError or TypeError for another text."""
+    found = json.loads(text)
+    lab = {**found.pop("lab")}
+    usual, reference, habits = found.pop("usual"), found.pop("reference"), found.pop("habits")
+    return Job(
+        **found,
+        lab=Lab(**{**lab, "editable": tuple(lab["editable"])}),
+        usual=None if usual is None else Usual(**usual),
+        reference=None if reference is None else Reference(**reference),
+        habits=tuple(habits),
+    )
+
+
+def job_id(*parts: object) -> str:
+    """Return a short name for a job that is the same whenever the same run is asked for."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What comes back for a job: its measurement, or why the machine could not take it."""
+
+    measurement: Measurement | None = None
+    """None where there is none; for a smoke run it is also None when the target has no smoke run."""
+    log: str = ""
+    """The end of the program's output."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """The parts of the machine's comparability key."""
+    trouble: str = ""
+    """What is wrong with the machine, in words; the run then says nothing about the commit."""
+    lacks: bool = False
+    """Whether the bundle builds on commits that the machine does not have."""
+    ended: bool = False
+    """Whether the coordinator asked for its end."""
+    waited: float = field(default=0.0)
+    """Seconds for which a finished run lay in the machine's spool before it could be delivered."""
+
+    def text(self) -> str:
+        found = {**asdict(self), "measurement": None}
+        if self.measurement is not None:
+            found["measurement"] = measurement_to(self.measurement)
+        return json.dumps(found, allow_nan=False)
+
+
+def delivery_from(text: str) -> Delivery:
+    """Return the delivery that :meth:`Delivery.text` wrote.
+
+    Raises ValueError, KeyError or TypeError for another text.
+    """
+    found = json.loads(text)
+    measured = found.pop("measurement")
+    return Delivery(None if measured is None else measurement_from(measured), **found)

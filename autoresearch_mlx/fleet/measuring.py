@@ -1,0 +1,176 @@
+"""Take the runs of jobs, in a process of its own that reads their folders from its standard input, one a line.
+
+It lays the commit out in this machine's own repository, builds the target from the session's conditions, and measures
+as a night on one machine does: in the sandbox, with the watch for sleep and heat, and with the files proved to be the
+commit's.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.experiment import Assignment, History, Measurement, Progress
+from autoresearch_mlx.fleet.job import Delivery, Job, job_from
+from autoresearch_mlx.fleet.spool import ENOUGH, PROGRESS, RESULT, measuring_alone, write_synced
+from autoresearch_mlx.hardware.surroundings import Surroundings, machine_for, surroundings
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.measure import marked
+from autoresearch_mlx.loop.proved import proved
+from autoresearch_mlx.loop.session import place_of
+from autoresearch_mlx.store.workspace import Workspace, branch_of, git, init_repository, resolve
+from autoresearch_mlx.store.worktree import Worktree
+from autoresearch_mlx.targets.confine import confine
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.registry import BUILT_IN, kind_of
+from autoresearch_mlx.trial.autopsy import tail_of
+from autoresearch_mlx.trial.disturbance import Vigil
+
+_TAG = "fleet"
+_TELL_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
+
+
+class _Enough(Exception):
+    """The coordinator does not want the result any more."""
+
+
+def main() -> None:
+    """Take run after run.  When the Dask worker that asks dies, the run that was begun is still finished."""
+    for line in sys.stdin:
+        take_run(Path(line.rstrip("\n")))
+
+
+def take_run(folder: Path) -> None:
+    """Take the run of the job in this folder, and write its result there; nothing if another process does."""
+    with measuring_alone(folder) as alone:
+        if not alone:
+            return
+        try:
+            found = _taken(folder, job_from((folder / "job.json").read_text(encoding="utf-8")))
+        except _Enough:
+            found = Delivery(ended=True)
+        except AutoresearchError as error:
+            found = Delivery(trouble=f"{error}{f' ({error.hint})' if error.hint else ''}")
+        except OSError as error:
+            found = Delivery(trouble=f"{error.filename or folder}: {error.strerror}")
+        write_synced(folder / RESULT, found.text().encode())
+
+
+def _taken(folder: Path, job: Job) -> Delivery:
+    home = folder.parent.parent
+    workspace = _workspace(home, job, folder / "bundle")
+    if workspace is None:
+        return Delivery(lacks=True)
+    settings = Settings.model_validate(job.lab.settings)
+    own = {"metric": job.lab.metric, "direction": job.lab.direction, "editable": job.lab.editable}
+    settings = settings.model_copy(update={"target": settings.target.model_copy(update=own)})
+    lab = Lab(workspace.top / workspace.prefix)
+    if job.lab.kind not in BUILT_IN:
+        git(workspace.top, "checkout", "--quiet", "--force", "--detach", job.lab.start)
+    kind = kind_of(settings, lab.root)
+    conditions = kind.read(job.lab.conditions)
+    if (missing := kind.missing(conditions)) is not None:
+        raise missing
+    place = place_of(lab, settings)
+    parts = kind.key_parts(conditions, place.machine)
+    target = confine(kind.build(conditions, place), settings.sandbox, [home / "spool"], _say)
+    around = surroundings(settings.machine, place.machine, target.workload)
+    worktree = Worktree(workspace)
+    watch = _Watch(folder)
+    run = home / "runs" / job.id
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    with machine_for(lab.root, "a fleet's job", settings.machine, around.gpu, default_cache(), _say):
+        _wait(around, watch)
+        laid_out = worktree.lay_out(job.commit)
+        recorded = around.beside_a_run()
+        with Vigil() as vigil:
+            assignment = Assignment(
+                worktree.tree,
+                run,
+                job.seed,
+                vigil.watching(watch),
+                job.steps,
+                split=job.split,
+                usual=job.usual,
+                reference=job.reference if around.counts else None,
+            )
+            measured = target.smoke(assignment) if job.role == "smoke" else target.measure(assignment)
+            if measured is None:
+                return Delivery(parts=parts)
+            measured = marked(measured, vigil, job.habits)
+        nothing = History((), job.lab.metric, "min")
+        measured = proved(recorded(measured), laid_out.changed(), worktree, job.commit, job.number, nothing, ())
+    return Delivery(measured, _log(run, measured), parts)
+
+
+def _log(run: Path, measured: Measurement) -> str:
+    return tail_of(run / measured.log) if measured.log else ""
+
+
+def _wait(around: Surroundings, watch: _Watch) -> None:
+    """Wait for mains and for cooling, as the settings ask."""
+    began = around.clock()
+    while (why := around.reason_to_wait(began)) is not None:
+        watch(Progress("waiting", words=why))
+        time.sleep(_LOOK_SECONDS)
+
+
+class _Watch:
+    """Writes the progress of the run into the job's folder, and ends the run when the coordinator asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._enough, self._progress = folder / ENOUGH, folder / PROGRESS
+        self._told = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if self._enough.exists():
+            raise _Enough
+        now = time.monotonic()
+        if now - self._told > _TELL_SECONDS:
+            self._told = now
+            told = {
+                name: getattr(progress, name) for name in ("phase", "step", "loss", "seconds_left", "share", "words")
+            }
+            with suppress(OSError, ValueError):
+                self._progress.write_text(json.dumps(told))
+
+
+def _workspace(home: Path, job: Job, bundle: Path) -> Workspace | None:
+    """Return this machine's repository with the job's commit in it; None when the bundle builds on unknown commits."""
+    top = home / "repositories" / job.lab.session
+    root = top / job.lab.prefix
+    if not (top / ".git").exists():
+        root.mkdir(parents=True, exist_ok=True)
+        init_repository(top)
+    if resolve(top, job.commit) is None:
+        if not bundle.exists() or not bundle.stat().st_size:
+            return None
+        try:
+            git(top, "bundle", "verify", "--quiet", str(bundle))
+        except AutoresearchError:
+            return None
+        git(top, "fetch", "--quiet", "--no-tags", "--force", str(bundle), f"{job.ref}:{job.ref}")
+    if resolve(top, job.commit) is None:
+        return None
+    root.mkdir(parents=True, exist_ok=True)
+    work = home / "work" / job.lab.session
+    work.mkdir(parents=True, exist_ok=True)
+    workspace = Workspace(root, work, _TAG, job.lab.editable)
+    git(top, "update-ref", f"refs/heads/{branch_of(_TAG)}", job.commit)
+    return workspace
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

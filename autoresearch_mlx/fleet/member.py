@@ -1,0 +1,101 @@
+"""Take part in a fleet: the part of `fleet join` and `fleet leave` that is not Dask's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import ConfigError, LabError
+from autoresearch_mlx.fleet.pairing import need_dask, read_pairing
+from autoresearch_mlx.fleet.serving import kept_running
+from autoresearch_mlx.hardware.awake import kept_awake
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.targets.contract import Say
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+LEAVE = "leave"
+"""File in a machine's home that asks it to leave."""
+
+
+def join(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None, say: Say) -> None:
+    """Take part in a fleet until it is left, by Ctrl-C or by `fleet leave`.
+
+    ``home`` is the folder of this machine's part: its spool, its repositories.  Raises ConfigError for a bad pairing
+    file or name, LabError when the coordinator refuses this machine, or when a machine of this name runs here already.
+    """
+    need_dask()
+    side = read_pairing(pairing)
+    name = name or _own_name(home)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be a machine's name", "use letters, digits, dots and hyphens, 40 at most")
+    home = home or homes() / name
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    (home / LEAVE).unlink(missing_ok=True)
+    refused: list[str] = []
+    away = False
+
+    def told(event: dict[str, Any]) -> bool:
+        nonlocal away
+        if event["kind"] == "refused":
+            refused.extend(event["words"])
+        elif event["kind"] == "joined":
+            say(f"{name} takes part in the fleet of {event['words']}" + (" again" if away else ""))
+            away = False
+        elif event["kind"] == "away":
+            say(f"the coordinator at {side.address} does not answer ({event['words']}); tries again")
+            away = True
+        elif event["kind"] == "left":
+            say(f"{name} has left the fleet")
+        return event["kind"] in ("refused", "left")
+
+    with (home / "lock").open("a+") as file, kept_awake(True):
+        if not take_lock(file, 0.2):
+            said = f"a machine called {name} takes part from {home} already"
+            raise LabError(said, "`--name` chooses another name, for a second part on this machine")
+        (home / "joined.json").write_text(json.dumps({"name": name, "address": side.address, "pid": os.getpid()}))
+        arguments: list[str | Path] = [pairing.resolve(), home.resolve(), name, host or "", str(port)]
+        kept_running("machine", arguments, told, lambda why: say(f"Dask's worker died: {why}; started again"))
+    if refused:
+        raise LabError(f"the coordinator refuses this machine: {'; '.join(refused)}", "then join again")
+
+
+def leave_here(name: str | None) -> list[str]:
+    """Ask the machines of a fleet that run on this computer to leave, or only ``name``; return their names."""
+    found = []
+    for home in sorted(homes().glob("*")):
+        if home.is_dir() and name in (None, home.name) and _runs(home):
+            (home / LEAVE).touch()
+            found.append(home.name)
+    return found
+
+
+def homes() -> Path:
+    return default_cache() / "fleet"
+
+
+def _runs(home: Path) -> bool:
+    try:
+        with (home / "lock").open("a+") as file:
+            return not take_lock(file, 0.0)
+    except OSError:
+        return False
+
+
+def _own_name(home: Path | None) -> str:
+    """Return a name that tells the chip and nothing personal; the same each time."""
+    note = (home or homes()) / "name"
+    if note.exists() and _NAME.fullmatch(found := note.read_text().strip()):
+        return found
+    chip = (read_machine().chip or "machine").lower()
+    words = [word for word in re.findall(r"[a-z0-9]+", chip) if word not in ("apple", "intel", "amd", "r", "tm", "cpu")]
+    made = f"{'-'.join(words[:2]) or 'machine'}-{secrets.token_hex(2)}"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(made + "\n")
+    return made

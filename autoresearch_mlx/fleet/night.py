@@ -1,0 +1,240 @@
+"""Let the machines of a fleet take the runs of a night: each machine is a worker whose errands become jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from autoresearch_mlx.errors import LabError, WorkspaceError
+from autoresearch_mlx.experiment import Measurement, Watch
+from autoresearch_mlx.fleet.job import Delivery, Job, Role, job_id
+from autoresearch_mlx.fleet.job import Lab as JobLab
+from autoresearch_mlx.fleet.machines import Lost
+from autoresearch_mlx.fleet.pairing import FOLDER, need_dask
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.loop.health import Health
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.records import measurement_to
+from autoresearch_mlx.store.workspace import git, ref_of
+from autoresearch_mlx.targets.contract import Say
+
+_REST_SECONDS = 60.0
+"""Time for which a machine gets no job after it could not take one."""
+_AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
+"""A machine may be away for this many times the time of a usual run, and at least for these seconds."""
+_SPARE_SECONDS = 600.0
+"""Time that a run may take beyond its limits before its machine is given up."""
+_UNKNOWN_SECONDS = 3600.0
+"""Longest time of a run for a target that names none."""
+_COMMITS_EXCLUDED = 20
+SETTINGS = (
+    "target",
+    "data",
+    "budget",
+    "hardware",
+    "limits",
+    "literals",
+    "sandbox",
+    "machine",
+    "tools",
+    "metric",
+    "check",
+)
+"""Tables of lab.toml that a run depends on."""
+
+
+@contextmanager
+def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iterator[Session]:
+    """Yield the session with the machines of this lab's fleet as its workers.
+
+    Raises ConfigError without the extra `fleet`, LabError when no fleet runs here or when the target cannot use one.
+    """
+    need_dask()
+    from autoresearch_mlx.fleet.engine.client import Fleet
+
+    fleet = Fleet(lab.state / FOLDER)
+    try:
+        if not fleet.connected():
+            said = f"the fleet's coordinator does not answer at {fleet.address}"
+            raise LabError(said, "`autoresearch-mlx fleet start` starts it, in another terminal")
+        yield replace(session, roster=Night(session, settings, fleet, say).workers, lanes=1)
+    finally:
+        fleet.close()
+
+
+class Night:
+    """The machines of a fleet as the workers of one session."""
+
+    def __init__(self, session: Session, settings: Settings, fleet: Any, say: Say) -> None:
+        self._session, self._fleet, self._say = session, fleet, say
+        self._lab = _lab_of(session, settings)
+        self._lock = threading.Lock()
+        self._workers: dict[str, Worker] = {}
+        self._has: dict[str, list[str]] = {}
+        """The commits that each machine has got."""
+        self._rests: dict[str, float] = {}
+        self._late: dict[str, tuple[str, int]] = {}
+        """Jobs that did not come back in time: the machine, and the number of the experiment."""
+        self._bundle = threading.Lock()
+
+    def workers(self) -> Sequence[Worker]:
+        """Return a worker for each machine that is here and can take a job."""
+        present = [each for each in self._fleet.machines() if each.here]
+        self._collect([each.name for each in present if not each.busy])
+        with self._lock:
+            known = set(self._workers)
+            for each in present:
+                if each.name not in known:
+                    self._workers[each.name] = self._worker(each.name, str(each.facts.get("chip") or "unknown chip"))
+            rested = [each.name for each in present if self._rests.get(each.name, 0.0) < time.monotonic()]
+            return tuple(self._workers[name] for name in rested)
+
+    def _worker(self, name: str, chip: str) -> Worker:
+        def elsewhere(errand: Errand) -> Brought:
+            return self._bring(name, errand)
+
+        return replace(self._session.worker, name=name, elsewhere=elsewhere, chip=chip, health=Health())
+
+    def _bring(self, name: str, errand: Errand) -> Brought:
+        """Let a machine take a run.  Raises MachineLost, which says nothing about the commit."""
+        job = self._job(name, errand)
+        delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
+        if delivery.lacks:  # its folder was removed, or it lost a connection
+            self._has.pop(name, None)
+            delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
+        if delivery.trouble or delivery.ended or delivery.lacks:
+            why = delivery.trouble or ("it ended the run" if delivery.ended else "it could not unpack the commit")
+            self._rests[name] = time.monotonic() + _REST_SECONDS
+            raise MachineLost(f"{name}: {why}")
+        self._late.pop(job.id, None)
+        has = self._has.setdefault(name, [])
+        if errand.commit not in has:
+            has.append(errand.commit)
+        present = [each.name for each in self._fleet.machines() if each.here]
+        return Brought(_with_wait(delivery), delivery.log, delivery.parts, present)
+
+    def _asked(self, name: str, job: Job, watch: Watch, bundle: bytes) -> Delivery:
+        away, most = self._patience()
+        try:
+            found: Delivery = self._fleet.ask(name, job, bundle, watch, away, most)
+            return found
+        except Lost as lost:
+            if job.role == "candidate":
+                self._late[job.id] = name, job.number
+            raise MachineLost(str(lost)) from None
+
+    def _patience(self) -> tuple[float, float]:
+        """Return for how many seconds a machine may be away, and how many a job may take in all."""
+        history, facts = self._session.journal().history, self._session.worker.run_facts
+        taken = (
+            max((m.seconds.total() for m in history.baseline.measurements), default=0.0) if history.baseline else 0.0
+        )
+        away = max(_AWAY_LEAST, _AWAY_TIMES * max(taken, facts.training_seconds or 0.0))
+        longest = facts.timeout_seconds or (3 * facts.training_seconds if facts.training_seconds else _UNKNOWN_SECONDS)
+        return away, 2 * longest + _SPARE_SECONDS
+
+    def _job(self, name: str, errand: Errand) -> Job:
+        session = self._session
+        asked = (self._lab.session, name, errand.number, errand.commit, errand.name, errand.seed, errand.split)
+        return Job(
+            id=job_id(*asked, errand.steps),
+            lab=self._lab,
+            commit=errand.commit,
+            ref=ref_of(session.tag, errand.number),
+            number=errand.number,
+            role=_role(errand),
+            seed=errand.seed,
+            split=errand.split,
+            steps=errand.steps,
+            usual=errand.usual,
+            reference=errand.reference,
+            habits=tuple(errand.habits),
+        )
+
+    def _packed(self, name: str, errand: Errand) -> bytes:
+        """Return the errand's commit as a git bundle, without what the machine has; empty if it has the commit."""
+        has, session = self._has.get(name, []), self._session
+        if errand.commit in has:
+            return b""
+        path = session.folder / "bundle"
+        without = [f"^{commit}" for commit in has[-_COMMITS_EXCLUDED:]]
+        with self._bundle:
+            try:
+                git(
+                    session.workspace.top,
+                    "bundle",
+                    "create",
+                    "--quiet",
+                    str(path),
+                    ref_of(session.tag, errand.number),
+                    *without,
+                )
+                return path.read_bytes()
+            except WorkspaceError:
+                if not without:
+                    raise
+                self._has.pop(name, None)
+            finally:
+                path.unlink(missing_ok=True)
+        return self._packed(name, errand)
+
+    def _collect(self, idle: Sequence[str]) -> None:
+        """Fetch late results from machines that are back, and log them; they count for nothing."""
+        if not self._late:
+            return
+        done = {e.number for e in self._session.journal().history.experiments}
+        for job, (name, number) in list(self._late.items()):
+            if name not in idle or number not in done:
+                continue
+            found = self._fleet.result(name, job)
+            if found is None:
+                continue
+            self._late.pop(job, None)
+            if found.measurement is not None:
+                told = measurement_to(found.measurement)
+                self._session.append("late", number=number, machine=name, job=job, time=now(), measurement=told)
+                self._say(
+                    f"{name} is back and has brought a run of experiment {number} from its spool; it was measured again"
+                    " meanwhile, so this run does not count"
+                )
+
+
+def _with_wait(delivery: Delivery) -> Measurement | None:
+    """Return the measurement; a run that waited in the spool says for how long."""
+    measured = delivery.measurement
+    if measured is None or delivery.waited < 1.0:
+        return measured
+    return replace(measured, extra={**measured.extra, "spool_seconds": delivery.waited})
+
+
+def _role(errand: Errand) -> Role:
+    if errand.name == "smoke":
+        return "smoke"
+    if errand.number == 0:
+        return "baseline"
+    return "incumbent" if errand.name.startswith("repeat") else "candidate"
+
+
+def _lab_of(session: Session, settings: Settings) -> JobLab:
+    record = session.journal().session
+    told = settings.model_dump(mode="json", include=set(SETTINGS))
+    unique = hashlib.sha256(f"{record['time']} {record['start']} {session.folder}".encode()).hexdigest()[:12]
+    return JobLab(
+        session=f"{session.tag}-{unique}",
+        kind=str(record["target"]),
+        metric=str(record["metric"]),
+        direction=str(record["direction"]),
+        editable=tuple(session.workspace.editable),
+        start=session.start,
+        prefix=str(session.workspace.prefix),
+        conditions=record["conditions"],
+        settings=told,
+    )

@@ -1,0 +1,82 @@
+"""Keep an engine process running for `fleet start` and `fleet join`: its scheduler, or a machine's nanny and worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx.errors import LabError
+
+PORT = 8786
+"""Dask's usual port for a scheduler."""
+_AGAIN_SECONDS = 2.0
+_LAST_SECONDS = 10.0
+
+
+def own_address() -> str:
+    """Return this machine's address on the network; 127.0.0.1 without a network.  Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation: only the route is looked up
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def refuse_port(host: str, port: int) -> None:
+    """Raise LabError when nothing can listen at this address."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((host, port))
+    except OSError as error:
+        hint = "`--port N` chooses another port, and `--host ADDRESS` another address of this machine"
+        raise LabError(f"nothing can listen at {host}, port {port}: {error.strerror}", hint) from None
+
+
+def free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.bind((host, 0))
+        return int(tried.getsockname()[1])
+
+
+def kept_running(
+    module: str, arguments: Sequence[str | Path], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]
+) -> None:
+    """Run an engine's module, and run it again when it dies; returns when ``told`` says that it is over.
+
+    ``told`` gets each JSON line that the process prints.  ``lost`` gets the words for a death.  The process ends when
+    this one does, because it reads a pipe of ours.
+    """
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"autoresearch_mlx.fleet.engine.{module}", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            text=True,
+        )
+        assert process.stdout is not None and process.stdin is not None and process.stderr is not None
+        try:
+            for line in process.stdout:
+                if line.startswith("{") and told(json.loads(line)):
+                    return
+            said = process.stderr.read().strip().splitlines()
+            lost(said[-1] if said else f"exit code {process.wait()}")
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(_LAST_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        time.sleep(_AGAIN_SECONDS)

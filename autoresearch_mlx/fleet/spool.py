@@ -1,0 +1,108 @@
+"""Keep a machine's jobs on its own disk: a result is written there first, and delivered afterwards.
+
+Each job has a folder: ``job.json``, ``bundle`` with its commit, ``log.txt``, and in the end ``result.json``.  A job
+that is asked for again, after a lost connection or a new start of either side, gets the result that is there; it is
+never measured twice.  A process of its own measures (:mod:`measuring`), so a dead Dask worker loses nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_mlx.fleet.job import Delivery, Job, delivery_from
+from autoresearch_mlx.store.locks import take_lock
+
+HOME = "AUTORESEARCH_FLEET_HOME"
+"""Environment variable with the folder of this machine's part in a fleet."""
+_KEPT = 500
+"""Number of finished jobs that stay in the spool."""
+RESULT, ENOUGH, PROGRESS = "result.json", "enough", "progress.json"
+_ID_LETTERS = frozenset("0123456789abcdef")
+
+
+class Spool:
+    """The jobs of one machine, below its home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.jobs = home / "spool"
+
+    def folder(self, job: str) -> Path:
+        """Return the folder of a job.  Raises ValueError for a name that is not one of ours."""
+        if not job or not set(job) <= _ID_LETTERS:
+            raise ValueError(f"{job!r} is not the name of a job")
+        return self.jobs / job
+
+    def accept(self, job: Job, bundle: bytes) -> Path:
+        """Write a job down, unless it is known; return its folder.  Raises OSError when the disk is full."""
+        folder = self.folder(job.id)
+        if not (folder / "job.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_synced(folder / "bundle", bundle)
+            write_synced(folder / "job.json", job.text().encode())
+        elif bundle and not (folder / RESULT).exists() and not measured_now(folder):
+            write_synced(folder / "bundle", bundle)  # the first one built on commits that this machine lacks
+        (folder / ENOUGH).unlink(missing_ok=True)
+        return folder
+
+    def result(self, job: str) -> Delivery | None:
+        """Return the result of a job; None while there is none."""
+        path = self.folder(job) / RESULT
+        try:
+            found = delivery_from(path.read_text(encoding="utf-8"))
+            waited = max(0.0, time.time() - path.stat().st_mtime)
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return replace(found, waited=round(waited, 1))
+
+    def forget(self, job: str) -> None:
+        """Remove a job, so that it can be measured anew."""
+        shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove the oldest finished jobs, so that the spool does not grow for ever."""
+        with suppress(OSError):
+            done = sorted(self.jobs.glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime)
+            for path in done[:-_KEPT]:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+
+@contextmanager
+def measuring_alone(folder: Path) -> Iterator[bool]:
+    """Hold a job's lock while its run is taken; yields False when another process takes it."""
+    with (folder / "lock").open("a+") as file:
+        yield take_lock(file, 0.2)
+
+
+def measured_now(folder: Path) -> bool:
+    """Return whether a living process measures this job."""
+    try:
+        with (folder / "lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file whole, and wait until it is on the disk.  Raises OSError."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

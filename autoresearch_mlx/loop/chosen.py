@@ -1,0 +1,24 @@
+"""Turn settings into what a session works with: its limits on literals, and the machine in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autoresearch_mlx.experiment import Workload
+from autoresearch_mlx.hardware.machine import Machine
+from autoresearch_mlx.lab.config import LiteralSettings
+from autoresearch_mlx.lab.literals import Bounds
+
+
+def bounds_of(wanted: LiteralSettings, by_default: bool) -> Bounds | None:
+    """Return the limits that the settings ask for; ``by_default``: whether the target has limits without a setting."""
+    chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
+    return replace(Bounds(), **chosen) if chosen or by_default else None
+
+
+def in_words(machine: Machine, workload: Workload) -> str:
+    """Say in one line what the machine is, and what each experiment gets."""
+    memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
+    each = f"; {workload.budget} per experiment" if workload.budget else ""
+    each += f" on the {workload.device}" if workload.budget and workload.device else ""
+    return f"{machine.chip or machine.arch}{memory}{each}"
