@@ -67,12 +67,20 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 
 
 @kernel_command.command("extract")
-@click.argument("row", metavar="ROW")
+@click.argument("row", metavar="ROW", required=False)
+@click.option("--starter", metavar="NAME", help="Make the lab from a starter; `kernel starters` lists them.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="The new lab; default: kernels/NAME.")
 @click.option("--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The first candidate.")
 @click.option("--script", type=click.Path(path_type=Path), help="The script; default: the lab's train_mlx.py.")
 @json_option
-def extract_command(row: str, folder: Path | None, first: Path | None, script: Path | None, as_json: bool) -> None:
+def extract_command(
+    row: str | None,
+    starter: str | None,
+    folder: Path | None,
+    first: Path | None,
+    script: Path | None,
+    as_json: bool,
+) -> None:
     """Make a lab from a row of the profile; there, `run` looks for a faster version of it.
 
     ROW is the number of an operation, f1, f2 ... for a function of the script, or the function's name. The new lab is a
@@ -82,15 +90,40 @@ def extract_command(row: str, folder: Path | None, first: Path | None, script: P
     Example:
       autoresearch-mlx kernel extract f1
       cd kernels/orthogonalise && autoresearch-mlx run --experiments 12
+      autoresearch-mlx kernel extract --starter relu_squared
     """
-    from autoresearch_mlx.setup.kernel_labs import new_kernel_lab
+    from autoresearch_mlx.setup.kernel_labs import new_kernel_lab, new_starter_lab
 
-    made = new_kernel_lab(lab_here(), row, folder, first, script, say)
+    if (row is None) == (starter is None):
+        raise click.UsageError("give either ROW, as in `kernel extract f1`, or --starter NAME")
+    if row is not None:
+        made = new_kernel_lab(lab_here(), row, folder, first, script, say)
+    else:
+        made = new_starter_lab(lab_here(), starter or "", folder, first)
     if as_json:
         click.echo(json.dumps(made.facts()))
         return
     for line in made.lines():
         click.echo(line)
+
+
+@kernel_command.command("starters")
+@json_option
+def starters_command(as_json: bool) -> None:
+    """List functions that are worth a kernel in a small GPT; `kernel extract --starter NAME` makes a lab of one.
+
+    \b
+    Example:
+      autoresearch-mlx kernel starters
+    """
+    from autoresearch_mlx.targets.kernel.starters import STARTERS
+
+    if as_json:
+        click.echo(json.dumps([{"name": each.name, "words": each.words} for each in STARTERS]))
+        return
+    longest = max(len(each.name) for each in STARTERS)
+    for each in STARTERS:
+        click.echo(f"{each.name:{longest}}  {each.words}")
 
 
 _script_option = click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from autoresearch_mlx.store.workspace import commit_all, init_repository
 from autoresearch_mlx.targets.confine import sandbox_of
 from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.extract import FOLDER, extract, remember, remembered, row_named, wanted_of
+from autoresearch_mlx.targets.kernel.kind import mlx_version
 from autoresearch_mlx.targets.kernel.profile import Profile, profile_of
 from autoresearch_mlx.targets.kernel.profiled import profiled, script_of, sizes_of
 from autoresearch_mlx.targets.kernel.request import Mode
+from autoresearch_mlx.targets.kernel.starters import METAL, starter_named
 from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task
 
 _FILES = (KERNEL, REFERENCE, TASK, "lab.toml", "program.md")
@@ -81,8 +83,27 @@ def new_kernel_lab(
     around = surroundings(machine, fit.device, sandbox_of(settings))
     text = first.read_text(encoding="utf-8") if first is not None else None
     task = extract(wanted, target, around, profile.chip, profile.mlx, sizes["vocab_size"], sizes["seq_len"], text)
-    if folder is None and not (target.parent / ".gitignore").exists():
+    return _committed(target, task, _FILES, folder is None)
+
+
+def new_starter_lab(lab: Lab, name: str, folder: Path | None, first: Path | None) -> Made:
+    """Make a kernel lab from a starter, with sizes for this machine's device.  Raises LabError."""
+    starter = starter_named(name)
+    target = (folder if folder is not None else lab.root / FOLDER / starter.name).resolve()
+    machine, settings = read_machine(), load_settings(lab.root).settings
+    fit = choose_profile(machine, settings.hardware.profile)
+    around = surroundings(machine, fit.device, sandbox_of(settings))
+    text = first.read_text(encoding="utf-8") if first is not None else None
+    chip = machine.chip or machine.arch
+    task = extract(starter.wanted(fit.device), target, around, chip, mlx_version(), fit.vocab_size, fit.seq_len, text)
+    (target / METAL).write_text(starter.text("metal"), encoding="utf-8")
+    return _committed(target, task, (*_FILES, METAL), folder is None)
+
+
+def _committed(target: Path, task: Task, files: Sequence[str], ours: bool) -> Made:
+    """Make the folder a git repository; ``ours``: it lies in a folder of kernel labs, which git then ignores."""
+    if ours and not (target.parent / ".gitignore").exists():
         (target.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     init_repository(target)
-    commit_all(target, _FILES, f"A lab for {task.name}")
+    commit_all(target, files, f"A lab for {task.name}")
     return Made(target, task)

@@ -16,7 +16,7 @@ from typing import Any
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import UNPARSABLE, why_unparsable
-from autoresearch_mlx.targets.kernel.task import Array, Task
+from autoresearch_mlx.targets.kernel.task import REFERENCE, Array, Task
 
 _OPEN = " (the file ended without a line end)"
 _BEGIN = re.compile(
@@ -123,8 +123,10 @@ def _end_of(text: str, task: Task, script: str) -> int:
         raise LabError(f"{script} does not parse: {why_unparsable(error)}", "correct it first") from None
     named = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.function]
     if not named:
-        said = f"{script} no longer defines {task.function}() at the top level, so the kernel has no place in it"
-        raise LabError(said, "`autoresearch-mlx kernel profile` lists the functions that the step calls now")
+        defines = "no longer defines" if task.script else "does not define"
+        said = f"{script} {defines} {task.function}() at the top level, so the kernel has no place in it"
+        lists = "`autoresearch-mlx kernel profile` lists the functions that the step calls now"
+        raise LabError(said, lists if task.script else f"call a function like that of {REFERENCE} in the step")
     if len(named) > 1:
         raise LabError(f"{script} defines {task.function}() more than once", "leave one definition")
     taken = named[0].args

@@ -12,6 +12,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,15 @@ def _arrays(
             axes.append(names.setdefault(size, f"N{len(names) + 1}"))
             sizes[names[size]] = size
         arrays.append(_array(name, dtype, tuple(axes), seen.get(name), sizes))
+    if not seen:
+        arrays = [_bounded(each, arrays) for each in arrays]
     return tuple(arrays), sizes, constants
+
+
+def _bounded(array: Array, arrays: list[Array]) -> Array:
+    """Return a starter's array of whole numbers with a bound: the last axis of the first array of floats."""
+    floats = [each for each in arrays if "float" in each.dtype and each.axes]
+    return replace(array, below=floats[0].axes[-1]) if "int" in array.dtype and floats else array
 
 
 def _array(name: str, dtype: str, axes: tuple[str | int, ...], seen: Any, sizes: Mapping[str, int]) -> Array:

@@ -1,0 +1,1 @@
+"""The scaled residual stream and its RMSNorm."""

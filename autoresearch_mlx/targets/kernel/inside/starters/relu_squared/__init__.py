@@ -1,0 +1,1 @@
+"""The squared ReLU of an MLP, with its casts."""

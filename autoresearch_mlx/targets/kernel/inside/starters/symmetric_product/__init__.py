@@ -1,0 +1,1 @@
+"""The symmetric product of a Newton-Schulz step."""
