@@ -1,0 +1,90 @@
+"""Read a sentence such as "make the parser in src/parse.py faster": the number it asks for, and the files it names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, TypeAlias, get_args
+
+from autoresearch_mlx.setup.about.tree import Tree, is_test
+
+Number: TypeAlias = Literal["speed", "size", "test-time", "coverage", "page", "terraform", "printed"]
+NUMBERS: tuple[Number, ...] = get_args(Number)
+MEANINGS: dict[Number, str] = {
+    "speed": "seconds that the code takes",
+    "size": "lines of the source",
+    "test-time": "seconds that the tests take",
+    "coverage": "percent of the source that the tests run",
+    "page": "gzip bytes of the page's files",
+    "terraform": "findings in the Terraform files",
+    "printed": "a number that a program of the repository prints as METRIC name=value",
+}
+_SPEED = r"fast|quick|slow|speed|second|latency|throughput|perform|runtime|run time|optimi[sz]"
+_SMALL = r"small|short|fewer|less|lean|shrink|reduce|simpl|light|trim|cut|weigh|size|heav|slim|load"
+_RULES: tuple[tuple[Number, str], ...] = (
+    ("coverage", r"\bcover"),
+    ("terraform", r"terraform|checkov|tfsec|(?:failed|failing) checks|findings|misconfigur|infrastructure|\bcomplian"),
+    ("test-time", rf"\b(?:tests?|test suite|suite)\b[^.]*(?:{_SPEED}|less time)|(?:{_SPEED})\w*\s+(?:the\s+)?(?:unit\s+)?tests?\b"),
+    ("page", rf"(?:page|site|website|html|css|landing)\b[^.]*(?:{_SMALL}|{_SPEED})|(?:{_SMALL})[^.]*\b(?:page|site|website|html|css)\b"),
+    ("size", rf"\blines?\b|(?:{_SMALL})\w*\b(?![^.]*(?:{_SPEED}))"),
+    ("speed", _SPEED),
+)
+"""Patterns that show which number is meant; the first that fits counts."""
+_COMMON = frozenset("make the in of and to a an this that code file files faster smaller our my its with for".split())
+_NEAR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a sentence asks for."""
+
+    sentence: str
+    number: Number | None
+    """None if the words show none."""
+    files: tuple[str, ...]
+    """Files of the repository that the sentence names, tests left out unless they are named by their path."""
+
+
+def read_sentence(sentence: str, tree: Tree) -> Wish:
+    """Return what the sentence asks for, as far as the words show it."""
+    return Wish(sentence, _number(sentence, tree), _files(sentence, tree))
+
+
+def _number(sentence: str, tree: Tree) -> Number | None:
+    lower = sentence.lower()
+    for path in tree.sizes:  # a name such as fast_sort.py does not say what is wanted
+        if len(path) > 3:
+            lower = lower.replace(path.lower(), " ").replace(PurePosixPath(path).name.lower(), " ")
+    return next((number for number, pattern in _RULES if re.search(pattern, lower)), None)
+
+
+def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
+    words = re.findall(r"[\w./-]*\w", sentence)
+    exact = [word.removeprefix("./") for word in words]
+    found = [path for path in exact if path in tree.sizes]
+    if not found:
+        found = [path for word in exact if "." in word for path in tree.own if path.endswith(f"/{word}")]
+    if not found:
+        folders = [word.rstrip("/") for word in exact if "/" in word or any(p.startswith(f"{word}/") for p in tree.own)]
+        inside = [path for path in tree.own if any(path.startswith(f"{folder}/") for folder in folders)]
+        found = [path for path in inside if not is_test(path)] if len(folders) == 1 else []
+    return tuple(dict.fromkeys(found or _by_name(words, tree)))
+
+
+def _by_name(words: list[str], tree: Tree) -> list[str]:
+    """Return files whose name is like a word of the sentence, or that define a function of that name."""
+    telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
+    sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
+    near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]
+    if near:
+        return near
+    defines = re.compile(rf"\b(?:def|function|class|fn|func)\s+({'|'.join(map(re.escape, telling))})\b") if telling else None
+    code = [path for path in sources if path.endswith((".py", ".js", ".mjs", ".ts", ".rs", ".go"))][:200]
+    return [path for path in code if defines and defines.search(tree.text(path).lower())]
+
+
+def _alike(stem: str, word: str) -> bool:
+    """Tell whether a word means a file: parser and parse, sorting and sort."""
+    short, long = sorted((stem, word), key=len)
+    return len(short) >= _NEAR and long.startswith(short)

@@ -1,0 +1,151 @@
+"""Read what is in a repository's last commit: its files, their languages, and its build files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.store.workspace import git, resolve, top_of
+
+MOST_FILES = 20_000
+"""Files that are looked at; a larger repository is read in part, and a message says so."""
+_MOST_BYTES = 400_000
+"""Longest file that is read, in bytes."""
+_ELSEWHERES = frozenset("node_modules vendor third_party .venv venv site-packages .terraform measuring".split())
+"""Folders with code that is not the repository's own."""
+_LANGUAGES = {
+    ".py": "Python",
+    ".js": "JavaScript",
+    ".mjs": "JavaScript",
+    ".cjs": "JavaScript",
+    ".ts": "TypeScript",
+    ".c": "C",
+    ".cc": "C++",
+    ".cpp": "C++",
+    ".rs": "Rust",
+    ".go": "Go",
+    ".html": "HTML",
+    ".css": "CSS",
+    ".tf": "Terraform",
+    ".sh": "shell",
+    ".rb": "Ruby",
+    ".java": "Java",
+}
+_TEST = re.compile(r"(?:^|/)(?:tests?|__tests__|spec)/|(?:^|/)test_[^/]*$|[._-](?:test|spec)s?\.[a-z]+$|(?:^|/)conftest\.py$")
+_TARGET = re.compile(r"^([A-Za-z_][\w.-]*)\s*:(?!=)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The last commit of a repository, below the folder of the lab to be."""
+
+    root: Path
+    head: str
+    sizes: Mapping[str, int]
+    """Bytes of each file, by its path relative to ``root``."""
+    modules: tuple[str, ...]
+    """Paths of submodules; their files are not looked at."""
+    left_out: int
+    """Files beyond the first MOST_FILES."""
+    changed: tuple[str, ...]
+    """Files with uncommitted changes, and files that git does not know."""
+
+    def text(self, path: str) -> str:
+        """Return the text of a file; empty if it is too long or not there."""
+        if self.sizes.get(path, _MOST_BYTES + 1) > _MOST_BYTES:
+            return ""
+        return git(self.root, "show", f"{self.head}:./{path}").encode(errors="surrogateescape").decode(errors="replace")
+
+    def data(self, path: str) -> bytes:
+        """Return the bytes of a file."""
+        return git(self.root, "show", f"{self.head}:./{path}").encode(errors="surrogateescape")
+
+    @cached_property
+    def own(self) -> tuple[str, ...]:
+        """Paths of the repository's own files, without code of others."""
+        return tuple(path for path in self.sizes if not _ELSEWHERES & set(PurePosixPath(path).parts))
+
+    def of(self, *endings: str) -> tuple[str, ...]:
+        """Return the own files with these endings, tests last."""
+        found = [path for path in self.own if path.endswith(endings)]
+        return tuple(sorted(found, key=is_test))
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of the repository's own files, the most frequent first."""
+        counts = Counter(_LANGUAGES.get(PurePosixPath(path).suffix) for path in self.own)
+        return tuple(name for name, _ in counts.most_common() if name)
+
+    @cached_property
+    def package(self) -> Mapping[str, Any]:
+        """The file package.json; empty if there is none that can be read."""
+        try:
+            found = json.loads(self.text("package.json") or "{}")
+        except json.JSONDecodeError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def scripts(self) -> Mapping[str, str]:
+        """The scripts of package.json, by name."""
+        found = self.package.get("scripts", {})
+        return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
+
+    @cached_property
+    def make_targets(self) -> tuple[str, ...]:
+        """The targets of the Makefile."""
+        name = next((each for each in ("Makefile", "makefile", "GNUmakefile") if each in self.sizes), None)
+        return tuple(dict.fromkeys(_TARGET.findall(self.text(name)))) if name else ()
+
+    def words(self) -> str:
+        """Say what was found, in one line."""
+        said = [terms.plural(len(self.own), "file")]
+        said += [", ".join(self.languages[:4])] if self.languages else []
+        if tests := [path for path in self.own if is_test(path)]:
+            said.append(terms.plural(len(tests), "file") + " of tests")
+        said += [f"{terms.plural(len(self.modules), 'submodule')}, whose files stay as they are"] if self.modules else []
+        said += [f"{self.left_out} more files were not looked at"] if self.left_out else []
+        return "; ".join(said)
+
+
+def is_test(path: str) -> bool:
+    """Tell whether a file belongs to the tests, by its name."""
+    return _TEST.search(path) is not None
+
+
+def read_tree(root: Path) -> Tree:
+    """Read the last commit below ``root``.  Raises LabError when there is none."""
+    if not root.is_dir():
+        raise LabError(f"{root} is not a folder", "name the folder of a repository")
+    if top_of(root) is None:
+        hint = "`git init && git add -A && git commit -m 'Begin'` there; a lab measures commits"
+        raise LabError(f"{root} is not in a git repository", hint)
+    if (head := resolve(root, "HEAD")) is None:
+        raise LabError(f"the repository of {root} has no commit yet", "`git add -A && git commit` there")
+    rows = git(root, "ls-tree", "-r", "-l", "-z", head).split("\0")[:-1]
+    files, modules = {}, []
+    for row in rows:
+        facts, _, path = row.partition("\t")
+        mode, _, _, size = facts.split()
+        if mode == "160000":
+            modules.append(path)
+        elif mode in ("100644", "100755"):  # no links: they may lead out of the repository
+            files[path] = int(size)
+    if not files:
+        raise LabError(f"the last commit has no files in {root}", "commit some, or name another folder")
+    kept = dict(list(files.items())[:MOST_FILES])
+    return Tree(root, head, kept, tuple(modules), len(files) - len(kept), tuple(_changed(root)))
+
+
+def _changed(root: Path) -> Sequence[str]:
+    rows = git(root, "status", "--porcelain", "-z", "--no-renames", "--", ".").split("\0")[:-1]
+    inside = git(root, "rev-parse", "--show-prefix").rstrip("\n")
+    return [row[3:].removeprefix(inside) for row in rows]

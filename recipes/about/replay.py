@@ -1,0 +1,63 @@
+"""Print the time of the recorded calls, in seconds; with --compare only compare the results.
+
+The first version of the editable files and the edited one take turns on the calls in calls.pickle (A B, B A, ...). The
+median of the ratios of all pairs says how much faster the edited one is, whatever else the machine does; times the best
+time of the first version, it is a time in seconds.  Each version works in a process of its own, and its modules are
+loaded again before each pass, so that no result can be kept from one pass to the next.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+PAIRS = 15
+
+
+class Version:
+    """One version of the editable files, in a process of its own."""
+
+    def __init__(self, which):
+        command = [sys.executable, str(HERE / "replay_worker.py"), which]
+        fixed = {**os.environ, "PYTHONHASHSEED": "0"}  # so that sets come in one order
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=fixed)
+        self.which = which
+
+    def go(self):
+        """Make all calls; return the seconds of one pass, and a line for each call that says what came of it."""
+        try:
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+            seconds, count = self.process.stdout.readline().split()
+        except (BrokenPipeError, ValueError):
+            raise SystemExit(f"the {self.which} version ended with exit code {self.process.wait()}") from None
+        return float(seconds), [self.process.stdout.readline().rstrip("\n") for _ in range(int(count))]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(expected, found):
+    """End with an error when a call gives something else than in the first version."""
+    for before, after in zip(expected, found, strict=True):
+        if before != after:
+            raise SystemExit(f"other result than the first version's: {after[:300]} instead of {before[:300]}")
+
+
+if __name__ == "__main__":
+    first, edited = Version("first"), Version("edited")
+    ratios, times = [], []
+    for pair in range(1 if "--compare" in sys.argv else PAIRS):
+        order = (first, edited) if pair % 2 == 0 else (edited, first)
+        took = {version: version.go() for version in order}
+        compare(took[first][1], took[edited][1])
+        ratios.append(took[edited][0] / took[first][0])
+        times.append(took[first][0])
+    first.close()
+    edited.close()
+    if "--compare" not in sys.argv:
+        print(f"METRIC seconds={median(ratios) * min(times):.6g}")
+        print(f"METRIC share_of_first={median(ratios):.4g}")
