@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import say, width
+from autoresearch_mlx.cli.options import json_option, say, width
+
+_NUMBERS = ("speed", "size", "test-time", "coverage", "page", "terraform", "printed")
 
 
 @click.command("init")
 @click.argument("directory", required=False, default=".", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--recipe", metavar="NAME", help="Make a lab for another number; `list` shows the recipes.")
-def init_command(directory: Path, recipe: str | None) -> None:
+@click.option("--about", metavar="SENTENCE", help="Make a lab of your repository from a sentence: docs/about-labs.md.")
+@click.option("--number", type=click.Choice(_NUMBERS), help="--about: the number; default: what the sentence says.")
+@click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeat for more.")
+@click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
+@click.option("--model", metavar="NAME", help="--about: the model to ask; default: as `run` chooses; none: rules.")
+@click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="--about: runs of the proof.")
+@click.option("--yes", is_flag=True, help="--about: write the proved lab without a question.")
+@json_option
+def init_command(
+    directory: Path, recipe: str | None, about: str | None, yes: bool, as_json: bool, **given: Any
+) -> None:
     """Make a lab in DIRECTORY: train_mlx.py sized for this machine, program.md and lab.toml.
 
     Outside any git repository it also makes one and commits the files.  Existing files are left as they are.
+
+    With --about the lab is for a number of your own repository: the sentence says which.  Number, files, measuring and
+    checks are proposed, and proved by `check` in a copy of the last commit, before anything is written.
 
     With --recipe the lab is for another number, such as the size of a program: it has a small example to improve, the
     script that measures it, and checks that an edit must pass.
@@ -25,7 +41,11 @@ def init_command(directory: Path, recipe: str | None) -> None:
       autoresearch-mlx init mylab && cd mylab && autoresearch-mlx run
       autoresearch-mlx init --recipe list
       autoresearch-mlx init --recipe size mysize
+      autoresearch-mlx init --about "make the parser in src/parse.py faster"
     """
+    if about is not None:
+        _from_sentence(directory, recipe, about, yes, as_json, given)
+        return
     from autoresearch_mlx.setup.recipes import find_recipe, listing
     from autoresearch_mlx.setup.template import make_lab
 
@@ -34,3 +54,14 @@ def init_command(directory: Path, recipe: str | None) -> None:
         return
     for line in make_lab(directory, say, find_recipe(recipe) if recipe is not None else None):
         click.echo(line)
+
+
+def _from_sentence(
+    directory: Path, recipe: str | None, about: str, yes: bool, as_json: bool, given: dict[str, Any]
+) -> None:
+    from autoresearch_mlx.cli.about import make_from_sentence
+    from autoresearch_mlx.setup.about.about import Wanted
+
+    if recipe is not None:
+        raise click.UsageError("--about makes a lab of your repository, and --recipe one with an example: choose one")
+    make_from_sentence(directory, Wanted(about, **given), yes, as_json)

@@ -79,23 +79,26 @@ class _Lab:
 
 
 @contextmanager
-def _temporary() -> Iterator[Path]:
+def _temporary(inside: Path | None) -> Iterator[Path]:
     """Make a temporary folder; at the end, end what still works in it, and remove it.
 
     A signal may arrive while a program is being started, before anybody knows its process.
     """
-    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:
             yield Path(temporary).resolve()
         finally:
             end_orphans(Path(temporary))
 
 
-def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
+def check(
+    place: Place, runs: int, say: Say, worse: Files | None = None, inside: Path | None = None
+) -> Iterator[Finding]:
     """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth the time.
 
-    ``runs``: number of runs of the unedited commit, at least 2.  Raises LabError when the lab has no commit or no
-    editable file, and the errors of the target.
+    ``runs``: number of runs of the unedited commit, at least 2.  ``worse``: editable files with a change that must make
+    the number worse; knobs are then not moved.  ``inside``: the folder in which the copy is made; by default that of
+    temporary files.  Raises LabError when the lab has no commit or no editable file, and the errors of the target.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -103,7 +106,7 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
     start = resolve(root, "HEAD")
     if start is None:
         raise LabError(f"the repository of {root} has no commit yet", "`git add -A && git commit` there")
-    with _temporary() as temporary:
+    with _temporary(inside) as temporary:
         lab = _copied(place, start, temporary, say)
         taken = []
         for run in range(runs):
@@ -122,7 +125,7 @@ def check(place: Place, runs: int, say: Say) -> Iterator[Finding]:
         yield from _number(lab, values)
         if isinstance(lab.target, Appraising):
             yield from lab.target.appraise(taken)
-        moved = yield from _follows(lab, values)
+        moved = yield from _feels(lab, values, worse) if worse else _follows(lab, values)
         yield from _broken(lab, values, moved)
 
 
@@ -219,6 +222,23 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
         yield Finding(SECTION, "follows", f"with {tried} the number stays the same, within the noise", "note", hint)
     else:
         yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)
+    return False
+
+
+def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, None, bool | None]:
+    """Measure a change that must make the number worse; return whether it did, None if it could not be measured."""
+    m = lab.measure("a change that must make it worse", {**lab.files, **worse}, lab.seed)
+    paths, span = ", ".join(worse), max(values) - min(values)
+    if m.value is None:
+        said = f"a change of {paths} that should only make the number worse: {m.failure}, {terms.one_line(m.reason)}"
+        yield Finding(SECTION, "follows", said, "note", "whether the number follows the file is not known")
+        return None
+    got = f"a change of {paths} that must make the number worse gives {lab.target.metric} {terms.value(m.value)}"
+    if lab.is_worse(m.value - span if lab.target.direction == "min" else m.value + span, values):
+        yield Finding(SECTION, "follows", f"{got}: the number depends on it")
+        return True
+    hint = "let the program use the editable file, or name the right file in `editable`"
+    yield Finding(SECTION, "follows", f"{got}, no worse than before, within the noise", "fail", hint)
     return False
 
 

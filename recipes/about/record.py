@@ -154,28 +154,28 @@ class Plugin:
     """Hooks of pytest."""
 
     def __init__(self):
-        self.modules = {}
+        self.modules, self.paths = {}, []
 
     def pytest_collection_finish(self, session):
-        self.modules = wrap()
+        self.modules, self.paths = wrap(), list(sys.path)  # pytest takes its paths away at the end
 
 
 def with_pytest():
-    """Run the tests by pytest; return its exit code, and the modules."""
+    """Run the tests by pytest; return its exit code, the modules, and the import path."""
     import pytest
 
     plugin = Plugin()
     code = pytest.main(["-q", "-o", "addopts=", "-p", "no:cacheprovider", "--rootdir", str(ROOT)], plugins=[plugin])
-    return int(code), plugin.modules
+    return int(code), plugin.modules, plugin.paths
 
 
 def with_unittest(start):
-    """Run the tests by unittest; return an exit code, and the modules."""
+    """Run the tests by unittest; return an exit code, the modules, and the import path."""
     import unittest
 
     suite = unittest.defaultTestLoader.discover(start)
     modules = wrap()
-    return int(not unittest.TextTestRunner(verbosity=0).run(suite).wasSuccessful()), modules
+    return int(not unittest.TextTestRunner(verbosity=0).run(suite).wasSuccessful()), modules, list(sys.path)
 
 
 if __name__ == "__main__":
@@ -183,7 +183,7 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)
     sys.dont_write_bytecode = True
     runner = json.loads((HERE / "replay.json").read_text())["tests"]
-    code, found = with_pytest() if runner == "pytest" else with_unittest(runner)
+    code, modules, paths = with_pytest() if runner == "pytest" else with_unittest(runner)
     if code == 0:
-        write(found, list(sys.path))
+        write(modules, paths)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Print the time of the recorded calls, in seconds; with --compare only compare the results.
+"""Print the processor time of the recorded calls, in seconds; with --compare only compare the results.
 
 The first version of the editable files and the edited one take turns on the calls in calls.pickle (A B, B A, ...). The
 median of the ratios of all pairs says how much faster the edited one is, whatever else the machine does; times the best

@@ -22,16 +22,18 @@ MEANINGS: dict[Number, str] = {
 }
 _SPEED = r"fast|quick|slow|speed|second|latency|throughput|perform|runtime|run time|optimi[sz]"
 _SMALL = r"small|short|fewer|less|lean|shrink|reduce|simpl|light|trim|cut|weigh|size|heav|slim|load"
+_TESTS = r"(?:tests?|test suite|suite)"
+_PAGE = r"(?:page|site|website|html|css|landing)"
 _RULES: tuple[tuple[Number, str], ...] = (
     ("coverage", r"\bcover"),
     ("terraform", r"terraform|checkov|tfsec|(?:failed|failing) checks|findings|misconfigur|infrastructure|\bcomplian"),
-    ("test-time", rf"\b(?:tests?|test suite|suite)\b[^.]*(?:{_SPEED}|less time)|(?:{_SPEED})\w*\s+(?:the\s+)?(?:unit\s+)?tests?\b"),
-    ("page", rf"(?:page|site|website|html|css|landing)\b[^.]*(?:{_SMALL}|{_SPEED})|(?:{_SMALL})[^.]*\b(?:page|site|website|html|css)\b"),
+    ("test-time", rf"\b{_TESTS}\b[^.]*(?:{_SPEED}|less time)|(?:{_SPEED})\w*\s+(?:the\s+)?(?:unit\s+)?{_TESTS}\b"),
+    ("page", rf"{_PAGE}\b[^.]*(?:{_SMALL}|{_SPEED})|(?:{_SMALL}|{_SPEED})[^.]*\b{_PAGE}\b"),
     ("size", rf"\blines?\b|(?:{_SMALL})\w*\b(?![^.]*(?:{_SPEED}))"),
     ("speed", _SPEED),
 )
 """Patterns that show which number is meant; the first that fits counts."""
-_COMMON = frozenset("make the in of and to a an this that code file files faster smaller our my its with for".split())
+_COMMON = frozenset(("make", "this", "that", "code", "file", "files", "faster", "smaller", "with", "test", "tests"))
 _NEAR = 4
 
 
@@ -79,9 +81,11 @@ def _by_name(words: list[str], tree: Tree) -> list[str]:
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]
     if near:
         return near
-    defines = re.compile(rf"\b(?:def|function|class|fn|func)\s+({'|'.join(map(re.escape, telling))})\b") if telling else None
+    if not telling:
+        return []
+    defines = re.compile(rf"\b(?:def|function|class|fn|func)\s+({'|'.join(map(re.escape, telling))})\b")
     code = [path for path in sources if path.endswith((".py", ".js", ".mjs", ".ts", ".rs", ".go"))][:200]
-    return [path for path in code if defines and defines.search(tree.text(path).lower())]
+    return [path for path in code if defines.search(tree.text(path).lower())]
 
 
 def _alike(stem: str, word: str) -> bool:

@@ -19,7 +19,9 @@ MOST_FILES = 20_000
 """Files that are looked at; a larger repository is read in part, and a message says so."""
 _MOST_BYTES = 400_000
 """Longest file that is read, in bytes."""
-_ELSEWHERES = frozenset("node_modules vendor third_party .venv venv site-packages .terraform measuring".split())
+_ELSEWHERES = frozenset(
+    ("node_modules", "vendor", "third_party", ".venv", "venv", "site-packages", ".terraform", "measuring")
+)
 """Folders with code that is not the repository's own."""
 _LANGUAGES = {
     ".py": "Python",
@@ -39,7 +41,10 @@ _LANGUAGES = {
     ".rb": "Ruby",
     ".java": "Java",
 }
-_TEST = re.compile(r"(?:^|/)(?:tests?|__tests__|spec)/|(?:^|/)test_[^/]*$|[._-](?:test|spec)s?\.[a-z]+$|(?:^|/)conftest\.py$")
+_TEST = re.compile(
+    r"(?:^|/)(?:tests?|__tests__|spec)/|(?:^|/)tests?[_.-][^/]*$|(?:^|/)tests?\.[a-z]+$"
+    r"|[._-](?:test|spec)s?\.[a-z]+$|(?:^|/)conftest\.py$"
+)
 _TARGET = re.compile(r"^([A-Za-z_][\w.-]*)\s*:(?!=)", re.MULTILINE)
 
 
@@ -111,7 +116,8 @@ class Tree:
         said += [", ".join(self.languages[:4])] if self.languages else []
         if tests := [path for path in self.own if is_test(path)]:
             said.append(terms.plural(len(tests), "file") + " of tests")
-        said += [f"{terms.plural(len(self.modules), 'submodule')}, whose files stay as they are"] if self.modules else []
+        if self.modules:
+            said.append(f"{terms.plural(len(self.modules), 'submodule')}, whose files stay as they are")
         said += [f"{self.left_out} more files were not looked at"] if self.left_out else []
         return "; ".join(said)
 

@@ -1,0 +1,199 @@
+"""Make a lab from a sentence, from the reading of the repository to the proof; nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.lab.lab import SETTINGS
+from autoresearch_mlx.setup.about.copy import copied
+from autoresearch_mlx.setup.about.plan import FOLDER
+from autoresearch_mlx.setup.about.prove import Proof, prove
+from autoresearch_mlx.setup.about.rules import editable_for, plans, possible, too_many
+from autoresearch_mlx.setup.about.sentence import MEANINGS, Number, Wish, read_sentence
+from autoresearch_mlx.setup.about.suggestion import Suggestion, find_model, suggest
+from autoresearch_mlx.setup.about.tests_of import Tried, try_tests
+from autoresearch_mlx.setup.about.tree import Tree, read_tree
+from autoresearch_mlx.targets.contract import Finding, Say
+
+_TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage")
+"""Numbers for which the tests are run."""
+_NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage")
+_RUNNERS = {".py": ("pytest",), ".js": ("npm",), ".ts": ("npm",), ".c": ("make",), ".rs": ("cargo",), ".go": ("go",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the person says on the command line."""
+
+    sentence: str
+    number: Number | None = None
+    editable: tuple[str, ...] = ()
+    guard: str | None = None
+    model: str | None = None
+    """Name of the model to ask; None: as `run` chooses; ``none``: no model."""
+    runs: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who can be asked."""
+
+    choose: Callable[[str, Sequence[str]], int]
+    """Function that asks a question with numbered answers, and returns the index of the chosen one."""
+    line: Callable[[str], str]
+    """Function that asks for a line of text; empty when the person has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The outcome: the last plan that was tried, with its proof, and those that failed before it."""
+
+    proof: Proof
+    failed: tuple[Proof, ...]
+    by: str
+    """Who chose number and files: ``rules`` or a model's name."""
+
+
+def find_lab(
+    directory: Path, wanted: Wanted, person: Person | None, say: Say, show: Callable[[Finding], None]
+) -> Found:
+    """Propose a lab for the sentence and prove it in a copy of the last commit.
+
+    ``person``: whom to ask where the rules leave something open; None: nobody.  ``show`` gets each finding of the proof.
+    Raises LabError, with the next step, when there is nothing to measure or nothing that could be proved.
+    """
+    if not wanted.sentence.strip():
+        raise LabError("the sentence is empty", '--about "make the parser in src/parse.py faster"')
+    refuse_existing(directory)
+    tree = read_tree(directory)
+    say(f"read: {tree.words()}")
+    _tell_changed(tree, say)
+    wish, by = _understood(wanted, tree, say)
+    number = _number(wanted, wish, tree, person)
+    editable = _editable(wanted, number, wish, tree, person)
+    say(f"number: {MEANINGS[number]}")
+    say(f"editable: {', '.join(editable)}")
+    with copied(tree) as copy:
+        tried = Tried(None)
+        if number in _TESTED:
+            ending = editable[0][editable[0].rfind(".") :]
+            say("runs the tests in a copy of the repository")
+            tried = try_tests(tree, copy, wanted.guard or _guard_of(by), _RUNNERS.get(ending, ()))
+            if tried.tests is None and person is not None and (line := person.line(_ASK_GUARD.format(tried.problem()))):
+                tried = try_tests(tree, copy, line, ())
+            if tried.tests is not None:
+                say(f"tests: `{tried.tests.line}` passes in {terms.took(tried.tests.seconds)}")
+            elif tried.failed or number in _NEEDS_TESTS:
+                raise LabError(
+                    f"{tried.problem()}, so nothing would show that an edit breaks something", tried.remedy()
+                )
+        failed: list[Proof] = []
+        for plan in plans(number, tree, editable, tried.tests, wanted.sentence):
+            say(f"tries to measure by: {plan.run}")
+            proof = prove(plan, wanted.sentence, copy, wanted.runs, say, show)
+            if proof.holds:
+                return Found(proof, tuple(failed), by.name)
+            say(f"not proved: {proof.problem}")
+            failed.append(proof)
+    raise _nothing_proved(number, failed, tried)
+
+
+_ASK_GUARD = "{}. Which command fails when a result is wrong? (empty: none)"
+
+
+@dataclass(frozen=True, slots=True)
+class _By:
+    """Who chose, and the guard that a model named."""
+
+    name: str
+    guard: str | None = None
+
+
+def _guard_of(by: _By) -> str | None:
+    return by.guard
+
+
+def refuse_existing(directory: Path) -> None:
+    """Raise LabError when the folder is a lab already."""
+    for name in (SETTINGS, FOLDER):
+        if (directory / name).exists() or (directory / name).is_symlink():
+            hint = "`autoresearch-mlx check` tries the lab that is there; move it away for a new one"
+            raise LabError(f"{directory / name} is there already", hint)
+
+
+def _tell_changed(tree: Tree, say: Say) -> None:
+    if tree.changed:
+        said = terms.plural(len(tree.changed), "file") + " with changes that are not committed"
+        shown = ", ".join([*tree.changed[:3], *(["..."] if len(tree.changed) > 3 else [])])
+        say(f"note: {said} ({shown}): the last commit counts")
+
+
+def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
+    """Return the wish by a model where one answers usefully, else by rules."""
+    wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
+    if not numbers:
+        return wish, _By("rules")
+    endpoint, why = find_model(wanted.model, Office(memory_bytes=read_machine().memory_bytes, say=say))
+    if endpoint is None:
+        say(f"chosen by rules, no model: {why}")
+        return wish, _By("rules")
+    say(f"asks {endpoint.name}: {why}")
+    answer = suggest(endpoint, wanted.sentence, tree, numbers)
+    if isinstance(answer, Suggestion):
+        say(f"{endpoint.name} chooses {answer.number} with {', '.join(answer.editable)}")
+        return Wish(wanted.sentence, answer.number, answer.editable), _By(endpoint.name, answer.guard)
+    say(f"chosen by rules: {answer}")
+    return wish, _By("rules")
+
+
+def _number(wanted: Wanted, wish: Wish, tree: Tree, person: Person | None) -> Number:
+    numbers = possible(tree)
+    if not numbers:
+        said = "nothing here can be measured: no program, no tests, no page, no Terraform files"
+        hint = "write a program that prints METRIC name=value for what you want to improve, commit it, and init again"
+        raise LabError(said, hint)
+    number = wanted.number or wish.number
+    if number is None and person is not None:
+        asked = "Which number should get better?"
+        number = numbers[person.choose(asked, [f"{each}: {MEANINGS[each]}" for each in numbers])]
+    if number is None:
+        raise LabError("the sentence does not say which number should get better", f"--number {'|'.join(numbers)}")
+    if number not in numbers:
+        lacks = f"{MEANINGS[number]} cannot be measured here"
+        raise LabError(lacks, f"what can be measured here: {'; '.join(f'{n}: {MEANINGS[n]}' for n in numbers)}")
+    return number
+
+
+def _editable(wanted: Wanted, number: Number, wish: Wish, tree: Tree, person: Person | None) -> tuple[str, ...]:
+    for path in wanted.editable or [path for path in tree.changed if path in wanted.sentence]:
+        if path not in tree.sizes and ((tree.root / path).exists() or path in wanted.editable):
+            hint = (
+                f"`git add {path} && git commit`" if (tree.root / path).is_file() else "check the path; it begins here"
+            )
+            raise LabError(f"{path} is not in the last commit", hint)
+    editable = wanted.editable or editable_for(number, tree, wish.files)
+    if too_many(editable):
+        if person is None:
+            hint = "name the files that may be edited: --editable PATH, once for each"
+            raise LabError(f"the sentence leaves {len(editable)} files open to edits", hint)
+        editable = (editable[person.choose("Which file may be edited?", editable)],)
+    return tuple(editable)
+
+
+def _nothing_proved(number: Number, failed: Sequence[Proof], tried: Tried) -> LabError:
+    if not failed:
+        without = "" if tried.tests else f"; {tried.problem()}"
+        hint = "name other files with --editable, or write a program that prints METRIC name=value"
+        hint = tried.remedy() if tried.tests is None else hint
+        return LabError(f"there is no way here to measure the {MEANINGS[number]}{without}", hint)
+    last = failed[-1]
+    hints = [finding.hint for finding in last.findings if finding.state == "fail" and finding.hint]
+    hint = hints[0] if hints else "correct that, and init again; nothing was written"
+    ways = "; ".join(f"by `{proof.plan.run}`: {proof.problem}" for proof in failed)
+    return LabError(f"nothing was written, because no way to measure the {MEANINGS[number]} was proved: {ways}", hint)

@@ -1,0 +1,151 @@
+"""Work in a copy of a repository: nothing that is tried there reaches the person's files."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.errors import AutoresearchError, LabError
+from autoresearch_mlx.lab.tool_settings import ToolSettings
+from autoresearch_mlx.setup.about.tree import Tree
+from autoresearch_mlx.store.fill import fill, fillings_of
+from autoresearch_mlx.store.laid_out import entries_of
+from autoresearch_mlx.store.workspace import commit_all, common_of, git, top_of
+from autoresearch_mlx.targets.tools import Tools
+from autoresearch_mlx.terms import without_codes
+from autoresearch_mlx.trial.orphans import end_orphans
+from autoresearch_mlx.trial.runner import Log, child_process_environment, run_child
+from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
+
+_TAIL = 4000
+PACKAGES = "node_modules"
+"""Folder with installed packages, which git does not know; Node looks for it in the folders above, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a shell line ended in the copy."""
+
+    line: str
+    code: int
+    said: str
+    """The end of its output."""
+    seconds: float
+    hung: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.code == 0 and not self.hung
+
+    def words(self) -> str:
+        """Say how it ended, with the end of its output."""
+        if self.hung:
+            return f"`{self.line}` did not end within {terms.took(self.seconds)}"
+        last = [line.strip() for line in self.said.splitlines() if line.strip()]
+        ending = f": {terms.cut(terms.one_line(' / '.join(last[-3:])), 240)}" if last else ""
+        return f"`{self.line}` ended with exit code {self.code}{ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the last commit, under git, in a temporary folder."""
+
+    root: Path
+    """Folder of the lab in the copy."""
+    folder: Path
+    """Temporary folder around the copy."""
+    tools: ToolSettings
+    """Where the programs of the lab are found besides PATH."""
+
+    def run(self, line: str, seconds: float) -> Ran:
+        """Run a shell line for at most ``seconds``; all that it started is ended."""
+        began, marker, said = time.monotonic(), uuid.uuid4().hex, bytearray()
+
+        def keep(data: bytes) -> None:
+            said.extend(data)
+            del said[:-_TAIL]
+
+        def over() -> str | None:
+            return "too long" if time.monotonic() - began > seconds else None
+
+        with Log(self.folder / "log.txt") as log:
+            ended = run_child(
+                ["/bin/sh", "-c", line],
+                cwd=self.root,
+                environment=child_process_environment({**self._environment(), MARKER: marker}),
+                log=log,
+                allowed=over,
+                on_output=keep,
+                watch=Watch(Limits(), marker),
+            )
+        text = without_codes(said.decode(errors="replace"))
+        return Ran(line, ended.returncode, text, ended.seconds, ended.killed is not None)
+
+    def _environment(self) -> dict[str, str]:
+        return Tools(self.tools_folder, self.tools).environment()
+
+    @property
+    def tools_folder(self) -> Path:
+        return self.root / self.tools.folder
+
+    def reset(self) -> None:
+        """Put everything back as it is in the last commit of the copy."""
+        git(self.root, "reset", "--quiet", "--hard")
+        git(self.root, "clean", "-ffdxq", "-e", self.tools.folder)
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write these files."""
+        for name, content in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def commit(self, paths: list[str]) -> None:
+        """Commit these files in the copy."""
+        commit_all(self.root, paths, "A lab")
+
+    def undo_commit(self) -> None:
+        """Take back the last commit of the copy."""
+        git(self.root, "reset", "--quiet", "--hard", "HEAD~1")
+
+
+@contextmanager
+def copied(tree: Tree) -> Iterator[Copy]:
+    """Yield a copy of the last commit, with its submodules and LFS files; at the end nothing of it is left."""
+    top = top_of(tree.root)
+    assert top is not None
+    with TemporaryDirectory(prefix="autoresearch-about-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary).resolve()
+        try:
+            there = folder / "copy"
+            git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(there))
+            git(there, "checkout", "--quiet", "--detach", tree.head)
+            fillings = fillings_of(top, common_of(top), tree.head, entries_of(top, tree.head))
+            if lacking := list(fillings.empty()):
+                raise LabError(f"a copy of the repository would lack the {lacking[0]}", "fetch it, then init again")
+            fill(there, fillings)
+            copy = Copy(there / tree.root.resolve().relative_to(top), folder, tools_in(tree.root))
+            if (tree.root / PACKAGES).is_dir():
+                (folder / PACKAGES).symlink_to((tree.root / PACKAGES).resolve())
+            if (tree.root / copy.tools.folder).is_dir() and not copy.tools_folder.exists():
+                copy.tools_folder.symlink_to((tree.root / copy.tools.folder).resolve())
+            yield copy
+        finally:
+            end_orphans(folder)
+
+
+def tools_in(root: Path) -> ToolSettings:
+    """Return the settings with which the lab's shell lines find a virtual environment of the repository."""
+    found = next((name for name in (".venv", "venv") if (root / name / "bin").is_dir()), None)
+    return ToolSettings(folder=found) if found else ToolSettings()
+
+
+def failure(error: AutoresearchError) -> str:
+    """Return an error as one sentence with its remedy."""
+    return f"{error}; {error.hint}" if error.hint else str(error)

@@ -1,0 +1,115 @@
+"""Define a plan: the lab that is proposed, before anything is proved or written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoresearch_mlx.experiment import Direction
+from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.lab import PROGRAM, SETTINGS
+from autoresearch_mlx.setup.about.sentence import Number
+
+FOLDER = "measuring"
+"""Folder of the lab with the scripts that measure and check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of the lab."""
+
+    name: str
+    direction: Direction = "min"
+    unit: str = ""
+    limit: str | None = None
+    """How much worse an edit may make it; None for the number that the loop improves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A shell line that must pass after each edit."""
+
+    name: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A lab that is proposed."""
+
+    number: Number
+    metrics: tuple[Metric, ...]
+    """The number that the loop improves, then those with limits."""
+    editable: tuple[str, ...]
+    run: str
+    """Shell line that prints the metrics."""
+    checks: tuple[Check, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of the lab besides lab.toml and program.md, by path."""
+    prepare: tuple[str, ...] = ()
+    """Shell lines that complete those files, such as a recording of calls; they run in a copy of the repository."""
+    exact: bool = False
+    """Whether the number is the same in each run, so that one run decides."""
+    worse: Mapping[str, str] = field(default_factory=dict)
+    """Editable files with a change that must make the number worse."""
+    tools_folder: str | None = None
+    """The repository's own folder of programs, such as its virtual environment."""
+    needs: tuple[str, ...] = ()
+    """Programs that measuring needs."""
+    open: tuple[str, ...] = ()
+    """What the checks do not cover, in sentences."""
+
+    def settings(self, sentence: str) -> str:
+        """Return the text of lab.toml."""
+        said = json.dumps(sentence, ensure_ascii=False)
+        lines = [f"# Made by `autoresearch-mlx init --about {said}`.", "", "[target]", 'kind = "command"']
+        lines += [f"editable = {_toml(list(self.editable))}", f"run = {_toml(self.run)}"]
+        for number, metric in enumerate(self.metrics):
+            lines += ["", "[[metric]]", f"name = {_toml(metric.name)}"]
+            lines += ["primary = true"] if number == 0 else []
+            lines += [f"direction = {_toml(metric.direction)}"]
+            lines += [f"unit = {_toml(metric.unit)}"] if metric.unit else []
+            lines += [f"limit = {_toml(metric.limit)}"] if metric.limit else []
+        for check in self.checks:
+            lines += ["", "[[check]]", f"name = {_toml(check.name)}", f"run = {_toml(check.run)}"]
+        if self.needs or self.tools_folder:
+            lines += ["", "[tools]"]
+            lines += [f"folder = {_toml(self.tools_folder)}"] if self.tools_folder else []
+            lines += [f"needs = {_toml(list(self.needs))}"] if self.needs else []
+        if self.exact:
+            lines += ["", "[judge]", 'mode = "margin"               # the same number in each run, so one run decides']
+            lines += ["margin = 0"]
+        return "\n".join(lines) + "\n"
+
+    def brief(self, sentence: str) -> str:
+        """Return the text of program.md, which the agents read."""
+        first, lines = self.metrics[0], []
+        lines += [f"# {sentence.strip().rstrip('.')}", ""]
+        lines += [f"The number is `{first.name}`; {'lower' if first.direction == 'min' else 'higher'} is better."]
+        lines += [f"Edit only {', '.join(f'`{path}`' for path in self.editable)}.", ""]
+        lines += ["After each edit these checks must pass:", ""]
+        lines += [f"- {check.name}: `{check.run}`" for check in self.checks]
+        lines += ["", *self.open] if self.open else []
+        return "\n".join(lines) + "\n"
+
+    def all_files(self, sentence: str) -> dict[str, bytes]:
+        """Return every file of the lab, by path."""
+        brief = {PROGRAM: self.brief(sentence).encode()}
+        return {SETTINGS: self.settings(sentence).encode(), **brief, **self.files}
+
+
+def _toml(value: str | list[str]) -> str:
+    """Return a string, or a list of strings, as TOML writes it; JSON's form is valid TOML."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
+    """Return a measuring script that the package carries, by its path in the lab."""
+    where = f"recipes/{recipe}/lab/{name}" if recipe else f"recipes/about/{name}"
+    return {f"{FOLDER}/{name}": asset(where).read_bytes()}
+
+
+def notes(name: str, **values: object) -> dict[str, bytes]:
+    """Return a JSON file that a script reads, by its path in the lab."""
+    return {f"{FOLDER}/{name}": (json.dumps(values, indent=1) + "\n").encode()}

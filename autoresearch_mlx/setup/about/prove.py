@@ -1,0 +1,85 @@
+"""Prove a plan in a copy of the repository, by the same `check` that tries a lab before a night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.errors import AutoresearchError
+from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.profile import choose_profile
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.about.copy import Copy, failure
+from autoresearch_mlx.setup.about.plan import FOLDER, Plan
+from autoresearch_mlx.setup.check import check
+from autoresearch_mlx.targets.contract import Finding, Place
+from autoresearch_mlx.targets.registry import kind_of, with_defaults
+from autoresearch_mlx.targets.tools import Tools
+
+_PREPARE_SECONDS = 300.0
+_MOST_BYTES = 4_000_000
+"""Most bytes of a file that a script of the lab has written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of a plan."""
+
+    plan: Plan
+    findings: tuple[Finding, ...] = ()
+    problem: str = ""
+    """Why nothing could be measured, or which finding speaks against it; empty for a plan that is proved."""
+    files: Mapping[str, bytes] | None = None
+    """The files of the lab as they were proved."""
+
+    @property
+    def holds(self) -> bool:
+        return not self.problem
+
+
+def prove(
+    plan: Plan, sentence: str, copy: Copy, runs: int, say: Callable[[str], None], show: Callable[[Finding], None]
+) -> Proof:
+    """Write a plan's files into the copy, complete them, and check the lab there.
+
+    ``runs``: runs of the unedited lab.  ``show`` gets each finding as soon as it is there.
+    """
+    if missing := [need for need in plan.needs if Tools(copy.tools_folder, copy.tools).found(need) is None]:
+        return Proof(plan, problem=f"{missing[0]} is not installed here")
+    copy.reset()
+    if copy.tools_folder.is_dir():
+        plan = replace(plan, tools_folder=copy.tools.folder)
+    copy.write(plan.all_files(sentence))
+    for line in plan.prepare:
+        say(f"runs {line}")
+        ran = copy.run(line, _PREPARE_SECONDS)
+        if not ran.passed:
+            return Proof(plan, problem=ran.words())
+    files = {name: (copy.root / name).read_bytes() for name in plan.all_files(sentence)}
+    for made in sorted((copy.root / FOLDER).glob("*.pickle")):
+        if made.stat().st_size > _MOST_BYTES:
+            return Proof(plan, problem=f"{made.name} would have {made.stat().st_size} bytes")
+        files[f"{FOLDER}/{made.name}"] = made.read_bytes()
+    copy.reset()
+    copy.write(files)
+    copy.commit(sorted(files))
+    findings = []
+    try:
+        settings = load_settings(copy.root).settings
+        settings = with_defaults(settings, kind_of(settings, copy.root))
+        machine = read_machine()
+        place = Place(settings, Lab(copy.root), machine, choose_profile(machine, settings.hardware.profile), say)
+        for finding in check(place, runs, say, plan.worse or None, copy.folder):
+            findings.append(finding)
+            show(finding)
+            if finding.state == "fail":
+                break
+    except AutoresearchError as error:
+        return Proof(plan, tuple(findings), failure(error))
+    finally:
+        copy.undo_commit()
+    against = next((each for each in findings if each.state == "fail"), None)
+    problem = "" if against is None else f"{against.name}: {terms.one_line(against.value)}"
+    return Proof(plan, tuple(findings), problem, files)

@@ -1,0 +1,98 @@
+"""Propose how the speed of code is measured: by the calls of its tests, by a benchmark, or by a whole run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, notes, script
+from autoresearch_mlx.setup.about.spoil import slowed
+from autoresearch_mlx.setup.about.tests_of import PYTHON, Tests
+from autoresearch_mlx.setup.about.tree import Tree, is_test
+
+_PRINTS = re.compile(
+    r"__main__|require\.main|^(?:print|console\.log|process\.stdout\.write)\(|^(?:echo|printf) ", re.MULTILINE
+)
+_SECONDS = (Metric("seconds", unit="s"),)
+_BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
+_RECORDED_MS, _WHOLE_MS = 0.5, 3.0
+"""Milliseconds that a call of the spoiled file waits: among recorded calls, and in a whole run of a program."""
+_SEEN_ONLY = "Results are compared on the recorded calls and by the tests; other inputs are not seen."
+
+
+def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
+    """Yield the plans for the speed of these files, the best first."""
+    first = {f"{FOLDER}/first/{path}": tree.data(path) for path in editable}
+    texts = {path: tree.text(path) for path in editable}
+    guards = (Check("tests", tests.line),) if tests else ()
+    if tests is not None and all(path.endswith(".py") for path in editable) and _is_python(tests.runner):
+        yield _replayed(editable, tests, first, slowed(texts, _RECORDED_MS))
+    worse = slowed(texts, _WHOLE_MS)
+    for line, build in _benchmarks(tree) if tests else ():
+        yield _timed(line, build, editable, guards, first, worse)
+    for line in _programs(texts):
+        yield _timed(line, "", editable, guards, first, worse, same_output=True)
+    if tests is not None:
+        build = "make -s" if tests.runner == "make" else ""
+        yield _timed(_direct(tree, tests), build, editable, guards, first, worse)
+
+
+def _is_python(runner: str) -> bool:
+    return runner not in ("npm", "make", "cargo", "go", "sh")
+
+
+def _replayed(editable: Sequence[str], tests: Tests, first: dict[str, bytes], worse: dict[str, str]) -> Plan:
+    """Return the plan by the calls that the tests make."""
+    files = {**script("record.py"), **script("replay.py"), **script("replay_worker.py"), **first}
+    files |= notes("replay.json", editable=list(editable), tests=tests.runner)
+    replay = f"{PYTHON} {FOLDER}/replay.py"
+    checks = (Check("tests", tests.line), Check("same_results", f"{replay} --compare"))
+    prepare = (f"{PYTHON} {FOLDER}/record.py",)
+    return Plan("speed", _SECONDS, tuple(editable), replay, checks, files, prepare, worse=worse, open=(_SEEN_ONLY,))
+
+
+def _timed(
+    line: str,
+    build: str,
+    editable: Sequence[str],
+    checks: tuple[Check, ...],
+    first: dict[str, bytes],
+    worse: dict[str, str],
+    same_output: bool = False,
+) -> Plan:
+    """Return the plan by the time of a shell line."""
+    known = {"run": line, "build": build, "same_output": same_output, "wall": False, "editable": list(editable)}
+    files = {**script("time_line.py"), **notes("time_line.json", **known), **first}
+    timing = f"{PYTHON} {FOLDER}/time_line.py"
+    if same_output:
+        checks = (*checks, Check("same_output", f"{timing} --compare"))
+    return Plan("speed", _SECONDS, tuple(editable), timing, checks, files, worse=worse)
+
+
+def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Yield (shell line, line that builds) for the benchmarks of the repository."""
+    for name in ("bench", "benchmark"):
+        if name in tree.scripts:
+            yield tree.scripts[name], ""
+        if name in tree.make_targets:
+            yield f"make -s {name}", "make -s"
+    for path in tree.own:
+        if _BENCH.search(path) and not is_test(path):
+            yield f"{PYTHON if path.endswith('.py') else 'node'} {shlex.quote(path)}", ""
+
+
+def _programs(texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield a shell line for an editable file that is a program of its own."""
+    starters = {".py": PYTHON, ".js": "node", ".mjs": "node", ".cjs": "node", ".sh": "sh"}
+    for path, text in texts.items() if len(texts) == 1 else ():
+        if (starter := starters.get(PurePosixPath(path).suffix)) is not None and _PRINTS.search(text):
+            yield f"{starter} {shlex.quote(path)}"
+
+
+def _direct(tree: Tree, tests: Tests) -> str:
+    """Return the line of the tests without npm, whose own start takes longer than many a test."""
+    script = tree.scripts.get("test", "")
+    extra = {"pretest", "posttest"} & set(tree.scripts)
+    return script if tests.line.startswith("npm") and script and not extra else tests.line

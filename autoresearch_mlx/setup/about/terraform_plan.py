@@ -1,0 +1,38 @@
+"""Propose how Terraform files are measured: by checkov's failed checks where it is installed, else by our own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, notes, script
+from autoresearch_mlx.setup.about.tests_of import PYTHON
+from autoresearch_mlx.setup.about.tree import Tree
+
+_FEW_RULES = (
+    "The findings are those of about thirty rules in measuring/terraform_findings.py. checkov has about a thousand: "
+    "where it is installed (`pip install checkov` into .venv), --about measures with it."
+)
+_NOT_PLANNED = "Nothing is planned or applied: the files are compared with the first version, attribute by attribute."
+_WORSE = '\nvariable "one_more_of_check" {}\n'
+
+
+def terraform_plans(tree: Tree, editable: tuple[str, ...]) -> Iterator[Plan]:
+    """Yield the plan with checkov, then the one without."""
+    same = f"{PYTHON} {FOLDER}/terraform_same.py"
+    common = {**script("terraform_same.py"), **script("terraform_blocks.py"), **notes("terraform.json", folder=".")}
+    checks = (Check("same_resources", same),)
+    for name, needs in (("terraform_checkov", ("checkov",)), ("terraform_findings", ())):
+        path = editable[0]
+        yield Plan(
+            "terraform",
+            (Metric("findings"),),
+            editable,
+            f"{PYTHON} {FOLDER}/{name}.py",
+            checks,
+            {**common, **script(f"{name}.py")},
+            prepare=(f"{same} --write",),
+            exact=True,
+            worse={} if needs else {path: tree.text(path) + _WORSE},
+            needs=needs,
+            open=(_NOT_PLANNED,) if needs else (_FEW_RULES, _NOT_PLANNED),
+        )

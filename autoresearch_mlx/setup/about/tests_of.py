@@ -1,0 +1,104 @@
+"""Find the shell line that runs a repository's tests, and try it in a copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autoresearch_mlx.setup.about.copy import Copy, Ran
+from autoresearch_mlx.setup.about.tree import Tree, is_test
+
+PYTHON = "python3"
+SECONDS = 120.0
+"""Longest time in seconds that the tests may take here; a night would repeat them for each experiment."""
+_QUICK = 30.0
+_EMPTY = "no test specified"
+"""Words of the script ``test`` that npm writes into a new package.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """The tests of a repository."""
+
+    line: str
+    runner: str
+    """pytest, a folder for unittest, npm, make, or another program."""
+    seconds: float = 0.0
+    """How long they took in the copy."""
+
+
+def test_lines(tree: Tree) -> Iterator[Tests]:
+    """Yield the shell lines that could run the tests, the likeliest first."""
+    python = [path for path in tree.of(".py") if is_test(path)]
+    if python:
+        yield Tests(f"{PYTHON} -m pytest -q -p no:cacheprovider", "pytest")
+        if any("unittest" in tree.text(path) for path in python):
+            folder = min((path.rpartition("/")[0] for path in python), key=len) or "."
+            yield Tests(f"{PYTHON} -m unittest discover -s {folder} -t .", folder)
+            yield Tests(f"{PYTHON} -m unittest discover -s {folder}", folder)
+    if "test" in tree.scripts and _EMPTY not in tree.scripts["test"]:
+        yield Tests("npm test --silent", "npm")
+    elif any(is_test(path) for path in tree.of(".js", ".mjs", ".cjs")):
+        yield Tests("node --test", "npm")
+    for target in ("test", "check", "tests"):
+        if target in tree.make_targets:
+            yield Tests(f"make -s {target}", "make")
+            break
+    if "Cargo.toml" in tree.sizes:
+        yield Tests("cargo test --quiet --offline", "cargo")
+    if "go.mod" in tree.sizes:
+        yield Tests("go test ./...", "go")
+    for path in ("test.sh", "tests.sh", "run_tests.sh", "tests/run.sh", "test/run.sh", "tests/test.sh"):
+        if path in tree.sizes:
+            yield Tests(f"sh {path}", "sh")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of the tests."""
+
+    tests: Tests | None
+    """The first line that passed; None if none did."""
+    failed: tuple[Ran, ...] = ()
+    """How the others ended."""
+
+    def problem(self) -> str:
+        """Say why there are no tests to go by."""
+        if not self.failed:
+            return "there are no tests"
+        return f"the tests do not pass as they are: {self.failed[0].words()}"
+
+    def remedy(self) -> str:
+        """Say what the person can do."""
+        if not self.failed:
+            return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
+        if self.failed[0].hung:
+            return "name a shorter command that fails when a result is wrong: --guard 'LINE'"
+        if re.search(r"No module named|Cannot find module|command not found|: not found", self.failed[0].said):
+            place = "install what is missing, for example into .venv or node_modules of the repository"
+            return f"{place}, or name another command: --guard 'LINE'"
+        return "mend them, or name a command that passes and fails when a result is wrong: --guard 'LINE'"
+
+
+def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...]) -> Tried:
+    """Run the tests in the copy until a line passes.
+
+    ``guard``: the person's own line, which is then the only one.  ``first``: runners that go before the others.
+    """
+    lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
+    lines.sort(key=lambda each: each.runner not in first)
+    failed: list[Ran] = []
+    for tests in lines:
+        ran = copy.run(tests.line, SECONDS)
+        copy.reset()
+        if ran.passed:
+            return Tried(Tests(tests.line, tests.runner, ran.seconds), tuple(failed))
+        failed.append(ran)
+        if ran.hung:
+            break
+    return Tried(None, tuple(failed))
+
+
+def _runner(line: str) -> str:
+    return next((each for each in ("pytest", "npm", "make", "cargo", "go") if each in line.split()), "sh")

@@ -1,0 +1,47 @@
+"""Write a proved lab into the person's folder: all of its files, or none."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.lab import PROGRAM
+from autoresearch_mlx.setup.about.about import refuse_existing
+from autoresearch_mlx.setup.about.prove import Proof
+from autoresearch_mlx.store.workspace import ignored
+
+
+def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
+    """Write the files of a proved lab; yield the path of each.  A program.md that is there stays as it is.
+
+    Raises LabError when the folder became a lab meanwhile, or cannot be written; then nothing of the lab stays.
+    """
+    refuse_existing(directory)
+    made: list[Path] = []
+    try:
+        for name, content in (proof.files or {}).items():
+            path = directory / name
+            if name == PROGRAM and path.exists():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.append(path)
+            path.write_bytes(content)
+    except OSError as error:
+        for path in reversed(made):
+            with suppress(OSError):
+                path.unlink()
+            with suppress(OSError):
+                path.parent.rmdir()
+        raise LabError(f"{directory} cannot be written: {error.strerror}", "nothing of the lab was written") from None
+    yield from made
+
+
+def next_step(directory: Path, made: list[Path]) -> str:
+    """Return the command with which the person goes on."""
+    names = sorted({path.relative_to(directory).parts[0] for path in made})
+    force = "-f " if ignored(directory, names) else ""
+    place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
+    return f"{place}git add {force}{' '.join(names)} && git commit -m 'A lab' && autoresearch-mlx run"
