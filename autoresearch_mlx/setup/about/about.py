@@ -65,8 +65,8 @@ def find_lab(
 ) -> Found:
     """Propose a lab for the sentence and prove it in a copy of the last commit.
 
-    ``person``: whom to ask where the rules leave something open; None: nobody.  ``show`` gets each finding of the proof.
-    Raises LabError, with the next step, when there is nothing to measure or nothing that could be proved.
+    ``person``: whom to ask where the rules leave something open; None: nobody.  ``show`` gets each finding of
+    the proof.  Raises LabError, with the next step, when there is nothing to measure or nothing that could be proved.
     """
     if not wanted.sentence.strip():
         raise LabError("the sentence is empty", '--about "make the parser in src/parse.py faster"')

@@ -9,26 +9,8 @@ from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, notes
 from autoresearch_mlx.setup.about.tests_of import PYTHON
 from autoresearch_mlx.setup.about.tree import Tree
 
-_KINDS = [
-    ".html",
-    ".htm",
-    ".css",
-    ".js",
-    ".mjs",
-    ".svg",
-    ".json",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".gif",
-    ".webp",
-    ".avif",
-    ".ico",
-    ".woff",
-    ".woff2",
-    ".mp4",
-    ".webm",
-]
+_PACKED = [".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".mp4", ".webm"]
+_KINDS = [".html", ".htm", ".css", ".js", ".mjs", ".svg", ".json", *_PACKED]
 _BUILT = ("dist/", "build/", "coverage/", "_site/", "out/")
 _SCRIPTS_STAY = "Scripts are not editable, because only a browser could tell whether they still work."
 

@@ -13,12 +13,12 @@ _JS = re.compile(
     r"(\bfunction\b[^{;]*\([^{;]*\)\s*\{|=>\s*\{|^\s+(?!if\b|for\b|while\b|switch\b|catch\b)\w+\([^;{}]*\)\s*\{)",
     re.MULTILINE,
 )
-_CALLS = 100
+_CALLS = 25
 """Calls of each function that are made slower: a function that is called a million times must end, too."""
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:
-    """Return the files whose functions compute nothing for a while, in their first calls; empty if no file's language is known."""
+    """Return the files whose first calls of functions take longer; empty if the language of none is known."""
     found = {path: _slowed(path, text, milliseconds) for path, text in files.items()}
     return {path: text for path, text in found.items() if text is not None and text != files[path]}
 
@@ -33,7 +33,7 @@ def _slowed(path: str, text: str, milliseconds: float) -> str | None:
         )
         return _JS.sub(lambda found: found[1] + wait, text)
     if path.endswith((".c", ".cc", ".cpp")):
-        rounds = int(milliseconds * 300_000)
+        rounds = int(milliseconds * 1_000_000)
         loop = f"for (volatile long wait_i = 0; wait_i < {rounds}; wait_i++);"
         return _C.sub(lambda found: f"{found[1]} {{ static long waits = {_CALLS}; if (waits-- > 0) {loop} }}", text)
     return None

@@ -75,8 +75,8 @@ def _prompt(sentence: str, tree: Tree, numbers: Sequence[Number], lines: Sequenc
         f"The person wants: {json.dumps(sentence, ensure_ascii=False)}\n\n"
         f"Numbers that can be measured here:\n{kinds}\n\nCommands that check an edit:\n{guards}\n\n"
         f"Files:\n" + "\n".join(paths) + f"{more}\n\n"
-        "Choose the number that the person means, the files that may be edited for it (as few as serve the wish; not the\n"
-        "files that measure or test, unless the wish is about them), and the command that checks an edit.\n"
+        "Choose the number that the person means, the files that may be edited for it (as few as serve the wish; not\n"
+        "the files that measure or test, unless the wish is about them), and the command that checks an edit.\n"
         'Answer with JSON alone: {"number": "...", "editable": ["path", ...], "guard": "command" or null}'
     )
 
