@@ -173,7 +173,8 @@ def with_unittest(start):
     """Run the tests by unittest; return an exit code, the modules, and the import path."""
     import unittest
 
-    suite = unittest.defaultTestLoader.discover(start)
+    top = "." if (ROOT / start / "__init__.py").exists() else None
+    suite = unittest.defaultTestLoader.discover(start, top_level_dir=top)
     modules = wrap()
     return int(not unittest.TextTestRunner(verbosity=0).run(suite).wasSuccessful()), modules, list(sys.path)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve().parent
-PAIRS = 15
+PAIRS = 11
 
 
 class Version:
@@ -25,10 +25,10 @@ class Version:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=fixed)
         self.which = which
 
-    def go(self):
-        """Make all calls; return the seconds of one pass, and a line for each call that says what came of it."""
+    def go(self, how="many"):
+        """Make all calls, ``once`` or in ``many`` passes; return the seconds of a pass, and a line about each call."""
         try:
-            self.process.stdin.write("go\n")
+            self.process.stdin.write(f"{how}\n")
             self.process.stdin.flush()
             seconds, count = self.process.stdout.readline().split()
         except (BrokenPipeError, ValueError):
@@ -41,16 +41,21 @@ class Version:
 
 
 def compare(expected, found):
-    """End with an error when a call gives something else than in the first version."""
+    """End with an error that shows the first difference when a call gives something else than in the first version."""
     for before, after in zip(expected, found, strict=True):
         if before != after:
-            raise SystemExit(f"other result than the first version's: {after[:300]} instead of {before[:300]}")
+            same = next((n for n, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), len(before))
+            at = max(same - 15, 0)
+            name = before.partition(" ")[0]
+            shown = f"{after[at : at + 40]!r} instead of {before[at : at + 40]!r}"
+            raise SystemExit(f"{name} gives another result than at first: {shown}")
 
 
 if __name__ == "__main__":
     first, edited = Version("first"), Version("edited")
     ratios, times = [], []
-    for pair in range(1 if "--compare" in sys.argv else PAIRS):
+    compare(first.go("once")[1], edited.go("once")[1])
+    for pair in range(0 if "--compare" in sys.argv else PAIRS):
         order = (first, edited) if pair % 2 == 0 else (edited, first)
         took = {version: version.go() for version in order}
         compare(took[first][1], took[edited][1])
@@ -58,6 +63,6 @@ if __name__ == "__main__":
         times.append(took[first][0])
     first.close()
     edited.close()
-    if "--compare" not in sys.argv:
+    if ratios:
         print(f"METRIC seconds={median(ratios) * min(times):.6g}")
         print(f"METRIC share_of_first={median(ratios):.4g}")

@@ -1,4 +1,4 @@
-"""Make the recorded calls for replay.py: ``first`` or ``edited`` on the command line, a line "go" for each answer."""
+"""Make the recorded calls for replay.py: ``first`` or ``edited`` on the command line, a line for each answer."""
 
 import importlib
 import importlib.abc
@@ -8,12 +8,13 @@ import os
 import pickle
 import re
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from time import process_time
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-LEAST_SECONDS, MOST_PASSES, DEPTH = 0.02, 20, 12
+LEAST_SECONDS, MOST_PASSES, DEPTH = 0.01, 20, 12
 
 
 class FirstVersion(importlib.abc.MetaPathFinder):
@@ -25,9 +26,10 @@ class FirstVersion(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name not in self.modules:
             return None
-        file = HERE / "first" / self.modules[name]
-        inside = [str((ROOT / self.modules[name]).parent)] if file.name == "__init__.py" else None
-        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
+        loader = SourceFileLoader(name, str(HERE / "first" / (self.modules[name] + ".txt")))
+        there = ROOT / self.modules[name]
+        inside = [str(there.parent)] if there.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(name, there, loader=loader, submodule_search_locations=inside)
 
 
 def shape(value, depth=DEPTH):
@@ -126,9 +128,9 @@ def serve(which):
     if which == "probe":
         answers.write(probe(settings, notes) + "\n")
         answers.flush()
-    for _ in sys.stdin:
-        passes, spent = 0, 0.0
-        while passes == 0 or (spent < LEAST_SECONDS and passes < MOST_PASSES):
+    for how in sys.stdin:
+        passes, spent, most = 0, 0.0, 1 if how.strip() == "once" else MOST_PASSES
+        while passes == 0 or (spent < LEAST_SECONDS and passes < most):
             seconds, outcomes = a_pass(settings, notes)
             spent += seconds
             passes += 1

@@ -78,7 +78,8 @@ def with_pytest():
 def with_unittest(start):
     import unittest
 
-    suite, names = unittest.defaultTestLoader.discover(start), []
+    top = "." if (ROOT / start / "__init__.py").exists() else None
+    suite, names = unittest.defaultTestLoader.discover(start, top_level_dir=top), []
     rest = [suite]
     while rest:
         each = rest.pop()

@@ -58,7 +58,7 @@ with tempfile.TemporaryDirectory() as temporary:
         if there is not None:
             (first / folder).symlink_to(there)
     for path in settings["editable"]:
-        shutil.copyfile(HERE / "first" / path, first / path)
+        shutil.copyfile(HERE / "first" / f"{path}.txt", first / path)
         os.utime(first / path)  # newer than what was built from the edited version
     for folder in (first, ROOT):
         if settings["build"]:

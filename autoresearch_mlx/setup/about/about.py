@@ -24,7 +24,7 @@ from autoresearch_mlx.targets.contract import Finding, Say
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage")
 """Numbers for which the tests are run."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage")
-_RUNNERS = {".py": ("pytest",), ".js": ("npm",), ".ts": ("npm",), ".c": ("make",), ".rs": ("cargo",), ".go": ("go",)}
+_RUNNERS = {".py": (), ".js": ("npm",), ".ts": ("npm",), ".c": ("make",), ".rs": ("cargo",), ".go": ("go",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def find_lab(
         if number in _TESTED:
             ending = editable[0][editable[0].rfind(".") :]
             say("runs the tests in a copy of the repository")
-            tried = try_tests(tree, copy, wanted.guard or _guard_of(by), _RUNNERS.get(ending, ()))
+            tried = try_tests(tree, copy, wanted.guard or by.guard, _RUNNERS.get(ending, ()))
             if tried.tests is None and person is not None and (line := person.line(_ASK_GUARD.format(tried.problem()))):
                 tried = try_tests(tree, copy, line, ())
             if tried.tests is not None:
@@ -113,10 +113,6 @@ class _By:
 
     name: str
     guard: str | None = None
-
-
-def _guard_of(by: _By) -> str | None:
-    return by.guard
 
 
 def refuse_existing(directory: Path) -> None:

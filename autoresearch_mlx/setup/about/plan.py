@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import PROGRAM, SETTINGS
 from autoresearch_mlx.setup.about.sentence import Number
+from autoresearch_mlx.setup.about.tree import Tree
 
 FOLDER = "measuring"
 """Folder of the lab with the scripts that measure and check."""
@@ -108,6 +109,14 @@ def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
     """Return a measuring script that the package carries, by its path in the lab."""
     where = f"recipes/{recipe}/lab/{name}" if recipe else f"recipes/about/{name}"
     return {f"{FOLDER}/{name}": asset(where).read_bytes()}
+
+
+def first_versions(tree: Tree, editable: Sequence[str]) -> dict[str, bytes]:
+    """Return copies of the editable files as they are now, by their path in the lab.
+
+    Their names end in ``.txt``, so that no test runner, build or linter of the repository takes them for its own.
+    """
+    return {f"{FOLDER}/first/{path}.txt": tree.data(path) for path in editable}
 
 
 def notes(name: str, **values: object) -> dict[str, bytes]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from autoresearch_mlx.setup.about.page_plan import page_plans, page_sources
-from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, notes, script
+from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, first_versions, notes, script
 from autoresearch_mlx.setup.about.sentence import Number
 from autoresearch_mlx.setup.about.speed_plan import speed_plans
 from autoresearch_mlx.setup.about.spoil import longer
 from autoresearch_mlx.setup.about.terraform_plan import terraform_plans
-from autoresearch_mlx.setup.about.tests_of import PYTHON, Tests
+from autoresearch_mlx.setup.about.tests_of import OTHERS, PYTHON, Tests
 from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 _CODE = (".py", ".js", ".mjs", ".cjs", ".ts", ".c", ".cc", ".cpp", ".rs", ".go")
@@ -31,7 +31,7 @@ def sources(tree: Tree) -> tuple[str, ...]:
     """Return the source files of the repository's main language, without tests and build files."""
     code = [path for path in tree.of(*_CODE) if not is_test(path) and not _SETUP.search(path) and tree.sizes[path]]
     families = [[path for path in code if path.endswith(family)] for family in _FAMILIES]
-    return tuple(max(families, key=len))
+    return tuple(max(families, key=lambda family: len(family)))
 
 
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def _size(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterato
 
 def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Tests) -> Iterator[Plan]:
     """Yield the plan for the time or the coverage of Python tests."""
-    if not all(path.endswith(".py") for path in editable) or tests.runner in ("npm", "make", "cargo", "go", "sh"):
+    if not all(path.endswith(".py") for path in editable) or tests.runner in OTHERS:
         return
     run, given = f"{PYTHON} {FOLDER}/tests_trace.py", {"runner": tests.runner, "tests": list(editable)}
     files = {**script("tests_trace.py"), **notes("tests.json", **given, sources=list(sources(tree)))}
@@ -123,7 +123,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
         checks = (Check("tests", tests.line),)
         yield Plan(number, metrics, editable, run, checks, files, exact=True, open=(open_words,))
         return
-    first = {f"{FOLDER}/first/{path}": tree.data(path) for path in editable}
+    first = first_versions(tree, editable)
     known = {"run": tests.line, "build": "", "same_output": False, "wall": True, "editable": list(editable)}
     timed = {**script("time_line.py"), **notes("time_line.json", **known)}
     checks = (Check("same_tests", f"{run} --same"),)

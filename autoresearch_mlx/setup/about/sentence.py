@@ -13,7 +13,7 @@ Number: TypeAlias = Literal["speed", "size", "test-time", "coverage", "page", "t
 NUMBERS: tuple[Number, ...] = get_args(Number)
 MEANINGS: dict[Number, str] = {
     "speed": "seconds that the code takes",
-    "size": "lines of the source",
+    "size": "size of the source, in lines or tokens",
     "test-time": "seconds that the tests take",
     "coverage": "percent of the source that the tests run",
     "page": "gzip bytes of the page's files",

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, notes, script
+from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, first_versions, notes, script
 from autoresearch_mlx.setup.about.spoil import slowed
-from autoresearch_mlx.setup.about.tests_of import PYTHON, Tests
+from autoresearch_mlx.setup.about.tests_of import OTHERS, PYTHON, Tests
 from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 _PRINTS = re.compile(
@@ -28,10 +28,10 @@ _SEEN_ONLY = "Results are compared on the recorded calls and by the tests; other
 
 def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
     """Yield the plans for the speed of these files, the best first."""
-    first = {f"{FOLDER}/first/{path}": tree.data(path) for path in editable}
+    first = first_versions(tree, editable)
     texts = {path: tree.text(path) for path in editable}
     guards = (Check("tests", tests.line),) if tests else ()
-    if tests is not None and all(path.endswith(".py") for path in editable) and _is_python(tests.runner):
+    if tests is not None and all(path.endswith(".py") for path in editable) and tests.runner not in OTHERS:
         yield _replayed(editable, tests, first, slowed(texts, _RECORDED_MS))
     worse = slowed(texts, _WHOLE_MS)
     for line, build in _benchmarks(tree) if tests else ():
@@ -41,10 +41,6 @@ def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> I
     if tests is not None:
         build = "make -s" if tests.runner == "make" else ""
         yield _timed(_direct(tree, tests), build, editable, guards, first, worse)
-
-
-def _is_python(runner: str) -> bool:
-    return runner not in ("npm", "make", "cargo", "go", "sh")
 
 
 def _replayed(editable: Sequence[str], tests: Tests, first: dict[str, bytes], worse: dict[str, str]) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from autoresearch_mlx.setup.about.copy import Copy, Ran
 from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 PYTHON = "python3"
+OTHERS = ("npm", "make", "cargo", "go", "sh")
+"""Runners of tests that are not Python's."""
 SECONDS = 120.0
 """Longest time in seconds that the tests may take here; a night would repeat them for each experiment."""
 _QUICK = 30.0
@@ -32,11 +35,14 @@ def test_lines(tree: Tree) -> Iterator[Tests]:
     """Yield the shell lines that could run the tests, the likeliest first."""
     python = [path for path in tree.of(".py") if is_test(path)]
     if python:
-        yield Tests(f"{PYTHON} -m pytest -q -p no:cacheprovider", "pytest")
-        if any("unittest" in tree.text(path) for path in python):
-            folder = min((path.rpartition("/")[0] for path in python), key=len) or "."
-            yield Tests(f"{PYTHON} -m unittest discover -s {folder} -t .", folder)
-            yield Tests(f"{PYTHON} -m unittest discover -s {folder}", folder)
+        texts = [tree.text(path) for path in python if path.rpartition("/")[2].startswith("test")]
+        plain = bool(texts) and all("unittest" in text and "pytest" not in text for text in texts)
+        folder = shlex.quote(min((path.rpartition("/")[0] for path in python), key=len) or ".")
+        top = " -t ." if f"{folder}/__init__.py" in tree.sizes else ""
+        by_unittest = [Tests(f"{PYTHON} -m unittest discover -s {folder}{top}", folder)]
+        by_pytest = [Tests(f"{PYTHON} -m pytest -q -p no:cacheprovider", "pytest")]
+        uses = any("unittest" in text for text in texts)
+        yield from (*by_unittest, *by_pytest) if plain else (*by_pytest, *(by_unittest if uses else ()))
     if "test" in tree.scripts and _EMPTY not in tree.scripts["test"]:
         yield Tests("npm test --silent", "npm")
     elif any(is_test(path) for path in tree.of(".js", ".mjs", ".cjs")):
@@ -84,10 +90,10 @@ class Tried:
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...]) -> Tried:
     """Run the tests in the copy until a line passes.
 
-    ``guard``: the person's own line, which is then the only one.  ``first``: runners that go before the others.
+    ``guard``: the person's own line, which is then the only one.  ``first``: runners of OTHERS that go first.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
-    lines.sort(key=lambda each: each.runner not in first)
+    lines.sort(key=lambda each: each.runner in OTHERS and each.runner not in first)
     failed: list[Ran] = []
     for tests in lines:
         ran = copy.run(tests.line, SECONDS)

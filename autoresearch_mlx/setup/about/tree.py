@@ -114,7 +114,7 @@ class Tree:
         """Say what was found, in one line."""
         said = [terms.plural(len(self.own), "file")]
         said += [", ".join(self.languages[:4])] if self.languages else []
-        if tests := [path for path in self.own if is_test(path)]:
+        if tests := [path for path in self.own if is_test(path) and not path.endswith("__init__.py")]:
             said.append(terms.plural(len(tests), "file") + " of tests")
         if self.modules:
             said.append(f"{terms.plural(len(self.modules), 'submodule')}, whose files stay as they are")
