@@ -21,6 +21,13 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "page", "terraform", "prin
 @click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
 @click.option("--model", metavar="NAME", help="--about: the model to ask; default: as `run` chooses; none: rules.")
 @click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="--about: runs of the proof.")
+@click.option(
+    "--test-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="--about: the longest time of the tests.",
+)
 @click.option("--yes", is_flag=True, help="--about: write the proved lab without a question.")
 @json_option
 def init_command(

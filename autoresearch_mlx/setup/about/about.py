@@ -38,6 +38,9 @@ class Wanted:
     model: str | None = None
     """Name of the model to ask; None: as `run` chooses; ``none``: no model."""
     runs: int = 5
+    """Runs of the unedited lab in the proof."""
+    test_seconds: float = 120.0
+    """Longest time in seconds that the tests may take: a night repeats them for each experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,14 @@ def find_lab(
         if number in _TESTED:
             ending = editable[0][editable[0].rfind(".") :]
             say("runs the tests in a copy of the repository")
-            tried = try_tests(tree, copy, wanted.guard or by.guard, _RUNNERS.get(ending, ()))
+            tried = try_tests(tree, copy, wanted.guard or by.guard, _RUNNERS.get(ending, ()), wanted.test_seconds)
             if tried.tests is None and person is not None and (line := person.line(_ASK_GUARD.format(tried.problem()))):
-                tried = try_tests(tree, copy, line, ())
+                tried = try_tests(tree, copy, line, (), wanted.test_seconds)
             if tried.tests is not None:
                 say(f"tests: `{tried.tests.line}` passes in {terms.took(tried.tests.seconds)}")
             elif tried.failed or number in _NEEDS_TESTS:
-                raise LabError(
-                    f"{tried.problem()}, so nothing would show that an edit breaks something", tried.remedy()
-                )
+                said = f"{tried.problem()}, so nothing would show that an edit breaks something"
+                raise LabError(said, tried.remedy())
         failed: list[Proof] = []
         for plan in plans(number, tree, editable, tried.tests, wanted.sentence):
             say(f"tries to measure by: {plan.run}")
@@ -169,9 +171,8 @@ def _number(wanted: Wanted, wish: Wish, tree: Tree, person: Person | None) -> Nu
 def _editable(wanted: Wanted, number: Number, wish: Wish, tree: Tree, person: Person | None) -> tuple[str, ...]:
     for path in wanted.editable or [path for path in tree.changed if path in wanted.sentence]:
         if path not in tree.sizes and ((tree.root / path).exists() or path in wanted.editable):
-            hint = (
-                f"`git add {path} && git commit`" if (tree.root / path).is_file() else "check the path; it begins here"
-            )
+            there = (tree.root / path).is_file()
+            hint = f"`git add {path} && git commit`" if there else f"write the path as it is from {tree.root}"
             raise LabError(f"{path} is not in the last commit", hint)
     editable = wanted.editable or editable_for(number, tree, wish.files)
     if too_many(editable):

@@ -13,9 +13,6 @@ from autoresearch_mlx.setup.about.tree import Tree, is_test
 PYTHON = "python3"
 OTHERS = ("npm", "make", "cargo", "go", "sh")
 """Runners of tests that are not Python's."""
-SECONDS = 120.0
-"""Longest time in seconds that the tests may take here; a night would repeat them for each experiment."""
-_QUICK = 30.0
 _EMPTY = "no test specified"
 """Words of the script ``test`` that npm writes into a new package.json."""
 
@@ -80,23 +77,24 @@ class Tried:
         if not self.failed:
             return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:
-            return "name a shorter command that fails when a result is wrong: --guard 'LINE'"
+            return "wait longer (--test-seconds), or name a shorter command that fails on wrong results: --guard 'LINE'"
         if re.search(r"No module named|Cannot find module|command not found|: not found", self.failed[0].said):
             place = "install what is missing, for example into .venv or node_modules of the repository"
             return f"{place}, or name another command: --guard 'LINE'"
         return "mend them, or name a command that passes and fails when a result is wrong: --guard 'LINE'"
 
 
-def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...]) -> Tried:
+def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
     """Run the tests in the copy until a line passes.
 
     ``guard``: the person's own line, which is then the only one.  ``first``: runners of OTHERS that go first.
+    ``seconds``: the longest time that a line may take.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
     lines.sort(key=lambda each: each.runner in OTHERS and each.runner not in first)
     failed: list[Ran] = []
     for tests in lines:
-        ran = copy.run(tests.line, SECONDS)
+        ran = copy.run(tests.line, seconds)
         copy.reset()
         if ran.passed:
             return Tried(Tests(tests.line, tests.runner, ran.seconds), tuple(failed))
