@@ -31,7 +31,8 @@ def sources(tree: Tree) -> tuple[str, ...]:
     """Return the source files of the repository's main language, without tests and build files."""
     code = [path for path in tree.of(*_CODE) if not is_test(path) and not _SETUP.search(path) and tree.sizes[path]]
     families = [[path for path in code if path.endswith(family)] for family in _FAMILIES]
-    return tuple(max(families, key=lambda family: len(family)))
+    largest = max(families, key=len)
+    return tuple(largest)
 
 
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
