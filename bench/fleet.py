@@ -7,8 +7,8 @@ it from three runs of the baseline on each machine.
 
     gain      true gain of the last incumbent over the baseline, mean over the machines, with its standard error
     keeps     number of changes kept
-    false     share of keeps that are no real gains, with its standard error
-    harmful   share of keeps that make the mean over the machines worse
+    false     share of keeps that are no better than what they replaced, on average over the machines; standard error
+    idle      share of keeps that were not drawn as gains; a part of one machine's own may still make them better
     tried     number of changes measured
     again     share of the runs that the baseline and the incumbents took
 
@@ -305,13 +305,13 @@ def error(values: Sequence[float]) -> float:
 
 def row(name: str, found: Sequence[Fleet]) -> str:
     gains = [night.gain for night in found]
-    false, false_error = share(found, lambda change: not change.win)
-    harmful, _ = share(found, lambda change: float(change.effects.mean()) <= 0)
+    false, false_error = share(found, lambda change: float(change.effects.mean()) <= 0)
+    idle, _ = share(found, lambda change: not change.win)
     cells = (
         f"{fmean(gains):.4f} ± {error(gains):.4f}",
         f"{fmean(len(night.kept) for night in found):.1f}",
         f"{100 * false:.1f} ± {100 * false_error:.1f} %",
-        f"{100 * harmful:.1f} %",
+        f"{100 * idle:.1f} %",
         f"{fmean(night.tried for night in found):.0f}",
         f"{100 * fmean(night.again / night.taken for night in found):.0f} %",
     )
@@ -319,7 +319,7 @@ def row(name: str, found: Sequence[Fleet]) -> str:
 
 
 WIDTHS = (18, 8, 15, 10, 8, 8)
-HEADS = ("gain", "keeps", "false", "harmful", "tried", "again")
+HEADS = ("gain", "keeps", "false", "idle", "tried", "again")
 
 
 def table(world: World, many: int, runs: int) -> Iterator[str]:

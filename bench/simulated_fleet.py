@@ -59,7 +59,7 @@ class TrueChange:
     """A change to try."""
 
     win: bool
-    """Whether it was drawn as a gain; every other keep is false, also when its machine's own part happens to help."""
+    """Whether it was drawn as a gain, and is one on average over the machines."""
     effects: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     """True gain on each machine."""
 

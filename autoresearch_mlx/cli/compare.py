@@ -14,6 +14,7 @@ from autoresearch_mlx.errors import ConfigError, LabError
 
 if TYPE_CHECKING:
     from autoresearch_mlx.compare.log import Log
+    from autoresearch_mlx.compare.machines import Fleetwide
     from autoresearch_mlx.experiment import Direction
 
 _FILE = click.Path(path_type=Path)
@@ -32,6 +33,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--alone", is_flag=True, help="Compare the imported logs instead of this lab's session.")
 @click.option("--queue", is_flag=True, help="Add the H100's winners that were not tried here to the backlog.")
 @click.option("--curves", is_flag=True, help="Show the gain over experiments, hours, tokens and FLOPs instead.")
+@click.option("--machines", is_flag=True, help="Compare the machines of this session's fleet only.")
 @click.option("--list", "listing", is_flag=True, help="List the logs that come with the tool.")
 @tag_option
 @json_option
@@ -44,19 +46,22 @@ def compare_command(
     alone: bool,
     queue: bool,
     curves: bool,
+    machines: bool,
     listing: bool,
     tag: str | None,
     as_json: bool,
 ) -> None:
     """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
-    Without a session, or with --alone, the imported logs take its place; if there are none, the last --with does.
+    Without a session, or with --alone, the imported logs take its place; if there are none, the last --with does. If
+    several machines of a fleet measured the session, they are compared with each other first.
 
     \b
     Example:
       autoresearch-mlx compare
       autoresearch-mlx compare --with M2Pro-sebasmos
       autoresearch-mlx compare --import results.tsv --hardware "M3 Max"
+      autoresearch-mlx compare --machines
     """
     if listing:
         _list(as_json)
@@ -65,6 +70,12 @@ def compare_command(
         raise click.UsageError("--hardware names the hardware of an imported log: give it once for each --import")
     if alone and (tag or queue):
         raise click.UsageError("--tag and --queue are about this lab's session, which --alone leaves out")
+    if machines:
+        if names or files or queue or curves or alone:
+            raise click.UsageError("--machines is about this session's fleet alone; leave the other options out")
+        _machines(tag, as_json)
+        return
+    from autoresearch_mlx.compare import machines as side_by_side
     from autoresearch_mlx.compare.table import compare_logs, render, to_json
 
     if (metric or direction) and not files:
@@ -76,13 +87,37 @@ def compare_command(
         _curves(folder, here, there, as_json)
         return
     found = [compare_logs(ours, theirs) for ours in here for theirs in there]
+    fleet = None if folder is None else _fleet(folder)
     if as_json:
         documents = [to_json(each) for each in found]
-        click.echo(json.dumps(documents[0] if len(documents) == 1 else {"comparisons": documents}))
+        document = documents[0] if len(documents) == 1 else {"comparisons": documents}
+        click.echo(json.dumps(document if fleet is None else {**document, "fleet": side_by_side.to_json(fleet)}))
     else:
-        click.echo("\n\n\n".join(render(each, width()) for each in found))
+        first = [] if fleet is None else [side_by_side.render(fleet, width())]
+        click.echo("\n\n\n".join([*first, *(render(each, width()) for each in found)]))
     if queue and folder is not None:
         _queue(folder)
+
+
+def _machines(tag: str | None, as_json: bool) -> None:
+    """Print the machines of the session's fleet side by side.  Raises LabError when fewer than two took part."""
+    from autoresearch_mlx.compare import machines
+
+    folder = _session(tag, needed=True)
+    assert folder is not None
+    fleet = _fleet(folder)
+    if fleet is None:
+        said = f"session {folder.name} has runs of one machine only"
+        raise LabError(said, "`autoresearch-mlx compare --import FILE` compares it with another machine's session")
+    click.echo(json.dumps(machines.to_json(fleet)) if as_json else machines.render(fleet, width()))
+
+
+def _fleet(folder: Path) -> Fleetwide | None:
+    """Return the machines of a session side by side; None unless several machines of a fleet took part."""
+    from autoresearch_mlx.compare.machines import fleetwide
+    from autoresearch_mlx.store.ledger import FILE, read
+
+    return fleetwide(read(folder / FILE).history)
 
 
 def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: bool) -> None:

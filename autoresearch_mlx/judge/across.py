@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TypeAlias
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdict
 from autoresearch_mlx.judge.combined import Between
@@ -83,40 +84,48 @@ class Change:
     effects: tuple[MachineEffect, ...]
 
 
-def changes(seen: Sequence[View]) -> tuple[Change, ...]:
+Noise: TypeAlias = Mapping[str, tuple[Slope, Sigma]]
+"""Machine -> how values move with its speed, and its sigma."""
+
+
+def noise_on(seen: Sequence[View]) -> Noise:
+    """Return the noise of each machine, from its own repeats and those of all machines (:func:`sigma.moderated`)."""
+    return {view.machine: noise_of(view.history) for view in seen}
+
+
+def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, ...]:
     """Return every change of a session with its effects on the machines; one that failed everywhere has none."""
     if not seen:
         return ()
-    noise = {view.machine: noise_of(view.history) for view in seen}
+    noise = noise_on(seen) if noise is None else noise
     found, best = [], None
     kept = {e.commit: e for e in seen[0].history.experiments if e.status == "keep"}
     for e in seen[0].history.experiments:
         if best is not None and e.number > 0:
             before = kept.get(e.against, best) if e.against is not None else best
-            found.append(Change(e, tuple(_effects(seen, noise, e, before))))
+            found.append(Change(e, effects_between(seen, noise, e, before)))
         best = e if e.status == "keep" else best
     return tuple(found)
 
 
-def _effects(
-    seen: Sequence[View], noise: Mapping[str, tuple[Slope, Sigma]], e: Experiment, before: Experiment
-) -> Iterator[MachineEffect]:
-    for view in seen:
-        slope, sigma = noise[view.machine]
-        ours, theirs = (
-            [run for run in runs_of(view.history, each) if run.regime in (view.history.own or ())]
-            for each in (e, before)
-        )
-        common = {run.regime for run in ours if not run.tainted} & {run.regime for run in theirs if not run.tainted}
-        if not common:
-            continue
-        regime = max(common)
-        sides = ([run for run in each if run.regime == regime and not run.tainted] for each in (ours, theirs))
-        a, b = (tuple(side) for side in sides)
-        evidence = Evidence(a, b, sigma, view.history.direction, regime=regime, slope=slope)
-        found = effect_on(view.machine, view.chip, difference(evidence, Rules().record))
-        if found is not None:
-            yield found
+def effects_between(seen: Sequence[View], noise: Noise, e: Experiment, before: Experiment) -> tuple[MachineEffect, ...]:
+    """Return the effect of ``e`` over ``before`` on each machine that has runs of both in one regime."""
+    found = (_effect_between(view, *noise[view.machine], e, before) for view in seen)
+    return tuple(each for each in found if each is not None)
+
+
+def _effect_between(view: View, slope: Slope, sigma: Sigma, e: Experiment, before: Experiment) -> MachineEffect | None:
+    own = view.history.own or frozenset()
+    ours, theirs = (
+        [run for run in runs_of(view.history, each) if run.regime in own and not run.tainted] for each in (e, before)
+    )
+    common = {run.regime for run in ours} & {run.regime for run in theirs}
+    if not common:
+        return None
+    regime = max(common)
+    a, b = (tuple(run for run in side if run.regime == regime) for side in (ours, theirs))
+    evidence = Evidence(a, b, sigma, view.history.direction, regime=regime, slope=slope)
+    return effect_on(view.machine, view.chip, difference(evidence, Rules().record))
 
 
 def spread_of(seen: Sequence[View]) -> Between:

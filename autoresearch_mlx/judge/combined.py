@@ -16,11 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _COVERAGE = 0.9
 _MANY = 200
+_ROUNDS = 20
+"""Maximum number of rounds until the same changes stay left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +143,29 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
 
     ``assumed`` is the variance that counts before anything was measured, ``weight`` how much it counts: in the unit of
     the sums of DerSimonian and Laird's C, to which a change on two machines with standard errors e adds 1 / (2 e^2).
+
+    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So changes whose Q is
+    larger than 99 of 100 would be, given the variance, are left out, and the variance is computed again until it stays.
     """
-    several = [moments(change) for change in changes if len(change) > 1]
-    above = weight * assumed + math.fsum(excess for excess, _ in several)
-    below = weight + math.fsum(c for _, c in several)
-    return Between(max(0.0, above / below) if below > 0 else assumed, len(several))
+    several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
+    variance = assumed
+    for _ in range(_ROUNDS if several else 0):
+        like = [(q - dof, c) for dof, q, c in several if q <= _most(dof) * (1 + c * variance / dof)]
+        above = weight * assumed + math.fsum(excess for excess, _ in like)
+        before, variance = variance, max(0.0, above / (weight + math.fsum(c for _, c in like)))
+        if variance == before:
+            break
+    return Between(variance, len(several))
+
+
+@lru_cache(maxsize=64)
+def _most(dof: int) -> float:
+    """Return the value that 99 of 100 chi-square variables with ``dof`` degrees of freedom stay below."""
+    low, high = 0.0, 10.0 * dof
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_square_tail(middle, dof) > 0.01 else (low, middle)
+    return high
 
 
 def chi_square_tail(q: float, dof: int) -> float:

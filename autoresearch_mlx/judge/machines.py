@@ -24,9 +24,9 @@ from autoresearch_mlx.judge.margin import by_margin
 from autoresearch_mlx.judge.next_run import OTHER_SPEED, disturbed, missing, next_seed, refresh, thin, unlike
 from autoresearch_mlx.judge.student_t import quantile
 
-_ASSUMED_TAU, _WEIGHT = 0.5, 3.0
+_ASSUMED_TAU, _WEIGHT = 0.3, 10.0
 """Standard deviation of an effect between machines, in sigma, before changes were measured on several machines, and how
-much this assumption counts: about as much as 8 changes with a run on each of two machines (`bench/fleet.py`)."""
+much this assumption counts: about as much as 25 changes with a run on each of two machines (`bench/fleet.py`)."""
 _APART = 1.645
 """Standard errors by which a platform keep's effect must exceed that on the other machines: by chance 1 in 20 does."""
 

@@ -222,9 +222,14 @@ def test_a_change_is_compared_with_the_incumbent_of_its_time() -> None:
 
 
 def test_the_spread_between_machines_is_learned_from_the_night() -> None:
-    apart = [kept(n, run("desk", 4.0), run("attic", -4.0), status="discard") for n in range(1, 15)]
-    assert spread_of(views(history(*apart))).variance > spread_of(views(history())).variance
+    apart = [kept(n, run("desk", 1.8), run("attic", -1.8), status="discard") for n in range(1, 25)]
+    assert spread_of(views(history(*apart))).variance > 2 * spread_of(views(history())).variance
     assert spread_of(views(history())).changes == 0
+
+
+def test_one_change_that_suits_one_machine_alone_does_not_make_all_others_uncertain() -> None:
+    alone = kept(1, run("desk", 9.0), run("attic", -9.0), status="discard")
+    assert spread_of(views(history(alone))).variance == pytest.approx(spread_of(views(history())).variance)
 
 
 def case(*measured: Measurement, **more: object) -> Case:

@@ -1,0 +1,272 @@
+"""Compare the machines of a fleet, from one session: which change helps where, and how much the machines differ.
+
+Values of two machines are never compared.  An effect is a difference from the incumbent's runs on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.compare.columns import UNKNOWN, Column, lines, number, signed, span, wrap
+from autoresearch_mlx.experiment import Direction, Experiment, History, Status
+from autoresearch_mlx.judge.across import Change, View, changes, effects_between, name_of, noise_on, views
+from autoresearch_mlx.judge.combined import Between, Combined
+from autoresearch_mlx.judge.evidence import ACROSS, Sigma
+from autoresearch_mlx.judge.history import runs_of
+from autoresearch_mlx.judge.machines import MachineEffect, interval_on, platform_of, spread_between, together
+
+Where: TypeAlias = Literal[
+    "gains on all", "loses on all", "on one chip alone", "differs", "within noise", "one machine"
+]
+DIFFERS = 0.1
+"""Probability of Cochran's Q below which machines are said to differ."""
+IN_WORDS = (
+    "Where it holds: gains on all or loses on all, when the 90 % interval of the mean over the machines excludes 0 and "
+    "every machine has the same sign; on one chip alone, when it wins there and the other machines have no gain; "
+    "differs, when machines of equal effects would lie so far apart in fewer than 1 of 10 cases; else within noise."
+)
+NOT_COMPARED = (
+    "The values of two machines are not compared: each machine's effect is a difference from the incumbent's runs on "
+    "that machine. Effects in sigma are in standard deviations of one run there."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSide:
+    """One machine's part of the session; values are means, gains are in the metric's unit, positive is better."""
+
+    machine: str
+    chip: str
+    runs: int
+    """Number of its runs, the disturbed and failed ones included."""
+    baseline: float | None
+    incumbent: float | None
+    sigma: float | None
+    gain: float | None
+    low: float | None
+    high: float | None
+    """Gain of the incumbent over the baseline on this machine, with its 90 % interval; None if either has no run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A change that two machines or more have measured, and where its effect holds."""
+
+    number: int
+    title: str
+    axis: str | None
+    status: Status
+    effects: tuple[MachineEffect, ...]
+    combined: Combined
+    """Mean effect over the machines, in sigma."""
+    where: Where
+    chip: str | None
+    """The chip on which alone it wins; None for every other change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleetwide:
+    """The machines of one session side by side."""
+
+    metric: str
+    direction: Direction
+    machines: tuple[MachineSide, ...]
+    changes: tuple[Held, ...]
+    elsewhere: tuple[int, ...]
+    """Numbers of the changes that only one machine has measured."""
+    spread: Between
+    """How much effects differ between machines, in sigma, over all changes of the session."""
+
+
+def fleetwide(history: History) -> Fleetwide | None:
+    """Return the machines of a session side by side; None unless two machines or more of a fleet have taken runs."""
+    seen = views(history)
+    if len(seen) < 2:
+        return None
+    noise = noise_on(seen)
+    found = changes(seen, noise)
+    spread = spread_between(change.effects for change in found)
+    several = [change for change in found if len(change.effects) > 1]
+    return Fleetwide(
+        metric=history.metric,
+        direction=history.direction,
+        machines=tuple(_side(view, noise[view.machine][1], _head(seen, view, history)) for view in seen),
+        changes=tuple(_held(change, spread) for change in several),
+        elsewhere=tuple(change.experiment.number for change in found if len(change.effects) == 1),
+        spread=spread,
+    )
+
+
+def _head(seen: Sequence[View], view: View, history: History) -> MachineEffect | None:
+    first, best = history.baseline, history.incumbent
+    if first is None or best is None or first.number == best.number:
+        return None
+    return next(iter(effects_between([view], noise_on([view]), best, first)), None)
+
+
+def _side(view: View, sigma: Sigma, head: MachineEffect | None) -> MachineSide:
+    low, high = (None, None) if head is None else interval_on(head)
+    history = view.history
+    every = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
+    return MachineSide(
+        machine=view.machine,
+        chip=view.chip,
+        runs=sum(name_of(m) == view.machine for m in every),
+        baseline=_mean(view, history.baseline),
+        incumbent=_mean(view, history.incumbent),
+        sigma=sigma.value,
+        gain=None if head is None else head.gain,
+        low=low,
+        high=high,
+    )
+
+
+def _mean(view: View, experiment: Experiment | None) -> float | None:
+    """Return the mean of an experiment's undisturbed runs in the machine's newest regime that has one."""
+    if experiment is None:
+        return None
+    own = view.history.own or frozenset()
+    runs = [run for run in runs_of(view.history, experiment) if run.regime in own and not run.tainted]
+    newest = max((run.regime for run in runs), default=0)
+    values = [run.value for run in runs if run.regime == newest]
+    return sum(values) / len(values) if values else None
+
+
+def _held(change: Change, spread: Between) -> Held:
+    total, chip = together(change.effects, spread), platform_of(change.effects, spread, ACROSS.upper[-1])
+    e = change.experiment
+    return Held(e.number, e.title, e.axis, e.status, change.effects, total, _where(change.effects, total, chip), chip)
+
+
+def _where(effects: Sequence[MachineEffect], total: Combined, chip: str | None) -> Where:
+    if chip is not None:
+        return "on one chip alone"
+    gains = [each.gain > 0 for each in effects]
+    if total.low > 0 and all(gains):
+        return "gains on all"
+    if total.high < 0 and not any(gains):
+        return "loses on all"
+    return "differs" if total.chance < DIFFERS else "within noise"
+
+
+def to_json(found: Fleetwide) -> dict[str, Any]:
+    """Return the document for ``--json``; an unknown value is null."""
+    return {
+        "metric": found.metric,
+        "direction": found.direction,
+        "machines": [asdict(side) for side in found.machines],
+        "changes": [_row(held) for held in found.changes],
+        "one_machine": list(found.elsewhere),
+        "between": {"tau": found.spread.variance**0.5, "changes": found.spread.changes},
+    }
+
+
+def _row(held: Held) -> dict[str, Any]:
+    total = held.combined
+    return {
+        "number": held.number,
+        "title": held.title,
+        "axis": held.axis,
+        "status": held.status,
+        "where": held.where,
+        "chip": held.chip,
+        "effect": total.effect,
+        "low": total.low,
+        "high": total.high,
+        "q": total.q,
+        "chance": total.chance,
+        "i_squared": total.i_squared,
+        "effects": [
+            {
+                **asdict(each),
+                "low": interval_on(each)[0],
+                "high": interval_on(each)[1],
+                "sigmas": each.gain / each.sigma,
+            }
+            for each in held.effects
+        ],
+    }
+
+
+def render(found: Fleetwide, width: int) -> str:
+    """Return the machines side by side as lines of at most ``width`` characters (possible from about 60 on)."""
+    names = ", ".join(side.machine for side in found.machines)
+    parts = [
+        wrap(
+            f"{found.metric} on the machines of the fleet: {names}. Gain: the incumbent over the baseline there.", width
+        ),
+        lines(_summary(found.machines), width, grouped=False),
+    ]
+    if found.changes:
+        parts += [wrap("Changes that several machines have measured. Gains in sigma, + is better.", width)]
+        parts += [lines(_table(found), width, grouped=False)]
+    parts += [wrap(text, width) for text in remarks(found)]
+    return "\n\n".join(parts)
+
+
+def remarks(found: Fleetwide) -> tuple[str, ...]:
+    """Return the sentences that belong to the table: what the machines agree on, and how to read it."""
+    said = [_agreement(found)]
+    if found.elsewhere:
+        one = len(found.elsewhere) == 1
+        count = terms.plural(len(found.elsewhere), "change")
+        said.append(f"{count} {'was' if one else 'were'} measured on one machine only, and decided there.")
+    return (*said, *((IN_WORDS,) if found.changes else ()), NOT_COMPARED)
+
+
+def _agreement(found: Fleetwide) -> str:
+    if not found.changes:
+        return "No change was measured on two machines yet."
+    kept = [held for held in found.changes if held.status == "keep"]
+    everywhere = sum(all(each.gain > 0 for each in held.effects) for held in kept)
+    tau = found.spread.variance**0.5
+    source = terms.plural(found.spread.changes, "change")
+    words = f"Between machines, the effect of a change varies by {tau:.1f} sigma (tau, from {source})."
+    if not kept:
+        return f"{words} No change was kept yet."
+    return (
+        f"{words} Of {terms.plural(len(kept), 'kept change')}, {everywhere} gained on every machine that measured them."
+    )
+
+
+def _summary(sides: Sequence[MachineSide]) -> list[Column]:
+    intervals = tuple(span(side.low, side.high) for side in sides)
+    return [
+        Column("", "machine", tuple(side.machine for side in sides), left=True, lead=0, cut=True),
+        Column("", "chip", tuple(side.chip for side in sides), left=True, cut=True),
+        Column("", "runs", tuple(str(side.runs) for side in sides)),
+        Column("", "baseline", tuple(number(side.baseline) for side in sides), drop=1),
+        Column("", "incumbent", tuple(number(side.incumbent) for side in sides), drop=1),
+        Column("", "gain", tuple(signed(side.gain) for side in sides)),
+        Column("", "90 % interval", intervals, drop=2),
+        Column("", "sigma", tuple(number(side.sigma) for side in sides), drop=3),
+    ]
+
+
+def _table(found: Fleetwide) -> list[Column]:
+    rows = found.changes
+    return [
+        Column("", "#", tuple(str(held.number) for held in rows), lead=0),
+        Column("", "status", tuple(held.status for held in rows), left=True, drop=1),
+        *(_on(side.machine, rows) for side in found.machines),
+        Column("", "together", tuple(_together(held.combined) for held in rows)),
+        Column("", "I2", tuple(f"{100 * held.combined.i_squared:.0f} %" for held in rows), drop=2),
+        Column("", "where it holds", tuple(_words(held) for held in rows), left=True),
+        Column("", "change", tuple(terms.one_line(held.title) for held in rows), left=True, drop=3, cut=True),
+    ]
+
+
+def _on(machine: str, rows: Sequence[Held]) -> Column:
+    on = [next((each for each in held.effects if each.machine == machine), None) for held in rows]
+    return Column("", machine, tuple(UNKNOWN if e is None else f"{e.gain / e.sigma:+.1f}" for e in on), cut=True)
+
+
+def _together(total: Combined) -> str:
+    return f"{total.effect:+.1f} +- {total.error:.1f}"
+
+
+def _words(held: Held) -> str:
+    return f"on {held.chip} alone" if held.chip is not None else held.where
