@@ -73,6 +73,8 @@ class AgentModel:
     name: str
     endpoint: str
     api_key_env: str = ""
+    patience_seconds: float = 600.0
+    """How long a measurement waits for this server while it is away."""
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:
@@ -142,7 +144,8 @@ editable = ["agent.py", "prompts/*.md"]
 [target.options]
 model = {json.dumps(model.name)}
 endpoint = {json.dumps(model.endpoint)}
-{key}tools = "tools.py"
+{key}patience_seconds = {model.patience_seconds}
+tools = "tools.py"
 dev_share = {DEV_SHARE}
 guard_share = {GUARD_SHARE}
 calls = 8                     # the budget of one case

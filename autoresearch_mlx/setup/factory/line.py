@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch_mlx import __version__, terms
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.setup.factory.build import AgentModel
 from autoresearch_mlx.setup.factory.collect import collect
 from autoresearch_mlx.setup.factory.evidence import read_pieces, sort_out, write_pieces
 from autoresearch_mlx.setup.factory.ledger import FILE, POSTS, STAGES, Book, Factory, Stage, held
@@ -112,10 +113,7 @@ class _Line:
             yield self._sort_out()
         if not state.listed and self._allowed("problem"):
             yield from find_problems(book, book.read(), self.staff.writer, read_pieces(book.work / "evidence.jsonl"))
-        w = self._wanted
-        steps = Steps(
-            book, lambda: self.staff, lambda: self.staff.agent_model(w.agents_model, w.agents_endpoint), self._say
-        )
+        steps = Steps(book, lambda: self.staff, self._agent_model, self._say)
         while True:
             state = book.read()
             waiting = (problem for problem in state.taken if not problem.over and self._allowed(problem.stage))
@@ -129,7 +127,12 @@ class _Line:
         if self._staff is None:
             w = self._wanted
             self._staff = staff(self._book.root, self._book.work, w.agent, w.examiner, self._say)
+            if self._allowed("build"):
+                self._agent_model()  # a model that no agent can reach is an error now, and not hours later
         return self._staff
+
+    def _agent_model(self) -> AgentModel:
+        return self.staff.agent_model(self._wanted.agents_model, self._wanted.agents_endpoint)
 
     # --- the stages without a model
 

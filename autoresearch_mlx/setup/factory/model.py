@@ -55,14 +55,14 @@ class Staff:
 
         Raises AgentError for a model whose server this program starts itself, because it would not outlive the factory.
         """
-        own = self.writer.endpoint
+        own, patience = self.writer.endpoint, self.settings.patience_seconds
+        if name and endpoint:
+            return AgentModel(name, endpoint, self._key_env(endpoint) or "", patience)
         if isinstance(own, OpenAICompatible):
             address = endpoint or own.base_url
-            return AgentModel(name or own.model_there(), address, self._key_env(address) or "")
+            return AgentModel(name or own.model_there(), address, self._key_env(address) or "", patience)
         if isinstance(own, Ollama):
-            return AgentModel(name or own.model, endpoint or f"{own.address.rstrip('/')}/v1")
-        if name and endpoint:
-            return AgentModel(name, endpoint, self.settings.api_key_env or "")
+            return AgentModel(name or own.model, endpoint or f"{own.address.rstrip('/')}/v1", "", patience)
         said = f"the agents need a server that runs without this program, and {own.name} has none"
         raise AgentError(said, "name theirs with --agents-model MODEL --agents-endpoint URL")
 

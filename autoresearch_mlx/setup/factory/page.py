@@ -79,7 +79,9 @@ def _where(state: Factory, root: Path) -> str:
         return f"next is {state.stage}; `autoresearch-mlx factory {shlex.quote(str(root))}` goes on"
     shipped = sum(problem.shipped is not None for problem in state.problems)
     discarded = sum(problem.discarded is not None for problem in state.problems)
-    return f"done: {shipped} shipped, {discarded} discarded"
+    lacking = sum(not problem.enough for problem in state.problems)
+    weak = f", {lacking} with too little evidence" if lacking else ""
+    return f"done: {shipped} shipped, {discarded} discarded{weak}"
 
 
 def _row(problem: Problem) -> tuple[str, str, str, str]:

@@ -14,7 +14,7 @@ from autoresearch_mlx.setup.factory.evidence import Piece, evidence_of, independ
 from autoresearch_mlx.setup.factory.ledger import Book, Factory
 from autoresearch_mlx.setup.factory.prompts import problems_prompt
 
-_BATCH_POSTS, _BATCH_CHARACTERS = 15, 12_000
+_BATCH_POSTS, _BATCH_CHARACTERS = 20, 12_000
 _TITLE, _STATEMENT = 120, 600
 _MOST = 40
 """Most problems in one reply, and most known problems in a question."""

@@ -69,9 +69,13 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
 
 def measured(target: Evals, tree: Path, folder: Path, split: Split = "val") -> Measurement:
     """Take one run in an empty folder.  Raises EndpointError when the model's server stays away."""
+    return target.measure(_assignment(tree, folder, split))
+
+
+def _assignment(tree: Path, folder: Path, split: Split = "val") -> Assignment:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return target.measure(Assignment(tree, folder, _SEED, lambda progress: None, split=split))
+    return Assignment(tree, folder, _SEED, lambda progress: None, split=split)
 
 
 def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...], say: Say) -> Verified:
@@ -88,12 +92,16 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
     target = target_of(Lab(lab), private, say)
     words = target.sandbox.words if target.sandbox is not None else ""
     found = _with(found, "sandbox", f"{words}: other files and other ports were refused")
+    # Two cases first: a program that never ends would take the time limit of each case.
+    first = target.smoke(_assignment(lab, folder))
+    if first is not None and first.value is None:
+        return replace(found, fault=f"it gives no answer: {first.reason}")
     m = measured(target, lab, folder)
     if m.value is None:
-        return replace(found, fault=f"it does not start: {m.reason}")
+        return replace(found, fault=f"its cases could not be scored: {m.reason}")
     if m.extra["secondary"]["errors"]["value"] == 1.0:
         return replace(found, fault=f"it fails in each case: {_first_error(folder)}")
-    return _scored(_with(found, "starts", "it was loaded and gave answers"), problem, m)
+    return _scored(_with(found, "answers", "it was loaded and gave answers"), problem, m)
 
 
 def _first_error(folder: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,39 @@ def test_a_feed_opens_no_file_and_no_address(tmp_path: Path) -> None:
     text = RSS.format(title="secret &x;", text="&lt;p&gt;words&lt;/p&gt;").replace("?>", f"?>{entity}", 1)
     (post,) = one(written(tmp_path, "a.xml", text)).posts
     assert post == Post("secret\n\nwords", "https://made-up.example/1", "Ann", "Mon, 01 Jun 2026 09:00:00 GMT")
+
+
+class Pages(BaseHTTPRequestHandler):
+    """A server with a feed, with JSON, and with a page that is neither."""
+
+    def do_GET(self) -> None:
+        pages = {
+            "/feed": RSS.format(title="Servings", text="It hurts."),
+            "/export": json.dumps([{"text": "It hurts too.", "author": "Bob"}]),
+            "/page": "<html><body>It works!</body></html>",
+        }
+        if (text := pages.get(self.path)) is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_addresses_are_fetched_and_a_server_that_has_no_posts_is_named() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        feed, export = collect([], [f"{url}/feed", f"{url}/export"])
+        assert [each.text for each in (*feed.posts, *export.posts)] == ["Servings\n\nIt hurts.", "It hurts too."]
+        assert export.posts[0].address == f"{url}/export"
+        for path, said in (("/page", "there is no post in what came"), ("/nothing", "the server answered 404")):
+            with pytest.raises(LabError, match=said):
+                collect([], [url + path])
+        server.shutdown()
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "http://127.0.0.1:9/feed", "http://[", "gopher://x"])

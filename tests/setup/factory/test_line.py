@@ -178,7 +178,7 @@ def test_status_and_its_json_show_what_became_of_each_problem(killed: tuple[Path
     root, _, _ = killed
     done = command_line("factory", "status", cwd=root)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].endswith("done: 1 shipped, 2 discarded")
+    assert done.stdout.splitlines()[0].endswith("done: 1 shipped, 2 discarded, 1 with too little evidence")
     assert "too little evidence  Find gaps in invoices" in done.stdout
     shown = json.loads(command_line("factory", "status", str(root), "--json", cwd=ROOT).stdout)
     assert sorted(each["state"] for each in shown["problems"]) == [
